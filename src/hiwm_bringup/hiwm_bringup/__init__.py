@@ -1,0 +1,1 @@
+"""Launch files, configuration and the launcher for machines without ROS."""

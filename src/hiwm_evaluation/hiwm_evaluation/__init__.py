@@ -1,0 +1,1 @@
+"""The evaluator: paired trials in either world, success with intervals."""

@@ -1,0 +1,1 @@
+"""World models, policies, datasets, training and metrics in torch. No rclpy."""

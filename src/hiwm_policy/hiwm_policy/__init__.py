@@ -1,0 +1,1 @@
+"""The policy node: plans action chunks from observations."""

@@ -1,0 +1,1 @@
+"""The recorder: one audited bag a segment, with lineage."""

@@ -1,0 +1,25 @@
+from setuptools import find_packages, setup
+
+NAME = 'hiwm_recording'
+
+setup(
+    name=NAME,
+    version='0.1.0',
+    packages=find_packages(exclude=['test']),
+    package_data={NAME: ['py.typed']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', ['resource/' + NAME]),
+        ('share/' + NAME, ['package.xml']),
+    ],
+    install_requires=['setuptools'],
+    zip_safe=True,
+    maintainer='hiwm maintainers',
+    maintainer_email='maintainers@hiwm.invalid',
+    description='The recorder: one audited bag a segment, with lineage.',
+    license='Apache-2.0',
+    entry_points={
+        'console_scripts': [
+            'recorder = hiwm_recording.recorder_node:main',
+        ],
+    },
+)

@@ -1,0 +1,1 @@
+"""The robot bridge, and the stand-in driver for machines without a robot."""

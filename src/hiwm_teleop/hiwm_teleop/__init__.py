@@ -1,0 +1,1 @@
+"""Operator devices, the teleop node and the arbiter."""

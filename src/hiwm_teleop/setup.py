@@ -1,0 +1,26 @@
+from setuptools import find_packages, setup
+
+NAME = 'hiwm_teleop'
+
+setup(
+    name=NAME,
+    version='0.1.0',
+    packages=find_packages(exclude=['test']),
+    package_data={NAME: ['py.typed']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', ['resource/' + NAME]),
+        ('share/' + NAME, ['package.xml']),
+    ],
+    install_requires=['setuptools'],
+    zip_safe=True,
+    maintainer='hiwm maintainers',
+    maintainer_email='maintainers@hiwm.invalid',
+    description='Operator devices, the teleop node and the arbiter.',
+    license='Apache-2.0',
+    entry_points={
+        'console_scripts': [
+            'teleop = hiwm_teleop.teleop_node:main',
+            'arbiter = hiwm_teleop.arbiter_node:main',
+        ],
+    },
+)

@@ -1,0 +1,1 @@
+"""The imagination node: a learned world model behind the world contract."""
