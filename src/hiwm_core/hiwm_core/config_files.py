@@ -1,0 +1,148 @@
+"""Finding and checking configuration files.
+
+Every YAML reader of the project goes through here, so that an unknown key, a missing one or a
+value of the wrong type is refused in the same words everywhere.
+"""
+
+import difflib
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hiwm_core.errors import ConfigError
+
+KINDS = ("embodiments", "tasks", "robots")
+
+
+def config_directories() -> list[Path]:
+    """Return the folders configs are looked for in, first match wins."""
+    found = []
+    if os.environ.get("HIWM_CONFIG_DIR"):
+        found.append(Path(os.environ["HIWM_CONFIG_DIR"]))
+    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
+        if prefix:
+            found.append(Path(prefix) / "share" / "hiwm_bringup" / "config")
+    found.append(Path(__file__).resolve().parents[3] / "config")
+    return [folder for folder in found if folder.is_dir()]
+
+
+def find_config(kind: str, name: str | Path) -> Path:
+    """Return the path of a config given by name or by path.
+
+    Args:
+        kind: one of `KINDS`, the sub-folder to look in.
+        name: a name without ending ("push_t"), or a path to a file.
+
+    Raises:
+        ConfigError: nothing of that name, with the names there are.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if path.is_file():
+            return path
+        raise ConfigError("no such file", where=str(path), remedy="give a path that exists")
+    known: set[str] = set()
+    for folder in config_directories():
+        candidate = folder / kind / f"{name}.yaml"
+        if candidate.is_file():
+            return candidate
+        known.update(file.stem for file in (folder / kind).glob("*.yaml"))
+    raise ConfigError(
+        f"no {kind} config named {str(name)!r}",
+        where=f"config/{kind}",
+        remedy=f"use one of {', '.join(sorted(known)) or '(none found)'} or a path to a file"
+        + nearest(str(name), known),
+    )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return " (did you mean 'x'?)" for the nearest known name, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def text_hash(text: str) -> str:
+    """Return the sha256 of a config's text, hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def parse_mapping(text: str, where: str) -> dict[str, Any]:
+    """Return a YAML document that must be a mapping.
+
+    Raises:
+        ConfigError: not YAML, or not a mapping.
+    """
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"not valid YAML: {error}", where=where, remedy="mend the syntax"
+        ) from None
+    if not isinstance(data, dict):
+        raise ConfigError("not a mapping of keys to values", where=where, remedy="see docs/")
+    return data
+
+
+def strict_fields(
+    data: Any, where: str, required: Mapping[str, type | tuple[type, ...]],
+    optional: Mapping[str, type | tuple[type, ...]] | None = None,
+) -> dict[str, Any]:
+    """Return `data` after checking its keys and the types of its values.
+
+    Args:
+        data: what the YAML held at this place; must be a mapping.
+        where: file and field, for the message.
+        required: key to type or types; ints are taken where float is asked for.
+        optional: likewise, may be absent.
+
+    Raises:
+        ConfigError: an unknown key (with the nearest known one), a missing key, a wrong type.
+    """
+    optional = optional or {}
+    known = {**required, **optional}
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"expected a mapping with the keys {', '.join(known)}, found {data!r}",
+            where=where, remedy="write key: value lines",
+        )
+    for key in data:
+        if key not in known:
+            raise ConfigError(
+                f"unknown key {key!r}", where=where,
+                remedy=f"known keys are {', '.join(known)}" + nearest(str(key), known),
+            )
+    for key, kind in known.items():
+        if key not in data:
+            if key in required:
+                raise ConfigError(f"missing key {key!r}", where=where, remedy="add it")
+            continue
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        allowed = (*kinds, int) if float in kinds else kinds
+        value = data[key]
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in kinds):
+            raise ConfigError(
+                f"{key!r} is {value!r}, expected {' or '.join(k.__name__ for k in kinds)}",
+                where=where, remedy="mend the value",
+            )
+    return dict(data)
+
+
+def number_list(value: Any, length: int, where: str) -> tuple[float, ...]:
+    """Return a list of `length` finite numbers.
+
+    Raises:
+        ConfigError: another length, or something not a finite number.
+    """
+    good = isinstance(value, list) and len(value) == length and all(
+        isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < float("inf")
+        for v in value
+    )
+    if not good:
+        raise ConfigError(
+            f"expected {length} numbers, found {value!r}", where=where, remedy="mend the list"
+        )
+    return tuple(float(v) for v in value)
