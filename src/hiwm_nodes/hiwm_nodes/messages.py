@@ -1,0 +1,54 @@
+"""Messages from arrays, and stamps as integers."""
+
+import array
+from collections.abc import Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, Image, JointState
+
+
+def stamp_ns(stamp: Time) -> int:
+    """Return a stamp in nanoseconds."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def time_message(nanoseconds: int) -> Time:
+    """Return a stamp message of nanoseconds."""
+    return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
+
+
+def image_message(pixels: NDArray[np.uint8], stamp: Time, frame_id: str) -> Image:
+    """Return an rgb8 Image of pixels [H, W, 3]."""
+    message = Image()
+    message.header.stamp = stamp
+    message.header.frame_id = frame_id
+    message.height, message.width = pixels.shape[:2]
+    message.encoding = "rgb8"
+    message.step = pixels.shape[1] * 3
+    # An array.array is taken as it is; a list or bytes would be checked element by element.
+    message.data = array.array("B", np.ascontiguousarray(pixels).tobytes())
+    return message
+
+
+def camera_info_message(width: int, height: int, stamp: Time, frame_id: str) -> CameraInfo:
+    """Return a CameraInfo that states the size of the image; no calibration is known."""
+    message = CameraInfo(width=width, height=height)
+    message.header.stamp = stamp
+    message.header.frame_id = frame_id
+    return message
+
+
+def joint_state_message(
+    names: Sequence[str], positions: Sequence[float], stamp: Time, frame_id: str = "",
+    velocities: Sequence[float] = (),
+) -> JointState:
+    """Return a JointState, positions in rad or m."""
+    message = JointState(
+        name=list(names), position=[float(p) for p in positions],
+        velocity=[float(v) for v in velocities],
+    )
+    message.header.stamp = stamp
+    message.header.frame_id = frame_id
+    return message

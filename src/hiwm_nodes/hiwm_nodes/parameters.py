@@ -1,0 +1,60 @@
+"""Declaring a parameter with its meaning and range in one line."""
+
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+
+from hiwm_core.errors import ConfigError
+
+
+def parameter(
+    node: Node, name: str, default: Any, description: str,
+    lower: float | None = None, upper: float | None = None,
+) -> Any:
+    """Declare a parameter and return its value.
+
+    Args:
+        node: the node it belongs to.
+        name: parameter name.
+        default: value where none is given; also fixes the type.
+        description: meaning and unit.
+        lower: smallest value allowed, for numbers.
+        upper: largest value allowed, for numbers.
+
+    Raises:
+        ConfigError: a value of another type or out of range.
+    """
+    descriptor = ParameterDescriptor(description=description)
+    if lower is not None and upper is not None:
+        if isinstance(default, float):
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=float(lower), to_value=float(upper))
+            ]
+        else:
+            descriptor.integer_range = [
+                IntegerRange(from_value=int(lower), to_value=int(upper), step=1)
+            ]
+    # `rate:=10` on a command line is an integer; people mean 10.0.
+    descriptor.dynamic_typing = isinstance(default, float)
+    try:
+        value = node.declare_parameter(name, default, descriptor).value
+    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        raise ConfigError(
+            str(error), where=f"parameter {name} of {node.get_name()}",
+            remedy=f"{description}" + (f", {lower} to {upper}" if lower is not None else ""),
+        ) from None
+    if isinstance(default, float):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(
+                f"{value!r} is not a number", where=f"parameter {name} of {node.get_name()}",
+                remedy=description,
+            )
+        value = float(value)
+        if lower is not None and upper is not None and not lower <= value <= upper:
+            raise ConfigError(
+                f"{value} is out of range", where=f"parameter {name} of {node.get_name()}",
+                remedy=f"{description}, {lower} to {upper}",
+            )
+    return value

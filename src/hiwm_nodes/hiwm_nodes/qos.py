@@ -1,0 +1,15 @@
+"""The QoS profiles of the graph, by what a topic is for."""
+
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+# Consumers of images and joint states: a lost frame is better than a late one.
+SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+# Publishers of images: compatible with both reliable and best-effort consumers.
+IMAGE_PUB = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+# Streams a node on the tick path must not miss. Images use it too where a lost one would stop a
+# lock-step world: the policy, the operator and the recorder.
+TICK = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+COMMAND = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)

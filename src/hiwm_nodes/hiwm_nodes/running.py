@@ -1,0 +1,67 @@
+"""Starting and ending a node the same way everywhere."""
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from hiwm_core.errors import HiwmError
+
+
+class NodeEnd(Exception):  # noqa: N818 - an outcome, not an error
+    """Raised inside a callback to end the node with an exit code."""
+
+    def __init__(self, code: int = 0, message: str = "") -> None:
+        self.code = code
+        super().__init__(message)
+
+
+def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
+    """Run a node until SIGINT, SIGTERM or `NodeEnd`, and return its exit code.
+
+    The node's `close()` is called in the end where it has one, with the context still up, so that
+    a recorder can close its bag. A `HiwmError` becomes one line on stderr and exit code 1.
+    """
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    node: Node | None = None
+    code = 0
+    try:
+        node = make_node()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except NodeEnd as end:
+        code = end.code
+        if str(end):
+            print(str(end), flush=True)
+    except HiwmError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        code = 1
+    finally:
+        # A second Ctrl-C must not cut the closing of files short.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if node is not None:
+            close = getattr(node, "close", None)
+            if callable(close):
+                try:
+                    close()
+                except HiwmError as error:
+                    print(f"error: {error}", file=sys.stderr, flush=True)
+                    code = code or 1
+            node.destroy_node()
+        if rclpy.ok():
+            rclpy.shutdown()
+    return code
