@@ -1,0 +1,214 @@
+"""The stand-in's table in MuJoCo: a T, two pushers, a rim, one camera from above.
+
+Below the bridge this plays the robot and the world. It holds no state a picture would not show:
+the pushers' servos settle within a control step, the T rests on dry friction and stops when left.
+"""
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_core import push_t
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.task import Task
+
+Array = NDArray[np.float64]
+
+TIMESTEP_S = 0.004
+PUSHER_RADIUS_M = 0.012
+T_HEIGHT_M = 0.03
+RIM_M = 0.2  # half the inner width of the rim, where the camera's view ends
+# Servo: 150 rad/s critically damped on 0.2 kg, so that a target 12 mm away is reached within one
+# control step of 0.1 s; and a force limit, so that a T jammed against the rim stops the pusher.
+PUSHER_KG, SERVO_RAD_S, FORCE_N = 0.2, 150.0, 15.0
+T_KG = 0.12
+RETRACT_STEPS = 100
+
+
+def scene_xml(task: Task, embodiment: Embodiment) -> str:
+    """Return the MJCF of the table for a task's T and goal and an embodiment's limits."""
+    unit = task.object_unit_m
+
+    def tee(name: str, attributes: str, half_height: float) -> str:
+        geoms = ""
+        for part, (x0, x1, y0, y1) in (("bar", push_t.BAR), ("stem", push_t.STEM)):
+            size = f"{(x1 - x0) / 2 * unit:.6f} {(y1 - y0) / 2 * unit:.6f} {half_height}"
+            place = f"{(x0 + x1) / 2 * unit:.6f} {(y0 + y1) / 2 * unit:.6f} 0"
+            geoms += (
+                f'<geom name="{name}_{part}" type="box" size="{size}" pos="{place}" {attributes}/>'
+            )
+        return geoms
+
+    def pusher(arm: str, rgba: str, x: float, y: float) -> str:
+        low, high = embodiment.lower, embodiment.upper
+        return f"""
+    <body name="{arm}" pos="0 0 {T_HEIGHT_M / 2 + 0.005}">
+      <joint name="{arm}_x_joint" type="slide" axis="1 0 0" range="{low[0]} {high[0]}"/>
+      <joint name="{arm}_y_joint" type="slide" axis="0 1 0" range="{low[1]} {high[1]}"/>
+      <geom name="{arm}" type="cylinder" size="{PUSHER_RADIUS_M} {T_HEIGHT_M / 2}"
+            mass="{PUSHER_KG}" rgba="{rgba}" friction="0.3" contype="2" conaffinity="3"/>
+    </body>"""
+
+    def wall(x: float, y: float, along_x: float, along_y: float) -> str:
+        return (
+            f'<geom type="box" pos="{x} {y} 0.01" size="{along_x} {along_y} 0.01" '
+            'rgba=".35 .35 .38 1" friction="0.2" contype="4" conaffinity="1"/>'
+        )
+
+    thick = 0.01
+    walls = "".join(
+        wall(*values) for values in (
+            (RIM_M + thick, 0, thick, RIM_M + 2 * thick), (-RIM_M - thick, 0, thick, RIM_M),
+            (0, RIM_M + thick, RIM_M, thick), (0, -RIM_M - thick, RIM_M, thick),
+        )
+    )
+    kp = PUSHER_KG * SERVO_RAD_S**2
+    kv = 2 * PUSHER_KG * SERVO_RAD_S
+    servos = "".join(
+        f'<position joint="{joint}" kp="{kp}" kv="{kv}" forcerange="-{FORCE_N} {FORCE_N}"/>'
+        for joint in embodiment.joint_names
+    )
+    goal = task.goal_pose
+    home = embodiment.home
+    return f"""
+<mujoco model="planar_push_t">
+  <option timestep="{TIMESTEP_S}" integrator="implicitfast" cone="elliptic" impratio="5"
+          noslip_iterations="3"/>
+  <visual>
+    <global offwidth="1024" offheight="1024"/>
+    <quality shadowsize="0" offsamples="0"/>
+    <headlight ambient="1 1 1" diffuse="0 0 0" specular="0 0 0"/>
+    <map znear="0.05" zfar="10"/>
+  </visual>
+  <worldbody>
+    <camera name="top" pos="0 0 0.6" xyaxes="1 0 0 0 1 0" projection="orthographic"
+            fovy="{2 * RIM_M}"/>
+    <geom name="table" type="plane" size=".3 .3 .1" rgba=".93 .92 .88 1" friction="0.5"
+          contype="1" conaffinity="1"/>
+    <body name="goal" pos="{goal[0]} {goal[1]} 0.0005" euler="0 0 {np.degrees(goal[2])}">
+      {tee("goal", 'rgba=".72 .80 .66 1" contype="0" conaffinity="0"', 0.0004)}
+    </body>
+    {walls}
+    <body name="object" pos="0 0 {T_HEIGHT_M / 2}">
+      <freejoint name="object"/>
+      {tee("object", f'mass="{T_KG / 2}" rgba=".13 .33 .80 1" friction="0.5" '
+           'contype="1" conaffinity="7"', T_HEIGHT_M / 2)}
+    </body>
+    {pusher("left", ".85 .12 .10 1", home[0], home[1])}
+    {pusher("right", ".05 .55 .20 1", home[2], home[3])}
+  </worldbody>
+  <actuator>{servos}</actuator>
+</mujoco>"""
+
+
+class StandinScene:
+    """The table, its physics and its camera.
+
+    Args:
+        task: gives the T, the goal and the starts.
+        embodiment: gives joints, limits and home.
+        seed: of the starts drawn by `place`.
+        render_size: width and height of `render` in px when none is named.
+    """
+
+    def __init__(
+        self, task: Task, embodiment: Embodiment, seed: int = 0, render_size: int = 96
+    ) -> None:
+        self._task = task
+        self._embodiment = embodiment
+        self._render_size = render_size
+        self._rng = np.random.default_rng(seed)
+        self._model = mujoco.MjModel.from_xml_string(scene_xml(task, embodiment))
+        self._data = mujoco.MjData(self._model)
+        self._renderers: dict[int, mujoco.Renderer] = {}
+        names = embodiment.joint_names
+        self._qpos = np.array([self._model.joint(name).qposadr[0] for name in names])
+        self._qvel = np.array([self._model.joint(name).dofadr[0] for name in names])
+        self._object = int(self._model.joint("object").qposadr[0])
+        self._target = np.array(embodiment.home)
+        self.place(None, None)
+
+    def place(self, object_pose: Array | None, seed: int | None) -> Array:
+        """Put the T at a pose [x, y, yaw] (m, rad, table frame) and the pushers at home.
+
+        Args:
+            object_pose: where; None draws one from the task.
+            seed: of that draw; None goes on with the scene's own.
+
+        Returns:
+            The pose after the T has settled, [3].
+        """
+        rng = self._rng if seed is None else np.random.default_rng(seed)
+        pose = self._task.sample_start(rng) if object_pose is None else np.asarray(object_pose)
+        mujoco.mj_resetData(self._model, self._data)
+        qpos = self._data.qpos
+        qpos[self._qpos] = self._embodiment.home
+        o = self._object
+        qpos[o : o + 3] = (pose[0], pose[1], T_HEIGHT_M / 2)
+        qpos[o + 3 : o + 7] = (np.cos(pose[2] / 2), 0, 0, np.sin(pose[2] / 2))
+        self._target = np.array(self._embodiment.home)
+        self._data.ctrl[:] = self._target
+        mujoco.mj_step(self._model, self._data, RETRACT_STEPS)
+        self._data.time = 0.0
+        return self.object_pose
+
+    @property
+    def joint_positions(self) -> Array:
+        """Pusher positions [4], m, in the embodiment's order."""
+        return self._data.qpos[self._qpos].copy()
+
+    @property
+    def joint_velocities(self) -> Array:
+        """Pusher velocities [4], m/s."""
+        return self._data.qvel[self._qvel].copy()
+
+    @property
+    def time(self) -> float:
+        """Simulated seconds since `place`."""
+        return float(self._data.time)
+
+    @property
+    def object_pose(self) -> Array:
+        """The T's pose [x, y, yaw], m and rad, table frame."""
+        o = self._object
+        x, y = self._data.qpos[o : o + 2]
+        w, _, _, z = self._data.qpos[o + 3 : o + 7]
+        return np.array([x, y, push_t.wrap(2 * np.arctan2(z, w))])
+
+    @property
+    def coverage(self) -> float:
+        """Share of the goal the T covers, 0..1."""
+        goal = np.array(self._task.goal_pose)
+        return push_t.coverage(self.object_pose, goal, self._task.object_unit_m)
+
+    def set_target(self, target: Array) -> None:
+        """Set the servos' targets [4], m; they jump there at the next `advance`."""
+        self._target = np.asarray(target, dtype=float).copy()
+
+    def advance(self, seconds: float, ramp: bool = True) -> None:
+        """Let time pass.
+
+        Args:
+            seconds: how much, a multiple of the timestep.
+            ramp: move the servos' targets evenly from where they were to the new ones.
+        """
+        steps = round(seconds / TIMESTEP_S)
+        start = self._data.ctrl.copy()
+        for i in range(steps):
+            share = (i + 1) / steps if ramp else 1.0
+            self._data.ctrl[:] = start + share * (self._target - start)
+            mujoco.mj_step(self._model, self._data)
+
+    def render(self, size: int | None = None) -> NDArray[np.uint8]:
+        """Return the camera's picture, rgb [size, size, 3], drawn twice as large and averaged."""
+        size = size or self._render_size
+        if size not in self._renderers:
+            self._renderers[size] = mujoco.Renderer(self._model, 2 * size, 2 * size)
+        renderer = self._renderers[size]
+        renderer.update_scene(self._data, camera="top")
+        pixels = renderer.render().reshape(size, 2, size, 2, 3)
+        total = (
+            pixels[:, 0, :, 0].astype(np.uint16) + pixels[:, 0, :, 1] + pixels[:, 1, :, 0]
+            + pixels[:, 1, :, 1]
+        )
+        return ((total + 2) // 4).astype(np.uint8)
