@@ -1,0 +1,78 @@
+# Environment of the workspace, for bash and zsh, from any working directory:
+#
+#     source scripts/env.sh
+#
+# Sourcing it again changes nothing. A machine without ROS gets the virtual environment that
+# scripts/setup made; on a machine with a sourced ROS 2 the workspace is laid over that ROS.
+# HIWM_VENV, HIWM_BUILD and HIWM_INSTALL name other folders than .venv, build and install.
+# shellcheck shell=bash
+
+if [ -n "${BASH_VERSION:-}" ]; then
+    _hiwm_file="${BASH_SOURCE[0]}"
+    _hiwm_shell=bash
+elif [ -n "${ZSH_VERSION:-}" ]; then
+    _hiwm_file="${(%):-%x}"
+    _hiwm_shell=zsh
+else
+    echo "scripts/env.sh: this file is for bash and zsh; start one of them first." >&2
+    return 1
+fi
+HIWM_ROOT="$(cd "$(dirname "$_hiwm_file")/.." > /dev/null && pwd -P)"
+export HIWM_ROOT
+_hiwm_venv="${HIWM_VENV:-$HIWM_ROOT/.venv}"
+_hiwm_install="${HIWM_INSTALL:-$HIWM_ROOT/install}"
+
+# Puts $2 before the colon-separated list in the variable $1, unless the list has it already.
+_hiwm_prepend() {
+    eval "_hiwm_list=\"\${$1:-}\""
+    case ":$_hiwm_list:" in
+        *":$2:"*) ;;
+        *) export "$1=$2${_hiwm_list:+:$_hiwm_list}" ;;
+    esac
+}
+
+_hiwm_problem=""
+if [ -z "${ROS_DISTRO:-}" ]; then
+    if [ -x "$_hiwm_venv/bin/python" ]; then
+        # No deactivate function and no prompt: scripts source this file too.
+        export VIRTUAL_ENV="$_hiwm_venv"
+        unset PYTHONHOME
+        _hiwm_prepend PATH "$_hiwm_venv/bin"
+        # What the wheels' start-up hook would set by starting every Python a second time.
+        while IFS= read -r _hiwm_libraries; do
+            _hiwm_prepend LD_LIBRARY_PATH "$_hiwm_libraries"
+        done < <(find "$_hiwm_venv/lib" -maxdepth 3 -type d -name 'ros_*.libs' | sort -r)
+        _hiwm_prepend LD_LIBRARY_PATH "$_hiwm_venv/lib"
+        export _ROS_WHEELS_BOOTSTRAP_COMPLETE=1
+        _hiwm_prepend AMENT_PREFIX_PATH "$_hiwm_venv"
+        _hiwm_prepend CMAKE_PREFIX_PATH "$_hiwm_venv"
+    else
+        _hiwm_problem="no Python environment in $_hiwm_venv"
+    fi
+fi
+
+if [ -z "$_hiwm_problem" ]; then
+    if [ -f "$_hiwm_install/local_setup.$_hiwm_shell" ]; then
+        # colcon's file reads unset variables and tests commands that may fail.
+        case "$-" in *u*) _hiwm_strict=u; set +u ;; *) _hiwm_strict="" ;; esac
+        case "$-" in *e*) _hiwm_strict="${_hiwm_strict}e"; set +e ;; esac
+        . "$_hiwm_install/local_setup.$_hiwm_shell"
+        [ -z "$_hiwm_strict" ] || set "-$_hiwm_strict"
+    else
+        _hiwm_problem="the workspace is not built: no $_hiwm_install/local_setup.$_hiwm_shell"
+    fi
+fi
+
+# Discovery stays on this machine unless the user widens it.
+export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
+export RMW_IMPLEMENTATION="${RMW_IMPLEMENTATION:-rmw_fastrtps_cpp}"
+export MUJOCO_GL="${MUJOCO_GL:-egl}"
+
+unset _hiwm_file _hiwm_shell _hiwm_venv _hiwm_install _hiwm_list _hiwm_libraries _hiwm_strict
+unset -f _hiwm_prepend
+if [ -n "$_hiwm_problem" ]; then
+    echo "scripts/env.sh: $_hiwm_problem. Run $HIWM_ROOT/scripts/setup" >&2
+    unset _hiwm_problem
+    return 1
+fi
+unset _hiwm_problem
