@@ -15,7 +15,7 @@ setup(
     zip_safe=True,
     maintainer='hiwm maintainers',
     maintainer_email='maintainers@hiwm.invalid',
-    description='What every node of hiwm shares: QoS, messages from arrays, diagnostics, start and stop.',
+    description='What all nodes share: QoS, messages from arrays, diagnostics, start and stop.',
     license='Apache-2.0',
     entry_points={
     },
