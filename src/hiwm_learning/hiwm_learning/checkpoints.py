@@ -1,0 +1,187 @@
+"""Checkpoints: one safetensors file that says what it is, what it was made for and from what.
+
+Policies and world models share the format. The weights and one JSON text lie in the same file, so
+that they cannot be parted; what only training needs (optimiser state) is kept apart in a file of
+its own. A checkpoint made for another embodiment is refused with both hashes named.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from hiwm_core.errors import CheckpointError
+
+# Raised when a reader of today could no longer make sense of an older file.
+FORMAT = 1
+# The one key of the safetensors header: several keys would be written in random order, and equal
+# checkpoints would get different hashes.
+HEADER_KEY = "hiwm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointInfo:
+    """What a checkpoint says of itself."""
+
+    kind: str  # what can load it: "diffusion_policy", "world_model" ...
+    name: str  # for people, and for the device field of commands
+    config: dict[str, Any]  # the network's configuration, JSON values alone
+    embodiment: str  # name
+    embodiment_hash: str  # sha256 of embodiment_text
+    embodiment_text: str  # the YAML it was trained under
+    task: str  # name
+    task_hash: str  # sha256 of the task's text
+    data: dict[str, Any]  # summary of the training set, JSON values alone
+    steps: int  # optimiser steps taken
+    seed: int  # seed of the training run
+    minutes: float  # wall-clock training time
+    scores: dict[str, float] = field(default_factory=dict)  # held-out numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint as read from disk."""
+
+    info: CheckpointInfo
+    weights: dict[str, Tensor]
+    hash: str  # sha256 of the file's bytes, hex
+    path: Path
+
+    @property
+    def label(self) -> str:
+        """Name and first 8 digits of the hash, as plans and commands carry it."""
+        return f"{self.info.name}-{self.hash[:8]}"
+
+
+def save_checkpoint(path: Path, info: CheckpointInfo, weights: dict[str, Tensor]) -> str:
+    """Write a checkpoint in one atomic rename and return its sha256, hex.
+
+    Equal info and weights give equal bytes, hence equal hashes.
+    """
+    header = json.dumps({"format": FORMAT, **asdict(info)}, sort_keys=True, allow_nan=False)
+    content = save_tensors(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()},
+        metadata={HEADER_KEY: header},
+    )
+    write_atomically(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def load_checkpoint(
+    path: Path, *, kind: str | None = None, embodiment_hash: str | None = None
+) -> Checkpoint:
+    """Read a checkpoint, weights on the CPU.
+
+    Args:
+        path: the safetensors file.
+        kind: the kind it must be of; any when None.
+        embodiment_hash: sha256 of the embodiment it must have been made for; any when None.
+
+    Raises:
+        CheckpointError: missing, damaged, of another kind, or made for another embodiment.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read the checkpoint: {error.strerror}", where=str(path),
+            remedy="give the path of a .safetensors file, or train one",
+        ) from None
+    info = _read_info(content, path)
+    if kind is not None and info.kind != kind:
+        raise CheckpointError(
+            f"this checkpoint is a {info.kind}, not a {kind}", where=str(path),
+            remedy=f"give the path of a {kind} checkpoint",
+        )
+    if embodiment_hash is not None:
+        require_embodiment(info, embodiment_hash, str(path))
+    return Checkpoint(
+        info=info, weights=load_tensors(content), hash=hashlib.sha256(content).hexdigest(),
+        path=path,
+    )
+
+
+def require_embodiment(info: CheckpointInfo, embodiment_hash: str, where: str) -> None:
+    """Raise CheckpointError, naming both hashes, unless the checkpoint is for this embodiment."""
+    if info.embodiment_hash != embodiment_hash:
+        raise CheckpointError(
+            f"the checkpoint was made for embodiment {info.embodiment} with hash "
+            f"{info.embodiment_hash}, this one has hash {embodiment_hash}",
+            where=where,
+            remedy="use the embodiment file it was trained under, or train again",
+        )
+
+
+def load_weights(module: torch.nn.Module, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint's weights into a module; raises CheckpointError where they do not fit."""
+    try:
+        module.load_state_dict(checkpoint.weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the weights do not fit the network: {error}", where=str(checkpoint.path),
+            remedy="use the version that trained it, or train again",
+        ) from None
+
+
+def save_training_state(path: Path, state: dict[str, Any]) -> None:
+    """Write what resuming needs (tensors, numbers, strings, lists, dicts) in one rename."""
+    partial = path.with_name(path.name + ".partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def load_training_state(path: Path) -> dict[str, Any]:
+    """Return what `save_training_state` wrote; raises CheckpointError where it cannot be read."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"cannot read the training state: {error}", where=str(path),
+            remedy="train without --resume",
+        ) from None
+    return state
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)
+
+
+def _read_info(content: bytes, path: Path) -> CheckpointInfo:
+    damaged = "take another copy of the file"
+    try:
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + length])
+        # Reads the tensor table against the file's length: a cut file ends here.
+        safetensors.deserialize(content)
+    except (ValueError, safetensors.SafetensorError) as error:
+        raise CheckpointError(
+            f"not a whole safetensors file: {error}", where=str(path), remedy=damaged
+        ) from None
+    text = header.get("__metadata__", {}).get(HEADER_KEY)
+    if text is None:
+        raise CheckpointError(
+            "a safetensors file, but not a checkpoint of hiwm", where=str(path),
+            remedy="give a file written by the training scripts",
+        )
+    data = json.loads(text)
+    version = data.pop("format", None)
+    known = {entry.name for entry in fields(CheckpointInfo)}
+    if version != FORMAT or set(data) != known:
+        raise CheckpointError(
+            f"checkpoint format {version}, this version reads {FORMAT}", where=str(path),
+            remedy="use the version that wrote it, or train again",
+        )
+    return CheckpointInfo(**data)

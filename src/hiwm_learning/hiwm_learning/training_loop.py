@@ -1,0 +1,177 @@
+"""The one training loop: budget, progress with an estimate, checkpoints, interruption, resume.
+
+What is trained is a `Trainable`; the loop knows neither networks nor data. Every step is a
+function of the state and the step number alone, so a resumed run equals an uninterrupted one.
+"""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from hiwm_learning.checkpoints import load_training_state, save_training_state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How long a run lasts: whichever of the two ends first."""
+
+    steps: int  # optimiser steps
+    minutes: float = math.inf  # wall-clock, summed over resumed runs
+
+    def progress(self, step: int, elapsed_s: float) -> float:
+        """Return the share of the budget used, 0..1."""
+        return min(1.0, max(step / self.steps, elapsed_s / 60.0 / self.minutes))
+
+
+def rate_factor(progress: float, step: int, warmup_steps: int = 100) -> float:
+    """Return the learning rate's factor: linear warm-up, then a cosine from 1 down to 0.02."""
+    cosine = 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * progress))
+    return min(1.0, (step + 1) / warmup_steps) * cosine
+
+
+class Trainable(Protocol):
+    """What the loop trains."""
+
+    def train_step(self, step: int, progress: float) -> dict[str, float]:
+        """Take optimiser step number `step`; `progress` 0..1 sets the learning rate."""
+
+    def held_out(self) -> dict[str, float]:
+        """Return numbers on data that is not trained on; empty where there is none."""
+
+    def state(self) -> dict[str, Any]:
+        """Return all that `load_state` needs to go on as if nothing had happened."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up a state."""
+
+    def export(self, step: int, elapsed_s: float, scores: dict[str, float]) -> None:
+        """Write the checkpoint that others use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended."""
+
+    steps: int
+    elapsed_s: float
+    interrupted: bool
+    scores: dict[str, float]
+
+
+def train(
+    trainable: Trainable, budget: Budget, *, state_path: Path, resume: bool = False,
+    checkpoint_every_s: float = 300.0, report_every_s: float = 10.0,
+    held_out_every_s: float = 60.0,
+    clock: Callable[[], float] = time.monotonic, write: Callable[[str], None] = print,
+) -> Outcome:
+    """Train until the budget is used or SIGINT or SIGTERM comes, and leave a checkpoint.
+
+    Args:
+        trainable: network, data and optimiser.
+        budget: when to stop.
+        state_path: where the state for resuming lies.
+        resume: go on from `state_path`.
+        checkpoint_every_s: seconds between checkpoints.
+        report_every_s: seconds between progress lines.
+        held_out_every_s: seconds between held-out measurements.
+        clock: seconds, never running back.
+        write: takes a progress line.
+
+    Raises:
+        CheckpointError: resume asked for, and the state cannot be read.
+    """
+    step, before_s = 0, 0.0
+    if resume:
+        state = load_training_state(state_path)
+        step, before_s = int(state["step"]), float(state["elapsed_s"])
+        trainable.load_state(state["trainable"])
+        write(f"resumed at step {step} after {before_s / 60:.1f} min")
+    first, begun = step, clock()
+    reported = checkpointed = measured = begun
+    sums: dict[str, float] = {}
+    count = 0
+    scores: dict[str, float] = {}
+
+    def save() -> None:
+        elapsed_s = before_s + clock() - begun
+        save_training_state(
+            state_path,
+            {"step": step, "elapsed_s": elapsed_s, "trainable": trainable.state()},
+        )
+        trainable.export(step, elapsed_s, scores)
+
+    with _interruption() as interrupted:
+        while not interrupted():
+            now = clock()
+            progress = budget.progress(step, before_s + now - begun)
+            if progress >= 1.0:
+                break
+            for name, value in trainable.train_step(step, progress).items():
+                sums[name] = sums.get(name, 0.0) + value
+            step += 1
+            count += 1
+            now = clock()
+            if now - measured >= held_out_every_s:
+                scores = trainable.held_out()
+                measured = clock()
+            if now - reported >= report_every_s:
+                means = {name: value / count for name, value in sums.items()}
+                write(_line(
+                    step, budget, step - first, now - begun, before_s, {**means, **scores}
+                ))
+                reported, count = now, 0
+                sums.clear()
+            if now - checkpointed >= checkpoint_every_s:
+                save()
+                checkpointed = clock()
+        stopped = interrupted()
+        scores = trainable.held_out()
+        save()
+    elapsed_s = before_s + clock() - begun
+    write(
+        f"{'interrupted' if stopped else 'finished'} at step {step} after "
+        f"{elapsed_s / 60:.1f} min" + "".join(f", {k} {v:.4f}" for k, v in scores.items())
+    )
+    return Outcome(steps=step, elapsed_s=elapsed_s, interrupted=stopped, scores=scores)
+
+
+def _line(
+    step: int, budget: Budget, taken: int, run_s: float, before_s: float,
+    numbers: dict[str, float],
+) -> str:
+    per_step = run_s / max(1, taken)
+    left_s = min((budget.steps - step) * per_step, budget.minutes * 60.0 - before_s - run_s)
+    shown = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
+    percent = 100.0 * budget.progress(step, before_s + run_s)
+    return (
+        f"step {step:>7}  {percent:5.1f} %  {1.0 / per_step:6.1f} steps/s  "
+        f"left {max(0.0, left_s) / 60:6.1f} min  {shown}"
+    )
+
+
+@contextmanager
+def _interruption() -> Iterator[Callable[[], bool]]:
+    """Give a function that says whether SIGINT or SIGTERM came; a second one raises at once."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    try:
+        previous = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread: whoever owns it decides
+        previous = {}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
