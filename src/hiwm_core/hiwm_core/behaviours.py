@@ -1,0 +1,122 @@
+"""What the pushers do while data is recorded on the stand-in: the four parts of a world model's data.
+
+Demonstrations, failures, off-task exploration and workspace-edge motion, as in Hi-WM
+(arXiv 2604.21741). Each is seeded and reads the stand-in's own pose of the T: these are labels
+for making data, not something a policy or an operator sees.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_core import push_t
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.push_t_planner import STEP_M, PushPlanner
+from hiwm_core.task import Task
+
+Array = NDArray[np.float64]
+
+KINDS = ("demonstration", "failure", "exploration", "edge")
+EDGE_M = 0.13  # how far out the T is sent in edge data: its arms then touch the rim
+# A failure's operator misjudges the T by about this much, all through the episode.
+MISJUDGED_M, MISJUDGED_RAD = 0.015, 0.3
+STOP_TICKS = 6  # kept after a demonstration has reached its goal
+
+
+class Behaviour:
+    """Targets for one episode.
+
+    Args:
+        kind: one of `KINDS`.
+        task: the task demonstrated, or strayed from.
+        embodiment: two planar arms.
+        seed: of everything drawn.
+    """
+
+    def __init__(self, kind: str, task: Task, embodiment: Embodiment, seed: int) -> None:
+        if kind not in KINDS:
+            raise ValueError(f"kind {kind!r}: use one of {', '.join(KINDS)}")
+        self.kind = kind
+        self._task = task
+        self._embodiment = embodiment
+        self._rng = np.random.default_rng([seed, KINDS.index(kind)])
+        self._planner = PushPlanner(task, embodiment, int(self._rng.integers(2**31)))
+        self._bias = self._rng.normal(0, 1, 3) * (MISJUDGED_M, MISJUDGED_M, MISJUDGED_RAD)
+        self._leg = ""
+        self._leg_ticks = 0
+        self._aims = np.zeros((2, 2))
+        self._speeds = np.zeros(2)
+        self._ticks_at_goal = 0
+
+    def start_pose(self) -> Array:
+        """Return where the T starts, [x, y, yaw]."""
+        if self.kind in ("demonstration", "failure"):
+            return self._task.sample_start(self._rng)
+        return self._random_pose(self.kind == "edge")
+
+    def finished(self, object_pose: Array) -> bool:
+        """Return whether the episode is over before its horizon: a demonstration at its goal."""
+        if self.kind != "demonstration":
+            return False
+        self._ticks_at_goal += self._planner.done(object_pose)
+        return self._ticks_at_goal > STOP_TICKS
+
+    def targets(self, object_pose: Array, pushers: Array) -> Array:
+        """Return the next absolute targets [4], m, for the T's pose and the pushers' [4]."""
+        if self.kind == "demonstration":
+            return self._planner.targets(object_pose, pushers)
+        if self.kind == "failure":
+            jitter = self._rng.normal(0, 0.003, 4)
+            return self._planner.targets(object_pose + self._bias, pushers) + jitter
+        if self._leg_ticks <= 0:
+            self._begin_leg(object_pose, pushers)
+        self._leg_ticks -= 1
+        if self._leg == "plan":
+            return self._planner.targets(object_pose, pushers)
+        if self._leg == "idle":
+            return np.asarray(pushers, dtype=float).copy()
+        hands = np.asarray(pushers, dtype=float).reshape(2, 2)
+        offset = self._aims - hands
+        length = np.maximum(np.linalg.norm(offset, axis=1), 1e-9)
+        step = offset * (np.minimum(self._speeds, length) / length)[:, None]
+        return (hands + step + self._rng.normal(0, 0.001, (2, 2))).reshape(4)
+
+    def _begin_leg(self, pose: Array, pushers: Array) -> None:
+        edge = self.kind == "edge"
+        self._leg = str(
+            self._rng.choice(["plan", "poke", "idle", "roam"], p=[0.4, 0.38, 0.04, 0.18])
+        )
+        self._leg_ticks = int(self._rng.integers(25, 70))
+        if self._leg == "plan":
+            goal = self._random_pose(edge)
+            task = replace(self._task, goal_pose=(goal[0], goal[1], goal[2]))
+            self._planner = PushPlanner(
+                task, self._embodiment, int(self._rng.integers(2**31)), noise=0.6
+            )
+        elif self._leg == "idle":
+            self._leg_ticks = int(self._rng.integers(5, 15))
+        elif self._leg == "poke":
+            # Straight through the T: every contact point, direction and speed there is.
+            self._leg_ticks = int(self._rng.integers(12, 35))
+            unit = self._task.object_unit_m
+            local = self._rng.uniform((-2 * unit, -2.6 * unit), (2 * unit, 1.3 * unit), (2, 2))
+            through = push_t.to_table(local, pose)
+            hands = np.asarray(pushers).reshape(2, 2)
+            self._aims = hands + (through - hands) * self._rng.uniform(1.0, 1.6, (2, 1))
+            self._speeds = self._rng.uniform(0.003, STEP_M, 2)
+        else:
+            reach = 0.18
+            self._leg_ticks = int(self._rng.integers(10, 35))
+            self._aims = self._rng.uniform(-reach, reach, (2, 2))
+            if edge:
+                side = self._rng.integers(0, 2, 2)
+                self._aims[np.arange(2), side] = reach * self._rng.choice([-1, 1], 2)
+            self._speeds = self._rng.uniform(0.004, STEP_M, 2)
+
+    def _random_pose(self, edge: bool) -> Array:
+        pose = self._rng.uniform((-0.11, -0.11, -np.pi), (0.11, 0.11, np.pi))
+        if edge:
+            axis = int(self._rng.integers(0, 2))
+            pose[axis] = EDGE_M * float(self._rng.choice([-1, 1]))
+        return np.asarray(pose)
