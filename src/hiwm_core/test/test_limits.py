@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from hiwm_core.embodiment import load_embodiment
-from hiwm_core.limits import Limiter, LimiterState
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.limits import Limiter, LimiterState
 
 EMBODIMENT = load_embodiment("planar_bimanual")
 LIMITER = Limiter(EMBODIMENT)

@@ -1,0 +1,313 @@
+"""Every decision of the arbiter, without ROS: who answers a tick, and with which action.
+
+``arbiter_node.py`` feeds it messages and time and sends what it returns. Each input is answered
+at once with the command it makes possible, so a waiting lock-step tick never waits for a timer.
+Held by ``test_arbiter.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hiwm_core.control import (
+    REQUESTS,
+    ControlMachine,
+    ControlState,
+    Event,
+    Mode,
+    Source,
+    Transition,
+)
+from hiwm_core.handback import HandbackRamp
+from hiwm_core.limits import action_problem
+from hiwm_core.plan_buffer import Plan, PlanBuffer, Refusal
+
+# A lock-step world that got no command would wait for ever. One lost while the graph was still
+# being discovered is sent again after this long; a world that has it drops the second one.
+_RESEND_AFTER_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TickSeen:
+    """What the arbiter needs of a tick; fields as in hiwm_interfaces/Tick."""
+
+    epoch: int
+    step: int
+    stamp_ns: int
+    applied_action: ArrayLike
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorSample:
+    """What the arbiter needs of an operator command; fields as in its message."""
+
+    epoch: int
+    step: int
+    device: str
+    deadman: bool
+    synchronous: bool
+    demonstration: bool
+    action: ArrayLike
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandDecision:
+    """One command to send; ``action`` float64 ``[A]``, embodiment order, SI units."""
+
+    epoch: int
+    step: int
+    stamp_ns: int
+    source: Source
+    device: str
+    action: NDArray[np.float64]
+
+
+class Arbiter:
+    """Choose the action for each tick by the mode in force.
+
+    ``operator_timeout_s``: silence after which the operator in control is lost, s.
+    ``handback_ticks``: blended actions between a person and the policy.
+    ``start_mode``: PAUSED or POLICY.
+    ``clock``: steady seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        operator_timeout_s: float,
+        handback_ticks: int,
+        start_mode: Mode,
+        clock: Callable[[], float],
+    ) -> None:
+        self._clock = clock
+        self._machine = ControlMachine(
+            operator_timeout_s=operator_timeout_s, clock=clock, start_mode=start_mode
+        )
+        self._handback_ticks = handback_ticks
+        self._names: tuple[str, ...] = ()
+        self._lockstep = True
+        self._plans = PlanBuffer(0)
+        self._tick: TickSeen | None = None
+        self._tick_at = 0.0
+        self._answer: CommandDecision | None = None
+        self._sent_at = 0.0
+        self._sample: OperatorSample | None = None
+        self._sample_is_new = False  # arrived after the newest tick
+        self._early_plan: Plan | None = None  # overtook the first world_info
+        self._positions: tuple[int, NDArray[np.float64]] | None = None
+        self._ramp: HandbackRamp | None = None
+        self._policy_present = False
+
+    @property
+    def state(self) -> ControlState:
+        """Return a copy of the control state."""
+        return self._machine.state
+
+    @property
+    def tick(self) -> TickSeen | None:
+        """Return the newest tick."""
+        return self._tick
+
+    @property
+    def operator_age_s(self) -> float:
+        """Return seconds since the last operator command; -1 when there was none."""
+        return self._machine.operator_age()
+
+    @property
+    def waiting_s(self) -> float:
+        """Return how long the newest tick has been without an answer, s; 0 when it has one."""
+        if self._tick is None or self._answer is not None:
+            return 0.0
+        return self._clock() - self._tick_at
+
+    def on_world(self, *, lockstep: bool, action_names: tuple[str, ...]) -> CommandDecision | None:
+        """Learn what the world is; until then nothing is decided."""
+        self._lockstep = lockstep
+        if action_names != self._names:
+            self._names = action_names
+            self._plans = PlanBuffer(len(action_names))
+            if self._tick:
+                self._plans.begin_epoch(self._tick.epoch)
+        if self._early_plan:
+            plan, self._early_plan = self._early_plan, None
+            return self.on_plan(plan)
+        return self._decide()
+
+    def on_policy_present(self, present: bool) -> None:
+        """Learn whether a policy is in the graph, to hand back to."""
+        self._policy_present = present
+
+    def on_tick(self, tick: TickSeen) -> CommandDecision | None:
+        """Answer a tick if the answer is already here."""
+        last = self._tick
+        if last and (tick.epoch, tick.step) == (last.epoch, last.step) and self._lockstep:
+            # The world says again that it waits: it has no answer yet, or ours was lost.
+            return self._resend() or self._decide()
+        if last and tick.epoch == last.epoch and tick.step < last.step:
+            # Steps run back within an epoch only where a new world has taken the old one's place.
+            self._plans = PlanBuffer(len(self._names))
+            self._sample = None
+        if last is None or tick.epoch != last.epoch or tick.step < last.step:
+            self._plans.begin_epoch(tick.epoch)
+            self._ramp = None
+        self._tick, self._tick_at, self._answer = tick, self._clock(), None
+        self._sample_is_new = False
+        self._machine.count_tick()
+        return self._decide()
+
+    def on_positions(self, stamp_ns: int, positions: ArrayLike) -> CommandDecision | None:
+        """Take measured positions ``[A]`` in action order, made at the stamp of a tick."""
+        self._positions = (stamp_ns, np.array(positions, dtype=np.float64))
+        return self._decide()
+
+    def on_plan(self, plan: Plan) -> CommandDecision | None:
+        """Take a plan; one that cannot be used pauses a policy in control."""
+        if not self._names:
+            self._early_plan = plan
+            return None
+        answer = self._plans.accept(plan)
+        if answer.refusal is Refusal.STALE:
+            self._machine.drop_plan()
+        elif answer.refusal is Refusal.UNUSABLE:
+            if self._machine.mode in (Mode.POLICY, Mode.HANDBACK):
+                self._plans.flush(self._tick.step if self._tick else 0)
+                self._machine.fire(Event.POLICY_FAULT, answer.reason)
+            self._machine.drop_plan(answer.reason)
+        return self._decide()
+
+    def on_operator(self, sample: OperatorSample) -> CommandDecision | None:
+        """Take an operator command: its levels decide the mode, its action may answer the tick."""
+        before = self._machine.mode
+        in_control = self._machine.hear_operator(
+            sample.device,
+            deadman=sample.deadman,
+            demonstration=sample.demonstration,
+            policy_present=self._policy_present,
+        )
+        after = self._machine.mode
+        step = self._tick.step if self._tick else 0
+        if before is not Mode.HUMAN and after is Mode.HUMAN:
+            self._plans.flush(step)
+            self._ramp, self._sample = None, None
+        elif after is Mode.HANDBACK and before is Mode.HUMAN:
+            # Only a plan that saw where the person left things may move them on.
+            self._plans.flush(step)
+            self._ramp = None
+        if in_control:
+            self._keep(sample)
+        return self._decide()
+
+    def on_request(self, code: int, reason: str) -> tuple[Transition, CommandDecision | None]:
+        """Apply a ControlRequest by its number, with the requester's words."""
+        if not 0 <= code < len(REQUESTS):
+            message = f"request {code} is unknown (control): use 0 to {len(REQUESTS) - 1}"
+            return Transition(accepted=False, message=message, mode=self._machine.mode), None
+        event = REQUESTS[code]
+        transition = self._machine.fire(
+            event, f"{event.value} asked for" + (f": {reason}" if reason else "")
+        )
+        return transition, self._decide()
+
+    def on_time(self) -> CommandDecision | None:
+        """Let time pass: an operator fallen silent loses control, a lost command is repeated."""
+        self._machine.check_operator()
+        if self._lockstep and self._answer and self._clock() - self._sent_at > _RESEND_AFTER_S:
+            return self._resend()
+        return None
+
+    def _resend(self) -> CommandDecision | None:
+        """Return the answer again, unless control was taken from whoever gave it."""
+        if self._machine.mode in (Mode.PAUSED, Mode.STOPPED):
+            self._answer = None
+        self._sent_at = self._clock()
+        return self._answer
+
+    def _keep(self, sample: OperatorSample) -> None:
+        """Hold a sample's action if it can be used, count it as dropped otherwise."""
+        if self._late(sample):
+            self._machine.drop_command()
+            return
+        problem = action_problem(sample.action, self._names) if np.size(sample.action) else ""
+        if problem:
+            self._machine.drop_command(f"action of {sample.device} refused: it {problem}")
+            return
+        self._sample, self._sample_is_new = sample, True
+
+    def _late(self, sample: OperatorSample) -> bool:
+        """Return whether a sample is of an older epoch, or made for a tick already answered."""
+        tick = self._tick
+        if tick is None:
+            return False
+        missed = self._lockstep and sample.synchronous and sample.step < tick.step
+        return sample.epoch < tick.epoch or (sample.epoch == tick.epoch and missed)
+
+    def _decide(self) -> CommandDecision | None:
+        """Return the answer to the newest tick, once, when all it needs is here."""
+        tick = self._tick
+        if tick is None or not self._names or self._answer is not None:
+            return None
+        state = self._machine.state
+        mode = state.mode
+        action: NDArray[np.float64] | None = None
+        device = self._plans.policy
+        if mode is Mode.HUMAN:
+            action, device = self._human_action(tick), state.device
+        elif mode is Mode.HANDBACK:
+            action = self._handback_action(tick)
+        elif mode is Mode.POLICY:
+            action = self._plans.action_for(tick.epoch, tick.step, lockstep=self._lockstep)
+        if action is None:
+            return None
+        self._answer = CommandDecision(
+            epoch=tick.epoch,
+            step=tick.step,
+            stamp_ns=tick.stamp_ns,
+            source=state.source,
+            device=device,
+            action=action,
+        )
+        self._sent_at = self._clock()
+        if mode is Mode.HUMAN:
+            self._machine.count_human_command()
+        elif mode is Mode.HANDBACK and self._ramp and self._ramp.done:
+            self._ramp = None
+            self._machine.fire(Event.HANDBACK_DONE, "handed back to the policy")
+        return self._answer
+
+    def _human_action(self, tick: TickSeen) -> NDArray[np.float64] | None:
+        sample = self._sample
+        if sample is None or sample.epoch != tick.epoch:
+            return None
+        if sample.synchronous and sample.step != tick.step:
+            # In real time an operator that keeps up answers the tick it has just seen, a moment
+            # from now. One that lags by more would miss every second tick: its newest target
+            # serves again.
+            soon = sample.step == tick.step - 1 and not self._sample_is_new
+            if self._lockstep or soon:
+                return None
+        if np.size(sample.action):
+            return np.asarray(sample.action, dtype=np.float64)
+        return self._present_target(tick)
+
+    def _handback_action(self, tick: TickSeen) -> NDArray[np.float64] | None:
+        planned = self._plans.action_for(tick.epoch, tick.step, lockstep=self._lockstep)
+        if planned is None:
+            return None
+        if self._ramp is None:
+            start = self._present_target(tick)
+            if start is None:
+                return None
+            self._ramp = HandbackRamp(start, self._handback_ticks)
+        return self._ramp.blend(planned)
+
+    def _present_target(self, tick: TickSeen) -> NDArray[np.float64] | None:
+        """Return the target in force: the last one applied, or the position an epoch begins at."""
+        if np.size(tick.applied_action) == len(self._names):
+            return np.asarray(tick.applied_action, dtype=np.float64)
+        if self._positions and self._positions[0] == tick.stamp_ns:
+            return self._positions[1]
+        return None

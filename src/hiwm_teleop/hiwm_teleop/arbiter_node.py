@@ -1,0 +1,196 @@
+"""The arbiter node: wires topics to ``hiwm_teleop.arbiter`` and sends what it decides."""
+
+import array
+import sys
+import time
+
+import numpy as np
+from hiwm_interfaces.msg import Command, ControlState, OperatorCommand, PolicyPlan, Tick, WorldInfo
+from hiwm_interfaces.srv import ControlRequest
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+
+from hiwm_core.control import Mode
+from hiwm_core.embodiment import parse_embodiment
+from hiwm_core.errors import ConfigError
+from hiwm_core.plan_buffer import Plan
+from hiwm_nodes import qos
+from hiwm_nodes.diagnostics import ERROR, OK, WARN, Diagnostics, RateMeter
+from hiwm_nodes.messages import stamp_ns, time_message
+from hiwm_nodes.parameters import parameter
+from hiwm_nodes.running import run
+from hiwm_teleop.arbiter import Arbiter, CommandDecision, OperatorSample, TickSeen
+
+_START_MODES = {"policy": Mode.POLICY, "paused": Mode.PAUSED}
+# control_state is repeated this often without a change, so that ages in it stay readable.
+_REPEAT_S = 0.5
+# A lock-step tick that waits this long without a person having paused is worth a warning.
+_WAIT_WARNING_S = 2.0
+
+
+class ArbiterNode(Node):
+    """Decides who answers each tick; the only publisher of ``command``."""
+
+    def __init__(self) -> None:
+        """Declare parameters and wire topics. Raises ConfigError for an unusable parameter."""
+        super().__init__("arbiter")
+        start_mode = str(
+            parameter(self, "start_mode", "paused", "mode at start: policy or paused")
+        )
+        if start_mode not in _START_MODES:
+            raise ConfigError(
+                f"start_mode {start_mode!r}", where="parameter start_mode of arbiter",
+                remedy=f"use one of {', '.join(_START_MODES)}",
+            )
+        timeout = float(parameter(
+            self, "operator_timeout_s", 0.5,
+            "silence after which the operator in control is lost [s]", 0.05, 10.0,
+        ))
+        self._arbiter = Arbiter(
+            operator_timeout_s=timeout,
+            handback_ticks=int(parameter(
+                self, "handback_ticks", 5,
+                "ticks over which control is blended from a person to the policy", 0, 100,
+            )),
+            start_mode=_START_MODES[start_mode],
+            clock=time.monotonic,
+        )
+        self._joints: tuple[str, ...] = ()
+        self._published_key: tuple[object, ...] = ()
+        self._published_at = 0.0
+        self._tick_rate = RateMeter()
+        self._command_publisher = self.create_publisher(Command, "command", qos.COMMAND)
+        self._state_publisher = self.create_publisher(ControlState, "control_state", qos.LATCHED)
+        self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
+        self.create_subscription(JointState, "joint_states", self._on_joint_states, qos.TICK)
+        self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
+        self.create_subscription(PolicyPlan, "policy/plan", self._on_plan, qos.TICK)
+        self.create_subscription(
+            OperatorCommand, "operator/command", self._on_operator, qos.TICK
+        )
+        self.create_service(ControlRequest, "control/request", self._on_request)
+        self._diagnostics = Diagnostics(self, self._diagnostic_values)
+        # Steady, since use_sim_time and a stopped /clock must not keep a lost operator in control.
+        self.create_timer(
+            min(timeout / 10.0, 0.05), self._on_time,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        self._finish(None)
+
+    def _on_world_info(self, message: WorldInfo) -> None:
+        embodiment = parse_embodiment(message.embodiment_yaml, "world_info")
+        self._joints = embodiment.joint_names
+        self._finish(self._arbiter.on_world(
+            lockstep=message.lockstep,
+            action_names=tuple(entry.name for entry in embodiment.actions),
+        ))
+
+    def _on_joint_states(self, message: JointState) -> None:
+        positions = dict(zip(message.name, message.position, strict=False))
+        if self._joints and all(joint in positions for joint in self._joints):
+            self._finish(self._arbiter.on_positions(
+                stamp_ns(message.header.stamp), [positions[joint] for joint in self._joints]
+            ))
+
+    def _on_tick(self, message: Tick) -> None:
+        self._tick_rate.count()
+        self._finish(self._arbiter.on_tick(TickSeen(
+            epoch=message.epoch, step=message.step, stamp_ns=stamp_ns(message.header.stamp),
+            applied_action=np.asarray(message.applied_action),
+        )))
+
+    def _on_plan(self, message: PolicyPlan) -> None:
+        self._arbiter.on_policy_present(True)
+        self._finish(self._arbiter.on_plan(Plan(
+            epoch=message.epoch, step=message.step, horizon=message.horizon,
+            execute_horizon=message.execute_horizon, action_dim=message.action_dim,
+            actions=np.asarray(message.actions), policy=message.policy,
+        )))
+
+    def _on_operator(self, message: OperatorCommand) -> None:
+        self._finish(self._arbiter.on_operator(OperatorSample(
+            epoch=message.epoch, step=message.step, device=message.device,
+            deadman=message.deadman, synchronous=message.synchronous,
+            demonstration=message.demonstration, action=np.asarray(message.action),
+        )))
+
+    def _on_request(
+        self, request: ControlRequest.Request, response: ControlRequest.Response
+    ) -> ControlRequest.Response:
+        transition, decision = self._arbiter.on_request(request.request, request.reason)
+        response.ok = transition.accepted
+        response.message = transition.message
+        response.mode = int(transition.mode)
+        self._finish(decision)
+        return response
+
+    def _on_time(self) -> None:
+        self._arbiter.on_policy_present(self.count_publishers("policy/plan") > 0)
+        self._finish(self._arbiter.on_time())
+
+    def _finish(self, decision: CommandDecision | None) -> None:
+        """Send a decided command first, then say what changed."""
+        if decision is not None:
+            message = Command(
+                epoch=decision.epoch, step=decision.step, source=int(decision.source),
+                device=decision.device, action=array.array("d", decision.action),
+            )
+            message.header.stamp = time_message(decision.stamp_ns)
+            self._command_publisher.publish(message)
+        state = self._arbiter.state
+        key = (
+            state.mode, state.explanation, state.device, state.deadman, state.source,
+            state.takeovers, str(state.takeover_latency_s), state.plans_dropped,
+            state.commands_dropped,
+        )
+        now = time.monotonic()
+        if key == self._published_key and now - self._published_at < _REPEAT_S:
+            return
+        if not self._published_key or key[:3] != self._published_key[:3]:
+            self.get_logger().info(f"{state.mode.name}: {state.explanation}")
+        self._published_key, self._published_at = key, now
+        tick = self._arbiter.tick
+        report = ControlState(
+            mode=int(state.mode), source=int(state.source), device=state.device,
+            reason=state.explanation, deadman=state.deadman,
+            operator_age_s=self._arbiter.operator_age_s,
+            takeover_latency_s=state.takeover_latency_s,
+            takeover_latency_ticks=state.takeover_latency_ticks, takeovers=state.takeovers,
+            plans_dropped=state.plans_dropped, commands_dropped=state.commands_dropped,
+        )
+        if tick is not None:
+            report.epoch, report.step = tick.epoch, tick.step
+            report.header.stamp = time_message(tick.stamp_ns)
+        self._state_publisher.publish(report)
+        self._report_health()
+
+    def _report_health(self) -> None:
+        state = self._arbiter.state
+        waiting = self._arbiter.waiting_s
+        if state.notice:
+            self._diagnostics.report(ERROR, state.notice)
+        elif state.mode in (Mode.POLICY, Mode.HANDBACK) and waiting > _WAIT_WARNING_S:
+            self._diagnostics.report(WARN, "waiting for a plan of the policy")
+        else:
+            self._diagnostics.report(OK, f"{state.mode.name}: {state.reason}")
+
+    def _diagnostic_values(self) -> dict[str, object]:
+        state = self._arbiter.state
+        return {
+            "mode": state.mode.name, "ticks_per_s": f"{self._tick_rate.rate:.1f}",
+            "tick_unanswered_s": f"{self._arbiter.waiting_s:.2f}",
+            "operator_age_s": f"{self._arbiter.operator_age_s:.2f}",
+            "takeovers": state.takeovers,
+            "takeover_latency_s": f"{state.takeover_latency_s:.4f}",
+            "plans_dropped": state.plans_dropped, "commands_dropped": state.commands_dropped,
+        }
+
+
+def main() -> None:
+    """Run the arbiter until interrupted."""
+    sys.exit(run(ArbiterNode))
+
+
+if __name__ == "__main__":
+    main()
