@@ -1,0 +1,501 @@
+"""What the arbiter decides, without ROS: who answers a tick, with which action, and when."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hiwm_core.control import Event, Mode, Source
+from hiwm_core.plan_buffer import Plan
+from hiwm_teleop.arbiter import Arbiter, CommandDecision, OperatorSample, TickSeen
+
+NAMES = ("left_x", "left_y")
+START, PAUSE, STOP, CLEAR_STOP = range(4)
+POLICY_NAME = "push 12345678"
+
+
+class Clock:
+    """Seconds that pass only when told."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Bench:
+    """An arbiter with a world, a policy and an operator played by the test."""
+
+    def __init__(
+        self, *, lockstep: bool = True, start_mode: Mode = Mode.POLICY, handback_ticks: int = 3
+    ) -> None:
+        self.clock = Clock()
+        self.arbiter = Arbiter(
+            operator_timeout_s=0.5, handback_ticks=handback_ticks, start_mode=start_mode,
+            clock=self.clock,
+        )
+        self.arbiter.on_policy_present(True)
+        self.arbiter.on_world(lockstep=lockstep, action_names=NAMES)
+
+    @property
+    def mode(self) -> Mode:
+        return self.arbiter.state.mode
+
+    def tick(
+        self, step: int, epoch: int = 1, applied: tuple[float, ...] = (0.0, 0.0)
+    ) -> CommandDecision | None:
+        return self.arbiter.on_tick(
+            TickSeen(epoch=epoch, step=step, stamp_ns=step * 100, applied_action=applied)
+        )
+
+    def plan(self, step: int, epoch: int = 1, value: float = 0.5, **changes: Any):
+        """Send a plan of 8 actions, 4 to run, all of one value."""
+        fields: dict[str, Any] = {
+            "epoch": epoch, "step": step, "horizon": 8, "execute_horizon": 4, "action_dim": 2,
+            "actions": np.full(16, value), "policy": POLICY_NAME,
+        }
+        return self.arbiter.on_plan(Plan(**(fields | changes)))
+
+    def operator(self, step: int, epoch: int = 1, **changes: Any) -> CommandDecision | None:
+        fields: dict[str, Any] = {
+            "epoch": epoch, "step": step, "device": "keys", "deadman": True,
+            "synchronous": False, "demonstration": False, "action": (0.1, 0.2),
+        }
+        return self.arbiter.on_operator(OperatorSample(**(fields | changes)))
+
+
+def answers(decision: CommandDecision | None, step: int, source: Source, epoch: int = 1) -> bool:
+    return decision is not None and (decision.epoch, decision.step, decision.source) == (
+        epoch, step, source,
+    )
+
+
+# --- the policy ------------------------------------------------------------------------------
+
+def test_a_plan_answers_the_waiting_tick_at_once_and_the_next_ones_on_arrival() -> None:
+    bench = Bench()
+    assert bench.tick(0) is None
+    first = bench.plan(0)
+    assert answers(first, 0, Source.POLICY) and first.device == POLICY_NAME
+    assert first.stamp_ns == 0
+    assert answers(bench.tick(1), 1, Source.POLICY)
+
+
+def test_a_tick_is_answered_once() -> None:
+    bench = Bench()
+    bench.tick(0)
+    assert bench.plan(0) is not None
+    assert bench.plan(0, value=0.7) is None
+    assert bench.arbiter.on_time() is None
+
+
+def test_lock_step_waits_for_the_next_chunk_and_real_time_goes_on_with_the_old_one() -> None:
+    for lockstep in (True, False):
+        bench = Bench(lockstep=lockstep)
+        bench.tick(0)
+        bench.plan(0)
+        for step in (1, 2, 3):
+            assert bench.tick(step) is not None
+        assert (bench.tick(4) is None) is lockstep
+        late = bench.plan(4, value=0.9)
+        assert (late is not None) is lockstep
+
+
+def test_a_stale_epoch_plan_is_dropped_and_counted() -> None:
+    bench = Bench()
+    bench.tick(0)
+    bench.plan(0)
+    assert bench.tick(0, epoch=2) is None
+    assert bench.plan(1, epoch=1) is None
+    assert bench.arbiter.state.plans_dropped == 1
+    assert answers(bench.plan(0, epoch=2), 0, Source.POLICY, epoch=2)
+
+
+def test_a_rollback_in_the_middle_of_a_chunk_ends_the_chunk() -> None:
+    bench = Bench()
+    bench.tick(0)
+    bench.plan(0)
+    bench.tick(1)
+    assert bench.tick(1, epoch=2) is None
+    assert bench.mode is Mode.POLICY
+
+
+@pytest.mark.parametrize(
+    "fault", [{"actions": np.full(16, math.nan)}, {"action_dim": 3}, {"actions": np.zeros(15)}]
+)
+def test_an_unusable_plan_pauses_the_policy_with_the_reason(fault: dict[str, Any]) -> None:
+    bench = Bench()
+    bench.tick(0)
+    assert bench.plan(0, **fault) is None
+    state = bench.arbiter.state
+    assert state.mode is Mode.PAUSED and state.plans_dropped == 1
+    assert POLICY_NAME in state.explanation
+    assert bench.tick(1) is None
+
+
+def test_an_unusable_plan_does_not_disturb_a_person() -> None:
+    bench = Bench()
+    bench.tick(0)
+    bench.operator(0)
+    bench.plan(0, actions=np.full(16, math.nan))
+    assert bench.mode is Mode.HUMAN
+    assert "not finite" in bench.arbiter.state.explanation
+
+
+def test_after_a_fault_the_policy_goes_on_only_when_started_and_with_a_new_plan() -> None:
+    bench = Bench()
+    bench.tick(0)
+    bench.plan(0, actions=np.full(16, math.inf))
+    assert bench.plan(0) is None
+    transition, decision = bench.arbiter.on_request(START, "mended")
+    assert transition.accepted
+    assert answers(decision, 0, Source.POLICY)
+
+
+def test_messages_may_come_in_any_order_at_the_start() -> None:
+    bench = Bench()
+    arbiter = Arbiter(
+        operator_timeout_s=0.5, handback_ticks=3, start_mode=Mode.POLICY, clock=bench.clock
+    )
+    bench.arbiter = arbiter
+    assert bench.plan(0) is None
+    assert bench.tick(0) is None
+    assert answers(arbiter.on_world(lockstep=True, action_names=NAMES), 0, Source.POLICY)
+
+
+# --- taking over -----------------------------------------------------------------------------
+
+def test_a_takeover_answers_the_waiting_tick_itself() -> None:
+    bench = Bench()
+    bench.tick(0)
+    decision = bench.operator(0)
+    assert answers(decision, 0, Source.HUMAN) and decision.device == "keys"
+    np.testing.assert_array_equal(decision.action, [0.1, 0.2])
+    state = bench.arbiter.state
+    assert (state.takeovers, state.takeover_latency_ticks) == (1, 0)
+    assert state.takeover_latency_s == 0.0
+
+
+def test_a_takeover_after_the_answer_takes_the_next_tick() -> None:
+    bench = Bench()
+    bench.tick(0)
+    bench.plan(0)
+    bench.clock.now += 0.01
+    assert bench.operator(0) is None
+    bench.clock.now += 0.02
+    assert answers(bench.tick(1), 1, Source.HUMAN)
+    state = bench.arbiter.state
+    assert state.takeover_latency_ticks == 1
+    assert state.takeover_latency_s == pytest.approx(0.02)
+
+
+def test_a_plan_made_before_a_takeover_is_never_run_after_it() -> None:
+    bench = Bench()
+    bench.tick(0)
+    bench.plan(0)
+    bench.tick(1)
+    bench.operator(1)
+    bench.tick(2)
+    bench.operator(2, deadman=False)
+    assert bench.mode is Mode.HANDBACK
+    assert bench.plan(1) is None
+    assert bench.tick(3) is None
+
+
+def test_real_time_sends_nothing_while_paused_and_takes_over_within_a_tick() -> None:
+    bench = Bench(lockstep=False, start_mode=Mode.PAUSED)
+    assert bench.tick(0) is None and bench.tick(1) is None
+    assert answers(bench.operator(1), 1, Source.HUMAN)
+    assert answers(bench.tick(2), 2, Source.HUMAN)
+
+
+def test_a_silent_operator_pauses_and_the_policy_does_not_resume() -> None:
+    bench = Bench()
+    bench.tick(0)
+    bench.operator(0)
+    bench.clock.now += 0.51
+    bench.arbiter.on_time()
+    assert bench.mode is Mode.PAUSED and "silent" in bench.arbiter.state.reason
+    assert bench.tick(1) is None
+    assert bench.plan(1) is None
+    assert answers(bench.operator(1), 1, Source.HUMAN)
+
+
+def test_an_old_sample_is_not_used_after_the_operator_came_back_without_an_action() -> None:
+    bench = Bench()
+    bench.tick(0)
+    bench.operator(0, action=(0.3, 0.3))
+    bench.tick(1, applied=(0.01, 0.02))
+    bench.clock.now += 1.0
+    bench.arbiter.on_time()
+    bench.tick(2, applied=(0.01, 0.02))
+    held = bench.operator(2, action=())
+    assert held is not None
+    np.testing.assert_array_equal(held.action, [0.01, 0.02])
+
+
+def test_an_empty_action_holds_where_an_epoch_begins_once_positions_are_known() -> None:
+    bench = Bench()
+    bench.tick(0, applied=())
+    assert bench.operator(0, action=()) is None
+    assert bench.arbiter.on_positions(77, [0.9, 0.9]) is None
+    decision = bench.arbiter.on_positions(0, [0.3, 0.4])
+    assert answers(decision, 0, Source.HUMAN)
+    np.testing.assert_array_equal(decision.action, [0.3, 0.4])
+
+
+@pytest.mark.parametrize("action", [(math.nan, 0.0), (0.0, math.inf), (0.1,), (0.1, 0.2, 0.3)])
+def test_an_unusable_operator_action_is_refused_but_its_deadman_counts(
+    action: tuple[float, ...]
+) -> None:
+    bench = Bench()
+    bench.tick(0)
+    assert bench.operator(0, action=action) is None
+    state = bench.arbiter.state
+    assert state.mode is Mode.HUMAN and state.commands_dropped == 1
+    assert "keys" in state.explanation and "refused" in state.explanation
+    assert answers(bench.operator(0), 0, Source.HUMAN)
+
+
+def test_an_operator_who_saw_an_older_epoch_keeps_control_but_not_that_action() -> None:
+    bench = Bench()
+    bench.tick(5)
+    bench.operator(5)
+    assert bench.tick(2, epoch=2) is None
+    assert bench.operator(5, epoch=1) is None
+    state = bench.arbiter.state
+    assert state.mode is Mode.HUMAN and state.commands_dropped == 1
+    assert answers(bench.operator(2, epoch=2), 2, Source.HUMAN, epoch=2)
+
+
+def test_demonstrations_carry_their_source_and_end_in_pause() -> None:
+    bench = Bench(start_mode=Mode.PAUSED)
+    bench.tick(0)
+    assert answers(bench.operator(0, demonstration=True), 0, Source.DEMONSTRATION)
+    bench.tick(1)
+    bench.operator(1, deadman=False, demonstration=True)
+    assert bench.mode is Mode.PAUSED
+
+
+# --- synchronous operators -------------------------------------------------------------------
+
+def test_lock_step_waits_for_the_action_made_for_this_very_tick() -> None:
+    bench = Bench()
+    bench.tick(0)
+    bench.operator(0, synchronous=True)
+    assert bench.tick(1) is None
+    assert bench.operator(0, synchronous=True) is None
+    assert bench.arbiter.state.commands_dropped == 1
+    assert answers(bench.operator(1, synchronous=True), 1, Source.HUMAN)
+
+
+def test_an_action_that_overtook_its_tick_answers_it() -> None:
+    bench = Bench()
+    bench.tick(0)
+    bench.operator(0, synchronous=True)
+    assert bench.operator(1, synchronous=True) is None
+    assert answers(bench.tick(1), 1, Source.HUMAN)
+
+
+def test_real_time_gives_a_quick_operator_the_moment_it_needs() -> None:
+    bench = Bench(lockstep=False)
+    bench.tick(0)
+    bench.operator(0, synchronous=True)
+    assert bench.tick(1) is None
+    assert answers(bench.operator(1, synchronous=True), 1, Source.HUMAN)
+
+
+def test_real_time_does_not_starve_with_an_operator_slower_than_the_rate() -> None:
+    bench = Bench(lockstep=False)
+    bench.tick(0)
+    bench.operator(0, synchronous=True)
+    answered = []
+    for step in range(1, 9):
+        # Each action is made for a tick that is one and a half ticks old when it comes.
+        decision = bench.tick(step)
+        if decision is None and step % 2 == 0:
+            decision = bench.operator(step - 1, synchronous=True)
+        answered.append(decision is not None)
+    assert all(answered[2:])
+
+
+# --- handing back ----------------------------------------------------------------------------
+
+def test_handback_waits_for_a_fresh_plan_and_ramps_without_a_jump() -> None:
+    bench = Bench(handback_ticks=3)
+    bench.tick(0)
+    bench.operator(0, action=(0.0, 0.0))
+    bench.operator(0, deadman=False)
+    assert bench.mode is Mode.HANDBACK
+    assert bench.tick(1, applied=(0.0, 0.0)) is None
+    targets = []
+    decision = bench.plan(1, value=0.4, execute_horizon=8)
+    for step in (1, 2, 3):
+        assert answers(decision, step, Source.HANDBACK)
+        targets.append(decision.action[0])
+        decision = bench.tick(step + 1, applied=tuple(decision.action))
+    assert answers(decision, 4, Source.POLICY) and bench.mode is Mode.POLICY
+    targets.append(decision.action[0])
+    np.testing.assert_allclose(np.diff([0.0, *targets]), 0.1)
+
+
+def test_without_a_ramp_the_policy_resumes_with_its_first_fresh_action() -> None:
+    bench = Bench(handback_ticks=0)
+    bench.tick(0)
+    bench.operator(0)
+    bench.operator(0, deadman=False)
+    bench.tick(1)
+    decision = bench.plan(1, value=0.4)
+    np.testing.assert_array_equal(decision.action, [0.4, 0.4])
+    assert bench.mode is Mode.POLICY
+
+
+def test_taking_over_again_during_the_ramp_begins_a_new_one_later() -> None:
+    bench = Bench(handback_ticks=3)
+    bench.tick(0)
+    bench.operator(0)
+    bench.operator(0, deadman=False)
+    bench.tick(1)
+    assert answers(bench.plan(1, value=0.4), 1, Source.HANDBACK)
+    assert bench.operator(1) is None
+    assert answers(bench.tick(2, applied=(0.1, 0.1)), 2, Source.HUMAN)
+    bench.operator(2, deadman=False)
+    bench.tick(3, applied=(0.2, 0.2))
+    decision = bench.plan(3, value=0.6)
+    np.testing.assert_allclose(decision.action, [0.3, 0.3])
+
+
+def test_without_a_policy_letting_go_pauses() -> None:
+    bench = Bench()
+    bench.arbiter.on_policy_present(False)
+    bench.tick(0)
+    bench.operator(0)
+    bench.tick(1)
+    bench.operator(1, deadman=False)
+    assert bench.mode is Mode.PAUSED
+
+
+def test_a_rollback_during_handback_needs_a_plan_of_the_new_epoch() -> None:
+    bench = Bench()
+    bench.tick(4)
+    bench.operator(4)
+    bench.operator(4, deadman=False)
+    bench.tick(5)
+    assert answers(bench.plan(5, value=0.4), 5, Source.HANDBACK)
+    assert bench.tick(2, epoch=2, applied=()) is None
+    assert bench.plan(2, epoch=2, value=0.8) is None
+    decision = bench.arbiter.on_positions(200, [0.4, 0.4])
+    assert answers(decision, 2, Source.HANDBACK, epoch=2)
+    np.testing.assert_allclose(decision.action, [0.5, 0.5])
+
+
+# --- requests and lost messages --------------------------------------------------------------
+
+def test_requests_follow_the_table_and_say_why_not() -> None:
+    bench = Bench()
+    transition, _ = bench.arbiter.on_request(START, "")
+    assert not transition.accepted and "POLICY" in transition.message
+    transition, _ = bench.arbiter.on_request(STOP, "smoke")
+    assert transition.accepted and transition.mode is Mode.STOPPED
+    assert "smoke" in bench.arbiter.state.reason
+    transition, _ = bench.arbiter.on_request(START, "")
+    assert not transition.accepted and Event.CLEAR_STOP.value in transition.message
+    assert bench.arbiter.on_request(CLEAR_STOP, "")[0].mode is Mode.PAUSED
+    assert not bench.arbiter.on_request(9, "")[0].accepted
+
+
+def test_stop_takes_effect_on_the_tick_that_waits() -> None:
+    bench = Bench()
+    bench.tick(0)
+    bench.arbiter.on_request(STOP, "")
+    assert bench.plan(0) is None
+    assert bench.operator(0) is None
+    assert bench.mode is Mode.STOPPED
+
+
+def test_a_command_lost_in_lock_step_is_sent_again_unchanged() -> None:
+    bench = Bench()
+    bench.tick(0)
+    sent = bench.plan(0)
+    bench.clock.now += 1.5
+    assert bench.arbiter.on_time() is sent
+    assert bench.arbiter.on_time() is None
+    assert bench.tick(0) is sent
+
+
+def test_a_lost_command_is_not_repeated_once_the_world_was_stopped() -> None:
+    bench = Bench()
+    bench.tick(0)
+    bench.plan(0)
+    bench.arbiter.on_request(STOP, "")
+    bench.clock.now += 1.5
+    assert bench.arbiter.on_time() is None
+    assert bench.tick(0) is None
+
+
+def test_real_time_never_repeats_a_command() -> None:
+    bench = Bench(lockstep=False)
+    bench.tick(0)
+    bench.plan(0)
+    bench.clock.now += 1.5
+    assert bench.arbiter.on_time() is None
+
+
+def test_a_world_that_started_anew_in_the_same_epoch_gets_no_old_plan() -> None:
+    bench = Bench()
+    bench.tick(40)
+    bench.plan(40)
+    assert bench.tick(0) is None
+    assert answers(bench.plan(0), 0, Source.POLICY)
+
+
+messages = st.lists(
+    st.one_of(
+        st.tuples(st.just("tick"), st.integers(0, 1)),
+        st.tuples(st.just("plan"), st.integers(-1, 1)),
+        st.tuples(st.just("operator"), st.booleans(), st.sampled_from([0.1, math.nan])),
+        st.tuples(st.just("request"), st.integers(0, 3)),
+        st.tuples(st.just("wait"), st.floats(0, 1)),
+    ),
+    max_size=60,
+)
+
+
+@given(lockstep=st.booleans(), script=messages)
+def test_every_command_answers_the_newest_tick_is_finite_and_fits_the_mode(
+    lockstep: bool, script: list[tuple[Any, ...]]
+) -> None:
+    bench = Bench(lockstep=lockstep)
+    epoch, step = 1, 0
+    bench.tick(step, epoch)
+    sources: dict[tuple[int, int], Source] = {}
+    for kind, *values in script:
+        before = bench.mode
+        if kind == "tick":
+            epoch, step = (epoch + 1, 0) if values[0] else (epoch, step + 1)
+            decision = bench.tick(step, epoch)
+        elif kind == "plan":
+            decision = bench.plan(step, epoch + values[0])
+        elif kind == "operator":
+            decision = bench.operator(step, epoch, deadman=values[0], action=(values[1], 0.0))
+        elif kind == "request":
+            decision = bench.arbiter.on_request(values[0], "")[1]
+        else:
+            bench.clock.now += values[0]
+            decision = bench.arbiter.on_time()
+        if decision is None:
+            continue
+        assert (decision.epoch, decision.step) == (epoch, step)
+        assert np.all(np.isfinite(decision.action)) and decision.action.shape == (2,)
+        expected = {
+            Source.POLICY: {Mode.POLICY}, Source.HUMAN: {Mode.HUMAN},
+            Source.HANDBACK: {Mode.HANDBACK},
+        }[decision.source]
+        repeated = sources.get((epoch, step)) is decision.source
+        assert repeated or expected & {before, bench.mode}
+        assert bench.mode not in (Mode.PAUSED, Mode.STOPPED)
+        sources[epoch, step] = decision.source
