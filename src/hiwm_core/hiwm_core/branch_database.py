@@ -1,0 +1,187 @@
+"""The SQLite file under `branch_store`: schema, opening, and transactions that speak our errors.
+
+Journal in WAL mode, so that readers in other processes never wait for the writer, and flushed at
+checkpoints only: what was committed survives a killed process, the last seconds may not survive a
+power cut. The file names its maker and its schema version, so that a foreign or newer one is
+refused before anything is written.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hiwm_core.errors import StoreError
+
+_APPLICATION_ID = 0x6869776D  # "hiwm", where `file` and sqlite3 look for it
+SCHEMA_VERSION = 1
+_BUSY_TIMEOUT_S = 5.0
+
+_SCHEMA = """
+CREATE TABLE meta (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    revision INTEGER NOT NULL,
+    head_id TEXT NOT NULL,
+    head_branch_id TEXT NOT NULL
+);
+INSERT INTO meta VALUES (1, 0, '', '');
+CREATE TABLE sessions (
+    opened_ns INTEGER NOT NULL,
+    session_id TEXT NOT NULL,
+    world TEXT NOT NULL,
+    embodiment_hash TEXT NOT NULL,
+    task_hash TEXT NOT NULL,
+    checkpoint_hash TEXT NOT NULL,
+    software_version TEXT NOT NULL
+);
+CREATE TABLE branches (
+    branch_id TEXT PRIMARY KEY,
+    episode_id TEXT NOT NULL,
+    parent_branch_id TEXT NOT NULL,
+    fork_node_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    label INTEGER NOT NULL DEFAULT 0,
+    note TEXT NOT NULL DEFAULT '',
+    discarded INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX branches_of_episode ON branches (episode_id);
+-- Branches asked of the world and not yet heard of: what a restarted manager goes on from.
+CREATE TABLE intents (
+    branch_id TEXT PRIMARY KEY,
+    episode_id TEXT NOT NULL,
+    fork_node_id TEXT NOT NULL,
+    kind TEXT NOT NULL
+);
+CREATE TABLE nodes (
+    node_id TEXT PRIMARY KEY,
+    parent_id TEXT NOT NULL,
+    episode_id TEXT NOT NULL,
+    branch_id TEXT NOT NULL REFERENCES branches (branch_id),
+    epoch INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    state_id TEXT NOT NULL,
+    stamp_ns INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    device TEXT NOT NULL,
+    action BLOB NOT NULL,
+    trust REAL,
+    progress REAL,
+    success REAL,
+    node_note TEXT NOT NULL DEFAULT '',
+    pinned INTEGER NOT NULL DEFAULT 0,
+    rolled_back INTEGER NOT NULL DEFAULT 0,
+    takeover INTEGER NOT NULL DEFAULT 0,
+    revision INTEGER NOT NULL
+);
+CREATE INDEX nodes_of_branch ON nodes (branch_id, step);
+CREATE INDEX nodes_of_parent ON nodes (parent_id);
+CREATE INDEX nodes_of_state ON nodes (state_id);
+CREATE INDEX nodes_by_revision ON nodes (revision);
+CREATE INDEX nodes_of_episode ON nodes (episode_id, step);
+"""
+
+
+def open_database(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    """Open or make the tree at `path`.
+
+    Raises StoreError for a missing file in a read-only opening, a file that is not a branch tree,
+    a tree of a newer schema, and a folder that cannot be written.
+    """
+    if read_only and not path.exists():
+        raise StoreError(
+            "there is no branch tree here",
+            where=str(path),
+            remedy="check the session folder; tree.sqlite is made by the branch manager",
+        )
+    try:
+        if not read_only:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
+            uri=True,
+            timeout=_BUSY_TIMEOUT_S,
+            isolation_level=None,
+        )
+    except (OSError, sqlite3.Error) as error:
+        raise database_error(error, path) from error
+    connection.row_factory = sqlite3.Row
+    try:
+        _prepare(connection, path, read_only=read_only)
+    except sqlite3.Error as error:
+        connection.close()
+        raise database_error(error, path) from error
+    except StoreError:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
+    """Check whose file this is, and make the tables in a new one."""
+    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application_id != _APPLICATION_ID and (tables or read_only):
+        raise StoreError(
+            "this SQLite file is not a branch tree",
+            where=str(path),
+            remedy="move it away, or choose another session_dir:=",
+        )
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"this branch tree has schema {version}, newer than the {SCHEMA_VERSION} known here",
+            where=str(path),
+            remedy="open it with the hiwm version that wrote it or a later one",
+        )
+    if read_only:
+        return
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    if version == 0:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
+            f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        )
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[int]:
+    """Write all or nothing, as the revision yielded.
+
+    Raises StoreError when the file is locked for too long, read-only, damaged, or the disk is full.
+    """
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            revision = 1 + int(connection.execute("SELECT revision FROM meta").fetchone()[0])
+            yield revision
+            connection.execute("UPDATE meta SET revision = ?", (revision,))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    except sqlite3.Error as error:
+        raise database_error(error, path) from error
+
+
+def database_error(error: Exception, path: Path) -> StoreError:
+    """Say in our words why the tree cannot be used."""
+    text = str(error)
+    remedies = {
+        "not a database": "this is no branch tree: move it away, or choose another session_dir:=",
+        "malformed": "the file is damaged: restore it from a copy, or begin with another "
+        "session_dir:=; bags and states of this session are unharmed",
+        "full": "free space on that disk; what was stored before is unharmed",
+        "locked": "another process writes to it: end the other branch manager of this session",
+        "readonly": "give yourself the right to write there, or choose another session_dir:=",
+        "unable to open": "check that session_dir:= is a folder you may write to",
+    }
+    remedy = next(
+        (remedy for words, remedy in remedies.items() if words in text),
+        "check that session_dir:= is a folder on a working disk",
+    )
+    return StoreError(f"the branch tree cannot be used: {text}", where=str(path), remedy=remedy)

@@ -1,0 +1,226 @@
+"""Reading the session's tree: what provenance, drawing, proposals and the console share.
+
+`BranchReader` opens the file of `branch_store` without ever writing to it, while the branch manager
+goes on writing; what the tree promises is said there.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sqlite3
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from hiwm_core.branch_database import database_error, open_database
+from hiwm_core.branch_records import Branch, BranchKind, Label, Node, SessionRecord
+from hiwm_core.errors import StoreError
+
+_SELECT_NODE = """
+SELECT n.*, b.label, b.note AS branch_note, b.discarded
+FROM nodes AS n JOIN branches AS b USING (branch_id)
+"""
+# Depth counts from the node upwards: 0 is the node itself.
+SELECT_LINE = """
+WITH RECURSIVE line (id, depth) AS (
+    VALUES (:node_id, 0)
+    UNION ALL
+    SELECT nodes.parent_id, depth + 1 FROM line JOIN nodes ON nodes.node_id = line.id
+    WHERE nodes.parent_id <> '' AND depth < :steps
+)
+"""
+NO_LIMIT = 2**62
+
+
+class BranchReader:
+    """The tree of one session, read-only; the file may grow while it is open."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open the tree at `path`.
+
+        Raises StoreError for a missing file, one that is not a branch tree, or of a newer schema.
+        """
+        self.path = Path(path)
+        self._connection = open_database(self.path, read_only=True)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+    @property
+    def revision(self) -> int:
+        """Number of changes so far."""
+        return int(self._one("SELECT revision FROM meta")[0])
+
+    @property
+    def head_id(self) -> str:
+        """Node the world stands on; empty before the first tick."""
+        return str(self._one("SELECT head_id FROM meta")[0])
+
+    @property
+    def head_branch_id(self) -> str:
+        """Branch the world's next step will be on; empty before the first tick."""
+        return str(self._one("SELECT head_branch_id FROM meta")[0])
+
+    def node(self, node_id: str) -> Node:
+        """Return a node. Raises StoreError when there is none of this id."""
+        rows = self._rows(f"{_SELECT_NODE} WHERE node_id = ?", node_id)
+        if not rows:
+            raise StoreError(
+                f"there is no node '{node_id}' in this session",
+                where=str(self.path),
+                remedy="branches/list shows the nodes; their ids are <branch_id>:<step>",
+            )
+        return _node(rows[0])
+
+    def branch(self, branch_id: str) -> Branch:
+        """Return a branch. Raises StoreError when there is none of this id."""
+        rows = self._rows("SELECT * FROM branches WHERE branch_id = ?", branch_id)
+        if not rows:
+            raise StoreError(
+                f"there is no branch '{branch_id}' in this session",
+                where=str(self.path),
+                remedy="branches/list shows the branches",
+            )
+        return _branch(rows[0])
+
+    def branches(self) -> list[Branch]:
+        """All branches, in the order they began."""
+        return [_branch(row) for row in self._rows("SELECT * FROM branches ORDER BY rowid")]
+
+    def sessions(self) -> list[SessionRecord]:
+        """The worlds that fed this tree, in the order they came."""
+        rows = self._rows("SELECT * FROM sessions ORDER BY rowid")
+        return [
+            SessionRecord(**{key: row[key] for key in row.keys() if key != "opened_ns"})  # noqa: SIM118
+            for row in rows
+        ]
+
+    def tree(self, *, include_discarded: bool = True) -> list[Node]:
+        """All nodes, parents before children."""
+        condition = "" if include_discarded else "WHERE b.discarded = 0"
+        return [_node(row) for row in self._rows(f"{_SELECT_NODE} {condition} ORDER BY n.rowid")]
+
+    def changed_since(self, revision: int) -> list[Node]:
+        """Nodes added or changed after `revision`, parents before children."""
+        query = f"{_SELECT_NODE} WHERE n.revision > ? ORDER BY n.rowid"
+        return [_node(row) for row in self._rows(query, revision)]
+
+    def line(self, node_id: str) -> list[Node]:
+        """Nodes from the root to `node_id`, both included, across all branches between them."""
+        self.node(node_id)
+        query = (
+            f"{SELECT_LINE} {_SELECT_NODE} JOIN line ON line.id = n.node_id "
+            "ORDER BY line.depth DESC"
+        )
+        return [_node(row) for row in self._rows(query, node_id=node_id, steps=NO_LIMIT)]
+
+    def ancestors(self, node_id: str) -> list[Node]:
+        """Nodes above `node_id`, nearest first."""
+        return self.line(node_id)[-2::-1]
+
+    def node_steps_back(self, node_id: str, steps: int) -> Node:
+        """Return the node `steps` edges above `node_id`, through fork points where need be.
+
+        Raises StoreError, with the number of steps there are, when that is above the root.
+        """
+        self.node(node_id)
+        query = (
+            f"{SELECT_LINE} {_SELECT_NODE} JOIN line ON line.id = n.node_id WHERE depth = :depth"
+        )
+        rows = self._rows(query, node_id=node_id, steps=steps, depth=steps)
+        if not rows:
+            existing = len(self.line(node_id)) - 1
+            raise StoreError(
+                f"{steps} steps back were asked for, and only {existing} exist before {node_id}",
+                where=str(self.path),
+                remedy=f"ask for 1 to {existing} steps"
+                if existing
+                else "go on first: this is the first state of its episode",
+            )
+        return _node(rows[0])
+
+    def next_branch_id(self, episode_id: str) -> str:
+        """Name for one more branch of an episode: `<episode_id>-bNNN`."""
+        rows = self._rows(
+            "SELECT branch_id FROM branches WHERE episode_id = :id "
+            "UNION SELECT branch_id FROM intents WHERE episode_id = :id",
+            id=episode_id,
+        )
+        numbers = [re.fullmatch(r".*-b(\d+)", row["branch_id"]) for row in rows]
+        return f"{episode_id}-b{1 + max((int(m[1]) for m in numbers if m), default=-1):03d}"
+
+    def _execute(self, query: str, *values: object, **named: object) -> sqlite3.Cursor:
+        parameters: dict[str, object] | tuple[object, ...] = named or values
+        return self._connection.execute(query, parameters)
+
+    def _rows(self, query: str, *values: object, **named: object) -> list[sqlite3.Row]:
+        try:
+            return self._execute(query, *values, **named).fetchall()
+        except sqlite3.Error as error:
+            raise database_error(error, self.path) from error
+
+    def _one(self, query: str, *values: object) -> sqlite3.Row:
+        return self._rows(query, *values)[0]
+
+
+def _node(row: sqlite3.Row) -> Node:
+    notes = [text for text in (row["branch_note"], row["node_note"]) if text]
+    return Node(
+        node_id=row["node_id"],
+        parent_id=row["parent_id"],
+        episode_id=row["episode_id"],
+        branch_id=row["branch_id"],
+        epoch=row["epoch"],
+        step=row["step"],
+        state_id=row["state_id"],
+        stamp_ns=row["stamp_ns"],
+        source=row["source"],
+        device=row["device"],
+        action=tuple(np.frombuffer(row["action"], dtype=np.float64).tolist()),
+        trust=_number(row["trust"]),
+        progress=_number(row["progress"]),
+        success=_number(row["success"]),
+        label=row["label"],
+        note="; ".join(notes),
+        pinned=bool(row["pinned"]),
+        rolled_back=bool(row["rolled_back"]),
+        discarded=bool(row["discarded"]),
+        takeover=bool(row["takeover"]),
+    )
+
+
+def _branch(row: sqlite3.Row) -> Branch:
+    return Branch(
+        branch_id=row["branch_id"],
+        episode_id=row["episode_id"],
+        parent_branch_id=row["parent_branch_id"],
+        fork_node_id=row["fork_node_id"],
+        kind=BranchKind(row["kind"]),
+        epoch=row["epoch"],
+        label=Label(row["label"]),
+        note=row["note"],
+        discarded=bool(row["discarded"]),
+    )
+
+
+def _number(value: float | None) -> float:
+    """Value from SQLite, which keeps NaN as NULL."""
+    return math.nan if value is None else value

@@ -1,0 +1,120 @@
+"""What the branch tree is made of: plain records, shared by store, proposals, drawing and nodes.
+
+`test_branch_store.py` and the parity of `hiwm_branching.tree_messages` hold these to
+hiwm_interfaces/BranchNode.msg.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+
+
+class Source(enum.IntEnum):
+    """Who gave an action: hiwm_interfaces/Command.SOURCE_*."""
+
+    NONE = 0
+    POLICY = 1
+    HUMAN = 2
+    DEMONSTRATION = 3
+    HANDBACK = 4
+
+
+class Label(enum.IntEnum):
+    """A person's verdict on a branch: hiwm_interfaces/BranchNode.LABEL_*."""
+
+    NONE = 0
+    SUCCESS = 1
+    FAILURE = 2
+
+
+class BranchKind(enum.StrEnum):
+    """How a branch began."""
+
+    RESET = "reset"
+    ROLLBACK = "rollback"
+    FORK = "fork"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TickRecord:
+    """The parts of a Tick that the tree keeps. Stamp in ns; `action` in embodiment order, SI."""
+
+    stamp_ns: int
+    epoch: int
+    step: int
+    episode_id: str
+    branch_id: str
+    state_id: str = ""
+    trust: float = 1.0
+    progress: float = math.nan
+    success: float = math.nan
+    action: tuple[float, ...] = ()
+    source: int = Source.NONE
+    device: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One saved state and the action that led to it, as in BranchNode.msg.
+
+    `takeover`: a person took control when the world stood here. `stamp_ns` is that of its tick.
+    """
+
+    node_id: str
+    parent_id: str
+    episode_id: str
+    branch_id: str
+    epoch: int
+    step: int
+    state_id: str
+    stamp_ns: int
+    source: int
+    device: str
+    action: tuple[float, ...]
+    trust: float
+    progress: float
+    success: float
+    label: int
+    note: str
+    pinned: bool
+    rolled_back: bool
+    discarded: bool
+    takeover: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """One run of the world between reset, rollback and fork.
+
+    `fork_node_id` is the node it goes on from; empty for a reset. `parent_branch_id` is the branch
+    of that node.
+    """
+
+    branch_id: str
+    episode_id: str
+    parent_branch_id: str
+    fork_node_id: str
+    kind: BranchKind
+    epoch: int
+    label: Label
+    note: str
+    discarded: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionRecord:
+    """Which world, task and weights the ticks of a session came from."""
+
+    session_id: str
+    world: str
+    embodiment_hash: str = ""
+    task_hash: str = ""
+    checkpoint_hash: str = ""
+    software_version: str = ""
+
+
+def node_name(branch_id: str, step: int) -> str:
+    """Node id of a step on a branch."""
+    return f"{branch_id}:{step}"

@@ -1,0 +1,343 @@
+"""The session's tree: every state the world stood in, and how one led to another.
+
+Nodes are saved states, edges actions with a source. The branch manager writes it, one transaction a
+tick; provenance, drawing, proposals and the console read it. `test_branch_store.py` holds what they
+rely on:
+
+- A node is named `<branch_id>:<step>`. A branch that continues a saved state begins *after* that
+  node: the tick that shows the restored state again is no second node.
+- Along an edge the step rises by one, except where ticks were missed; then the node's note says so.
+- Rollback marks what it leaves behind: from the world's present node up to the node gone back to,
+  unless a continuation that was not itself left behind still hangs on it. Going on from a marked
+  node takes its mark, and that of its ancestors, away again. So a node is marked exactly when all
+  that came of it was left behind.
+- Nothing is ever deleted.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from hiwm_core.branch_database import open_database, transaction
+from hiwm_core.branch_reader import NO_LIMIT, SELECT_LINE, BranchReader
+from hiwm_core.branch_records import BranchKind, Label, SessionRecord, TickRecord, node_name
+from hiwm_core.errors import StoreError
+
+
+class BranchStore(BranchReader):
+    """The tree of one session in one SQLite file, for its one writer."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open the tree at `path`, made if missing.
+
+        Raises StoreError for a file that is not a branch tree or of a newer schema, and where the
+        folder cannot be written.
+        """
+        self.path = Path(path)
+        self._connection = open_database(self.path, read_only=False)
+        self._refused_branches: set[str] = set()
+
+    def open_session(self, session: SessionRecord) -> None:
+        """Note which world the next ticks come from; the same one twice in a row is noted once."""
+        if self.sessions()[-1:] == [session]:
+            return
+        with transaction(self._connection, self.path):
+            self._execute(
+                "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?)",
+                time.time_ns(),
+                session.session_id,
+                session.world,
+                session.embodiment_hash,
+                session.task_hash,
+                session.checkpoint_hash,
+                session.software_version,
+            )
+
+    def add_tick(self, tick: TickRecord) -> bool:
+        """Take one tick in; return whether the tree changed (a repeated tick changes nothing).
+
+        Raises StoreError when its place is taken by another tick: a world that began again with
+        names this session has used.
+        """
+        if tick.branch_id in self._refused_branches:
+            raise self._name_taken(tick)
+        node_id = node_name(tick.branch_id, tick.step)
+        known = self._rows("SELECT stamp_ns, epoch FROM nodes WHERE node_id = ?", node_id)
+        if known:
+            if (known[0]["stamp_ns"], known[0]["epoch"]) == (tick.stamp_ns, tick.epoch):
+                return False
+            self._refused_branches.add(tick.branch_id)
+            raise self._name_taken(tick)
+        branches = self._rows("SELECT * FROM branches WHERE branch_id = ?", tick.branch_id)
+        fork_id = branches[0]["fork_node_id"] if branches else ""
+        if fork_id and self.node(fork_id).step == tick.step:
+            return False  # the restored state, shown again
+        with transaction(self._connection, self.path) as revision:
+            doubt = ""
+            if not branches:
+                restored, doubt = self._begin_unannounced(tick, revision)
+                if restored:
+                    return True
+            parent_id, gap = self._parent_of(tick)
+            note = "; ".join(text for text in (doubt, gap) if text)
+            late, left_behind = self._lateness(tick, parent_id)
+            self._execute(
+                "INSERT INTO nodes (node_id, parent_id, episode_id, branch_id, epoch, step, "
+                "state_id, stamp_ns, source, device, action, trust, progress, success, node_note, "
+                "rolled_back, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                node_id,
+                parent_id,
+                tick.episode_id,
+                tick.branch_id,
+                tick.epoch,
+                tick.step,
+                tick.state_id,
+                tick.stamp_ns,
+                int(tick.source),
+                tick.device,
+                np.asarray(tick.action, dtype=np.float64).tobytes(),
+                tick.trust,
+                tick.progress,
+                tick.success,
+                note,
+                left_behind,
+                revision,
+            )
+            if not late:
+                self._set_head(node_id, tick.branch_id)
+        return True
+
+    def plan_branch(self, branch_id: str, node_id: str, kind: BranchKind) -> None:
+        """Note that the world is asked to go on from `node_id` as `branch_id`.
+
+        `begin_branch` or the first tick of the branch makes it real, `drop_plan` takes it back. It
+        survives the process, so a manager that dies in between still knows what was asked. Raises
+        StoreError for an unknown node, and for a rollback into another episode.
+        """
+        target = self.node(node_id)
+        if kind is BranchKind.ROLLBACK and self.head_id:
+            present = self.node(self.head_id).episode_id
+            if present != target.episode_id:
+                raise StoreError(
+                    f"{node_id} is of episode {target.episode_id}, and the world is in {present}",
+                    where=str(self.path),
+                    remedy="fork it: rollback goes back within one episode",
+                )
+        with transaction(self._connection, self.path):
+            self._execute(
+                "INSERT OR REPLACE INTO intents VALUES (?, ?, ?, ?)",
+                branch_id,
+                target.episode_id,
+                node_id,
+                kind.value,
+            )
+
+    def drop_plan(self, branch_id: str) -> None:
+        """Take back a planned branch that the world refused."""
+        with transaction(self._connection, self.path):
+            self._execute("DELETE FROM intents WHERE branch_id = ?", branch_id)
+
+    def begin_branch(self, branch_id: str, epoch: int) -> None:
+        """Make a planned branch real: the world stands on its node, in `epoch`.
+
+        A rollback marks what it leaves behind. Does nothing where a tick began the branch already.
+        Raises StoreError when the branch was never planned.
+        """
+        if self._rows("SELECT 1 FROM branches WHERE branch_id = ?", branch_id):
+            return
+        with transaction(self._connection, self.path) as revision:
+            if not self._begin_planned(branch_id, epoch, revision):
+                raise StoreError(
+                    f"branch '{branch_id}' was never asked for",
+                    where=str(self.path),
+                    remedy="plan it first",
+                )
+
+    def label(self, branch_id: str, label: Label, note: str = "") -> None:
+        """Set a person's verdict on a branch. Raises StoreError for an unknown branch."""
+        self.branch(branch_id)
+        with transaction(self._connection, self.path) as revision:
+            self._execute(
+                "UPDATE branches SET label = ?, note = ? WHERE branch_id = ?",
+                int(label),
+                note,
+                branch_id,
+            )
+            self._touch_branch(branch_id, revision)
+
+    def discard(self, branch_id: str, *, restore: bool = False) -> None:
+        """Mark a branch as not to be used, or take the mark away. Raises for an unknown branch."""
+        self.branch(branch_id)
+        with transaction(self._connection, self.path) as revision:
+            self._execute(
+                "UPDATE branches SET discarded = ? WHERE branch_id = ?", not restore, branch_id
+            )
+            self._touch_branch(branch_id, revision)
+
+    def pin(self, state_id: str) -> bool:
+        """Mark the nodes of a state as ones a person asked to keep; return whether any was new."""
+        condition = "WHERE state_id = ? AND pinned = 0"
+        if not self._rows(f"SELECT 1 FROM nodes {condition}", state_id):
+            return False
+        with transaction(self._connection, self.path) as revision:
+            self._execute(
+                f"UPDATE nodes SET pinned = 1, revision = {revision} {condition}", state_id
+            )
+        return True
+
+    def mark_takeover(self, node_id: str) -> None:
+        """Note that a person took control when the world stood on `node_id`."""
+        if not self.node(node_id).takeover:
+            with transaction(self._connection, self.path) as revision:
+                self._execute(
+                    f"UPDATE nodes SET takeover = 1, revision = {revision} WHERE node_id = ?",
+                    node_id,
+                )
+
+    # -- how a tick finds its place -------------------------------------------------------------
+
+    def _begin_unannounced(self, tick: TickRecord, revision: int) -> tuple[bool, str]:
+        """Make the branch of a first tick.
+
+        Returns whether the tick shows the state the branch goes on from, which is no new node, and
+        a note where that state had to be guessed.
+        """
+        if self._begin_planned(tick.branch_id, tick.epoch, revision):
+            fork_id = self._one(
+                "SELECT fork_node_id FROM branches WHERE branch_id = ?", tick.branch_id
+            )[0]
+            return self.node(fork_id).step == tick.step, ""
+        fork_id, kind, restored, doubt = "", BranchKind.RESET, False, ""
+        if tick.step > 0:
+            # Its beginning was missed. The restored state names itself; without it, the newest
+            # node of the episode below this step is the likeliest to go on from.
+            same = self._rows(
+                "SELECT node_id FROM nodes WHERE state_id = ? AND state_id <> '' AND "
+                "episode_id = ? AND step = ? ORDER BY rowid DESC LIMIT 1",
+                tick.state_id,
+                tick.episode_id,
+                tick.step,
+            )
+            below = self._rows(
+                "SELECT node_id FROM nodes WHERE episode_id = ? AND step < ? "
+                "ORDER BY rowid DESC LIMIT 1",
+                tick.episode_id,
+                tick.step,
+            )
+            found = same or below
+            if found:
+                fork_id, kind = found[0]["node_id"], BranchKind.FORK
+            restored = bool(same)
+            if found and not same:
+                doubt = "the beginning of this branch was not seen, its parent is a guess"
+        self._insert_branch(tick.branch_id, tick.episode_id, fork_id, kind, tick.epoch, revision)
+        return restored, doubt
+
+    def _begin_planned(self, branch_id: str, epoch: int, revision: int) -> bool:
+        """Make a planned branch real; return whether there was a plan."""
+        plans = self._rows("SELECT * FROM intents WHERE branch_id = ?", branch_id)
+        if not plans:
+            return False
+        plan = plans[0]
+        if plan["kind"] == BranchKind.ROLLBACK:
+            self._leave_behind(self.head_id, plan["fork_node_id"], revision)
+        self._insert_branch(
+            branch_id,
+            plan["episode_id"],
+            plan["fork_node_id"],
+            BranchKind(plan["kind"]),
+            epoch,
+            revision,
+        )
+        self._execute("DELETE FROM intents WHERE branch_id = ?", branch_id)
+        return True
+
+    def _insert_branch(
+        self,
+        branch_id: str,
+        episode_id: str,
+        fork_id: str,
+        kind: BranchKind,
+        epoch: int,
+        revision: int,
+    ) -> None:
+        parent_branch = self.node(fork_id).branch_id if fork_id else ""
+        self._execute(
+            "INSERT INTO branches (branch_id, episode_id, parent_branch_id, fork_node_id, kind, "
+            "epoch) VALUES (?, ?, ?, ?, ?, ?)",
+            branch_id,
+            episode_id,
+            parent_branch,
+            fork_id,
+            kind.value,
+            epoch,
+        )
+        if fork_id:
+            self._execute(
+                f"{SELECT_LINE} UPDATE nodes SET rolled_back = 0, revision = {revision} "
+                "WHERE rolled_back = 1 AND node_id IN (SELECT id FROM line)",
+                node_id=fork_id,
+                steps=NO_LIMIT,
+            )
+            self._set_head(fork_id, branch_id)
+
+    def _parent_of(self, tick: TickRecord) -> tuple[str, str]:
+        """Parent of a tick's node, and a note where steps are missing between them."""
+        rows = self._rows(
+            "SELECT node_id, step FROM nodes WHERE branch_id = ? AND step < ? "
+            "ORDER BY step DESC LIMIT 1",
+            tick.branch_id,
+            tick.step,
+        ) or self._rows(
+            "SELECT nodes.node_id, nodes.step FROM nodes JOIN branches "
+            "ON nodes.node_id = branches.fork_node_id "
+            "WHERE branches.branch_id = ? AND nodes.step < ?",
+            tick.branch_id,
+            tick.step,
+        )
+        parent_id, below = (rows[0]["node_id"], int(rows[0]["step"])) if rows else ("", -1)
+        missed = tick.step - below - 1
+        return parent_id, f"gap: {missed} ticks before this one were not seen" if missed else ""
+
+    def _lateness(self, tick: TickRecord, parent_id: str) -> tuple[bool, bool]:
+        """Whether the world has moved on since this tick, and whether it left the tick behind."""
+        rows = self._rows(
+            "SELECT epoch FROM branches WHERE branch_id = (SELECT head_branch_id FROM meta) "
+            "AND episode_id = ?",
+            tick.episode_id,
+        )
+        late = bool(rows) and tick.epoch < int(rows[0]["epoch"])
+        return late, late and bool(parent_id) and self.node(parent_id).rolled_back
+
+    def _leave_behind(self, leaf_id: str, target_id: str, revision: int) -> None:
+        """Mark the line from `leaf_id` up to where it meets the line of `target_id`."""
+        kept = {node.node_id for node in self.line(target_id)}
+        node_id = leaf_id
+        while node_id and node_id not in kept:
+            if self._rows(
+                "SELECT 1 FROM nodes WHERE parent_id = ? AND rolled_back = 0 LIMIT 1", node_id
+            ):
+                return  # another continuation still lives on this node
+            self._execute(
+                f"UPDATE nodes SET rolled_back = 1, revision = {revision} WHERE node_id = ?",
+                node_id,
+            )
+            node_id = self._one("SELECT parent_id FROM nodes WHERE node_id = ?", node_id)[0]
+
+    def _set_head(self, node_id: str, branch_id: str) -> None:
+        self._execute("UPDATE meta SET head_id = ?, head_branch_id = ?", node_id, branch_id)
+
+    def _touch_branch(self, branch_id: str, revision: int) -> None:
+        self._execute(f"UPDATE nodes SET revision = {revision} WHERE branch_id = ?", branch_id)
+
+    def _name_taken(self, tick: TickRecord) -> StoreError:
+        return StoreError(
+            f"the world sends {tick.branch_id} step {tick.step} (epoch {tick.epoch}), and this "
+            "session has another tick of that name; ticks of this branch are not stored",
+            where=str(self.path),
+            remedy="call world/reset for a new episode, or start with another session_dir:=",
+        )
