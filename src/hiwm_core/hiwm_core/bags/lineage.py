@@ -1,0 +1,70 @@
+"""Where a bag comes from: everything that tells one segment from another, kept with the bag.
+
+Written three times, because each place survives something else: in the head of the MCAP file (a
+crash), in `custom_data` of metadata.yaml (`ros2 bag info` shows it), and there again completed on
+close, when the branch's parent and the policies are known.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+# Name of the MCAP Metadata record, and prefix of the keys in custom_data.
+RECORD_NAME = "hiwm"
+_PREFIX = "hiwm."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage:
+    """Origin of one bag. Texts are empty and numbers -1 where unknown."""
+
+    session_id: str = ""
+    episode_id: str = ""
+    branch_id: str = ""
+    epoch: int = -1
+    part: int = 1  # 2 and up: recording stopped within the segment and went on
+    parent_branch_id: str = ""  # empty at the root of an episode
+    fork_step: int = -1  # step of the parent branch this one begins at
+    seed: int = -1
+    world: str = ""  # imagination or hardware
+    robot: str = ""
+    stand_in: bool = False
+    embodiment: str = ""
+    embodiment_hash: str = ""
+    embodiment_yaml: str = ""
+    task: str = ""
+    task_hash: str = ""
+    task_yaml: str = ""
+    world_checkpoint_hash: str = ""
+    policies: str = ""  # comma-separated: name and first 8 digits of the checkpoint's hash
+    software_version: str = ""
+    joined_late: bool = False  # the recorder started while this segment ran
+    recovered: bool = False  # rebuilt from a file that was never closed
+
+    def custom_data(self) -> dict[str, str]:
+        """Return the fields as the text map rosbag2 and MCAP keep."""
+        return {
+            _PREFIX + item.name: _text(getattr(self, item.name))
+            for item in dataclasses.fields(self)
+        }
+
+    @classmethod
+    def from_custom_data(cls, data: Mapping[str, str]) -> Self:
+        """Return the lineage of a text map; keys of others are ignored."""
+        values: dict[str, Any] = {}
+        for item in dataclasses.fields(cls):
+            text = data.get(_PREFIX + item.name)
+            if text is None:
+                continue
+            if isinstance(item.default, bool):
+                values[item.name] = text == "true"
+            elif isinstance(item.default, int):
+                values[item.name] = int(text)
+            else:
+                values[item.name] = text
+        return cls(**values)
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

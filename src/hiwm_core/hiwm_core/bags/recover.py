@@ -1,0 +1,157 @@
+"""Making a bag of a file whose writer was killed.
+
+Everything up to the last flush is in the file; what is missing is the end of the last chunk, the
+index and metadata.yaml. Recovery writes all whole messages into a proper bag beside it, puts that
+in its place, and keeps the original file under `<name>.mcap.original`.
+"""
+
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hiwm_core.bags.audit import Audit, audit_bag, bag_lineage, mcap_path
+from hiwm_core.bags.lineage import Lineage
+from hiwm_core.bags.mcap_file import McapContents, read_mcap
+from hiwm_core.bags.schema import embedded_types
+from hiwm_core.bags.writer import METADATA_FILE, Topic, open_bag
+from hiwm_core.errors import BagError
+
+ORIGINAL_SUFFIX = ".original"
+# Beside the bags; a bag written in it carries the final name, so nothing has to be renamed inside.
+_SCRATCH_FOLDER = ".recovering"
+
+
+def needs_recovery(bag: Path) -> bool:
+    """Return whether a bag folder was never closed, or its recovery was cut short."""
+    if not bag.is_dir():
+        return False
+    return not (bag / METADATA_FILE).exists() and (
+        any(bag.glob("*.mcap")) or any(bag.glob(f"*.mcap{ORIGINAL_SUFFIX}"))
+    )
+
+
+def recover_bag(bag: Path) -> Audit:
+    """Make a bag folder that was never closed valid, and return its audit.
+
+    Safe to run again after being interrupted; a bag that is whole already is only audited.
+
+    Raises:
+        BagError: nothing readable in it.
+        OSError: the disk refuses; the original is untouched.
+    """
+    bag = bag.absolute()
+    scratch = bag.parent / _SCRATCH_FOLDER / bag.name
+    shutil.rmtree(scratch, ignore_errors=True)
+    if not needs_recovery(bag):
+        audit = audit_bag(bag)
+        audit.save(bag)
+        return audit
+    original = _original(bag)
+    contents = read_mcap(original)
+    if not contents.messages:
+        raise BagError(
+            "no whole message was written before the recorder ended", where=str(bag),
+            remedy="remove the folder",
+        )
+    lineage = replace(_with_parent(bag_lineage(bag, contents), contents), recovered=True)
+    try:
+        _rewrite(contents, lineage, scratch)
+        kept = bag / (original.name.removesuffix(ORIGINAL_SUFFIX) + ORIGINAL_SUFFIX)
+        original.rename(kept)
+        recovered = mcap_path(scratch)
+        recovered.replace(bag / recovered.name)
+        # Last: an interruption before it leaves a folder that still needs recovery.
+        (scratch / METADATA_FILE).replace(bag / METADATA_FILE)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        with suppress(OSError):  # another recovery may be using it
+            scratch.parent.rmdir()
+    audit = audit_bag(bag)
+    audit.save(bag)
+    return audit
+
+
+def recover_session(session_dir: Path) -> dict[str, Audit | BagError]:
+    """Recover every bag of a session that was never closed.
+
+    Returns:
+        Bag name to its audit, or to why it could not be recovered. Whole bags are left out.
+    """
+    results: dict[str, Audit | BagError] = {}
+    for bag in session_bags(session_dir):
+        if needs_recovery(bag):
+            try:
+                results[bag.name] = recover_bag(bag)
+            except BagError as error:
+                results[bag.name] = error
+    return results
+
+
+def session_bags(session_dir: Path) -> list[Path]:
+    """Return the bag folders of a session, in the order they were begun."""
+    folder = session_dir / "bags"
+    if not folder.is_dir():
+        folder = session_dir
+    bags = [
+        path for path in folder.iterdir()
+        if path.is_dir() and (any(path.glob("*.mcap*")) or (path / METADATA_FILE).exists())
+    ]
+    return sorted(bags, key=_begun)
+
+
+def _begun(bag: Path) -> tuple[int, str]:
+    """Sort key: epochs rise over a session, file times do after a copy no more."""
+    try:
+        contents_epoch = int(bag.name.rpartition("_e")[2].partition("_")[0])
+    except ValueError:
+        contents_epoch = 0
+    return contents_epoch, bag.name
+
+
+def _original(bag: Path) -> Path:
+    kept = sorted(bag.glob(f"*.mcap{ORIGINAL_SUFFIX}"))
+    if kept:
+        return kept[0]
+    # The file a killed recorder left is the only one; a second would be rosbag2's next split.
+    return mcap_path(bag)
+
+
+def _with_parent(lineage: Lineage, contents: McapContents) -> Lineage:
+    """Fill in the branch's parent from the tree messages in the bag."""
+    if lineage.parent_branch_id:
+        return lineage
+    for message in contents.messages:
+        if not message.channel.topic.endswith("/branches/tree"):
+            continue
+        kind = message.channel.message_type
+        store = embedded_types(kind, message.channel.definition)
+        tree: Any = store.deserialize_cdr(message.data, kind)
+        for node in tree.nodes:
+            branch, _, step = node.parent_id.rpartition(":")
+            if node.branch_id == lineage.branch_id and branch not in ("", node.branch_id):
+                return replace(lineage, parent_branch_id=branch, fork_step=int(step))
+    return lineage
+
+
+def _rewrite(contents: McapContents, lineage: Lineage, path: Path) -> None:
+    custom = lineage.custom_data()
+    bag = open_bag(path, custom)
+    try:
+        latched = ("/world_info", "/branches/tree", "/control_state")
+        for message in contents.messages:
+            channel = message.channel
+            topic = Topic(
+                name=channel.topic, message_type=channel.message_type,
+                latched=channel.topic.endswith(latched),
+            )
+            bag.write(topic, message.time_ns, bytes(message.data))
+        bag.close(custom)
+    except BaseException:
+        bag.abort()
+        raise
+    for file in path.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())

@@ -1,0 +1,415 @@
+"""The recorder's heart: which message goes into which bag, and when a bag begins and ends.
+
+A segment is a run on one branch in one epoch; its first tick opens a bag and the first tick of
+another segment retires it. Messages that carry the stamp of a tick belong to that tick's bag even
+when they arrive before it, or a moment after the next segment began; nothing received is dropped
+while the disk takes it. Free of ROS: the node hands over serialized messages and a steady clock.
+"""
+
+import errno
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from hiwm_core.bags.cdr import TickKey, epoch_and_step, stamp_ns, tick_key
+from hiwm_core.bags.lineage import Lineage
+from hiwm_core.bags.schema import recording_types
+from hiwm_core.bags.writer import BagFile, Topic, open_bag
+from hiwm_core.errors import BagError
+
+BAGS_FOLDER = "bags"
+# Seconds a message waits for the tick of its stamp. Parts of a step arrive within milliseconds; a
+# message whose tick never comes (an operator's at the end, ground truth between ticks) goes into
+# the bag at hand.
+HOLD_S = 2.0
+# Seconds a bag stays open after its segment ended, for what is still on its way.
+LINGER_S = 0.5
+# Seconds the first bag waits for the latched world_info that belongs at its head.
+WORLD_INFO_WAIT_S = 5.0
+# Stamps whose segment is remembered: minutes at any rate a world runs at.
+_REMEMBERED = 4096
+
+
+class Role(Enum):
+    """What a topic is to the recorder."""
+
+    TICK = "tick"
+    WORLD_INFO = "world_info"  # kept, and written at the head of every bag
+    STAMPED = "stamped"  # belongs to the tick of its stamp, else to the bag at hand
+    ANSWER = "answer"  # the same, with an epoch behind its header to fall back on
+    TREE = "tree"  # goes into the bag at hand, and tells where branches fork
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedTopic:
+    """A topic with its role."""
+
+    topic: Topic
+    role: Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosedBag:
+    """A bag the recorder has finished writing."""
+
+    path: Path
+    lineage: Lineage
+    whole: bool  # False: the disk refused; the file has no index yet and needs recovery
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    topic: RecordedTopic
+    raw: bytes
+    time_ns: int  # system time of receipt, the bag's log time
+    received: float  # steady clock
+
+
+@dataclass
+class _Segment:
+    key: TickKey
+    bag: BagFile
+    lineage: Lineage
+    retired: float | None = None  # steady time the next segment began
+
+
+class RecordingSession:
+    """Sorts serialized messages into segment bags under `<session_dir>/bags`.
+
+    Args:
+        session_dir: the session's folder.
+        lineage: what is the same for every bag: seed, session id.
+        min_free_bytes: bags are closed, and no more is taken, below this much free disk.
+        create: opens a bag folder; injected by tests of disk faults.
+        free_bytes: gives the free disk; injected likewise.
+
+    Attributes:
+        closed: bags finished since last taken with `take_closed`.
+        refusal: why nothing is recorded now; empty while recording.
+        written: messages written since start.
+        refused: messages not written while the disk was full.
+        unmatched: messages whose tick never came, written to the bag at hand.
+        outside: messages of no segment: nothing ticked when they came.
+    """
+
+    def __init__(
+        self, session_dir: Path, lineage: Lineage, *, min_free_bytes: int = 0,
+        create: Callable[[Path, Mapping[str, str]], BagFile] = open_bag,
+        free_bytes: Callable[[Path], int] | None = None,
+    ) -> None:
+        self.refusal = ""
+        self.written = 0
+        self.refused = 0
+        self.unmatched = 0
+        self.outside = 0
+        self._bags = session_dir / BAGS_FOLDER
+        self._lineage = lineage
+        self._min_free = min_free_bytes
+        self._create = create
+        self._free_bytes = free_bytes or free_disk_bytes
+        self._types = recording_types()
+        self._world_info: _Item | None = None
+        self._first_tick_at: float | None = None
+        self._waiting: list[_Item] = []  # everything, until world_info or its time has come
+        self._pending: OrderedDict[int, list[_Item]] = OrderedDict()  # by stamp, tick not yet seen
+        self._loose: list[_Item] = []  # for the next bag
+        self._segments: OrderedDict[TickKey, _Segment] = OrderedDict()  # open ones, oldest first
+        self._current: _Segment | None = None
+        self._key_of_stamp: OrderedDict[int, TickKey] = OrderedDict()
+        self._parents: dict[str, tuple[str, int]] = {}
+        self._closed: list[ClosedBag] = []
+        self._parts: dict[TickKey, int] = {}
+        # The next bag begins in the middle of things: its first ticks may lack parts.
+        self._joins_late = True
+        self._bags.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def current_bag(self) -> str:
+        """Name of the bag being written; empty when none is."""
+        return self._current.bag.path.name if self._current else ""
+
+    def take_closed(self) -> list[ClosedBag]:
+        """Return the bags closed since the last call."""
+        closed, self._closed = self._closed, []
+        return closed
+
+    def receive(self, topic: RecordedTopic, raw: bytes, time_ns: int, now: float) -> None:
+        """Take one serialized message.
+
+        Args:
+            topic: where it came from.
+            raw: CDR, as received.
+            time_ns: system time of receipt, nanoseconds; the bag's log time.
+            now: steady clock, seconds.
+        """
+        item = _Item(topic, raw, time_ns, now)
+        role = topic.role
+        if role is Role.WORLD_INFO:
+            self._take_world_info(item)
+        elif self._world_info is None and not self._waited_enough(now):
+            if role is Role.TICK and self._first_tick_at is None:
+                self._first_tick_at = now
+            self._waiting.append(item)
+        else:
+            if self._waiting:
+                self._release_waiting()
+            self._sort(item)
+
+    def poll(self, now: float) -> None:
+        """Flush, retire, check the disk. Call about once a second."""
+        if self._waiting and (self._waited_enough(now) or self._nothing_ticks(now)):
+            self._release_waiting()
+        if self.refusal:
+            self._try_again()
+            return
+        self._expire(now, HOLD_S)
+        for segment in list(self._segments.values()):
+            if segment.retired is not None and now - segment.retired >= LINGER_S:
+                self._close(segment)
+        self._guard(self._flush)
+        if self._segments and self._free_bytes(self._bags) < self._min_free:
+            self._refuse(
+                f"less than {self._min_free >> 20} MB free on the disk of {self._bags}", whole=True
+            )
+
+    def close_all(self) -> None:
+        """Write what is held and close every bag, as on shutdown or on request."""
+        if self._waiting:
+            self._release_waiting()
+        if not self.refusal:
+            self._expire(0.0, 0.0)
+        for segment in list(self._segments.values()):
+            self._close(segment)
+
+    # -- sorting ---------------------------------------------------------------------------------
+
+    def _waited_enough(self, now: float) -> bool:
+        first = self._first_tick_at
+        return first is not None and now - first >= WORLD_INFO_WAIT_S
+
+    def _nothing_ticks(self, now: float) -> bool:
+        """Without a world there is no use in keeping everything until one comes."""
+        late = now - self._waiting[0].received >= WORLD_INFO_WAIT_S
+        return self._first_tick_at is None and late
+
+    def _take_world_info(self, item: _Item) -> None:
+        self._world_info = item
+        self._release_waiting()
+        # Another world_info in the middle of a segment (its rate changed) is part of the record.
+        if self._current is not None:
+            self._write(self._current, item)
+
+    def _release_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for item in waiting:
+            self._sort(item)
+
+    def _sort(self, item: _Item) -> None:
+        role = item.topic.role
+        if role is Role.TICK:
+            self._take_tick(item)
+            return
+        if role is Role.TREE:
+            self._note_forks(item)
+            self._to_current(item)
+            return
+        stamp = stamp_ns(item.raw)
+        key = self._key_of_stamp.get(stamp)
+        segment = self._segments.get(key) if key else None
+        if segment is not None:
+            self._write(segment, item)
+        elif self.refusal:
+            self.refused += 1
+        else:
+            self._pending.setdefault(stamp, []).append(item)
+
+    def _take_tick(self, item: _Item) -> None:
+        key, stamp = tick_key(item.raw), stamp_ns(item.raw)
+        self._key_of_stamp[stamp] = key
+        if len(self._key_of_stamp) > _REMEMBERED:
+            self._key_of_stamp.popitem(last=False)
+        segment = self._segments.get(key)
+        if segment is None and not self.refusal:
+            segment = self._begin(key, item)
+        held = self._pending.pop(stamp, [])
+        if segment is None:
+            self.refused += 1 + len(held)
+            return
+        for part in held:
+            self._write(segment, part)
+        self._write(segment, item)
+
+    def _to_current(self, item: _Item) -> None:
+        if self._current is not None:
+            self._write(self._current, item)
+        elif self.refusal:
+            self.refused += 1
+        else:
+            self._loose.append(item)
+
+    def _expire(self, now: float, hold_s: float) -> None:
+        """Give up waiting for the ticks of messages held too long."""
+        expired: list[_Item] = []
+        for stamp in list(self._pending):
+            if not hold_s or now - self._pending[stamp][0].received >= hold_s:
+                expired += self._pending.pop(stamp)
+        for item in expired:
+            segment = self._segment_by_epoch(item) or self._current
+            if segment is None:
+                self.outside += 1
+            else:
+                self.unmatched += 1
+                self._write(segment, item)
+
+    def _segment_by_epoch(self, item: _Item) -> _Segment | None:
+        if item.topic.role is not Role.ANSWER:
+            return None
+        epoch, _ = epoch_and_step(item.raw)
+        for segment in self._segments.values():
+            if segment.key.epoch == epoch:
+                return segment
+        return None
+
+    # -- bags ------------------------------------------------------------------------------------
+
+    def _begin(self, key: TickKey, tick: _Item) -> _Segment | None:
+        """Open the bag of a segment, with world_info and what waited for it at its head."""
+        if self._current is not None:
+            self._current.retired = tick.received
+        self._parts[key] = self._parts.get(key, 0) + 1
+        lineage = self._segment_lineage(key)
+        path = self._free_path(key)
+        try:
+            bag = self._create(path, lineage.custom_data())
+        except OSError as error:
+            self._refuse(_disk_text(error, path), whole=False)
+            return None
+        segment = _Segment(key, bag, lineage)
+        self._segments[key] = self._current = segment
+        self._joins_late = False
+        loose, self._loose = self._loose, []
+        if self._world_info is not None:
+            loose.insert(0, self._world_info)
+        for item in loose:
+            # Not the time it was latched: a replay would start with a pause of minutes.
+            self._write(segment, replace(item, time_ns=tick.time_ns))
+        # On the disk at once: a killed recorder leaves at least the head.
+        self._guard(self._flush)
+        return self._segments.get(key)
+
+    def _segment_lineage(self, key: TickKey) -> Lineage:
+        lineage = replace(
+            self._lineage, episode_id=key.episode_id, branch_id=key.branch_id, epoch=key.epoch,
+            part=self._parts[key], joined_late=self._joins_late or self._parts[key] > 1,
+        )
+        if self._world_info is None:
+            return lineage
+        info: Any = self._types.deserialize_cdr(
+            self._world_info.raw, self._world_info.topic.topic.message_type
+        )
+        return replace(
+            lineage, session_id=info.session_id or lineage.session_id, world=info.kind,
+            robot=info.robot, stand_in=bool(info.stand_in), embodiment=info.embodiment,
+            embodiment_hash=info.embodiment_hash, embodiment_yaml=info.embodiment_yaml,
+            task=info.task, task_hash=info.task_hash, task_yaml=info.task_yaml,
+            world_checkpoint_hash=info.checkpoint_hash, software_version=info.software_version,
+        )
+
+    def _free_path(self, key: TickKey) -> Path:
+        branch = re.sub(r"[^A-Za-z0-9._-]", "_", key.branch_id) or "branch"
+        stem = f"{branch}_e{key.epoch:04d}"
+        path, number = self._bags / stem, 1
+        while path.exists():
+            number += 1
+            path = self._bags / f"{stem}_p{number}"
+        return path
+
+    def _write(self, segment: _Segment, item: _Item) -> None:
+        if segment.key not in self._segments:
+            self.refused += 1
+            return
+        try:
+            segment.bag.write(item.topic.topic, item.time_ns, item.raw)
+            self.written += 1
+        except OSError as error:
+            self._refuse(_disk_text(error, segment.bag.path), whole=False)
+
+    def _flush(self) -> None:
+        for segment in self._segments.values():
+            segment.bag.flush()
+
+    def _guard(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except OSError as error:
+            self._refuse(_disk_text(error, self._bags), whole=False)
+
+    def _close(self, segment: _Segment) -> None:
+        """Finish one bag; where the disk refuses, leave it for recovery."""
+        self._segments.pop(segment.key, None)
+        if self._current is segment:
+            self._current = None
+        lineage = segment.lineage
+        parent = self._parents.get(segment.key.branch_id)
+        if parent:
+            lineage = replace(lineage, parent_branch_id=parent[0], fork_step=parent[1])
+        try:
+            segment.bag.close(lineage.custom_data())
+            self._closed.append(ClosedBag(path=segment.bag.path, lineage=lineage, whole=True))
+        except OSError as error:
+            segment.bag.abort()
+            self._closed.append(ClosedBag(path=segment.bag.path, lineage=lineage, whole=False))
+            self._refuse(_disk_text(error, segment.bag.path), whole=False)
+
+    # -- full disk -------------------------------------------------------------------------------
+
+    def _refuse(self, reason: str, *, whole: bool) -> None:
+        """Stop taking messages. Bags are closed where the disk still allows it."""
+        if self.refusal:
+            return
+        self.refusal = f"{reason}; recording has stopped: free some space and it goes on by itself"
+        for segment in list(self._segments.values()):
+            if whole:
+                self._close(segment)
+                continue
+            self._segments.pop(segment.key)
+            segment.bag.abort()
+            self._closed.append(
+                ClosedBag(path=segment.bag.path, lineage=segment.lineage, whole=False)
+            )
+        self._current = None
+        self.refused += sum(len(items) for items in self._pending.values()) + len(self._loose)
+        self._pending.clear()
+        self._loose.clear()
+
+    def _try_again(self) -> None:
+        """Go on once there is clearly more space than the floor."""
+        floor = max(2 * self._min_free, 1 << 20)
+        if self._free_bytes(self._bags) >= floor:
+            self.refusal = ""
+            self._joins_late = True
+
+    def _note_forks(self, item: _Item) -> None:
+        """Learn each branch's parent and fork step from the tree's nodes."""
+        tree: Any = self._types.deserialize_cdr(item.raw, item.topic.topic.message_type)
+        for node in tree.nodes:
+            parent_branch, _, step = node.parent_id.rpartition(":")
+            if parent_branch and parent_branch != node.branch_id and step.isdigit():
+                self._parents.setdefault(node.branch_id, (parent_branch, int(step)))
+
+
+def free_disk_bytes(path: Path) -> int:
+    """Return the bytes a process may still write on a path's disk."""
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize
+
+
+def _disk_text(error: OSError, path: Path) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full while writing {path}"
+    return f"cannot write {path}: {error.strerror or error}"

@@ -1,0 +1,154 @@
+"""Serialized messages of a small world, for tests of bags."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hiwm_core.bags.schema import recording_types
+from hiwm_core.bags.session import RecordedTopic, Role
+from hiwm_core.bags.writer import Topic
+from hiwm_core.embodiment import load_embodiment
+
+TYPES = recording_types()
+EMBODIMENT_TEXT = load_embodiment("planar_bimanual").text
+JOINTS = ["right_y_joint", "left_x_joint", "right_x_joint", "left_y_joint"]
+TICK_NS = 100_000_000
+
+
+def recorded(name: str, kind: str, role: Role) -> RecordedTopic:
+    return RecordedTopic(
+        topic=Topic(
+            name=f"/hiwm/{name}", message_type=kind, latched=role in (Role.WORLD_INFO, Role.TREE)
+        ),
+        role=role,
+    )
+
+
+TICK = recorded("tick", "hiwm_interfaces/msg/Tick", Role.TICK)
+IMAGE = recorded("cameras/top/image_raw", "sensor_msgs/msg/Image", Role.STAMPED)
+JOINT_STATES = recorded("joint_states", "sensor_msgs/msg/JointState", Role.STAMPED)
+COMMAND = recorded("command", "hiwm_interfaces/msg/Command", Role.ANSWER)
+WORLD_INFO = recorded("world_info", "hiwm_interfaces/msg/WorldInfo", Role.WORLD_INFO)
+TREE = recorded("branches/tree", "hiwm_interfaces/msg/BranchTree", Role.TREE)
+TRUTH = recorded("driver/ground_truth", "hiwm_interfaces/msg/GroundTruth", Role.STAMPED)
+
+
+def message(kind: str, /, **fields: object) -> object:
+    return TYPES.types[kind](**fields)
+
+
+def header(stamp_ns: int) -> object:
+    stamp = message(
+        "builtin_interfaces/msg/Time", sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9
+    )
+    return message("std_msgs/msg/Header", stamp=stamp, frame_id="table")
+
+
+def raw(kind: str, value: object) -> bytes:
+    return bytes(TYPES.serialize_cdr(value, kind))
+
+
+def floats(values: object) -> np.ndarray:
+    return np.array(values, np.float64)
+
+
+@dataclass
+class RecordedWorld:
+    """Feeds a world's messages, tick by tick, to `send(topic, raw)`."""
+
+    send: Callable[[RecordedTopic, bytes], None]
+    episode: str = "ep_0001"
+    branch: str = "ep_0001-b000"
+    epoch: int = 1
+    step: int = 0
+    stamp_ns: int = 1_700_000_000 * 10**9
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
+    first_of_epoch: bool = True
+
+    def world_info(self) -> None:
+        kind = WORLD_INFO.topic.message_type
+        digest = hashlib.sha256(EMBODIMENT_TEXT.encode()).hexdigest()
+        self.send(WORLD_INFO, raw(kind, message(
+            kind, header=header(self.stamp_ns), kind="imagination", robot="", stand_in=False,
+            rate=10.0, lockstep=True, cameras=["top"], camera_widths=np.array([96], np.uint32),
+            camera_heights=np.array([96], np.uint32), embodiment="planar_bimanual",
+            embodiment_hash=digest, embodiment_yaml=EMBODIMENT_TEXT, task="push_t",
+            task_hash="beef", task_yaml="name: push_t\n", can_restore=True, can_fork=True,
+            auto_reset=True, checkpoint_hash="c0ffee", session_id="session", software_version="1",
+        )))
+
+    def image(self) -> bytes:
+        kind = IMAGE.topic.message_type
+        data = self.rng.integers(0, 256, 96 * 96 * 3, np.uint8)
+        return raw(kind, message(
+            kind, header=header(self.stamp_ns), height=96, width=96, encoding="rgb8",
+            is_bigendian=0, step=288, data=data,
+        ))
+
+    def joint_state(self) -> bytes:
+        kind = JOINT_STATES.topic.message_type
+        return raw(kind, message(
+            kind, header=header(self.stamp_ns), name=JOINTS,
+            position=floats([4, 1, 3, 2]) * 0.01 + self.step * 0.001, velocity=floats([]),
+            effort=floats([]),
+        ))
+
+    def tick(self, source: int = 1) -> bytes:
+        kind = TICK.topic.message_type
+        action = [] if self.first_of_epoch else [0.001 * self.step] * 4
+        return raw(kind, message(
+            kind, header=header(self.stamp_ns), epoch=self.epoch, step=self.step,
+            episode_id=self.episode, branch_id=self.branch, state_id=f"s{self.step}", trust=0.9,
+            progress=float("nan"), success=0.25, applied_action=floats(action),
+            applied_source=0 if self.first_of_epoch else source, applied_device="policy 01234567",
+        ))
+
+    def command(self) -> bytes:
+        kind = COMMAND.topic.message_type
+        return raw(kind, message(
+            kind, header=header(self.stamp_ns), epoch=self.epoch, step=self.step, source=1,
+            device="policy", action=floats([0.001 * (self.step + 1)] * 4),
+        ))
+
+    def truth(self) -> bytes:
+        kind = TRUTH.topic.message_type
+        return raw(kind, message(
+            kind, header=header(self.stamp_ns), object_pose=floats([self.step, 2.0, 3.0]),
+            coverage=0.5,
+        ))
+
+    def fork_node(self, parent_id: str) -> bytes:
+        kind = TREE.topic.message_type
+        node = message(
+            "hiwm_interfaces/msg/BranchNode", node_id=f"{self.branch}:{self.step}",
+            parent_id=parent_id, episode_id=self.episode, branch_id=self.branch, epoch=self.epoch,
+            step=self.step, state_id="", source=1, device="", action=floats([]), trust=1.0,
+            progress=0.0, success=0.0, label=0, note="", pinned=False, rolled_back=False,
+            discarded=False,
+        )
+        return raw(kind, message(
+            kind, header=header(self.stamp_ns), session_id="session", revision=1, full=False,
+            head_id="", nodes=[node],
+        ))
+
+    def advance(self) -> None:
+        self.step += 1
+        self.stamp_ns += TICK_NS
+        self.first_of_epoch = False
+
+    def begin_branch(self, branch: str, step: int) -> None:
+        self.branch, self.step, self.first_of_epoch = branch, step, True
+        self.epoch += 1
+        self.stamp_ns += TICK_NS
+
+    def run(self, ticks: int, source: int = 1) -> None:
+        """Publish ticks with all their parts, in the order a world sends them."""
+        for _ in range(ticks):
+            self.send(IMAGE, self.image())
+            self.send(JOINT_STATES, self.joint_state())
+            self.send(TRUTH, self.truth())
+            self.send(TICK, self.tick(source))
+            self.send(COMMAND, self.command())
+            self.advance()
