@@ -1,0 +1,72 @@
+"""How a target is put to a robot's controllers: one adapter a message type."""
+
+import array
+from typing import Any, Protocol
+
+import numpy as np
+from builtin_interfaces.msg import Duration
+from numpy.typing import NDArray
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.robot_config import CommandTopic
+
+
+class CommandAdapter(Protocol):
+    """Turns a target into a controller's message."""
+
+    message_type: Any
+
+    def message(self, action: NDArray[np.float64]) -> Any:
+        """Return the message for a target [A]; it may be the same object each time."""
+
+
+class JointTrajectoryAdapter:
+    """One point for a joint trajectory controller, to be reached in time_from_start.
+
+    The header's stamp stays zero, which means "begin now" whatever clock the controller has.
+    """
+
+    message_type = JointTrajectory
+
+    def __init__(self, embodiment: Embodiment, command: CommandTopic) -> None:
+        nanoseconds = round(command.time_from_start_s * 1e9)
+        self._point = JointTrajectoryPoint(
+            time_from_start=Duration(
+                sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000
+            )
+        )
+        self._message = JointTrajectory(
+            joint_names=list(embodiment.joint_names), points=[self._point]
+        )
+
+    def message(self, action: NDArray[np.float64]) -> JointTrajectory:
+        """Return the trajectory to a target [A]."""
+        self._point.positions = array.array("d", action)
+        return self._message
+
+
+class Float64MultiArrayAdapter:
+    """Bare targets for a forward command controller, in the embodiment's order."""
+
+    message_type = Float64MultiArray
+
+    def __init__(self, embodiment: Embodiment, command: CommandTopic) -> None:
+        self._message = Float64MultiArray()
+
+    def message(self, action: NDArray[np.float64]) -> Float64MultiArray:
+        """Return the targets [A]."""
+        self._message.data = array.array("d", action)
+        return self._message
+
+
+_ADAPTERS: dict[str, type[JointTrajectoryAdapter] | type[Float64MultiArrayAdapter]] = {
+    "joint_trajectory": JointTrajectoryAdapter,
+    "float64_multi_array": Float64MultiArrayAdapter,
+}
+
+
+def command_adapter(embodiment: Embodiment, command: CommandTopic) -> CommandAdapter:
+    """Return the adapter a robot's config names; the config has checked that there is one."""
+    return _ADAPTERS[command.adapter](embodiment, command)

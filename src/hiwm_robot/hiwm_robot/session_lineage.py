@@ -1,0 +1,73 @@
+"""What a session folder says about where its data came from, and which episodes it has."""
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from hiwm_core.errors import StoreError
+
+
+def software_version() -> str:
+    """Return the version of the installed workspace."""
+    with contextlib.suppress(PackageNotFoundError):
+        return version("hiwm_core")
+    return "unknown"
+
+
+def write_session(folder: Path, lineage: Mapping[str, Any]) -> bool:
+    """Write session.json where there is none yet; returns whether it was written.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    path = folder / "session.json"
+    if path.exists():
+        return False
+    _write(path, lineage)
+    return True
+
+
+class EpisodeCounter:
+    """The last epoch and episode used in a session, so that a restarted bridge goes on from them.
+
+    Args:
+        folder: the session folder; None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._path = folder / "bridge_counters.json" if folder else None
+
+    def read(self) -> tuple[int, int]:
+        """Return epoch and episode; zeros at the start of a session."""
+        if self._path is None or not self._path.exists():
+            return 0, 0
+        try:
+            data = json.loads(self._path.read_text())
+            return int(data["epoch"]), int(data["episode"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"cannot read the episode counters: {error}", where=str(self._path),
+                remedy="remove the file or use a new session folder",
+            ) from None
+
+    def write(self, epoch: int, episode: int) -> None:
+        """Keep epoch and episode."""
+        if self._path is not None:
+            _write(self._path, {"epoch": epoch, "episode": episode})
+
+
+def _write(path: Path, data: Mapping[str, Any]) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(dict(data), indent=2) + "\n")
+        part.replace(path)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write: {error.strerror}", where=str(path),
+            remedy="free the disk or name another session_dir",
+        ) from None

@@ -1,0 +1,268 @@
+"""The stand-in's driver: a robot's controllers and sensors over topics, with MuJoCo behind them.
+
+It stands *below* the bridge and knows nothing of ticks, epochs or policies. In real time it keeps
+to the wall clock. In fast mode it owns /clock and takes one control step for each controller
+command, so that a graph runs as fast as its slowest node and repeats exactly.
+"""
+
+import array
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from hiwm_interfaces.msg import GroundTruth
+from hiwm_interfaces.srv import PlaceScene
+from numpy.typing import NDArray
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock as ClockMessage
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
+
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.task import load_task
+from hiwm_nodes import diagnostics, qos
+from hiwm_nodes.messages import (
+    camera_info_message,
+    image_message,
+    joint_state_message,
+    time_message,
+)
+from hiwm_nodes.parameters import parameter
+from hiwm_nodes.running import run
+from hiwm_robot.joint_controller import JointController
+
+# Until the first command the fast mode shows the scene this often, so that a bridge finds it.
+IDLE_PERIOD_S = 0.2
+# Real time: a process stopped for longer than this does not catch up.
+LONGEST_ADVANCE_S = 0.5
+
+
+class StandinDriver(Node):
+    """Wires the controller and the scene to a robot's topics."""
+
+    def __init__(self) -> None:
+        super().__init__("standin_driver")
+        task = load_task(parameter(self, "task", "push_t", "name or path of the task"))
+        embodiment = load_embodiment(task.embodiment)
+        seed = parameter(self, "seed", 0, "seed of the starts drawn here", 0, 2**31 - 1)
+        size = parameter(self, "render_size", 96, "width and height of the image, px", 16, 512)
+        self._fast = parameter(self, "fast", False, "step on command, own /clock")
+        self._patience_s = parameter(
+            self, "patience_s", 2.0, "fast: wait this long for a command, wall s", 0.05, 600.0
+        )
+        camera_rate = parameter(
+            self, "camera_rate", embodiment.rate_hz, "images per second", 0.1, 100.0
+        )
+        joint_rate = parameter(
+            self, "joint_rate", camera_rate, "joint states per second in real time", 0.1, 1000.0
+        )
+        # The offscreen renderer, where the environment names none; read when mujoco is imported.
+        os.environ.setdefault("MUJOCO_GL", "egl")
+        from hiwm_robot.standin_scene import TIMESTEP_S, StandinScene
+
+        self._timestep = TIMESTEP_S
+        self._scene = StandinScene(task, embodiment, seed=seed, render_size=size)
+        self._controller = JointController(embodiment.joint_names, embodiment.home)
+        self._period_ns = round(1e9 / (embodiment.rate_hz if self._fast else camera_rate))
+        self._elapsed = 0.0  # physics time of the controller [s]
+        self._clock_ns = 0  # fast: simulated time
+        self._last_wall = time.monotonic()
+        self._observed_wall = -1e9
+        self._counts = {"observations": 0, "commands": 0, "rejected": 0, "missed": 0, "resets": 0}
+        self._rate = diagnostics.RateMeter()
+
+        camera = embodiment.cameras[0]
+        blank = Time()
+        self._image = image_message(
+            np.zeros((size, size, 3), np.uint8), blank, f"{camera.name}_camera"
+        )
+        self._info = camera_info_message(size, size, blank, self._image.header.frame_id)
+        self._joints = joint_state_message(
+            embodiment.joint_names, embodiment.home, blank, embodiment.frame
+        )
+        self._truth = GroundTruth()
+        self._truth.header.frame_id = embodiment.frame
+
+        base = f"driver/camera_{camera.name}"
+        self._image_pub = self.create_publisher(Image, f"{base}/image_raw", qos.IMAGE_PUB)
+        self._info_pub = self.create_publisher(CameraInfo, f"{base}/camera_info", qos.IMAGE_PUB)
+        self._joint_pub = self.create_publisher(JointState, "driver/joint_states", qos.TICK)
+        self._truth_pub = self.create_publisher(GroundTruth, "driver/ground_truth", qos.TICK)
+        self.create_subscription(
+            JointTrajectory, "driver/arm_controller/joint_trajectory", self._on_trajectory,
+            qos.TICK,
+        )
+        self.create_subscription(
+            Float64MultiArray, "driver/arm_controller/commands", self._on_commands, qos.TICK
+        )
+        self.create_service(PlaceScene, "driver/place_scene", self._on_place)
+        self._diagnostics = diagnostics.Diagnostics(self, self._values)
+        # Wall time on purpose, whatever use_sim_time says: these timers make the time.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        if self._fast:
+            self._clock_pub = self.create_publisher(ClockMessage, "/clock", qos.TICK)
+            period = min(IDLE_PERIOD_S, self._patience_s / 4)
+            self.create_timer(period, self._on_patience, clock=steady)
+        else:
+            self.create_timer(self._period_ns * 1e-9, self._observe_now, clock=steady)
+            if joint_rate > camera_rate:
+                self.create_timer(1.0 / joint_rate, self._show_joints, clock=steady)
+        self.get_logger().info(
+            f"stand-in ready: task {task.name}, {size} px, "
+            + ("fast, stepping on command" if self._fast else f"real time, {camera_rate:g} Hz")
+        )
+
+    # Commands
+
+    def _on_trajectory(self, message: JointTrajectory) -> None:
+        points = [
+            (point.positions, point.time_from_start.sec + point.time_from_start.nanosec * 1e-9)
+            for point in message.points
+        ]
+        self._catch_up()
+        self._commanded(
+            self._controller.follow(message.joint_names, points, self._elapsed), "trajectory"
+        )
+
+    def _on_commands(self, message: Float64MultiArray) -> None:
+        self._catch_up()
+        self._commanded(self._controller.jump(message.data, self._elapsed), "command")
+
+    def _commanded(self, problem: str, kind: str) -> None:
+        if problem:
+            self._counts["rejected"] += 1
+            self.get_logger().error(
+                f"{kind} refused: {problem}; the last target is held",
+                throttle_duration_sec=5.0,
+            )
+            return
+        self._counts["commands"] += 1
+        if self._fast:
+            self._step()
+
+    # Time
+
+    def _step(self) -> None:
+        """Fast: let one control period pass, and show it."""
+        self._advance(self._period_ns * 1e-9)
+        self._clock_ns += self._period_ns
+        self._observe(self._clock_ns)
+
+    def _on_patience(self) -> None:
+        waited = time.monotonic() - self._observed_wall
+        if self._counts["commands"] == 0:
+            if waited >= IDLE_PERIOD_S:
+                self._step()
+        elif waited >= self._patience_s:
+            self._counts["missed"] += 1
+            self._step()
+
+    def _catch_up(self) -> None:
+        """Real time: bring the physics to the wall clock."""
+        if self._fast:
+            return
+        behind = time.monotonic() - self._last_wall
+        steps = int(behind / self._timestep)
+        if behind > LONGEST_ADVANCE_S:
+            steps = int(LONGEST_ADVANCE_S / self._timestep)
+            self._last_wall = time.monotonic()
+        else:
+            self._last_wall += steps * self._timestep
+        self._advance(steps * self._timestep)
+
+    def _advance(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
+        end = self._elapsed + seconds
+        for segment in self._controller.segments(self._elapsed, end):
+            self._scene.set_target(segment.target)
+            self._scene.advance(segment.seconds, ramp=segment.ramp)
+        self._elapsed = end
+
+    # Observations
+
+    def _observe_now(self) -> None:
+        self._catch_up()
+        self._observe(self.get_clock().now().nanoseconds)
+
+    def _observe(self, stamp_ns: int) -> None:
+        """Publish what the sensors see, the image last."""
+        stamp = time_message(stamp_ns)
+        if self._fast:
+            self._clock_pub.publish(ClockMessage(clock=stamp))
+        self._publish_joints(stamp)
+        self._truth.header.stamp = stamp
+        self._truth.object_pose = array.array("d", self._scene.object_pose)
+        self._truth.coverage = float(self._scene.coverage)
+        self._truth_pub.publish(self._truth)
+        self._info.header.stamp = stamp
+        self._info_pub.publish(self._info)
+        self._image.header.stamp = stamp
+        pixels: NDArray[np.uint8] = self._scene.render()
+        self._image.data = array.array("B", pixels.tobytes())
+        self._image_pub.publish(self._image)
+        self._observed_wall = time.monotonic()
+        self._counts["observations"] += 1
+        self._rate.count()
+
+    def _show_joints(self) -> None:
+        self._catch_up()
+        self._publish_joints(self.get_clock().now().to_msg())
+
+    def _publish_joints(self, stamp: Time) -> None:
+        self._joints.header.stamp = stamp
+        self._joints.position = array.array("d", self._scene.joint_positions)
+        self._joints.velocity = array.array("d", self._scene.joint_velocities)
+        self._joint_pub.publish(self._joints)
+
+    # Reset
+
+    def _on_place(
+        self, request: PlaceScene.Request, response: PlaceScene.Response
+    ) -> PlaceScene.Response:
+        problem = _pose_problem(request.object_pose)
+        if problem:
+            response.message = problem
+            return response
+        pose = np.array(request.object_pose) if len(request.object_pose) else None
+        placed = self._scene.place(pose, int(request.seed))
+        self._controller.reset()
+        self._last_wall = time.monotonic()
+        self._counts["resets"] += 1
+        if self._fast:
+            self._clock_ns += self._period_ns
+            stamp_ns = self._clock_ns
+        else:
+            stamp_ns = self.get_clock().now().nanoseconds
+        self._observe(stamp_ns)
+        response.ok = True
+        response.message = "placed"
+        response.object_pose = [float(value) for value in placed]
+        response.header.stamp = time_message(stamp_ns)
+        return response
+
+    def _values(self) -> dict[str, Any]:
+        return {
+            "mode": "fast" if self._fast else "real time",
+            "observations_per_s": f"{self._rate.rate:.1f}", **self._counts,
+        }
+
+
+def _pose_problem(pose: Sequence[float]) -> str:
+    if len(pose) not in (0, 3):
+        return f"object_pose has {len(pose)} entries: give x [m], y [m], yaw [rad], or none"
+    if not np.all(np.isfinite(np.asarray(pose, dtype=float))):
+        return "object_pose is not finite: give x [m], y [m], yaw [rad]"
+    if len(pose) and max(abs(pose[0]), abs(pose[1])) > 0.2:
+        return f"object_pose [{pose[0]:g}, {pose[1]:g}] is off the table: stay within 0.2 m"
+    return ""
+
+
+def main() -> None:
+    """Run the driver."""
+    raise SystemExit(run(StandinDriver))
