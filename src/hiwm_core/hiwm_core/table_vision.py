@@ -17,6 +17,7 @@ Array = NDArray[np.float64]
 
 # Share of a colour's full strength below which a pixel is noise, not the edge of something.
 _NOISE = 0.12
+_TINT = 0.35
 # Least strength (of 255) of a colour for it to be on the table at all.
 _LEAST_STRENGTH = 30.0
 # Overlap below which the pose from the moments is doubted and all orientations are tried.
@@ -76,9 +77,10 @@ class TableVision:
         rank_t = max(1, int(0.3 * 7 * self._unit**2 / pixel))
         rank_p = max(1, int(0.3 * np.pi * self._radius**2 / pixel))
         pose, overlap = self._find_t(_share(blue - np.maximum(red, green), rank_t), x, y, prior)
+        # The goal may be drawn in a faint tint: weak colour is not a pusher's edge either.
         pushers = np.concatenate([
-            self._find_disc(_share(red - np.maximum(green, blue), rank_p), x, y),
-            self._find_disc(_share(green - np.maximum(red, blue), rank_p), x, y),
+            self._find_disc(_share(red - np.maximum(green, blue), rank_p, _TINT), x, y),
+            self._find_disc(_share(green - np.maximum(red, blue), rank_p, _TINT), x, y),
         ])
         return TableSight(object_pose=pose, overlap=overlap, pushers=pushers)
 
@@ -184,7 +186,7 @@ class TableVision:
         return filled
 
 
-def _share(strength: NDArray[np.int16], rank: int) -> Array | None:
+def _share(strength: NDArray[np.int16], rank: int, noise: float = _NOISE) -> Array | None:
     """Return how much of each pixel is of a colour, 0..1, or None where none is.
 
     The strength of the `rank`-th strongest pixel counts as all of it: edges mix linearly.
@@ -194,13 +196,14 @@ def _share(strength: NDArray[np.int16], rank: int) -> Array | None:
     if full < _LEAST_STRENGTH:
         return None
     share = np.clip(strength / full, 0.0, 1.0)
-    share[share < _NOISE] = 0.0
+    share[share < noise] = 0.0
     return share
 
 
 def _centroid(share: Array, x: Array, y: Array) -> Array:
     total = share.sum()
-    return np.array([share.sum(axis=0) @ x, share.sum(axis=1) @ y]) / total
+    centre: Array = np.array([share.sum(axis=0) @ x, share.sum(axis=1) @ y]) / total
+    return centre
 
 
 def _pose_of_moments(share: Array, x: Array, y: Array) -> Array:

@@ -1,0 +1,1 @@
+"""Operator devices: one seam, and the devices behind it."""

@@ -1,0 +1,180 @@
+"""The seam every operator device stands behind.
+
+The teleop node shows a device what a person would see (`OperatorView`) and takes back what a person
+would do (`OperatorInput`). A device knows nothing of topics or services, and the node knows nothing
+of keys, reports or scripts; a device of another package joins through the entry-point group
+"hiwm_teleop.devices".
+"""
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_core.control import Mode
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.task import Task
+
+
+class EventKind(enum.Enum):
+    """What an operator may ask for besides moving."""
+
+    START = "start"
+    PAUSE = "pause"
+    STOP = "stop"
+    CLEAR_STOP = "clear stop"
+    ROLLBACK = "rollback"
+    FORK = "fork"
+    LABEL = "label"
+    DISCARD = "discard"
+    RESET = "reset"
+    SAVE = "save"
+    QUIT = "quit"
+
+
+class BranchLabel(enum.IntEnum):
+    """Label of a branch, numbered as in hiwm_interfaces/BranchNode."""
+
+    NONE = 0
+    SUCCESS = 1
+    FAILURE = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorEvent:
+    """One request. Only the fields its kind needs are read."""
+
+    kind: EventKind
+    steps: int = 0  # ROLLBACK: steps back from the present state, where node_id is empty
+    node_id: str = ""  # ROLLBACK, FORK: "<branch_id>:<step>"; empty = the present state
+    branch_id: str = ""  # LABEL, DISCARD: empty = the present branch
+    label: BranchLabel = BranchLabel.NONE
+    note: str = ""  # LABEL, SAVE, PAUSE, STOP, QUIT: for people and logs
+    exit_code: int = 0  # QUIT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came back for an event."""
+
+    kind: EventKind
+    ok: bool
+    message: str  # reason and remedy where not ok
+    node_id: str = ""
+    branch_id: str = ""
+    epoch: int = -1  # epoch in force after it; -1 where it does not change
+    step: int = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldView:
+    """The world the operator works in."""
+
+    kind: str  # imagination or hardware
+    robot: str  # empty in imagination
+    can_restore: bool
+    can_fork: bool
+    auto_reset: bool
+    embodiment: Embodiment
+    task: Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class TickView:
+    """One complete observation."""
+
+    stamp_ns: int
+    epoch: int
+    step: int
+    episode_id: str
+    branch_id: str
+    trust: float  # 0..1
+    progress: float  # 0..1, NaN where unknown
+    success: float  # 0..1, NaN where unknown
+    images: Mapping[str, NDArray[np.uint8]]  # by camera, [H, W, 3] rgb8
+    proprio: NDArray[np.float64]  # [A], measured positions in the order of the actions
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorView:
+    """What an operator can see at one moment."""
+
+    now_s: float  # steady clock
+    world: WorldView | None = None  # None until world_info came
+    tick: TickView | None = None  # None until a complete observation came
+    mode: Mode = Mode.PAUSED
+    reason: str = ""  # why that mode
+    takeovers: int = 0
+    answers: tuple[Answer, ...] = ()  # since the last read, oldest first
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorInput:
+    """What an operator does at one moment.
+
+    `action` is an absolute target [A]; `delta` a wanted displacement [A] since the last read,
+    which the node adds to the present target. At most one is given; with neither, the robot holds.
+    `silent` sends nothing at all: the arbiter then sees the operator grow stale.
+    """
+
+    action: NDArray[np.float64] | None = None
+    delta: NDArray[np.float64] | None = None
+    deadman: bool = False
+    events: tuple[OperatorEvent, ...] = ()
+    silent: bool = False
+    message: str = ""  # a line for the log, empty when there is nothing to say
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOption:
+    """One setting of a device, which becomes a parameter of the teleop node."""
+
+    default: int | float | str
+    description: str  # meaning and unit
+    lower: float | None = None
+    upper: float | None = None
+
+
+class Device(ABC):
+    """One operator's device.
+
+    Args:
+        options: values of `OPTIONS`, by name; the defaults where left out.
+    """
+
+    name: ClassVar[str]
+    synchronous: ClassVar[bool] = False  # True: one command for each tick; False: a stream
+    shows_status: ClassVar[bool] = False  # True: it shows answers and progress itself
+    OPTIONS: ClassVar[Mapping[str, DeviceOption]] = {}
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        given = dict(options or {})
+        self.options: dict[str, Any] = {
+            key: given.get(key, option.default) for key, option in self.OPTIONS.items()
+        }
+
+    def open(self) -> None:  # noqa: B027 - most devices have something to open, not all
+        """Connect.
+
+        Raises:
+            DeviceError: missing or taken, naming the device and the remedy.
+        """
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of the device; may be called twice, and without `open`."""
+
+    @abstractmethod
+    def read(self, view: OperatorView) -> OperatorInput:
+        """Return what the operator does now, without waiting.
+
+        A stream device is read many times a second; a synchronous one for each new tick, each
+        answer and each change of mode, so the same tick may be shown more than once.
+
+        Raises:
+            DeviceError: the device was lost.
+        """
+

@@ -1,0 +1,53 @@
+"""Which devices there are, by name."""
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from hiwm_core.config_files import nearest
+from hiwm_core.errors import DeviceError
+from hiwm_teleop.devices.base import Device
+from hiwm_teleop.devices.keyboard import KeyboardDevice
+from hiwm_teleop.devices.scripted import ScriptedDevice
+
+# Devices of other packages: an entry point of this group names a Device class.
+GROUP = "hiwm_teleop.devices"
+
+BUILT_IN: dict[str, type[Device]] = {
+    device.name: device for device in (KeyboardDevice, ScriptedDevice)
+}
+
+
+def device_class(name: str) -> type[Device]:
+    """Return the device class of a name.
+
+    Raises:
+        DeviceError: no such device, or its package cannot be imported; names those there are.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    plugged = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name not in plugged:
+        known = sorted({*BUILT_IN, *plugged})
+        raise DeviceError(
+            f"no device {name!r}", where="parameter device",
+            remedy=f"use one of {', '.join(known)}{nearest(name, known)}",
+        )
+    try:
+        found = plugged[name].load()
+    except ImportError as error:
+        raise DeviceError(
+            f"device {name!r} cannot be imported: {error}", where=plugged[name].value,
+            remedy="install what its package needs",
+        ) from None
+    if not (isinstance(found, type) and issubclass(found, Device)):
+        raise DeviceError(
+            f"device {name!r} is not a Device class", where=plugged[name].value,
+            remedy="let its entry point name a subclass of hiwm_teleop.devices.base.Device",
+        )
+    return found
+
+
+def make_device(name: str, options: Mapping[str, Any] | None = None) -> Device:
+    """Return a device, not yet opened; raises as `device_class`."""
+    return device_class(name)(options)

@@ -1,0 +1,112 @@
+"""The scripted operator: a device that looks at the camera image and acts like a person.
+
+It sees what a person sees and nothing else: the picture, the state of control, and its own arms.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from hiwm_core.errors import DeviceError
+from hiwm_core.push_t_planner import PushPlanner
+from hiwm_core.table_vision import TableSight, TableVision
+from hiwm_teleop.devices.base import Device, DeviceOption, OperatorInput, OperatorView, WorldView
+from hiwm_teleop.operator_script import OperatorScript, ScriptOptions
+from hiwm_teleop.rollout_watch import WatchOptions
+
+
+class ScriptedDevice(Device):
+    """Watches, takes over, corrects and branches by `OperatorScript`."""
+
+    name = "scripted"
+    synchronous = True
+    OPTIONS: ClassVar[Mapping[str, DeviceOption]] = {
+        "failures": DeviceOption(
+            default=2, description="failure states corrected before it ends", lower=1, upper=1000
+        ),
+        "branches": DeviceOption(
+            default=3, description="continuations of each failure state", lower=1, upper=100
+        ),
+        "rollback_steps": DeviceOption(
+            default=15, description="steps back from where it goes wrong", lower=1, upper=1000
+        ),
+        "correction_ticks": DeviceOption(
+            default=120, description="longest correction [ticks]", lower=1, upper=10_000
+        ),
+        "follow_ticks": DeviceOption(
+            default=40, description="watch after a handback [ticks]", lower=0, upper=10_000
+        ),
+        "window_ticks": DeviceOption(
+            default=50, description="no progress for so long is a failure [ticks]",
+            lower=2, upper=10_000,
+        ),
+        "episode_ticks": DeviceOption(
+            default=220, description="step budget of an episode [ticks]", lower=2, upper=10_000
+        ),
+        "min_trust": DeviceOption(
+            default=0.15, description="trust below this is a failure, 0..1", lower=0.0, upper=1.0
+        ),
+        "max_ticks": DeviceOption(
+            default=100_000, description="of the whole session", lower=1, upper=10_000_000
+        ),
+        "max_seconds": DeviceOption(
+            default=150.0, description="of the whole session [s]", lower=1.0, upper=1e6
+        ),
+        "seed": DeviceOption(
+            default=0, description="of the corrections' planner", lower=0, upper=2**31 - 1
+        ),
+    }
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        super().__init__(options)
+        self._started = time.monotonic()
+        self._script: OperatorScript | None = None
+        self._vision: TableVision | None = None
+        self._camera = ""
+        self._seen: tuple[int, int] | None = None
+        self._sight: TableSight | None = None
+
+    def open(self) -> None:
+        """Start the clock of `max_seconds`."""
+        self._started = time.monotonic()
+
+    def read(self, view: OperatorView) -> OperatorInput:
+        """Return what the script decides."""
+        if self._script is None:
+            if view.world is None:
+                self._check_patience(view.now_s)
+                return OperatorInput(silent=True)
+            self._script = self._make_script(view.world)
+        return self._script.decide(view, self._look(view))
+
+    def _look(self, view: OperatorView) -> TableSight | None:
+        """Return what is in the newest image; one look for each tick."""
+        tick = view.tick
+        if tick is None or self._vision is None:
+            return None
+        if (tick.epoch, tick.step) != self._seen or self._sight is None:
+            jumped = self._seen is None or self._seen[0] != tick.epoch
+            prior = None if jumped or self._sight is None else self._sight.object_pose
+            self._sight = self._vision.look(tick.images[self._camera], prior)
+            self._seen = (tick.epoch, tick.step)
+        return self._sight
+
+    def _make_script(self, world: WorldView) -> OperatorScript:
+        camera = world.embodiment.cameras[0]
+        self._camera = camera.name
+        self._vision = TableVision(camera.view_m, world.task.object_unit_m)
+        options = dict(self.options)
+        watch = WatchOptions(
+            **{key: options.pop(key) for key in ("window_ticks", "episode_ticks", "min_trust")}
+        )
+        return OperatorScript(
+            world.task, ScriptOptions(watch=watch, **options),
+            lambda seed: PushPlanner(world.task, world.embodiment, seed), self._started,
+        )
+
+    def _check_patience(self, now_s: float) -> None:
+        if now_s - self._started > self.options["max_seconds"]:
+            raise DeviceError(
+                f"no world spoke within {self.options['max_seconds']:.0f} s",
+                where="device scripted", remedy="start a world in the same namespace and domain",
+            )

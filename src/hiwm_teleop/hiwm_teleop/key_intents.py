@@ -1,0 +1,155 @@
+"""What pressed keys mean: movement, who holds control, and requests.
+
+Terminals tell of keys pressed, never of keys let go, so everything here is held by time: a
+movement key moves its arm a little after each press, and control is held while any key was pressed
+within the deadman's window. When it lapses the device falls silent, which pauses the session; it
+never hands back on its own. Pure, with the clock passed in; test_key_intents.py.
+"""
+
+from dataclasses import dataclass, field
+
+from hiwm_core.control import Mode
+from hiwm_teleop.devices.base import BranchLabel, EventKind, OperatorEvent
+
+# Key to (arm index, x, y): up and down the picture are +y and -y.
+MOVES = {
+    "w": (0, 0, 1), "s": (0, 0, -1), "a": (0, -1, 0), "d": (0, 1, 0),
+    "i": (1, 0, 1), "k": (1, 0, -1), "j": (1, -1, 0), "l": (1, 1, 0),
+}
+HELP = (
+    "wasd left arm, ijkl right arm | t take over, h hand back | space pause or resume, x stop | "
+    "[n]b back n steps, f fork | y success, n failure, r reset | q quit, ? this help"
+)
+# Terminals repeat a held key every 25 to 50 ms, so this bridges a missed repeat and little more:
+# a single tap is a step of about one tick.
+HOLD_S = 0.15
+DEFAULT_ROLLBACK = 10
+# A count longer than this is a cat on the keys.
+_MOST_DIGITS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyIntent:
+    """What the keys say at one moment."""
+
+    moves: tuple[tuple[int, int, int], ...] = ()  # (arm index, x, y), each -1, 0 or 1
+    deadman: bool = False
+    silent: bool = False
+    events: tuple[OperatorEvent, ...] = ()
+    note: str = ""  # for the person, empty when there is nothing to say
+
+
+@dataclass(kw_only=True)
+class KeyIntents:
+    """Turns presses into intents.
+
+    `deadman_window_s` is how long control is held after the last key.
+    """
+
+    deadman_window_s: float = 5.0
+    rolled_back_to: str = ""  # node of the last rollback, from which `f` forks
+    _held_until: dict[str, float] = field(default_factory=dict)
+    _engaged: bool = False
+    _let_go_first: bool = False
+    _mute_until_out: bool = False
+    _last_key_s: float = float("-inf")
+    _digits: str = ""
+    _events: list[OperatorEvent] = field(default_factory=list)
+    _note: str = ""
+
+    @property
+    def count(self) -> str:
+        """Digits typed so far."""
+        return self._digits
+
+    def press(self, key: str, now_s: float, mode: Mode) -> None:
+        """Take one key, typed while the session was in a mode."""
+        key = key.lower()
+        self._last_key_s = now_s
+        if key.isdigit():
+            self._digits = (self._digits + key)[-_MOST_DIGITS:]
+            return
+        digits, self._digits = self._digits, ""
+        if key in MOVES:
+            self._held_until[key] = now_s + HOLD_S
+            if not self._engaged:
+                self._note = "t takes over first"
+        elif key == "t":
+            # Barred after a pause: the arbiter wants to see the deadman let go once.
+            self._let_go_first = self._engaged and mode is not Mode.HUMAN
+            self._engaged, self._mute_until_out = True, False
+            self._note = "taking over: press keys at least every " \
+                f"{self.deadman_window_s:.0f} s to keep control, h hands back"
+        elif key == "h":
+            self._note = "handing back" if self._engaged else "not in control"
+            self._engaged = False
+        elif key in (" ", "x"):
+            self._pause_or_stop(key, mode)
+        elif key == "b":
+            steps = int(digits) if digits else DEFAULT_ROLLBACK
+            self._ask(EventKind.ROLLBACK, f"back {steps} steps", steps=max(1, steps))
+        elif key == "f":
+            where = self.rolled_back_to or "the present state"
+            self._ask(EventKind.FORK, f"forking {where}", node_id=self.rolled_back_to)
+        elif key in ("y", "n"):
+            label = BranchLabel.SUCCESS if key == "y" else BranchLabel.FAILURE
+            self._ask(EventKind.LABEL, f"labelling {label.name.lower()}", label=label)
+        elif key == "r":
+            self.rolled_back_to = ""
+            self._ask(EventKind.RESET, "next episode")
+        elif key == "q":
+            self._drop_control()
+            self._ask(EventKind.PAUSE, "", note="the operator leaves")
+            self._ask(EventKind.QUIT, "leaving", note="the operator left")
+        elif key == "?":
+            self._note = HELP
+        else:
+            self._note = f"{key!r} does nothing, ? lists the keys"
+
+    def take(self, now_s: float, mode: Mode) -> KeyIntent:
+        """Return what the keys say now; requests and notes are given out once."""
+        events, self._events = tuple(self._events), []
+        if self._engaged and now_s - self._last_key_s > self.deadman_window_s:
+            self._drop_control()
+            self._note = f"no key for {self.deadman_window_s:.0f} s: control let go, t takes over"
+        note, self._note = self._note, ""
+        if self._mute_until_out and mode is not Mode.HUMAN:
+            self._mute_until_out = False
+        deadman = self._engaged and not self._let_go_first
+        self._let_go_first = False
+        moves = tuple(
+            MOVES[key] for key, until in self._held_until.items() if deadman and now_s < until
+        )
+        return KeyIntent(
+            moves=moves, deadman=deadman, silent=self._mute_until_out, events=events, note=note
+        )
+
+    def _pause_or_stop(self, key: str, mode: Mode) -> None:
+        if key == "x":
+            self._drop_control()
+            self._ask(EventKind.STOP, "stopping", note="stopped by a key")
+        elif mode is Mode.PAUSED:
+            self._ask(EventKind.START, "policy goes on", note="resumed by a key")
+        elif mode is Mode.STOPPED:
+            self._ask(EventKind.CLEAR_STOP, "stop cleared, space goes on")
+        else:
+            self._drop_control()
+            self._ask(EventKind.PAUSE, "pausing", note="paused by a key")
+
+    def _drop_control(self) -> None:
+        """Let go without handing back: silent for as long as the arbiter has a person in control.
+
+        An explicit release would hand control to the policy, which nobody asked for.
+        """
+        self._mute_until_out = self._engaged
+        self._engaged = False
+
+    def _ask(
+        self, kind: EventKind, said: str, *, steps: int = 0, node_id: str = "",
+        label: BranchLabel = BranchLabel.NONE, note: str = "",
+    ) -> None:
+        if said:
+            self._note = said
+        self._events.append(
+            OperatorEvent(kind=kind, steps=steps, node_id=node_id, label=label, note=note)
+        )

@@ -1,0 +1,267 @@
+"""The teleop node: shows a device what happens, publishes what it does, asks for what it wants."""
+
+import array
+import sys
+import time
+
+from hiwm_interfaces.msg import ControlState, OperatorCommand, Tick, WorldInfo
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.task import Future
+from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import Trigger
+
+from hiwm_core.control import Mode
+from hiwm_core.embodiment import parse_embodiment
+from hiwm_core.frames import Observation, ObservationAssembler
+from hiwm_core.task import parse_task
+from hiwm_nodes import qos
+from hiwm_nodes.diagnostics import Diagnostics, RateMeter
+from hiwm_nodes.messages import time_message
+from hiwm_nodes.parameters import parameter
+from hiwm_nodes.running import NodeEnd, run
+from hiwm_teleop.devices.base import (
+    Answer,
+    EventKind,
+    OperatorEvent,
+    OperatorInput,
+    OperatorView,
+    TickView,
+    WorldView,
+)
+from hiwm_teleop.devices.registry import device_class
+from hiwm_teleop.leash import LeashedTargets, measured_targets
+from hiwm_teleop.service_desk import ServiceDesk
+
+# A stream device is read and published this often; a synchronous one is looked after as often.
+_READ_HZ = 20.0
+# A synchronous command is said again after this long, so that a slow world does not make the
+# arbiter think the operator is gone (its own patience is 0.5 s).
+_REPEAT_S = 0.15
+_PROGRESS_S = 3.0
+# How long the recorder may take to close and audit its bag before the session ends without it.
+_CLOSE_S = 10.0
+
+
+class TeleopNode(Node):
+    """Wires one operator device into the graph."""
+
+    def __init__(self) -> None:
+        """Open the device. Raises DeviceError or ConfigError where that cannot be."""
+        super().__init__("teleop")
+        name = str(parameter(self, "device", "keyboard", "operator device, by name"))
+        self._demonstration = bool(parameter(
+            self, "demonstration", False, "commands are demonstrations, not interventions"
+        ))
+        parameter(self, "session_dir", "", "session folder, for devices that keep files")
+        kind = device_class(name)
+        options = {
+            key: parameter(self, key, option.default, option.description, option.lower,
+                           option.upper)
+            for key, option in kind.OPTIONS.items()
+        }
+        self._device = kind(options)
+        self._world: WorldView | None = None
+        self._assembler: ObservationAssembler | None = None
+        self._leash: LeashedTargets | None = None
+        self._tick: TickView | None = None
+        self._control = ControlState()
+        self._answers: list[Answer] = []
+        self._sent: tuple[object, ...] = ()
+        self._sent_at = 0.0
+        self._deadman = False
+        self._leaving: OperatorEvent | None = None
+        self._closing: float | None = None
+        self._close_call: Future | None = None
+        self._ticks = 0
+        self._said_at = time.monotonic()
+        self._rate = RateMeter()
+        self._publisher = self.create_publisher(OperatorCommand, "operator/command", qos.COMMAND)
+        self._desk = ServiceDesk(self, self._on_answer)
+        self._recorder = self.create_client(Trigger, "recording/close")
+        self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
+        self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
+        self.create_subscription(JointState, "joint_states", self._on_joint_state, qos.TICK)
+        self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
+        self._diagnostics = Diagnostics(self, self._diagnostic_values)
+        self._device.open()
+        self.create_timer(
+            1.0 / _READ_HZ, self._on_time, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    def close(self) -> None:
+        """Let go of the device."""
+        self._device.close()
+
+    # What the graph says.
+
+    def _on_world_info(self, message: WorldInfo) -> None:
+        if self._world is not None and (
+            message.embodiment_hash == self._world.embodiment.hash
+            and message.task_hash == self._world.task.hash
+        ):
+            return
+        embodiment = parse_embodiment(message.embodiment_yaml, "world_info")
+        self._world = WorldView(
+            kind=message.kind, robot=message.robot, can_restore=message.can_restore,
+            can_fork=message.can_fork, auto_reset=message.auto_reset, embodiment=embodiment,
+            task=parse_task(message.task_yaml, "world_info"),
+        )
+        self._leash = LeashedTargets(embodiment)
+        self._assembler = ObservationAssembler(embodiment)
+        for camera in embodiment.cameras:
+            self.create_subscription(
+                Image, f"cameras/{camera.name}/image_raw",
+                lambda image, name=camera.name: self._on_image(name, image), qos.TICK,
+            )
+
+    def _on_tick(self, message: Tick) -> None:
+        if self._assembler is not None:
+            self._on_observation(self._assembler.add_tick(message))
+
+    def _on_joint_state(self, message: JointState) -> None:
+        if self._assembler is not None:
+            self._on_observation(self._assembler.add_joint_state(message))
+
+    def _on_image(self, camera: str, message: Image) -> None:
+        if self._assembler is not None:
+            self._on_observation(self._assembler.add_image(camera, message))
+
+    def _on_observation(self, seen: Observation | None) -> None:
+        if seen is None or self._world is None or self._leash is None:
+            return
+        if self._tick is None or self._tick.epoch != seen.epoch:
+            self._leash.forget()
+        self._tick = TickView(
+            stamp_ns=seen.stamp_ns, epoch=seen.epoch, step=seen.step, episode_id=seen.episode_id,
+            branch_id=seen.branch_id, trust=seen.trust, progress=seen.progress,
+            success=seen.success, images=seen.images,
+            proprio=measured_targets(seen.proprio, self._world.embodiment),
+        )
+        self._ticks += 1
+        self._rate.count()
+        if self._device.synchronous:
+            self._read()
+
+    def _on_control(self, message: ControlState) -> None:
+        changed = message.mode != self._control.mode
+        self._control = message
+        if changed and self._device.synchronous:
+            self._read()
+
+    def _on_answer(self, answer: Answer) -> None:
+        self._answers.append(answer)
+        self._say(f"{answer.kind.value}: {answer.message or ('ok' if answer.ok else 'refused')}")
+
+    def _on_time(self) -> None:
+        self._desk.pump()
+        if self._leaving is not None and self._desk.idle:
+            self._leave()
+            return
+        self._read()
+        self._show_progress()
+
+    # What the operator does.
+
+    def _read(self) -> None:
+        """Read the device, and again after answers: what follows may already be in sight."""
+        while True:
+            answers, self._answers = tuple(self._answers), []
+            self._take(self._device.read(self._view(answers)))
+            if not answers and not self._answers:
+                return
+
+    def _view(self, answers: tuple[Answer, ...]) -> OperatorView:
+        return OperatorView(
+            now_s=time.monotonic(), world=self._world, tick=self._tick,
+            mode=Mode(self._control.mode), reason=self._control.reason,
+            takeovers=self._control.takeovers, answers=answers,
+        )
+
+    def _take(self, done: OperatorInput) -> None:
+        if done.message:
+            self._say(done.message)
+        if not done.silent:
+            self._publish(done)
+        for event in done.events:
+            if event.kind is EventKind.QUIT:
+                self._leaving = event
+            elif self._leaving is None:
+                self._desk.ask(event)
+
+    def _publish(self, done: OperatorInput) -> None:
+        tick, leash, world = self._tick, self._leash, self._world
+        if tick is None or leash is None or world is None:
+            return
+        if done.deadman and not self._deadman:
+            leash.forget()
+        self._deadman = done.deadman
+        action = done.action
+        if done.delta is not None:
+            action = leash.move(done.delta, tick.proprio)
+        said = (tick.epoch, tick.step, done.deadman, action is None)
+        now = time.monotonic()
+        if self._device.synchronous and said == self._sent and now - self._sent_at < _REPEAT_S:
+            return
+        self._sent, self._sent_at = said, now
+        message = OperatorCommand(
+            epoch=tick.epoch, step=tick.step, device=self._device.name, deadman=done.deadman,
+            synchronous=self._device.synchronous, demonstration=self._demonstration,
+            action=array.array("d", [] if action is None else action),
+        )
+        message.header.stamp = time_message(tick.stamp_ns)
+        message.header.frame_id = world.embodiment.frame
+        self._publisher.publish(message)
+
+    def _leave(self) -> None:
+        """End the session: the recorder closes its bag first, so that its audit is stored."""
+        assert self._leaving is not None
+        if self._closing is None:
+            self._closing = time.monotonic()
+            if not self._recorder.service_is_ready():
+                raise NodeEnd(self._leaving.exit_code, self._leaving.note)
+            self._close_call = self._recorder.call_async(Trigger.Request())
+            return
+        if self._close_call is not None and self._close_call.done():
+            self._say(f"recording: {self._close_call.result().message or 'closed'}")
+        elif time.monotonic() - self._closing < _CLOSE_S:
+            return
+        else:
+            self._say(f"recording/close did not answer in {_CLOSE_S:.0f} s")
+        raise NodeEnd(self._leaving.exit_code, self._leaving.note)
+
+    # What people read.
+
+    def _say(self, line: str) -> None:
+        self._said_at = time.monotonic()
+        if not self._device.shows_status:
+            print(line, flush=True)
+
+    def _show_progress(self) -> None:
+        if time.monotonic() - self._said_at < _PROGRESS_S:
+            return
+        tick = self._tick
+        if tick is None:
+            self._say("waiting for the world")
+            return
+        self._say(
+            f"{self._ticks} ticks, {self._rate.rate:.1f} a second, "
+            f"{Mode(self._control.mode).name}, {tick.branch_id} step {tick.step}, "
+            f"trust {tick.trust:.2f}"
+        )
+
+    def _diagnostic_values(self) -> dict[str, object]:
+        return {
+            "device": self._device.name, "deadman": self._deadman,
+            "ticks_per_s": f"{self._rate.rate:.1f}",
+            "observations_dropped": self._assembler.dropped if self._assembler else 0,
+        }
+
+
+def main() -> None:
+    """Run the teleop node until its operator leaves."""
+    sys.exit(run(TeleopNode))
+
+
+if __name__ == "__main__":
+    main()

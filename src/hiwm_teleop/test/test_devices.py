@@ -1,0 +1,140 @@
+"""Devices by name, and the keyboard device as a whole on a pseudo-terminal."""
+
+import os
+import pty
+
+import numpy as np
+import pytest
+
+from hiwm_core.control import Mode
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.errors import DeviceError
+from hiwm_core.task import load_task
+from hiwm_teleop.devices import registry
+from hiwm_teleop.devices.base import (
+    Answer,
+    Device,
+    EventKind,
+    OperatorInput,
+    OperatorView,
+    TickView,
+    WorldView,
+)
+
+WORLD = WorldView(
+    kind="imagination", robot="", can_restore=True, can_fork=True, auto_reset=True,
+    embodiment=load_embodiment("planar_bimanual"), task=load_task("push_t"),
+)
+TICK = TickView(
+    stamp_ns=1, epoch=1, step=7, episode_id="ep_0001", branch_id="ep_0001-b000", trust=0.8,
+    progress=float("nan"), success=float("nan"),
+    images={"top": np.full((96, 96, 3), 235, np.uint8)}, proprio=np.zeros(4),
+)
+
+
+class PluggedDevice(Device):
+    """A device as another package would bring it."""
+
+    name = "plugged"
+
+    def read(self, view):
+        return OperatorInput(deadman=True)
+
+
+class FakeEntry:
+    name = "plugged"
+    value = "somewhere:PluggedDevice"
+
+    def __init__(self, loaded):
+        self.loaded = loaded
+
+    def load(self):
+        if isinstance(self.loaded, Exception):
+            raise self.loaded
+        return self.loaded
+
+
+def test_built_in_devices_and_their_defaults():
+    for name in ("keyboard", "scripted"):
+        device = registry.make_device(name)
+        assert device.name == name
+        assert device.options == {key: o.default for key, o in device.OPTIONS.items()}
+    assert registry.make_device("scripted", {"branches": 5}).options["branches"] == 5
+
+
+def test_an_unknown_device_is_refused_with_the_nearest():
+    with pytest.raises(DeviceError, match="did you mean 'keyboard'"):
+        registry.make_device("keybord")
+
+
+def test_devices_of_other_packages(monkeypatch):
+    monkeypatch.setattr(registry, "entry_points", lambda group: [FakeEntry(PluggedDevice)])
+    assert registry.make_device("plugged").read(OperatorView(now_s=0.0)).deadman
+    monkeypatch.setattr(
+        registry, "entry_points", lambda group: [FakeEntry(ImportError("no hidapi"))]
+    )
+    with pytest.raises(DeviceError, match="no hidapi"):
+        registry.make_device("plugged")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [FakeEntry(dict)])
+    with pytest.raises(DeviceError, match="not a Device class"):
+        registry.make_device("plugged")
+
+
+@pytest.fixture
+def keyboard():
+    ours, theirs = pty.openpty()
+    device = registry.make_device("keyboard", {"tty": os.ttyname(theirs)})
+    device.open()
+    yield device, ours
+    device.close()
+    os.close(ours)
+    os.close(theirs)
+
+
+def view(now_s, mode=Mode.HUMAN, answers=()):
+    return OperatorView(now_s=now_s, world=WORLD, tick=TICK, mode=mode, answers=answers)
+
+
+def test_keys_become_displacements_at_the_speed_asked_for(keyboard):
+    device, ours = keyboard
+    os.write(ours, b"t")
+    device.read(view(0.0))
+    moved = np.zeros(4)
+    for i in range(1, 11):
+        os.write(ours, b"wl")
+        moved += device.read(view(i * 0.05)).delta
+    np.testing.assert_allclose(moved, [0, 0.04, 0.04, 0], atol=1e-9)
+
+
+def test_the_status_line_says_mode_step_trust_and_the_last_answer(keyboard):
+    device, ours = keyboard
+    refused = Answer(kind=EventKind.ROLLBACK, ok=False, message="hardware cannot go back")
+    device.read(view(0.0, answers=(refused,)))
+    shown = os.read(ours, 4096).decode()
+    for part in ("[HUMAN]", "ep_0001-b000", "step 7", "trust 0.80", "hardware cannot go back"):
+        assert part in shown
+
+
+def test_forking_uses_the_node_of_the_last_rollback(keyboard):
+    device, ours = keyboard
+    done = Answer(kind=EventKind.ROLLBACK, ok=True, message="", node_id="ep_0001-b000:3", epoch=2)
+    device.read(view(0.0, answers=(done,)))
+    os.write(ours, b"f")
+    assert device.read(view(0.1)).events[0].node_id == "ep_0001-b000:3"
+
+
+def test_the_scripted_operator_waits_for_a_world_but_not_for_ever():
+    device = registry.make_device("scripted", {"max_seconds": 1.0})
+    device.open()
+    start = device._started
+    assert device.read(OperatorView(now_s=start)).silent
+    with pytest.raises(DeviceError, match="no world"):
+        device.read(OperatorView(now_s=start + 2.0))
+
+
+def test_the_scripted_operator_starts_a_paused_policy():
+    device = registry.make_device("scripted")
+    device.open()
+    done = device.read(OperatorView(now_s=device._started, world=WORLD, tick=TICK))
+    assert [event.kind for event in done.events] == [EventKind.START]
+    assert not done.deadman

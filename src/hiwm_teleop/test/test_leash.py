@@ -1,0 +1,45 @@
+"""Targets follow the wish, within the leash and the limits."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from hiwm_core.embodiment import load_embodiment
+from hiwm_teleop.leash import LEASH_M, LeashedTargets, measured_targets
+
+EMBODIMENT = load_embodiment("planar_bimanual")
+HOME = np.array(EMBODIMENT.home)
+
+
+@given(st.lists(arrays(float, 4, elements=st.floats(-0.05, 0.05)), min_size=1, max_size=20))
+def test_never_farther_than_the_leash_nor_outside_the_limits(deltas):
+    leash = LeashedTargets(EMBODIMENT)
+    for delta in deltas:
+        target = leash.move(delta, HOME)
+        lead = (target - HOME).reshape(2, 2)
+        assert (np.linalg.norm(lead, axis=1) <= LEASH_M + 1e-12).all()
+        assert (target >= EMBODIMENT.lower).all()
+        assert (target <= EMBODIMENT.upper).all()
+
+
+def test_small_moves_add_up_and_an_idle_arm_keeps_its_target():
+    leash = LeashedTargets(EMBODIMENT)
+    step = np.array([0.002, 0.0, 0.0, 0.0])
+    leash.move(step, HOME)
+    # The right arm is pushed off by 1 mm: its target stays.
+    target = leash.move(step, HOME + np.array([0, 0, 0.001, 0]))
+    np.testing.assert_allclose(target, HOME + [0.004, 0, 0, 0], atol=1e-12)
+
+
+def test_forgetting_begins_from_where_the_robot_is():
+    leash = LeashedTargets(EMBODIMENT)
+    leash.move(np.full(4, 0.005), HOME)
+    leash.forget()
+    np.testing.assert_allclose(leash.move(np.zeros(4), HOME), HOME)
+
+
+def test_measured_positions_come_by_joint_name():
+    np.testing.assert_allclose(
+        measured_targets(np.array([1, 2, 3, 4], np.float32), EMBODIMENT), [1, 2, 3, 4]
+    )

@@ -1,0 +1,288 @@
+"""The scripted operator goes through its whole routine against played worlds."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hiwm_core.control import Mode
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.table_vision import TableSight
+from hiwm_core.task import load_task
+from hiwm_teleop.devices.base import (
+    Answer,
+    BranchLabel,
+    EventKind,
+    OperatorView,
+    TickView,
+    WorldView,
+)
+from hiwm_teleop.operator_script import OperatorScript, Phase, ScriptOptions
+from hiwm_teleop.rollout_watch import WatchOptions
+
+TASK = load_task("push_t")
+EMBODIMENT = load_embodiment("planar_bimanual")
+START = np.array([0.06, 0.05, 0.8])
+
+
+class StraightPlanner:
+    """Stands for the push planner; its action is the pose it saw, so that worlds can use it."""
+
+    def targets(self, object_pose, pushers):
+        return np.array([*object_pose, pushers[0]])
+
+    def done(self, object_pose):
+        return bool(np.abs(object_pose).max() < 0.005)
+
+
+class PlayedWorld:
+    """A lock-step world, its arbiter and branch manager in a few lines.
+
+    The policy moves nothing, so it always stalls; a person's command moves the T straight home.
+    """
+
+    def __init__(self, can_restore=True, auto_reset=True, policy_step=0.0):
+        self.can_restore, self.auto_reset = can_restore, auto_reset
+        self.policy_step = policy_step
+        self.pose, self.history = START.copy(), [START.copy()]
+        self.epoch, self.step, self.branch, self.episode = 1, 0, 0, 1
+        self.mode, self.now = Mode.PAUSED, 0.0
+        self.answers, self.asked, self.labels, self.takeovers = [], [], [], []
+
+    def view(self):
+        answers, self.answers = tuple(self.answers), []
+        return OperatorView(
+            now_s=self.now,
+            world=WorldView(
+                kind="imagination" if self.can_restore else "hardware", robot="",
+                can_restore=self.can_restore, can_fork=self.can_restore,
+                auto_reset=self.auto_reset, embodiment=EMBODIMENT, task=TASK,
+            ),
+            tick=TickView(
+                stamp_ns=0, epoch=self.epoch, step=self.step, episode_id=f"ep_{self.episode:04d}",
+                branch_id=f"ep_{self.episode:04d}-b{self.branch:03d}", trust=1.0,
+                progress=float("nan"), success=float("nan"), images={}, proprio=np.zeros(4),
+            ),
+            mode=self.mode, answers=answers,
+        )
+
+    def sight(self):
+        return TableSight(object_pose=self.pose.copy(), overlap=0.97, pushers=np.zeros(4))
+
+    def take(self, done):
+        """Play arbiter, branch manager and world for one input; return whether it quits."""
+        self.now += 0.05
+        for event in done.events:
+            self.asked.append(event)
+            if event.kind is EventKind.QUIT:
+                return True
+            self.answer(event)
+        if done.silent:
+            return False
+        if done.deadman and self.mode is not Mode.HUMAN:
+            self.mode = Mode.HUMAN
+            self.takeovers.append((self.epoch, self.step))
+        elif not done.deadman and self.mode is Mode.HUMAN:
+            self.mode = Mode.POLICY
+        if self.mode is Mode.HUMAN and done.action is not None:
+            self.pose = self.pose * 0.93
+        elif self.mode is Mode.POLICY:
+            self.pose = self.pose * (1 - self.policy_step)
+        elif self.mode is not Mode.HUMAN:
+            return False
+        self.step += 1
+        self.history = [*self.history[: self.step], self.pose.copy()]
+        return False
+
+    def answer(self, event):
+        ok, message, node = True, "", ""
+        if event.kind is EventKind.PAUSE:
+            self.mode = Mode.PAUSED
+        elif event.kind is EventKind.START:
+            self.mode = Mode.POLICY
+        elif event.kind is EventKind.LABEL:
+            self.labels.append((event.branch_id, event.label))
+        elif event.kind in (EventKind.ROLLBACK, EventKind.FORK):
+            if not self.can_restore:
+                ok, message = False, "hardware cannot go back: reset the scene by hand"
+            else:
+                node = event.node_id or f"x:{self.step - event.steps}"
+                self.step = int(node.split(":")[1])
+                self.pose = self.history[self.step].copy()
+                self.branch += 1
+                self.epoch += 1
+        elif event.kind is EventKind.RESET:
+            ok, message = self.auto_reset, "" if self.auto_reset else "a person must reset"
+            if ok:
+                self.pose, self.history = START.copy(), [START.copy()]
+                self.step, self.branch = 0, 0
+                self.episode += 1
+                self.epoch += 1
+        self.answers.append(
+            Answer(kind=event.kind, ok=ok, message=message, node_id=node,
+                   epoch=self.epoch if ok else -1)
+        )
+
+
+def play(world, limit=6000, **options):
+    script = OperatorScript(
+        TASK,
+        ScriptOptions(**{
+            "failures": 2, "branches": 3, "correction_ticks": 60, "follow_ticks": 10,
+            "watch": WatchOptions(window_ticks=20, episode_ticks=200), **options,
+        }),
+        lambda seed: StraightPlanner(), started_s=0.0,
+    )
+    said = []
+    for _ in range(limit):
+        done = script.decide(world.view(), world.sight())
+        if done.message:
+            said.append(done.message)
+        if world.take(done):
+            return script, said
+    raise AssertionError(f"never left, {script.phase}: {said[-5:]}")
+
+
+def kinds(world):
+    return [event.kind for event in world.asked]
+
+
+def test_each_failure_is_rolled_back_once_and_continued_three_times():
+    world = PlayedWorld()
+    script, said = play(world)
+    assert script.failures == 2
+    assert script.phase is Phase.END
+    assert kinds(world).count(EventKind.ROLLBACK) == 2
+    assert kinds(world).count(EventKind.FORK) == 4
+    assert kinds(world).count(EventKind.RESET) == 1
+    assert world.asked[-1].kind is EventKind.QUIT
+    assert world.asked[-1].exit_code == 0
+    assert any("goes wrong" in line and "no progress" in line for line in said)
+
+
+def test_continuations_begin_at_the_state_rolled_back_to():
+    world = PlayedWorld()
+    play(world, failures=1, rollback_steps=7)
+    rollback = next(event for event in world.asked if event.kind is EventKind.ROLLBACK)
+    assert rollback.steps == 7
+    nodes = {event.node_id for event in world.asked if event.kind is EventKind.FORK}
+    began = {step for _, step in world.takeovers}
+    assert len(nodes) == 1
+    assert nodes == {f"x:{step}" for step in began}
+
+
+def test_corrections_that_reach_the_goal_are_labelled_success_and_the_last_handed_back():
+    world = PlayedWorld()
+    play(world, failures=1)
+    assert [label for _, label in world.labels] == [
+        BranchLabel.SUCCESS, BranchLabel.SUCCESS, BranchLabel.NONE,
+    ]
+    assert len({branch for branch, _ in world.labels}) == 3
+    assert world.mode is Mode.PAUSED  # the last thing asked for before leaving
+
+
+def test_a_correction_too_long_is_cut():
+    world = PlayedWorld()
+    play(world, failures=1, correction_ticks=4)
+    assert [label for _, label in world.labels] == [BranchLabel.NONE] * 3
+
+
+def test_without_rollback_it_shows_the_reason_and_corrects_in_every_episode():
+    world = PlayedWorld(can_restore=False)
+    script, said = play(world, failures=3)
+    assert script.failures == 3
+    assert len(world.takeovers) == 3
+    assert kinds(world).count(EventKind.FORK) == 0
+    assert kinds(world).count(EventKind.RESET) == 2
+    assert any("hardware cannot go back: reset the scene by hand" in line for line in said)
+
+
+def test_a_refused_reset_ends_the_session_in_good_order():
+    world = PlayedWorld(auto_reset=False)
+    _, said = play(world, failures=5)
+    assert "a person must reset" in said[-1]
+    assert world.asked[-1].exit_code == 0
+
+
+def test_a_policy_that_succeeds_is_left_alone():
+    world = PlayedWorld(policy_step=0.05)
+    play(world, max_ticks=300, max_seconds=1e6)
+    assert not world.takeovers
+    assert world.labels
+    assert {label for _, label in world.labels} == {BranchLabel.SUCCESS}
+
+
+def test_time_half_gone_without_a_failure_brings_a_correction():
+    world = PlayedWorld(policy_step=0.004)
+    _, said = play(world, failures=1, max_seconds=4.0)
+    assert world.takeovers
+    assert any("no failure so far" in line for line in said)
+
+
+def test_time_runs_out_in_good_order():
+    world = PlayedWorld()
+    _, said = play(world, failures=1000, max_seconds=20.0)
+    assert world.asked[-1].exit_code == 0
+    assert "time is up" in said[-1]
+
+
+def test_no_tick_at_all_is_a_failure():
+    world = PlayedWorld()
+    script = OperatorScript(
+        TASK, ScriptOptions(max_seconds=5.0), lambda seed: StraightPlanner(), started_s=0.0
+    )
+    blind = replace(world.view(), tick=None)
+    assert script.decide(blind, None).silent
+    done = script.decide(replace(blind, now_s=6.0), None)
+    assert done.events[-1].kind is EventKind.QUIT
+    assert done.events[-1].exit_code == 1
+
+
+def test_the_same_tick_seen_twice_gets_the_same_command_and_asks_nothing_twice():
+    world = PlayedWorld()
+    script = OperatorScript(
+        TASK, ScriptOptions(watch=WatchOptions(window_ticks=5)), lambda seed: StraightPlanner(),
+        started_s=0.0,
+    )
+    world.mode = Mode.POLICY
+    asked = 0
+    for _ in range(60):
+        view, sight = world.view(), world.sight()
+        done = script.decide(view, sight)
+        again = script.decide(replace(view, answers=()), sight)
+        assert not again.events
+        if not done.silent and not again.silent:
+            assert again.deadman == done.deadman
+            np.testing.assert_array_equal(again.action, done.action)
+        asked += len(done.events)
+        world.take(done)
+    assert asked >= 2
+
+
+def test_a_lost_answer_does_not_hang_the_session():
+    world = PlayedWorld()
+    world.answer = lambda event: None
+    world.mode = Mode.POLICY
+    _, said = play(world, max_seconds=1e6)
+    assert "no answer" in said[-1]
+
+
+def test_a_stopped_session_is_left():
+    world = PlayedWorld()
+    world.mode = Mode.STOPPED
+    _, said = play(world)
+    assert "stopped" in said[-1]
+
+
+@pytest.mark.parametrize(("trust", "overlap"), [(0.05, 0.97), (1.0, 0.2)])
+def test_a_doubtful_picture_counts_as_going_wrong(trust, overlap):
+    world = PlayedWorld(policy_step=0.05)
+    world.mode = Mode.POLICY
+    script = OperatorScript(TASK, ScriptOptions(), lambda seed: StraightPlanner(), started_s=0.0)
+    for _ in range(3):
+        view = world.view()
+        view = replace(view, tick=replace(view.tick, trust=trust))
+        done = script.decide(view, replace(world.sight(), overlap=overlap))
+        world.take(done)
+    assert script.phase is Phase.PAUSE
+    assert "doubtful" in done.message
