@@ -1,6 +1,25 @@
+import os
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 NAME = 'hiwm_bringup'
+#: launch/ and config/ stand in the root of the workspace, where people look for them. colcon
+#: calls this file through a link in its build folder, hence the resolve.
+WORKSPACE = Path(__file__).resolve().parents[2]
+
+
+def shared_files():
+    """Return data_files entries that install launch/ and config/ under this package's share."""
+    entries = []
+    for top in ('launch', 'config'):
+        for folder in sorted({path.parent for path in (WORKSPACE / top).rglob('*.*')}):
+            # setuptools takes no absolute paths here.
+            files = sorted(os.path.relpath(path) for path in folder.iterdir() if path.is_file())
+            if files:
+                entries.append(('share/' + NAME + '/' + str(folder.relative_to(WORKSPACE)), files))
+    return entries
+
 
 setup(
     name=NAME,
@@ -10,6 +29,7 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/' + NAME]),
         ('share/' + NAME, ['package.xml']),
+        *shared_files(),
     ],
     install_requires=['setuptools'],
     zip_safe=True,
