@@ -132,6 +132,9 @@ class Arbiter:
             self._plans = PlanBuffer(len(action_names))
             if self._tick:
                 self._plans.begin_epoch(self._tick.epoch)
+            if self._sample:
+                sample, self._sample = self._sample, None
+                self._keep(sample)
         if self._early_plan:
             plan, self._early_plan = self._early_plan, None
             return self.on_plan(plan)
@@ -231,7 +234,9 @@ class Arbiter:
         if self._late(sample):
             self._machine.drop_command()
             return
-        problem = action_problem(sample.action, self._names) if np.size(sample.action) else ""
+        # Until the world has said what an action is, the sample is kept as it is.
+        checked = bool(self._names) and np.size(sample.action) > 0
+        problem = action_problem(sample.action, self._names) if checked else ""
         if problem:
             self._machine.drop_command(f"action of {sample.device} refused: it {problem}")
             return

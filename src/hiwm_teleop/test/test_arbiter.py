@@ -167,6 +167,22 @@ def test_messages_may_come_in_any_order_at_the_start() -> None:
     assert answers(arbiter.on_world(lockstep=True, action_names=NAMES), 0, Source.POLICY)
 
 
+@pytest.mark.parametrize(("action", "source"), [((0.1, 0.2), Source.HUMAN), ((0.1,), None)])
+def test_an_operator_may_be_heard_before_the_world(
+    action: tuple[float, ...], source: Source | None
+) -> None:
+    bench = Bench()
+    arbiter = Arbiter(
+        operator_timeout_s=0.5, handback_ticks=3, start_mode=Mode.POLICY, clock=bench.clock
+    )
+    bench.arbiter = arbiter
+    bench.operator(0, synchronous=True, action=action)
+    bench.tick(0)
+    decision = arbiter.on_world(lockstep=True, action_names=NAMES)
+    assert (decision.source if decision else None) is source
+    assert arbiter.state.commands_dropped == (source is None)
+
+
 # --- taking over -----------------------------------------------------------------------------
 
 def test_a_takeover_answers_the_waiting_tick_itself() -> None:
