@@ -213,7 +213,7 @@ def test_a_policy_that_succeeds_is_left_alone():
 
 
 def test_time_half_gone_without_a_failure_brings_a_correction():
-    world = PlayedWorld(policy_step=0.004)
+    world = PlayedWorld(policy_step=0.008)
     _, said = play(world, failures=1, max_seconds=4.0)
     assert world.takeovers
     assert any("no failure so far" in line for line in said)

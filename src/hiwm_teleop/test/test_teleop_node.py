@@ -1,0 +1,260 @@
+"""The teleop node and the arbiter as processes, against a world played by this test."""
+
+import array
+import os
+import pty
+import time
+
+import numpy as np
+import pytest
+import rclpy
+from hiwm_interfaces.msg import Command, OperatorCommand, PolicyPlan, Tick, WorldInfo
+from hiwm_interfaces.srv import Fork, Label, Reset, Rollback
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import Trigger
+
+from hiwm_core import push_t
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.task import load_task
+from hiwm_core.testing import domain_id
+from hiwm_nodes import qos
+from hiwm_nodes.messages import image_message, joint_state_message, time_message
+from hiwm_nodes.testing import NodeProcess, spin_until
+
+pytestmark = pytest.mark.nodes
+
+EMBODIMENT = load_embodiment("planar_bimanual")
+TASK = load_task("push_t")
+HOME = list(EMBODIMENT.home)
+START = np.array([0.05, 0.05, 0.7])
+
+
+def draw(pose):
+    centres = (np.arange(96) + 0.5) / 96 - 0.5
+    x, y = np.meshgrid(centres * 0.4, -centres * 0.4)
+    points = np.stack([x.ravel(), y.ravel()], axis=-1)
+    image = np.full((96 * 96, 3), 235, np.uint8)
+    image[push_t.inside(push_t.to_object(points, pose), TASK.object_unit_m)] = (40, 80, 210)
+    for centre, colour in ((HOME[:2], (215, 40, 40)), (HOME[2:], (30, 150, 60))):
+        image[np.linalg.norm(points - centre, axis=-1) < 0.012] = colour
+    return image.reshape(96, 96, 3)
+
+
+class PlayedWorld(Node):
+    """World, policy, branch manager and recorder in a few lines.
+
+    The policy holds still, so every rollout stalls; any action of a person moves the T straight
+    towards its goal.
+    """
+
+    def __init__(self, context, can_restore=True):
+        super().__init__("played_world", context=context)
+        self.can_restore = can_restore
+        self.pose, self.history = START.copy(), [START.copy()]
+        self.epoch, self.step, self.branch, self.stamp = 1, 0, 0, 0
+        self.sources, self.labels, self.forked, self.said = [], [], [], []
+        self.closed = False
+        info = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
+        self.ticks = self.create_publisher(Tick, "tick", qos.TICK)
+        self.images = self.create_publisher(Image, "cameras/top/image_raw", qos.IMAGE_PUB)
+        self.joints = self.create_publisher(JointState, "joint_states", qos.TICK)
+        self.plans = self.create_publisher(PolicyPlan, "policy/plan", qos.TICK)
+        self.create_subscription(Command, "command", self.on_command, qos.COMMAND)
+        self.create_subscription(OperatorCommand, "operator/command", self.said.append, qos.TICK)
+        self.create_service(Rollback, "branches/rollback", self.on_rollback)
+        self.create_service(Fork, "branches/fork", self.on_fork)
+        self.create_service(Label, "branches/label", self.on_label)
+        self.create_service(Reset, "world/reset", self.on_reset)
+        self.create_service(Trigger, "recording/close", self.on_close)
+        info.publish(WorldInfo(
+            kind="imagination" if can_restore else "hardware", lockstep=True,
+            embodiment=EMBODIMENT.name, embodiment_hash=EMBODIMENT.hash,
+            embodiment_yaml=EMBODIMENT.text, task=TASK.name, task_hash=TASK.hash,
+            task_yaml=TASK.text, can_restore=can_restore, can_fork=can_restore, auto_reset=True,
+        ))
+        self.show()
+        self.create_timer(0.5, self.show)  # for those who come late
+
+    def show(self):
+        self.stamp += 1
+        stamp = time_message(self.stamp)
+        self.images.publish(image_message(draw(self.pose), stamp, "table"))
+        self.joints.publish(joint_state_message(EMBODIMENT.joint_names, HOME, stamp))
+        tick = Tick(
+            epoch=self.epoch, step=self.step, episode_id="ep_0001",
+            branch_id=f"ep_0001-b{self.branch:03d}", trust=1.0, progress=float("nan"),
+            success=float("nan"), applied_action=array.array("d", HOME if self.step else []),
+        )
+        tick.header.stamp = stamp
+        self.ticks.publish(tick)
+        plan = PolicyPlan(
+            epoch=self.epoch, step=self.step, horizon=8, execute_horizon=8, action_dim=4,
+            actions=array.array("d", HOME * 8), policy="still",
+        )
+        self.plans.publish(plan)
+
+    def on_command(self, command):
+        if (command.epoch, command.step) != (self.epoch, self.step):
+            return
+        self.sources.append(command.source)
+        if command.source == Command.SOURCE_HUMAN:
+            self.pose = self.pose * 0.9
+        self.step += 1
+        self.history = [*self.history[: self.step], self.pose.copy()]
+        self.show()
+
+    def go(self, step):
+        self.step, self.pose = step, self.history[step].copy()
+        self.epoch += 1
+        self.branch += 1
+        self.show()
+
+    def on_rollback(self, request, response):
+        response.ok = self.can_restore
+        if not self.can_restore:
+            response.message = "hardware cannot go back: reset the scene instead"
+            return response
+        self.go(max(0, self.step - request.steps))
+        response.node_id, response.epoch, response.step = f"n:{self.step}", self.epoch, self.step
+        return response
+
+    def on_fork(self, request, response):
+        self.forked.append(request.node_id)
+        self.go(int(request.node_id.split(":")[1]) if request.node_id else self.step)
+        response.ok, response.epoch, response.step = True, self.epoch, self.step
+        response.node_id = request.node_id
+        return response
+
+    def on_label(self, request, response):
+        self.labels.append((request.branch_id, request.label))
+        response.ok = True
+        return response
+
+    def on_reset(self, request, response):
+        self.pose, self.history, self.step, self.branch = START.copy(), [START.copy()], 0, 0
+        self.epoch += 1
+        self.show()
+        response.ok, response.epoch = True, self.epoch
+        return response
+
+    def on_close(self, request, response):
+        self.closed = response.success = True
+        response.message = "1 bag closed, audit ok"
+        return response
+
+
+class Graph:
+    def __init__(self, **world):
+        self.domain = domain_id()
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=self.domain)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.world = PlayedWorld(self.context, **world)
+        self.executor.add_node(self.world)
+
+    def until(self, predicate, timeout_s=60.0):
+        return spin_until(self.executor, predicate, timeout_s)
+
+    def end(self):
+        self.executor.shutdown()
+        self.world.destroy_node()
+        self.context.shutdown()
+
+
+@pytest.fixture
+def graph(request):
+    graph = Graph(**getattr(request, "param", {}))
+    yield graph
+    graph.end()
+
+
+def test_the_scripted_operator_corrects_forks_and_leaves(graph):
+    options = {
+        "device": "scripted", "failures": 1, "branches": 3, "window_ticks": 8,
+        "rollback_steps": 5, "correction_ticks": 80, "follow_ticks": 5, "max_seconds": 60.0,
+    }
+    with NodeProcess("hiwm_teleop", "arbiter", domain=graph.domain), NodeProcess(
+        "hiwm_teleop", "teleop", domain=graph.domain, parameters=options
+    ) as teleop:
+        assert graph.until(lambda: teleop.process.poll() is not None), teleop.output
+        assert teleop.wait() == 0, teleop.output
+        output = teleop.output
+    world = graph.world
+    assert world.closed
+    assert len(world.labels) == 3, output
+    assert len({branch for branch, _ in world.labels}) == 3
+    assert len(world.forked) == 2
+    assert len(set(world.forked)) == 1
+    assert Command.SOURCE_HANDBACK in world.sources
+    for line in ("goes wrong", "taking over", "handing back", "audit ok"):
+        assert line in output, output
+
+
+@pytest.mark.parametrize("graph", [{"can_restore": False}], indirect=True)
+def test_without_rollback_the_reason_is_shown_and_control_taken_all_the_same(graph):
+    options = {
+        "device": "scripted", "failures": 2, "window_ticks": 8, "correction_ticks": 20,
+        "follow_ticks": 3, "max_seconds": 60.0,
+    }
+    with NodeProcess("hiwm_teleop", "arbiter", domain=graph.domain), NodeProcess(
+        "hiwm_teleop", "teleop", domain=graph.domain, parameters=options
+    ) as teleop:
+        assert graph.until(lambda: teleop.process.poll() is not None), teleop.output
+        assert teleop.wait() == 0, teleop.output
+        output = teleop.output
+    assert output.count("hardware cannot go back: reset the scene instead") >= 2, output
+    assert Command.SOURCE_HUMAN in graph.world.sources
+    assert not graph.world.forked
+
+
+def test_keys_take_over_move_and_hand_back(graph):
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    options = {"device": "keyboard", "tty": os.ttyname(theirs)}
+    said = graph.world.said
+    with NodeProcess("hiwm_teleop", "arbiter", domain=graph.domain), NodeProcess(
+        "hiwm_teleop", "teleop", domain=graph.domain, parameters=options
+    ) as teleop:
+        assert graph.until(lambda: bool(said)), teleop.output
+        assert not said[-1].deadman
+
+        def held_down():
+            os.write(ours, b"w")
+            time.sleep(0.02)
+            return any(
+                command.deadman and command.action and command.action[1] > HOME[1] + 0.005
+                for command in said
+            )
+
+        os.write(ours, b"t")
+        assert graph.until(held_down), teleop.output
+        assert graph.until(lambda: Command.SOURCE_HUMAN in graph.world.sources)
+        assert not any(command.synchronous for command in said)
+        moved = np.array([list(c.action) for c in said if c.action])
+        assert (np.abs(moved - HOME)[:, 1] <= 0.012 + 1e-9).all()
+        np.testing.assert_allclose(moved[:, [0, 2, 3]], np.array([HOME] * len(moved))[:, [0, 2, 3]])
+
+        os.write(ours, b"3b")
+        assert graph.until(lambda: graph.world.epoch == 2)
+        os.write(ours, b"y")
+        assert graph.until(lambda: bool(graph.world.labels))
+        os.write(ours, b"th")
+        assert graph.until(lambda: not said[-1].deadman)
+        os.write(ours, b"q")
+        assert graph.until(lambda: teleop.process.poll() is not None), teleop.output
+        assert teleop.wait() == 0, teleop.output
+    assert graph.world.closed
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_keyboard_without_a_terminal_is_one_clear_line(graph, tmp_path):
+    options = {"device": "keyboard", "tty": str(tmp_path / "none")}
+    with NodeProcess("hiwm_teleop", "teleop", domain=graph.domain, parameters=options) as teleop:
+        assert teleop.wait() == 1
+        lines = [line for line in teleop.output.splitlines() if line.startswith("error")]
+    assert len(lines) == 1
+    assert "keyboard" in lines[0]
+    assert "demo --interactive" in lines[0]
