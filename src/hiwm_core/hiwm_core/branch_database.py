@@ -18,6 +18,8 @@ from hiwm_core.errors import StoreError
 _APPLICATION_ID = 0x6869776D  # "hiwm", where `file` and sqlite3 look for it
 SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_S = 5.0
+# A checkpoint flushes to the disk, some 10 ms: every few hundred ticks, not every few dozen.
+_CHECKPOINT_PAGES = 4000
 
 _SCHEMA = """
 CREATE TABLE meta (
@@ -140,6 +142,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
         return
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
     if version == 0:
         connection.executescript(
             f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"

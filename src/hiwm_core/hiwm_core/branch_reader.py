@@ -126,9 +126,11 @@ class BranchReader:
     def line(self, node_id: str) -> list[Node]:
         """Nodes from the root to `node_id`, both included, across all branches between them."""
         self.node(node_id)
+        # CROSS JOIN keeps SQLite from walking all nodes to look each up in the line.
         query = (
-            f"{SELECT_LINE} {_SELECT_NODE} JOIN line ON line.id = n.node_id "
-            "ORDER BY line.depth DESC"
+            f"{SELECT_LINE} SELECT n.*, b.label, b.note AS branch_note, b.discarded "
+            "FROM line CROSS JOIN nodes AS n ON n.node_id = line.id "
+            "JOIN branches AS b USING (branch_id) ORDER BY line.depth DESC"
         )
         return [_node(row) for row in self._rows(query, node_id=node_id, steps=NO_LIMIT)]
 
@@ -142,10 +144,8 @@ class BranchReader:
         Raises StoreError, with the number of steps there are, when that is above the root.
         """
         self.node(node_id)
-        query = (
-            f"{SELECT_LINE} {_SELECT_NODE} JOIN line ON line.id = n.node_id WHERE depth = :depth"
-        )
-        rows = self._rows(query, node_id=node_id, steps=steps, depth=steps)
+        query = f"{SELECT_LINE} SELECT id FROM line WHERE depth = :steps"
+        rows = self._rows(query, node_id=node_id, steps=steps)
         if not rows:
             existing = len(self.line(node_id)) - 1
             raise StoreError(
@@ -155,7 +155,7 @@ class BranchReader:
                 if existing
                 else "go on first: this is the first state of its episode",
             )
-        return _node(rows[0])
+        return self.node(rows[0]["id"])
 
     def next_branch_id(self, episode_id: str) -> str:
         """Name for one more branch of an episode: `<episode_id>-bNNN`."""

@@ -315,7 +315,8 @@ class BranchStore(BranchReader):
 
     def _leave_behind(self, leaf_id: str, target_id: str, revision: int) -> None:
         """Mark the line from `leaf_id` up to where it meets the line of `target_id`."""
-        kept = {node.node_id for node in self.line(target_id)}
+        query = f"{SELECT_LINE} SELECT id FROM line"
+        kept = {row["id"] for row in self._rows(query, node_id=target_id, steps=NO_LIMIT)}
         node_id = leaf_id
         while node_id and node_id not in kept:
             if self._rows(
