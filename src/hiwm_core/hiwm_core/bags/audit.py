@@ -31,6 +31,9 @@ class Audit:
     """What was found in one bag."""
 
     bag: str
+    episode_id: str
+    branch_id: str
+    epoch: int
     ok: bool
     closed: bool  # the file has index and footer, and metadata.yaml is there
     recovered: bool
@@ -133,7 +136,8 @@ def audit_contents(bag: Path, contents: McapContents, lineage: Lineage) -> Audit
     if not closed:
         problems.add("bag was never closed; run hiwm_recording.recover on it", "")
     return Audit(
-        bag=bag.name, ok=not problems.lines(), closed=closed, recovered=lineage.recovered,
+        bag=bag.name, episode_id=lineage.episode_id, branch_id=lineage.branch_id,
+        epoch=lineage.epoch, ok=not problems.lines(), closed=closed, recovered=lineage.recovered,
         ticks=len(ticks), frames=frames, joint_states=len(joints), commands=len(commands),
         frames_by_source=_sources(ticks), first_step=steps[0] if steps else -1,
         last_step=steps[-1] if steps else -1, incomplete_at_start=skipped,

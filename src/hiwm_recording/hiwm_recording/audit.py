@@ -1,0 +1,65 @@
+"""Audit the bags of a session: python -m hiwm_recording.audit SESSION_DIR"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hiwm_core.bags import Audit, audit_bag, session_bags
+from hiwm_core.errors import BagError, HiwmError
+
+
+def audit_line(name: str, audit: Audit) -> str:
+    """Return one line about a bag, with its problems below it."""
+    verdict = "ok " if audit.ok else "BAD"
+    mark = " (recovered)" if audit.recovered else ""
+    line = (
+        f"{verdict} {name}{mark}: steps {audit.first_step}..{audit.last_step}, {audit.ticks} ticks,"
+        f" {audit.frames} frames, {audit.commands} commands"
+    )
+    return "\n".join([line, *(f"      {problem}" for problem in audit.problems)])
+
+
+def bags_of(path: Path) -> list[Path]:
+    """Return the bags of a session folder, or the one bag a path is.
+
+    Raises:
+        BagError: there are none.
+    """
+    if not path.is_dir():
+        raise BagError("no such folder", where=str(path), remedy="give a session's folder or a bag")
+    bags = [path] if any(path.glob("*.mcap*")) else session_bags(path)
+    if not bags:
+        raise BagError("no bags", where=str(path), remedy="give a session's folder or a bag")
+    return bags
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Audit, print, and return 0 when every bag is as it should be."""
+    parser = argparse.ArgumentParser(prog="hiwm_recording.audit", description=main.__doc__)
+    parser.add_argument("path", type=Path, help="session folder, or one bag")
+    parser.add_argument("--save", action="store_true", help="write audit.json into each bag")
+    options = parser.parse_args(arguments)
+    failed = 0
+    try:
+        bags = bags_of(options.path)
+        for bag in bags:
+            try:
+                audit = audit_bag(bag)
+            except BagError as error:
+                failed += 1
+                print(f"BAD {bag.name}: {error}")
+                continue
+            failed += not audit.ok
+            print(audit_line(bag.name, audit))
+            if options.save:
+                audit.save(bag)
+    except HiwmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{len(bags)} bags, {failed} bad")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

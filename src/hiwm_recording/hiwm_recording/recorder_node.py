@@ -1,0 +1,262 @@
+"""The recorder: raw messages in, one audited bag a segment out.
+
+Wires topics to `hiwm_core.bags.RecordingSession`. Messages are taken serialized and written as they
+came.
+"""
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from hiwm_interfaces.msg import SegmentReport, WorldInfo
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.serialization import deserialize_message
+from std_srvs.srv import Trigger
+
+from hiwm_core.bags import Lineage, RecordedTopic, RecordingSession, Topic, needs_recovery
+from hiwm_core.bags.finisher import BagFinisher, FinishedBag
+from hiwm_core.bags.recover import session_bags
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.errors import ConfigError
+from hiwm_core.robot_config import load_robot
+from hiwm_nodes import qos
+from hiwm_nodes.diagnostics import ERROR, OK, WARN, Diagnostics
+from hiwm_nodes.parameters import parameter
+from hiwm_nodes.running import run
+from hiwm_recording.topics import SOURCES, Source, camera_sources, ground_truth_source
+
+# Seconds an audit may take before closing goes on without its result; it takes tenths.
+_AUDIT_WAIT_S = 60.0
+
+
+class Recorder(Node):
+    """Records a session's topics into segment bags under `<session_dir>/bags`."""
+
+    def __init__(self) -> None:
+        super().__init__("recorder")
+        session_dir = str(parameter(
+            self, "session_dir", "", "Folder of the session; bags go into its bags folder"
+        ))
+        if not session_dir:
+            raise ConfigError(
+                "no session_dir", where="parameter session_dir of recorder",
+                remedy="give the session's folder",
+            )
+        self._session_dir = Path(session_dir).expanduser().absolute()
+        embodiment = str(parameter(
+            self, "embodiment", "planar_bimanual", "Name or path; its cameras are recorded"
+        ))
+        robot = str(parameter(
+            self, "robot", "",
+            "Name or path of the robot config whose ground truth is recorded, as labels alone; "
+            "empty: as world_info says",
+        ))
+        extra_cameras = parameter(
+            self, "cameras", [""], "Cameras recorded besides the embodiment's"
+        )
+        flush_period_s = float(parameter(
+            self, "flush_period_s", 1.0, "Seconds between flushes: what a kill may cost",
+            0.05, 60.0,
+        ))
+        min_free_mb = int(parameter(
+            self, "min_free_mb", 200, "Recording stops below this much free disk, MB", 0, 1_000_000
+        ))
+        seed = int(parameter(
+            self, "seed", -1, "Seed of the session, kept in each bag; -1 = none",
+            -1, 2**62,
+        ))
+        self._busy = False
+        self._stopping = False
+        self._bags_closed = 0
+        self._bags_failed = 0
+        self._subscribed: set[str] = set()
+        self._refusal = ""
+        try:
+            self._session = RecordingSession(
+                self._session_dir,
+                Lineage(session_id=self._session_dir.name, seed=seed),
+                min_free_bytes=min_free_mb << 20,
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"cannot make {self._session_dir}/bags: {error.strerror}",
+                where="parameter session_dir of recorder", remedy="give a folder that can be made",
+            ) from error
+        self._finisher = BagFinisher()
+        self._reports = self.create_publisher(SegmentReport, "recording/segment", qos.LATCHED)
+        self._diagnostics = Diagnostics(self, self._values)
+        self._recover_earlier()
+
+        cameras = [camera.name for camera in load_embodiment(embodiment).cameras]
+        cameras += [name for name in extra_cameras if name and name not in cameras]
+        for source in (*SOURCES, *camera_sources(cameras)):
+            self._subscribe(source)
+        if robot:
+            self._subscribe_truth(robot)
+        self.create_service(Trigger, "recording/close", self._on_close)
+        # Flushing goes by the steady clock: a simulation that stands still must not hold data back.
+        self._timer = self.create_timer(
+            flush_period_s, self._uninterrupted(self._poll),
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        self.get_logger().info(f"recording into {self._session_dir}/bags")
+
+    def close(self) -> None:
+        """Close and audit the open bags."""
+        self._session.close_all()
+        self._finish_closed()
+        self._finisher.drain(_AUDIT_WAIT_S)
+        self._publish_finished()
+        self._finisher.close()
+
+    # -- topics ----------------------------------------------------------------------------------
+
+    def _subscribe(self, source: Source) -> None:
+        name = self.resolve_topic_name(source.name)
+        if name in self._subscribed:
+            return
+        self._subscribed.add(name)
+        topic = RecordedTopic(
+            topic=Topic(name=name, message_type=source.message_type, latched=source.latched),
+            role=source.role,
+        )
+        session = self._session
+
+        def receive(raw: bytes) -> None:
+            session.receive(topic, raw, time.time_ns(), time.monotonic())
+
+        callback: Callable[[bytes], None] = receive
+        if source.message is WorldInfo:
+            def receive_info(raw: bytes) -> None:
+                receive(raw)
+                self._follow_world(deserialize_message(raw, WorldInfo))
+
+            callback = receive_info
+        self.create_subscription(
+            source.message, name, self._uninterrupted(callback), source.qos, raw=True
+        )
+
+    def _follow_world(self, info: WorldInfo) -> None:
+        """Subscribe to what a world has beyond what the parameters told."""
+        for source in camera_sources(info.cameras):
+            self._subscribe(source)
+        if info.robot:
+            self._subscribe_truth(info.robot)
+
+    def _subscribe_truth(self, robot: str) -> None:
+        try:
+            topic = load_robot(robot).ground_truth
+        except ConfigError as error:
+            self.get_logger().warning(f"no ground truth is recorded: {error}")
+            return
+        if topic:
+            self._subscribe(ground_truth_source(topic))
+
+    # -- periodic work ---------------------------------------------------------------------------
+
+    def _poll(self) -> None:
+        self._session.poll(time.monotonic())
+        self._finish_closed()
+        self._publish_finished()
+        refusal = self._session.refusal
+        if refusal != self._refusal:
+            if refusal:
+                self.get_logger().error(refusal)
+            else:
+                self.get_logger().info("there is space again: recording goes on")
+                self._finisher.retry_broken()
+            self._refusal = refusal
+        if refusal:
+            self._diagnostics.report(ERROR, refusal)
+        elif self._bags_failed:
+            self._diagnostics.report(WARN, f"{self._bags_failed} bags failed their audit")
+        else:
+            self._diagnostics.report(OK, "recording")
+
+    def _finish_closed(self) -> None:
+        for bag in self._session.take_closed():
+            self._finisher.finish(bag.path, whole=bag.whole)
+
+    def _publish_finished(self) -> None:
+        for bag in self._finisher.take_finished():
+            self._publish(bag)
+
+    def _publish(self, bag: FinishedBag) -> None:
+        audit = bag.audit
+        name = f"{bag.path.parent.name}/{bag.path.name}"
+        if bag.error:
+            self.get_logger().error(bag.error)
+        if audit is None:
+            return
+        self._bags_closed += 1
+        self._bags_failed += not audit.ok
+        verdict = "audit ok" if audit.ok else "audit failed: " + "; ".join(audit.problems)
+        write = self.get_logger().info if audit.ok else self.get_logger().warning
+        write(f"{name}: {audit.ticks} ticks, {audit.frames} frames, {verdict}")
+        report = SegmentReport(
+            path=name, episode_id=audit.episode_id, branch_id=audit.branch_id, ok=audit.ok,
+            ticks=audit.ticks, frames=audit.frames, commands=audit.commands,
+            frames_by_source=audit.frames_by_source, problems=audit.problems,
+            bags_closed=self._bags_closed,
+        )
+        report.header.stamp = self.get_clock().now().to_msg()
+        self._reports.publish(report)
+
+    def _recover_earlier(self) -> None:
+        """Mend what a killed recorder of this session left open."""
+        for bag in session_bags(self._session_dir):
+            if needs_recovery(bag):
+                self.get_logger().warning(f"{bag.name} was never closed; recovering it")
+                self._finisher.finish(bag, whole=False)
+
+    def _on_close(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        before = self._bags_closed
+        self._session.close_all()
+        self._finish_closed()
+        finished = self._finisher.drain(_AUDIT_WAIT_S)
+        self._publish_finished()
+        response.success = finished and not self._session.refusal
+        response.message = (
+            self._session.refusal or f"{self._bags_closed - before} bags closed and audited"
+        )
+        return response
+
+    def _values(self) -> dict[str, object]:
+        session = self._session
+        return {
+            "bag": session.current_bag, "messages_written": session.written,
+            "messages_refused": session.refused, "messages_without_tick": session.unmatched,
+            "messages_outside": session.outside, "bags_closed": self._bags_closed,
+            "bags_failed": self._bags_failed,
+        }
+
+    # -- signals ---------------------------------------------------------------------------------
+
+    def _uninterrupted(self, callback: Callable[..., None]) -> Callable[..., None]:
+        """Keep a signal from cutting a record in two: it takes effect when the callback is done."""
+
+        def guarded(*arguments: object) -> None:
+            self._busy = True
+            try:
+                callback(*arguments)
+            finally:
+                self._busy = False
+            if self._stopping:
+                raise KeyboardInterrupt
+
+        return guarded
+
+    def _on_signal(self, _number: int, _frame: object) -> None:
+        self._stopping = True
+        if not self._busy:
+            raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the recorder."""
+    sys.exit(run(Recorder))

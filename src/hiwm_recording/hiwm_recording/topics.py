@@ -1,0 +1,78 @@
+"""What a session records, and what each topic is to the recorder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hiwm_interfaces.msg import (
+    BranchTree,
+    Command,
+    ControlState,
+    GroundTruth,
+    OperatorCommand,
+    PolicyPlan,
+    Tick,
+    WorldInfo,
+)
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image, JointState
+
+from hiwm_core.bags import Role
+
+# Messages that may queue while the recorder ends a chunk or the machine stalls: seconds at any rate
+# a world runs at. Kept in the middleware, so a slow moment here loses nothing.
+QUEUE_DEPTH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A topic to subscribe to."""
+
+    name: str  # relative
+    message: type
+    role: Role
+    latched: bool = False
+
+    @property
+    def message_type(self) -> str:
+        """Name of the type, such as sensor_msgs/msg/Image."""
+        package = self.message.__module__.split(".")[0]
+        return f"{package}/msg/{self.message.__name__}"
+
+    @property
+    def qos(self) -> QoSProfile:
+        """Reliable, and deep."""
+        return QoSProfile(
+            depth=QUEUE_DEPTH, reliability=ReliabilityPolicy.RELIABLE,
+            durability=(
+                DurabilityPolicy.TRANSIENT_LOCAL if self.latched else DurabilityPolicy.VOLATILE
+            ),
+        )
+
+
+SOURCES = (
+    Source(name="world_info", message=WorldInfo, role=Role.WORLD_INFO, latched=True),
+    Source(name="tick", message=Tick, role=Role.TICK),
+    Source(name="joint_states", message=JointState, role=Role.STAMPED),
+    Source(name="command", message=Command, role=Role.ANSWER),
+    Source(name="control_state", message=ControlState, role=Role.ANSWER, latched=True),
+    Source(name="policy/plan", message=PolicyPlan, role=Role.ANSWER),
+    Source(name="operator/command", message=OperatorCommand, role=Role.ANSWER),
+    Source(name="branches/tree", message=BranchTree, role=Role.TREE, latched=True),
+)
+
+
+def camera_sources(cameras: Sequence[str]) -> list[Source]:
+    """Return the topics of cameras by name."""
+    sources = []
+    for camera in cameras:
+        base = f"cameras/{camera}"
+        sources += [
+            Source(name=f"{base}/image_raw", message=Image, role=Role.STAMPED),
+            Source(name=f"{base}/camera_info", message=CameraInfo, role=Role.STAMPED),
+        ]
+    return sources
+
+
+def ground_truth_source(topic: str) -> Source:
+    """Return the stand-in's ground truth, recorded for labels and evaluation alone."""
+    return Source(name=topic, message=GroundTruth, role=Role.STAMPED)
