@@ -10,8 +10,9 @@ folder too (no wheel has it; no launch file of ours loads components), and
 
 The PyPI package called `launch` is something else: without `launch.frontend` this file skips.
 
-What is compared: the whole command line (executable, arguments, name, namespace, remaps, parameter
-files in order), the content of each parameter file, the environment, respawn and its delay, on_exit.
+What is compared: the whole command line (executable, arguments, name, namespace, remaps,
+parameter files in order), the content of each parameter file, the environment, respawn and its
+delay, on_exit.
 """
 
 import importlib.util
@@ -208,9 +209,10 @@ def both_on(body: str, folder: Path) -> None:
 
 FRAGMENTS = st.lists(
     st.sampled_from([
-        "$(var a)", "$(var n)", "$(var missing x)", "$(var missing 'q r')", '$(var missing "$(var a) z")',
-        "$(var missing x$(var n)y)", "a", "1", "0.5", "true", "-", ":", " ", "  ", ", ", "[", "]", "'", '"',
-        "\\", "\\$", "$", "(", ")", "{", "}", "#", "null", "é", "$(var", "x y", "2024-01-01", "1_0",
+        "$(var a)", "$(var n)", "$(var missing x)", "$(var missing 'q r')",
+        '$(var missing "$(var a) z")', "$(var missing x$(var n)y)", "a", "1", "0.5", "true", "-",
+        ":", " ", "  ", ", ", "[", "]", "'", '"', "\\", "\\$", "$", "(", ")", "{", "}", "#", "null",
+        "é", "$(var", "x y", "2024-01-01", "1_0",
     ]), max_size=6,
 ).map("".join)
 HEADER = '<let name="a" value="alpha"/><let name="n" value="5"/>'
@@ -239,7 +241,8 @@ def test_parameter_values(text: str, kind: str | None, folder: Path) -> None:
 
 @FUZZ
 @given(items=st.lists(st.sampled_from([
-    "$(var a)", "$(var n)", "'$(var n)'", "1", "2.5", "true", "text", "'7'", "x$(var n)", "null", "[]",
+    "$(var a)", "$(var n)", "'$(var n)'", "1", "2.5", "true", "text", "'7'", "x$(var n)", "null",
+    "[]",
 ]), max_size=3), kind=st.sampled_from([
     None, "list_of_str", "list_of_int", "list_of_float", "list_of_bool", "bool",
 ]))

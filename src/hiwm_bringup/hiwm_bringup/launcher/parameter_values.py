@@ -29,6 +29,11 @@ class Kind:
     scalar: type | None
     is_list: bool
 
+    @property
+    def type(self) -> type:
+        """Return the scalar type; text where YAML decides."""
+        return self.scalar or str
+
 
 KINDS: Mapping[str, Kind] = {
     "yaml": Kind(None, False),
@@ -58,7 +63,8 @@ class ParameterValue:
         """
         try:
             if isinstance(self.written, Template):
-                return _coerce(self.written.perform(context), self.kind)
+                value: Value = _coerce(self.written.perform(context), self.kind)
+                return value
             if isinstance(self.written, list):
                 element_kind = Kind(self.kind.scalar, False)
                 values: list[Any] = [
@@ -139,8 +145,8 @@ def _coerce(text: str, kind: Kind) -> Any:
     """Return text without substitutions as a value of the kind."""
     if kind.is_list:
         values = _yaml(text)
-        if not isinstance(values, list) or not all(isinstance(v, kind.scalar) for v in values):  # type: ignore[arg-type]
-            raise _NotThatError(f"{text!r} is not a list of {kind.scalar.__name__}")  # type: ignore[union-attr]
+        if not isinstance(values, list) or not all(isinstance(v, kind.type) for v in values):
+            raise _NotThatError(f"{text!r} is not a list of {kind.type.__name__}")
         return values
     if kind.scalar is str:
         return text
@@ -148,7 +154,7 @@ def _coerce(text: str, kind: Kind) -> Any:
         try:
             return kind.scalar(text)
         except ValueError:
-            raise _NotThatError(f"{text!r} is not {kind.scalar.__name__}") from None
+            raise _NotThatError(f"{text!r} is not {kind.type.__name__}") from None
     if kind.scalar is bool:
         value = {"1": True, "0": False}.get(text)
         value = _yaml(text) if value is None else value
@@ -204,7 +210,7 @@ def _with_templates(value: Any, where: str) -> Any:
 def _check_written(value: Any, kind: Kind) -> None:
     """Refuse what is of another type, and lists of several, as far as they are written out."""
     if isinstance(value, str) and kind.scalar not in (None, str):
-        raise _NotThatError(f"{value!r} is not {kind.scalar.__name__}")  # type: ignore[union-attr]
+        raise _NotThatError(f"{value!r} is not {kind.type.__name__}")
     if not isinstance(value, list):
         return
     types = {type(item) for item in value if not isinstance(item, Template)}
@@ -212,4 +218,4 @@ def _check_written(value: Any, kind: Kind) -> None:
         raise _NotThatError(f"{value!r} mixes types")
     fits = {kind.scalar} if kind.scalar is not None else set(_SCALARS)
     if not types <= fits or (not value and kind.scalar not in (None, str)):
-        raise _NotThatError(f"{value!r} is not a list of {kind.scalar.__name__}")  # type: ignore[union-attr]
+        raise _NotThatError(f"{value!r} is not a list of {kind.type.__name__}")

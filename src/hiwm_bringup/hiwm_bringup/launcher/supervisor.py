@@ -1,0 +1,264 @@
+"""The processes of a graph: starting, output, respawn, and an orderly end.
+
+Nodes stay in the launcher's own process group, so that one of them may read the terminal. A Ctrl-C
+there reaches all of them from the kernel; the launcher tells it from a `kill` by the signal's
+sender and passes on only what the nodes have not had yet.
+"""
+
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from .node_specs import NodeSpec, locate
+
+INTERRUPT_GRACE_S = 10.0  # a recorder closes and audits its bag in this time
+TERMINATE_GRACE_S = 5.0
+_SENT_BY_KERNEL = 0x80  # SI_KERNEL: the terminal's Ctrl-C
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_HANDLED = (*_STOPPING, signal.SIGCHLD)
+_STAGES = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+# What a process that was asked to end may end with.
+_ORDERLY_ENDS = (0, -signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)
+_COLOURS = (36, 33, 35, 32, 34, 96, 93, 95, 92, 94)
+
+
+class Output:
+    """Whole lines from many nodes on one stream, each behind its node's name.
+
+    Args:
+        stream: where to write.
+        colours: colour the names; by default where the stream is a terminal.
+    """
+
+    def __init__(self, stream: TextIO | None = None, colours: bool | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self._colours = self._stream.isatty() if colours is None else colours
+        self._colour_of: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def line(self, label: str, text: str) -> None:
+        """Write one line; a stream that is gone is no reason to lose the graph."""
+        with self._lock:
+            prefix = f"[{label}]"
+            if self._colours:
+                number = self._colour_of.setdefault(label, len(self._colour_of))
+                prefix = f"\x1b[{_COLOURS[number % len(_COLOURS)]}m{prefix}\x1b[0m"
+            try:
+                self._stream.write(f"{prefix} {text}\n")
+                self._stream.flush()
+            except (BrokenPipeError, ValueError):
+                return
+
+    def forward(self, label: str, descriptor: int) -> None:
+        """Write what a pipe gives, line by line, until its last writer closes it."""
+        with open(descriptor, encoding="utf-8", errors="replace", newline=None) as lines:
+            for line in lines:
+                self.line(label, line.rstrip("\n"))
+
+
+@dataclass
+class _Child:
+    """A node and the process it runs in now."""
+
+    spec: NodeSpec
+    path: Path
+    parameter_files: list[Path]
+    pid: int | None = None
+    restart_at: float | None = None
+    reader: threading.Thread | None = field(default=None, repr=False)
+
+
+class Supervisor:
+    """Runs nodes until they, a required one of them, or a person ends the graph.
+
+    Args:
+        specs: what to run; started in this order.
+        output: where the nodes' lines go.
+        interrupt_grace_s: from SIGINT to SIGTERM.
+        terminate_grace_s: from SIGTERM to SIGKILL.
+
+    Raises:
+        ConfigError: a package or an executable is not there; nothing was started.
+    """
+
+    def __init__(
+        self, specs: Sequence[NodeSpec], output: Output,
+        interrupt_grace_s: float = INTERRUPT_GRACE_S, terminate_grace_s: float = TERMINATE_GRACE_S,
+    ) -> None:
+        self._output = output
+        self._graces = (interrupt_grace_s, terminate_grace_s)
+        self._folder = tempfile.TemporaryDirectory(prefix="hiwm_launch_")
+        paths = [locate(spec) for spec in specs]
+        self._children = [
+            _Child(spec, path, spec.write_parameters(Path(self._folder.name), f"node_{number}"))
+            for number, (spec, path) in enumerate(zip(specs, paths, strict=True))
+        ]
+        self._stage = -1  # index into _STAGES once the graph is ending
+        self._escalate_at: float | None = None
+        self._required_code = 0
+        self._failed = False
+
+    def run(self) -> int:
+        """Run the graph to its end and return the launcher's exit code.
+
+        The code of the node with on_exit="shutdown" that ended it; where that is 0, or a person
+        ended the graph, or every node ended by itself: 0, or 1 if a node without respawn failed
+        on the way or while ending. A signal N counts as 128 + N.
+        """
+        previous = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+        try:
+            self._start_all()
+            while self._alive() or self._restarts_pending():
+                self._wait()
+                self._reap()
+                self._restart_due()
+                self._escalate_due()
+            for child in self._children:
+                if child.reader is not None:
+                    child.reader.join(1.0)
+        finally:
+            for child in self._alive():
+                os.kill(child.pid or 0, signal.SIGKILL)
+            self._folder.cleanup()
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+        return self._required_code or int(self._failed)
+
+    def _alive(self) -> list[_Child]:
+        return [child for child in self._children if child.pid is not None]
+
+    def _restarts_pending(self) -> bool:
+        return any(child.restart_at is not None for child in self._children)
+
+    def _say(self, text: str) -> None:
+        self._output.line("launch", text)
+
+    def _start_all(self) -> None:
+        for child in self._children:
+            if self._stage < 0:
+                self._start(child)
+
+    def _start(self, child: _Child) -> None:
+        spec = child.spec
+        reading, writing = os.pipe()
+        environment = {"PYTHONUNBUFFERED": "1", **os.environ, **spec.environment}
+        command = spec.command(child.path, child.parameter_files)
+        try:
+            child.pid = os.posix_spawn(
+                command[0], command, environment,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, writing, 1),
+                    (os.POSIX_SPAWN_DUP2, writing, 2),
+                ],
+                setsigmask=(), setsigdef=(*_HANDLED, signal.SIGPIPE),
+            )
+        except OSError as error:
+            os.close(reading)
+            self._say(f"{_described(spec)} could not be started: {error.strerror}")
+            self._failed = True
+            self._end("nothing runs without it", send=True)
+            return
+        finally:
+            os.close(writing)
+        child.reader = threading.Thread(
+            target=self._output.forward, args=(spec.label, reading), daemon=True
+        )
+        child.reader.start()
+
+    def _wait(self) -> None:
+        deadlines = [child.restart_at for child in self._children if child.restart_at is not None]
+        if self._escalate_at is not None:
+            deadlines.append(self._escalate_at)
+        # A child's end before its SIGCHLD was blocked cannot be missed: the mask is set first.
+        pause = max(0.0, min(deadlines, default=time.monotonic() + 3600.0) - time.monotonic())
+        received = signal.sigtimedwait(_HANDLED, pause)
+        if received is None or received.si_signo == signal.SIGCHLD:
+            return
+        name = signal.Signals(received.si_signo).name
+        if self._stage >= 0:
+            self._say(f"{name} again")
+            self._escalate()
+            return
+        from_terminal = received.si_code == _SENT_BY_KERNEL and received.si_signo == signal.SIGINT
+        self._end(f"received {name}", send=not from_terminal)
+
+    def _reap(self) -> None:
+        if signal.sigpending() & set(_STOPPING):
+            return  # what ended just now was asked to: a Ctrl-C reaches everybody at once
+        for child in self._alive():
+            pid, status = os.waitpid(child.pid or 0, os.WNOHANG)
+            if pid:
+                child.pid = None
+                self._ended(child, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, child: _Child, code: int) -> None:
+        spec = child.spec
+        how = _how(code)
+        if self._stage >= 0:
+            if code not in _ORDERLY_ENDS:
+                self._failed = True
+                self._say(f"{_described(spec)} {how} while ending")
+            return
+        if spec.ends_graph:
+            self._required_code = code if code >= 0 else 128 - code
+            self._end(f"{_described(spec)} {how}, and the graph ends with it", send=True)
+        elif spec.respawn:
+            self._say(f"{_described(spec)} {how}; it is started again")
+            child.restart_at = time.monotonic() + spec.respawn_delay_s
+        elif code:
+            self._failed = True
+            self._say(f"{_described(spec)} {how}; nothing restarts it")
+
+    def _restart_due(self) -> None:
+        for child in self._children:
+            if child.restart_at is not None and child.restart_at <= time.monotonic():
+                child.restart_at = None
+                self._start(child)
+
+    def _end(self, reason: str, send: bool) -> None:
+        """Begin the end of the graph once; `send` where the nodes have had no signal yet."""
+        if self._stage >= 0:
+            return
+        for child in self._children:
+            child.restart_at = None
+        self._say(f"{reason}: ending {len(self._alive())} nodes")
+        self._stage = 0
+        self._escalate_at = time.monotonic() + self._graces[0]
+        if send:
+            self._signal_all(signal.SIGINT)
+
+    def _escalate_due(self) -> None:
+        if self._escalate_at is not None and self._escalate_at <= time.monotonic():
+            self._escalate()
+
+    def _escalate(self) -> None:
+        self._stage = min(self._stage + 1, len(_STAGES) - 1)
+        number = _STAGES[self._stage]
+        last = self._stage == len(_STAGES) - 1
+        self._escalate_at = None if last else time.monotonic() + self._graces[self._stage]
+        slow = ", ".join(child.spec.label for child in self._alive())
+        if slow:
+            self._say(f"{number.name} to what still runs: {slow}")
+        self._signal_all(number)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for child in self._alive():
+            os.kill(child.pid or 0, number)
+
+
+def _described(spec: NodeSpec) -> str:
+    return f"{spec.label} ({spec.package}/{spec.executable})"
+
+
+def _how(code: int) -> str:
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}" if code else "ended"
+

@@ -1,0 +1,325 @@
+"""The launcher's processes: small scripts as nodes, the launcher as a process of its own."""
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+HANG_GUARD_S = 30.0
+
+# Writes what it is told and what it received, so that a test can count signals.
+NODE = """
+import os, signal, sys, time
+def note(number, frame):
+    print("received", signal.Signals(number).name, flush=True)
+    if {ends_on}: sys.exit({code})
+signal.signal(signal.SIGINT, note)
+signal.signal(signal.SIGTERM, note)
+print("ready", flush=True)
+{body}
+"""
+
+
+class Graph:
+    """A launcher running a generated file over a fake ament prefix."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._elements: list[str] = []
+        self._library = folder / "prefix" / "lib" / "pkg"
+        self._library.mkdir(parents=True)
+        index = folder / "prefix" / "share" / "ament_index" / "resource_index" / "packages"
+        index.mkdir(parents=True)
+        (index / "pkg").touch()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.text = ""
+
+    def node(
+        self, name: str, body: str = "while True: time.sleep(0.1)", attributes: str = "",
+        ends_on: str = "True", code: int = 0, inner: str = "",
+    ) -> None:
+        script = self._library / name
+        source = NODE.format(body=body, ends_on=ends_on, code=code)
+        script.write_text(f"#!{sys.executable}\n{source}")
+        script.chmod(0o755)
+        self._elements.append(
+            f'<node pkg="pkg" exec="{name}" name="{name}" {attributes}>{inner}</node>'
+        )
+
+    def file(self) -> Path:
+        path = self._folder / "graph.launch.xml"
+        path.write_text("<launch>\n" + "\n".join(self._elements) + "\n</launch>\n")
+        return path
+
+    def environment(self) -> Mapping[str, str]:
+        return {
+            **os.environ, "AMENT_PREFIX_PATH": str(self._folder / "prefix"),
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        }
+
+    def command(self, graces: tuple[float, float] | None) -> list[str]:
+        if graces is None:
+            return [sys.executable, "-m", "hiwm_bringup.launcher", str(self.file())]
+        start = (
+            "import sys\n"
+            "from hiwm_bringup.launcher.resolving import resolve\n"
+            "from hiwm_bringup.launcher.supervisor import Output, Supervisor\n"
+            f"sys.exit(Supervisor(resolve(sys.argv[1]), Output(), *{graces}).run())"
+        )
+        return [sys.executable, "-c", start, str(self.file())]
+
+    def start(self, graces: tuple[float, float] | None = None) -> None:
+        self.process = subprocess.Popen(
+            self.command(graces), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env=self.environment(), start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        os.set_blocking(self.process.stdout.fileno(), False)
+
+    def read_until(self, predicate: Callable[[str], bool]) -> None:
+        assert self.process is not None and self.process.stdout is not None
+        deadline = time.monotonic() + HANG_GUARD_S
+        while not predicate(self.text):
+            assert time.monotonic() < deadline, self.text
+            select.select([self.process.stdout], [], [], 0.1)
+            self.text += (self.process.stdout.read() or b"").decode()
+
+    def ready(self, count: int) -> None:
+        self.read_until(lambda text: text.count("] ready") >= count)
+
+    def end(self) -> int:
+        assert self.process is not None and self.process.stdout is not None
+        code = self.process.wait(HANG_GUARD_S)
+        self.text += (self.process.stdout.read() or b"").decode()
+        return code
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def pid_of(self, name: str) -> int:
+        assert self.process is not None
+        script = str(self._library / name)
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        for pid in children.read_text().split():
+            if script in Path(f"/proc/{pid}/cmdline").read_text():
+                return int(pid)
+        raise AssertionError(f"{name} does not run:\n{self.text}")
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Iterator[Graph]:
+    graph = Graph(tmp_path)
+    yield graph
+    graph.close()
+
+
+def test_an_interrupt_reaches_every_node_once_and_ends_in_zero(graph: Graph) -> None:
+    graph.node("one")
+    graph.node("two")
+    graph.start()
+    graph.ready(2)
+    graph.send(signal.SIGINT)
+    assert graph.end() == 0
+    assert graph.text.count("[one] received SIGINT") == 1
+    assert graph.text.count("[two] received SIGINT") == 1
+    assert "received SIGTERM" not in graph.text.replace("[launch]", "")
+
+
+def test_a_terminate_ends_the_graph_politely_too(graph: Graph) -> None:
+    graph.node("one")
+    graph.start()
+    graph.ready(1)
+    graph.send(signal.SIGTERM)
+    assert graph.end() == 0
+    assert "[one] received SIGINT" in graph.text
+
+
+def test_a_node_deaf_to_the_interrupt_is_terminated_then_killed(graph: Graph) -> None:
+    graph.node("polite")
+    graph.node("deaf", ends_on="number == signal.SIGTERM")
+    graph.node("deafer", ends_on="False")
+    graph.start(graces=(0.3, 0.3))
+    graph.ready(3)
+    graph.send(signal.SIGINT)
+    assert graph.end() == 1
+    assert "[launch] SIGTERM to what still runs: deaf, deafer" in graph.text
+    assert "[launch] SIGKILL to what still runs: deafer" in graph.text
+    assert "[launch] deafer (pkg/deafer) was killed by SIGKILL while ending" in graph.text
+    assert "[polite] received SIGTERM" not in graph.text
+
+
+def test_a_second_interrupt_hurries(graph: Graph) -> None:
+    graph.node("deaf", ends_on="number == signal.SIGTERM")
+    graph.start(graces=(1000.0, 1000.0))
+    graph.ready(1)
+    graph.send(signal.SIGINT)
+    graph.read_until(lambda text: "[deaf] received SIGINT" in text)
+    graph.send(signal.SIGINT)
+    assert graph.end() == 0
+    assert "[deaf] received SIGTERM" in graph.text
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_the_end_of_a_required_node_ends_the_graph_with_its_code(graph: Graph, code: int) -> None:
+    graph.node("other")
+    graph.node("required", body=f"time.sleep(0.5); sys.exit({code})",
+               attributes='on_exit="shutdown"')
+    graph.start()
+    assert graph.end() == code
+    assert "required (pkg/required) ended" in graph.text
+    assert "[other] received SIGINT" in graph.text
+
+
+def test_a_required_node_killed_gives_128_plus_the_signal(graph: Graph) -> None:
+    graph.node("required", attributes='on_exit="shutdown"')
+    graph.node("other")
+    graph.start()
+    graph.ready(2)
+    os.kill(graph.pid_of("required"), signal.SIGKILL)
+    assert graph.end() == 128 + signal.SIGKILL
+    assert "required (pkg/required) was killed by SIGKILL, and the graph ends" in graph.text
+
+
+def test_another_node_killed_gives_one_line_and_the_graph_goes_on(graph: Graph) -> None:
+    graph.node("one")
+    graph.node("two")
+    graph.start()
+    graph.ready(2)
+    os.kill(graph.pid_of("one"), signal.SIGKILL)
+    graph.read_until(lambda text: "SIGKILL" in text)
+    graph.send(signal.SIGINT)
+    assert graph.end() == 1  # a node failed on the way
+    lines = [line for line in graph.text.splitlines() if "one (pkg/one)" in line]
+    assert lines == ["[launch] one (pkg/one) was killed by SIGKILL; nothing restarts it"]
+    assert "[two] received SIGINT" in graph.text
+
+
+def test_a_failure_while_ending_is_not_lost_behind_a_required_node_that_ended_well(
+    graph: Graph,
+) -> None:
+    graph.node("recorder", code=3)
+    graph.node("required", body="time.sleep(0.5); sys.exit(0)", attributes='on_exit="shutdown"')
+    graph.start()
+    assert graph.end() == 1
+    assert "[launch] recorder (pkg/recorder) ended with exit code 3 while ending" in graph.text
+
+
+def test_a_node_with_respawn_comes_back_with_its_parameters(graph: Graph) -> None:
+    graph.node(
+        "phoenix", body="print(open(sys.argv[-1]).read()); print('pid', os.getpid())\n"
+        "while True: time.sleep(0.1)",
+        attributes='respawn="true" respawn_delay="0.1"', inner='<param name="p" value="77"/>',
+    )
+    graph.start()
+    graph.ready(1)
+    graph.read_until(lambda text: "pid" in text)
+    os.kill(graph.pid_of("phoenix"), signal.SIGKILL)
+    graph.ready(2)
+    graph.read_until(lambda text: len(re.findall(r"pid \d+", text)) == 2)
+    graph.send(signal.SIGINT)
+    assert graph.end() == 0
+    assert graph.text.count("p: 77") == 2
+    assert len(set(re.findall(r"pid (\d+)", graph.text))) == 2
+    assert "it is started again" in graph.text
+
+
+def test_the_graph_ends_when_every_node_has(graph: Graph) -> None:
+    graph.node("one", body="pass")
+    graph.node("two", body="time.sleep(0.3); print('last words', end='')")
+    graph.start()
+    assert graph.end() == 0
+    assert "[two] last words\n" in graph.text
+
+
+def test_standard_error_and_bytes_that_are_no_text_are_prefixed_too(graph: Graph) -> None:
+    graph.node("one", body="sys.stderr.write('to err\\n'); os.write(1, b'\\xff\\xfe here\\n')")
+    graph.start()
+    assert graph.end() == 0
+    assert "[one] to err" in graph.text
+    assert re.search(r"\[one\] .* here", graph.text)
+    assert "\x1b" not in graph.text  # no colours where nobody looks
+
+
+def test_nodes_read_no_standard_input_and_keep_the_launchers_group(graph: Graph) -> None:
+    graph.node("one", body="print('input', repr(sys.stdin.read()), 'group', os.getpgid(0))")
+    graph.start()
+    assert graph.end() == 0
+    assert graph.process is not None
+    assert f"[one] input '' group {graph.process.pid}" in graph.text
+
+
+def test_nothing_starts_where_an_executable_is_missing(graph: Graph) -> None:
+    graph.node("one")
+    graph.node("two")
+    graph._elements.append('<node pkg="pkg" exec="twoo" name="three"/>')
+    graph.start()
+    assert graph.end() == 2
+    assert "ready" not in graph.text
+    assert "graph.launch.xml:4" in graph.text
+    assert "did you mean 'two'?" in graph.text
+
+
+def test_a_file_that_cannot_be_executed_ends_what_was_started(graph: Graph) -> None:
+    graph.node("one")
+    graph.node("two")
+    graph._library.joinpath("two").write_text("#!/nonexistent/interpreter\n")
+    graph.start()
+    assert graph.end() == 1
+    assert "two (pkg/two) could not be started" in graph.text
+
+
+def test_a_node_may_read_the_terminal_and_ctrl_c_reaches_each_process_once(graph: Graph) -> None:
+    graph.node(
+        "keys", body="tty = os.open('/dev/tty', os.O_RDWR)\n"
+        "print('key', os.read(tty, 10), flush=True)\nwhile True: time.sleep(0.1)",
+    )
+    graph.node("other")
+    command, environment = graph.command(None), graph.environment()
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe(command[0], command, environment)
+    text = ""
+
+    def read_until(part: str, count: int = 1) -> None:
+        nonlocal text
+        deadline = time.monotonic() + HANG_GUARD_S
+        while text.count(part) < count:
+            assert time.monotonic() < deadline, text
+            if select.select([terminal], [], [], 0.1)[0]:
+                text += os.read(terminal, 65536).decode()
+
+    try:
+        read_until("ready", 2)
+        os.write(terminal, b"w\n")
+        read_until(r"key b'w\n'")
+        os.write(terminal, b"\x03")
+        while True:
+            try:
+                part = os.read(terminal, 65536)
+            except OSError:  # the terminal's other side is gone
+                break
+            if not part:
+                break
+            text += part.decode()
+    finally:
+        os.close(terminal)
+        _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert text.count("received SIGINT: ending") == 1
+    assert len(re.findall(r"\[keys\]\S* received SIGINT", text)) == 1
+    assert len(re.findall(r"\[other\]\S* received SIGINT", text)) == 1
+    assert "\x1b[" in text  # names are coloured on a terminal
