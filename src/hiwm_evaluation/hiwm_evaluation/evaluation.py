@@ -1,0 +1,309 @@
+"""The course of an evaluation, without ROS: pause, reset, start, judge, record, and again.
+
+``evaluator_node.py`` carries out the requests and feeds in what comes back. Held by
+``test_evaluation.py``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from hiwm_core.control import Mode, Source
+from hiwm_evaluation.judges import Judge
+from hiwm_evaluation.trials import Outcome, Pose, TrialResult
+
+# A driver may move arms away and place an object before it answers.
+RESET_TIMEOUT_S = 60.0
+# A truth of the last tick is a message that is already on its way.
+_LAST_TRUTH_S = 2.0
+# Aborted trials in a row after which the graph, not a trial, is taken to be broken.
+_ABORTS_IN_A_ROW = 3
+
+
+class RequestKind(Enum):
+    """What is asked of the graph."""
+
+    PAUSE = "pause"
+    RESET = "reset"
+    START = "start"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Ask the arbiter or the world; answer with ``Evaluation.on_reply`` and the same number."""
+
+    number: int
+    kind: RequestKind
+    start: Pose = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Keep this result."""
+
+    result: TrialResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finish:
+    """The evaluation is over; ``problem`` is empty when every trial was run."""
+
+    problem: str = ""
+
+
+Action = Request | Record | Finish
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialTick:
+    """What an evaluation needs of a tick; fields as in hiwm_interfaces/Tick."""
+
+    epoch: int
+    step: int
+    stamp_ns: int
+    success: float
+    source: int
+    device: str
+    episode_id: str
+
+
+class Phase(Enum):
+    """Where in a trial the evaluation is."""
+
+    PAUSING = "pausing"
+    RESETTING = "resetting"
+    STARTING = "starting"
+    RUNNING = "running"
+    LAST_TRUTH = "waiting for the last ground truth"
+    CLOSING = "closing"
+    DONE = "done"
+
+
+class Evaluation:
+    """Run each trial that is not finished yet, one after the other.
+
+    Args:
+        starts: pose of every trial.
+        seed: trial i is reset with seed + i.
+        horizon: ticks after which a trial without success has failed.
+        finished: trials not to run again.
+        policy: the only policy allowed; empty allows the first one met.
+        make_judge: a judge for each trial.
+        tick_timeout_s: silence after which the world or the policy is taken to be dead.
+        clock: steady seconds.
+    """
+
+    def __init__(
+        self, *, starts: Sequence[Pose], seed: int, horizon: int, finished: set[int], policy: str,
+        make_judge: Callable[[], Judge], tick_timeout_s: float, clock: Callable[[], float],
+    ) -> None:
+        self._starts = starts
+        self._seed = seed
+        self._horizon = horizon
+        self._left = [number for number in range(len(starts)) if number not in finished]
+        self._policy = policy
+        self._make_judge = make_judge
+        self._tick_timeout = tick_timeout_s
+        self._clock = clock
+        self._requests = 0
+        self._aborts = 0
+        self._problem = ""
+        self._control: tuple[Mode, str] = (Mode.PAUSED, "")
+        self.phase = Phase.DONE
+        self._begin_trial()
+
+    def _begin_trial(self) -> None:
+        self._judge = self._make_judge()
+        self._began = self._deadline = self._clock()
+        self._ticks: list[TrialTick] = []  # of any epoch, until the reset says which is ours
+        self._truths: list[tuple[int, float]] = []
+        self._epoch = -1
+        self._first_step = 0
+        self._last: TrialTick | None = None
+        self._device = ""
+        self._policy_seen = False
+
+    @property
+    def progress(self) -> str:
+        """Return what happens now, for people."""
+        if not self._left:
+            return self.phase.value
+        text = f"trial {self._left[0] + 1}/{len(self._starts)}: {self.phase.value}"
+        if self.phase is Phase.RUNNING and self._last:
+            done = self._last.step - self._first_step
+            text += f", step {done}/{self._horizon}, best {self._judge.name} {self._judge.best:.2f}"
+        return text
+
+    def begin(self) -> list[Action]:
+        """Start the first trial that is left."""
+        return self._next_trial()
+
+    def on_reply(
+        self, number: int, *, accepted: bool, message: str, epoch: int = -1
+    ) -> list[Action]:
+        """Take the answer to a request; ``epoch`` of a reset is the trial's."""
+        if number != self._requests:
+            return []
+        if self.phase is Phase.PAUSING:
+            if not accepted:
+                # Only STOPPED refuses a pause, and leaving that is for a person.
+                return self._close(f"the arbiter refused to pause: {message}")
+            number = self._left[0]
+            return self._request(
+                Phase.RESETTING, RequestKind.RESET, self._starts[number], self._seed + number
+            )
+        if self.phase is Phase.RESETTING:
+            if not accepted:
+                return self._end(Outcome.ABORTED, f"the world refused the reset: {message}")
+            self._epoch = epoch
+            return self._request(Phase.STARTING, RequestKind.START)
+        if self.phase is Phase.STARTING:
+            if not accepted:
+                return self._end(Outcome.ABORTED, f"the arbiter refused to start: {message}")
+            self._enter(Phase.RUNNING, self._tick_timeout)
+            early = [tick for tick in self._ticks if tick.epoch == self._epoch]
+            for truth in self._truths:
+                self._judge.on_truth(*truth)
+            actions: list[Action] = []
+            # In real time steps go by while the arms hold still; the trial begins after them.
+            for tick in early[-1:]:
+                actions += self._judge_tick(tick)
+            return actions
+        if self.phase is Phase.CLOSING:
+            return self._finish()
+        return []
+
+    def on_tick(self, tick: TrialTick) -> list[Action]:
+        """Take a tick of the world."""
+        if self.phase in (Phase.RESETTING, Phase.STARTING):
+            self._ticks.append(tick)
+            return []
+        if self.phase is not Phase.RUNNING or tick.epoch < self._epoch:
+            return []
+        if tick.epoch > self._epoch:
+            return self._end(
+                Outcome.ABORTED, f"the world began epoch {tick.epoch}: a reset or rollback from "
+                "elsewhere, or a restart",
+            )
+        self._deadline = self._clock() + self._tick_timeout
+        return self._judge_tick(tick)
+
+    def on_truth(self, stamp_ns: int, coverage: float) -> list[Action]:
+        """Take a ground truth of the stand-in."""
+        if self.phase in (Phase.RESETTING, Phase.STARTING):
+            self._truths.append((stamp_ns, coverage))
+            return []
+        if self.phase not in (Phase.RUNNING, Phase.LAST_TRUTH):
+            return []
+        self._judge.on_truth(stamp_ns, coverage)
+        return self._verdict()
+
+    def on_control(self, mode: Mode, reason: str, epoch: int) -> list[Action]:
+        """Take a control state: whatever takes control from the policy ends the trial unjudged."""
+        self._control = (mode, reason)
+        if self.phase is not Phase.RUNNING or epoch != self._epoch:
+            return []
+        if mode is Mode.POLICY:
+            self._policy_seen = True
+        elif self._policy_seen or mode is Mode.HUMAN:
+            return self._end(Outcome.ABORTED, f"control went to {mode.name}: {reason}")
+        return []
+
+    def on_time(self) -> list[Action]:
+        """Let time pass."""
+        if self.phase is Phase.DONE or self._clock() < self._deadline:
+            return []
+        if self.phase is Phase.CLOSING:
+            return self._finish()
+        if self.phase is Phase.LAST_TRUTH:
+            return self._verdict(final=True)
+        if self.phase is Phase.RUNNING:
+            mode, reason = self._control
+            at = f"step {self._last.step}" if self._last else "the reset"
+            return self._end(
+                Outcome.ABORTED,
+                f"no tick for {self._tick_timeout:g} s after {at} (control {mode.name}: {reason})",
+            )
+        who = "the world" if self.phase is Phase.RESETTING else "the arbiter"
+        return self._end(Outcome.ABORTED, f"{who} did not answer while {self.phase.value}")
+
+    def _judge_tick(self, tick: TrialTick) -> list[Action]:
+        if self._last is None:
+            self._first_step = tick.step
+        self._last = tick
+        if tick.step > self._first_step:
+            if tick.source in (Source.HUMAN, Source.DEMONSTRATION):
+                return self._end(Outcome.ABORTED, f"{tick.device} took over at step {tick.step}")
+            if tick.source == Source.POLICY:
+                if self._policy and tick.device != self._policy:
+                    return self._close(
+                        f"the policy is {tick.device}, the trials before were of {self._policy}: "
+                        "give another output_dir"
+                    )
+                self._policy = self._device = tick.device
+        self._judge.on_tick(tick.step, tick.stamp_ns, tick.success)
+        return self._verdict()
+
+    def _verdict(self, *, final: bool = False) -> list[Action]:
+        step = self._judge.success_step
+        if step is not None:
+            return self._end(Outcome.SUCCESS, "", step)
+        if self._last is None or self._last.step - self._first_step < self._horizon:
+            return []
+        if not self._judge.complete and not final:
+            if self.phase is Phase.RUNNING:
+                self._enter(Phase.LAST_TRUTH, _LAST_TRUTH_S)
+            return []
+        if not self._judge.heard:
+            return self._end(
+                Outcome.ABORTED, f"nothing to judge by was heard: no {self._judge.name}"
+            )
+        return self._end(Outcome.FAILURE, "horizon reached")
+
+    def _end(self, outcome: Outcome, reason: str, step: int | None = None) -> list[Action]:
+        last = self._last.step if self._last else self._first_step
+        number = self._left.pop(0)
+        result = TrialResult(
+            trial=number, start=self._starts[number], seed=self._seed + number, outcome=outcome,
+            reason=reason, steps=(last if step is None else step) - self._first_step,
+            best=round(self._judge.best, 6), judged_by=self._judge.name, policy=self._device,
+            episode_id=self._last.episode_id if self._last else "",
+            seconds=round(self._clock() - self._began, 3),
+        )
+        self._aborts = self._aborts + 1 if outcome is Outcome.ABORTED else 0
+        actions: list[Action] = [Record(result=result)]
+        if self._aborts >= _ABORTS_IN_A_ROW and self._left:
+            return actions + self._close(
+                f"{self._aborts} trials in a row were aborted, the last one because {reason}"
+            )
+        return actions + self._next_trial()
+
+    def _next_trial(self) -> list[Action]:
+        if not self._left:
+            return self._close("")
+        self._begin_trial()
+        return self._request(Phase.PAUSING, RequestKind.PAUSE)
+
+    def _close(self, problem: str) -> list[Action]:
+        """Leave the world paused, then finish."""
+        self._problem = problem
+        return self._request(Phase.CLOSING, RequestKind.PAUSE)
+
+    def _finish(self) -> list[Action]:
+        self.phase = Phase.DONE
+        return [Finish(problem=self._problem)]
+
+    def _request(
+        self, phase: Phase, kind: RequestKind, start: Pose = (), seed: int = 0
+    ) -> list[Action]:
+        timeouts: Mapping[Phase, float] = {
+            Phase.RESETTING: RESET_TIMEOUT_S, Phase.CLOSING: _LAST_TRUTH_S
+        }
+        self._enter(phase, timeouts.get(phase, self._tick_timeout))
+        self._requests += 1
+        return [Request(number=self._requests, kind=kind, start=start, seed=seed)]
+
+    def _enter(self, phase: Phase, seconds: float) -> None:
+        self.phase = phase
+        self._deadline = self._clock() + seconds

@@ -1,0 +1,287 @@
+"""The evaluator node: runs listed trials through the graph and says how many succeeded.
+
+It uses the services a person would use (``control/request``, ``world/reset``) and changes nothing
+else, so the same trials run in imagination and on the stand-in. The course of a trial is
+``hiwm_evaluation.evaluation``.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from hiwm_interfaces.msg import ControlState, GroundTruth, Tick, WorldInfo
+from hiwm_interfaces.srv import ControlRequest, Reset
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.task import Future
+
+from hiwm_core.control import Mode
+from hiwm_core.errors import ConfigError, HiwmError
+from hiwm_core.task import parse_task
+from hiwm_evaluation.evaluation import (
+    Action,
+    Evaluation,
+    Finish,
+    Record,
+    Request,
+    RequestKind,
+    TrialTick,
+)
+from hiwm_evaluation.judges import CoverageJudge, HeadJudge, Judge
+from hiwm_evaluation.trials import (
+    Outcome,
+    TrialFolder,
+    TrialResult,
+    read_starts,
+    sampled_starts,
+    summarize,
+    summary_line,
+)
+from hiwm_nodes import qos
+from hiwm_nodes.diagnostics import OK, WARN, Diagnostics
+from hiwm_nodes.messages import stamp_ns
+from hiwm_nodes.parameters import parameter
+from hiwm_nodes.running import NodeEnd, run
+
+_TIMER_S = 0.02
+# Often enough to see that it lives, rarely enough to read.
+_PROGRESS_S = 5.0
+
+
+class EvaluatorNode(Node):
+    """Runs the trials that are left, then ends its own process."""
+
+    def __init__(self) -> None:
+        """Declare parameters and wire topics. Raises ConfigError for unusable ones."""
+        super().__init__("evaluator")
+        self._trials = int(parameter(self, "trials", 10, "trials in all", 1, 100_000))
+        self._starts_file = str(parameter(
+            self, "starts_file", "",
+            "YAML list of object poses [x m, y m, yaw rad], one a trial; empty = drawn with seed",
+        ))
+        self._horizon = int(parameter(
+            self, "horizon", 0, "ticks a trial may take; 0 = the task's own", 0, 1_000_000
+        ))
+        self._seed = int(parameter(
+            self, "seed", 0, "draws the starts; trial i is reset with seed + i", 0, 2**31 - 1
+        ))
+        self._threshold = float(parameter(
+            self, "success_threshold", 0.5,
+            "in imagination: probability of success that counts as success", 0.0, 1.0,
+        ))
+        self._tick_timeout = float(parameter(
+            self, "tick_timeout_s", 20.0,
+            "without a tick for so long a trial is aborted [s]", 0.1, 3600.0,
+        ))
+        self._startup_timeout = float(parameter(
+            self, "startup_timeout_s", 120.0,
+            "the graph must be complete within this time [s]", 1.0, 3600.0,
+        ))
+        session = str(parameter(self, "session_dir", "", "session folder"))
+        output = str(parameter(
+            self, "output_dir", "", "result folder; empty = evaluation in the session folder"
+        ))
+        if not output and not session:
+            raise ConfigError(
+                "no place for results", where="parameters output_dir and session_dir of evaluator",
+                remedy="give one of the two",
+            )
+        self._output = Path(output) if output else Path(session) / "evaluation"
+        truth_topic = str(parameter(
+            self, "ground_truth_topic", "driver/ground_truth", "the stand-in's ground truth"
+        ))
+        self._folder: TrialFolder | None = None
+        self._evaluation: Evaluation | None = None
+        self._info: WorldInfo | None = None
+        self._end: NodeEnd | None = None
+        self._request: Request | None = None  # waits for its service to be there
+        self._began = self._said_at = time.monotonic()
+        self._control = self.create_client(ControlRequest, "control/request")
+        self._reset = self.create_client(Reset, "world/reset")
+        self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
+        self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
+        self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
+        self.create_subscription(GroundTruth, truth_topic, self._on_truth, qos.TICK)
+        self._diagnostics = Diagnostics(self)
+        # Steady: a world that stopped its /clock must not stop the watch over it.
+        self.create_timer(_TIMER_S, self._on_time, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def close(self) -> None:
+        """Keep what was found."""
+        if self._folder:
+            self._folder.write_summary()
+            self._folder.close()
+
+    def _on_world_info(self, message: WorldInfo) -> None:
+        self._info = message
+
+    def _on_tick(self, message: Tick) -> None:
+        if self._evaluation:
+            self._do(self._evaluation.on_tick(TrialTick(
+                epoch=message.epoch, step=message.step, stamp_ns=stamp_ns(message.header.stamp),
+                success=message.success, source=message.applied_source,
+                device=message.applied_device, episode_id=message.episode_id,
+            )))
+
+    def _on_truth(self, message: GroundTruth) -> None:
+        if self._evaluation:
+            self._do(self._evaluation.on_truth(stamp_ns(message.header.stamp), message.coverage))
+
+    def _on_control(self, message: ControlState) -> None:
+        if self._evaluation:
+            self._do(
+                self._evaluation.on_control(Mode(message.mode), message.reason, message.epoch)
+            )
+
+    def _on_time(self) -> None:
+        if self._evaluation is None:
+            self._await_graph()
+        else:
+            self._send()
+            self._do(self._evaluation.on_time())
+        if self._end:
+            raise self._end
+        if self._evaluation and time.monotonic() - self._said_at > _PROGRESS_S:
+            self._say(self._evaluation.progress)
+
+    def _await_graph(self) -> None:
+        """Begin when every part is there; end with a line that names the missing ones."""
+        missing = [
+            name for name, there in (
+                ("world_info of a world", self._info is not None),
+                ("world/reset of a world", self._reset.service_is_ready()),
+                ("control/request of the arbiter", self._control.service_is_ready()),
+                ("policy/plan of a policy", self.count_publishers("policy/plan") > 0),
+            ) if not there
+        ]
+        now = time.monotonic()
+        if not missing:
+            self._begin()
+        elif now - self._began > self._startup_timeout:
+            raise NodeEnd(
+                1, f"error: no {', no '.join(missing)} after {self._startup_timeout:g} s "
+                "(evaluator): start the whole graph, for example with evaluate.launch.xml"
+            )
+        elif now - self._said_at > _PROGRESS_S:
+            self._diagnostics.report(WARN, f"waiting for {', '.join(missing)}")
+            self._say(f"waiting for {', '.join(missing)}")
+
+    def _begin(self) -> None:
+        info = self._info
+        assert info is not None
+        if not info.auto_reset or (info.kind == "hardware" and not info.stand_in):
+            raise ConfigError(
+                "the world cannot reset and judge itself", where=f"evaluator, {info.kind} "
+                f"{info.robot}".rstrip(), remedy="evaluate in imagination or on the stand-in",
+            )
+        task = parse_task(info.task_yaml, "task of world_info")
+        horizon = self._horizon or task.horizon_steps
+        starts = (
+            read_starts(Path(self._starts_file), self._trials) if self._starts_file
+            else sampled_starts(task, self._seed, self._trials)
+        )
+        imagined = info.kind == "imagination"
+        threshold = self._threshold if imagined else task.success_coverage
+        self._folder = TrialFolder(self._output, self._conditions(info, horizon, threshold), starts)
+        results = list(self._folder.results.values())
+        finished = {number for number in self._folder.finished if number < self._trials}
+        if finished:
+            self._say(f"resuming: {len(finished)} of {self._trials} trials are done")
+
+        def judge() -> Judge:
+            return HeadJudge(threshold) if imagined else CoverageJudge(threshold)
+
+        policies = summarize(results)["policies"]
+        self._evaluation = Evaluation(
+            starts=starts, seed=self._seed, horizon=horizon, finished=finished,
+            policy=policies[0] if policies else "", make_judge=judge,
+            tick_timeout_s=self._tick_timeout, clock=time.monotonic,
+        )
+        where = f"{info.kind}{f' ({info.robot}' + ', a stand-in)' if info.stand_in else ''}"
+        self._say(
+            f"{self._trials} trials of {task.name} in {where}, at most {horizon} ticks each; "
+            f"results in {self._output}"
+        )
+        self._diagnostics.report(OK, "running")
+        self._do(self._evaluation.begin())
+
+    def _conditions(self, info: WorldInfo, horizon: int, threshold: float) -> dict[str, Any]:
+        return {
+            "world": info.kind, "robot": info.robot, "stand_in": info.stand_in,
+            "embodiment_hash": info.embodiment_hash, "task": info.task,
+            "task_hash": info.task_hash, "checkpoint_hash": info.checkpoint_hash,
+            "seed": self._seed, "horizon": horizon, "success_threshold": threshold,
+        }
+
+    def _do(self, actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Request):
+                self._request = action
+                self._send()
+            elif isinstance(action, Record):
+                self._keep(action.result)
+            elif isinstance(action, Finish):
+                self._finish(action.problem)
+
+    def _send(self) -> None:
+        """Send the request that is due, as soon as whoever answers it is there."""
+        request = self._request
+        if request is None:
+            return
+        client = self._reset if request.kind is RequestKind.RESET else self._control
+        if not client.service_is_ready():
+            return
+        self._request = None
+        if request.kind is RequestKind.RESET:
+            future = client.call_async(Reset.Request(
+                object_pose=[float(value) for value in request.start], seed=request.seed
+            ))
+        else:
+            code = getattr(ControlRequest.Request, request.kind.name)
+            future = client.call_async(ControlRequest.Request(request=code, reason="evaluation"))
+        future.add_done_callback(lambda done: self._on_answer(request, done))
+
+    def _on_answer(self, request: Request, future: Future) -> None:
+        answer = future.result()
+        if self._evaluation and answer is not None:
+            epoch = answer.epoch if request.kind is RequestKind.RESET else -1
+            self._do(self._evaluation.on_reply(
+                request.number, accepted=answer.ok, message=answer.message, epoch=epoch
+            ))
+
+    def _keep(self, result: TrialResult) -> None:
+        assert self._folder is not None
+        try:
+            self._folder.append(result)
+        except HiwmError as error:
+            self._end = NodeEnd(1, f"error: {error}")
+            return
+        so_far = summarize(list(self._folder.results.values()))
+        text = f"trial {result.trial + 1}/{self._trials}: {result.outcome.value}"
+        if result.outcome is Outcome.ABORTED:
+            text += f", {result.reason}"
+        else:
+            text += f" after {result.steps} ticks, best {result.judged_by} {result.best:.2f}"
+        self._say(f"{text}; so far {so_far['successes']}/{so_far['trials']}")
+
+    def _finish(self, problem: str) -> None:
+        assert self._folder is not None
+        summary = self._folder.write_summary()
+        line = f"{summary_line(summary)}; results in {self._output}"
+        if problem:
+            line = f"error: {problem} (evaluator): mend it and start again to go on\n{line}"
+        self._end = NodeEnd(1 if problem else 0, line)
+
+    def _say(self, text: str) -> None:
+        self._said_at = time.monotonic()
+        print(text, flush=True)
+
+
+def main() -> None:
+    """Run the evaluator until its trials are done or it is interrupted."""
+    sys.exit(run(EvaluatorNode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""Start poses, results and the folder they are kept in.
+
+A trial is one line of ``trials.jsonl``, written and synced when it ends, so that a killed
+evaluation goes on with the next one. Held by ``test_trials.py``.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from hiwm_core.config_files import number_list
+from hiwm_core.errors import ConfigError, StoreError
+from hiwm_core.task import Task
+from hiwm_evaluation.statistics import wilson_interval
+
+Pose = tuple[float, ...]  # x [m], y [m], yaw [rad], table frame
+
+
+class Outcome(StrEnum):
+    """How a trial ended."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ABORTED = "aborted"  # nobody's fault that is judged here: a dead world, a takeover
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """One finished trial."""
+
+    trial: int  # from 0
+    start: Pose
+    seed: int
+    outcome: Outcome
+    reason: str  # for people
+    steps: int  # ticks from start to success or end
+    best: float  # largest coverage or probability of success seen, 0..1
+    judged_by: str
+    policy: str  # name and first 8 digits of the hash; empty when it sent nothing
+    episode_id: str
+    seconds: float  # wall time of the trial
+
+
+def sampled_starts(task: Task, seed: int, count: int) -> list[Pose]:
+    """Return start poses of the task; more of them begin with the same ones."""
+    generator = np.random.default_rng(seed)
+    # Micrometres: written as text and read again they stay the same.
+    return [
+        tuple(round(float(value), 6) for value in task.sample_start(generator))
+        for _ in range(count)
+    ]
+
+
+def read_starts(path: Path, count: int) -> list[Pose]:
+    """Return the first poses of a YAML list of ``[x m, y m, yaw rad]``.
+
+    Raises:
+        ConfigError: no such file, another content, or too few poses.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"cannot be read: {error}", where=str(path), remedy="give a YAML list of poses"
+        ) from error
+    if not isinstance(content, list) or len(content) < count:
+        found = f"{len(content)} poses" if isinstance(content, list) else "no list"
+        raise ConfigError(
+            f"holds {found}, {count} trials were asked for", where=str(path),
+            remedy="list one [x m, y m, yaw rad] a trial, or lower trials",
+        )
+    return [number_list(pose, 3, f"{path}: [{i}]") for i, pose in enumerate(content[:count])]
+
+
+class TrialFolder:
+    """The folder of one evaluation: ``evaluation.json``, ``starts.yaml``, ``trials.jsonl``.
+
+    Args:
+        path: made when missing.
+        conditions: what must be the same in every trial; kept in ``evaluation.json``.
+        starts: pose of every trial.
+
+    Raises:
+        StoreError: the folder cannot be written, holds an evaluation under other conditions or
+            from other poses, or a line of it cannot be read.
+    """
+
+    def __init__(self, path: Path, conditions: dict[str, Any], starts: Sequence[Pose]) -> None:
+        self._path = path
+        self._lines = path / "trials.jsonl"
+        self._conditions = conditions
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._check_conditions(conditions)
+            self._check_starts(starts)
+            self._results = self._read()
+            self._file = self._lines.open("ab")
+        except OSError as error:
+            raise StoreError(
+                f"cannot be used: {error}", where=str(path), remedy="give another output_dir"
+            ) from error
+
+    @property
+    def results(self) -> dict[int, TrialResult]:
+        """Return the newest result of each trial by its number."""
+        return dict(self._results)
+
+    @property
+    def finished(self) -> set[int]:
+        """Return the trials that need no other run: all but the aborted ones."""
+        return {
+            number for number, result in self._results.items()
+            if result.outcome is not Outcome.ABORTED
+        }
+
+    def append(self, result: TrialResult) -> None:
+        """Add one result; on return it survives the end of this process and of the machine."""
+        line = json.dumps(asdict(result)) + "\n"
+        try:
+            self._file.write(line.encode())
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise StoreError(
+                f"cannot be written: {error}", where=str(self._lines),
+                remedy="make room and start again: it goes on with the next trial",
+            ) from error
+        self._results[result.trial] = result
+
+    def write_summary(self) -> dict[str, Any]:
+        """Write ``results.json`` and return its content."""
+        summary = summarize(list(self._results.values())) | {"conditions": self._conditions}
+        _write(self._path / "results.json", json.dumps(summary, indent=2) + "\n")
+        return summary
+
+    def close(self) -> None:
+        """Close the file of results."""
+        self._file.close()
+
+    def _check_conditions(self, conditions: dict[str, Any]) -> None:
+        path = self._path / "evaluation.json"
+        if not path.exists():
+            _write(path, json.dumps(conditions, indent=2) + "\n")
+            return
+        try:
+            kept = json.loads(path.read_text())
+        except ValueError:
+            kept = {}
+        other = sorted(
+            key for key in conditions.keys() | kept.keys() if conditions.get(key) != kept.get(key)
+        )
+        if other:
+            said = ", ".join(f"{k} {kept.get(k)!r}, now {conditions.get(k)!r}" for k in other)
+            raise StoreError(
+                f"holds an evaluation under other conditions: {said}", where=str(self._path),
+                remedy="give another output_dir, or repeat its conditions to go on with it",
+            )
+
+    def _check_starts(self, starts: Sequence[Pose]) -> None:
+        path = self._path / "starts.yaml"
+        if path.exists():
+            known = yaml.safe_load(path.read_text())
+            kept = read_starts(path, len(known) if isinstance(known, list) else 1)
+            both = min(len(kept), len(starts))
+            if kept[:both] != [tuple(pose) for pose in starts[:both]]:
+                raise StoreError(
+                    "holds trials from other start poses", where=str(path),
+                    remedy="give another output_dir, or the same starts_file and seed",
+                )
+            if len(kept) >= len(starts):
+                return
+        poses = yaml.safe_dump([list(pose) for pose in starts], default_flow_style=None)
+        _write(path, "# x [m], y [m], yaw [rad] of the object, one a trial\n" + poses)
+
+    def _read(self) -> dict[int, TrialResult]:
+        """Read every whole line, and cut off a last one that a kill left half-written."""
+        if not self._lines.exists():
+            return {}
+        content = self._lines.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            with self._lines.open("r+b") as file:
+                file.truncate(whole)
+        names = {field.name for field in fields(TrialResult)}
+        results = {}
+        for number, line in enumerate(content[:whole].splitlines(), start=1):
+            try:
+                data = json.loads(line)
+                if set(data) != names:
+                    raise ValueError("it has other fields")
+                data["start"], data["outcome"] = tuple(data["start"]), Outcome(data["outcome"])
+                result = TrialResult(**data)
+            except (ValueError, TypeError) as error:
+                raise StoreError(
+                    f"is no result of a trial: {error}", where=f"{self._lines} line {number}",
+                    remedy="mend or remove the line; its trial is then run again",
+                ) from error
+            results[result.trial] = result
+        return results
+
+
+def summarize(results: Sequence[TrialResult]) -> dict[str, Any]:
+    """Return counts, the rate of success and its interval, leaving aborted trials out."""
+    judged = [result for result in results if result.outcome is not Outcome.ABORTED]
+    wins = [result for result in judged if result.outcome is Outcome.SUCCESS]
+    low, high = wilson_interval(len(wins), len(judged))
+    return {
+        "trials": len(judged),
+        "successes": len(wins),
+        "aborted": len(results) - len(judged),
+        "success_rate": len(wins) / len(judged) if judged else None,
+        "wilson_95": [low, high],
+        "mean_steps_to_success": (
+            sum(result.steps for result in wins) / len(wins) if wins else None
+        ),
+        "policies": sorted({result.policy for result in judged if result.policy}),
+        "judged_by": sorted({result.judged_by for result in judged}),
+    }
+
+
+def summary_line(summary: dict[str, Any]) -> str:
+    """Return the outcome of an evaluation as one line for people."""
+    low, high = summary["wilson_95"]
+    rate = summary["success_rate"]
+    share = "" if rate is None else f" ({100 * rate:.0f} %)"
+    aborted = f"; {summary['aborted']} aborted and not counted" if summary["aborted"] else ""
+    return (
+        f"success {summary['successes']}/{summary['trials']}{share}, 95 % Wilson interval "
+        f"{100 * low:.0f} to {100 * high:.0f} %{aborted}"
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    draft = path.with_suffix(path.suffix + ".part")
+    with draft.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
