@@ -1,0 +1,132 @@
+"""A training set from bags, and the command that builds one."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_core.bags import Segment, read_segment
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.errors import BagError, HiwmError
+from hiwm_learning.datasets.segment_provenance import PROVENANCES, segment_provenance
+from hiwm_learning.datasets.episodes import EpisodeInfo, EpisodeWriter, load_episodes
+
+
+def find_bags(places: Sequence[Path]) -> list[Path]:
+    """Return the bag folders at or below the places, sorted.
+
+    Raises:
+        BagError: a place holds none.
+    """
+    bags: set[Path] = set()
+    for place in places:
+        found = {file.parent for file in place.rglob("*.mcap")} if place.is_dir() else set()
+        if not found:
+            raise BagError(
+                "no bag there", where=str(place), remedy="give bag folders, or a folder of them"
+            )
+        bags |= found
+    return sorted(bags)
+
+
+def build_dataset(
+    places: Sequence[Path], output: Path, *, embodiment: Embodiment | None = None,
+    write: Callable[[str], None] = print,
+) -> list[str]:
+    """Build a store from every bag at or below some places; return what was left out and why.
+
+    Args:
+        places: bag folders, or folders of them.
+        output: folder of the zarr store, replaced when the new one is whole.
+        embodiment: every bag must be of this one; the first bag's when None.
+        write: takes progress lines.
+
+    Raises:
+        BagError: no bag, none usable, or bags of several embodiments.
+    """
+    bags = find_bags(places)
+    writer: EpisodeWriter | None = None
+    left_out: list[str] = []
+    frames = 0
+    for number, bag in enumerate(bags, 1):
+        try:
+            segment = read_segment(bag)
+        except HiwmError as error:
+            left_out.append(f"{bag.name}: {error}")
+            write(f"left out {left_out[-1]}")
+            continue
+        embodiment = embodiment or segment.embodiment
+        if segment.embodiment.hash != embodiment.hash:
+            raise BagError(
+                f"bag of embodiment {segment.embodiment.name} {segment.embodiment.hash}, the "
+                f"training set has {embodiment.name} {embodiment.hash}", where=str(bag),
+                remedy="build one training set for each embodiment",
+            )
+        writer = writer or EpisodeWriter(output, embodiment, PROVENANCES)
+        if segment.length < 2:
+            left_out.append(f"{bag.name}: a single tick has no action")
+            continue
+        writer.add(_info(segment), _columns(segment))
+        frames += segment.length
+        if number % 20 == 0 or number == len(bags):
+            write(f"{number}/{len(bags)} bags  {frames} frames")
+    if writer is None:
+        raise BagError("no usable bag", where=", ".join(map(str, places)),
+                       remedy="audit them with python -m hiwm_recording.audit")
+    writer.close({"left_out": left_out})
+    return left_out
+
+
+def _info(segment: Segment) -> EpisodeInfo:
+    lineage = segment.lineage
+    return EpisodeInfo(
+        bag=segment.path.name, session_id=lineage.session_id, episode_id=lineage.episode_id,
+        branch_id=lineage.branch_id, parent_branch_id=lineage.parent_branch_id,
+        fork_step=lineage.fork_step, world=lineage.world, stand_in=lineage.stand_in,
+        task=lineage.task, task_hash=lineage.task_hash,
+    )
+
+
+def _columns(segment: Segment) -> dict[str, NDArray[Any]]:
+    unknown = np.full(segment.length, np.nan)
+    labels = segment.labels
+    return {
+        **{f"images/{name}": images for name, images in segment.observations.items()},
+        "proprio": segment.proprio,
+        "actions": segment.actions,
+        "source": segment.source,
+        "provenance": segment_provenance(segment.source),
+        "steps": segment.steps,
+        "trust": segment.trust,
+        "progress": segment.progress,
+        "success": segment.success,
+        "object_pose": labels.object_pose if labels else np.tile(unknown[:, None], 3),
+        "coverage": labels.coverage if labels else unknown,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build a store from the command line and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="build_dataset", description="Build a training set (zarr) from recorded bags."
+    )
+    parser.add_argument("bags", nargs="+", type=Path, help="bag folders, or folders of them")
+    parser.add_argument("--output", "-o", required=True, type=Path, help="folder of the store")
+    options = parser.parse_args(arguments)
+    try:
+        left_out = build_dataset(options.bags, options.output)
+        summary = load_episodes(options.output, cameras=()).summary()
+    except HiwmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{options.output}: {summary['episodes']} episodes, {summary['frames']} frames, "
+          f"{summary['frames_by_provenance']}, {len(left_out)} bags left out")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Which frames and actions make one training sample, and how much each counts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_core.errors import ConfigError
+from hiwm_learning.datasets.episodes import Episodes
+
+# A base policy learns from demonstrations alone.
+BASE_WEIGHTS: Mapping[str, float] = {"demonstration": 1.0}
+# Post-training keeps what people did and what the policy did well, and leaves out what led to an
+# intervention or was rolled back.
+CORRECTION_WEIGHTS: Mapping[str, float] = {"demonstration": 1.0, "human": 1.0, "policy": 1.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkWindows:
+    """M training samples as indices into an `Episodes`."""
+
+    observations: NDArray[np.int64]  # [M, S], newest last; an episode's first frame is repeated
+    actions: NDArray[np.int64]  # [M, K], first = answer to the newest frame; last one is repeated
+    weights: NDArray[np.float32]  # [M, K]
+    episodes: NDArray[np.int64]  # [M]
+
+    def __len__(self) -> int:
+        """Return M."""
+        return len(self.observations)
+
+    def take(self, chosen: NDArray[np.bool_]) -> "ChunkWindows":
+        """Return the samples where a mask [M] holds."""
+        return ChunkWindows(
+            observations=self.observations[chosen], actions=self.actions[chosen],
+            weights=self.weights[chosen], episodes=self.episodes[chosen],
+        )
+
+
+def provenance_weights(episodes: Episodes, table: Mapping[str, float]) -> NDArray[np.float32]:
+    """Return how much each frame's action counts, [N]; 0 for what the table does not name.
+
+    Raises:
+        ConfigError: the table names a provenance that does not exist.
+    """
+    unknown = set(table) - set(episodes.provenance_names)
+    if unknown:
+        raise ConfigError(
+            f"unknown provenance {', '.join(sorted(unknown))}", where="weights",
+            remedy=f"use one of {', '.join(episodes.provenance_names)}",
+        )
+    values = np.array([table.get(name, 0.0) for name in episodes.provenance_names], np.float32)
+    return np.where(_known(episodes), values[episodes.provenance], np.float32(0.0))
+
+
+def chunk_windows(
+    episodes: Episodes, weights: NDArray[np.float32], observation_steps: int, horizon: int
+) -> ChunkWindows:
+    """Return one sample for each frame whose own action counts.
+
+    History and chunk never cross into another episode. Before an episode's first frame that frame
+    is repeated, as the policy node does after an epoch began; after its last known action that
+    action is repeated, which holds the arms still.
+
+    Args:
+        episodes: the training set.
+        weights: [N] from `provenance_weights`.
+        observation_steps: frames a policy sees, S.
+        horizon: actions in a chunk, K.
+    """
+    known = _known(episodes)
+    observations, actions, owners = [], [], []
+    for number, (start, end) in enumerate(zip(episodes.starts, episodes.ends, strict=True)):
+        index = np.arange(start, end)
+        answered = index[known[start:end]]
+        if not len(answered):
+            continue
+        begins = index[weights[start:end] > 0]
+        past = begins[:, None] - np.arange(observation_steps - 1, -1, -1)
+        ahead = begins[:, None] + np.arange(horizon)
+        observations.append(np.maximum(past, start))
+        # The newest known action at or before each place; `begins` are known themselves.
+        actions.append(answered[np.searchsorted(answered, ahead, side="right") - 1])
+        owners.append(np.full(len(begins), number))
+    if not owners:
+        empty = np.zeros((0, 0), np.int64)
+        return ChunkWindows(
+            observations=empty, actions=empty, weights=empty.astype(np.float32),
+            episodes=np.zeros(0, np.int64),
+        )
+    chosen = np.concatenate(actions)
+    return ChunkWindows(
+        observations=np.concatenate(observations), actions=chosen, weights=weights[chosen],
+        episodes=np.concatenate(owners),
+    )
+
+
+def _known(episodes: Episodes) -> NDArray[np.bool_]:
+    known: NDArray[np.bool_] = np.isfinite(episodes.actions).all(axis=1)
+    return known

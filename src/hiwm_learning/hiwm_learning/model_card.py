@@ -1,0 +1,49 @@
+"""The card beside a checkpoint: what it was trained from, for how long, and how well it does."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from hiwm_learning.checkpoints import CheckpointInfo, write_atomically
+
+
+def write_card(
+    checkpoint: Path, info: CheckpointInfo, content_hash: str, *, title: str,
+    paragraphs: Sequence[str], numbers: Mapping[str, str],
+) -> None:
+    """Write `<stem>.card.json` for programs and `<stem>.card.md` for people.
+
+    Args:
+        checkpoint: the safetensors file the card is for.
+        info: what the checkpoint says of itself.
+        content_hash: sha256 of the file.
+        title: heading.
+        paragraphs: what it is, and what it is not.
+        numbers: rows of the table, name to value with its unit.
+    """
+    record = {
+        **{key: value for key, value in asdict(info).items() if key != "embodiment_text"},
+        "file": checkpoint.name, "sha256": content_hash,
+    }
+    write_atomically(
+        checkpoint.with_suffix(".card.json"),
+        (json.dumps(record, indent=1, sort_keys=True) + "\n").encode(),
+    )
+    rows = {
+        "File": f"`{checkpoint.name}`, sha256 `{content_hash}`",
+        "Embodiment": f"{info.embodiment}, `{info.embodiment_hash[:12]}`",
+        "Task": f"{info.task}, `{info.task_hash[:12]}`",
+        "Episodes, frames": f"{info.data.get('episodes')}, {info.data.get('frames')}",
+        "Frames by provenance": ", ".join(
+            f"{name} {count}" for name, count in info.data.get("frames_by_provenance", {}).items()
+        ),
+        "Recorded on": ", ".join(info.data.get("worlds", [])),
+        "Training": f"{info.steps} steps, {info.minutes:.1f} min, seed {info.seed}",
+        **numbers,
+    }
+    lines = [f"# {title}", "", *(f"{text}\n" for text in paragraphs), "| | |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in rows.items()]
+    write_atomically(
+        checkpoint.with_suffix(".card.md"), ("\n".join(lines) + "\n").encode()
+    )

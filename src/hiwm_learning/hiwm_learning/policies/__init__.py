@@ -1,0 +1,1 @@
+"""Policies: from a few observations to a chunk of actions."""

@@ -1,0 +1,154 @@
+"""The networks of the diffusion policy: an image encoder and a chunk denoiser.
+
+Small on purpose: two CPU cores must train and run them beside the rest of the graph.
+"""
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class SpatialSoftmax(nn.Module):
+    """Where each channel is brightest, as image coordinates -1..1 (Levine et al. 2016).
+
+    Keypoints rather than pooled features: the policy must know *where* things are, to a
+    fraction of a cell.
+    """
+
+    def __init__(self, channels: int, keypoints: int) -> None:
+        super().__init__()
+        self.score = nn.Conv2d(channels, keypoints, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return [N, 2 * keypoints] of features [N, C, H, W]."""
+        scores = self.score(features)
+        count, keypoints, height, width = scores.shape
+        y, x = torch.meshgrid(
+            torch.linspace(-1.0, 1.0, height, device=features.device),
+            torch.linspace(-1.0, 1.0, width, device=features.device), indexing="ij",
+        )
+        places = torch.stack((x.flatten(), y.flatten()), dim=-1)
+        weights = torch.softmax(scores.reshape(count, keypoints, height * width), dim=-1)
+        return (weights @ places).flatten(1)
+
+
+class ImageEncoder(nn.Module):
+    """A stack of observation frames to one vector.
+
+    The newest frame enters as it is, older ones as their difference to it: what does not move
+    then costs the network nothing to ignore.
+
+    Args:
+        frames: images stacked in one observation.
+        width: channels at a quarter of the resolution; twice that at an eighth.
+        keypoints: spatial-softmax keypoints at each of the two resolutions.
+        features: length of the vector.
+    """
+
+    def __init__(self, frames: int, width: int, keypoints: int, features: int) -> None:
+        super().__init__()
+        groups = max(1, width // 8)
+        self.stem = nn.Sequential(
+            nn.Conv2d(12 * frames, width, 3, stride=2, padding=1),
+            nn.GroupNorm(groups, width), nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.GroupNorm(groups, width), nn.SiLU(),
+        )
+        self.deep = nn.Sequential(
+            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+            nn.GroupNorm(groups, 2 * width), nn.SiLU(),
+            nn.Conv2d(2 * width, 2 * width, 3, padding=1),
+            nn.GroupNorm(groups, 2 * width), nn.SiLU(),
+        )
+        self.fine = SpatialSoftmax(width, keypoints)
+        self.coarse = SpatialSoftmax(2 * width, keypoints)
+        self.pooled = nn.Linear(2 * width * 9, features)
+        self.join = nn.Sequential(nn.Linear(4 * keypoints + features, features), nn.SiLU())
+
+    def forward(self, images: Tensor, light: Tensor | None = None) -> Tensor:
+        """Return [N, features].
+
+        Args:
+            images: [N, frames, H, W, 3] uint8, newest last; H and W even.
+            light: [N, 2], gain and offset (of 0..1) put on a sample's frames to vary training.
+        """
+        count, frames, height, width, colours = images.shape
+        # Each 2 x 2 block becomes channels: convolutions at full size would cost most of the
+        # network. Done on bytes, and channels-last, which is what CPU convolutions want.
+        blocks = images.reshape(count, frames, height // 2, 2, width // 2, 2, colours)
+        blocks = blocks.permute(0, 2, 4, 1, 3, 5, 6).reshape(
+            count, height // 2, width // 2, frames, 4 * colours
+        )
+        planes = blocks.float().mul_(1.0 / 255.0)
+        if light is not None:
+            gain, offset = light.reshape(count, 2, 1, 1, 1, 1).unbind(1)
+            planes.mul_(gain).add_(offset)
+        planes[..., :-1, :] -= planes[..., -1:, :]
+        planes[..., -1, :] -= 0.5
+        fine = self.stem(planes.flatten(3).permute(0, 3, 1, 2))
+        coarse = self.deep(fine)
+        pooled = functional.adaptive_avg_pool2d(coarse, 3).flatten(1)
+        return cast(Tensor, self.join(torch.cat(
+            (self.fine(fine), self.coarse(coarse), self.pooled(pooled)), dim=-1
+        )))
+
+
+class DenoiserBlock(nn.Module):
+    """A residual layer pair scaled and shifted by the condition (FiLM, Perez et al. 2018)."""
+
+    def __init__(self, width: int, condition: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.film = nn.Linear(condition, 2 * width)
+        self.wide = nn.Linear(width, 2 * width)
+        self.narrow = nn.Linear(2 * width, width)
+        # Every block begins as the identity, which keeps early training steady.
+        nn.init.zeros_(self.narrow.weight)
+        nn.init.zeros_(self.narrow.bias)
+
+    def forward(self, hidden: Tensor, condition: Tensor) -> Tensor:
+        """Return hidden [N, width] moved on under condition [N, condition]."""
+        scale, shift = self.film(condition).chunk(2, dim=-1)
+        update = self.norm(hidden) * (1.0 + scale) + shift
+        return hidden + cast(Tensor, self.narrow(functional.silu(self.wide(update))))
+
+
+class ChunkDenoiser(nn.Module):
+    """What a noisy chunk is to become, for the whole chunk at once.
+
+    A chunk is only horizon x actions numbers, so dense layers see all of it for a tenth of what
+    convolutions over time cost on a CPU.
+
+    Args:
+        size: numbers in a chunk, horizon x action_dim.
+        condition: length of the observation's vector.
+        width: hidden width.
+        blocks: residual blocks.
+    """
+
+    def __init__(self, size: int, condition: int, width: int, blocks: int) -> None:
+        super().__init__()
+        self.level = nn.Sequential(nn.Linear(64, condition), nn.SiLU())
+        self.condition = nn.Sequential(nn.Linear(2 * condition, condition), nn.SiLU())
+        self.enter = nn.Linear(size, width)
+        self.blocks = nn.ModuleList(DenoiserBlock(width, condition) for _ in range(blocks))
+        self.leave = nn.Linear(width, size)
+
+    def forward(self, noisy: Tensor, level: Tensor, observation: Tensor) -> Tensor:
+        """Return [N, size] for noisy [N, size] at level [N], 0..1, given [N, condition]."""
+        embedded = self.level(_waves(level))
+        condition = self.condition(torch.cat((embedded, observation), dim=-1))
+        hidden = self.enter(noisy)
+        for block in self.blocks:
+            hidden = block(hidden, condition)
+        return cast(Tensor, self.leave(hidden))
+
+
+def _waves(level: Tensor) -> Tensor:
+    """Return [N, 64] sines and cosines of level [N], 0..1, from slow to fast."""
+    frequencies = torch.exp(torch.linspace(0.0, math.log(200.0), 32, device=level.device))
+    angles = level[:, None] * frequencies[None]
+    return torch.cat((angles.sin(), angles.cos()), dim=-1)

@@ -1,0 +1,83 @@
+"""The command that trains a diffusion policy from a training set."""
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from hiwm_core.errors import HiwmError
+from hiwm_learning.datasets import BASE_WEIGHTS, CORRECTION_WEIGHTS, load_episodes
+from hiwm_learning.policies.diffusion_policy import DiffusionPolicyConfig
+from hiwm_learning.policies.trainer import DiffusionTrainer
+from hiwm_learning.training_loop import Budget, train
+
+WEIGHTS = {"base": BASE_WEIGHTS, "corrections": CORRECTION_WEIGHTS}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="train_policy",
+        description="Train a diffusion policy. Ctrl-C writes a checkpoint and ends; --resume goes "
+        "on from there.",
+    )
+    parser.add_argument("dataset", type=Path, help="training set written by build_dataset")
+    parser.add_argument(
+        "--output", "-o", required=True, type=Path, help="checkpoint to write, .safetensors"
+    )
+    parser.add_argument("--name", default="diffusion", help="name of the policy")
+    parser.add_argument(
+        "--weights", choices=sorted(WEIGHTS), default="base",
+        help="base: demonstrations alone; corrections: what people and policy did well, too",
+    )
+    parser.add_argument("--epochs", type=float, default=60.0, help="passes over the training set")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf,
+        help="stop after this long, over all resumed runs; the learning rate falls in time for it",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument(
+        "--checkpoint-minutes", type=float, default=5.0, help="minutes between checkpoints"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train from the command line and return the exit code; 130 when interrupted."""
+    options = build_parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    try:
+        return _train(options)
+    except HiwmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _train(options: argparse.Namespace) -> int:
+    # The camera is the embodiment's first; reading no images first would cost a second pass.
+    episodes = load_episodes(options.dataset)
+    config = DiffusionPolicyConfig.for_embodiment(episodes.embodiment)
+    trainer = DiffusionTrainer(
+        episodes, config, weights=WEIGHTS[options.weights], seed=options.seed,
+        output=options.output, name=options.name, device=options.device,
+    )
+    steps = max(1, round(options.epochs * trainer.steps_per_epoch))
+    print(f"{trainer.samples} samples, {trainer.steps_per_epoch} steps an epoch, {steps} in all",
+          flush=True)
+    outcome = train(
+        trainer, Budget(steps=steps, minutes=options.minutes),
+        state_path=options.output.with_suffix(".training.pt"), resume=options.resume,
+        checkpoint_every_s=options.checkpoint_minutes * 60.0,
+        write=lambda line: print(line, flush=True),
+    )
+    return 130 if outcome.interrupted else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
