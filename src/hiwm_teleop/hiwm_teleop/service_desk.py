@@ -17,7 +17,6 @@ from hiwm_interfaces.srv import (
 )
 from rclpy.client import Client
 from rclpy.node import Node
-from rclpy.task import Future
 
 from hiwm_teleop.devices.base import Answer, EventKind, OperatorEvent
 
@@ -91,7 +90,7 @@ class ServiceDesk:
             if route.service not in self._clients:
                 self._clients[route.service] = node.create_client(route.kind, route.service)
         self._queue: deque[tuple[OperatorEvent, float]] = deque()
-        self._call: Future | None = None
+        self._call: Any = None  # the call under way, a Future
         self._called = 0.0
 
     @property
@@ -129,10 +128,10 @@ class ServiceDesk:
             self._call.add_done_callback(lambda call, event=event: self._answered(event, call))
             return
 
-    def _answered(self, event: OperatorEvent, call: Future) -> None:
+    def _answered(self, event: OperatorEvent, call: Any) -> None:
         if call is not self._call:
             return  # given up on before
-        answer: Any = call.result()
+        answer = call.result()
         self._finish(
             event, bool(answer.ok), str(answer.message),
             node_id=getattr(answer, "node_id", ""), branch_id=getattr(answer, "branch_id", ""),

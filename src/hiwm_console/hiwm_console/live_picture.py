@@ -1,0 +1,78 @@
+"""The live view as one picture: the frame, who is in control, and where in the session we are."""
+
+import io
+import math
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from hiwm_core.control import Mode
+from hiwm_core.palette import MODE_COLOURS
+
+# The frame is shown at least so large, px; whole multiples keep its pixels square.
+_LEAST_SIDE = 380
+_BORDER = 10
+_LINE = 20
+# The fastest settings (zlib's level 1, run lengths alone): it is written ten times a second.
+_COMPRESSION = {"compress_level": 1, "compress_type": 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What the picture says besides the frame."""
+
+    mode: Mode
+    device: str  # who is in control, empty when nobody
+    branch_id: str
+    step: int
+    trust: float  # 0..1
+    progress: float  # 0..1, NaN where unknown
+    world: str  # imagination, or the robot's name
+    reason: str  # why this mode
+
+
+@lru_cache(maxsize=2)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def live_picture(frame: NDArray[np.uint8], shown: Shown) -> Image.Image:
+    """Return the picture of a frame [H, W, 3] rgb8, bordered in the colour of who is in control."""
+    scale = max(1, math.ceil(_LEAST_SIDE / frame.shape[1]))
+    width, height = frame.shape[1] * scale, frame.shape[0] * scale
+    colour = MODE_COLOURS[shown.mode]
+    picture = Image.new(
+        "RGB", (width + 2 * _BORDER, height + 2 * _BORDER + 2 * _LINE + 6), colour
+    )
+    # Repeating pixels costs a tenth of smoothing them, and hides nothing a world model did wrong.
+    large = Image.fromarray(frame).resize((width, height), Image.Resampling.NEAREST)
+    picture.paste(large, (_BORDER, _BORDER))
+    draw = ImageDraw.Draw(picture)
+    who = f" by {shown.device}" if shown.device else ""
+    known = "" if math.isnan(shown.progress) else f"  progress {shown.progress:.2f}"
+    top = f"{shown.mode.name}{who}   {shown.branch_id}  step {shown.step}"
+    bottom = f"{shown.world}  trust {shown.trust:.2f}{known}  {shown.reason}"
+    fitting = (width + _BORDER) // 6
+    y = height + 2 * _BORDER - 3
+    draw.text((_BORDER, y), top, fill="white", font=_font(16))
+    draw.text((_BORDER, y + _LINE), bottom[:fitting], fill="white", font=_font(13))
+    return picture
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """Return a picture as PNG."""
+    out = io.BytesIO()
+    picture.save(out, "PNG", **_COMPRESSION)
+    return out.getvalue()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_bytes(data)
+    part.replace(path)

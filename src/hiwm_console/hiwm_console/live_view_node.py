@@ -1,0 +1,147 @@
+"""The live view node: what the world shows now, for people, at no more than a few frames a second.
+
+It only listens. The picture goes to `live.png` in the session folder, to a page on this machine
+and, where there is a display, into a window.
+"""
+
+import sys
+from collections import deque
+from pathlib import Path
+
+from hiwm_interfaces.msg import ControlState, Tick, WorldInfo
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import Image
+
+from hiwm_console.live_page import LivePage
+from hiwm_console.live_picture import Shown, live_picture, png_bytes, write_atomically
+from hiwm_console.live_window import LiveWindow, display_there
+from hiwm_core.control import Mode
+from hiwm_core.errors import ConfigError
+from hiwm_core.frames import image_array, message_stamp_ns
+from hiwm_nodes import qos
+from hiwm_nodes.diagnostics import WARN, Diagnostics, RateMeter
+from hiwm_nodes.parameters import parameter
+from hiwm_nodes.running import run
+
+
+class LiveViewNode(Node):
+    """Shows the newest complete frame."""
+
+    def __init__(self) -> None:
+        """Open page and window. Raises HiwmError where the port is taken."""
+        super().__init__("live_view")
+        session = str(parameter(self, "session_dir", "", "folder of live.png; empty = no file"))
+        rate = parameter(self, "rate", 10.0, "most pictures a second", 0.1, 30.0)
+        port = parameter(self, "port", 0, "port of the page; 0 = any free one", 0, 65535)
+        self._camera = str(parameter(self, "camera", "", "camera shown; empty = the first one"))
+        window = bool(parameter(self, "window", True, "open a window where there is a display"))
+        self._world = WorldInfo()
+        self._control = ControlState()
+        self._tick: Tick | None = None
+        self._images: deque[Image] = deque(maxlen=4)
+        self._due: tuple[Image, Tick] | None = None  # complete and not yet shown
+        self._last: tuple[Image, Tick] | None = None
+        self._subscription: Subscription | None = None
+        self._shown = RateMeter()
+        self._diagnostics = Diagnostics(
+            self, lambda: {"pictures_per_s": f"{self._shown.rate:.1f}", "page": self._page.address}
+        )
+        self._path: Path | None = None
+        if session:
+            self._path = Path(session) / "live.png"
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._page = LivePage(port)
+        self._window = self._open_window() if window and display_there() else None
+        places = [self._page.address, *([str(self._path)] if self._path else [])]
+        if self._window:
+            places.append("a window")
+        print(f"live view: {', '.join(places)}", flush=True)
+        self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
+        self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
+        self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
+        # Steady: a paused /clock must not freeze the view.
+        self.create_timer(1.0 / rate, self._show, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def close(self) -> None:
+        """Close page and window."""
+        self._page.close()
+        if self._window:
+            self._window.close()
+
+    def _open_window(self) -> LiveWindow | None:
+        try:
+            return LiveWindow("hiwm live view")
+        except RuntimeError as error:
+            print(f"no window: {error}; use the page or live.png", flush=True)
+            return None
+
+    def _on_world_info(self, message: WorldInfo) -> None:
+        self._world = message
+        camera = self._camera or (message.cameras[0] if message.cameras else "")
+        if camera not in message.cameras:
+            raise ConfigError(
+                f"the world has no camera {camera!r}", where="parameter camera of live_view",
+                remedy=f"use one of {', '.join(message.cameras) or '(none)'}",
+            )
+        if self._subscription is None:
+            self._subscription = self.create_subscription(
+                Image, f"cameras/{camera}/image_raw", self._on_image, qos.SENSOR
+            )
+
+    def _on_control(self, message: ControlState) -> None:
+        changed = (message.mode, message.reason) != (self._control.mode, self._control.reason)
+        self._control = message
+        if changed and self._due is None:
+            self._due = self._last  # the border changes though the frame does not
+
+    def _on_tick(self, message: Tick) -> None:
+        self._tick = message
+        self._pair()
+
+    def _on_image(self, message: Image) -> None:
+        self._images.append(message)
+        self._pair()
+
+    def _pair(self) -> None:
+        """Pair tick and image of one stamp; they may come in either order."""
+        if self._tick is None:
+            return
+        stamp = message_stamp_ns(self._tick)
+        for image in self._images:
+            if message_stamp_ns(image) == stamp:
+                self._due = (image, self._tick)
+
+    def _show(self) -> None:
+        if self._window:
+            self._window.tend()
+        if self._due is None:
+            return
+        image, tick = self._last = self._due
+        self._due = None
+        control = self._control
+        picture = live_picture(image_array(image), Shown(
+            mode=Mode(control.mode), device=control.device, branch_id=tick.branch_id,
+            step=tick.step, trust=tick.trust, progress=tick.progress,
+            world=self._world.robot or self._world.kind, reason=control.reason,
+        ))
+        png = png_bytes(picture)
+        self._page.show(png)
+        if self._path:
+            try:
+                write_atomically(self._path, png)
+            except OSError as error:
+                self._diagnostics.report(WARN, f"live.png not written: {error}")
+        if self._window:
+            self._window.show(picture)
+        self._shown.count()
+
+
+def main() -> None:
+    """Run the live view until interrupted."""
+    sys.exit(run(LiveViewNode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The picture shows the frame and who is in control; the file is never half written."""
+
+import io
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hiwm_console.live_picture import Shown, live_picture, png_bytes, write_atomically
+from hiwm_core.control import Mode
+from hiwm_core.palette import MODE_COLOURS
+
+
+def shown(mode, **changes):
+    values = {
+        "device": "scripted", "branch_id": "ep_0001-b002", "step": 81, "trust": 0.83,
+        "progress": float("nan"), "world": "imagination", "reason": "scripted took over",
+    }
+    return Shown(mode=mode, **{**values, **changes})
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_border_says_who_is_in_control_and_the_frame_is_inside(mode):
+    frame = np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8)
+    picture = np.asarray(live_picture(frame, shown(mode)))
+    assert tuple(picture[0, 0]) == MODE_COLOURS[mode]
+    assert (picture[10 + 2, 10 + 2] == frame[0, 0]).all()
+    assert (picture[10 + 4 * 95 + 2, 10 + 4 * 95 + 2] == frame[95, 95]).all()
+
+
+def test_captions_change_the_picture():
+    frame = np.zeros((96, 96, 3), np.uint8)
+    one = np.asarray(live_picture(frame, shown(Mode.POLICY)))
+    two = np.asarray(live_picture(frame, shown(Mode.POLICY, step=82)))
+    assert (one != two).any()
+
+
+def test_a_very_long_reason_and_large_frames_fit():
+    frame = np.zeros((480, 640, 3), np.uint8)
+    picture = live_picture(frame, shown(Mode.PAUSED, reason="because " * 200))
+    assert picture.width == 660
+
+
+def test_readers_never_see_half_a_file(tmp_path):
+    path = tmp_path / "live.png"
+    frame = np.zeros((96, 96, 3), np.uint8)
+    pictures = [png_bytes(live_picture(frame, shown(mode))) for mode in Mode]
+    write_atomically(path, pictures[0])
+    done = threading.Event()
+
+    def write():
+        for i in range(200):
+            write_atomically(path, pictures[i % len(pictures)])
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not done.is_set():
+        Image.open(io.BytesIO(path.read_bytes())).load()
+    writer.join()
+    assert [file.name for file in tmp_path.iterdir()] == ["live.png"]

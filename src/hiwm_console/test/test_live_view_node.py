@@ -1,0 +1,139 @@
+"""The live view node shows what a world publishes: in the file, on the page, in a window."""
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import urllib.request
+
+import numpy as np
+import pytest
+import rclpy
+from hiwm_interfaces.msg import ControlState, Tick, WorldInfo
+from PIL import Image as Picture
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+
+from hiwm_core.control import Mode
+from hiwm_core.palette import MODE_COLOURS
+from hiwm_core.testing import domain_id
+from hiwm_nodes import qos
+from hiwm_nodes.messages import image_message, time_message
+from hiwm_nodes.testing import NodeProcess, spin_until
+
+pytestmark = pytest.mark.nodes
+
+
+class Graph:
+    """A world and an arbiter, as far as the view hears them."""
+
+    def __init__(self):
+        self.domain = domain_id()
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=self.domain)
+        self.node = Node("played", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        info = self.node.create_publisher(WorldInfo, "world_info", qos.LATCHED)
+        info.publish(WorldInfo(kind="imagination", cameras=["top"]))
+        self.control = self.node.create_publisher(ControlState, "control_state", qos.LATCHED)
+        self.ticks = self.node.create_publisher(Tick, "tick", qos.TICK)
+        self.images = self.node.create_publisher(Image, "cameras/top/image_raw", qos.IMAGE_PUB)
+        self.step = 0
+
+    def show(self, mode, colour):
+        self.step += 1
+        stamp = time_message(self.step)
+        self.control.publish(ControlState(mode=int(mode), device="scripted"))
+        frame = np.full((96, 96, 3), colour, np.uint8)
+        self.images.publish(image_message(frame, stamp, "table"))
+        tick = Tick(epoch=1, step=self.step, branch_id="ep_0001-b000", trust=0.9)
+        tick.header.stamp = stamp
+        self.ticks.publish(tick)
+
+    def until(self, predicate, timeout_s=60.0):
+        return spin_until(self.executor, predicate, timeout_s)
+
+    def end(self):
+        self.executor.shutdown()
+        self.node.destroy_node()
+        self.context.shutdown()
+
+
+@pytest.fixture
+def graph():
+    graph = Graph()
+    yield graph
+    graph.end()
+
+
+def pixels(data):
+    return np.asarray(Picture.open(io.BytesIO(data)).convert("RGB"))
+
+
+def test_file_and_page_follow_the_session(graph, tmp_path):
+    parameters = {"session_dir": str(tmp_path), "window": False}
+    path = tmp_path / "live.png"
+    with NodeProcess(
+        "hiwm_console", "live_view", domain=graph.domain, parameters=parameters
+    ) as view:
+        for mode, colour in ((Mode.POLICY, (10, 200, 30)), (Mode.HUMAN, (200, 20, 90))):
+            def arrived(mode=mode, colour=colour):
+                graph.show(mode, colour)
+                if not path.exists():
+                    return False
+                seen = pixels(path.read_bytes())
+                return tuple(seen[0, 0]) == MODE_COLOURS[mode] and tuple(seen[60, 60]) == colour
+
+            assert graph.until(arrived), view.output
+        address = re.search(r"http://127\.0\.0\.1:\d+/", view.output)
+        assert address, view.output
+        with urllib.request.urlopen(address[0], timeout=10) as page:
+            assert b"live.png" in page.read()
+        with urllib.request.urlopen(address[0] + "live.png?1", timeout=10) as answer:
+            assert tuple(pixels(answer.read())[60, 60]) == (200, 20, 90)
+        view.interrupt()
+        assert view.wait() == 0, view.output
+
+
+def test_a_taken_port_is_one_clear_line(graph):
+    with NodeProcess("hiwm_console", "live_view", domain=graph.domain) as first:
+        assert graph.until(lambda: "http://" in first.output)
+        port = int(re.search(r":(\d+)/", first.output)[1])
+        with NodeProcess(
+            "hiwm_console", "live_view", domain=graph.domain, parameters={"port": port}
+        ) as second:
+            assert second.wait() == 1
+            assert f"port {port}" in second.output
+
+
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed")
+def test_a_window_opens_where_there_is_a_display(graph, monkeypatch, tmp_path):
+    reading, writing = os.pipe()
+    display = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "800x600x24", "-fbdir",
+         str(tmp_path)],
+        pass_fds=[writing], stderr=subprocess.DEVNULL,
+    )
+    try:
+        os.close(writing)
+        monkeypatch.setenv("DISPLAY", f":{os.read(reading, 16).decode().strip()}")
+        monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
+        with NodeProcess("hiwm_console", "live_view", domain=graph.domain) as view:
+            assert graph.until(lambda: "a window" in view.output), view.output
+
+            def on_screen():
+                graph.show(Mode.HUMAN, (200, 20, 90))
+                # An XWD file: a header, then 800 x 600 pixels as blue, green, red, nothing.
+                raw = (tmp_path / "Xvfb_screen0").read_bytes()[-800 * 600 * 4 :]
+                screen = np.frombuffer(raw, np.uint8).reshape(-1, 4)
+                return (screen[:, :3] == (90, 20, 200)).all(axis=1).sum() > 100_000
+
+            assert graph.until(on_screen), view.output
+            assert view.process.poll() is None, view.output
+    finally:
+        os.close(reading)
+        display.terminate()
+        display.wait()
