@@ -19,6 +19,7 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
+            'demonstrator = hiwm_recording.demonstrator_node:main',
             'recorder = hiwm_recording.recorder_node:main',
         ],
     },

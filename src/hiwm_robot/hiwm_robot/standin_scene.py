@@ -4,6 +4,8 @@ Below the bridge this plays the robot and the world. It holds no state a picture
 the pushers' servos settle within a control step, the T rests on dry friction and stops when left.
 """
 
+import atexit
+
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
@@ -204,6 +206,8 @@ class StandinScene:
         size = size or self._render_size
         if size not in self._renderers:
             self._renderers[size] = mujoco.Renderer(self._model, 2 * size, 2 * size)
+            # Before the interpreter takes EGL's display down, or its destructor complains.
+            atexit.register(self._renderers[size].close)
         renderer = self._renderers[size]
         renderer.update_scene(self._data, camera="top")
         pixels = renderer.render().reshape(size, 2, size, 2, 3)

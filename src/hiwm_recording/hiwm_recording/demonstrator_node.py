@@ -1,0 +1,145 @@
+"""Drives the stand-in through episodes of one kind, so that data is recorded through the graph.
+
+It reads the stand-in's ground truth, which is allowed to make data and labels alone; its commands
+go the way every operator's go: operator/command, arbiter, bridge, driver.
+"""
+
+import sys
+import time
+
+import numpy as np
+from hiwm_interfaces.msg import GroundTruth, OperatorCommand, Tick, WorldInfo
+from hiwm_interfaces.srv import Reset
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+
+from hiwm_core.behaviours import KINDS, Behaviour
+from hiwm_core.embodiment import parse_embodiment
+from hiwm_core.errors import ConfigError
+from hiwm_core.frames import proprioception_array
+from hiwm_core.task import parse_task
+from hiwm_nodes.messages import stamp_ns
+from hiwm_nodes.parameters import parameter
+from hiwm_nodes.qos import COMMAND, LATCHED, TICK
+from hiwm_nodes.running import NodeEnd, run
+
+
+class Demonstrator(Node):
+    """Runs `episodes` episodes of one kind and ends."""
+
+    def __init__(self) -> None:
+        super().__init__("demonstrator")
+        self._kind = parameter(self, "kind", "demonstration", f"one of {', '.join(KINDS)}")
+        self._episodes = parameter(self, "episodes", 10, "episodes to record", 1, 100_000)
+        self._horizon = parameter(self, "horizon", 150, "control steps of an episode", 1, 10_000)
+        self._seed = parameter(self, "seed", 0, "seed of the first episode", 0, 2**31 - 1)
+        if self._kind not in KINDS:
+            raise ConfigError(
+                f"kind {self._kind!r}", where="parameter kind of demonstrator",
+                remedy=f"use one of {', '.join(KINDS)}",
+            )
+        self._info: WorldInfo | None = None
+        self._behaviour: Behaviour | None = None
+        self._episode_id = ""
+        self._begun = 0
+        self._ticks = 0
+        self._started = time.monotonic()
+        self._truth: dict[int, GroundTruth] = {}
+        self._joints: dict[int, JointState] = {}
+        self._waiting: Tick | None = None
+        self._publisher = self.create_publisher(OperatorCommand, "operator/command", COMMAND)
+        self._reset = self.create_client(Reset, "world/reset")
+        self.create_subscription(WorldInfo, "world_info", self._on_info, LATCHED)
+        self.create_subscription(GroundTruth, "driver/ground_truth", self._on_truth, TICK)
+        self.create_subscription(JointState, "joint_states", self._on_joints, TICK)
+        self.create_subscription(Tick, "tick", self._on_tick, TICK)
+
+    def _on_info(self, info: WorldInfo) -> None:
+        if self._info is not None:
+            return
+        if not info.stand_in:
+            raise ConfigError(
+                f"world {info.kind} {info.robot} is not the stand-in", where="world_info",
+                remedy="ground truth exists on the stand-in alone; on a robot, demonstrate by hand "
+                "with launch/record.launch.xml",
+            )
+        self._info = info
+        self._embodiment = parse_embodiment(info.embodiment_yaml, "world_info")
+        self._task = parse_task(info.task_yaml, "world_info")
+        self._next_episode()
+
+    def _next_episode(self) -> None:
+        if self._begun >= self._episodes:
+            elapsed = time.monotonic() - self._started
+            raise NodeEnd(
+                0, f"{self._kind}: {self._begun} episodes, {self._ticks} ticks, "
+                f"{self._ticks / elapsed:.0f} ticks/s",
+            )
+        if self._begun and self._begun % max(1, self._episodes // 20) == 0:
+            elapsed = time.monotonic() - self._started
+            left = elapsed / self._begun * (self._episodes - self._begun)
+            self.get_logger().info(
+                f"{self._kind} {self._begun}/{self._episodes}, {self._ticks / elapsed:.0f} "
+                f"ticks/s, {left:.0f} s left"
+            )
+        seed = self._seed + self._begun
+        self._begun += 1
+        self._behaviour = Behaviour(self._kind, self._task, self._embodiment, seed)
+        self._episode_id = ""
+        request = Reset.Request(seed=seed)
+        request.object_pose = [float(v) for v in self._behaviour.start_pose()]
+        self._reset.wait_for_service()
+        self._reset.call_async(request).add_done_callback(self._on_reset)
+
+    def _on_reset(self, future: object) -> None:
+        answer = future.result()  # type: ignore[attr-defined]
+        if not answer.ok:
+            raise ConfigError(answer.message, where="world/reset", remedy="see the bridge's log")
+        self._episode_id = answer.episode_id
+        self._answer()
+
+    def _on_truth(self, truth: GroundTruth) -> None:
+        _keep(self._truth, stamp_ns(truth.header.stamp), truth)
+        self._answer()
+
+    def _on_joints(self, joints: JointState) -> None:
+        _keep(self._joints, stamp_ns(joints.header.stamp), joints)
+        self._answer()
+
+    def _on_tick(self, tick: Tick) -> None:
+        self._waiting = tick
+        self._answer()
+
+    def _answer(self) -> None:
+        """Answer the waiting tick once everything of its stamp is here."""
+        tick = self._waiting
+        if tick is None or not self._episode_id or tick.episode_id != self._episode_id:
+            return
+        stamp = stamp_ns(tick.header.stamp)
+        if stamp not in self._truth or stamp not in self._joints or self._behaviour is None:
+            return
+        self._waiting = None
+        self._ticks += 1
+        pose = np.array(self._truth[stamp].object_pose)
+        joints = self._joints[stamp]
+        pushers = proprioception_array(joints.name, joints.position, self._embodiment).astype(float)
+        if self._behaviour.finished(pose) or tick.step >= self._horizon:
+            self._next_episode()
+            return
+        target = self._behaviour.targets(pose, pushers)
+        command = OperatorCommand(
+            header=tick.header, epoch=tick.epoch, step=tick.step, device=self._kind, deadman=True,
+            synchronous=True, demonstration=True, action=[float(v) for v in target],
+        )
+        self._publisher.publish(command)
+
+
+def _keep(buffer: dict, stamp: int, message: object) -> None:  # type: ignore[type-arg]
+    buffer[stamp] = message
+    while len(buffer) > 8:
+        del buffer[min(buffer)]
+
+
+def main() -> None:
+    """Run the node."""
+    sys.exit(run(Demonstrator))
