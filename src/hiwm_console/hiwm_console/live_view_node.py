@@ -11,6 +11,7 @@ from pathlib import Path
 from hiwm_interfaces.msg import ControlState, Tick, WorldInfo
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
 
@@ -39,10 +40,11 @@ class LiveViewNode(Node):
         window = bool(parameter(self, "window", True, "open a window where there is a display"))
         self._world = WorldInfo()
         self._control = ControlState()
-        self._tick: Tick | None = None
-        self._images: deque[Image] = deque(maxlen=4)
-        self._due: tuple[Image, Tick] | None = None  # complete and not yet shown
-        self._last: tuple[Image, Tick] | None = None
+        # Kept as they came: in a fast run most are never shown, so most are never unpacked.
+        self._ticks: deque[bytes] = deque(maxlen=3)
+        self._images: deque[bytes] = deque(maxlen=3)
+        self._seen: tuple[Image, Tick] | None = None  # what is shown
+        self._stale = False  # something changed since
         self._subscription: Subscription | None = None
         self._shown = RateMeter()
         self._diagnostics = Diagnostics(
@@ -60,7 +62,7 @@ class LiveViewNode(Node):
         print(f"live view: {', '.join(places)}", flush=True)
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
         self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
-        self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
+        self.create_subscription(Tick, "tick", self._on_tick, qos.TICK, raw=True)
         # Steady: a paused /clock must not freeze the view.
         self.create_timer(1.0 / rate, self._show, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -87,39 +89,41 @@ class LiveViewNode(Node):
             )
         if self._subscription is None:
             self._subscription = self.create_subscription(
-                Image, f"cameras/{camera}/image_raw", self._on_image, qos.SENSOR
+                Image, f"cameras/{camera}/image_raw", self._on_image, qos.SENSOR, raw=True
             )
 
     def _on_control(self, message: ControlState) -> None:
-        changed = (message.mode, message.reason) != (self._control.mode, self._control.reason)
+        self._stale |= (message.mode, message.reason) != (self._control.mode, self._control.reason)
         self._control = message
-        if changed and self._due is None:
-            self._due = self._last  # the border changes though the frame does not
 
-    def _on_tick(self, message: Tick) -> None:
-        self._tick = message
-        self._pair()
+    def _on_tick(self, message: bytes) -> None:
+        self._ticks.append(message)
+        self._stale = True
 
-    def _on_image(self, message: Image) -> None:
+    def _on_image(self, message: bytes) -> None:
         self._images.append(message)
-        self._pair()
+        self._stale = True
 
-    def _pair(self) -> None:
-        """Pair tick and image of one stamp; they may come in either order."""
-        if self._tick is None:
-            return
-        stamp = message_stamp_ns(self._tick)
-        for image in self._images:
-            if message_stamp_ns(image) == stamp:
-                self._due = (image, self._tick)
+    def _newest(self) -> tuple[Image, Tick] | None:
+        """Return the newest image and tick of one stamp; they come in either order."""
+        images = [deserialize_message(raw, Image) for raw in self._images]
+        for raw in reversed(self._ticks):
+            tick = deserialize_message(raw, Tick)
+            for image in reversed(images):
+                if message_stamp_ns(image) == message_stamp_ns(tick):
+                    return image, tick
+        return self._seen
 
     def _show(self) -> None:
         if self._window:
             self._window.tend()
-        if self._due is None:
+        if not self._stale:
             return
-        image, tick = self._last = self._due
-        self._due = None
+        self._stale = False
+        self._seen = self._newest()
+        if self._seen is None:
+            return
+        image, tick = self._seen
         control = self._control
         picture = live_picture(image_array(image), Shown(
             mode=Mode(control.mode), device=control.device, branch_id=tick.branch_id,
