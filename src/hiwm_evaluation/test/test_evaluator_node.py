@@ -1,0 +1,222 @@
+"""The evaluator as its own process over DDS, with the test as world, arbiter and policy."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rclpy
+import yaml
+from hiwm_interfaces.msg import Command, ControlState, GroundTruth, PolicyPlan, Tick, WorldInfo
+from hiwm_interfaces.srv import ControlRequest, Reset
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from hiwm_core.task import load_task
+from hiwm_core.testing import domain_id
+from hiwm_nodes import qos
+from hiwm_nodes.messages import time_message
+from hiwm_nodes.testing import NodeProcess, spin_until
+
+pytestmark = pytest.mark.nodes
+
+TASK = load_task("push_t")
+HORIZON = 8
+
+
+class Graph(Node):
+    """A graph in which trials with an even seed succeed at step 4 and others never do."""
+
+    def __init__(self, context: Context, **info: Any) -> None:
+        super().__init__("graph", context=context)
+        self.executor_of_graph = SingleThreadedExecutor(context=context)
+        self.executor_of_graph.add_node(self)
+        self.resets: list[Reset.Request] = []
+        self.silent_seeds: set[int] = set()
+        self._mode = ControlState.POLICY
+        self._epoch, self._step = 1, 0
+        fields = {
+            "kind": "imagination", "auto_reset": True, "lockstep": True, "task": TASK.name,
+            "task_yaml": TASK.text, "task_hash": TASK.hash, "checkpoint_hash": "abc",
+        }
+        self.info = WorldInfo(**(fields | info))
+        self._info = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
+        self._ticks = self.create_publisher(Tick, "tick", qos.TICK)
+        self._state = self.create_publisher(ControlState, "control_state", qos.LATCHED)
+        self._truth = self.create_publisher(GroundTruth, "driver/ground_truth", qos.TICK)
+        self.create_publisher(PolicyPlan, "policy/plan", qos.TICK)
+        self.create_service(ControlRequest, "control/request", self._on_request)
+        self.create_service(Reset, "world/reset", self._on_reset)
+        self.create_timer(0.005, self._on_time)
+        self._info.publish(self.info)
+
+    def _on_request(
+        self, request: ControlRequest.Request, response: ControlRequest.Response
+    ) -> ControlRequest.Response:
+        started = request.request == ControlRequest.Request.START
+        self._mode = ControlState.POLICY if started else ControlState.PAUSED
+        response.ok, response.mode = True, self._mode
+        self._state.publish(ControlState(mode=self._mode, epoch=self._epoch, step=self._step))
+        return response
+
+    def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
+        assert self._mode == ControlState.PAUSED
+        self.resets.append(request)
+        self._epoch, self._step = self._epoch + 1, 0
+        response.ok, response.epoch = True, self._epoch
+        self._publish(Command.SOURCE_NONE)
+        return response
+
+    def _on_time(self) -> None:
+        if self._mode != ControlState.POLICY or not self.resets:
+            return
+        if self.resets[-1].seed in self.silent_seeds and self._step >= 2:
+            return
+        self._step += 1
+        self._publish(Command.SOURCE_POLICY)
+
+    def _publish(self, source: int) -> None:
+        won = self._step == 4 and self.resets[-1].seed % 2 == 0
+        stamp = time_message(1_000_000_000 * self._epoch + 1_000_000 * self._step)
+        imagined = self.info.kind == "imagination"
+        tick = Tick(
+            epoch=self._epoch, step=self._step, applied_source=source,
+            applied_device="push 12345678", success=(0.9 if won else 0.1) if imagined else math.nan,
+        )
+        tick.header.stamp = stamp
+        self._ticks.publish(tick)
+        if not imagined:
+            truth = GroundTruth(coverage=0.9 if won else 0.3)
+            truth.header.stamp = stamp
+            self._truth.publish(truth)
+
+    def wait(self, predicate: Callable[[], bool]) -> bool:
+        """Spin until it holds; the long timeout is a hang guard alone."""
+        return spin_until(self.executor_of_graph, predicate, 60.0)
+
+
+@pytest.fixture(params=[{}], ids=[""])
+def graph(request: pytest.FixtureRequest) -> Iterator[tuple[Graph, int]]:
+    domain = domain_id()
+    context = Context()
+    rclpy.init(context=context, domain_id=domain)
+    try:
+        graph = Graph(context, **request.param)
+        yield graph, domain
+        graph.destroy_node()
+    finally:
+        rclpy.shutdown(context=context)
+
+
+def evaluator(domain: int, output: Path, **changes: Any) -> NodeProcess:
+    parameters = {
+        "output_dir": str(output), "trials": 4, "horizon": HORIZON, "seed": 10,
+        "tick_timeout_s": 20.0,
+    }
+    return NodeProcess(
+        "hiwm_evaluation", "evaluator", domain=domain, parameters=parameters | changes
+    )
+
+
+def run_to_end(graph: Graph, process: NodeProcess) -> tuple[int, str]:
+    assert graph.wait(lambda: process.process.poll() is not None), process.output
+    return process.wait(), process.output
+
+
+def outcomes(output: Path) -> dict[int, str]:
+    lines = (output / "trials.jsonl").read_text().splitlines()
+    return {line["trial"]: line["outcome"] for line in map(json.loads, lines)}
+
+
+EVERY_OTHER = {0: "success", 1: "failure", 2: "success", 3: "failure"}
+
+
+def test_trials_run_and_the_rate_comes_with_its_interval(
+    graph: tuple[Graph, int], tmp_path: Path
+) -> None:
+    world, domain = graph
+    with evaluator(domain, tmp_path) as process:
+        code, output = run_to_end(world, process)
+    assert code == 0, output
+    assert outcomes(tmp_path) == EVERY_OTHER
+    assert "2/4 (50 %)" in output and "15 to 85 %" in output
+    assert "trial 3/4: success after 4 ticks" in output
+    summary = json.loads((tmp_path / "results.json").read_text())
+    assert summary["successes"] == 2 and summary["policies"] == ["push 12345678"]
+    assert summary["conditions"]["checkpoint_hash"] == "abc"
+    starts = yaml.safe_load((tmp_path / "starts.yaml").read_text())
+    assert [list(reset.object_pose) for reset in world.resets] == starts
+    assert [reset.seed for reset in world.resets] == [10, 11, 12, 13]
+
+
+@pytest.mark.parametrize(
+    "graph", [{"kind": "hardware", "robot": "standin", "stand_in": True, "lockstep": False}],
+    indirect=True, ids=["standin"],
+)
+def test_on_the_stand_in_the_ground_truth_judges(graph: tuple[Graph, int], tmp_path: Path) -> None:
+    world, domain = graph
+    poses = [[0.05, 0.01 * number, 0.5] for number in range(4)]
+    (tmp_path / "poses.yaml").write_text(yaml.safe_dump(poses))
+    output_dir = tmp_path / "results"
+    with evaluator(domain, output_dir, starts_file=str(tmp_path / "poses.yaml")) as process:
+        code, output = run_to_end(world, process)
+    assert code == 0, output
+    assert outcomes(output_dir) == EVERY_OTHER
+    assert "stand-in" in output and "best coverage 0.90" in output
+    assert [list(reset.object_pose) for reset in world.resets] == poses
+
+
+def test_a_killed_evaluation_goes_on_where_it_was(graph: tuple[Graph, int], tmp_path: Path) -> None:
+    world, domain = graph
+    world.silent_seeds = {12}
+    with evaluator(domain, tmp_path) as process:
+        assert world.wait(lambda: len(world.resets) == 3), process.output
+        process.kill9()
+    assert outcomes(tmp_path) == {0: "success", 1: "failure"}
+    with (tmp_path / "trials.jsonl").open("a") as file:
+        file.write('{"trial": 2, "outcome": "succ')
+    world.silent_seeds = set()
+    world.resets.clear()
+    with evaluator(domain, tmp_path) as process:
+        code, output = run_to_end(world, process)
+    assert code == 0, output
+    assert "resuming: 2 of 4" in output
+    assert [reset.seed for reset in world.resets] == [12, 13]
+    assert outcomes(tmp_path) == EVERY_OTHER
+
+
+def test_a_trial_in_which_the_world_falls_silent_is_aborted_and_not_counted(
+    graph: tuple[Graph, int], tmp_path: Path
+) -> None:
+    world, domain = graph
+    world.silent_seeds = {11}
+    with evaluator(domain, tmp_path, tick_timeout_s=4.0) as process:
+        code, output = run_to_end(world, process)
+    assert code == 0, output
+    assert outcomes(tmp_path) == EVERY_OTHER | {1: "aborted"}
+    assert "no tick for 4 s after step 2" in output and "2/3 (67 %)" in output
+
+
+@pytest.mark.parametrize(
+    "graph", [{"kind": "hardware", "robot": "arm", "auto_reset": False}],
+    indirect=True, ids=["arm"],
+)
+def test_a_world_that_cannot_reset_itself_is_refused_in_one_line(
+    graph: tuple[Graph, int], tmp_path: Path
+) -> None:
+    world, domain = graph
+    with evaluator(domain, tmp_path) as process:
+        code, output = run_to_end(world, process)
+    assert code == 1
+    assert output.count("error:") == 1 and "stand-in" in output and "Traceback" not in output
+    assert not world.resets
+
+
+def test_an_incomplete_graph_is_named(tmp_path: Path) -> None:
+    with evaluator(domain_id(), tmp_path, startup_timeout_s=1.0) as process:
+        assert process.wait(60) == 1
+        assert "no control/request of the arbiter" in process.output
+        assert "Traceback" not in process.output

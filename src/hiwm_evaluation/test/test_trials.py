@@ -1,0 +1,133 @@
+"""The folder of an evaluation: it survives a kill and refuses to mix conditions."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hiwm_core.errors import ConfigError, StoreError
+from hiwm_core.task import load_task
+from hiwm_evaluation.trials import (
+    Outcome,
+    TrialFolder,
+    TrialResult,
+    read_starts,
+    sampled_starts,
+    summarize,
+    summary_line,
+)
+
+TASK = load_task("push_t")
+CONDITIONS = {"world": "imagination", "seed": 3, "horizon": 300}
+STARTS = sampled_starts(TASK, 3, 4)
+
+
+def result(trial: int, outcome: Outcome = Outcome.SUCCESS, **changes: Any) -> TrialResult:
+    fields: dict[str, Any] = {
+        "trial": trial, "start": STARTS[trial], "seed": trial, "outcome": outcome, "reason": "",
+        "steps": 10 * (trial + 1), "best": 0.9, "judged_by": "coverage",
+        "policy": "push 12345678", "episode_id": "ep_0001", "seconds": 1.5,
+    }
+    return TrialResult(**(fields | changes))
+
+
+def test_results_are_there_again_and_aborted_trials_are_run_again(tmp_path: Path) -> None:
+    folder = TrialFolder(tmp_path, CONDITIONS, STARTS)
+    folder.append(result(0))
+    folder.append(result(1, Outcome.ABORTED, reason="no tick"))
+    folder.append(result(2, Outcome.FAILURE))
+    again = TrialFolder(tmp_path, CONDITIONS, STARTS)
+    assert again.results == folder.results
+    assert again.finished == {0, 2}
+    again.append(result(1))
+    assert TrialFolder(tmp_path, CONDITIONS, STARTS).finished == {0, 1, 2}
+
+
+@pytest.mark.parametrize("kept", [0, 1, 40])
+def test_a_line_that_a_kill_cut_short_is_run_again(tmp_path: Path, kept: int) -> None:
+    folder = TrialFolder(tmp_path, CONDITIONS, STARTS)
+    folder.append(result(0))
+    lines = tmp_path / "trials.jsonl"
+    whole = lines.read_bytes()
+    lines.write_bytes(whole + whole[:kept])
+    again = TrialFolder(tmp_path, CONDITIONS, STARTS)
+    assert again.finished == {0}
+    again.append(result(1))
+    assert TrialFolder(tmp_path, CONDITIONS, STARTS).finished == {0, 1}
+    assert len(lines.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("line", ["{}", "not json", '{"trial": 0}'])
+def test_a_damaged_whole_line_is_named(tmp_path: Path, line: str) -> None:
+    TrialFolder(tmp_path, CONDITIONS, STARTS).append(result(0))
+    with (tmp_path / "trials.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(StoreError, match="line 2"):
+        TrialFolder(tmp_path, CONDITIONS, STARTS)
+
+
+def test_other_conditions_are_refused_by_name(tmp_path: Path) -> None:
+    TrialFolder(tmp_path, CONDITIONS, STARTS)
+    with pytest.raises(StoreError, match="horizon 300, now 200"):
+        TrialFolder(tmp_path, CONDITIONS | {"horizon": 200}, STARTS)
+
+
+def test_other_starts_are_refused_and_more_of_the_same_are_not(tmp_path: Path) -> None:
+    TrialFolder(tmp_path, CONDITIONS, STARTS[:2])
+    with pytest.raises(StoreError, match="start poses"):
+        TrialFolder(tmp_path, CONDITIONS, STARTS[1:])
+    TrialFolder(tmp_path, CONDITIONS, STARTS)
+    assert read_starts(tmp_path / "starts.yaml", 4) == STARTS
+    TrialFolder(tmp_path, CONDITIONS, STARTS[:1])
+    assert read_starts(tmp_path / "starts.yaml", 4) == STARTS
+
+
+def test_tiny_numbers_survive_being_written(tmp_path: Path) -> None:
+    starts = [(1e-06, -1e-06, 0.0)]
+    TrialFolder(tmp_path, CONDITIONS, starts)
+    TrialFolder(tmp_path, CONDITIONS, starts)
+    assert read_starts(tmp_path / "starts.yaml", 1) == starts
+
+
+def test_drawn_starts_repeat_and_begin_alike() -> None:
+    assert sampled_starts(TASK, 3, 2) == STARTS[:2]
+    assert sampled_starts(TASK, 4, 2) != STARTS[:2]
+
+
+@pytest.mark.parametrize("text", ["", "a: 1", "- [0, 0]", "- [0, 0, .nan]", "- [0, 0, 0", "- 1"])
+def test_a_file_that_is_no_list_of_poses_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "starts.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="starts.yaml"):
+        read_starts(path, 1)
+
+
+def test_too_few_poses_and_a_missing_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "starts.yaml"
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_starts(path, 1)
+    path.write_text("- [0, 0.1, 1]\n")
+    assert read_starts(path, 1) == [(0.0, 0.1, 1.0)]
+    with pytest.raises(ConfigError, match="holds 1 poses, 2 trials"):
+        read_starts(path, 2)
+
+
+def test_a_summary_leaves_aborted_trials_out(tmp_path: Path) -> None:
+    folder = TrialFolder(tmp_path, CONDITIONS, STARTS)
+    for trial, outcome in enumerate(
+        (Outcome.SUCCESS, Outcome.FAILURE, Outcome.ABORTED, Outcome.SUCCESS)
+    ):
+        folder.append(result(trial, outcome))
+    summary = folder.write_summary()
+    assert json.loads((tmp_path / "results.json").read_text()) == summary
+    assert (summary["successes"], summary["trials"], summary["aborted"]) == (2, 3, 1)
+    assert summary["mean_steps_to_success"] == 25
+    assert summary["conditions"] == CONDITIONS
+    line = summary_line(summary)
+    assert "2/3 (67 %)" in line and "21 to 94 %" in line and "1 aborted" in line
+
+
+def test_a_summary_of_nothing_has_no_rate() -> None:
+    assert summarize([])["success_rate"] is None
+    assert "0/0" in summary_line(summarize([]))
