@@ -7,16 +7,19 @@ came.
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from hiwm_interfaces.msg import SegmentReport, WorldInfo
 from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
 
-from hiwm_core.bags import Lineage, RecordedTopic, RecordingSession, Topic, needs_recovery
+from hiwm_core.bags import Lineage, RecordedTopic, RecordingSession, Role, Topic, needs_recovery
 from hiwm_core.bags.finisher import BagFinisher, FinishedBag
 from hiwm_core.bags.recover import session_bags
 from hiwm_core.embodiment import load_embodiment
@@ -30,6 +33,9 @@ from hiwm_recording.topics import SOURCES, Source, camera_sources, ground_truth_
 
 # Seconds an audit may take before closing goes on without its result; it takes tenths.
 _AUDIT_WAIT_S = 60.0
+# Seconds waited after a first message for the others of its step; they come within a millisecond or
+# two, and the queues hold far more than arrives meanwhile.
+_GATHER_S = 0.004
 
 
 class Recorder(Node):
@@ -72,7 +78,7 @@ class Recorder(Node):
         self._stopping = False
         self._bags_closed = 0
         self._bags_failed = 0
-        self._subscribed: set[str] = set()
+        self._inboxes: list[tuple[RecordedTopic, Subscription]] = []
         self._refusal = ""
         try:
             self._session = RecordingSession(
@@ -99,7 +105,7 @@ class Recorder(Node):
         self.create_service(Trigger, "recording/close", self._on_close)
         # Flushing goes by the steady clock: a simulation that stands still must not hold data back.
         self._timer = self.create_timer(
-            flush_period_s, self._uninterrupted(self._poll),
+            flush_period_s, self._poll,
             clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -118,28 +124,42 @@ class Recorder(Node):
 
     def _subscribe(self, source: Source) -> None:
         name = self.resolve_topic_name(source.name)
-        if name in self._subscribed:
+        if any(topic.topic.name == name for topic, _ in self._inboxes):
             return
-        self._subscribed.add(name)
         topic = RecordedTopic(
             topic=Topic(name=name, message_type=source.message_type, latched=source.latched),
             role=source.role,
         )
-        session = self._session
 
-        def receive(raw: bytes) -> None:
-            session.receive(topic, raw, time.time_ns(), time.monotonic())
+        def receive(raw: bytes, information: Mapping[str, int]) -> None:
+            with self._uninterrupted():
+                self._receive([(_received_ns(information), topic, raw)])
 
-        callback: Callable[[bytes], None] = receive
-        if source.message is WorldInfo:
-            def receive_info(raw: bytes) -> None:
-                receive(raw)
-                self._follow_world(deserialize_message(raw, WorldInfo))
-
-            callback = receive_info
-        self.create_subscription(
-            source.message, name, self._uninterrupted(callback), source.qos, raw=True
+        subscription = self.create_subscription(
+            source.message, name, receive, source.qos, raw=True,
+            # The default ones only log a QoS mismatch, and each is one more thing to wait on.
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
         )
+        self._inboxes.append((topic, subscription))
+
+    def _receive(self, arrived: list[tuple[int, RecordedTopic, bytes]]) -> None:
+        """Take the message that woke the executor and, in one go, those of the same step.
+
+        A wake costs the executor several times what a message does, and nobody waits for the
+        recorder.
+        """
+        time.sleep(_GATHER_S)
+        for topic, subscription in self._inboxes:
+            handle = subscription.handle
+            with handle:
+                while (taken := handle.take_message(subscription.msg_type, True)) is not None:
+                    arrived.append((_received_ns(taken[1]), topic, taken[0]))
+        arrived.sort(key=lambda message: message[0])
+        now = time.monotonic()
+        for received_ns, topic, raw in arrived:
+            self._session.receive(topic, raw, received_ns, now)
+            if topic.role is Role.WORLD_INFO:
+                self._follow_world(deserialize_message(raw, WorldInfo))
 
     def _follow_world(self, info: WorldInfo) -> None:
         """Subscribe to what a world has beyond what the parameters told."""
@@ -160,8 +180,9 @@ class Recorder(Node):
     # -- periodic work ---------------------------------------------------------------------------
 
     def _poll(self) -> None:
-        self._session.poll(time.monotonic())
-        self._finish_closed()
+        with self._uninterrupted():
+            self._session.poll(time.monotonic())
+            self._finish_closed()
         self._publish_finished()
         refusal = self._session.refusal
         if refusal != self._refusal:
@@ -216,8 +237,9 @@ class Recorder(Node):
 
     def _on_close(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         before = self._bags_closed
-        self._session.close_all()
-        self._finish_closed()
+        with self._uninterrupted():
+            self._session.close_all()
+            self._finish_closed()
         finished = self._finisher.drain(_AUDIT_WAIT_S)
         self._publish_finished()
         response.success = finished and not self._session.refusal
@@ -237,24 +259,26 @@ class Recorder(Node):
 
     # -- signals ---------------------------------------------------------------------------------
 
-    def _uninterrupted(self, callback: Callable[..., None]) -> Callable[..., None]:
-        """Keep a signal from cutting a record in two: it takes effect when the callback is done."""
-
-        def guarded(*arguments: object) -> None:
-            self._busy = True
-            try:
-                callback(*arguments)
-            finally:
-                self._busy = False
-            if self._stopping:
-                raise KeyboardInterrupt
-
-        return guarded
+    @contextmanager
+    def _uninterrupted(self) -> Iterator[None]:
+        """Keep a signal from cutting a record in two: it takes effect when the block is done."""
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+        if self._stopping:
+            raise KeyboardInterrupt
 
     def _on_signal(self, _number: int, _frame: object) -> None:
         self._stopping = True
         if not self._busy:
             raise KeyboardInterrupt
+
+
+def _received_ns(information: Mapping[str, int]) -> int:
+    """Return when the middleware got a message, system time in nanoseconds."""
+    return int(information["received_timestamp"]) or time.time_ns()
 
 
 def main() -> None:
