@@ -14,6 +14,10 @@ from hiwm_evaluation.trials import Outcome, Pose, TrialResult
 
 # A driver may move arms away and place an object before it answers.
 RESET_TIMEOUT_S = 60.0
+# A world refuses while it is busy, with its own first reset for one; it is asked again this often
+# for this long.
+_RESET_AGAIN_S = 0.5
+_RESET_PATIENCE_S = 10.0
 # A truth of the last tick is a message that is already on its way.
 _LAST_TRUTH_S = 2.0
 # Aborted trials in a row after which the graph, not a trial, is taken to be broken.
@@ -73,6 +77,7 @@ class Phase(Enum):
 
     PAUSING = "pausing"
     RESETTING = "resetting"
+    RESET_REFUSED = "waiting to reset again"
     STARTING = "starting"
     RUNNING = "running"
     LAST_TRUTH = "waiting for the last ground truth"
@@ -149,12 +154,12 @@ class Evaluation:
             if not accepted:
                 # Only STOPPED refuses a pause, and leaving that is for a person.
                 return self._close(f"the arbiter refused to pause: {message}")
-            number = self._left[0]
-            return self._request(
-                Phase.RESETTING, RequestKind.RESET, self._starts[number], self._seed + number
-            )
+            return self._ask_reset()
         if self.phase is Phase.RESETTING:
             if not accepted:
+                if self._clock() - self._began < _RESET_PATIENCE_S:
+                    self._enter(Phase.RESET_REFUSED, _RESET_AGAIN_S)
+                    return []
                 return self._end(Outcome.ABORTED, f"the world refused the reset: {message}")
             self._epoch = epoch
             return self._request(Phase.STARTING, RequestKind.START)
@@ -216,6 +221,8 @@ class Evaluation:
             return []
         if self.phase is Phase.CLOSING:
             return self._finish()
+        if self.phase is Phase.RESET_REFUSED:
+            return self._ask_reset()
         if self.phase is Phase.LAST_TRUTH:
             return self._verdict(final=True)
         if self.phase is Phase.RUNNING:
@@ -273,7 +280,7 @@ class Evaluation:
         )
         self._aborts = self._aborts + 1 if outcome is Outcome.ABORTED else 0
         actions: list[Action] = [Record(result=result)]
-        if self._aborts >= _ABORTS_IN_A_ROW and self._left:
+        if self._aborts >= _ABORTS_IN_A_ROW:
             return actions + self._close(
                 f"{self._aborts} trials in a row were aborted, the last one because {reason}"
             )
@@ -284,6 +291,14 @@ class Evaluation:
             return self._close("")
         self._begin_trial()
         return self._request(Phase.PAUSING, RequestKind.PAUSE)
+
+    def _ask_reset(self) -> list[Action]:
+        number = self._left[0]
+        self._ticks.clear()
+        self._truths.clear()
+        return self._request(
+            Phase.RESETTING, RequestKind.RESET, self._starts[number], self._seed + number
+        )
 
     def _close(self, problem: str) -> list[Action]:
         """Leave the world paused, then finish."""

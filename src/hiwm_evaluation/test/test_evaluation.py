@@ -80,6 +80,14 @@ class Bench:
         self.now += seconds
         self.take(self.evaluation.on_time())
 
+    def refuse_reset(self, message: str) -> None:
+        """Refuse it as often as it is asked for."""
+        self.reply(RequestKind.PAUSE)
+        recorded = len(self.results)
+        while len(self.results) == recorded:
+            self.reply(RequestKind.RESET, accepted=False, message=message)
+            self.wait(1.0)
+
     def begin_trial(self) -> Request:
         """Answer until the policy runs, and return the reset asked for."""
         self.reply(RequestKind.PAUSE)
@@ -212,17 +220,27 @@ def test_a_late_answer_belongs_to_no_later_request() -> None:
 
 def test_a_refused_reset_is_told_in_the_words_of_the_world() -> None:
     bench = Bench()
-    bench.reply(RequestKind.PAUSE)
-    bench.reply(RequestKind.RESET, accepted=False, message="the T does not fit there")
+    bench.refuse_reset("the T does not fit there")
     assert bench.results[0].outcome is Outcome.ABORTED
     assert "the T does not fit there" in bench.results[0].reason
 
 
-def test_three_aborted_trials_in_a_row_end_it_with_the_reason() -> None:
-    bench = Bench(trials=5)
+def test_a_world_that_is_busy_is_asked_again() -> None:
+    bench = Bench()
+    bench.reply(RequestKind.PAUSE)
+    bench.reply(RequestKind.RESET, accepted=False, message="a reset is under way")
+    assert bench.request is None and not bench.results
+    bench.wait(1.0)
+    reset = bench.reply(RequestKind.RESET, epoch=2)
+    assert reset.start == STARTS[0]
+    assert bench.evaluation.phase is Phase.STARTING
+
+
+@pytest.mark.parametrize("trials", [3, 5])
+def test_three_aborted_trials_in_a_row_end_it_with_the_reason(trials: int) -> None:
+    bench = Bench(trials=trials)
     for _ in range(3):
-        bench.reply(RequestKind.PAUSE)
-        bench.reply(RequestKind.RESET, accepted=False, message="no driver")
+        bench.refuse_reset("no driver")
     bench.wait(5.0)
     assert len(bench.results) == 3
     assert bench.finish is not None and "no driver" in bench.finish.problem
