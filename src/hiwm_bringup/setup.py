@@ -1,24 +1,23 @@
-import os
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 NAME = 'hiwm_bringup'
-#: launch/ and config/ stand in the root of the workspace, where people look for them. colcon
-#: calls this file through a link in its build folder, hence the resolve.
-WORKSPACE = Path(__file__).resolve().parents[2]
 
 
-def shared_files():
-    """Return data_files entries that install launch/ and config/ under this package's share."""
-    entries = []
-    for top in ('launch', 'config'):
-        for folder in sorted({path.parent for path in (WORKSPACE / top).rglob('*.*')}):
-            # setuptools takes no absolute paths here.
-            files = sorted(os.path.relpath(path) for path in folder.iterdir() if path.is_file())
-            if files:
-                entries.append(('share/' + NAME + '/' + str(folder.relative_to(WORKSPACE)), files))
-    return entries
+def installed(folder):
+    """Return data_files entries that install a folder's files below share/hiwm_bringup.
+
+    launch and config are links to the folders of the repository root: they are for people to read
+    there, and colcon takes no files from outside a package.
+    """
+    here = Path(__file__).resolve().parent
+    files = sorted(path.relative_to(here) for path in (here / folder).rglob('*.*'))
+    folders = sorted({path.parent for path in files})
+    return [
+        (f'share/{NAME}/{parent}', [str(path) for path in files if path.parent == parent])
+        for parent in folders
+    ]
 
 
 setup(
@@ -29,7 +28,8 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/' + NAME]),
         ('share/' + NAME, ['package.xml']),
-        *shared_files(),
+        *installed('launch'),
+        *installed('config'),
     ],
     install_requires=['setuptools'],
     zip_safe=True,
@@ -38,5 +38,8 @@ setup(
     description='Launch files, configuration and the launcher for machines without ROS.',
     license='Apache-2.0',
     entry_points={
+        'console_scripts': [
+            'hiwm_launch = hiwm_bringup.launcher.command_line:main',
+        ],
     },
 )
