@@ -206,8 +206,7 @@ class BlobStore:
 
     def pins(self) -> dict[str, str]:
         """Pinned states and their notes."""
-        paths = sorted((self.root / "pins").glob("*"))
-        return {path.name: path.read_text() for path in paths if _NAME.fullmatch(path.name)}
+        return read_pins(self.root)
 
     def _canonical_text(self, document: dict[str, Any]) -> bytes:
         try:
@@ -247,6 +246,12 @@ class BlobStore:
                 "the others are unharmed",
             )
         return data
+
+
+def read_pins(root: Path) -> dict[str, str]:
+    """Pinned states of the store at `root` and their notes, without indexing the store."""
+    paths = sorted((root / "pins").glob("*"))
+    return {path.name: path.read_text() for path in paths if _NAME.fullmatch(path.name)}
 
 
 def _digest(data: bytes) -> bytes:

@@ -151,9 +151,12 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[int]:
+def transaction(
+    connection: sqlite3.Connection, path: Path, *, visible: bool = True
+) -> Iterator[int]:
     """Write all or nothing, as the revision yielded.
 
+    `visible`: whether readers of the tree see a change, so that its revision rises.
     Raises StoreError when the file is locked for too long, read-only, damaged, or the disk is full.
     """
     try:
@@ -161,7 +164,8 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[int]:
         try:
             revision = 1 + int(connection.execute("SELECT revision FROM meta").fetchone()[0])
             yield revision
-            connection.execute("UPDATE meta SET revision = ?", (revision,))
+            if visible:
+                connection.execute("UPDATE meta SET revision = ?", (revision,))
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:

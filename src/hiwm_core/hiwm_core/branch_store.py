@@ -45,7 +45,7 @@ class BranchStore(BranchReader):
         """Note which world the next ticks come from; the same one twice in a row is noted once."""
         if self.sessions()[-1:] == [session]:
             return
-        with transaction(self._connection, self.path):
+        with transaction(self._connection, self.path, visible=False):
             self._execute(
                 "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?)",
                 time.time_ns(),
@@ -66,9 +66,11 @@ class BranchStore(BranchReader):
         if tick.branch_id in self._refused_branches:
             raise self._name_taken(tick)
         node_id = node_name(tick.branch_id, tick.step)
-        known = self._rows("SELECT stamp_ns, epoch FROM nodes WHERE node_id = ?", node_id)
+        known = self._rows("SELECT epoch, state_id, stamp_ns FROM nodes WHERE node_id = ?", node_id)
         if known:
-            if (known[0]["stamp_ns"], known[0]["epoch"]) == (tick.stamp_ns, tick.epoch):
+            epoch, state_id, stamp_ns = known[0]
+            same_content = state_id == tick.state_id if state_id else stamp_ns == tick.stamp_ns
+            if epoch == tick.epoch and same_content:
                 return False
             self._refused_branches.add(tick.branch_id)
             raise self._name_taken(tick)
@@ -127,7 +129,7 @@ class BranchStore(BranchReader):
                     where=str(self.path),
                     remedy="fork it: rollback goes back within one episode",
                 )
-        with transaction(self._connection, self.path):
+        with transaction(self._connection, self.path, visible=False):
             self._execute(
                 "INSERT OR REPLACE INTO intents VALUES (?, ?, ?, ?)",
                 branch_id,
@@ -138,7 +140,7 @@ class BranchStore(BranchReader):
 
     def drop_plan(self, branch_id: str) -> None:
         """Take back a planned branch that the world refused."""
-        with transaction(self._connection, self.path):
+        with transaction(self._connection, self.path, visible=False):
             self._execute("DELETE FROM intents WHERE branch_id = ?", branch_id)
 
     def begin_branch(self, branch_id: str, epoch: int) -> None:
@@ -178,14 +180,17 @@ class BranchStore(BranchReader):
             )
             self._touch_branch(branch_id, revision)
 
-    def pin(self, state_id: str) -> bool:
+    def pin(self, state_id: str, note: str = "") -> bool:
         """Mark the nodes of a state as ones a person asked to keep; return whether any was new."""
-        condition = "WHERE state_id = ? AND pinned = 0"
-        if not self._rows(f"SELECT 1 FROM nodes {condition}", state_id):
+        condition = "WHERE state_id = :state_id AND pinned = 0"
+        if not self._rows(f"SELECT 1 FROM nodes {condition}", state_id=state_id):
             return False
         with transaction(self._connection, self.path) as revision:
             self._execute(
-                f"UPDATE nodes SET pinned = 1, revision = {revision} {condition}", state_id
+                f"UPDATE nodes SET pinned = 1, revision = {revision}, "
+                f"node_note = trim(node_note || '; ' || :note, '; ') {condition}",
+                state_id=state_id,
+                note=note,
             )
         return True
 

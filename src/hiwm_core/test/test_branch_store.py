@@ -227,6 +227,7 @@ def test_a_refused_branch_leaves_no_trace(world: World, store: BranchStore) -> N
     assert store.next_branch_id("ep_0001") == B2
     store.drop_plan(B1)
     assert store.tree() == before and store.next_branch_id("ep_0001") == B1
+    assert store.revision == len(before)  # what nobody can see is no revision
     with pytest.raises(StoreError, match="never asked for"):
         store.begin_branch(B1, 2)
 
@@ -279,12 +280,14 @@ def test_labels_and_discards_show_on_every_node_of_their_branch(
 
 def test_pins_and_takeovers_are_marked_once(world: World, store: BranchStore) -> None:
     world.go(1, state_id="cd" * 16)
-    assert store.pin("cd" * 16) and not store.pin("cd" * 16) and not store.pin("ef" * 16)
+    assert store.pin("cd" * 16, "look here")
+    assert not store.pin("cd" * 16) and not store.pin("ef" * 16)
     store.mark_takeover(f"{B0}:1")
     revision = store.revision
     store.mark_takeover(f"{B0}:1")
     node = store.node(f"{B0}:1")
-    assert node.pinned and node.takeover and store.revision == revision
+    assert node.pinned and node.takeover and node.note == "look here"
+    assert store.revision == revision
 
 
 def test_changes_since_a_revision_are_all_and_only_those(world: World, store: BranchStore) -> None:

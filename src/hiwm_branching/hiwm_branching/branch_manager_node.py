@@ -1,0 +1,322 @@
+"""The branch manager: keeps the session's tree, and takes the world back and forth in it.
+
+It only wires: the tree is `hiwm_core.branch_store`, the proposals `hiwm_core.fork_proposals`. One
+transaction a tick; what was stored survives a killed process, and the next one goes on from it.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hiwm_interfaces.msg import BranchTree, ControlState, Tick, WorldInfo
+from hiwm_interfaces.srv import Discard, Fork, Label, ListBranches, Propose, Rollback
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
+
+from hiwm_branching.tree_messages import session_record, tick_record, tree_message
+from hiwm_branching.world_calls import WorldClient, WorldSilentError, require_restorable
+from hiwm_core import branch_records
+from hiwm_core.blob_store import read_pins
+from hiwm_core.branch_records import BranchKind, Source
+from hiwm_core.branch_store import BranchStore
+from hiwm_core.errors import ConfigError, HiwmError, StoreError
+from hiwm_core.fork_proposals import propose_forks
+from hiwm_nodes.diagnostics import ERROR, OK, Diagnostics, RateMeter
+from hiwm_nodes.parameters import parameter
+from hiwm_nodes.qos import LATCHED
+from hiwm_nodes.running import run
+
+# A rollback in a long tree takes longer than a tick; none may be lost meanwhile.
+_EVERY_TICK = QoSProfile(depth=500, reliability=ReliabilityPolicy.RELIABLE)
+_DEFAULT_PROPOSALS = 5
+
+
+class BranchManager(Node):
+    """Ticks in, tree out; rollback, fork, label, list, discard and propose as services."""
+
+    def __init__(self) -> None:
+        super().__init__("branch_manager")
+        folder = parameter(
+            self, "session_dir", "", "session folder; the tree is kept in its tree.sqlite"
+        )
+        timeout_s = parameter(
+            self, "world_timeout_s", 5.0, "how long the world may take to answer [s]", 0.1, 600.0
+        )
+        if not folder:
+            raise ConfigError(
+                "no session folder is given",
+                where="parameter session_dir of branch_manager",
+                remedy="set session_dir:=sessions/<name>",
+            )
+        self._session = Path(folder)
+        self._store = BranchStore(self._session / "tree.sqlite")
+        self._info: WorldInfo | None = None
+        self._mode = ControlState.PAUSED
+        self._restoring: Future | None = None
+        self._pins_changed_ns = 0
+        self._ticks = RateMeter()
+        self._counts = {"rollbacks": 0, "forks": 0, "refused": 0, "ticks not stored": 0}
+        self._tick_ms: deque[float] = deque(maxlen=200)
+        self._restore_ms = float("nan")
+
+        # A callback that awaits the world must not keep ticks and other services waiting; one
+        # thread runs them all, so nothing here meets itself.
+        group = ReentrantCallbackGroup()
+        self._world = WorldClient(self, group, timeout_s)
+        self._tree = self.create_publisher(BranchTree, "branches/tree", LATCHED)
+        self._diagnostics = Diagnostics(self, self._values)
+        self._subscribe(group)
+        self._serve(group)
+        self.create_timer(
+            1.0,
+            self._take_pins,
+            callback_group=group,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        self._revision = self._store.revision
+        # An empty increment: who joins late sees a revision it does not hold, and asks for all.
+        self._publish([])
+        if self._store.head_id:
+            self.get_logger().info(
+                f"goes on with {self._store.path}: revision {self._revision}, "
+                f"head {self._store.head_id}"
+            )
+
+    def _subscribe(self, group: ReentrantCallbackGroup) -> None:
+        for message_type, topic, callback, profile in (
+            (WorldInfo, "world_info", self._on_world_info, LATCHED),
+            (ControlState, "control_state", self._on_control_state, LATCHED),
+            (Tick, "tick", self._on_tick, _EVERY_TICK),
+        ):
+            self.create_subscription(message_type, topic, callback, profile, callback_group=group)
+
+    def _serve(self, group: ReentrantCallbackGroup) -> None:
+        for service_type, name, callback in (
+            (Rollback, "rollback", self._rollback),
+            (Fork, "fork", self._fork),
+            (Label, "label", self._refusable(self._label)),
+            (Discard, "discard", self._refusable(self._discard)),
+            (ListBranches, "list", self._refusable(self._list)),
+            (Propose, "propose", self._refusable(self._propose)),
+        ):
+            self.create_service(service_type, f"branches/{name}", callback, callback_group=group)
+
+    def close(self) -> None:
+        """Close the tree."""
+        self._store.close()
+
+    # -- what comes in --------------------------------------------------------------------------
+
+    def _on_world_info(self, info: WorldInfo) -> None:
+        self._info = info
+        self._stored(lambda: self._store.open_session(session_record(info, self._session.name)))
+
+    def _on_tick(self, tick: Tick) -> None:
+        started = time.perf_counter()
+        if self._stored(lambda: self._store.add_tick(tick_record(tick))):
+            self._ticks.count()
+            self._tick_ms.append((time.perf_counter() - started) * 1e3)
+        else:
+            self._counts["ticks not stored"] += 1
+
+    def _on_control_state(self, state: ControlState) -> None:
+        entered = state.mode == ControlState.HUMAN and self._mode != ControlState.HUMAN
+        self._mode = state.mode
+        head_id = self._store.head_id
+        if entered and head_id and self._store.node(head_id).source == Source.POLICY:
+            self._stored(lambda: self._store.mark_takeover(head_id))
+
+    def _take_pins(self) -> None:
+        """Mark what the world was asked to keep: it leaves a note for each beside the states."""
+        states = self._session / "states"
+        try:
+            changed_ns = (states / "pins").stat().st_mtime_ns
+        except OSError:
+            return
+        if changed_ns != self._pins_changed_ns:
+            for state_id, note in read_pins(states).items():
+                self._stored(partial(self._store.pin, state_id, note))
+            self._pins_changed_ns = changed_ns
+
+    def _stored(self, write: Callable[[], object]) -> bool:
+        """Write to the tree and publish the change; report where it cannot be written."""
+        try:
+            write()
+            self._publish_changes()
+        except StoreError as error:
+            self._diagnostics.report(ERROR, str(error))
+            self.get_logger().error(str(error), throttle_duration_sec=10.0)
+            return False
+        self._diagnostics.report(OK, "running")
+        return True
+
+    # -- going back -----------------------------------------------------------------------------
+
+    async def _rollback(
+        self, request: Rollback.Request, response: Rollback.Response
+    ) -> Rollback.Response:
+        def target() -> branch_records.Node:
+            if request.node_id:
+                return self._store.node(request.node_id)
+            if request.steps == 0:
+                raise StoreError(
+                    "a rollback by 0 steps goes nowhere",
+                    where="branches/rollback",
+                    remedy="give node_id, or 1 or more steps; to begin once more from the present "
+                    "state call branches/fork",
+                )
+            return self._store.node_steps_back(self._present(), request.steps)
+
+        return await self._continue_from(target, BranchKind.ROLLBACK, response)
+
+    async def _fork(self, request: Fork.Request, response: Fork.Response) -> Fork.Response:
+        def target() -> branch_records.Node:
+            return self._store.node(request.node_id or self._present())
+
+        return await self._continue_from(target, BranchKind.FORK, response)
+
+    async def _continue_from(
+        self, choose: Callable[[], branch_records.Node], kind: BranchKind, response: Any
+    ) -> Any:
+        """Let the world go on from a node as a new branch; answer once it stands there."""
+        started = time.perf_counter()
+        while self._restoring is not None:  # one at a time: each counts from where the last ended
+            await self._restoring
+        self._restoring = Future()
+        try:
+            # A latched message may come after the ticks of its sender.
+            await self._world.until(lambda: self._info is not None)
+            require_restorable(self._info, kind)
+            node = choose()
+            if not node.state_id:
+                raise StoreError(
+                    f"{node.node_id} has no saved state",
+                    where=str(self._store.path),
+                    remedy="choose a node recorded in imagination (branches/list: state_id)",
+                )
+            branch_id = self._store.next_branch_id(node.episode_id)
+            self._store.plan_branch(branch_id, node.node_id, kind)
+            try:
+                answer = await self._world.restore(
+                    state_id=node.state_id, branch_id=branch_id, episode_id=node.episode_id
+                )
+            except WorldSilentError:
+                raise  # the plan stays: should the world do it after all, its tick is understood
+            except HiwmError:
+                self._store.drop_plan(branch_id)
+                raise
+            self._restore_ms = (time.perf_counter() - started) * 1e3
+            self._store.begin_branch(branch_id, answer.epoch)
+            self._publish_changes()
+        except HiwmError as error:
+            self._counts["refused"] += 1
+            response.ok, response.message = False, str(error)
+            self.get_logger().warning(str(error))
+        else:
+            self._counts["rollbacks" if kind is BranchKind.ROLLBACK else "forks"] += 1
+            response.ok, response.message = True, f"the world stands on {node.node_id}"
+            response.node_id, response.branch_id = node.node_id, branch_id
+            response.epoch, response.step = answer.epoch, answer.step
+        finally:
+            done, self._restoring = self._restoring, None
+            done.set_result(None)
+        return response
+
+    def _present(self) -> str:
+        """Node the world stands on. Raises StoreError before the first tick."""
+        head_id = self._store.head_id
+        if not head_id:
+            raise StoreError(
+                "there is no state yet",
+                where=str(self._store.path),
+                remedy="wait for the world's first tick, or call world/reset",
+            )
+        return head_id
+
+    # -- the other services ---------------------------------------------------------------------
+
+    def _refusable(self, serve: Callable[[Any, Any], None]) -> Callable[[Any, Any], Any]:
+        """Return a service callback that answers an error with its text."""
+
+        def callback(request: Any, response: Any) -> Any:
+            try:
+                serve(request, response)
+                self._publish_changes()
+                response.ok = True
+            except HiwmError as error:
+                self._counts["refused"] += 1
+                response.ok, response.message = False, str(error)
+            return response
+
+        return callback
+
+    def _label(self, request: Label.Request, response: Label.Response) -> None:
+        if request.label not in set(branch_records.Label):
+            raise StoreError(
+                f"{request.label} is no label",
+                where="branches/label",
+                remedy="0 takes the label away, 1 is success, 2 failure",
+            )
+        branch_id = request.branch_id or self._store.branch(self._store.head_branch_id).branch_id
+        self._store.label(branch_id, branch_records.Label(request.label), request.note)
+        response.message = f"{branch_id}: {branch_records.Label(request.label).name.lower()}"
+
+    def _discard(self, request: Discard.Request, response: Discard.Response) -> None:
+        self._store.discard(request.branch_id, restore=request.restore)
+        response.message = f"{request.branch_id} {'restored' if request.restore else 'discarded'}"
+
+    def _list(self, request: ListBranches.Request, response: ListBranches.Response) -> None:
+        nodes = self._store.tree(include_discarded=request.include_discarded)
+        response.tree = self._message(nodes, full=True)
+        response.message = f"{len(nodes)} nodes"
+
+    def _propose(self, request: Propose.Request, response: Propose.Response) -> None:
+        proposals = propose_forks(self._store.tree(), request.count or _DEFAULT_PROPOSALS)
+        response.node_ids = [proposal.node_id for proposal in proposals]
+        response.scores = [proposal.score for proposal in proposals]
+        response.reasons = [proposal.reason for proposal in proposals]
+        response.message = f"{len(proposals)} states" if proposals else "nothing stands out yet"
+
+    # -- what goes out --------------------------------------------------------------------------
+
+    def _publish_changes(self) -> None:
+        revision = self._store.revision
+        if revision > self._revision:
+            nodes = self._store.changed_since(self._revision)
+            self._revision = revision
+            self._publish(nodes)
+
+    def _publish(self, nodes: list[branch_records.Node]) -> None:
+        self._tree.publish(self._message(nodes, full=False))
+
+    def _message(self, nodes: list[branch_records.Node], *, full: bool) -> BranchTree:
+        return tree_message(
+            nodes,
+            session_id=self._session.name,
+            revision=self._revision,
+            full=full,
+            head_id=self._store.head_id,
+            stamp=self.get_clock().now().to_msg(),
+        )
+
+    def _values(self) -> dict[str, object]:
+        stored_ms = sorted(self._tick_ms)
+        return {
+            "ticks per second": f"{self._ticks.rate:.1f}",
+            "revision": self._revision,
+            "head": self._store.head_id,
+            "tick stored, p50 [ms]": f"{stored_ms[len(stored_ms) // 2]:.2f}" if stored_ms else "",
+            "last restore, call to answer [ms]": f"{self._restore_ms:.1f}",
+            **self._counts,
+        }
+
+
+def main() -> int:
+    """Run the branch manager."""
+    return run(BranchManager)

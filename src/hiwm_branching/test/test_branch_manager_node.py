@@ -1,0 +1,376 @@
+"""The branch manager as a process of its own, against a world and a person in this one."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from hiwm_interfaces.msg import BranchNode, BranchTree, Command, ControlState
+from hiwm_interfaces.srv import Discard, Fork, Label, ListBranches, Propose, Rollback
+from rclpy.executors import SingleThreadedExecutor
+
+from hiwm_core.blob_store import BlobStore
+from hiwm_core.testing import domain_id
+from hiwm_nodes.qos import LATCHED
+from hiwm_nodes.testing import NodeProcess, spin_until
+
+sys.path.insert(0, str(Path(__file__).parent))
+from fake_world import FakeWorld  # noqa: E402
+
+pytestmark = pytest.mark.nodes
+
+B0, B1, B2 = "ep_0001-b000", "ep_0001-b001", "ep_0001-b002"
+
+
+class Session:
+    """A world, a manager process and a client that keeps the tree from its increments."""
+
+    def __init__(self, folder: Path, *, hardware: bool = False, **parameters: Any) -> None:
+        self.folder = folder
+        self.domain = domain_id()
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=self.domain)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.world = FakeWorld(self.context, hardware=hardware)
+        self.person = rclpy.create_node("person", context=self.context)
+        self.executor.add_node(self.world)
+        self.executor.add_node(self.person)
+        self.control = self.person.create_publisher(ControlState, "control_state", LATCHED)
+        self.held: dict[str, BranchNode] = {}
+        self.revision = -1
+        self.gaps = 0
+        self.head = ""
+        self.person.create_subscription(BranchTree, "branches/tree", self._on_tree, 100)
+        self.parameters = {"session_dir": str(folder), **parameters}
+        self.manager: NodeProcess
+        self.start_manager()
+
+    def start_manager(self) -> None:
+        self.manager = NodeProcess(
+            "hiwm_branching", "branch_manager", domain=self.domain, parameters=self.parameters
+        )
+        self.until(
+            lambda: (
+                self.world.count_subscribers("tick") == 1
+                and self.person.count_publishers("branches/tree") == 1
+                and self.control.get_subscription_count() == 1
+            )
+        )
+
+    def _on_tree(self, tree: BranchTree) -> None:
+        if self.revision >= 0 and tree.revision not in (self.revision, self.revision + 1):
+            self.gaps += 1
+        self.revision, self.head = tree.revision, tree.head_id
+        self.held |= {node.node_id: node for node in tree.nodes}
+
+    def until(self, predicate: Callable[[], bool]) -> None:
+        assert spin_until(self.executor, predicate), self.manager.output
+
+    def until_head(self, node_id: str) -> None:
+        """Wait for a node, its tick repeated for a manager that has just come up."""
+        deadline = time.monotonic() + 30.0
+        while self.head != node_id and time.monotonic() < deadline:
+            self.world.repeat()
+            self.executor.spin_once(timeout_sec=0.05)
+        assert self.head == node_id, self.manager.output
+
+    def reset(self) -> None:
+        self.world.reset()
+        self.until_head(f"{self.world.branch}:0")
+
+    def call(self, service_type: Any, name: str, **fields: Any) -> Any:
+        client = self.person.create_client(service_type, f"branches/{name}")
+        self.until(client.service_is_ready)
+        future = client.call_async(service_type.Request(**fields))
+        self.until(future.done)
+        self.person.destroy_client(client)
+        return future.result()
+
+    def nodes(self) -> dict[str, BranchNode]:
+        """The tree as listed, asked again where a killed manager still looks alive to DDS."""
+        client = self.person.create_client(ListBranches, "branches/list")
+        self.until(client.service_is_ready)
+        for _ in range(10):
+            future = client.call_async(ListBranches.Request(include_discarded=True))
+            if spin_until(self.executor, future.done, 3.0):
+                break
+        self.person.destroy_client(client)
+        assert future.done(), self.manager.output
+        answer = future.result()
+        assert answer.ok and answer.tree.full
+        return {node.node_id: node for node in answer.tree.nodes}
+
+    def close(self) -> None:
+        self.manager.__exit__(None, None, None)
+        self.executor.shutdown()
+        self.person.destroy_node()
+        self.world.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+
+@pytest.fixture
+def open_session(tmp_path: Path) -> Iterator[Callable[..., Session]]:
+    sessions: list[Session] = []
+
+    def make(**parameters: Any) -> Session:
+        sessions.append(Session(tmp_path, **parameters))
+        return sessions[-1]
+
+    yield make
+    for session in sessions:
+        session.close()
+
+
+@pytest.fixture
+def session(open_session: Callable[..., Session]) -> Session:
+    """A session in imagination that stands on step 10."""
+    session = open_session()
+    session.reset()
+    session.world.go(10)
+    session.until_head(f"{B0}:10")
+    return session
+
+
+def test_rollback_takes_the_world_back_and_marks_what_it_leaves(session: Session) -> None:
+    answer = session.call(Rollback, "rollback", steps=4)
+    assert answer.ok, answer.message
+    assert (answer.node_id, answer.branch_id, answer.step) == (f"{B0}:6", B1, 6)
+    assert answer.epoch == session.world.epoch == 2
+    assert session.world.restored == [(session.held[f"{B0}:6"].state_id, B1, "ep_0001")]
+    session.world.go(2)
+    session.until_head(f"{B1}:8")
+    nodes = session.nodes()
+    assert {name for name, node in nodes.items() if node.rolled_back} == {
+        f"{B0}:{step}" for step in range(7, 11)
+    }
+    assert nodes[f"{B1}:7"].parent_id == f"{B0}:6"
+    # Whoever applied the increments holds the same tree.
+    assert session.held == nodes and session.gaps == 0
+    # To a node by name, across the fork point.
+    answer = session.call(Rollback, "rollback", node_id=f"{B0}:3")
+    assert answer.ok and session.world.step == 3 and session.world.branch == B2
+
+
+def test_one_state_is_continued_many_times(session: Session) -> None:
+    failure = f"{B0}:7"
+    for number in range(1, 4):
+        answer = session.call(Fork, "fork", node_id=failure)
+        assert answer.ok, answer.message
+        assert (answer.branch_id, answer.step) == (f"ep_0001-b{number:03d}", 7)
+        session.world.go(3, source=Command.SOURCE_HUMAN)
+        session.until_head(f"{answer.branch_id}:10")
+    nodes = session.nodes()
+    assert {n.node_id for n in nodes.values() if n.parent_id == failure} == {
+        f"{B0}:8",
+        *(f"ep_0001-b{number:03d}:8" for number in range(1, 4)),
+    }
+    assert not any(node.rolled_back for node in nodes.values())
+    assert len({state for state, _, _ in session.world.restored}) == 1
+
+
+def test_forks_asked_at_once_each_get_a_branch(session: Session) -> None:
+    client = session.person.create_client(Fork, "branches/fork")
+    session.until(client.service_is_ready)
+    futures = [client.call_async(Fork.Request(node_id=f"{B0}:5")) for _ in range(3)]
+    session.until(lambda: all(future.done() for future in futures))
+    answers = [future.result() for future in futures]
+    assert all(answer.ok for answer in answers)
+    assert sorted(answer.branch_id for answer in answers) == [
+        f"ep_0001-b{number:03d}" for number in range(1, 4)
+    ]
+
+
+def test_a_rollback_in_the_middle_of_a_run_leaves_late_ticks_behind(session: Session) -> None:
+    """The world steps on between the request and its answer, as in the middle of a chunk."""
+    client = session.person.create_client(Rollback, "branches/rollback")
+    session.until(client.service_is_ready)
+    future = client.call_async(Rollback.Request(node_id=f"{B0}:2"))
+    while not session.world.restored:
+        session.world.go()
+        session.executor.spin_once(timeout_sec=0.002)
+    last = max(session.world._steps.values())
+    session.until(future.done)
+    session.world.go()
+    session.until_head(f"{B1}:3")
+    nodes = session.nodes()
+    assert {name for name, node in nodes.items() if node.rolled_back} == {
+        f"{B0}:{step}" for step in range(3, last + 1)
+    }
+
+
+def test_what_cannot_be_done_is_refused_with_the_way_out(session: Session) -> None:
+    before = session.nodes()
+    cases: list[tuple[Any, str, dict[str, Any], list[str]]] = [
+        (Rollback, "rollback", {"steps": 11}, ["11 steps back", "only 10 exist"]),
+        (Rollback, "rollback", {"steps": 0}, ["0 steps goes nowhere", "branches/fork"]),
+        (Rollback, "rollback", {"node_id": "b9:3"}, ["no node 'b9:3'", "branches/list"]),
+        (Fork, "fork", {"node_id": "b9:3"}, ["no node 'b9:3'", "branches/list"]),
+        (Label, "label", {"branch_id": "b9", "label": 1}, ["no branch 'b9'"]),
+        (Label, "label", {"label": 7}, ["7 is no label", "2 failure"]),
+        (Discard, "discard", {"branch_id": "b9"}, ["no branch 'b9'"]),
+    ]
+    for service, name, fields, words in cases:
+        answer = session.call(service, name, **fields)
+        assert not answer.ok
+        assert all(word in answer.message for word in words), answer.message
+    assert session.nodes() == before and session.world.restored == []
+
+
+def test_on_hardware_it_refuses_and_still_keeps_the_line(
+    open_session: Callable[..., Session],
+) -> None:
+    session = open_session(hardware=True)
+    session.reset()
+    session.world.go(5)
+    session.until_head(f"{B0}:5")
+    for service, name in ((Rollback, "rollback"), (Fork, "fork")):
+        answer = session.call(service, name, node_id=f"{B0}:3")
+        assert not answer.ok
+        for words in (f"{name} is not possible on hardware", "standin", "by hand", "world/reset"):
+            assert words in answer.message
+    assert session.world.restored == []
+    assert session.call(Label, "label", label=Label.Request().label + 2, note="slipped").ok
+    assert {n.label for n in session.nodes().values()} == {BranchNode.LABEL_FAILURE}
+
+
+def test_a_refusing_world_is_quoted_and_nothing_changes(session: Session) -> None:
+    before = session.nodes()
+    session.world.refusal = "this state is of another checkpoint: load that one"
+    answer = session.call(Rollback, "rollback", steps=2)
+    assert not answer.ok and session.world.refusal in answer.message
+    assert session.nodes() == before
+    session.world.refusal = ""
+    assert session.call(Rollback, "rollback", steps=2).branch_id == B1
+
+
+def test_a_silent_world_is_told_after_the_timeout_and_understood_later(
+    open_session: Callable[..., Session],
+) -> None:
+    session = open_session(world_timeout_s=0.5)
+    session.reset()
+    session.world.go(5)
+    session.until_head(f"{B0}:5")
+    before = session.nodes()
+    session.executor.remove_node(session.world)  # alive, and not answering
+    answer = session.call(Rollback, "rollback", steps=3)
+    assert not answer.ok and "did not answer within 0.5 s" in answer.message
+    assert session.nodes() == before
+    # It wakes up and does what it was asked.
+    session.executor.add_node(session.world)
+    session.until(lambda: bool(session.world.restored))
+    session.world.go()
+    session.until_head(f"{B1}:3")
+    nodes = session.nodes()
+    assert nodes[f"{B1}:3"].parent_id == f"{B0}:2"
+    assert nodes[f"{B0}:5"].rolled_back
+
+
+def test_without_a_world_it_says_so(open_session: Callable[..., Session]) -> None:
+    session = open_session(world_timeout_s=0.3)
+    answer = session.call(Rollback, "rollback", steps=1)
+    assert not answer.ok and ("no state yet" in answer.message or "announced" in answer.message)
+    session.reset()
+    session.world.go()
+    session.until_head(f"{B0}:1")
+    session.world.destroy_service(session.world.service)
+    answer = session.call(Rollback, "rollback", steps=1)
+    assert not answer.ok and "no world offers" in answer.message
+
+
+@pytest.mark.slow  # DDS takes 20 s to give up a killed process
+def test_killed_and_started_again_it_goes_on(session: Session) -> None:
+    assert session.call(Fork, "fork", node_id=f"{B0}:4").ok
+    session.world.go(2)
+    session.until_head(f"{B1}:6")
+    before, revision = session.nodes(), session.revision
+    session.manager.kill9()
+    session.until(lambda: session.world.count_subscribers("tick") == 0)
+    session.world.go(3)  # nobody sees these
+    session.start_manager()
+    assert session.nodes() == before and session.revision == revision
+    session.world.go()
+    session.until_head(f"{B1}:10")
+    nodes = session.nodes()
+    assert nodes[f"{B1}:10"].parent_id == f"{B1}:6"
+    assert "3 ticks" in nodes[f"{B1}:10"].note
+    assert session.call(Rollback, "rollback", node_id=f"{B1}:5").branch_id == B2
+    # A world that starts afresh is a new root.
+    session.reset()
+    session.until_head("ep_0002-b000:0")
+    assert session.gaps == 0
+
+
+def test_killed_while_the_world_goes_back_it_understands_the_next_tick(session: Session) -> None:
+    client = session.person.create_client(Rollback, "branches/rollback")
+    session.until(client.service_is_ready)
+    session.world.before_answer = session.manager.kill9
+    client.call_async(Rollback.Request(steps=4))
+    session.until(lambda: bool(session.world.restored))
+    session.start_manager()
+    session.world.go()
+    session.until_head(f"{B1}:7")
+    nodes = session.nodes()
+    assert nodes[f"{B1}:7"].parent_id == f"{B0}:6"
+    assert [s for s in range(11) if nodes[f"{B0}:{s}"].rolled_back] == [7, 8, 9, 10]
+
+
+def test_labels_discards_and_pins_reach_the_tree(session: Session) -> None:
+    assert session.call(Label, "label", label=BranchNode.LABEL_SUCCESS, note="in").ok
+    assert session.call(Fork, "fork").ok
+    session.world.go()
+    session.until_head(f"{B1}:11")
+    assert session.call(Discard, "discard", branch_id=B0).ok
+    kept = session.call(ListBranches, "list", include_discarded=False).tree.nodes
+    assert [node.node_id for node in kept] == [f"{B1}:11"]
+    nodes = session.nodes()
+    assert nodes[f"{B0}:0"].discarded and nodes[f"{B0}:0"].label == BranchNode.LABEL_SUCCESS
+    assert nodes[f"{B1}:11"].label == BranchNode.LABEL_NONE
+    assert session.call(Discard, "discard", branch_id=B0, restore=True).ok
+    states = BlobStore(session.folder / "states")
+    state_id = states.put_state({"x": np.zeros(3)}, {})
+    states.pin(state_id, "keep")
+    session.world.step += 1
+    session.world.send(source=Command.SOURCE_POLICY, action=[0.0], state_id=state_id)
+    session.until(lambda: f"{B1}:12" in session.held)
+    states.pin(state_id, "keep this")  # asked again, after the tick was stored
+    session.until(lambda: session.held[f"{B1}:12"].pinned)
+
+
+def test_proposals_name_what_led_to_them(session: Session) -> None:
+    assert "nothing stands out" in session.call(Propose, "propose", count=3).message
+    session.world.go(20)
+    session.until_head(f"{B0}:30")
+    session.control.publish(ControlState(mode=ControlState.HUMAN))
+    session.until(lambda: len(session.call(Propose, "propose", count=3).node_ids) > 0)
+    answer = session.call(Propose, "propose", count=3)
+    assert answer.ok and "before a takeover" in answer.reasons[0]
+    assert 20 <= int(answer.node_ids[0].split(":")[1]) < 30
+    assert list(answer.scores) == sorted(answer.scores, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: {}, "no session folder"),
+        (lambda folder: {"session_dir": str(folder), "world_timeout_s": -1.0}, "world_timeout_s"),
+        (lambda folder: {"session_dir": str(_spoilt(folder))}, "not a database"),
+    ],
+)
+def test_what_it_cannot_start_with_is_one_line(
+    tmp_path: Path, make: Callable[[Path], dict], words: str
+) -> None:
+    with NodeProcess(
+        "hiwm_branching", "branch_manager", domain=domain_id(), parameters=make(tmp_path)
+    ) as process:
+        assert process.wait() == 1
+        lines = [line for line in process.output.splitlines() if line]
+    assert len(lines) == 1 and words in lines[0] and lines[0].startswith("error: ")
+
+
+def _spoilt(folder: Path) -> Path:
+    (folder / "tree.sqlite").write_text("not a tree " * 100)
+    return folder
