@@ -165,7 +165,7 @@ def _read_info(content: bytes, path: Path) -> CheckpointInfo:
         length = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + length])
         # Reads the tensor table against the file's length: a cut file ends here.
-        safetensors.deserialize(content)
+        safetensors.deserialize(content)  # type: ignore[no-untyped-call]
     except (ValueError, safetensors.SafetensorError) as error:
         raise CheckpointError(
             f"not a whole safetensors file: {error}", where=str(path), remedy=damaged

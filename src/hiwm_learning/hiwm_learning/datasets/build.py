@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiwm_core.bags import Segment, read_segment
+from hiwm_core.branch_reader import BranchReader
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
-from hiwm_learning.datasets.segment_provenance import PROVENANCES, segment_provenance
+from hiwm_core.provenance import Provenance, assign, tree_provenance
 from hiwm_learning.datasets.episodes import EpisodeInfo, EpisodeWriter, load_episodes
+
+# Codes of the provenance column: places in the order `Provenance` promises to keep.
+_CODES = {provenance: code for code, provenance in enumerate(Provenance)}
 
 
 def find_bags(places: Sequence[Path]) -> list[Path]:
@@ -52,6 +57,7 @@ def build_dataset(
     writer: EpisodeWriter | None = None
     left_out: list[str] = []
     frames = 0
+    trees: dict[Path, _Tree] = {}
     for number, bag in enumerate(bags, 1):
         try:
             segment = read_segment(bag)
@@ -66,11 +72,21 @@ def build_dataset(
                 f"training set has {embodiment.name} {embodiment.hash}", where=str(bag),
                 remedy="build one training set for each embodiment",
             )
-        writer = writer or EpisodeWriter(output, embodiment, PROVENANCES)
+        writer = writer or EpisodeWriter(
+            output, embodiment, tuple(str(name) for name in Provenance)
+        )
+        session = bag.parent.parent
+        if session not in trees:
+            trees[session] = _read_tree(session)
+        reason = ""
         if segment.length < 2:
-            left_out.append(f"{bag.name}: a single tick has no action")
+            reason = "a single tick has no action"
+        elif segment.lineage.branch_id in trees[session].discarded:
+            reason = "its branch was discarded"
+        if reason:
+            left_out.append(f"{bag.name}: {reason}")
             continue
-        writer.add(_info(segment), _columns(segment))
+        writer.add(_info(segment), _columns(segment, trees[session].provenance))
         frames += segment.length
         if number % 20 == 0 or number == len(bags):
             write(f"{number}/{len(bags)} bags  {frames} frames")
@@ -79,6 +95,36 @@ def build_dataset(
                        remedy="audit them with python -m hiwm_recording.audit")
     writer.close({"left_out": left_out})
     return left_out
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tree:
+    """What a session's tree says of its bags."""
+
+    provenance: Mapping[str, Provenance]  # by node id
+    discarded: frozenset[str]  # branches
+
+
+def _read_tree(session: Path) -> _Tree:
+    """Return the tree of a session folder; an empty one where no branch manager ran."""
+    path = session / "tree.sqlite"
+    if not path.is_file():
+        return _Tree(provenance={}, discarded=frozenset())
+    with BranchReader(path) as reader:
+        nodes = reader.tree()
+    return _Tree(
+        provenance=tree_provenance(nodes),
+        discarded=frozenset(node.branch_id for node in nodes if node.discarded),
+    )
+
+
+def _provenance(
+    segment: Segment, tree: Mapping[str, Provenance]
+) -> NDArray[np.uint8]:
+    branch = segment.lineage.branch_id
+    names = [f"{branch}:{step + 1}" for step in segment.steps]
+    assigned = assign([int(source) for source in segment.source], names, tree)
+    return np.array([_CODES[provenance] for provenance in assigned], np.uint8)
 
 
 def _info(segment: Segment) -> EpisodeInfo:
@@ -91,7 +137,9 @@ def _info(segment: Segment) -> EpisodeInfo:
     )
 
 
-def _columns(segment: Segment) -> dict[str, NDArray[Any]]:
+def _columns(
+    segment: Segment, tree: Mapping[str, Provenance]
+) -> dict[str, NDArray[Any]]:
     unknown = np.full(segment.length, np.nan)
     labels = segment.labels
     return {
@@ -99,7 +147,7 @@ def _columns(segment: Segment) -> dict[str, NDArray[Any]]:
         "proprio": segment.proprio,
         "actions": segment.actions,
         "source": segment.source,
-        "provenance": segment_provenance(segment.source),
+        "provenance": _provenance(segment, tree),
         "steps": segment.steps,
         "trust": segment.trust,
         "progress": segment.progress,

@@ -96,5 +96,4 @@ def chunk_windows(
 
 
 def _known(episodes: Episodes) -> NDArray[np.bool_]:
-    known: NDArray[np.bool_] = np.isfinite(episodes.actions).all(axis=1)
-    return known
+    return np.asarray(np.isfinite(episodes.actions).all(axis=1))

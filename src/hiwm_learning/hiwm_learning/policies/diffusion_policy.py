@@ -178,7 +178,7 @@ class DiffusionPolicy(nn.Module):
         error = (predicted - self.schedule.velocity(clean, noise, level)) ** 2
         error = error.reshape(-1, self.config.horizon, self.config.action_dim).mean(-1)
         shares = weights.repeat_interleave(repeats, 0)
-        return (error * shares).sum() / shares.sum().clamp_min(1e-6)
+        return cast(Tensor, (error * shares).sum() / shares.sum().clamp_min(1e-6))
 
     @torch.no_grad()
     def sample(self, images: Tensor, proprio: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,0 +1,121 @@
+"""When to plan, and whether a finished plan is still of use. No ROS, no network.
+
+The policy node feeds it what it hears and asks. Results of a lock-step session must not depend on
+how fast a machine is, so a plan begins at the same steps whether inference takes a moment or a
+second. Held by `test_policies_schedule.py`.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from hiwm_core.control import Mode
+
+_PLANNING = (Mode.POLICY, Mode.HANDBACK)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One tick of the world."""
+
+    epoch: int
+    step: int
+
+
+class Remedy(Enum):
+    """What to do when the world says again that it waits for the answer to a tick."""
+
+    NOTHING = "nothing"  # not ours to answer, or a plan is being made
+    SEND_AGAIN = "send again"  # the plan in force has the answer: it was lost
+    PLAN = "plan"  # it was sent again in vain, or there is none
+
+
+class PlanSchedule:
+    """Decide from ticks and control states when a chunk is to be planned.
+
+    Args:
+        execute_horizon: actions of a chunk that run before the next one is planned.
+    """
+
+    def __init__(self, execute_horizon: int) -> None:
+        self._execute = execute_horizon
+        self._mode = Mode.PAUSED
+        self._takeovers = 0
+        self._seen: Moment | None = None  # newest complete observation
+        self._plan: Moment | None = None  # what the plan in force was made from
+        self._under_way: Moment | None = None
+        self._tried: Moment | None = None  # gave no plan; not to be tried again unasked
+        self._not_before: Moment | None = None  # plans from earlier ticks of its epoch are refused
+        self._sent_again: Moment | None = None
+
+    @property
+    def plan(self) -> Moment | None:
+        """Return the tick the plan in force was made from."""
+        return self._plan
+
+    def on_control(self, mode: Mode, epoch: int, step: int, takeovers: int) -> None:
+        """Take a control state: its mode, the arbiter's newest tick, and its count of takeovers.
+
+        What the person did makes every earlier plan worthless. The count tells of a takeover
+        that was over before its own control state was read.
+        """
+        entered_handback = mode is Mode.HANDBACK and self._mode is not Mode.HANDBACK
+        if mode is Mode.HUMAN or entered_handback or takeovers != self._takeovers:
+            self._plan = self._under_way = self._tried = None
+            self._not_before = Moment(epoch, step)
+        self._mode, self._takeovers = mode, takeovers
+
+    def on_observation(self, epoch: int, step: int) -> bool:
+        """Take a complete observation; return whether a new epoch begins with it."""
+        begins = self._seen is None or self._seen.epoch != epoch or step <= self._seen.step
+        self._seen = Moment(epoch, step)
+        if begins:
+            self._plan = self._under_way = self._tried = None
+            if self._not_before and self._not_before.epoch != epoch:
+                self._not_before = None
+        return begins
+
+    def on_repeated_tick(self, epoch: int, step: int) -> Remedy:
+        """Say what helps a world that repeats its newest tick."""
+        moment = Moment(epoch, step)
+        if moment != self._seen or self._mode not in _PLANNING or self._under_way:
+            return Remedy.NOTHING
+        if self._plan and self._sent_again != moment and self._covers(self._plan, moment):
+            self._sent_again = moment
+            return Remedy.SEND_AGAIN
+        self._plan = self._tried = None
+        return Remedy.PLAN
+
+    def due(self) -> Moment | None:
+        """Return the tick to plan from now, or None."""
+        seen = self._seen
+        if seen is None or self._mode not in _PLANNING or self._under_way:
+            return None
+        early = self._not_before
+        if early and early.epoch == seen.epoch and seen.step < early.step:
+            return None
+        if seen == self._tried or (self._plan and self._covers(self._plan, seen)):
+            return None
+        return seen
+
+    def begin(self, moment: Moment) -> None:
+        """Note that a plan is being made from a tick."""
+        self._under_way = moment
+
+    def finish(self, moment: Moment, *, usable: bool) -> bool:
+        """Note the end of inference and return whether its plan is to be published.
+
+        It is not when the epoch changed or a person took over meanwhile.
+        """
+        if self._under_way != moment:
+            return False
+        self._under_way = None
+        if self._mode not in _PLANNING:
+            return False
+        if usable:
+            self._plan = moment
+        else:
+            self._tried = moment
+        return usable
+
+    def _covers(self, plan: Moment, moment: Moment) -> bool:
+        return plan.epoch == moment.epoch and 0 <= moment.step - plan.step < self._execute

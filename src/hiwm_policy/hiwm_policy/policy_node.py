@@ -1,0 +1,219 @@
+"""The policy node: observations in, chunks of actions out.
+
+Wires topics to `PlanSchedule` (when to plan), `ObservationAssembler` (what was seen) and a
+`Planner` (the network, in a thread of its own).
+"""
+
+import array
+import sys
+import time
+from collections import deque
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from hiwm_interfaces.msg import ControlState, PolicyPlan, Tick, WorldInfo
+from rclpy.node import Node
+from sensor_msgs.msg import Image, JointState
+
+from hiwm_core.control import Mode
+from hiwm_core.embodiment import Embodiment, parse_embodiment
+from hiwm_core.errors import CheckpointError, ConfigError, DeviceError
+from hiwm_core.frames import Observation, ObservationAssembler, message_stamp_ns
+from hiwm_learning.policies.planning import load_planner
+from hiwm_nodes import qos
+from hiwm_nodes.diagnostics import ERROR, OK, Diagnostics, RateMeter
+from hiwm_nodes.messages import time_message
+from hiwm_nodes.parameters import parameter
+from hiwm_nodes.running import run
+from hiwm_policy.inference_thread import Answer, InferenceThread, Question, warm_up
+from hiwm_policy.plan_schedule import Moment, PlanSchedule, Remedy
+
+
+class PolicyNode(Node):
+    """Plans when the policy is in control and its chunk is used up."""
+
+    def __init__(self) -> None:
+        """Load the checkpoint, warm it up, and only then appear in the graph as a policy.
+
+        Raises:
+            ConfigError: an unusable parameter.
+            CheckpointError: no checkpoint, or not one of a policy.
+        """
+        super().__init__("policy")
+        checkpoint = str(parameter(self, "checkpoint", "", "policy checkpoint, .safetensors"))
+        device = str(parameter(self, "device", "cpu", "torch device: cpu or cuda"))
+        execute = int(parameter(
+            self, "execute_horizon", 0,
+            "actions that run before the next chunk; 0 = as trained", 0, 1000,
+        ))
+        self._seed = int(parameter(self, "seed", 0, "seed of the sampling noise", 0, 2**31 - 1))
+        threads = int(parameter(self, "threads", 1, "CPU threads of inference", 1, 64))
+        if not checkpoint:
+            raise ConfigError(
+                "no checkpoint", where="parameter checkpoint of policy",
+                remedy="give the path of a policy checkpoint",
+            )
+        torch.set_num_threads(threads)
+        self._path = Path(checkpoint)
+        self._planner = load_planner(self._path, device)
+        self._execute = execute or self._planner.execute_horizon
+        if self._execute > self._planner.horizon:
+            raise ConfigError(
+                f"execute_horizon {execute} of a chunk of {self._planner.horizon} actions",
+                where="parameter execute_horizon of policy",
+                remedy=f"use 1 to {self._planner.horizon}, or 0",
+            )
+        took = warm_up(self._planner)
+        self._schedule = PlanSchedule(self._execute)
+        self._embodiment: Embodiment | None = None
+        self._assembler: ObservationAssembler | None = None
+        self._history: deque[Observation] = deque(maxlen=self._planner.observation_steps)
+        self._plan: PolicyPlan | None = None
+        self._plans = self._dropped = self._unusable = 0
+        self._inference_s = took
+        self._rate = RateMeter()
+        self._wake = self.create_guard_condition(self._on_answer)
+        self._inference = InferenceThread(self._planner, threads, self._wake.trigger)
+        self._diagnostics = Diagnostics(self, self._diagnostic_values)
+        self._publisher = self.create_publisher(PolicyPlan, "policy/plan", qos.TICK)
+        self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
+        self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
+        self.get_logger().info(
+            f"{self._planner.label} ready: {self._execute} of {self._planner.horizon} actions a "
+            f"plan, {took * 1000:.0f} ms each on {device}"
+        )
+
+    def close(self) -> None:
+        """End the inference thread."""
+        self._inference.close()
+
+    def _on_world_info(self, message: WorldInfo) -> None:
+        if message.embodiment_hash != self._planner.embodiment_hash:
+            raise CheckpointError(
+                f"the policy was made for an embodiment with hash {self._planner.embodiment_hash}, "
+                f"the world's {message.embodiment} has hash {message.embodiment_hash}",
+                where=str(self._path),
+                remedy="start the world with the embodiment the policy was trained under, or "
+                "train one for this",
+            )
+        if self._embodiment is not None:
+            return
+        self._embodiment = parse_embodiment(message.embodiment_yaml, "world_info")
+        self._assembler = ObservationAssembler(self._embodiment)
+        for camera in self._embodiment.cameras:
+            self.create_subscription(
+                Image, f"cameras/{camera.name}/image_raw",
+                partial(self._on_image, camera.name), qos.TICK,
+            )
+        self.create_subscription(JointState, "joint_states", self._on_joint_state, qos.TICK)
+        self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
+
+    def _on_image(self, camera: str, message: Image) -> None:
+        assert self._assembler is not None
+        self._observe(self._assembler.add_image(camera, message))
+
+    def _on_joint_state(self, message: JointState) -> None:
+        assert self._assembler is not None
+        self._observe(self._assembler.add_joint_state(message))
+
+    def _on_tick(self, message: Tick) -> None:
+        assert self._assembler is not None
+        newest = self._history[-1] if self._history else None
+        if newest and (newest.stamp_ns, newest.epoch, newest.step) == (
+            message_stamp_ns(message), message.epoch, message.step
+        ):
+            remedy = self._schedule.on_repeated_tick(message.epoch, message.step)
+            if remedy is Remedy.SEND_AGAIN and self._plan is not None:
+                self._publisher.publish(self._plan)
+            self._plan_if_due()
+            return
+        self._observe(self._assembler.add_tick(message))
+
+    def _on_control(self, message: ControlState) -> None:
+        self._schedule.on_control(
+            Mode(message.mode), message.epoch, message.step, message.takeovers
+        )
+        self._plan_if_due()
+
+    def _observe(self, observation: Observation | None) -> None:
+        if observation is None:
+            return
+        self._rate.count()
+        if self._schedule.on_observation(observation.epoch, observation.step):
+            self._history.clear()
+        self._history.append(observation)
+        self._plan_if_due()
+
+    def _plan_if_due(self) -> None:
+        moment = self._schedule.due()
+        if moment is None:
+            return
+        self._schedule.begin(moment)
+        missing = self._planner.observation_steps - len(self._history)
+        seen = [self._history[0]] * missing + list(self._history)
+        self._inference.ask(Question(
+            moment=moment, stamp_ns=seen[-1].stamp_ns,
+            images=np.stack([one.images[self._planner.camera] for one in seen]),
+            proprio=np.stack([one.proprio for one in seen]),
+            asked_at=time.monotonic(), seed=(self._seed, moment.epoch, moment.step),
+        ))
+
+    def _on_answer(self) -> None:
+        while (answer := self._inference.answer()) is not None:
+            self._take(answer)
+        self._plan_if_due()
+
+    def _take(self, answer: Answer) -> None:
+        moment = answer.question.moment
+        if answer.actions is None:
+            raise DeviceError(
+                f"inference failed: {answer.failure}", where=self._planner.label,
+                remedy="start the policy again, with device:=cpu where a GPU is at fault",
+            )
+        finite = bool(np.isfinite(answer.actions).all())
+        if not finite:
+            self._unusable += 1
+            self._complain(moment)
+        if not self._schedule.finish(moment, usable=finite):
+            self._dropped += finite
+            return
+        self._inference_s = time.monotonic() - answer.question.asked_at
+        self._plans += 1
+        horizon, action_dim = answer.actions.shape
+        self._plan = PolicyPlan(
+            epoch=moment.epoch, step=moment.step, horizon=horizon,
+            execute_horizon=self._execute, action_dim=action_dim,
+            actions=array.array("d", answer.actions.ravel()), policy=self._planner.label,
+            inference_s=self._inference_s,
+        )
+        self._plan.header.stamp = time_message(answer.question.stamp_ns)
+        self._publisher.publish(self._plan)
+        self._diagnostics.report(OK, "running")
+
+    def _complain(self, moment: Moment) -> None:
+        text = (
+            f"{self._planner.label} gave actions that are not finite (epoch {moment.epoch} step "
+            f"{moment.step}); no plan was sent: take over, or train the policy again"
+        )
+        if self._unusable == 1:
+            self.get_logger().error(text)
+        self._diagnostics.report(ERROR, text)
+
+    def _diagnostic_values(self) -> dict[str, object]:
+        return {
+            "policy": self._planner.label, "observations_per_s": f"{self._rate.rate:.1f}",
+            "inference_ms": f"{self._inference_s * 1000:.1f}", "plans": self._plans,
+            "plans_outdated": self._dropped, "plans_not_finite": self._unusable,
+            "observations_incomplete": self._assembler.dropped if self._assembler else 0,
+        }
+
+
+def main() -> None:
+    """Run the policy until interrupted."""
+    sys.exit(run(PolicyNode))
+
+
+if __name__ == "__main__":
+    main()
