@@ -152,42 +152,72 @@ class DynamicsEnsemble(nn.Module):
             dim=1,
         )
 
-    def forward(self, poses: Tensor, previous: Tensor, targets: Tensor) -> Tensor:
-        """Return each member's next poses.
+    def step_members(self, poses: Tensor, previous: Tensor, targets: Tensor) -> Tensor:
+        """Return each member's next poses, each from its own starts.
 
         Args:
-            poses: [M, B, 1 + arms, 4]; members may have come to differ.
+            poses: [M, B, 1 + arms, 4].
             previous: the same one step earlier.
-            targets: [B, arms, 2] absolute targets, m, table frame.
+            targets: [M, B, arms, 2] absolute targets, m, table frame.
 
         Returns:
             [M, B, 1 + arms, 4].
         """
         members, batch = poses.shape[:2]
-        every = targets.expand(members, -1, -1, -1).reshape(members * batch, self.arms, 2)
         flat = poses.reshape(members * batch, -1, 4)
+        every = targets.reshape(members * batch, self.arms, 2)
         h = self.features(flat, previous.reshape(members * batch, -1, 4), every)
-        h = h.reshape(members, batch, -1)
+        out = self._network(h.reshape(members, batch, -1)).reshape(members * batch, -1)
+        step, slip = self._motion(out)
+        return self._moved(flat, every, step, slip).reshape(poses.shape)
+
+    def mean_step(self, poses: Tensor, previous: Tensor, targets: Tensor) -> Tensor:
+        """Return the next poses [B, 1 + arms, 4] by the mean of the members' motions."""
+        return self.step(poses, previous, targets)[0]
+
+    def step(self, poses: Tensor, previous: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the next poses by the members' mean, and how far they disagree.
+
+        Args:
+            poses: [B, 1 + arms, 4].
+            previous: the same one step earlier.
+            targets: [B, arms, 2] absolute targets, m, table frame.
+
+        Returns:
+            poses [B, 1 + arms, 4], and the spread of the object's motion [B], m.
+        """
+        members, batch = self.config.members, len(poses)
+        h = self.features(poses, previous, targets).expand(members, -1, -1)
+        step, slip = self._motion(self._network(h).reshape(members * batch, -1))
+        step = step.reshape(members, batch, 3)
+        spread = (step - step.mean(0)).norm(dim=2).mean(0)
+        slip = slip.reshape(members, batch, self.arms, 2).mean(0)
+        return self._moved(poses, targets, step.mean(0), slip), spread
+
+    def _network(self, h: Tensor) -> Tensor:
+        """Return outputs [M, B, O] for features [M, B, F]."""
+        last = len(self.weights) - 1
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             out = torch.baddbmm(bias, h, weight)
-            if i == len(self.weights) - 1:
-                h = out
-            elif 0 < i:
-                h = h + functional.silu(out)
-            else:
-                h = functional.silu(out)
-        h = h.reshape(members * batch, -1)
+            if i == last:
+                return out
+            h = h + functional.silu(out) if i else functional.silu(out)
+        raise AssertionError("a network has a last layer")
+
+    def _motion(self, out: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the object's motion [B, 3] and the arms' miss of their targets [B, arms, 2]."""
         # The gate lets "nothing touches it" be exactly still rather than nearly so.
-        gate = torch.sigmoid(6.0 * h[:, 3:4] + 2.0)
-        step = h[:, :3] * STEP_M * gate
-        body = advance(flat[:, 0], step)
-        slip = h[:, 4:].reshape(-1, self.arms, 2) * (STEP_M / 2)
-        c, s = flat[:, 0, 2, None], flat[:, 0, 3, None]
+        gate = torch.sigmoid(6.0 * out[:, 3:4] + 2.0)
+        return out[:, :3] * STEP_M * gate, out[:, 4:].reshape(-1, self.arms, 2) * (STEP_M / 2)
+
+    def _moved(self, poses: Tensor, targets: Tensor, step: Tensor, slip: Tensor) -> Tensor:
+        body = advance(poses[:, 0], step)
+        c, s = poses[:, 0, 2, None], poses[:, 0, 3, None]
         slip = torch.stack(
             [c * slip[..., 0] - s * slip[..., 1], s * slip[..., 0] + c * slip[..., 1]], dim=-1
         )
-        hands = torch.cat([every + slip, flat[:, 1:, 2:]], dim=-1)
-        return torch.cat([body[:, None], hands], dim=1).reshape(poses.shape)
+        hands = torch.cat([targets + slip, poses[:, 1:, 2:]], dim=-1)
+        return torch.cat([body[:, None], hands], dim=1)
 
     def _outline_at(self, points: Tensor) -> Tensor:
         """Return scaled distance and slope at object-frame points [B, N, 2]: [B, N, 3]."""

@@ -1,0 +1,152 @@
+"""A world made of a world model: reset, step, observe, save, restore.
+
+All that an imagined world is at one moment is one `ImaginedState`; nothing is kept beside it. A
+restored state given the same actions yields the same bytes on the same machine.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hiwm_core.errors import CheckpointError
+from hiwm_core.limits import Limiter, LimiterState, LimitResult
+from hiwm_learning.world_model.appearance import arm_poses
+from hiwm_learning.world_model.layers import frames_to_bytes, frames_to_float
+from hiwm_learning.world_model.model import WorldModel
+from hiwm_learning.world_model.registration import register
+
+# Expected error of the object's place at which trust has fallen to 1/e, m: the share of the T by
+# which a correction made on the frame would miss on the table.
+TRUST_M = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImaginedState:
+    """Everything an imagined world is at one step."""
+
+    poses: NDArray[np.float32]  # [L, 4] latents: x, y (m), cos, sin of each layer
+    previous: NDArray[np.float32]  # [L, 4] one step earlier: the action window's trace
+    previous_step: NDArray[np.float64]  # [A] the limiter's memory, m
+    doubt_m: float  # error of the object's place expected by now, m
+    step: int  # control steps since the episode began
+    seed: int  # of this episode's random draws
+
+    def to_parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return arrays and JSON values for a blob store."""
+        parts = {
+            "poses": self.poses, "previous": self.previous, "previous_step": self.previous_step
+        }
+        # Floats as hex: exact through JSON.
+        return parts, {"doubt_m": float(self.doubt_m).hex(), "step": self.step, "seed": self.seed}
+
+    @staticmethod
+    def from_parts(
+        parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
+    ) -> "ImaginedState":
+        """Return the state `to_parts` gave; raises CheckpointError where something is missing."""
+        try:
+            return ImaginedState(
+                poses=parts["poses"], previous=parts["previous"],
+                previous_step=parts["previous_step"],
+                doubt_m=float.fromhex(meta["doubt_m"]), step=int(meta["step"]),
+                seed=int(meta["seed"]),
+            )
+        except KeyError as error:
+            raise CheckpointError(
+                f"the saved state has no {error}", where="branch store",
+                remedy="it was saved by another kind of world; restore one of this session",
+            ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImaginedObservation:
+    """What a world publishes of a state."""
+
+    image: NDArray[np.uint8]  # [H, W, 3] rgb
+    proprioception: NDArray[np.float64]  # [P] m
+    trust: float  # 0..1
+    progress: float  # 0..1
+    success: float  # 0..1
+
+
+class Simulator:
+    """Runs a world model step by step, one state at a time.
+
+    Args:
+        model: trained, in evaluation mode.
+        limiter: the gate every action passes, the same as on the robot.
+    """
+
+    def __init__(self, model: WorldModel, limiter: Limiter) -> None:
+        self._model = model
+        self._limiter = limiter
+
+    @torch.no_grad()
+    def begin(
+        self, image: NDArray[np.uint8], proprioception: NDArray[Any], seed: int
+    ) -> ImaginedState:
+        """Return the state in which a recorded frame is the present one.
+
+        Args:
+            image: [H, W, 3] rgb.
+            proprioception: [P] m.
+            seed: of the episode's draws.
+        """
+        decoder = self._model.decoder
+        hands = torch.from_numpy(np.asarray(proprioception, np.float32))[None]
+        frame = frames_to_float(torch.from_numpy(np.ascontiguousarray(image))[None])
+        poses, _ = register(decoder, frame, arm_poses(decoder, hands), 0, keep=3)
+        array = poses[0].numpy()
+        return ImaginedState(
+            poses=array, previous=array.copy(),
+            previous_step=self._limiter.initial_state().previous_step,
+            doubt_m=0.0, step=0, seed=seed,
+        )
+
+    @torch.no_grad()
+    def step(
+        self, state: ImaginedState, action: NDArray[np.float64]
+    ) -> tuple[ImaginedState, LimitResult]:
+        """Return the next state, and the action as it was let through.
+
+        Args:
+            state: the present one; not changed.
+            action: [A] absolute targets, m; wrong length or not finite means hold.
+        """
+        measured = self._proprioception(state)
+        limited = self._limiter.limit(
+            action, measured, LimiterState(previous_step=state.previous_step)
+        )
+        poses = torch.from_numpy(state.poses)[None]
+        targets = self._model.targets(torch.from_numpy(limited.action.astype(np.float32))[None])
+        following, spread = self._model.dynamics.step(
+            poses, torch.from_numpy(state.previous)[None], targets
+        )
+        doubt = state.doubt_m + float(spread[0]) * float(self._model.doubt_scale)
+        return (
+            replace(
+                state, poses=following[0].numpy(), previous=state.poses,
+                previous_step=limited.state.previous_step, doubt_m=doubt, step=state.step + 1,
+            ),
+            limited,
+        )
+
+    @torch.no_grad()
+    def observe(self, state: ImaginedState) -> ImaginedObservation:
+        """Return what a camera, the joints and the heads say of a state."""
+        poses = torch.from_numpy(state.poses)[None]
+        image = frames_to_bytes(self._model.decoder(poses))[0].numpy()
+        progress, logit = self._model.head(poses[:, 0])
+        return ImaginedObservation(
+            image=image, proprioception=self._proprioception(state),
+            trust=float(np.exp(-state.doubt_m / TRUST_M)), progress=float(progress[0]),
+            success=float(torch.sigmoid(logit[0])),
+        )
+
+    def _proprioception(self, state: ImaginedState) -> NDArray[np.float64]:
+        poses = torch.from_numpy(state.poses)[None]
+        return self._model.proprioception(poses)[0].numpy().astype(np.float64)
