@@ -117,7 +117,9 @@ class SampleWorld(Node):
         )
         order = self._rng.permutation(len(names))
         positions = self._rng.normal(size=len(names))
-        self._joints.publish(joint_state_message([names[i] for i in order], positions, stamp))
+        self._joints.publish(
+            joint_state_message([names[i] for i in order], positions.tolist(), stamp)
+        )
         truth = GroundTruth(object_pose=[float(self._step), 0.0, 0.0], coverage=0.5)
         tick = Tick(
             epoch=self._epoch, step=self._step, episode_id="ep_0001", branch_id=self.branch_id,

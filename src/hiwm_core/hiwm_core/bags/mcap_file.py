@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from rosbags.rosbag2 import storage_mcap
 
+from hiwm_core.bags.schema import embedded_types
 from hiwm_core.errors import BagError
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -86,6 +87,16 @@ def read_mcap(path: Path) -> McapContents:
             contents.closed = bytes(data[-8:]) == MAGIC
             break
     return contents
+
+
+def decoded(message: Message) -> Any:
+    """Return a message as an object with its fields, by the definition in its own bag.
+
+    Raises:
+        BagError: the definition cannot be parsed.
+    """
+    kind = message.channel.message_type
+    return embedded_types(kind, message.channel.definition).deserialize_cdr(message.data, kind)
 
 
 def _records(

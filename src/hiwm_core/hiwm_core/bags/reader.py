@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from hiwm_core.bags.audit import bag_lineage, mcap_path
 from hiwm_core.bags.cdr import epoch_and_step, stamp_ns
 from hiwm_core.bags.lineage import Lineage
-from hiwm_core.bags.mcap_file import Message, read_mcap
-from hiwm_core.bags.schema import embedded_types
+from hiwm_core.bags.mcap_file import Message, decoded, read_mcap
 from hiwm_core.embodiment import Embodiment, parse_embodiment
 from hiwm_core.errors import BagError
 from hiwm_core.frames import image_array, joint_state_array
@@ -88,37 +87,36 @@ def read_segment(
     lineage = bag_lineage(path, contents)
     own = _own_embodiment(lineage, embodiment, path)
     stamped = _by_stamp(contents.messages, own)
-    ticks = [
-        tick for tick in _unique(stamped.ticks)
-        if stamped.complete(stamp_ns(tick.data), own)
-    ]
+    ticks = _unique(
+        [tick for tick in stamped.ticks if stamped.complete(stamp_ns(tick.data), own)]
+    )
     if not ticks:
         raise BagError(
             "no tick with all its frames", where=str(path),
             remedy="audit it with python -m hiwm_recording.audit",
         )
-    decoded = [_decode(tick) for tick in ticks]
+    shown = [decoded(tick) for tick in ticks]
     stamps = [stamp_ns(tick.data) for tick in ticks]
-    steps = np.array([tick.step for tick in decoded], np.int64)
+    steps = np.array([tick.step for tick in shown], np.int64)
     if strict:
-        _refuse_gaps(steps, {tick.epoch for tick in decoded}, path)
-    actions, source, device = _actions(decoded, steps, own)
+        _refuse_gaps(steps, {tick.epoch for tick in shown}, path)
+    actions, source, device = _actions(shown, steps, own)
     return Segment(
-        path=path, lineage=lineage, embodiment=own, epoch=int(decoded[0].epoch),
+        path=path, lineage=lineage, embodiment=own, epoch=int(shown[0].epoch),
         stamps_ns=np.array(stamps, np.int64), steps=steps,
-        state_ids=[str(tick.state_id) for tick in decoded],
+        state_ids=[str(tick.state_id) for tick in shown],
         observations={
             camera.name: _images(stamped.images[camera.name], stamps, camera)
             for camera in own.cameras
         },
         proprio=np.stack(
-            [joint_state_array(_decode(stamped.joints[stamp]), own) for stamp in stamps]
+            [joint_state_array(decoded(stamped.joints[stamp]), own) for stamp in stamps]
         ),
         actions=actions, source=source, device=device,
-        applied_source=np.array([tick.applied_source for tick in decoded], np.uint8),
-        trust=np.array([tick.trust for tick in decoded], np.float32),
-        progress=np.array([tick.progress for tick in decoded], np.float32),
-        success=np.array([tick.success for tick in decoded], np.float32),
+        applied_source=np.array([tick.applied_source for tick in shown], np.uint8),
+        trust=np.array([tick.trust for tick in shown], np.float32),
+        progress=np.array([tick.progress for tick in shown], np.float32),
+        success=np.array([tick.success for tick in shown], np.float32),
         labels=_labels(stamped.truths, stamps, own),
     )
 
@@ -172,23 +170,17 @@ def _by_stamp(messages: list[Message], embodiment: Embodiment) -> _Stamped:
 
 
 def _unique(ticks: list[Message]) -> list[Message]:
-    """One tick a step, the first of those published again, ordered by stamp."""
+    """One tick a step, the first complete one of those published again, ordered by stamp."""
     by_step: dict[tuple[int, int], Message] = {}
     for tick in sorted(ticks, key=lambda tick: stamp_ns(tick.data)):
         by_step.setdefault(epoch_and_step(tick.data), tick)
     return list(by_step.values())
 
 
-def _decode(message: Message) -> Any:
-    channel = message.channel
-    store = embedded_types(channel.message_type, channel.definition)
-    return store.deserialize_cdr(message.data, channel.message_type)
-
-
 def _images(messages: dict[int, Message], stamps: list[int], camera: Any) -> NDArray[np.uint8]:
     frames = np.empty((len(stamps), camera.height, camera.width, 3), np.uint8)
     for t, stamp in enumerate(stamps):
-        frames[t] = image_array(_decode(messages[stamp]), camera)
+        frames[t] = image_array(decoded(messages[stamp]), camera)
     return frames
 
 
@@ -233,7 +225,7 @@ def _labels(
     for t, stamp in enumerate(stamps):
         nearest = int(known[np.argmin(np.abs(known - stamp))])
         if abs(nearest - stamp) <= reach_ns:
-            truth = _decode(truths[nearest])
+            truth = decoded(truths[nearest])
             pose[t] = truth.object_pose
             coverage[t] = truth.coverage
     return Labels(object_pose=pose, coverage=coverage)

@@ -10,12 +10,10 @@ import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from hiwm_core.bags.audit import Audit, audit_bag, bag_lineage, mcap_path
 from hiwm_core.bags.lineage import Lineage
-from hiwm_core.bags.mcap_file import McapContents, read_mcap
-from hiwm_core.bags.schema import embedded_types
+from hiwm_core.bags.mcap_file import McapContents, decoded, read_mcap
 from hiwm_core.bags.writer import METADATA_FILE, Topic, open_bag
 from hiwm_core.errors import BagError
 
@@ -126,10 +124,7 @@ def _with_parent(lineage: Lineage, contents: McapContents) -> Lineage:
     for message in contents.messages:
         if not message.channel.topic.endswith("/branches/tree"):
             continue
-        kind = message.channel.message_type
-        store = embedded_types(kind, message.channel.definition)
-        tree: Any = store.deserialize_cdr(message.data, kind)
-        for node in tree.nodes:
+        for node in decoded(message).nodes:
             branch, _, step = node.parent_id.rpartition(":")
             if node.branch_id == lineage.branch_id and branch not in ("", node.branch_id):
                 return replace(lineage, parent_branch_id=branch, fork_step=int(step))

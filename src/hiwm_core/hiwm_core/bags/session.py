@@ -6,8 +6,6 @@ when they arrive before it, or a moment after the next segment began; nothing re
 while the disk takes it. Free of ROS: the node hands over serialized messages and a steady clock.
 """
 
-import errno
-import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -17,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from hiwm_core.bags.cdr import TickKey, epoch_and_step, stamp_ns, tick_key
+from hiwm_core.bags.disk import disk_refusal, free_disk_bytes
 from hiwm_core.bags.lineage import Lineage
 from hiwm_core.bags.schema import recording_types
 from hiwm_core.bags.writer import BagFile, Topic, open_bag
-from hiwm_core.errors import BagError
 
 BAGS_FOLDER = "bags"
 # Seconds a message waits for the tick of its stamp. Parts of a step arrive within milliseconds; a
@@ -287,7 +285,7 @@ class RecordingSession:
         try:
             bag = self._create(path, lineage.custom_data())
         except OSError as error:
-            self._refuse(_disk_text(error, path), whole=False)
+            self._refuse(disk_refusal(error, path), whole=False)
             return None
         segment = _Segment(key, bag, lineage)
         self._segments[key] = self._current = segment
@@ -337,7 +335,7 @@ class RecordingSession:
             segment.bag.write(item.topic.topic, item.time_ns, item.raw)
             self.written += 1
         except OSError as error:
-            self._refuse(_disk_text(error, segment.bag.path), whole=False)
+            self._refuse(disk_refusal(error, segment.bag.path), whole=False)
 
     def _flush(self) -> None:
         for segment in self._segments.values():
@@ -347,7 +345,7 @@ class RecordingSession:
         try:
             action()
         except OSError as error:
-            self._refuse(_disk_text(error, self._bags), whole=False)
+            self._refuse(disk_refusal(error, self._bags), whole=False)
 
     def _close(self, segment: _Segment) -> None:
         """Finish one bag; where the disk refuses, leave it for recovery."""
@@ -355,8 +353,7 @@ class RecordingSession:
         if self._current is segment:
             self._current = None
         lineage = segment.lineage
-        parent = self._parents.get(segment.key.branch_id)
-        if parent:
+        if parent := self._parents.get(segment.key.branch_id):
             lineage = replace(lineage, parent_branch_id=parent[0], fork_step=parent[1])
         try:
             segment.bag.close(lineage.custom_data())
@@ -364,7 +361,7 @@ class RecordingSession:
         except OSError as error:
             segment.bag.abort()
             self._closed.append(ClosedBag(path=segment.bag.path, lineage=lineage, whole=False))
-            self._refuse(_disk_text(error, segment.bag.path), whole=False)
+            self._refuse(disk_refusal(error, segment.bag.path), whole=False)
 
     # -- full disk -------------------------------------------------------------------------------
 
@@ -377,7 +374,7 @@ class RecordingSession:
             if whole:
                 self._close(segment)
                 continue
-            self._segments.pop(segment.key)
+            del self._segments[segment.key]
             segment.bag.abort()
             self._closed.append(
                 ClosedBag(path=segment.bag.path, lineage=segment.lineage, whole=False)
@@ -401,15 +398,3 @@ class RecordingSession:
             parent_branch, _, step = node.parent_id.rpartition(":")
             if parent_branch and parent_branch != node.branch_id and step.isdigit():
                 self._parents.setdefault(node.branch_id, (parent_branch, int(step)))
-
-
-def free_disk_bytes(path: Path) -> int:
-    """Return the bytes a process may still write on a path's disk."""
-    status = os.statvfs(path)
-    return status.f_bavail * status.f_frsize
-
-
-def _disk_text(error: OSError, path: Path) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full while writing {path}"
-    return f"cannot write {path}: {error.strerror or error}"

@@ -3,8 +3,10 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hiwm_core.bags.schema import recording_types
 from hiwm_core.bags.session import RecordedTopic, Role
@@ -18,6 +20,7 @@ TICK_NS = 100_000_000
 
 
 def recorded(name: str, kind: str, role: Role) -> RecordedTopic:
+    """Return a topic as the recorder sees it."""
     return RecordedTopic(
         topic=Topic(
             name=f"/hiwm/{name}", message_type=kind, latched=role in (Role.WORLD_INFO, Role.TREE)
@@ -35,11 +38,13 @@ TREE = recorded("branches/tree", "hiwm_interfaces/msg/BranchTree", Role.TREE)
 TRUTH = recorded("driver/ground_truth", "hiwm_interfaces/msg/GroundTruth", Role.STAMPED)
 
 
-def message(kind: str, /, **fields: object) -> object:
+def message(kind: str, /, **fields: Any) -> Any:
+    """Return a message of any recorded type."""
     return TYPES.types[kind](**fields)
 
 
 def header(stamp_ns: int) -> object:
+    """Return a header with a stamp."""
     stamp = message(
         "builtin_interfaces/msg/Time", sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9
     )
@@ -47,10 +52,12 @@ def header(stamp_ns: int) -> object:
 
 
 def raw(kind: str, value: object) -> bytes:
+    """Return a message serialized."""
     return bytes(TYPES.serialize_cdr(value, kind))
 
 
-def floats(values: object) -> np.ndarray:
+def floats(values: object) -> NDArray[np.float64]:
+    """Return a float64 sequence."""
     return np.array(values, np.float64)
 
 
@@ -68,6 +75,7 @@ class RecordedWorld:
     first_of_epoch: bool = True
 
     def world_info(self) -> None:
+        """Send world_info."""
         kind = WORLD_INFO.topic.message_type
         digest = hashlib.sha256(EMBODIMENT_TEXT.encode()).hexdigest()
         self.send(WORLD_INFO, raw(kind, message(
@@ -80,6 +88,7 @@ class RecordedWorld:
         )))
 
     def image(self) -> bytes:
+        """Return an image of noise."""
         kind = IMAGE.topic.message_type
         data = self.rng.integers(0, 256, 96 * 96 * 3, np.uint8)
         return raw(kind, message(
@@ -88,6 +97,7 @@ class RecordedWorld:
         ))
 
     def joint_state(self) -> bytes:
+        """Return joints in another order than the embodiment has."""
         kind = JOINT_STATES.topic.message_type
         return raw(kind, message(
             kind, header=header(self.stamp_ns), name=JOINTS,
@@ -96,6 +106,7 @@ class RecordedWorld:
         ))
 
     def tick(self, source: int = 1) -> bytes:
+        """Return the tick of the present step."""
         kind = TICK.topic.message_type
         action = [] if self.first_of_epoch else [0.001 * self.step] * 4
         return raw(kind, message(
@@ -106,6 +117,7 @@ class RecordedWorld:
         ))
 
     def command(self) -> bytes:
+        """Return a command that answers it."""
         kind = COMMAND.topic.message_type
         return raw(kind, message(
             kind, header=header(self.stamp_ns), epoch=self.epoch, step=self.step, source=1,
@@ -113,6 +125,7 @@ class RecordedWorld:
         ))
 
     def truth(self) -> bytes:
+        """Return the stand-in's truth of the present step."""
         kind = TRUTH.topic.message_type
         return raw(kind, message(
             kind, header=header(self.stamp_ns), object_pose=floats([self.step, 2.0, 3.0]),
@@ -120,6 +133,7 @@ class RecordedWorld:
         ))
 
     def fork_node(self, parent_id: str) -> bytes:
+        """Return tree news: the present branch begins at a node."""
         kind = TREE.topic.message_type
         node = message(
             "hiwm_interfaces/msg/BranchNode", node_id=f"{self.branch}:{self.step}",
@@ -134,11 +148,13 @@ class RecordedWorld:
         ))
 
     def advance(self) -> None:
+        """Go on to the next step."""
         self.step += 1
         self.stamp_ns += TICK_NS
         self.first_of_epoch = False
 
     def begin_branch(self, branch: str, step: int) -> None:
+        """Go on on another branch, in a new epoch."""
         self.branch, self.step, self.first_of_epoch = branch, step, True
         self.epoch += 1
         self.stamp_ns += TICK_NS

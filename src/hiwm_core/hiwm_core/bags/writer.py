@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import yaml
 from rosbags.interfaces import (
@@ -35,7 +35,8 @@ from hiwm_core.bags.schema import recording_types
 from hiwm_core.errors import BagError
 
 METADATA_FILE = "metadata.yaml"
-BAG_VERSION = 9  # of rosbag2's metadata.yaml: the one Jazzy writes
+# Of rosbag2's metadata.yaml: the one Jazzy writes.
+BAG_VERSION: Final = 9
 # Chunk size of rosbag2's writer, which has no flush: a few ticks of small images.
 _CHUNK_BYTES = 64 * 1024
 _STATISTICS = 0x0B
@@ -179,7 +180,7 @@ class Rosbag2Bag:
     """A bag written by rosbag2 itself. It ends a chunk by size, so `flush` has nothing to do."""
 
     def __init__(self, path: Path, custom_data: Mapping[str, str]) -> None:
-        import rosbag2_py  # type: ignore[import-not-found]
+        import rosbag2_py
 
         self.path = path
         self._rosbag2: Any = rosbag2_py

@@ -1,0 +1,350 @@
+"""Which message goes into which bag, and what a disk that refuses does to it."""
+
+import errno
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hiwm_core.bags import (
+    BagFile,
+    Lineage,
+    RecordedTopic,
+    RecordingSession,
+    Topic,
+    audit_bag,
+    open_bag,
+    read_segment,
+    recover_bag,
+    session_bags,
+    session_tree,
+)
+from hiwm_core.bags.audit import mcap_path
+from hiwm_core.bags.mcap_file import read_mcap
+from hiwm_core.bags.testing import (
+    COMMAND,
+    IMAGE,
+    JOINT_STATES,
+    TICK,
+    TREE,
+    TRUTH,
+    WORLD_INFO,
+    RecordedWorld,
+)
+from hiwm_core.errors import BagError
+
+
+class Recording:
+    """A session fed by a made-up world, on a clock of its own."""
+
+    def __init__(self, folder: Path, **options: object) -> None:
+        self.folder = folder
+        self.session = RecordingSession(folder, Lineage(seed=5), **options)  # type: ignore[arg-type]
+        self.now = 100.0
+        self.world = RecordedWorld(self.send)
+
+    def send(self, topic: RecordedTopic, raw: bytes) -> None:
+        self.now += 0.001
+        self.session.receive(topic, raw, int(self.now * 1e9), self.now)
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.session.poll(self.now)
+
+    def names(self) -> list[str]:
+        return [bag.name for bag in session_bags(self.folder)]
+
+    def topics(self, name: str) -> list[str]:
+        contents = read_mcap(mcap_path(self.folder / "bags" / name))
+        return [message.channel.topic for message in contents.messages]
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Recording:
+    return Recording(tmp_path)
+
+
+def test_each_branch_and_epoch_gets_a_bag_and_every_bag_passes_its_audit(
+    recording: Recording,
+) -> None:
+    world = recording.world
+    world.world_info()
+    world.run(5)
+    world.begin_branch("ep_0001-b001", 3)
+    recording.send(TREE, world.fork_node("ep_0001-b000:2"))
+    world.run(4, source=2)
+    recording.session.close_all()
+    assert recording.names() == ["ep_0001-b000_e0001", "ep_0001-b001_e0002"]
+    for bag in session_bags(recording.folder):
+        audit = audit_bag(bag)
+        assert audit.ok, audit.problems
+    second = audit_bag(session_bags(recording.folder)[1])
+    assert (second.ticks, second.first_step, second.last_step) == (4, 3, 6)
+    assert second.frames_by_source == [1, 0, 3, 0, 0]
+
+
+def test_nothing_received_is_lost(recording: Recording) -> None:
+    sent: list[tuple[str, bytes]] = []
+    inner = recording.world.send
+
+    def send(topic: RecordedTopic, raw: bytes) -> None:
+        sent.append((topic.topic.name, raw))
+        inner(topic, raw)
+
+    recording.world.send = send
+    recording.world.world_info()
+    for branch in range(3):
+        recording.world.run(10)
+        recording.world.begin_branch(f"ep_0001-b{branch + 1:03d}", 5)
+    recording.session.close_all()
+    kept = [
+        (message.channel.topic, bytes(message.data))
+        for bag in session_bags(recording.folder)
+        for message in read_mcap(mcap_path(bag)).messages
+        if message.channel.topic != WORLD_INFO.topic.name
+    ]
+    assert sorted(kept) == sorted(entry for entry in sent if entry[0] != WORLD_INFO.topic.name)
+
+
+def test_lineage_tells_session_branch_parent_and_hashes(recording: Recording) -> None:
+    world = recording.world
+    world.world_info()
+    world.run(3)
+    world.begin_branch("ep_0001-b001", 2)
+    world.run(2)
+    # The branch manager hears of a branch only after its first tick.
+    recording.send(TREE, world.fork_node("ep_0001-b000:1"))
+    recording.session.close_all()
+    first, second = [read_segment(bag).lineage for bag in session_bags(recording.folder)]
+    assert first.parent_branch_id == ""
+    assert (second.parent_branch_id, second.fork_step) == ("ep_0001-b000", 1)
+    assert (second.session_id, second.seed, second.epoch) == ("session", 5, 2)
+    assert second.world_checkpoint_hash == "c0ffee"
+    assert len(second.embodiment_hash) == 64
+    assert second.task_hash == "beef"
+    assert session_tree(recording.folder)["ep_0001-b001:4"].parent_id == "ep_0001-b000:1"
+
+
+def test_an_image_that_comes_before_its_tick_opens_no_bag_and_one_after_it_is_kept(
+    recording: Recording,
+) -> None:
+    world = recording.world
+    world.world_info()
+    world.run(2)
+    image, joint_state, command = world.image(), world.joint_state(), world.command()
+    recording.send(TICK, world.tick())
+    world.advance()
+    world.begin_branch("ep_0001-b001", 1)
+    recording.send(IMAGE, world.image())
+    assert recording.names() == ["ep_0001-b000_e0001"]
+    recording.send(JOINT_STATES, world.joint_state())
+    recording.send(TICK, world.tick())
+    # Late parts of the earlier segment, after the next one began:
+    recording.send(IMAGE, image)
+    recording.send(JOINT_STATES, joint_state)
+    recording.send(COMMAND, command)
+    recording.wait(1.0)
+    recording.session.close_all()
+    for bag in session_bags(recording.folder):
+        assert audit_bag(bag).ok, audit_bag(bag).problems
+    assert recording.topics("ep_0001-b000_e0001").count(IMAGE.topic.name) == 3
+
+
+def test_a_retired_bag_closes_by_itself_and_is_handed_over(recording: Recording) -> None:
+    recording.world.world_info()
+    recording.world.run(2)
+    recording.world.begin_branch("ep_0001-b001", 0)
+    recording.world.run(2)
+    recording.wait(0.1)
+    assert recording.session.take_closed() == []
+    recording.wait(1.0)
+    (closed,) = recording.session.take_closed()
+    assert closed.path.name == "ep_0001-b000_e0001"
+    assert closed.whole
+    assert audit_bag(closed.path).closed
+
+
+def test_every_bag_begins_with_world_info(recording: Recording) -> None:
+    recording.world.world_info()
+    recording.world.run(2)
+    recording.world.begin_branch("ep_0001-b001", 0)
+    recording.world.run(2)
+    recording.session.close_all()
+    for name in recording.names():
+        assert recording.topics(name)[0] == WORLD_INFO.topic.name
+
+
+def test_ticks_wait_for_a_world_info_that_comes_late(recording: Recording) -> None:
+    recording.world.run(3)
+    assert recording.names() == []
+    recording.world.world_info()
+    recording.world.run(1)
+    recording.session.close_all()
+    (bag,) = session_bags(recording.folder)
+    assert audit_bag(bag).ok, audit_bag(bag).problems
+    assert audit_bag(bag).ticks == 4
+
+
+def test_a_world_without_world_info_is_recorded_all_the_same(recording: Recording) -> None:
+    recording.world.run(3)
+    recording.wait(10.0)
+    recording.world.run(1)
+    recording.session.close_all()
+    (bag,) = session_bags(recording.folder)
+    assert audit_bag(bag).ticks == 4
+    with pytest.raises(BagError, match="names no embodiment"):
+        read_segment(bag)
+
+
+def test_messages_between_ticks_end_up_in_the_bag_at_hand(recording: Recording) -> None:
+    world = recording.world
+    world.world_info()
+    world.run(2)
+    world.stamp_ns += 7
+    recording.send(TRUTH, world.truth())
+    world.stamp_ns -= 7
+    world.run(1)
+    recording.wait(5.0)
+    recording.session.close_all()
+    assert recording.session.unmatched == 1
+    assert recording.topics("ep_0001-b000_e0001").count(TRUTH.topic.name) == 4
+
+
+def test_a_segment_that_goes_on_after_closing_gets_a_second_part(recording: Recording) -> None:
+    recording.world.world_info()
+    recording.world.run(3)
+    recording.session.close_all()
+    recording.world.run(3)
+    recording.session.close_all()
+    assert recording.names() == ["ep_0001-b000_e0001", "ep_0001-b000_e0001_p2"]
+    second = read_segment(session_bags(recording.folder)[1])
+    assert second.lineage.part == 2
+    assert second.steps.tolist() == [3, 4, 5]
+
+
+class FullDisk:
+    """Bags that refuse to be flushed or written once the disk is full."""
+
+    def __init__(self) -> None:
+        self.full = False
+        self.free = 1 << 40
+
+    def open(self, path: Path, custom_data: Mapping[str, str]) -> BagFile:
+        self.check()
+        return _FullDiskBag(open_bag(path, custom_data), self)
+
+    def check(self) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class _FullDiskBag:
+    def __init__(self, inner: BagFile, disk: FullDisk) -> None:
+        self.path, self._inner, self._disk = inner.path, inner, disk
+
+    def write(self, topic: Topic, time_ns: int, data: bytes) -> None:
+        self._inner.write(topic, time_ns, data)
+
+    def flush(self) -> None:
+        self._disk.check()
+        self._inner.flush()
+
+    def close(self, custom_data: Mapping[str, str]) -> None:
+        self._disk.check()
+        self._inner.close(custom_data)
+
+    def abort(self) -> None:
+        self._inner.abort()
+
+
+def test_a_full_disk_stops_recording_with_one_reason_and_space_starts_it_again(
+    tmp_path: Path,
+) -> None:
+    disk = FullDisk()
+    recording = Recording(
+        tmp_path, create=disk.open, free_bytes=lambda _: 0 if disk.full else disk.free
+    )
+    recording.world.world_info()
+    recording.world.run(10)
+    recording.wait(1.0)
+    recording.world.run(5)
+    disk.full = True
+    recording.wait(1.0)
+    assert "the disk is full" in recording.session.refusal
+    assert "free some space" in recording.session.refusal
+    (broken,) = recording.session.take_closed()
+    assert not broken.whole
+    recording.world.run(5)
+    recording.wait(1.0)
+    assert recording.session.refused > 0
+    disk.full = False
+    recording.wait(1.0)
+    assert recording.session.refusal == ""
+    recording.world.run(5)
+    recording.session.close_all()
+    audit = recover_bag(broken.path)
+    assert audit.ok, audit.problems
+    assert audit.ticks >= 10
+    assert read_segment(tmp_path / "bags" / "ep_0001-b000_e0001_p2").steps.tolist() == [
+        20, 21, 22, 23, 24,
+    ]
+
+
+def test_below_the_floor_the_open_bag_is_closed_while_there_is_room(tmp_path: Path) -> None:
+    disk = FullDisk()
+    recording = Recording(tmp_path, min_free_bytes=1 << 20, free_bytes=lambda _: disk.free)
+    recording.world.world_info()
+    recording.world.run(10)
+    disk.free = 1000
+    recording.wait(1.0)
+    assert "less than 1 MB" in recording.session.refusal
+    (closed,) = recording.session.take_closed()
+    assert closed.whole
+    assert audit_bag(closed.path).ok
+
+
+def test_a_disk_that_refuses_a_new_bag_does_not_end_the_session(tmp_path: Path) -> None:
+    disk = FullDisk()
+    disk.full = True
+    recording = Recording(tmp_path, create=disk.open, free_bytes=lambda _: 0)
+    recording.world.world_info()
+    recording.world.run(3)
+    assert "the disk is full" in recording.session.refusal
+    recording.session.close_all()
+
+
+def test_a_bag_is_never_overwritten(tmp_path: Path) -> None:
+    for _ in range(2):
+        recording = Recording(tmp_path)
+        recording.world.world_info()
+        recording.world.run(2)
+        recording.session.close_all()
+    assert len(session_bags(tmp_path)) == 2
+    with pytest.raises(BagError, match="exists"):
+        open_bag(session_bags(tmp_path)[0], {})
+
+
+def test_read_back_arrays_are_what_was_published(recording: Recording) -> None:
+    pixels: list[np.ndarray] = []
+    inner = recording.world.send
+
+    def send(topic: RecordedTopic, raw: bytes) -> None:
+        if topic is IMAGE:
+            pixels.append(np.frombuffer(raw, np.uint8)[-96 * 96 * 3 :].reshape(96, 96, 3))
+        inner(topic, raw)
+
+    recording.world.send = send
+    recording.world.world_info()
+    recording.world.run(6, source=3)
+    recording.session.close_all()
+    segment = read_segment(session_bags(recording.folder)[0])
+    assert np.array_equal(segment.observations["top"], np.stack(pixels))
+    assert segment.proprio[2] == pytest.approx([0.012, 0.022, 0.032, 0.042])
+    assert segment.actions[:-1, 0] == pytest.approx([0.001, 0.002, 0.003, 0.004, 0.005])
+    assert np.isnan(segment.actions[-1]).all()
+    assert segment.source.tolist() == [3, 3, 3, 3, 3, 0]
+    assert segment.applied_source.tolist() == [0, 3, 3, 3, 3, 3]
+    assert segment.labels is not None
+    assert segment.labels.object_pose[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.isnan(segment.progress).all()

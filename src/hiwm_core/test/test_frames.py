@@ -1,0 +1,195 @@
+"""Arrays from messages, and observations put together from parts in any order."""
+
+import itertools
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.errors import ConfigError
+from hiwm_core.frames import (
+    ObservationAssembler,
+    action_array,
+    image_array,
+    joint_state_array,
+    proprioception_array,
+)
+
+EMBODIMENT = load_embodiment("planar_bimanual")
+CAMERA = EMBODIMENT.camera("top")
+NAMES = [entry.joint for entry in EMBODIMENT.proprioception]
+VALUES = {name: 0.01 * (i + 1) for i, name in enumerate(NAMES)}
+
+
+def header(stamp: int) -> Any:
+    return SimpleNamespace(stamp=SimpleNamespace(sec=stamp // 10**9, nanosec=stamp % 10**9))
+
+
+def image(
+    pixels: np.ndarray, encoding: str = "rgb8", padding: int = 0, stamp: int = 0
+) -> Any:
+    height, width = pixels.shape[:2]
+    rows = pixels.reshape(height, -1)
+    rows = np.concatenate([rows, np.full((height, padding), 99, np.uint8)], axis=1)
+    return SimpleNamespace(
+        header=header(stamp), height=height, width=width, encoding=encoding, step=rows.shape[1],
+        data=rows.tobytes(),
+    )
+
+
+def noise(seed: int = 0, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (96, 96, channels), np.uint8)
+
+
+def joints(stamp: int = 0, order: Any = None, offset: float = 0.0) -> Any:
+    names = list(order or NAMES)
+    return SimpleNamespace(
+        header=header(stamp), name=names, position=[VALUES[n] + offset for n in names],
+        velocity=[], effort=[],
+    )
+
+
+def tick(stamp: int = 0, step: int = 0, epoch: int = 1) -> Any:
+    return SimpleNamespace(
+        header=header(stamp), epoch=epoch, step=step, episode_id="e", branch_id="b", state_id="s",
+        trust=1.0, progress=float("nan"), success=0.5, applied_action=[0.0] * 4, applied_source=1,
+        applied_device="d",
+    )
+
+
+@given(st.integers(0, 7))
+def test_padding_at_the_end_of_rows_is_left_out(padding: int) -> None:
+    pixels = noise()
+    assert np.array_equal(image_array(image(pixels, padding=padding), CAMERA), pixels)
+
+
+def test_other_encodings_become_rgb() -> None:
+    pixels = noise()
+    assert np.array_equal(image_array(image(pixels[:, :, ::-1], "bgr8")), pixels)
+    grey = noise(channels=1)
+    assert np.array_equal(image_array(image(grey, "mono8")), np.repeat(grey, 3, axis=2))
+
+
+@pytest.mark.parametrize(("change", "text"), [
+    ({"encoding": "16UC1"}, "16UC1"),
+    ({"width": 64}, "64x96"),
+    ({"step": 10}, "step 10"),
+    ({"data": b"\0" * 10}, "10 bytes"),
+])
+def test_an_image_that_does_not_fit_names_camera_and_reason(
+    change: dict[str, Any], text: str
+) -> None:
+    message = image(noise())
+    for name, value in change.items():
+        setattr(message, name, value)
+    with pytest.raises(ConfigError, match=text) as error:
+        image_array(message, CAMERA)
+    assert "camera top" in str(error.value)
+
+
+@given(st.permutations(NAMES), st.lists(st.text(), max_size=3))
+def test_proprioception_goes_by_joint_name(order: list[str], others: list[str]) -> None:
+    names = [name for name in others if name not in NAMES] + order
+    positions = [VALUES.get(name, 7.0) for name in names]
+    expected = np.array([VALUES[name] for name in NAMES], np.float32)
+    assert np.array_equal(proprioception_array(names, positions, EMBODIMENT), expected)
+
+
+def test_a_missing_joint_is_named() -> None:
+    with pytest.raises(ConfigError, match="left_y_joint"):
+        joint_state_array(joints(order=[n for n in NAMES if n != "left_y_joint"]), EMBODIMENT)
+
+
+def test_a_joint_state_without_positions_or_not_finite_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no position"):
+        proprioception_array(NAMES, [], EMBODIMENT)
+    with pytest.raises(ConfigError, match="not finite"):
+        proprioception_array(NAMES, [float("nan")] * 4, EMBODIMENT)
+
+
+def test_actions_of_another_length_or_not_finite_are_refused() -> None:
+    assert action_array([1, 2, 3, 4], EMBODIMENT).tolist() == [1.0, 2.0, 3.0, 4.0]
+    with pytest.raises(ConfigError, match="length 3"):
+        action_array([1, 2, 3], EMBODIMENT)
+    with pytest.raises(ConfigError, match="not finite"):
+        action_array([1, 2, 3, float("inf")], EMBODIMENT)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["image", "joints", "tick"])))
+def test_whichever_part_comes_last_completes_the_observation(order: tuple[str, ...]) -> None:
+    assembler = ObservationAssembler(EMBODIMENT)
+    pixels = noise(3)
+    parts = {
+        "image": lambda: assembler.add_image("top", image(pixels, stamp=5)),
+        "joints": lambda: assembler.add_joint_state(joints(5)),
+        "tick": lambda: assembler.add_tick(tick(5, step=8)),
+    }
+    results = [parts[name]() for name in order]
+    assert results[:2] == [None, None]
+    observation = results[2]
+    assert observation is not None
+    assert (observation.stamp_ns, observation.step, observation.epoch) == (5, 8, 1)
+    assert np.array_equal(observation.images["top"], pixels)
+    assert observation.proprio.dtype == np.float32
+    assert assembler.dropped == 0
+
+
+def test_parts_of_different_stamps_are_never_mixed() -> None:
+    assembler = ObservationAssembler(EMBODIMENT)
+    assert assembler.add_image("top", image(noise(), stamp=1)) is None
+    assert assembler.add_joint_state(joints(2)) is None
+    assert assembler.add_tick(tick(3)) is None
+
+
+def test_an_incomplete_observation_overtaken_by_a_later_one_is_dropped_and_counted() -> None:
+    assembler = ObservationAssembler(EMBODIMENT)
+    assembler.add_joint_state(joints(1))
+    assembler.add_tick(tick(1))
+    assembler.add_image("top", image(noise(), stamp=2))
+    assembler.add_joint_state(joints(2))
+    assert assembler.add_tick(tick(2, step=1)) is not None
+    assert assembler.dropped == 1
+    assert assembler.add_image("top", image(noise(), stamp=1)) is None
+
+
+def test_a_tick_published_again_is_yielded_once() -> None:
+    assembler = ObservationAssembler(EMBODIMENT)
+    seen = []
+    for _ in range(2):
+        seen += [
+            assembler.add_image("top", image(noise(), stamp=1)),
+            assembler.add_joint_state(joints(1)), assembler.add_tick(tick(1)),
+        ]
+    assert sum(part is not None for part in seen) == 1
+
+
+def test_what_never_becomes_complete_does_not_pile_up() -> None:
+    assembler = ObservationAssembler(EMBODIMENT, capacity=4)
+    for stamp in range(20):
+        assembler.add_tick(tick(stamp, step=stamp))
+    assert assembler.dropped == 16
+
+
+def test_a_clock_that_starts_again_does_not_stop_the_assembler() -> None:
+    assembler = ObservationAssembler(EMBODIMENT)
+    for stamp in (10**12, 5):
+        assembler.add_image("top", image(noise(), stamp=stamp))
+        assembler.add_joint_state(joints(stamp))
+        assert assembler.add_tick(tick(stamp)) is not None
+
+
+def test_an_observation_keeps_its_pixels_when_the_message_is_reused() -> None:
+    assembler = ObservationAssembler(EMBODIMENT)
+    pixels = noise()
+    message = image(pixels)
+    message.data = bytearray(message.data)
+    assembler.add_image("top", message)
+    message.data[:] = bytes(len(message.data))
+    assembler.add_joint_state(joints())
+    observation = assembler.add_tick(tick())
+    assert observation is not None
+    assert np.array_equal(observation.images["top"], pixels)
