@@ -8,8 +8,8 @@ NAME = 'hiwm_bringup'
 def installed(folder):
     """Return data_files entries that install a folder's files below share/hiwm_bringup.
 
-    launch and config are links to the folders of the repository root: they are for people to read
-    there, and colcon takes no files from outside a package.
+    launch, config and models are links to the folders of the repository root: they are for people
+    to find there, and colcon takes no files from outside a package.
     """
     here = Path(__file__).resolve().parent
     files = sorted(path.relative_to(here) for path in (here / folder).rglob('*.*'))
@@ -30,6 +30,7 @@ setup(
         ('share/' + NAME, ['package.xml']),
         *installed('launch'),
         *installed('config'),
+        *installed('models'),
     ],
     install_requires=['setuptools'],
     zip_safe=True,

@@ -28,11 +28,14 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hiwm_bringup.launcher.arguments import declared_arguments
 from hiwm_bringup.launcher.node_specs import locate
 from hiwm_bringup.launcher.resolving import resolve
+from hiwm_bringup.launcher.vocabulary import read_launch_file
 from hiwm_core.errors import ConfigError
 
 FIXTURES = Path(__file__).parent / "launch_fixtures"
+LAUNCH = Path(__file__).resolve().parents[3] / "launch"
 
 
 def _real_launch_missing() -> str:
@@ -113,10 +116,11 @@ def add_executables(prefix: Path, packages: Mapping[str, list[str]]) -> None:
 
 def real_nodes(path: Path, arguments: Mapping[str, str]) -> list[dict[str, Any]]:
     """What the real launch would start, in order; nothing is started."""
-    import launch
     from launch.actions import ExecuteLocal, IncludeLaunchDescription
     from launch.launch_description_sources import AnyLaunchDescriptionSource
     from launch.utilities import visit_all_entities_and_collect_futures
+
+    import launch
 
     found: list[dict[str, Any]] = []
 
@@ -179,6 +183,37 @@ def test_a_fixture_resolves_to_the_same(
     name: str, arguments: dict[str, str], prefix: Path, tmp_path: Path
 ) -> None:
     assert assert_same(FIXTURES / f"{name}.launch.xml", arguments, tmp_path / "out") > 0
+
+
+def launch_file_variants() -> list[tuple[str, dict[str, str]]]:
+    """Every launch file that stands alone, in every world, with its switches either way."""
+    found: list[tuple[str, dict[str, str]]] = []
+    for path in sorted(LAUNCH.glob("*.launch.xml")):
+        declared = {a.name for a in declared_arguments(read_launch_file(path), {})}
+        if not declared:
+            continue
+        found.append((path.name, {}))
+        for number, given_values in enumerate((
+            {"world": "hardware", "device": "scripted", "session_dir": "/tmp/s 1", "seed": "7"},
+            {"world": "hardware", "fast": "true", "device": "none", "ns": "/other/place"},
+            {"world": "imagination", "fast": "true", "rate": "0", "record": "false", "seed": "2"},
+            {"world": "imagination", "view": "false", "device": "own", "policy_checkpoint": "1e5"},
+        )):
+            chosen = {k: v for k, v in given_values.items() if k in declared}
+            if "world" in declared or number == 0:
+                found.append((path.name, chosen))
+    return found
+
+
+@pytest.mark.parametrize(("name", "arguments"), launch_file_variants(), ids=str)
+def test_our_launch_files_resolve_to_the_same(
+    name: str, arguments: dict[str, str], prefix: Path, tmp_path: Path
+) -> None:
+    packages: dict[str, list[str]] = {}
+    for spec in resolve(LAUNCH / name, arguments):
+        packages.setdefault(spec.package, []).append(spec.executable)
+    add_executables(prefix, packages)
+    assert assert_same(LAUNCH / name, arguments, tmp_path / "out") > 0
 
 
 @pytest.mark.parametrize(("name", "arguments"), REFUSED_BY_BOTH, ids=str)

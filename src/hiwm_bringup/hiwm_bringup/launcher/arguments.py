@@ -61,8 +61,13 @@ def read_argument(
     )
 
 
-def refuse_missing(arguments: list[Argument], given: list[str], where: str) -> None:
+def refuse_missing(arguments: list[Argument], given: list[str], where: str = "") -> None:
     """Refuse a file whose required arguments are not given.
+
+    Args:
+        arguments: what it declares.
+        given: names that have a value.
+        where: of the include; empty blames the declaration.
 
     Raises:
         ConfigError: with the name and the meaning of the first one missing.
@@ -71,12 +76,17 @@ def refuse_missing(arguments: list[Argument], given: list[str], where: str) -> N
         if argument.default is not None or argument.conditional:
             continue
         if argument.name not in (*given, *argument.given_by_includes):
-            meaning = f" ({argument.description})" if argument.description else ""
-            raise ConfigError(
-                f"the argument {argument.name!r}{meaning} has no default and no value",
-                where=where, remedy=f"give {argument.name}:=VALUE, or a nested "
-                f'<arg name="{argument.name}" value="..."/> where the file is included',
-            )
+            raise missing(argument, where)
+
+
+def missing(argument: Argument, where: str = "") -> ConfigError:
+    """Return the refusal of an argument without a value."""
+    meaning = f" ({argument.description})" if argument.description else ""
+    return ConfigError(
+        f"the argument {argument.name!r}{meaning} has no default and no value",
+        where=where or argument.where, remedy=f"give {argument.name}:=VALUE, or a nested "
+        f'<arg name="{argument.name}" value="..."/> where the file is included',
+    )
 
 
 def refuse_unknown(arguments: list[Argument], given: list[str], where: str) -> None:

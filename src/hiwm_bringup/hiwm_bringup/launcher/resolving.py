@@ -13,7 +13,13 @@ from pathlib import Path
 from hiwm_core.config_files import nearest
 from hiwm_core.errors import ConfigError
 
-from .arguments import declared_arguments, read_argument, refuse_missing, refuse_unknown
+from .arguments import (
+    declared_arguments,
+    missing,
+    read_argument,
+    refuse_missing,
+    refuse_unknown,
+)
 from .document import Element
 from .node_specs import NodeSpec, ParameterSource
 from .parameter_values import Value, parse_parameter_value, read_bool
@@ -75,7 +81,7 @@ class _Resolver:
         folder = os.path.dirname(os.path.abspath(path))
         context.directory = context.left_directory = folder
         declared = declared_arguments(root, dict(context.environment))
-        refuse_missing(declared, list(given), where)
+        refuse_missing(declared, list(given), where if self._depth else "")
         for name, value in given.items():
             _refuse_reserved(name, where)
             context.configurations[name] = (
@@ -113,11 +119,7 @@ class _Resolver:
         values = self._context.configurations
         if argument.name not in values:
             if argument.default is None:
-                refuse_missing([argument], [], element.where)
-                raise ConfigError(
-                    f"the argument {argument.name!r} has no default and no value",
-                    where=element.where, remedy=f"give {argument.name}:=VALUE",
-                )
+                raise missing(argument)
             values[argument.name] = self._perform(element, "default")
         if argument.choices and values[argument.name] not in argument.choices:
             value = values[argument.name]

@@ -1,0 +1,225 @@
+"""The launch files themselves: what each starts, and that every name in them exists.
+
+The nodes are read, not started: parameters, executables and the one-argument switch of the world.
+"""
+
+import ast
+import itertools
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from hiwm_bringup.launcher.arguments import declared_arguments
+from hiwm_bringup.launcher.node_specs import NodeSpec
+from hiwm_bringup.launcher.resolving import resolve
+from hiwm_bringup.launcher.vocabulary import read_launch_file
+from hiwm_core.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[3]
+LAUNCH = ROOT / "launch"
+TOP_FILES = ("session", "record", "evaluate")
+WORLDS = {
+    "imagination": {"hiwm_world/imagination"},
+    "hardware": {"hiwm_robot/robot_bridge", "hiwm_robot/standin_driver"},
+}
+# Position of the name in a declaring call.
+DECLARING = {"parameter": 1, "declare_parameter": 0}
+BUILT_IN = {"use_sim_time"}  # every ROS node has it
+
+
+def nodes(file: str, **arguments: str) -> list[NodeSpec]:
+    return resolve(LAUNCH / f"{file}.launch.xml", arguments)
+
+
+def executables(specs: list[NodeSpec]) -> set[str]:
+    return {f"{spec.package}/{spec.executable}" for spec in specs}
+
+
+def variants() -> list[tuple[str, dict[str, str]]]:
+    """Every top file in both worlds, and every launch file that stands alone."""
+    found: list[tuple[str, dict[str, str]]] = [
+        (file, {"world": world, "fast": fast})
+        for file, world, fast in itertools.product(TOP_FILES, WORLDS, ("true", "false"))
+    ]
+    for path in sorted(LAUNCH.glob("*.launch.xml")):
+        name = path.name.removesuffix(".launch.xml")
+        if name not in TOP_FILES and declared_arguments(read_launch_file(path), {}):
+            found.append((name, {}))
+    return found
+
+
+@pytest.mark.parametrize("file", TOP_FILES)
+def test_the_world_is_the_one_part_that_differs(file: str) -> None:
+    both = {world: nodes(file, world=world, session_dir="s") for world in WORLDS}
+    rest = {}
+    for world, specs in both.items():
+        assert executables(specs) & set().union(*WORLDS.values()) == WORLDS[world]
+        rest[world] = [
+            (s.package, s.executable, s.name, s.namespace, s.remaps, s.merged_parameters())
+            for s in specs if f"{s.package}/{s.executable}" not in WORLDS[world]
+        ]
+    if file == "evaluate":  # the stand-in is evaluated in simulated time
+        rest = {
+            world: [(*row[:5], {**row[5], "use_sim_time": None}) for row in rows]
+            for world, rows in rest.items()
+        }
+    assert rest["imagination"] == rest["hardware"]
+
+
+def test_a_session_has_every_part() -> None:
+    assert executables(nodes("session")) == {
+        "hiwm_world/imagination", "hiwm_policy/policy", "hiwm_teleop/teleop",
+        "hiwm_teleop/arbiter", "hiwm_branching/branch_manager", "hiwm_recording/recorder",
+        "hiwm_console/live_view",
+    }
+
+
+@pytest.mark.parametrize(("arguments", "left_out"), [
+    ({"device": "none"}, "hiwm_teleop/teleop"),
+    ({"record": "false"}, "hiwm_recording/recorder"),
+    ({"view": "false"}, "hiwm_console/live_view"),
+])
+def test_parts_can_be_left_out(arguments: dict[str, str], left_out: str) -> None:
+    whole = executables(nodes("session"))
+    assert whole - executables(nodes("session", **arguments)) == {left_out}
+
+
+def test_a_device_of_ones_own_is_started() -> None:
+    (teleop,) = (s for s in nodes("session", device="my_device") if s.executable == "teleop")
+    assert teleop.merged_parameters()["device"] == "my_device"
+
+
+def test_demonstrations_have_no_policy_and_evaluations_no_operator() -> None:
+    record = nodes("record")
+    assert "hiwm_policy/policy" not in executables(record)
+    (teleop,) = (spec for spec in record if spec.executable == "teleop")
+    assert teleop.merged_parameters()["demonstration"] is True
+    evaluate = nodes("evaluate")
+    assert "hiwm_teleop/teleop" not in executables(evaluate)
+    assert [spec.executable for spec in evaluate if spec.ends_graph][-1] == "evaluator"
+
+
+@pytest.mark.parametrize("file", TOP_FILES)
+def test_simulated_time_is_followed_where_a_driver_owns_the_clock_alone(file: str) -> None:
+    for world, fast in itertools.product(WORLDS, ("true", "false")):
+        simulated = world == "hardware" and fast == "true"
+        for spec in nodes(file, world=world, fast=fast):
+            follows = spec.merged_parameters().get("use_sim_time", False)
+            owns = spec.executable == "standin_driver"
+            assert follows is (simulated and not owns), (world, fast, spec.label)
+
+
+@pytest.mark.parametrize("file", TOP_FILES)
+def test_the_namespace_holds_every_node_and_names_differ(file: str) -> None:
+    for world in WORLDS:
+        specs = nodes(file, world=world, ns="here")
+        assert {spec.namespace for spec in specs} == {"/here"}
+        assert len({spec.name for spec in specs}) == len(specs)
+
+
+@pytest.mark.parametrize("file", TOP_FILES)
+def test_every_argument_says_what_it_is_for(file: str) -> None:
+    for argument in declared_arguments(read_launch_file(LAUNCH / f"{file}.launch.xml"), {}):
+        assert argument.description, argument.name
+
+
+def test_an_unknown_world_or_robot_is_refused_with_the_choices() -> None:
+    with pytest.raises(ConfigError, match="use imagination, hardware"):
+        nodes("session", world="hardwrae")
+    with pytest.raises(ConfigError, match=re.escape("robot_standin.launch.xml")):
+        nodes("session", world="hardware", robot="no_such_robot")
+
+
+@pytest.mark.parametrize(("file", "arguments"), variants(), ids=str)
+def test_every_executable_is_declared_by_its_package(file: str, arguments: dict[str, str]) -> None:
+    for spec in nodes(file, **arguments):
+        assert spec.executable in entry_points(spec.package), f"{spec.package} ({spec.where})"
+
+
+@pytest.mark.parametrize(("file", "arguments"), variants(), ids=str)
+def test_every_parameter_is_declared_by_its_node(file: str, arguments: dict[str, str]) -> None:
+    unread = []
+    for spec in nodes(file, **arguments):
+        module = node_module(spec)
+        if module is None:
+            unread.append(f"{spec.package}/{spec.executable}")
+            continue
+        declared = declared_parameters(module)
+        for name, value in spec.merged_parameters().items():
+            if name in BUILT_IN:
+                continue
+            assert name in declared, f"{spec.label} declares no {name} ({spec.where})"
+            wanted = declared[name]
+            assert wanted in (None, type(value)) or (wanted is float and type(value) is int), (
+                f"{name} of {spec.label} is {value!r}, declared as {wanted} ({spec.where})"
+            )
+    assert not unread, f"no source of {unread}"
+
+
+@cache
+def entry_points(package: str) -> dict[str, str]:
+    """Executable to module:function of a package's setup.py."""
+    text = (ROOT / "src" / package / "setup.py").read_text()
+    found: dict[str, str] = {}
+    for value in ast.walk(ast.parse(text)):
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            match = re.fullmatch(r"(\w+) = ([\w.]+:\w+)", value.value)
+            if match:
+                found[match[1]] = match[2]
+    return found
+
+
+def node_module(spec: NodeSpec) -> Path | None:
+    target = entry_points(spec.package).get(spec.executable, "").partition(":")[0]
+    path = ROOT / "src" / spec.package / (target.replace(".", "/") + ".py")
+    return path if path.is_file() else None
+
+
+@cache
+def declared_parameters(module: Path) -> dict[str, type | None]:
+    """Names a node declares and the types of their defaults (None where not written out)."""
+    found: dict[str, type | None] = {}
+    for path in own_modules(module):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and called(node) in DECLARING:
+                name, *default = node.args[DECLARING[called(node)]:]
+                if isinstance(name, ast.Constant):
+                    found[str(name.value)] = literal_type(default[0] if default else None)
+            if isinstance(node, ast.Dict):  # the options of an operator's device
+                for key, value in zip(node.keys, node.values, strict=True):
+                    if isinstance(key, ast.Constant) and isinstance(value, ast.Call) and (
+                        called(value) == "DeviceOption"
+                    ):
+                        defaults = [k.value for k in value.keywords if k.arg == "default"]
+                        found[str(key.value)] = literal_type(defaults[0] if defaults else None)
+    return found
+
+
+def literal_type(default: ast.expr | None) -> type | None:
+    return type(default.value) if isinstance(default, ast.Constant) else None
+
+
+def own_modules(module: Path) -> set[Path]:
+    """The module and what it imports of its own package, and all devices where it has some."""
+    package = module.parent
+    reached: set[Path] = set()
+    todo = [module]
+    while todo:
+        path = todo.pop()
+        if path in reached or not path.is_file():
+            continue
+        reached.add(path)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(package.name):
+                parts = (node.module or "").split(".")[1:]
+                base = package.joinpath(*parts)
+                todo += [base.with_suffix(".py"), *(base / f"{a.name}.py" for a in node.names)]
+                todo += base.parent.glob("*.py") if base.parent.name == "devices" else []
+    return reached
+
+
+def called(node: ast.Call) -> str:
+    function = node.func
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
