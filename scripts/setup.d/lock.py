@@ -1,36 +1,58 @@
-"""Write requirements/lock.txt from the environment that requirements/requirements.in resolves to.
+"""Write the lock files of requirements/: every package with its exact version.
 
-Usage, after a change of requirements.in:
-``.venv/bin/pip install -r requirements/requirements.in && .venv/bin/python scripts/setup.d/lock.py``
+``lock.txt``, for Python 3.11 and 3.12, is what the environment of ``scripts/setup`` holds. After a
+change of ``requirements.in``::
 
-One file serves Python 3.11 and 3.12: ``src/hiwm_bringup/test/test_setup.py`` holds that it covers
-requirements.in, and that it is what is installed.
+    .venv/bin/pip install -r requirements/requirements.in
+    .venv/bin/python scripts/setup.d/lock.py
+
+``jazzy.txt`` is for a machine with ROS 2 Jazzy. After a change of ``jazzy.in``, with Python 3.12::
+
+    pip install --dry-run --ignore-installed --report report.json -r requirements/jazzy.in
+    python scripts/setup.d/lock.py report.json
+
+``src/hiwm_bringup/test/test_setup.py`` holds that the locks cover their ``.in`` files, and that
+``lock.txt`` is what is installed.
 """
 
 import importlib.metadata
+import json
 import re
 import sys
 from pathlib import Path
 
-LOCK = Path(__file__).resolve().parents[2] / "requirements" / "lock.txt"
+REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements"
 HEADER = """\
-# Every package of the environment with its exact version, for Python 3.11 and 3.12.
-# Written by scripts/setup.d/lock.py from requirements/requirements.in; not edited by hand.
+# Every package with its exact version, for {pythons}.
+# Written by scripts/setup.d/lock.py from requirements/{source}; not edited by hand.
 """
+
+
+def normalised(name: str) -> str:
+    """Return a package name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def lock_lines(versions: dict[str, str]) -> list[str]:
     """Return sorted ``name==version`` lines.
 
     A local version such as ``2.13.0+cpu`` loses its suffix: which build of torch fits is the
-    choice of the machine's pip configuration. pip itself belongs to the interpreter, and the
-    packages of this workspace are built, not installed.
+    choice of the machine's pip configuration. pip itself belongs to the interpreter, the packages
+    of this workspace are built, not installed, and what torch's CUDA build brings is pinned in
+    cuda.txt, since a machine without a GPU may do without it.
     """
+    cuda = cuda_names()
     return sorted(
         f"{name}=={version.split('+')[0]}"
         for name, version in versions.items()
-        if name != "pip" and not name.startswith("hiwm")
+        if name != "pip" and not name.startswith("hiwm") and name not in cuda
     )
+
+
+def cuda_names() -> set[str]:
+    """Return the names pinned in cuda.txt."""
+    lines = (REQUIREMENTS / "cuda.txt").read_text(encoding="utf-8").splitlines()
+    return {line.split("==")[0] for line in lines if "==" in line}
 
 
 def installed_versions() -> dict[str, str]:
@@ -40,18 +62,30 @@ def installed_versions() -> dict[str, str]:
     ``ros-std-msgs``); those names mean nothing, or something else, to a package index.
     """
     return {
-        re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower(): distribution.version
+        normalised(distribution.metadata["Name"]): distribution.version
         for distribution in importlib.metadata.distributions()
         if str(distribution.locate_file("")).startswith(sys.prefix)
         and distribution.read_text("INSTALLER") is not None
     }
 
 
+def reported_versions(report: Path) -> dict[str, str]:
+    """Return normalised name -> version of a report of ``pip install --report``."""
+    metadata = [item["metadata"] for item in json.loads(report.read_text("utf-8"))["install"]]
+    return {normalised(item["name"]): item["version"] for item in metadata}
+
+
 def main() -> int:
-    """Write the lock file and say how many packages it names."""
-    lines = lock_lines(installed_versions())
-    LOCK.write_text(HEADER + "\n".join(lines) + "\n", encoding="utf-8")
-    print(f"{LOCK}: {len(lines)} packages")
+    """Write lock.txt, or from a pip report jazzy.txt, and say how many packages it names."""
+    if len(sys.argv) == 2:
+        lock, versions = REQUIREMENTS / "jazzy.txt", reported_versions(Path(sys.argv[1]))
+        header = HEADER.format(pythons="Python 3.12 beside ROS 2 Jazzy", source="jazzy.in")
+    else:
+        lock, versions = REQUIREMENTS / "lock.txt", installed_versions()
+        header = HEADER.format(pythons="Python 3.11 and 3.12", source="requirements.in")
+    lines = lock_lines(versions)
+    lock.write_text(header + "\n".join(lines) + "\n", encoding="utf-8")
+    print(f"{lock}: {len(lines)} packages")
     return 0
 
 
