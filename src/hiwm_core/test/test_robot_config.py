@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from hiwm_core.errors import ConfigError
 from hiwm_core.robot_config import ADAPTERS, load_robot, parse_robot
 

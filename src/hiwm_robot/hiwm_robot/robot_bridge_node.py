@@ -6,34 +6,30 @@ bridge moves anything; deactivating holds. Decisions are `bridge_core`'s.
 
 import array
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from builtin_interfaces.msg import Time
 from hiwm_interfaces.msg import Command, Tick, WorldInfo
-from hiwm_interfaces.srv import PlaceScene, Reset, RestoreState, SaveState, SetRate
+from hiwm_interfaces.srv import Reset, RestoreState, SaveState, SetRate
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.task import Future
-from rclpy.wait_for_message import wait_for_message
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
+from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError, HiwmError
 from hiwm_core.robot_config import load_robot
 from hiwm_core.task import load_task
 from hiwm_nodes import diagnostics, qos
-from hiwm_nodes.messages import camera_info_message, stamp_ns, time_message
+from hiwm_nodes.messages import camera_info_message, time_message
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
-from hiwm_robot.bridge_core import BridgeCore, Phase, TickPlan
-from hiwm_robot.camera_images import embodiment_image
-from hiwm_robot.command_adapters import command_adapter
-from hiwm_robot.session_lineage import EpisodeCounter, software_version, write_session
-from hiwm_robot.streams import Streams
+from hiwm_robot.bridge_core import BridgeCore, TickPlan
+from hiwm_robot.episode_reset import EpisodeReset
+from hiwm_robot.robot_side import QUIET, RobotSide
+from hiwm_robot.session_lineage import EpisodeCounter, write_session
+from hiwm_robot.world_description import lineage, world_info
 
 # How often ages are looked at. Also the grain of every time-out here.
 POLL_S = 0.05
@@ -60,7 +56,7 @@ class RobotBridge(LifecycleNode):
         self._connect_s = parameter(
             self, "connect_timeout_s", 3.0, "wait this long for each driver topic, s", 0.1, 60.0
         )
-        self._reset_s = parameter(
+        reset_timeout_s = parameter(
             self, "reset_timeout_s", 10.0, "wait this long for the driver's reset, s", 0.5, 600.0
         )
         hold_after_s = parameter(
@@ -71,28 +67,32 @@ class RobotBridge(LifecycleNode):
         self._session = Path(session) if session else None
         self._counter = EpisodeCounter(self._session)
         epoch, episode = self._counter.read()
-        self._streams = Streams(self._embodiment, self._robot.pace)
+        # A reset waits for the driver; nothing else may wait for the reset.
+        self._reset_group = ReentrantCallbackGroup()
+        self._side = RobotSide(
+            self, self._robot, self._embodiment, reliable=self._lockstep,
+            on_image=self._on_image, note=self._note, reset_group=self._reset_group,
+        )
         self._core = BridgeCore(
-            embodiment=self._embodiment, streams=self._streams, lockstep=self._lockstep,
+            embodiment=self._embodiment, streams=self._side.streams, lockstep=self._lockstep,
             stale_after_s=self._robot.stale_after_s, hold_after_s=hold_after_s, epoch=epoch,
             episode=episode,
         )
-        self._adapter = command_adapter(self._embodiment, self._robot.command)
         self._by_camera = self._robot.pace == "camera"
-        self._specs = {camera.name: camera for camera in self._embodiment.cameras}
-        self._images: dict[str, Image] = {}
-        self._joints = JointState()
-        self._resets = 0
-        self._waits: list[tuple[Callable[[], bool], float, Future]] = []
+        self._reset = EpisodeReset(
+            self, self._robot, self._task, self._core, self._side, lockstep=self._lockstep,
+            seed=self._seed, timeout_s=reset_timeout_s,
+        )
         self._problems: dict[str, str] = {}
-        self._connected = False
         self._rate = diagnostics.RateMeter()
         self._answer_s = float("nan")
         self._tick_message = Tick(trust=1.0, progress=float("nan"), success=float("nan"))
         self._tick_message.header.frame_id = self._embodiment.frame
         self._infos = {
-            name: camera_info_message(spec.width, spec.height, Time(), f"{name}_camera")
-            for name, spec in self._specs.items()
+            camera.name: camera_info_message(
+                camera.width, camera.height, Time(), f"{camera.name}_camera"
+            )
+            for camera in self._embodiment.cameras
         }
         self._make_world_side()
         self._diagnostics = diagnostics.Diagnostics(self, self._values)
@@ -120,20 +120,25 @@ class RobotBridge(LifecycleNode):
             )
 
     def _make_world_side(self) -> None:
+        names = [camera.name for camera in self._embodiment.cameras]
         self._image_pubs = {
-            name: self.create_publisher(Image, f"cameras/{name}/image_raw", qos.IMAGE_PUB)
-            for name in self._specs
+            name: self.create_publisher(
+                Image, f"cameras/{name}/image_raw", qos.IMAGE_PUB, event_callbacks=QUIET
+            )
+            for name in names
         }
         self._info_pubs = {
-            name: self.create_publisher(CameraInfo, f"cameras/{name}/camera_info", qos.IMAGE_PUB)
-            for name in self._specs
+            name: self.create_publisher(
+                CameraInfo, f"cameras/{name}/camera_info", qos.IMAGE_PUB, event_callbacks=QUIET
+            )
+            for name in names
         }
-        self._joint_pub = self.create_publisher(JointState, "joint_states", qos.TICK)
-        self._tick_pub = self.create_publisher(Tick, "tick", qos.TICK)
+        self._joint_pub = self.create_publisher(
+            JointState, "joint_states", qos.TICK, event_callbacks=QUIET
+        )
+        self._tick_pub = self.create_publisher(Tick, "tick", qos.TICK, event_callbacks=QUIET)
         self._info_pub = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
         self.create_subscription(Command, "command", self._on_command, qos.COMMAND)
-        # A reset waits for the driver; nothing else may wait for the reset.
-        self._reset_group = ReentrantCallbackGroup()
         self.create_service(
             Reset, "world/reset", self._on_reset, callback_group=self._reset_group
         )
@@ -146,27 +151,17 @@ class RobotBridge(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Connect to the drivers and check what they send."""
         try:
-            for camera in self._robot.cameras:
-                kind = CompressedImage if camera.compressed else Image
-                first = self._first_message(kind, camera.image)
-                embodiment_image(first, self._specs[camera.name])
-            joints = self._first_message(JointState, self._robot.joint_states)
-            problem = Streams(self._embodiment).joint_state(
-                joints.name, joints.position, stamp_ns(joints.header.stamp), 0.0
-            )
-            if problem:
-                raise ConfigError(
-                    problem, where=self._robot.joint_states,
-                    remedy=f"the embodiment {self._embodiment.name} reads these joints",
-                )
+            self._side.check(self._connect_s)
             if self._session is not None:
-                write_session(self._session, self._lineage())
+                write_session(self._session, lineage(
+                    self._session, self._robot, self._embodiment, self._task, seed=self._seed,
+                    lockstep=self._lockstep,
+                ))
         except HiwmError as error:
             self._note("configure", f"not configured: {error}")
             return FAILURE
         self._note("configure", "")
-        if not self._connected:
-            self._connect()
+        self._side.connect()
         self._info_pub.publish(self._world_info())
         return super().on_configure(state)
 
@@ -185,7 +180,7 @@ class RobotBridge(LifecycleNode):
         """Hold where the arms are, and send nothing more."""
         hold = self._core.stop()
         if hold is not None:
-            self._send(hold)
+            self._side.send(hold)
         self.get_logger().info(f"inactive: {self._robot.name} holds")
         return super().on_deactivate(state)
 
@@ -193,14 +188,14 @@ class RobotBridge(LifecycleNode):
         """Hold, as deactivating does."""
         hold = self._core.stop()
         if hold is not None:
-            self._send(hold)
+            self._side.send(hold)
         return super().on_shutdown(state)
 
     def close(self) -> None:
         """Leave the robot holding when the process is asked to end."""
         hold = self._core.stop()
         if hold is not None:
-            self._send(hold)
+            self._side.send(hold)
 
     def _on_autostart(self) -> None:
         name = self._state_machine.current_state[1]
@@ -210,88 +205,39 @@ class RobotBridge(LifecycleNode):
             self.trigger_activate()
         self._start_timer.cancel()
 
-    def _first_message(self, kind: Any, topic: str) -> Any:
-        found, message = wait_for_message(
-            kind, self, topic, qos_profile=qos.SENSOR, time_to_wait=self._connect_s
-        )
-        if not found:
-            raise ConfigError(
-                f"nothing on {self.resolve_topic_name(topic)} within {self._connect_s:g} s",
-                where=f"robot {self._robot.name}",
-                remedy="start the robot's drivers; the bridge goes on when they are there",
-            )
-        return message
-
-    def _connect(self) -> None:
-        # A driver in lock-step sends each observation once: none may be lost. Robots' cameras
-        # are taken as they come.
-        profile = qos.TICK if self._lockstep else qos.SENSOR
-        for camera in self._robot.cameras:
-            self.create_subscription(
-                CompressedImage if camera.compressed else Image, camera.image,
-                lambda message, name=camera.name: self._on_image(name, message), profile,
-            )
-        self.create_subscription(
-            JointState, self._robot.joint_states, self._on_joint_state, profile
-        )
-        self._command_pub = self.create_lifecycle_publisher(
-            self._adapter.message_type, self._robot.command.topic, qos.TICK
-        )
-        if self._robot.reset_service:
-            self._place = self.create_client(
-                PlaceScene, self._robot.reset_service, callback_group=self._reset_group
-            )
-        self._connected = True
-
     # Observations
 
-    def _on_image(self, camera: str, message: Any) -> None:
-        try:
-            self._images[camera] = embodiment_image(message, self._specs[camera])
-        except ConfigError as error:
-            self._note(f"camera {camera}", str(error))
-            return
-        self._note(f"camera {camera}", "")
-        self._streams.image(camera, stamp_ns(message.header.stamp), time.monotonic())
-        if self._by_camera:
-            self._tick_if_due()
-
-    def _on_joint_state(self, message: JointState) -> None:
-        problem = self._streams.joint_state(
-            message.name, message.position, stamp_ns(message.header.stamp), time.monotonic()
-        )
-        self._note("joint states", problem)
-        if problem:
-            return
-        self._joints = message
+    def _on_image(self) -> None:
         if self._by_camera:
             self._tick_if_due()
 
     def _tick_if_due(self) -> None:
+        self._side.take_joints()
         now = time.monotonic()
         clock_ns = None if self._by_camera else self.get_clock().now().nanoseconds
         if not self._core.due(now, clock_ns):
             return
         plan = self._core.tick(now, clock_ns)
         if plan.hold is not None:
-            self._send(plan.hold)
+            self._side.send(plan.hold)
         self._publish(plan)
         if plan.shifted:
             self.get_logger().warning("the driver's clock was set back; stamps go on from the last")
         if plan.applied is None:
             self._counter.write(plan.epoch, plan.episode)
-        self._resolve_waits()
+        self._reset.look()
 
     def _publish(self, plan: TickPlan) -> None:
         """Publish an observation under one stamp, and the tick when it is complete."""
         stamp = time_message(plan.stamp_ns)
-        for name, image in self._images.items():
+        for name, image in self._side.images.items():
             image.header.stamp = stamp
             self._image_pubs[name].publish(image)
-            self._infos[name].header.stamp = stamp
-            self._info_pubs[name].publish(self._infos[name])
-        self._joints.header.stamp = stamp
-        self._joint_pub.publish(self._joints)
+            if self._info_pubs[name].get_subscription_count():
+                self._infos[name].header.stamp = stamp
+                self._info_pubs[name].publish(self._infos[name])
+        self._side.joints.header.stamp = stamp
+        self._joint_pub.publish(self._side.joints)
         tick = self._tick_message
         tick.header.stamp = stamp
         tick.epoch = plan.epoch
@@ -321,27 +267,24 @@ class RobotBridge(LifecycleNode):
             return
         self._answer_s = now - self._core.state.tick_wall
         if answer.send is not None:
-            self._send(answer.send)
+            self._side.send(answer.send)
         self._note("command", answer.fault)
 
-    def _send(self, action: np.ndarray) -> None:
-        self._command_pub.publish(self._adapter.message(action))
-
     def _on_poll(self) -> None:
-        if self._core.state.phase is not Phase.INACTIVE and self._by_camera:
+        if self._by_camera:
             self._tick_if_due()
         answer = self._core.poll(time.monotonic())
         if answer.send is not None:
-            self._send(answer.send)
+            self._side.send(answer.send)
         stale = self._core.state.stale
         self._note("streams", f"holding: {stale}; ticks go on when it is back" if stale else "")
-        self._resolve_waits()
+        self._reset.look()
 
     # Services
 
     async def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
         pose = [float(value) for value in request.object_pose]
-        problem = await self._reset(pose, int(request.seed), request.start)
+        problem = await self._reset.reset(pose, int(request.seed), request.start)
         response.ok = not problem
         response.message = problem
         response.epoch = self._core.state.epoch
@@ -349,73 +292,9 @@ class RobotBridge(LifecycleNode):
         return response
 
     async def _first_reset(self) -> None:
-        problem = await self._place_and_start([], -1)
+        problem = await self._reset.place([], -1)
         if problem:
             self.get_logger().error(f"reset at start failed: {problem}")
-
-    async def _reset(self, pose: list[float], seed: int, start: str) -> str:
-        """Place the scene and begin an episode; returns why it failed, or an empty string."""
-        if not self._robot.reset_service:
-            return (
-                f"robot {self._robot.name} has no reset service: put the scene back by hand, then "
-                "deactivate and activate the bridge, which begins a new episode"
-            )
-        if start:
-            return (
-                f"robot {self._robot.name} has no start named {start!r}: give object_pose or a seed"
-            )
-        state = self._core.state
-        if self._lockstep and state.phase is Phase.RUNNING:
-            # Let the driver finish the step it was sent, or it would take it after the reset.
-            await self._until(lambda: state.waiting or bool(state.stale), 2.0)
-        problem = self._core.begin_reset()
-        return problem or await self._place_and_start(pose, seed)
-
-    async def _place_and_start(self, pose: list[float], seed: int) -> str:
-        if seed < 0:
-            seed = self._seed + self._resets
-        self._resets += 1
-        if not pose:
-            pose = [float(v) for v in self._task.sample_start(np.random.default_rng(seed))]
-        service = self._robot.reset_service
-        future = self._place.call_async(PlaceScene.Request(object_pose=pose, seed=seed))
-        await self._until(future.done, self._reset_s)
-        placed = future.result() if future.done() else None
-        if placed is None:
-            self._place.remove_pending_request(future)
-            problem = f"no answer from {service} within {self._reset_s:g} s: is the driver running?"
-        elif not placed.ok:
-            problem = f"{service} refused: {placed.message}"
-        else:
-            if self._core.state.phase is Phase.INACTIVE:
-                return "the bridge was deactivated meanwhile: activate it again"
-            self._core.start(time.monotonic(), stamp_ns(placed.header.stamp))
-            self._tick_if_due()
-            if await self._until(self._is_running, self._reset_s):
-                return ""
-            problem = f"no image of the placed scene within {self._reset_s:g} s: check the driver"
-        self._core.abandon_reset(time.monotonic())
-        return problem
-
-    def _is_running(self) -> bool:
-        return self._core.state.phase is Phase.RUNNING
-
-    async def _until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait, letting other callbacks run; returns whether the condition came to hold."""
-        if condition():
-            return True
-        future: Future = Future(executor=self.executor)
-        self._waits.append((condition, time.monotonic() + timeout_s, future))
-        return bool(await future)
-
-    def _resolve_waits(self) -> None:
-        now = time.monotonic()
-        for wait in list(self._waits):
-            condition, deadline, future = wait
-            met = condition()
-            if met or now > deadline:
-                self._waits.remove(wait)
-                future.set_result(met)
 
     def _on_save(
         self, request: SaveState.Request, response: SaveState.Response
@@ -466,32 +345,12 @@ class RobotBridge(LifecycleNode):
         return 0.0 if self._lockstep else self._core.rate
 
     def _world_info(self) -> WorldInfo:
-        cameras = self._embodiment.cameras
-        info = WorldInfo(
-            kind="hardware", robot=self._robot.name, stand_in=self._robot.stand_in,
+        info = world_info(
+            self._session, self._robot, self._embodiment, self._task,
             rate=self._rate_in_force(), lockstep=self._lockstep,
-            cameras=[camera.name for camera in cameras],
-            camera_widths=[camera.width for camera in cameras],
-            camera_heights=[camera.height for camera in cameras],
-            embodiment=self._embodiment.name, embodiment_hash=self._embodiment.hash,
-            embodiment_yaml=self._embodiment.text, task=self._task.name,
-            task_hash=self._task.hash, task_yaml=self._task.text, can_restore=False,
-            can_fork=False, auto_reset=bool(self._robot.reset_service), checkpoint_hash="",
-            session_id=self._session.name if self._session else "",
-            software_version=software_version(),
         )
         info.header.stamp = self.get_clock().now().to_msg()
         return info
-
-    def _lineage(self) -> dict[str, Any]:
-        return {
-            "session_id": self._session.name if self._session else "", "world": "hardware",
-            "robot": self._robot.name, "stand_in": self._robot.stand_in,
-            "embodiment": self._embodiment.name, "embodiment_hash": self._embodiment.hash,
-            "task": self._task.name, "task_hash": self._task.hash, "checkpoint_hash": "",
-            "seed": self._seed, "lockstep": self._lockstep,
-            "software_version": software_version(),
-        }
 
     def _note(self, source: str, problem: str) -> None:
         """Keep a source's problem, say it once, and show it in the diagnostics until it is over."""
@@ -510,7 +369,7 @@ class RobotBridge(LifecycleNode):
     def _values(self) -> dict[str, Any]:
         now = time.monotonic()
         state = self._core.state
-        ages = self._streams.ages(now)
+        ages = self._side.streams.ages(now)
         return {
             "phase": state.phase.name.lower(), "epoch": state.epoch, "step": state.step,
             "ticks_per_s": f"{self._rate.rate:.1f}", "answer_ms": f"{self._answer_s * 1e3:.1f}",

@@ -17,7 +17,10 @@ from hiwm_interfaces.msg import GroundTruth
 from hiwm_interfaces.srv import PlaceScene
 from numpy.typing import NDArray
 from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Float64MultiArray
@@ -89,10 +92,10 @@ class StandinDriver(Node):
         self._truth.header.frame_id = embodiment.frame
 
         base = f"driver/camera_{camera.name}"
-        self._image_pub = self.create_publisher(Image, f"{base}/image_raw", qos.IMAGE_PUB)
-        self._info_pub = self.create_publisher(CameraInfo, f"{base}/camera_info", qos.IMAGE_PUB)
-        self._joint_pub = self.create_publisher(JointState, "driver/joint_states", qos.TICK)
-        self._truth_pub = self.create_publisher(GroundTruth, "driver/ground_truth", qos.TICK)
+        self._image_pub = self._publisher(Image, f"{base}/image_raw", qos.IMAGE_PUB)
+        self._info_pub = self._publisher(CameraInfo, f"{base}/camera_info", qos.IMAGE_PUB)
+        self._joint_pub = self._publisher(JointState, "driver/joint_states", qos.TICK)
+        self._truth_pub = self._publisher(GroundTruth, "driver/ground_truth", qos.TICK)
         self.create_subscription(
             JointTrajectory, "driver/arm_controller/joint_trajectory", self._on_trajectory,
             qos.TICK,
@@ -105,7 +108,7 @@ class StandinDriver(Node):
         # Wall time on purpose, whatever use_sim_time says: these timers make the time.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         if self._fast:
-            self._clock_pub = self.create_publisher(ClockMessage, "/clock", qos.TICK)
+            self._clock_pub = self._publisher(ClockMessage, "/clock", qos.TICK)
             period = min(IDLE_PERIOD_S, self._patience_s / 4)
             self.create_timer(period, self._on_patience, clock=steady)
         else:
@@ -116,6 +119,11 @@ class StandinDriver(Node):
             f"stand-in ready: task {task.name}, {size} px, "
             + ("fast, stepping on command" if self._fast else f"real time, {camera_rate:g} Hz")
         )
+
+    def _publisher(self, kind: Any, topic: str, profile: QoSProfile) -> Publisher:
+        # The default event callbacks log a QoS mismatch; each is one more thing to wait on.
+        quiet = PublisherEventCallbacks(use_default_callbacks=False)
+        return self.create_publisher(kind, topic, profile, event_callbacks=quiet)
 
     # Commands
 
@@ -200,9 +208,10 @@ class StandinDriver(Node):
         self._truth.object_pose = array.array("d", self._scene.object_pose)
         self._truth.coverage = float(self._scene.coverage)
         self._truth_pub.publish(self._truth)
-        self._info.header.stamp = stamp
-        self._info_pub.publish(self._info)
         self._image.header.stamp = stamp
+        if self._info_pub.get_subscription_count():
+            self._info.header.stamp = stamp
+            self._info_pub.publish(self._info)
         pixels: NDArray[np.uint8] = self._scene.render()
         self._image.data = array.array("B", pixels.tobytes())
         self._image_pub.publish(self._image)
@@ -245,6 +254,11 @@ class StandinDriver(Node):
         response.object_pose = [float(value) for value in placed]
         response.header.stamp = time_message(stamp_ns)
         return response
+
+    def close(self) -> None:
+        """Free the renderer while its display is still there."""
+        for renderer in self._scene._renderers.values():
+            renderer.close()
 
     def _values(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,171 @@
+"""The bridge's side towards a robot: its drivers' topics, its controllers, its reset service."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from hiwm_interfaces.srv import PlaceScene
+from numpy.typing import NDArray
+from rclpy.callback_groups import CallbackGroup
+from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.lifecycle import LifecycleNode
+from rclpy.task import Future
+from rclpy.wait_for_message import wait_for_message
+from sensor_msgs.msg import CompressedImage, Image, JointState
+
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.errors import ConfigError
+from hiwm_core.robot_config import RobotConfig
+from hiwm_nodes import qos
+from hiwm_nodes.messages import stamp_ns
+from hiwm_robot.camera_images import embodiment_image
+from hiwm_robot.command_adapters import command_adapter
+from hiwm_robot.streams import Streams
+
+# The default ones log a QoS mismatch, and each is one more thing to wait on at every wake.
+QUIET = PublisherEventCallbacks(use_default_callbacks=False)
+
+
+class _Drained(CallbackGroup):
+    """A group the executor never waits on: its subscription is read when an image is there.
+
+    Robots send joint states at hundreds of hertz; being woken by each would cost more than all the
+    rest of the bridge.
+    """
+
+    def can_execute(self, entity: Any) -> bool:
+        """Return False."""
+        return False
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """Return False."""
+        return False
+
+    def ending_execution(self, entity: Any) -> None:
+        """Do nothing; nothing begins."""
+
+
+class RobotSide:
+    """Newest images and joint state of one robot, and the way to its controllers.
+
+    Args:
+        node: makes publishers and subscriptions.
+        robot: topics and adapter.
+        embodiment: what images and joints must be.
+        reliable: ask the drivers to lose nothing, for those in lock-step.
+        on_image: called when an image has arrived.
+        note: called with a stream's name and its problem, empty when there is none.
+        reset_group: callback group of the reset service's client.
+    """
+
+    def __init__(
+        self, node: LifecycleNode, robot: RobotConfig, embodiment: Embodiment, *, reliable: bool,
+        on_image: Callable[[], None], note: Callable[[str, str], None],
+        reset_group: CallbackGroup,
+    ) -> None:
+        self.streams = Streams(embodiment, robot.pace)
+        self.images: dict[str, Image] = {}
+        self.joints = JointState()
+        self._node = node
+        self._robot = robot
+        self._embodiment = embodiment
+        self._profile = qos.TICK if reliable else qos.SENSOR
+        self._on_image = on_image
+        self._note = note
+        self._reset_group = reset_group
+        self._adapter = command_adapter(embodiment, robot.command)
+        self._joint_sub: Any = None
+
+    def check(self, timeout_s: float) -> None:
+        """Wait for a first message of each driver topic and check it.
+
+        Raises:
+            ConfigError: nothing came, or something the embodiment cannot use.
+        """
+        for camera in self._robot.cameras:
+            kind = CompressedImage if camera.compressed else Image
+            first = self._first_message(kind, camera.image, timeout_s)
+            embodiment_image(first, self._embodiment.camera(camera.name))
+        joints = self._first_message(JointState, self._robot.joint_states, timeout_s)
+        problem = Streams(self._embodiment).joint_state(
+            joints.name, joints.position, stamp_ns(joints.header.stamp), 0.0
+        )
+        if problem:
+            raise ConfigError(
+                problem, where=self._robot.joint_states,
+                remedy=f"let the driver publish the joints of embodiment {self._embodiment.name}",
+            )
+
+    def _first_message(self, kind: Any, topic: str, timeout_s: float) -> Any:
+        found, message = wait_for_message(
+            kind, self._node, topic, qos_profile=qos.SENSOR, time_to_wait=timeout_s
+        )
+        if not found:
+            raise ConfigError(
+                f"nothing on {self._node.resolve_topic_name(topic)} within {timeout_s:g} s",
+                where=f"robot {self._robot.name}",
+                remedy="start the robot's drivers; the bridge goes on when they are there",
+            )
+        return message
+
+    def connect(self) -> None:
+        """Subscribe to the drivers and make the way to the controllers; once."""
+        if self._joint_sub is not None:
+            return
+        for camera in self._robot.cameras:
+            self._node.create_subscription(
+                CompressedImage if camera.compressed else Image, camera.image,
+                lambda message, name=camera.name: self._receive_image(name, message),
+                self._profile,
+            )
+        self._joint_sub = self._node.create_subscription(
+            JointState, self._robot.joint_states, self._receive_joints, self._profile,
+            callback_group=_Drained(),
+        )
+        self._command_pub = self._node.create_lifecycle_publisher(
+            self._adapter.message_type, self._robot.command.topic, qos.TICK, event_callbacks=QUIET
+        )
+        if self._robot.reset_service:
+            self._place = self._node.create_client(
+                PlaceScene, self._robot.reset_service, callback_group=self._reset_group
+            )
+
+    def take_joints(self) -> None:
+        """Read the joint states that have arrived."""
+        if self._joint_sub is None:
+            return
+        handle = self._joint_sub.handle
+        with handle:
+            while (taken := handle.take_message(JointState, False)) is not None:
+                self._receive_joints(taken[0])
+
+    def _receive_image(self, camera: str, message: Any) -> None:
+        try:
+            self.images[camera] = embodiment_image(message, self._embodiment.camera(camera))
+        except ConfigError as error:
+            self._note(f"camera {camera}", str(error))
+            return
+        self._note(f"camera {camera}", "")
+        self.streams.image(camera, stamp_ns(message.header.stamp), time.monotonic())
+        self._on_image()
+
+    def _receive_joints(self, message: JointState) -> None:
+        problem = self.streams.joint_state(
+            message.name, message.position, stamp_ns(message.header.stamp), time.monotonic()
+        )
+        self._note("joint states", problem)
+        if not problem:
+            self.joints = message
+
+    def send(self, action: NDArray[np.float64]) -> None:
+        """Send a target [A], already limited, to the controllers. Active bridges only."""
+        self._command_pub.publish(self._adapter.message(action))
+
+    def place(self, pose: Sequence[float], seed: int) -> Future:
+        """Ask the driver for a reset; returns the future of its PlaceScene response."""
+        return self._place.call_async(PlaceScene.Request(object_pose=list(pose), seed=seed))
+
+    def give_up_placing(self, future: Future) -> None:
+        """Forget a reset that was never answered."""
+        self._place.remove_pending_request(future)

@@ -1,0 +1,98 @@
+"""A controller follows good commands in time and is not moved by bad ones."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hiwm_robot.joint_controller import JointController
+
+NAMES = ("a", "b")
+HOME = (0.1, -0.1)
+positions = st.lists(st.floats(-1, 1), min_size=2, max_size=2)
+
+
+def controller() -> JointController:
+    return JointController(NAMES, HOME)
+
+
+def test_holds_home_before_any_command() -> None:
+    (segment,) = controller().segments(3.0, 3.1)
+    np.testing.assert_array_equal(segment.target, HOME)
+
+
+@given(positions, st.floats(0.01, 2.0), st.floats(0.0, 1.0))
+def test_trajectory_is_a_straight_line_in_time(
+    goal: list[float], seconds: float, share: float
+) -> None:
+    joints = controller()
+    assert joints.follow(NAMES, [(goal, seconds)], 5.0) == ""
+    at = joints.target(5.0 + share * seconds)
+    np.testing.assert_allclose(at, HOME + share * (np.array(goal) - HOME), atol=1e-9)
+    np.testing.assert_array_equal(joints.target(5.0 + seconds + 1.0), goal)
+
+
+def test_a_new_trajectory_begins_where_the_old_one_is() -> None:
+    joints = controller()
+    joints.follow(NAMES, [((1.1, -0.1), 1.0)], 0.0)
+    joints.follow(NAMES, [((0.1, -0.1), 1.0)], 0.5)
+    np.testing.assert_allclose(joints.target(0.5), (0.6, -0.1))
+    np.testing.assert_allclose(joints.target(1.0), (0.35, -0.1))
+
+
+def test_joint_order_of_the_message_counts() -> None:
+    joints = controller()
+    assert joints.follow(("b", "a"), [((2.0, 1.0), 0.1)], 0.0) == ""
+    np.testing.assert_array_equal(joints.target(1.0), (1.0, 2.0))
+
+
+def test_segments_split_where_the_trajectory_bends() -> None:
+    joints = controller()
+    joints.follow(NAMES, [((0.2, 0.0), 0.04), ((0.0, 0.0), 0.08)], 0.0)
+    segments = joints.segments(0.0, 0.1)
+    assert [round(s.seconds, 6) for s in segments] == [0.04, 0.04, 0.02]
+    np.testing.assert_allclose(segments[0].target, (0.2, 0.0))
+    np.testing.assert_allclose(segments[-1].target, (0.0, 0.0))
+
+
+def test_forward_command_is_taken_at_once() -> None:
+    joints = controller()
+    assert joints.jump((0.5, 0.5), 0.0) == ""
+    (segment,) = joints.segments(0.0, 0.1)
+    assert not segment.ramp
+    np.testing.assert_array_equal(segment.target, (0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("names", "points"),
+    [
+        (("a", "c"), [((0.0, 0.0), 0.1)]),
+        (("a",), [((0.0,), 0.1)]),
+        (NAMES, []),
+        (NAMES, [((0.0, 0.0, 0.0), 0.1)]),
+        (NAMES, [((float("nan"), 0.0), 0.1)]),
+        (NAMES, [((0.0, float("inf")), 0.1)]),
+        (NAMES, [((0.0, 0.0), 0.2), ((0.0, 0.0), 0.1)]),
+    ],
+)
+def test_bad_trajectory_is_refused_and_the_target_stays(
+    names: tuple[str, ...], points: list[tuple[tuple[float, ...], float]]
+) -> None:
+    joints = controller()
+    joints.follow(NAMES, [((0.3, 0.3), 0.1)], 0.0)
+    assert joints.follow(names, points, 1.0)
+    np.testing.assert_array_equal(joints.target(2.0), (0.3, 0.3))
+
+
+@pytest.mark.parametrize("values", [(0.0,), (0.0, float("nan")), ()])
+def test_bad_forward_command_is_refused(values: tuple[float, ...]) -> None:
+    joints = controller()
+    assert joints.jump(values, 0.0)
+    np.testing.assert_array_equal(joints.target(1.0), HOME)
+
+
+def test_reset_forgets_the_trajectory() -> None:
+    joints = controller()
+    joints.follow(NAMES, [((0.3, 0.3), 0.1)], 0.0)
+    joints.reset()
+    np.testing.assert_array_equal(joints.target(1.0), HOME)

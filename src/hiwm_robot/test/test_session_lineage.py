@@ -1,0 +1,41 @@
+"""The session folder's first lines, and counters that outlive a bridge."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hiwm_core.errors import StoreError
+from hiwm_robot.session_lineage import EpisodeCounter, write_session
+
+
+def test_the_first_writer_wins(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    assert write_session(folder, {"robot": "one"})
+    assert not write_session(folder, {"robot": "two"})
+    assert json.loads((folder / "session.json").read_text()) == {"robot": "one"}
+    assert [path.name for path in folder.iterdir()] == ["session.json"]
+
+
+def test_counters_survive(tmp_path: Path) -> None:
+    assert EpisodeCounter(tmp_path).read() == (0, 0)
+    EpisodeCounter(tmp_path).write(7, 3)
+    assert EpisodeCounter(tmp_path).read() == (7, 3)
+
+
+def test_no_session_keeps_nothing() -> None:
+    counter = EpisodeCounter(None)
+    counter.write(7, 3)
+    assert counter.read() == (0, 0)
+
+
+def test_damaged_counters_are_named(tmp_path: Path) -> None:
+    (tmp_path / "bridge_counters.json").write_text("{")
+    with pytest.raises(StoreError, match="bridge_counters"):
+        EpisodeCounter(tmp_path).read()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file"):
+        write_session(tmp_path / "file", {})
