@@ -7,12 +7,12 @@ from hiwm_core.control import Mode, Source
 
 Colour = tuple[int, int, int]  # rgb, 0..255
 
-GREY: Colour = (128, 128, 128)
+GREY: Colour = (140, 140, 140)
 BLUE: Colour = (0, 114, 178)
-ORANGE: Colour = (230, 130, 0)
-PURPLE: Colour = (175, 90, 150)
-GREEN: Colour = (0, 148, 108)
-RED: Colour = (200, 40, 30)
+ORANGE: Colour = (230, 120, 0)
+PURPLE: Colour = (170, 90, 190)
+GREEN: Colour = (0, 150, 110)
+RED: Colour = (190, 30, 40)
 
 MODE_COLOURS: dict[Mode, Colour] = {
     Mode.PAUSED: GREY, Mode.POLICY: BLUE, Mode.HUMAN: ORANGE, Mode.HANDBACK: PURPLE,
