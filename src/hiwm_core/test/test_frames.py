@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hiwm_core.embodiment import load_embodiment
@@ -61,6 +61,7 @@ def tick(stamp: int = 0, step: int = 0, epoch: int = 1) -> Any:
     )
 
 
+@settings(deadline=None)
 @given(st.integers(0, 7))
 def test_padding_at_the_end_of_rows_is_left_out(padding: int) -> None:
     pixels = noise()
@@ -91,6 +92,7 @@ def test_an_image_that_does_not_fit_names_camera_and_reason(
     assert "camera top" in str(error.value)
 
 
+@settings(deadline=None)
 @given(st.permutations(NAMES), st.lists(st.text(), max_size=3))
 def test_proprioception_goes_by_joint_name(order: list[str], others: list[str]) -> None:
     names = [name for name in others if name not in NAMES] + order

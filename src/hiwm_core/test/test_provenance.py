@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hiwm_core.branch_records import Source
@@ -86,11 +86,13 @@ def test_steps_the_tree_does_not_know_go_by_their_own_line() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(list(Source)), max_size=60))
 def test_an_unbranched_tree_and_its_line_agree(sources: list[int]) -> None:
     assert list(tree_provenance(line("a", sources)).values()) == line_provenance(sources)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(list(Source)), max_size=60))
 def test_only_policy_steps_close_to_a_later_human_become_pre_intervention(
     sources: list[int],

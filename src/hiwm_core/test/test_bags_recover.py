@@ -1,0 +1,283 @@
+"""Files torn anywhere, audits that find what is wrong, and readers that refuse it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rosbags.rosbag2 import Reader
+
+from hiwm_core.bags import (
+    Lineage,
+    RecordedTopic,
+    RecordingSession,
+    audit_bag,
+    needs_recovery,
+    read_segment,
+    recover_bag,
+    recover_session,
+    session_bags,
+)
+from hiwm_core.bags.audit import mcap_path
+from hiwm_core.bags.finisher import BagFinisher
+from hiwm_core.bags.mcap_file import read_mcap
+from hiwm_core.bags.testing import (
+    COMMAND,
+    EMBODIMENT_TEXT,
+    IMAGE,
+    JOINT_STATES,
+    TICK,
+    RecordedWorld,
+)
+from hiwm_core.embodiment import parse_embodiment
+from hiwm_core.errors import BagError
+
+FLUSHES, TICKS = 6, 4
+Feed = Callable[[RecordedWorld], None]
+
+
+def record(folder: Path, feed: Feed, close: bool = True) -> Path:
+    """Record what `feed` does with a world; return the one bag."""
+    session = RecordingSession(folder, Lineage())
+    now = [1000.0]
+
+    def send(topic: RecordedTopic, raw: bytes) -> None:
+        now[0] += 0.002
+        session.receive(topic, raw, int(now[0] * 1e9), now[0])
+        if topic is TICK:
+            session.poll(now[0])
+
+    world = RecordedWorld(send)
+    world.world_info()
+    feed(world)
+    if close:
+        session.close_all()
+    else:
+        session.poll(now[0])
+        for segment in session._segments.values():  # what a killed process leaves
+            segment.bag.abort()
+    return session_bags(folder)[0]
+
+
+def run(ticks: int) -> Feed:
+    return lambda world: world.run(ticks)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(tmp_path_factory.mktemp("whole"), run(FLUSHES * TICKS))
+
+
+def test_a_bag_never_closed_is_recovered_and_its_original_kept(tmp_path: Path) -> None:
+    bag = record(tmp_path, run(20), close=False)
+    torn = mcap_path(bag).read_bytes()
+    assert needs_recovery(bag)
+    assert not audit_bag(bag).ok
+    audit = recover_bag(bag)
+    assert audit.ok, audit.problems
+    assert (audit.recovered, audit.ticks, audit.closed) == (True, 20, True)
+    assert not needs_recovery(bag)
+    assert (bag / f"{bag.name}.mcap.original").read_bytes() == torn
+    assert json.loads((bag / "audit.json").read_text())["ok"]
+    segment = read_segment(bag)
+    assert segment.length == 20
+    assert segment.lineage.recovered
+    with Reader(bag) as reader:
+        assert reader.message_count == audit.messages
+
+
+@settings(deadline=None, max_examples=20)
+@given(data=st.data())
+def test_a_file_torn_anywhere_keeps_all_that_was_flushed_before(
+    whole: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    file = mcap_path(whole)
+    content = file.read_bytes()
+    cut = data.draw(st.integers(8, len(content) - 1))
+    bag = tmp_path_factory.mktemp("torn") / whole.name
+    bag.mkdir()
+    torn = bag / file.name
+    torn.write_bytes(content[:cut])
+    contents = read_mcap(torn)
+    assert contents.good_bytes <= cut
+    full = read_mcap(file).messages
+    assert [m.data for m in contents.messages] == [m.data for m in full[: len(contents.messages)]]
+    if not contents.messages:
+        with pytest.raises(BagError, match="no whole message"):
+            recover_bag(bag)
+        return
+    audit = recover_bag(bag)
+    if audit.ticks:
+        assert audit.ok, audit.problems
+    else:
+        assert audit.problems == ["no tick"]  # torn right behind the head
+    assert audit.messages == len(contents.messages)
+    shutil.rmtree(bag.parent)
+
+
+@settings(deadline=None, max_examples=60)
+@given(at=st.integers(8, 4000), noise=st.binary(min_size=1, max_size=40))
+def test_damaged_bytes_never_crash_the_reader(
+    whole: Path, tmp_path_factory: pytest.TempPathFactory, at: int, noise: bytes
+) -> None:
+    content = bytearray(mcap_path(whole).read_bytes())
+    content[at : at + len(noise)] = noise
+    damaged = tmp_path_factory.getbasetemp() / "damaged.mcap"
+    damaged.write_bytes(content)
+    read_mcap(damaged)
+
+
+def test_an_interrupted_recovery_can_be_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bag = record(tmp_path, run(10), close=False)
+    rename = Path.replace
+    for stage in range(1, 3):
+        left = [stage]
+
+        def interrupted(self: Path, target: Path, left: list[int] = left) -> Path:
+            left[0] -= "metadata" in self.name or self.suffix == ".mcap"
+            if left[0] <= 0 and ".recovering" in str(self):
+                raise KeyboardInterrupt
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            recover_bag(bag)
+        monkeypatch.undo()
+        assert needs_recovery(bag)
+    audit = recover_bag(bag)
+    assert audit.ok, audit.problems
+    assert audit.ticks == 10
+
+
+def test_a_session_is_recovered_bag_by_bag(tmp_path: Path) -> None:
+    record(tmp_path, run(5))
+    record(tmp_path, run(7), close=False)
+    empty = tmp_path / "bags" / "ep_0009-b000_e0009"
+    empty.mkdir()
+    (empty / "ep_0009-b000_e0009.mcap").write_bytes(b"\x89MCAP0\r\n")
+    results = recover_session(tmp_path)
+    assert sorted(results) == ["ep_0001-b000_e0001_p2", "ep_0009-b000_e0009"]
+    assert isinstance(results["ep_0009-b000_e0009"], BagError)
+    assert all(audit_bag(bag).ok for bag in session_bags(tmp_path)[:2])
+
+
+def lose(topic: RecordedTopic, number: int) -> Feed:
+    """Lose the n-th message of a topic on its way."""
+
+    def feed(world: RecordedWorld) -> None:
+        inner, seen = world.send, [0]
+
+        def send(kind: RecordedTopic, raw: bytes) -> None:
+            seen[0] += kind is topic
+            if not (kind is topic and seen[0] == number):
+                inner(kind, raw)
+
+        world.send = send
+        world.run(10)
+
+    return feed
+
+
+@pytest.mark.parametrize(("topic", "problem"), [
+    (IMAGE, "ticks without an image of camera top: step 4"),
+    (JOINT_STATES, "ticks without a joint state: step 4"),
+    (TICK, "gaps: step 3 to 5"),
+])
+def test_the_audit_names_what_is_missing_and_the_reader_refuses_it(
+    tmp_path: Path, topic: RecordedTopic, problem: str
+) -> None:
+    bag = record(tmp_path, lose(topic, 5))
+    audit = audit_bag(bag)
+    assert not audit.ok
+    assert problem in audit.problems
+    with pytest.raises(BagError, match="gap between steps 3 and 5"):
+        read_segment(bag)
+    segment = read_segment(bag, strict=False)
+    assert segment.steps.tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    # No action is known across the gap, rather than the wrong one.
+    assert segment.source.tolist() == [1, 1, 1, 0, 1, 1, 1, 1, 0]
+
+
+def test_ticks_at_the_head_that_came_before_the_recorder_are_no_fault(tmp_path: Path) -> None:
+    bag = record(tmp_path, lose(IMAGE, 1))
+    audit = audit_bag(bag)
+    assert audit.ok, audit.problems
+    assert audit.incomplete_at_start == 1
+    assert read_segment(bag).steps.tolist() == list(range(1, 10))
+
+
+def test_a_step_shown_twice_counts_once(tmp_path: Path) -> None:
+    def feed(world: RecordedWorld) -> None:
+        world.run(3)
+        for _ in range(2):
+            world.send(IMAGE, world.image())
+            world.send(JOINT_STATES, world.joint_state())
+            world.send(TICK, world.tick())
+            world.stamp_ns += 1000
+        world.advance()
+        world.run(2)
+
+    bag = record(tmp_path, feed)
+    assert audit_bag(bag).ok, audit_bag(bag).problems
+    assert read_segment(bag).steps.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_command_for_no_tick_is_found(tmp_path: Path) -> None:
+    def feed(world: RecordedWorld) -> None:
+        world.run(3)
+        command = world.command()
+        world.step += 40
+        world.send(COMMAND, world.command())
+        world.step -= 40
+        world.run(1)
+        del command
+
+    problems = audit_bag(record(tmp_path, feed)).problems
+    assert problems == ["commands without their tick: step 43"]
+
+
+def test_stamps_that_run_back_are_found(tmp_path: Path) -> None:
+    def feed(world: RecordedWorld) -> None:
+        world.run(3)
+        world.stamp_ns -= 250_000_000
+        world.run(1)
+
+    assert "stamps not rising: step 3" in audit_bag(record(tmp_path, feed)).problems
+
+
+def test_another_embodiment_is_refused_with_both_named(whole: Path) -> None:
+    own = parse_embodiment(EMBODIMENT_TEXT, "test")
+    other = parse_embodiment(EMBODIMENT_TEXT.replace("0.18", "0.17"), "test")
+    assert read_segment(whole, own).length == FLUSHES * TICKS
+    with pytest.raises(BagError) as error:
+        read_segment(whole, other)
+    assert own.hash[:12] in str(error.value)
+    assert other.hash[:12] in str(error.value)
+
+
+def test_what_is_not_a_bag_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BagError, match="0 MCAP files"):
+        read_segment(tmp_path)
+    (tmp_path / "x.mcap").write_text("hello, world")
+    with pytest.raises(BagError, match="not an MCAP file"):
+        read_segment(tmp_path)
+    with pytest.raises(BagError, match="cannot read"):
+        read_mcap(tmp_path / "nothing.mcap")
+
+
+def test_bags_are_audited_and_recovered_off_the_recording_thread(tmp_path: Path) -> None:
+    finisher = BagFinisher()
+    finisher.finish(record(tmp_path / "a", run(5)), whole=True)
+    finisher.finish(record(tmp_path / "b", run(6), close=False), whole=False)
+    finisher.finish(tmp_path / "nothing", whole=True)
+    assert finisher.drain(60.0)
+    finisher.close()
+    first, second, third = finisher.take_finished()
+    assert first.audit is not None and first.audit.ok
+    assert second.audit is not None and second.audit.recovered
+    assert third.audit is None and "nothing" in third.error
