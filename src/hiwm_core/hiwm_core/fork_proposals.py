@@ -90,11 +90,8 @@ def _look_ahead(
     ahead: defaultdict[str, _Ahead] = defaultdict(_Ahead)
     for node in by_id.values():
         taken_over = _taken_over(node, children.get(node.node_id, []))
-        by_policy = node.source in (Source.POLICY, Source.NONE)
         if taken_over:
             ahead[node.node_id].takeover_steps = 0
-        if not by_policy:
-            continue
         for distance, above in _upwards(node, by_id):
             entry = ahead[above.node_id]
             if node.trust < entry.lowest_trust:

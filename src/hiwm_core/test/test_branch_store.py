@@ -146,6 +146,15 @@ def test_a_repeated_tick_changes_nothing(world: World, store: BranchStore) -> No
     assert store.revision == revision and len(store.tree()) == 2
 
 
+def test_a_state_shown_again_with_a_new_stamp_is_the_same_node(
+    world: World, store: BranchStore
+) -> None:
+    """As a waiting world does for those who come late."""
+    shown = store.node(f"{B0}:0")
+    assert not store.add_tick(world.tick(state_id=shown.state_id))
+    assert store.tree() == [shown]
+
+
 def test_rollback_marks_what_it_leaves_and_nothing_else(world: World, store: BranchStore) -> None:
     world.go(10)
     assert world.restore(f"{B0}:6", BranchKind.ROLLBACK) == B1
