@@ -62,6 +62,9 @@ class EpisodeReset:
         if start:
             return f"robot {robot} has no start named {start!r}: give object_pose or a seed"
         state = self._core.state
+        if state.phase in (Phase.RESETTING, Phase.STARTING):
+            # An episode is just beginning: resets take their turns.
+            await self._until(lambda: state.phase is Phase.RUNNING, 2 * self._timeout_s)
         if self._lockstep and state.phase is Phase.RUNNING:
             # Let the driver finish the step it was sent, or it would take it after the reset.
             await self._until(lambda: state.waiting or bool(state.stale), STEP_WAIT_S)

@@ -1,0 +1,462 @@
+"""The driver and the bridge as processes of their own, commanded over DDS."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+import yaml
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from hiwm_interfaces.msg import Command, GroundTruth, Tick, WorldInfo
+from hiwm_interfaces.srv import Reset, RestoreState, SaveState, SetRate
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
+
+from hiwm_core.config_files import find_config
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.testing import domain_id
+from hiwm_nodes import qos
+from hiwm_nodes.messages import stamp_ns
+from hiwm_nodes.testing import NodeProcess, spin_until
+
+pytestmark = pytest.mark.nodes
+
+HOME = np.array(load_embodiment("planar_bimanual").home)
+STEP_M = 0.012 + 1e-9
+GUARD_S = 60.0  # hang guard
+
+
+class Graph:
+    """A driver, a bridge and this process as everything above them."""
+
+    def __init__(self, stack: ExitStack, **bridge: Any) -> None:
+        self.domain = domain_id()
+        self.stack = stack
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=self.domain)
+        stack.callback(self.context.try_shutdown)
+        self.node = rclpy.create_node("above", context=self.context)
+        stack.callback(self.node.destroy_node)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.ticks: list[Tick] = []
+        self.images: dict[int, bytes] = {}
+        self.joints: dict[int, np.ndarray] = {}
+        self.truths: dict[int, np.ndarray] = {}
+        self.infos: list[WorldInfo] = []
+        self.camera_infos: list[CameraInfo] = []
+        self.sent: list[np.ndarray] = []
+        self.levels: dict[str, tuple[bytes, str]] = {}
+        self.answer: Callable[[Tick], Any] | None = None
+        self.subscribe(WorldInfo, "world_info", self.infos.append, qos.LATCHED)
+        self.subscribe(Image, "cameras/top/image_raw", self._on_image, qos.TICK)
+        self.subscribe(CameraInfo, "cameras/top/camera_info", self.camera_infos.append, qos.TICK)
+        self.subscribe(JointState, "joint_states", self._on_joints, qos.TICK)
+        self.subscribe(GroundTruth, "driver/ground_truth", self._on_truth, qos.TICK)
+        self.subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.TICK)
+        self.subscribe(Tick, "tick", self._on_tick, qos.TICK)
+        self.subscribe(
+            JointTrajectory, "driver/arm_controller/joint_trajectory",
+            lambda m: self.sent.append(np.array(m.points[0].positions)), qos.TICK,
+        )
+        self.subscribe(
+            Float64MultiArray, "driver/arm_controller/commands",
+            lambda m: self.sent.append(np.array(m.data)), qos.TICK,
+        )
+        self.command_pub = self.node.create_publisher(Command, "command", qos.COMMAND)
+        self.bridge_parameters = bridge
+
+    def subscribe(self, kind: Any, topic: str, callback: Any, profile: Any) -> None:
+        self.node.create_subscription(kind, topic, callback, profile)
+
+    def driver(self, **parameters: Any) -> NodeProcess:
+        return self.stack.enter_context(NodeProcess(
+            "hiwm_robot", "standin_driver", domain=self.domain, parameters=parameters
+        ))
+
+    def bridge(self, **parameters: Any) -> NodeProcess:
+        return self.stack.enter_context(NodeProcess(
+            "hiwm_robot", "robot_bridge", domain=self.domain, parameters=parameters
+        ))
+
+    def _on_image(self, message: Image) -> None:
+        self.images[stamp_ns(message.header.stamp)] = message.data.tobytes()
+
+    def _on_joints(self, message: JointState) -> None:
+        self.joints[stamp_ns(message.header.stamp)] = np.array(message.position)
+
+    def _on_truth(self, message: GroundTruth) -> None:
+        self.truths[stamp_ns(message.header.stamp)] = np.array(message.object_pose)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self.levels[status.name] = (status.level, status.message)
+
+    def _on_tick(self, message: Tick) -> None:
+        # rclpy hands out a fresh message each time, so keeping it is safe.
+        self.ticks.append(message)
+        if self.answer is not None:
+            action = self.answer(message)
+            if action is not None:
+                self.command(message, action)
+
+    def command(self, tick: Tick, action: Any) -> None:
+        self.command_pub.publish(Command(
+            header=tick.header, epoch=tick.epoch, step=tick.step, source=Command.SOURCE_POLICY,
+            device="test", action=[float(value) for value in action],
+        ))
+
+    def until(self, predicate: Callable[[], bool]) -> None:
+        assert spin_until(self.executor, predicate, GUARD_S), "nothing came in a minute"
+
+    def more_ticks(self, count: int) -> list[Tick]:
+        goal = len(self.ticks) + count
+        self.until(lambda: len(self.ticks) >= goal)
+        return self.ticks[goal - count : goal]
+
+    def call(self, kind: Any, name: str, request: Any) -> Any:
+        client = self.node.create_client(kind, name)
+        self.until(client.service_is_ready)
+        future = client.call_async(request)
+        self.until(future.done)
+        self.node.destroy_client(client)
+        return future.result()
+
+    def position(self) -> np.ndarray:
+        return self.joints[max(self.joints)]
+
+    def level(self) -> bytes:
+        return self.levels.get("/robot_bridge", (DiagnosticStatus.OK, ""))[0]
+
+
+@pytest.fixture
+def graph() -> Iterator[Graph]:
+    with ExitStack() as stack:
+        yield Graph(stack)
+
+
+def robot_file(folder: Path, **changes: Any) -> str:
+    """Write the stand-in's config with changes; None removes a key."""
+    data = {**yaml.safe_load(find_config("robots", "standin").read_text()), **changes}
+    path = folder / "changed.yaml"
+    path.write_text(yaml.safe_dump({k: v for k, v in data.items() if v is not None}))
+    return str(path)
+
+
+FORWARD = {"adapter": "float64_multi_array", "topic": "driver/arm_controller/commands"}
+
+
+@pytest.mark.parametrize("adapter", ["joint_trajectory", "float64_multi_array"])
+def test_both_adapters_move_the_pushers_within_the_limits(
+    graph: Graph, tmp_path: Path, adapter: str
+) -> None:
+    changes = {"command": FORWARD} if adapter == "float64_multi_array" else {}
+    graph.driver()
+    graph.bridge(robot=robot_file(tmp_path, **changes))
+    goal = HOME + np.array([-0.01, 0.05, 0.01, 0.05])
+    graph.answer = lambda tick: goal  # far away: the bridge must cut it into steps
+    graph.until(lambda: bool(graph.joints) and np.abs(graph.position() - goal).max() < 0.002)
+    graph.more_ticks(1)
+    positions = [graph.joints[stamp_ns(t.header.stamp)] for t in graph.ticks]
+    for tick, position in zip(graph.ticks[1:], positions[:-1], strict=True):
+        if tick.applied_source == Command.SOURCE_POLICY:
+            step = np.array(tick.applied_action) - position
+            assert max(np.hypot(*step[:2]), np.hypot(*step[2:])) <= STEP_M
+    for earlier, later in zip(graph.sent[:-1], graph.sent[1:], strict=True):
+        assert np.abs(later - earlier).max() <= 2 * STEP_M
+
+
+def test_an_observation_has_one_stamp_and_the_tick_last(graph: Graph) -> None:
+    graph.driver()
+    graph.bridge()
+    for tick in graph.more_ticks(5):
+        stamp = stamp_ns(tick.header.stamp)
+        graph.until(lambda stamp=stamp: stamp in graph.images and stamp in graph.joints)
+        assert stamp in graph.truths
+        assert len(graph.images[stamp]) == 96 * 96 * 3
+    assert graph.ticks[-1].trust == 1.0
+    assert graph.ticks[-1].state_id == ""
+    (info,) = graph.infos
+    assert (info.kind, info.robot, info.stand_in) == ("hardware", "standin", True)
+    assert not info.can_restore
+    assert info.embodiment_hash == load_embodiment("planar_bimanual").hash
+    assert graph.camera_infos[-1].width == 96
+
+
+def test_a_larger_image_of_the_driver_is_reduced(graph: Graph) -> None:
+    graph.driver(render_size=192)
+    graph.bridge()
+    (tick,) = graph.more_ticks(1)
+    graph.until(lambda: bool(graph.images))
+    assert len(next(iter(graph.images.values()))) == 96 * 96 * 3
+    assert tick.step == 0
+
+
+@pytest.mark.parametrize("bad", [[np.nan] * 4, [0.0] * 3, []])
+def test_a_bad_action_holds(graph: Graph, bad: list[float]) -> None:
+    graph.driver()
+    graph.bridge()
+    graph.answer = lambda tick: HOME + 0.01
+    graph.until(lambda: bool(graph.joints) and np.abs(graph.position() - HOME - 0.01).max() < 2e-3)
+    graph.answer = lambda tick: bad
+    graph.until(lambda: graph.level() == DiagnosticStatus.ERROR)
+    graph.more_ticks(2)
+    held = graph.position()
+    ticks = graph.more_ticks(5)
+    assert {tick.applied_source for tick in ticks} == {Command.SOURCE_NONE}
+    np.testing.assert_allclose(graph.position(), held, atol=1e-3)
+    graph.answer = lambda tick: HOME
+    graph.until(lambda: np.abs(graph.position() - HOME).max() < 2e-3)
+    graph.until(lambda: graph.level() == DiagnosticStatus.OK)
+
+
+def test_no_commands_hold(graph: Graph) -> None:
+    graph.driver()
+    graph.bridge()
+    graph.answer = lambda tick: HOME + 0.1
+    graph.until(lambda: bool(graph.joints) and np.abs(graph.position() - HOME).max() > 0.02)
+    graph.answer = None
+    graph.more_ticks(3)
+    held = graph.position()
+    graph.more_ticks(5)
+    np.testing.assert_allclose(graph.position(), held, atol=1e-3)
+    assert graph.ticks[-1].applied_source == Command.SOURCE_NONE
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_killed_driver_is_reported_and_the_next_one_is_used(graph: Graph, fast: bool) -> None:
+    driver = graph.driver(fast=fast)
+    bridge = graph.bridge(lockstep=fast)
+    graph.answer = lambda tick: HOME + 0.02
+    graph.more_ticks(10)
+    driver.kill9()
+    graph.until(lambda: graph.level() == DiagnosticStatus.ERROR)
+    assert bridge.output.count("holding: no camera top") == 1
+    graph.driver(fast=fast)
+    epoch, step = graph.ticks[-1].epoch, graph.ticks[-1].step
+    ticks = graph.more_ticks(10)
+    assert [(t.epoch, t.step) for t in ticks] == [(epoch, step + i) for i in range(1, 11)]
+    stamps = [stamp_ns(t.header.stamp) for t in graph.ticks]
+    assert all(a < b for a, b in zip(stamps[:-1], stamps[1:], strict=True))
+    graph.until(lambda: graph.level() == DiagnosticStatus.OK)
+    graph.until(lambda: np.abs(graph.position() - HOME - 0.02).max() < 0.002)
+
+
+def test_reset_begins_an_episode_at_the_pose_asked_for(graph: Graph) -> None:
+    graph.driver()
+    graph.bridge()
+    graph.answer = lambda tick: HOME + 0.02
+    first = graph.more_ticks(3)[-1]
+    answer = graph.call(Reset, "world/reset", Reset.Request(object_pose=[0.02, 0.05, 0.5]))
+    assert answer.ok, answer.message
+    assert answer.epoch == first.epoch + 1
+    graph.until(lambda: graph.ticks[-1].epoch == answer.epoch)
+    tick = next(t for t in graph.ticks if t.epoch == answer.epoch)
+    assert tick.step == 0
+    assert tick.episode_id == answer.episode_id != first.episode_id
+    assert tick.branch_id == f"{tick.episode_id}-b000"
+    assert len(tick.applied_action) == 0
+    stamp = stamp_ns(tick.header.stamp)
+    np.testing.assert_allclose(graph.truths[stamp], [0.02, 0.05, 0.5], atol=2e-3)
+    np.testing.assert_allclose(graph.joints[stamp], HOME, atol=1e-3)
+
+
+def test_what_a_robot_cannot_do_is_refused_with_the_way_out(graph: Graph) -> None:
+    graph.driver()
+    graph.bridge()
+    graph.more_ticks(1)
+    restore = graph.call(RestoreState, "world/restore_state", RestoreState.Request(state_id="x"))
+    save = graph.call(SaveState, "world/save_state", SaveState.Request())
+    faster = graph.call(SetRate, "world/set_rate", SetRate.Request(rate=20.0))
+    named = graph.call(Reset, "world/reset", Reset.Request(start="corner"))
+    off = graph.call(Reset, "world/reset", Reset.Request(object_pose=[9.0, 0.0, 0.0]))
+    for answer, words in (
+        (restore, "world/reset"), (save, "imagination"), (faster, "at most 10"),
+        (named, "corner"), (off, "off the table"),
+    ):
+        assert not answer.ok
+        assert words in answer.message
+    before = graph.ticks[-1].step
+    graph.until(lambda: graph.ticks[-1].step > before)  # and the episode goes on
+    assert graph.call(SetRate, "world/set_rate", SetRate.Request(rate=5.0)).ok
+    graph.until(lambda: graph.infos[-1].rate == 5.0)
+
+
+def test_a_robot_without_reset_says_what_to_do(graph: Graph, tmp_path: Path) -> None:
+    graph.driver()
+    graph.bridge(robot=robot_file(tmp_path, reset=None))
+    graph.more_ticks(2)
+    answer = graph.call(Reset, "world/reset", Reset.Request())
+    assert not answer.ok
+    assert "by hand" in answer.message
+    assert not graph.infos[-1].auto_reset
+
+
+def change(graph: Graph, transition: int) -> bool:
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return bool(graph.call(ChangeState, "robot_bridge/change_state", request).success)
+
+
+def test_only_an_active_bridge_moves_anything(graph: Graph) -> None:
+    graph.driver()
+    graph.bridge(autostart=False)
+    seen: list[Image] = []
+    graph.subscribe(Image, "driver/camera_top/image_raw", seen.append, qos.SENSOR)
+    assert change(graph, Transition.TRANSITION_CONFIGURE)
+    graph.until(lambda: bool(graph.infos))
+
+    def command_for_a_while() -> None:
+        goal = len(seen) + 10
+        while len(seen) < goal:
+            graph.command(Tick(epoch=1, step=0), HOME + 0.1)
+            graph.executor.spin_once(timeout_sec=0.05)
+
+    command_for_a_while()
+    assert graph.sent == []
+    assert graph.ticks == []
+    assert change(graph, Transition.TRANSITION_ACTIVATE)
+    graph.answer = lambda tick: HOME + 0.1
+    graph.until(lambda: len(graph.sent) > 10)
+    assert change(graph, Transition.TRANSITION_DEACTIVATE)
+    graph.answer = None
+    graph.until(lambda: len(seen) > 0)
+    ticks, sent = len(graph.ticks), len(graph.sent)
+    command_for_a_while()
+    # The hold of the deactivation itself may still have been under way.
+    assert len(graph.sent) <= sent + 1
+    assert len(graph.ticks) <= ticks + 1
+    assert change(graph, Transition.TRANSITION_ACTIVATE)
+    graph.until(lambda: graph.ticks[-1].epoch == 2)
+
+
+def test_configuring_without_drivers_fails_and_says_why(graph: Graph) -> None:
+    bridge = graph.bridge(autostart=False, connect_timeout_s=0.3)
+    assert not change(graph, Transition.TRANSITION_CONFIGURE)
+    assert "nothing on /driver/camera_top/image_raw" in bridge.output
+    graph.driver()
+    seen: list[Image] = []
+    graph.subscribe(Image, "driver/camera_top/image_raw", seen.append, qos.SENSOR)
+    graph.until(lambda: len(seen) > 3)
+    # One try may still fall into the discovery of the new driver.
+    graph.until(lambda: change(graph, Transition.TRANSITION_CONFIGURE))
+
+
+def test_the_bridge_may_be_there_before_the_driver(graph: Graph, tmp_path: Path) -> None:
+    graph.bridge(connect_timeout_s=0.5, session_dir=str(tmp_path / "s1"), seed=5)
+    graph.until(lambda: graph.level() == DiagnosticStatus.ERROR)
+    graph.driver()
+    (tick,) = graph.more_ticks(1)
+    assert tick.step == 0
+    session = json.loads((tmp_path / "s1" / "session.json").read_text())
+    assert session["robot"] == "standin"
+    assert session["seed"] == 5
+    assert session["embodiment_hash"] == load_embodiment("planar_bimanual").hash
+
+
+def test_a_restarted_bridge_goes_on_counting_in_its_session(graph: Graph, tmp_path: Path) -> None:
+    graph.driver()
+    first = graph.bridge(session_dir=str(tmp_path))
+    graph.more_ticks(3)
+    first.kill9()
+    epoch = graph.ticks[-1].epoch
+    graph.bridge(session_dir=str(tmp_path))
+    graph.until(lambda: graph.ticks[-1].epoch > epoch)
+    assert graph.ticks[-1].episode_id == "ep_0002"
+
+
+def test_a_wrong_config_ends_the_bridge_with_one_line(graph: Graph, tmp_path: Path) -> None:
+    bridge = graph.bridge(robot=robot_file(tmp_path, stale_after=1.0))
+    assert bridge.wait(GUARD_S) == 1
+    assert "unknown key 'stale_after'" in bridge.output
+    assert "Traceback" not in bridge.output
+
+
+def test_interrupted_nodes_end_cleanly(graph: Graph) -> None:
+    driver, bridge = graph.driver(), graph.bridge()
+    graph.more_ticks(2)
+    for process in (bridge, driver):
+        process.interrupt()
+        assert process.wait(GUARD_S) == 0
+        assert "Traceback" not in process.output
+
+
+def lockstep_run(steps: int) -> tuple[list[Tick], list[np.ndarray], list[bytes]]:
+    """Push the T about in fast mode; returns ticks, ground truth and images of one episode."""
+    with ExitStack() as stack:
+        graph = Graph(stack)
+        driver = graph.driver(fast=True, patience_s=30.0)
+        graph.bridge(lockstep=True, hold_after_s=30.0)
+        graph.until(lambda: graph.command_pub.get_subscription_count() > 0 and bool(graph.infos))
+        reset = Reset.Request(object_pose=[-0.02, 0.0, 0.3])
+        answer = graph.call(Reset, "world/reset", reset)
+        assert answer.ok, answer.message
+        goal = np.array([0.0, 0.05, 0.05, 0.03])
+
+        def answer_tick(tick: Tick) -> Any:
+            return goal if tick.epoch == answer.epoch and tick.step < steps else None
+
+        graph.answer = answer_tick
+        graph.until(lambda: graph.ticks[-1].epoch == answer.epoch)
+        if graph.ticks[-1].step == 0 and not graph.sent:
+            graph.command(graph.ticks[-1], goal)  # that tick came before the answer was set
+        graph.until(lambda: graph.ticks[-1].step == steps)
+        ticks = [t for t in graph.ticks if t.epoch == answer.epoch]
+        stamps = [stamp_ns(t.header.stamp) for t in ticks]
+        graph.until(lambda: all(s in graph.truths and s in graph.images for s in stamps))
+        before = len(graph.ticks)
+        quiet = time.monotonic() + 0.5
+        while time.monotonic() < quiet:
+            graph.executor.spin_once(timeout_sec=0.05)
+        assert len(graph.ticks) == before  # no command, no step
+        assert "missed" not in driver.output
+        return ticks, [graph.truths[s] for s in stamps], [graph.images[s] for s in stamps]
+
+
+def test_lockstep_takes_one_step_a_command_and_repeats_exactly() -> None:
+    ticks, truths, images = lockstep_run(40)
+    assert [tick.step for tick in ticks] == list(range(41))
+    assert all(tick.applied_source == Command.SOURCE_POLICY for tick in ticks[1:])
+    stamps = [stamp_ns(tick.header.stamp) for tick in ticks]
+    assert set(np.diff(stamps)) == {100_000_000}
+    assert np.abs(truths[-1] - truths[0]).max() > 0.005  # the T was pushed
+    _, truths_again, images_again = lockstep_run(40)
+    np.testing.assert_array_equal(truths, truths_again)
+    assert images == images_again
+
+
+def test_lockstep_holds_when_nobody_commands(graph: Graph) -> None:
+    graph.driver(fast=True)
+    graph.bridge(lockstep=True, hold_after_s=0.1)
+    ticks = graph.more_ticks(6)
+    assert [t.step for t in ticks] == list(range(ticks[0].step, ticks[0].step + 6))
+    assert {t.applied_source for t in ticks} == {Command.SOURCE_NONE}
+    refused = graph.call(SetRate, "world/set_rate", SetRate.Request(rate=10.0))
+    assert not refused.ok
+    assert graph.call(SetRate, "world/set_rate", SetRate.Request(rate=0.0)).ok
+
+
+def test_the_driver_refuses_bad_controller_commands(graph: Graph) -> None:
+    driver = graph.driver()
+    joints: list[JointState] = []
+    graph.subscribe(JointState, "driver/joint_states", joints.append, qos.TICK)
+    pub = graph.node.create_publisher(
+        Float64MultiArray, "driver/arm_controller/commands", qos.TICK
+    )
+    graph.until(lambda: pub.get_subscription_count() > 1 and len(joints) > 0)
+    pub.publish(Float64MultiArray(data=[float("nan"), 0.0, 0.0, 0.0]))
+    pub.publish(Float64MultiArray(data=[0.0]))
+    graph.until(lambda: "refused" in driver.output)
+    goal = len(joints) + 5
+    graph.until(lambda: len(joints) >= goal)
+    np.testing.assert_allclose(joints[-1].position, HOME, atol=1e-3)
