@@ -168,9 +168,24 @@ def test_a_second_interrupt_hurries(graph: Graph) -> None:
     graph.ready(1)
     graph.send(signal.SIGINT)
     graph.read_until(lambda text: "[deaf] received SIGINT" in text)
+    time.sleep(0.7)  # closer together the two would be one wish
     graph.send(signal.SIGINT)
     assert graph.end() == 0
     assert "[deaf] received SIGTERM" in graph.text
+
+
+def test_a_signal_to_the_launcher_and_then_to_its_group_hurries_nobody(graph: Graph) -> None:
+    graph.node("slow", body="while True: time.sleep(0.05)", ends_on="False")
+    graph.start()
+    graph.ready(1)
+    assert graph.process is not None
+    graph.send(signal.SIGINT)
+    os.killpg(graph.process.pid, signal.SIGINT)
+    graph.read_until(lambda text: text.count("received SIGINT") >= 2)
+    time.sleep(0.3)
+    os.kill(graph.pid_of("slow"), signal.SIGKILL)
+    assert graph.end() == 1
+    assert "SIGTERM" not in graph.text
 
 
 @pytest.mark.parametrize("code", [0, 7])

@@ -20,6 +20,8 @@ from .node_specs import NodeSpec, locate
 
 INTERRUPT_GRACE_S = 10.0  # a recorder closes and audits its bag in this time
 TERMINATE_GRACE_S = 5.0
+# Signals closer together are one wish: `timeout` and others signal a process and then its group.
+_ONE_WISH_S = 0.5
 _SENT_BY_KERNEL = 0x80  # SI_KERNEL: the terminal's Ctrl-C
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _HANDLED = (*_STOPPING, signal.SIGCHLD)
@@ -102,6 +104,7 @@ class Supervisor:
         ]
         self._stage = -1  # index into _STAGES once the graph is ending
         self._escalate_at: float | None = None
+        self._stopped_at = -_ONE_WISH_S  # when a signal to stop came last
         self._required_code = 0
         self._failed = False
 
@@ -182,7 +185,10 @@ class Supervisor:
         if received is None or received.si_signo == signal.SIGCHLD:
             return
         name = signal.Signals(received.si_signo).name
+        before, self._stopped_at = self._stopped_at, time.monotonic()
         if self._stage >= 0:
+            if self._stopped_at - before < _ONE_WISH_S:
+                return
             self._say(f"{name} again")
             self._escalate()
             return
