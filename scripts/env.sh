@@ -32,22 +32,26 @@ _hiwm_prepend() {
 }
 
 _hiwm_problem=""
-if [ -z "${ROS_DISTRO:-}" ]; then
-    if [ -x "$_hiwm_venv/bin/python" ]; then
-        # No deactivate function and no prompt: scripts source this file too.
-        export VIRTUAL_ENV="$_hiwm_venv"
-        unset PYTHONHOME
-        _hiwm_prepend PATH "$_hiwm_venv/bin"
+if [ -z "${ROS_DISTRO:-}" ] && [ ! -x "$_hiwm_venv/bin/python" ]; then
+    _hiwm_problem="there is no Python environment in $_hiwm_venv yet"
+elif [ -n "${ROS_DISTRO:-}" ] && [ -e "$_hiwm_venv/hiwm-setup.stamp" ]; then
+    _hiwm_problem="ROS 2 $ROS_DISTRO is sourced, and $_hiwm_venv was made for a machine without ROS; \
+use a shell that sources no ROS, or set HIWM_VENV, HIWM_BUILD and HIWM_INSTALL to other folders"
+elif [ -x "$_hiwm_venv/bin/python" ]; then
+    # No deactivate function and no prompt: scripts source this file too.
+    export VIRTUAL_ENV="$_hiwm_venv"
+    unset PYTHONHOME
+    _hiwm_prepend PATH "$_hiwm_venv/bin"
+    if [ -z "${ROS_DISTRO:-}" ]; then
         # What the wheels' start-up hook would set by starting every Python a second time.
         while IFS= read -r _hiwm_libraries; do
             _hiwm_prepend LD_LIBRARY_PATH "$_hiwm_libraries"
         done < <(find "$_hiwm_venv/lib" -maxdepth 3 -type d -name 'ros_*.libs' | sort -r)
         _hiwm_prepend LD_LIBRARY_PATH "$_hiwm_venv/lib"
         export _ROS_WHEELS_BOOTSTRAP_COMPLETE=1
+        # The environment is itself a prefix of ROS packages.
         _hiwm_prepend AMENT_PREFIX_PATH "$_hiwm_venv"
         _hiwm_prepend CMAKE_PREFIX_PATH "$_hiwm_venv"
-    else
-        _hiwm_problem="no Python environment in $_hiwm_venv"
     fi
 fi
 
@@ -59,7 +63,7 @@ if [ -z "$_hiwm_problem" ]; then
         . "$_hiwm_install/local_setup.$_hiwm_shell"
         [ -z "$_hiwm_strict" ] || set "-$_hiwm_strict"
     else
-        _hiwm_problem="the workspace is not built: no $_hiwm_install/local_setup.$_hiwm_shell"
+        _hiwm_problem="the workspace is not built yet: no $_hiwm_install/local_setup.$_hiwm_shell"
     fi
 fi
 
@@ -71,7 +75,7 @@ export MUJOCO_GL="${MUJOCO_GL:-egl}"
 unset _hiwm_file _hiwm_shell _hiwm_venv _hiwm_install _hiwm_list _hiwm_libraries _hiwm_strict
 unset -f _hiwm_prepend
 if [ -n "$_hiwm_problem" ]; then
-    echo "scripts/env.sh: $_hiwm_problem. Run $HIWM_ROOT/scripts/setup" >&2
+    echo "scripts/env.sh: $_hiwm_problem. See $HIWM_ROOT/scripts/setup" >&2
     unset _hiwm_problem
     return 1
 fi
