@@ -17,6 +17,7 @@ _TILE = 112  # side of a frame, px
 _BORDER = 4
 _GAP = 4
 _CAPTION = 15  # under each frame
+_STRIP = 5  # under each row: who led to every tick of it
 _LABEL = 190  # width of the text left of a row
 _HEAD = 58
 _PAPER, _INK = (250, 250, 248), (40, 40, 40)
@@ -41,13 +42,14 @@ class Row:
     lines: tuple[str, ...]  # how it began, how long it is, its note
     verdict: str  # key of VERDICTS
     tiles: tuple[Tile, ...]
+    sources: tuple[int, ...] = ()  # Command.SOURCE_* of every tick
 
 
 def contact_sheet(title: str, rows: Sequence[Row]) -> Image.Image:
     """Return the sheet as a picture."""
     shown = rows[:MOST_ROWS]
     cell = _TILE + 2 * _BORDER
-    pitch = cell + _CAPTION + 2 * _GAP
+    pitch = cell + _CAPTION + _STRIP + 3 * _GAP
     width = _LABEL + COLUMNS * (cell + _GAP) + 3 * _GAP
     left_out = len(rows) - len(shown)
     height = _HEAD + len(shown) * pitch + (24 if left_out else 8)
@@ -73,17 +75,18 @@ def evenly(count: int, wanted: int = COLUMNS) -> list[int]:
 
 
 def _legend(draw: ImageDraw.ImageDraw, rows: Sequence[Row]) -> None:
-    used = {tile.source for row in rows for tile in row.tiles}
+    used = {source for row in rows for source in row.sources}
+    used |= {tile.source for row in rows for tile in row.tiles}
     font = ImageFont.load_default(13)
     x = float(2 * _GAP)
-    draw.text((x, 34), "border: who led to the frame", fill=_INK, font=font)
-    x += draw.textlength("border: who led to the frame", font=font) + 16
+    draw.text((x, 34), "border and strip: who led to it", fill=_INK, font=font)
+    x += draw.textlength("border and strip: who led to it", font=font) + 16
     for source in Source:
         if source in used:
             draw.rectangle((x, 36, x + 14, 48), fill=SOURCE_COLOURS[source])
             draw.text((x + 20, 34), SOURCE_NAMES[source], fill=_INK, font=font)
             x += 20 + draw.textlength(SOURCE_NAMES[source], font=font) + 18
-    draw.text((x, 34), "under it: step, trust", fill=_INK, font=font)
+    draw.text((x, 34), "below: step, trust", fill=_INK, font=font)
 
 
 def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: Row, top: int) -> None:
@@ -107,6 +110,12 @@ def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: Row, top: int)
         draw.text(
             (x + 2, top + side + 1), f"{tile.step}   {tile.trust:.2f}", fill=_INK, font=small
         )
+    y = top + _TILE + 2 * _BORDER + _CAPTION + 2
+    width = len(row.tiles) * (_TILE + 2 * _BORDER + _GAP) - _GAP
+    for i, source in enumerate(row.sources):
+        x0 = _LABEL + i * width // len(row.sources)
+        x1 = _LABEL + (i + 1) * width // len(row.sources) - 1
+        draw.rectangle((x0, y, max(x0, x1), y + _STRIP), fill=SOURCE_COLOURS[Source(source)])
 
 
 def _wrapped(

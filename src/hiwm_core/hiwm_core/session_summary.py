@@ -237,6 +237,7 @@ def _rows(bags: Sequence[BagDigest], branches: Sequence[Branch]) -> list[Row]:
         rows.append(Row(
             name=bag.lineage.branch_id, lines=tuple([*lines, note] if note else lines),
             verdict=verdict, tiles=tuple(tiles),
+            sources=tuple(tick.source for tick in bag.ticks),
         ))
     return rows
 

@@ -3,7 +3,8 @@
 A state machine over what is seen. It watches the policy; when the rollout goes wrong it pauses,
 rolls back to the failure state, takes over and corrects; it labels the branch, forks the same
 failure state for further continuations, and hands the last one back to the policy. Where the world
-cannot go back it shows the reason, corrects from where things are, and begins a new episode.
+cannot go back it corrects from where things are, and begins a new episode. What a service answers,
+refusals above all, the teleop node shows; the script says what it makes of it.
 
 Pure: no ROS, no clock of its own, no image; test_operator_script.py plays worlds to it.
 """
@@ -39,10 +40,12 @@ _MODE_PATIENCE_S = 2.0
 _MODE_GIVE_UP_S = 20.0
 # Share of the time after which an operator who has seen no failure corrects anyway.
 _LATEST_FIRST_CORRECTION = 0.45
+# A handback takes about five ticks; a goal reached earlier is not yet the policy's.
+_LONGEST_HANDBACK_TICKS = 20
 # Ticks without a T in sight before a correction is given up.
 _BLIND_TICKS = 10
-# The last continuation is handed back once the error is below this share of the failure's: the
-# policy is to finish a state it can manage.
+# The last of several continuations is handed back once the error is below this share of the
+# failure's: the policy is to finish a state it can manage.
 _RECOVERED_SHARE = 0.5
 
 
@@ -114,6 +117,7 @@ class OperatorScript:
         self._branch = 0  # continuation of the present failure state, from 1
         self._failure_node = ""  # empty where the world could not go back
         self._failure_error = 0.0
+        self._at_goal = False  # the present continuation reached the goal by correction alone
         self._phase_ticks = 0
         self._blind = 0
         self._planners = 0
@@ -217,7 +221,8 @@ class OperatorScript:
                 view, tick, BranchLabel.SUCCESS, f"goal covered to {covered:.2f}"
             )
         recovered = error < _RECOVERED_SHARE * self._failure_error
-        if self._last_branch() and recovered and self._phase_ticks > 5:
+        last_of_several = self._last_branch() and self._branch > 1
+        if last_of_several and recovered and self._phase_ticks > 5:
             return self._finish_branch(
                 view, tick, BranchLabel.NONE, f"recovered: {error * 1e3:.0f} mm from the goal"
             )
@@ -233,7 +238,8 @@ class OperatorScript:
 
     def _on_follow(self, view: OperatorView, tick: TickView, sight: TableSight) -> OperatorInput:
         self._watch.see(tick, sight)
-        if self._watch.succeeded:
+        handed_back = view.mode is Mode.POLICY or self._phase_ticks > _LONGEST_HANDBACK_TICKS
+        if self._watch.succeeded and handed_back and not self._at_goal:
             return self._after_failure(
                 view, f"the policy reached the goal after the handback, at step {tick.step}",
                 OperatorEvent(
@@ -269,17 +275,15 @@ class OperatorScript:
             if answer.ok:
                 self._failure_node = answer.node_id
                 return self._begin_branch(f"at {answer.node_id} again")
-            return self._begin_branch(
-                f"no rollback here, correcting from where things are. {answer.message}"
-            )
+            return self._begin_branch("no rollback here, correcting from where things are")
         if self._phase is Phase.FORK:
             if answer.ok:
                 return self._begin_branch(f"forked {self._failure_node}")
-            return self._after_failure(view, f"no further continuation. {answer.message}")
+            return self._after_failure(view, "no further continuation")
         if answer.ok:
             self._watch = RolloutWatch(self._task, self._options.watch)
             return self._enter(Phase.WATCH, OperatorInput(message="next episode", silent=True))
-        return self._end(view, f"no further episode. {answer.message}")
+        return self._end(view, "no further episode")
 
     def _begin_branch(self, message: str) -> OperatorInput:
         self._branch += 1
@@ -302,6 +306,7 @@ class OperatorScript:
         mark = OperatorEvent(
             kind=EventKind.LABEL, branch_id=tick.branch_id, label=label, note=note
         )
+        self._at_goal = label is BranchLabel.SUCCESS
         said = f"continuation {self._branch} ended after {self._phase_ticks - 1} ticks: {note}"
         if self._last_branch():
             self._watch = RolloutWatch(self._task, self._options.watch)

@@ -39,6 +39,8 @@ _READ_HZ = 20.0
 # arbiter think the operator is gone (its own patience is 0.5 s).
 _REPEAT_S = 0.15
 _PROGRESS_S = 3.0
+# What the arbiter logs itself when it does it.
+_ARBITER_SAYS = (EventKind.START, EventKind.PAUSE, EventKind.STOP, EventKind.CLEAR_STOP)
 # How long the recorder may take to close and audit its bag before the session ends without it.
 _CLOSE_S = 10.0
 
@@ -151,7 +153,9 @@ class TeleopNode(Node):
 
     def _on_answer(self, answer: Answer) -> None:
         self._answers.append(answer)
-        self._say(f"{answer.kind.value}: {answer.message or ('ok' if answer.ok else 'refused')}")
+        if not answer.ok or (answer.message and answer.kind not in _ARBITER_SAYS):
+            refused = "" if answer.ok else "refused: "
+            self._say(f"{answer.kind.value}: {refused}{answer.message}")
 
     def _on_time(self) -> None:
         self._desk.pump()
@@ -219,7 +223,7 @@ class TeleopNode(Node):
         if self._closing is None:
             self._closing = time.monotonic()
             if not self._recorder.service_is_ready():
-                raise NodeEnd(self._leaving.exit_code, self._leaving.note)
+                raise NodeEnd(self._leaving.exit_code)
             self._close_call = self._recorder.call_async(Trigger.Request())
             return
         if self._close_call is not None and self._close_call.done():
@@ -228,7 +232,7 @@ class TeleopNode(Node):
             return
         else:
             self._say(f"recording/close did not answer in {_CLOSE_S:.0f} s")
-        raise NodeEnd(self._leaving.exit_code, self._leaving.note)
+        raise NodeEnd(self._leaving.exit_code)
 
     # What people read.
 
