@@ -21,6 +21,8 @@ setup(
         'console_scripts': [
             'demonstrator = hiwm_recording.demonstrator_node:main',
             'recorder = hiwm_recording.recorder_node:main',
+            'audit = hiwm_recording.audit:main',
+            'recover = hiwm_recording.recover:main',
         ],
     },
 )

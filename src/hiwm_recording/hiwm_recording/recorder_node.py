@@ -211,7 +211,7 @@ class Recorder(Node):
         audit = bag.audit
         name = f"{bag.path.parent.name}/{bag.path.name}"
         if bag.error:
-            self.get_logger().error(bag.error)
+            self.get_logger().warning(bag.error)
         if audit is None:
             return
         self._bags_closed += 1

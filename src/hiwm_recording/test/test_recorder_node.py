@@ -229,7 +229,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True
     )
     if mounted.returncode:
         pytest.skip("a small disk needs the right to mount one")
@@ -242,23 +242,25 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_stops_recording_not_the_recorder(small_disk: Path) -> None:
     recorded = Recorded(small_disk / "session")
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(1 << 20))
+    ballast.write_bytes(bytes(6 << 20))
     with recorded.recorder() as recorder, recorded.world("--ticks", 10_000, "--rate", 50):
         while "free some space" not in recorder.output:
             assert recorder.process.poll() is None, recorder.output
             threading.Event().wait(0.1)
         ballast.unlink()
-        kept = {path.name for path in (small_disk / "session" / "bags").iterdir()}
-        # The broken bag is rewritten before it is replaced, which takes as much room again.
-        while "recording goes on" not in recorder.output:
+        first = small_disk / "session" / "bags" / "ep_0001-b000_e0001"
+        assert needs_recovery(first)
+        # With room again it records on, and mends the bag that was cut off.
+        while needs_recovery(first) or len(recorded.bags()) < 2:
             assert recorder.process.poll() is None, recorder.output
             threading.Event().wait(0.1)
         recorder.interrupt()
         assert recorder.wait() == 0
-        lines = [line for line in recorder.output.splitlines() if "disk is full" in line]
-    assert lines
-    assert all("free some space and it goes on by itself" in line for line in lines)
-    assert "ep_0001-b000_e0001" in kept
+        errors = [line for line in recorder.output.splitlines() if "[ERROR]" in line]
+    assert "the disk is full" in errors[0]
+    assert "free some space and it goes on by itself" in errors[0]
+    audited = audit_bag(first)
+    assert audited.ok and audited.recovered, audited.problems
 
 
 def test_a_recorder_without_a_folder_says_so_in_one_line(recorded: Recorded) -> None:

@@ -84,10 +84,16 @@ class BagFinisher:
             audit.save(bag)
             return FinishedBag(path=bag, audit=audit)
         except OSError as error:
-            if not whole:
-                with self._changed:
-                    self._broken.append(bag)
-            # The audit stands even where the disk has no room for it.
-            return FinishedBag(path=bag, audit=audit, error=f"{bag.name}: {error.strerror}")
+            if whole:
+                # The audit stands even where the disk has no room for it.
+                return FinishedBag(
+                    path=bag, audit=audit, error=f"{bag.name}: audit not kept: {error.strerror}"
+                )
+            with self._changed:
+                self._broken.append(bag)
+            return FinishedBag(
+                path=bag, audit=None,
+                error=f"{bag.name} is kept as it is, and recovered once there is space for it",
+            )
         except HiwmError as error:
             return FinishedBag(path=bag, audit=audit, error=str(error))
