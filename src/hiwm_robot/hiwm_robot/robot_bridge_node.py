@@ -28,7 +28,7 @@ from hiwm_nodes.running import run
 from hiwm_robot.bridge_core import BridgeCore, TickPlan
 from hiwm_robot.episode_reset import EpisodeReset
 from hiwm_robot.robot_side import QUIET, RobotSide
-from hiwm_robot.session_lineage import EpisodeCounter, write_session
+from hiwm_core.session_lineage import EpisodeCounter, write_session
 from hiwm_robot.world_description import lineage, world_info
 
 # How often ages are looked at. Also the grain of every time-out here.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hiwm_core.errors import StoreError
-from hiwm_robot.session_lineage import EpisodeCounter, write_session
+from hiwm_core.session_lineage import EpisodeCounter, write_session
 
 
 def test_the_first_writer_wins(tmp_path: Path) -> None:

@@ -32,14 +32,14 @@ def write_session(folder: Path, lineage: Mapping[str, Any]) -> bool:
 
 
 class EpisodeCounter:
-    """The last epoch and episode used in a session, so that a restarted bridge goes on from them.
+    """The last epoch and episode used in a session, so that a restarted world goes on from them.
 
     Args:
         folder: the session folder; None keeps nothing.
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self._path = folder / "bridge_counters.json" if folder else None
+        self._path = folder / "world_counters.json" if folder else None
 
     def read(self) -> tuple[int, int]:
         """Return epoch and episode; zeros at the start of a session."""
