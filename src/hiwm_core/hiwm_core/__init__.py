@@ -1,1 +1,1 @@
-"""Pure parts of hiwm: embodiments, tasks, control table, limits, frames, branch store, bags. No rclpy, no torch."""
+"""Pure parts of hiwm: configs, control, limits, frames, branches, bags. No rclpy, no torch."""

@@ -1,4 +1,4 @@
-"""What the pushers do while data is recorded on the stand-in: the four parts of a world model's data.
+"""What the pushers do while the four parts of a world model's data are recorded.
 
 Demonstrations, failures, off-task exploration and workspace-edge motion, as in Hi-WM
 (arXiv 2604.21741). Each is seeded and reads the stand-in's own pose of the T: these are labels
@@ -68,7 +68,8 @@ class Behaviour:
             return self._planner.targets(object_pose, pushers)
         if self.kind == "failure":
             jitter = self._rng.normal(0, 0.003, 4)
-            return self._planner.targets(object_pose + self._bias, pushers) + jitter
+            misjudged = self._planner.targets(object_pose + self._bias, pushers)
+            return np.asarray(misjudged + jitter)
         if self._leg_ticks <= 0:
             self._begin_leg(object_pose, pushers)
         self._leg_ticks -= 1
@@ -80,7 +81,7 @@ class Behaviour:
         offset = self._aims - hands
         length = np.maximum(np.linalg.norm(offset, axis=1), 1e-9)
         step = offset * (np.minimum(self._speeds, length) / length)[:, None]
-        return (hands + step + self._rng.normal(0, 0.001, (2, 2))).reshape(4)
+        return np.asarray(hands + step + self._rng.normal(0, 0.001, (2, 2))).reshape(4)
 
     def _begin_leg(self, pose: Array, pushers: Array) -> None:
         edge = self.kind == "edge"

@@ -34,12 +34,12 @@ def rotation(yaw: float) -> Array:
 
 def to_table(points: Array, pose: Array) -> Array:
     """Return object-frame points [N, 2] (m) in the table frame, for a pose [x, y, yaw]."""
-    return points @ rotation(float(pose[2])).T + np.asarray(pose)[:2]
+    return np.asarray(points @ rotation(float(pose[2])).T + np.asarray(pose)[:2])
 
 
 def to_object(points: Array, pose: Array) -> Array:
     """Return table-frame points [N, 2] (m) in the object frame."""
-    return (np.asarray(points) - np.asarray(pose)[:2]) @ rotation(float(pose[2]))
+    return np.asarray((np.asarray(points) - np.asarray(pose)[:2]) @ rotation(float(pose[2])))
 
 
 def outline(pose: Array, unit_m: float) -> Array:

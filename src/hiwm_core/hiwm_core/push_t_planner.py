@@ -187,11 +187,11 @@ class PushPlanner:
         contact = np.full((2, 2), np.nan)
         normal = np.full((2, 2), np.nan)
         if np.min(double) < np.min(lone):
-            i, j = np.unravel_index(int(np.argmin(double)), double.shape)
-            chosen = [(0, int(i)), (1, int(j))]
+            left, right = np.unravel_index(int(np.argmin(double)), double.shape)
+            chosen = [(0, int(left)), (1, int(right))]
         else:
-            arm, i = np.unravel_index(int(np.argmin(lone)), lone.shape)
-            chosen = [(int(arm), int(i))]
+            best_arm, best = np.unravel_index(int(np.argmin(lone)), lone.shape)
+            chosen = [(int(best_arm), int(best))]
         for arm, i in chosen:
             contact[arm] = self._points[index[i]]
             normal[arm] = self._normals[index[i]]
@@ -285,7 +285,7 @@ class PushPlanner:
         while len(path) > 1 and np.linalg.norm(path[0] - hands[arm]) < 0.006:
             path = path[1:]
         push.paths[arm] = path
-        return hands[arm] + _shortened(path[0] - hands[arm], STEP_M)
+        return np.asarray(hands[arm] + _shortened(path[0] - hands[arm], STEP_M))
 
     def _blocked(self, points: Array, pose: Array, other: Array) -> NDArray[np.bool_]:
         """Return which table points [N, 2] a pusher's centre must not enter."""

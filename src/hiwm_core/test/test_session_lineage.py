@@ -30,8 +30,8 @@ def test_no_session_keeps_nothing() -> None:
 
 
 def test_damaged_counters_are_named(tmp_path: Path) -> None:
-    (tmp_path / "bridge_counters.json").write_text("{")
-    with pytest.raises(StoreError, match="bridge_counters"):
+    (tmp_path / "world_counters.json").write_text("{")
+    with pytest.raises(StoreError, match="world_counters"):
         EpisodeCounter(tmp_path).read()
 
 

@@ -71,7 +71,7 @@ def fit_appearance(
             rows = kept[torch.randint(len(kept), (FIT_BATCH,), generator=generator)]
             loss = ((decoder(poses[rows]) - seen[rows]) ** 2).mean()
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             if step >= FIT_STEPS - 20:
                 total += float(loss.detach()) / 20

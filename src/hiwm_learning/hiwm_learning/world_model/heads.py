@@ -65,7 +65,7 @@ def fit_head(
             logit, (wanted >= success_coverage).float()
         ) * 0.2
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
     with torch.no_grad():
         progress, logit = head(poses[cut:])

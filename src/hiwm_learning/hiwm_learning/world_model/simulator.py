@@ -37,7 +37,7 @@ class ImaginedState:
 
     def to_parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return arrays and JSON values for a blob store."""
-        parts = {
+        parts: dict[str, NDArray[Any]] = {
             "poses": self.poses, "previous": self.previous, "previous_step": self.previous_step
         }
         # Floats as hex: exact through JSON.

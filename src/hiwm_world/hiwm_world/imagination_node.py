@@ -1,0 +1,301 @@
+"""The imagination node: a learned world model behind the world contract.
+
+In lock-step: a tick waits for its command, so results do not depend on how fast a machine is.
+"""
+
+import array
+import contextlib
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from builtin_interfaces.msg import Time
+from hiwm_interfaces.msg import Command, Tick, WorldInfo
+from hiwm_interfaces.srv import Reset, RestoreState, SaveState, SetRate
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image, JointState
+
+from hiwm_core.blob_store import BlobStore
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, StoreError
+from hiwm_core.limits import Limiter
+from hiwm_core.session_lineage import EpisodeCounter, software_version, write_session
+from hiwm_core.task import load_task
+from hiwm_learning.world_model.model import load_world_model
+from hiwm_learning.world_model.simulator import Simulator
+from hiwm_nodes import diagnostics, qos
+from hiwm_nodes.messages import (
+    camera_info_message,
+    image_message,
+    joint_state_message,
+    time_message,
+)
+from hiwm_nodes.parameters import parameter
+from hiwm_nodes.running import run
+from hiwm_world.imagined_world import ImaginedWorld, Moment, load_starts
+
+MAX_RATE = 1000.0
+# A node that joins late has missed the waiting tick; who is listening is looked at this often.
+LISTEN_S = 0.2
+
+
+class Imagination(Node):
+    """Wires a world model to the graph."""
+
+    def __init__(self) -> None:
+        super().__init__("imagination")
+        path = Path(str(parameter(self, "checkpoint", "", "world-model file (.safetensors)")))
+        starts = str(parameter(
+            self, "starts", "", "start frames; empty: <checkpoint>_starts.npz beside it"
+        ))
+        self._task = load_task(str(parameter(self, "task", "push_t", "name or path of the task")))
+        self._set_rate(parameter(
+            self, "rate", 10.0, "ticks per second; 0 = as fast as commands come", 0.0, MAX_RATE
+        ))
+        seed = int(parameter(self, "seed", 0, "order of the start frames", 0, 2**31 - 1))
+        threads = int(parameter(self, "threads", 1, "CPU threads of the model", 1, 64))
+        session = str(parameter(self, "session_dir", "", "session folder; empty saves nothing"))
+        torch.set_num_threads(threads)
+        self._embodiment = load_embodiment(self._task.embodiment)
+        model, checkpoint = load_world_model(path, self._embodiment.hash)
+        if checkpoint.info.task_hash != self._task.hash:
+            raise CheckpointError(
+                f"the checkpoint was made for task {checkpoint.info.task} with hash "
+                f"{checkpoint.info.task_hash[:12]}, this one has {self._task.hash[:12]}",
+                where=str(path), remedy="use the task file it was trained under, or train again",
+            )
+        self._checkpoint_hash = checkpoint.hash
+        self._camera = self._embodiment.camera(model.config.camera)
+        self._session = Path(session) if session else None
+        store = BlobStore(self._session / "states") if self._session else None
+        self._world = ImaginedWorld(
+            Simulator(model, Limiter(self._embodiment)),
+            load_starts(Path(starts) if starts else path.with_name(path.stem + "_starts.npz")),
+            store, EpisodeCounter(self._session), checkpoint.hash, seed,
+        )
+        if self._session:
+            write_session(self._session, {
+                "session_id": self._session.name, "world": "imagination", "robot": "",
+                "stand_in": False, "embodiment": self._embodiment.name,
+                "embodiment_hash": self._embodiment.hash, "task": self._task.name,
+                "task_hash": self._task.hash, "checkpoint_hash": checkpoint.hash, "seed": seed,
+                "lockstep": True, "software_version": software_version(),
+            })
+        self._dropped = 0
+        self._step_s = float("nan")
+        self._save_s = float("nan")
+        self._store = store
+        self._meter = diagnostics.RateMeter()
+        self._last_tick = 0.0  # steady clock
+        self._last_stamp_ns = 0
+        self._waiting: Moment | None = None  # computed, held back until its time has come
+        self._listeners = 0
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._make_interfaces()
+        self._diagnostics = diagnostics.Diagnostics(self, self._values)
+        self._info_pub.publish(self._world_info())
+        self._show(self._world.reset())
+        self.create_timer(LISTEN_S, self._on_listen, clock=self._steady)
+        self.get_logger().info(
+            f"imagining {self._task.name} with {checkpoint.label}, "
+            + (f"{self._rate:g} ticks/s" if self._rate else "as fast as commands come")
+        )
+
+    def _make_interfaces(self) -> None:
+        name = self._camera.name
+        self._image_pub = self.create_publisher(Image, f"cameras/{name}/image_raw", qos.IMAGE_PUB)
+        self._camera_pub = self.create_publisher(
+            CameraInfo, f"cameras/{name}/camera_info", qos.IMAGE_PUB
+        )
+        self._joint_pub = self.create_publisher(JointState, "joint_states", qos.TICK)
+        self._tick_pub = self.create_publisher(Tick, "tick", qos.TICK)
+        self._info_pub = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
+        self.create_subscription(Command, "command", self._on_command, qos.COMMAND)
+        self.create_service(Reset, "world/reset", self._on_reset)
+        self.create_service(SaveState, "world/save_state", self._on_save)
+        self.create_service(RestoreState, "world/restore_state", self._on_restore)
+        self.create_service(SetRate, "world/set_rate", self._on_set_rate)
+        # One-shot: armed by a step that has to wait for its time.
+        self._pace = self.create_timer(1.0, self._on_pace, clock=self._steady)
+        self._pace.cancel()
+
+    def _world_info(self) -> WorldInfo:
+        message = WorldInfo(
+            kind="imagination", robot="", stand_in=False, rate=self._rate, lockstep=True,
+            cameras=[self._camera.name], camera_widths=[self._camera.width],
+            camera_heights=[self._camera.height], embodiment=self._embodiment.name,
+            embodiment_hash=self._embodiment.hash, embodiment_yaml=self._embodiment.text,
+            task=self._task.name, task_hash=self._task.hash, task_yaml=self._task.text,
+            can_restore=self._store is not None, can_fork=self._store is not None,
+            auto_reset=True, checkpoint_hash=self._checkpoint_hash,
+            session_id=self._session.name if self._session else "",
+            software_version=software_version(),
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        return message
+
+    def _set_rate(self, rate: float) -> None:
+        self._rate = rate
+        self._period = 1.0 / rate if rate else 0.0
+
+    # Steps
+
+    def _on_command(self, message: Command) -> None:
+        if self._waiting is not None or not self._world.expects(message.epoch, message.step):
+            self._dropped += 1
+            return
+        begun = time.perf_counter()
+        try:
+            moment = self._world.step(
+                np.array(message.action), int(message.source), message.device
+            )
+        except StoreError as error:
+            # The present moment stands: the command may be given again once there is room.
+            self._diagnostics.report(diagnostics.ERROR, str(error))
+            self.get_logger().error(str(error), throttle_duration_sec=5.0)
+            return
+        self._step_s = time.perf_counter() - begun
+        self._save_s = self._store.last_put.seconds if self._store else float("nan")
+        if self._world.holds:
+            self._diagnostics.report(
+                diagnostics.WARN, f"{self._world.holds} actions were unusable and held"
+            )
+        left = self._last_tick + self._period - time.monotonic()
+        if left <= 0.0:
+            self._show(moment)
+            return
+        self._waiting = moment
+        self._pace.timer_period_ns = int(left * 1e9)
+        self._pace.reset()
+
+    def _on_pace(self) -> None:
+        self._pace.cancel()
+        if self._waiting is not None:
+            self._show(self._waiting)
+
+    def _show(self, moment: Moment) -> None:
+        """Publish an observation under a new stamp, the tick last."""
+        self._waiting = None
+        self._pace.cancel()
+        now = self.get_clock().now().nanoseconds
+        self._last_stamp_ns = max(now, self._last_stamp_ns + 1)
+        self._last_tick = time.monotonic()
+        self._meter.count()
+        self._publish(moment, time_message(self._last_stamp_ns))
+
+    def _publish(self, moment: Moment, stamp: Time) -> None:
+        frame = f"{self._camera.name}_camera"
+        seen = moment.observation
+        self._image_pub.publish(image_message(seen.image, stamp, frame))
+        if self._camera_pub.get_subscription_count():
+            self._camera_pub.publish(
+                camera_info_message(self._camera.width, self._camera.height, stamp, frame)
+            )
+        names = [entry.joint for entry in self._embodiment.proprioception]
+        self._joint_pub.publish(
+            joint_state_message(names, seen.proprioception, stamp, self._embodiment.frame)
+        )
+        tick = Tick(
+            epoch=moment.epoch, step=moment.step, episode_id=moment.episode_id,
+            branch_id=moment.branch_id, state_id=moment.state_id, trust=seen.trust,
+            progress=seen.progress, success=seen.success, applied_source=moment.applied_source,
+            applied_device=moment.applied_device,
+        )
+        if moment.applied_action is not None:
+            tick.applied_action = array.array("d", moment.applied_action)
+        tick.header.stamp = stamp
+        tick.header.frame_id = self._embodiment.frame
+        self._tick_pub.publish(tick)
+
+    def _on_listen(self) -> None:
+        """Say the waiting tick again, stamp and all, when somebody new listens."""
+        publishers = (self._image_pub, self._joint_pub, self._tick_pub)
+        listeners = sum(publisher.get_subscription_count() for publisher in publishers)
+        if listeners > self._listeners and self._world.now is not None and not self._waiting:
+            self._publish(self._world.now, time_message(self._last_stamp_ns))
+        self._listeners = listeners
+
+    # Services
+
+    def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
+        pose = np.array(request.object_pose) if len(request.object_pose) else None
+        try:
+            if pose is not None and (pose.shape != (3,) or not np.isfinite(pose).all()):
+                raise ConfigError(
+                    f"object_pose {list(request.object_pose)}", where="world/reset",
+                    remedy="give x [m], y [m], yaw [rad], or nothing",
+                )
+            moment = self._world.reset(request.start, pose, int(request.seed))
+        except HiwmError as error:
+            response.message = str(error)
+            return response
+        self._show(moment)
+        response.ok = True
+        response.epoch = moment.epoch
+        response.episode_id = moment.episode_id
+        response.state_id = moment.state_id
+        return response
+
+    def _on_save(
+        self, request: SaveState.Request, response: SaveState.Response
+    ) -> SaveState.Response:
+        try:
+            moment = self._world.pin(request.note)
+        except HiwmError as error:
+            response.message = str(error)
+            return response
+        response.ok = True
+        response.state_id = moment.state_id
+        response.epoch, response.step = moment.epoch, moment.step
+        return response
+
+    def _on_restore(
+        self, request: RestoreState.Request, response: RestoreState.Response
+    ) -> RestoreState.Response:
+        try:
+            moment = self._world.restore(
+                request.state_id, request.branch_id, request.episode_id
+            )
+        except HiwmError as error:
+            response.message = str(error)
+            return response
+        self._show(moment)
+        response.ok = True
+        response.epoch, response.step = moment.epoch, moment.step
+        return response
+
+    def _on_set_rate(
+        self, request: SetRate.Request, response: SetRate.Response
+    ) -> SetRate.Response:
+        response.ok = bool(0.0 <= request.rate <= MAX_RATE)
+        if response.ok:
+            self._set_rate(request.rate)
+            self._info_pub.publish(self._world_info())
+        else:
+            response.message = f"rate {request.rate}: use 0 (flat out) to {MAX_RATE:g} ticks/s"
+        response.rate = self._rate
+        return response
+
+    def _values(self) -> dict[str, object]:
+        moment = self._world.now
+        stamp_age = (self.get_clock().now().nanoseconds - self._last_stamp_ns) / 1e9
+        return {
+            "ticks_per_s": f"{self._meter.rate:.1f}", "step_s": f"{self._step_s:.4f}",
+            "save_s": f"{self._save_s:.5f}", "tick_age_s": f"{stamp_age:.2f}",
+            "commands_dropped": self._dropped, "actions_held": self._world.holds,
+            "trust": f"{moment.observation.trust:.3f}" if moment else "",
+        }
+
+    def close(self) -> None:
+        """Close the store."""
+        if self._store is not None:
+            with contextlib.suppress(HiwmError):
+                self._store.close()
+
+
+def main() -> None:
+    """Run the node."""
+    sys.exit(run(Imagination))

@@ -1,0 +1,212 @@
+"""What the imagination node does, without ROS: episodes, epochs, steps, saving and restoring.
+
+The node relies on one promise: after `reset`, `restore` or an accepted `step`, the present moment
+is whole, saved in the store and named by its state id.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_core.blob_store import BlobStore
+from hiwm_core.errors import CheckpointError, ConfigError, StoreError
+from hiwm_core.session_lineage import EpisodeCounter
+from hiwm_learning.world_model.simulator import ImaginedObservation, ImaginedState, Simulator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Starts:
+    """Held-out recorded frames episodes begin from."""
+
+    names: tuple[str, ...]
+    images: NDArray[np.uint8]  # [N, H, W, 3] rgb
+    proprioception: NDArray[np.float32]  # [N, P] m
+    object_poses: NDArray[np.float64]  # [N, 3] labels, for pairing trials between worlds alone
+
+    def choose(self, name: str, object_pose: NDArray[np.float64] | None, counter: int) -> int:
+        """Return the index of a start by name, nearest pose, or turn.
+
+        Raises:
+            ConfigError: no start of that name.
+        """
+        if name:
+            if name not in self.names:
+                raise ConfigError(
+                    f"no start named {name!r}", where="world/reset",
+                    remedy=f"use one of {self.names[0]} ... {self.names[-1]}",
+                )
+            return self.names.index(name)
+        if object_pose is not None:
+            offset = self.object_poses - object_pose
+            turn = np.abs((offset[:, 2] + np.pi) % (2 * np.pi) - np.pi)
+            # A radian counts as 6 cm: the T's edge moves about that far.
+            return int(np.argmin(np.linalg.norm(offset[:, :2], axis=1) + 0.06 * turn))
+        return counter % len(self.names)
+
+
+def load_starts(path: Path) -> Starts:
+    """Return the starts of a file written by world-model training.
+
+    Raises:
+        CheckpointError: missing or not of this form.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return Starts(
+                names=tuple(str(name) for name in data["names"]), images=data["images"],
+                proprioception=data["proprioception"], object_poses=data["object_poses"],
+            )
+    except (OSError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"cannot read the start frames: {error}", where=str(path),
+            remedy="they are written beside the world-model checkpoint by its training",
+        ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """The present, as the node publishes it."""
+
+    epoch: int
+    step: int
+    episode_id: str
+    branch_id: str
+    state_id: str
+    observation: ImaginedObservation
+    applied_action: NDArray[np.float64] | None  # None on the first tick of an epoch
+    applied_source: int
+    applied_device: str
+
+
+class ImaginedWorld:
+    """One imagined world and its present moment.
+
+    Args:
+        simulator: runs the model.
+        starts: where episodes begin.
+        store: every state goes here; None saves nothing.
+        counter: the last epoch and episode of the session.
+        model_hash: sha256 of the checkpoint, kept in every state.
+        seed: of the order of starts.
+    """
+
+    def __init__(
+        self, simulator: Simulator, starts: Starts, store: BlobStore | None,
+        counter: EpisodeCounter, model_hash: str, seed: int,
+    ) -> None:
+        self._simulator = simulator
+        self._starts = starts
+        self._store = store
+        self._counter = counter
+        self._model_hash = model_hash
+        self._epoch, self._episode = counter.read()
+        self._order = np.random.default_rng(seed).permutation(len(starts.names))
+        self._resets = self._episode
+        self._state: ImaginedState | None = None
+        self.now: Moment | None = None
+        self.holds = 0  # actions refused and answered with a hold
+
+    def reset(
+        self, name: str = "", object_pose: NDArray[np.float64] | None = None, seed: int = -1
+    ) -> Moment:
+        """Begin an episode.
+
+        Args:
+            name: of a start; empty = by pose or in turn.
+            object_pose: [x, y, yaw] wanted; the nearest start is taken.
+            seed: chooses the start where neither is given; -1 = the next in turn.
+
+        Raises:
+            ConfigError: no such start.
+            StoreError: the state cannot be saved.
+        """
+        turn = int(self._order[(self._resets if seed < 0 else seed) % len(self._order)])
+        index = self._starts.choose(name, object_pose, turn)
+        state = self._simulator.begin(
+            self._starts.images[index], self._starts.proprioception[index], max(seed, 0)
+        )
+        self._resets += 1
+        self._episode += 1
+        self._epoch += 1
+        self._counter.write(self._epoch, self._episode)
+        episode = f"ep_{self._episode:04d}"
+        return self._enter(state, episode, f"{episode}-b000", None, 0, "")
+
+    def restore(self, state_id: str, branch_id: str, episode_id: str) -> Moment:
+        """Make a saved state the present one.
+
+        Raises:
+            StoreError: unknown or damaged state, or one of another model.
+        """
+        if self._store is None or self.now is None:
+            raise StoreError(
+                "this world saves no states", where="world/restore_state",
+                remedy="start it with a session_dir",
+            )
+        parts, meta = self._store.get_state(state_id)
+        if meta.get("model") != self._model_hash:
+            raise StoreError(
+                f"state {state_id} was imagined by model {str(meta.get('model'))[:12]}, this is "
+                f"{self._model_hash[:12]}", where="world/restore_state",
+                remedy="start the world with the checkpoint of that session",
+            )
+        state = ImaginedState.from_parts(parts, meta)
+        self._epoch += 1
+        self._counter.write(self._epoch, self._episode)
+        episode = episode_id or str(meta["episode"])
+        return self._enter(state, episode, branch_id or self.now.branch_id, None, 0, "")
+
+    def expects(self, epoch: int, step: int) -> bool:
+        """Return whether a command answers the present moment."""
+        return self.now is not None and (epoch, step) == (self.now.epoch, self.now.step)
+
+    def step(self, action: NDArray[np.float64], source: int, device: str) -> Moment:
+        """Take one step; a wrong-length or non-finite action holds.
+
+        Raises:
+            StoreError: the state cannot be saved.
+        """
+        if self._state is None or self.now is None:
+            raise RuntimeError("reset before step")
+        state, limited = self._simulator.step(self._state, action)
+        self.holds += limited.held
+        return self._enter(
+            state, self.now.episode_id, self.now.branch_id, limited.action, source, device
+        )
+
+    def pin(self, note: str) -> Moment:
+        """Keep the present state for good.
+
+        Raises:
+            StoreError: nothing is saved by this world.
+        """
+        if self._store is None or self.now is None:
+            raise StoreError(
+                "this world saves no states", where="world/save_state",
+                remedy="start it with a session_dir",
+            )
+        self._store.pin(self.now.state_id, note)
+        return self.now
+
+    def _enter(
+        self, state: ImaginedState, episode: str, branch: str,
+        action: NDArray[np.float64] | None, source: int, device: str,
+    ) -> Moment:
+        observation = self._simulator.observe(state)
+        state_id = ""
+        if self._store is not None:
+            parts, meta = state.to_parts()
+            everything: dict[str, Any] = {
+                **meta, "model": self._model_hash, "episode": episode, "trust": observation.trust,
+            }
+            state_id = self._store.put_state({**parts, "frame": observation.image}, everything)
+        self._state = state
+        self.now = Moment(
+            epoch=self._epoch, step=state.step, episode_id=episode, branch_id=branch,
+            state_id=state_id, observation=observation, applied_action=action,
+            applied_source=source, applied_device=device,
+        )
+        return self.now
