@@ -7,9 +7,7 @@ import time
 from hiwm_interfaces.msg import ControlState, OperatorCommand, Tick, WorldInfo
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
-from std_srvs.srv import Trigger
 
 from hiwm_core.control import Mode
 from hiwm_core.embodiment import parse_embodiment
@@ -41,8 +39,6 @@ _REPEAT_S = 0.15
 _PROGRESS_S = 3.0
 # What the arbiter logs itself when it does it.
 _ARBITER_SAYS = (EventKind.START, EventKind.PAUSE, EventKind.STOP, EventKind.CLEAR_STOP)
-# How long the recorder may take to close and audit its bag before the session ends without it.
-_CLOSE_S = 10.0
 
 
 class TeleopNode(Node):
@@ -73,14 +69,11 @@ class TeleopNode(Node):
         self._sent_at = 0.0
         self._deadman = False
         self._leaving: OperatorEvent | None = None
-        self._closing: float | None = None
-        self._close_call: Future | None = None
         self._ticks = 0
         self._said_at = time.monotonic()
         self._rate = RateMeter()
         self._publisher = self.create_publisher(OperatorCommand, "operator/command", qos.COMMAND)
         self._desk = ServiceDesk(self, self._on_answer)
-        self._recorder = self.create_client(Trigger, "recording/close")
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
         self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
         self.create_subscription(JointState, "joint_states", self._on_joint_state, qos.TICK)
@@ -160,8 +153,7 @@ class TeleopNode(Node):
     def _on_time(self) -> None:
         self._desk.pump()
         if self._leaving is not None and self._desk.idle:
-            self._leave()
-            return
+            raise NodeEnd(self._leaving.exit_code)
         self._read()
         self._show_progress()
 
@@ -216,23 +208,6 @@ class TeleopNode(Node):
         message.header.stamp = time_message(tick.stamp_ns)
         message.header.frame_id = world.embodiment.frame
         self._publisher.publish(message)
-
-    def _leave(self) -> None:
-        """End the session: the recorder closes its bag first, so that its audit is stored."""
-        assert self._leaving is not None
-        if self._closing is None:
-            self._closing = time.monotonic()
-            if not self._recorder.service_is_ready():
-                raise NodeEnd(self._leaving.exit_code)
-            self._close_call = self._recorder.call_async(Trigger.Request())
-            return
-        if self._close_call is not None and self._close_call.done():
-            self._say(f"recording: {self._close_call.result().message or 'closed'}")
-        elif time.monotonic() - self._closing < _CLOSE_S:
-            return
-        else:
-            self._say(f"recording/close did not answer in {_CLOSE_S:.0f} s")
-        raise NodeEnd(self._leaving.exit_code)
 
     # What people read.
 

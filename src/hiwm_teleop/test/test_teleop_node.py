@@ -3,6 +3,9 @@
 import array
 import os
 import pty
+import select
+import sys
+import termios
 import time
 
 import numpy as np
@@ -13,7 +16,6 @@ from hiwm_interfaces.srv import Fork, Label, Reset, Rollback
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
-from std_srvs.srv import Trigger
 
 from hiwm_core import push_t
 from hiwm_core.embodiment import load_embodiment
@@ -43,7 +45,7 @@ def draw(pose):
 
 
 class PlayedWorld(Node):
-    """World, policy, branch manager and recorder in a few lines.
+    """World, policy and branch manager in a few lines.
 
     The policy holds still, so every rollout stalls; any action of a person moves the T straight
     towards its goal.
@@ -55,7 +57,6 @@ class PlayedWorld(Node):
         self.pose, self.history = START.copy(), [START.copy()]
         self.epoch, self.step, self.branch, self.stamp = 1, 0, 0, 0
         self.sources, self.labels, self.forked, self.said = [], [], [], []
-        self.closed = False
         info = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
         self.ticks = self.create_publisher(Tick, "tick", qos.TICK)
         self.images = self.create_publisher(Image, "cameras/top/image_raw", qos.IMAGE_PUB)
@@ -67,7 +68,6 @@ class PlayedWorld(Node):
         self.create_service(Fork, "branches/fork", self.on_fork)
         self.create_service(Label, "branches/label", self.on_label)
         self.create_service(Reset, "world/reset", self.on_reset)
-        self.create_service(Trigger, "recording/close", self.on_close)
         info.publish(WorldInfo(
             kind="imagination" if can_restore else "hardware", lockstep=True,
             embodiment=EMBODIMENT.name, embodiment_hash=EMBODIMENT.hash,
@@ -139,11 +139,6 @@ class PlayedWorld(Node):
         response.ok, response.epoch = True, self.epoch
         return response
 
-    def on_close(self, request, response):
-        self.closed = response.success = True
-        response.message = "1 bag closed, audit ok"
-        return response
-
 
 class Graph:
     def __init__(self, **world):
@@ -182,13 +177,12 @@ def test_the_scripted_operator_corrects_forks_and_leaves(graph):
         assert teleop.wait() == 0, teleop.output
         output = teleop.output
     world = graph.world
-    assert world.closed
     assert len(world.labels) == 3, output
     assert len({branch for branch, _ in world.labels}) == 3
     assert len(world.forked) == 2
     assert len(set(world.forked)) == 1
     assert Command.SOURCE_HANDBACK in world.sources
-    for line in ("goes wrong", "taking over", "handing back", "audit ok"):
+    for line in ("goes wrong", "taking over", "handing back"):
         assert line in output, output
 
 
@@ -245,7 +239,6 @@ def test_keys_take_over_move_and_hand_back(graph):
         os.write(ours, b"q")
         assert graph.until(lambda: teleop.process.poll() is not None), teleop.output
         assert teleop.wait() == 0, teleop.output
-    assert graph.world.closed
     os.close(ours)
     os.close(theirs)
 
@@ -258,3 +251,40 @@ def test_a_keyboard_without_a_terminal_is_one_clear_line(graph, tmp_path):
     assert len(lines) == 1
     assert "keyboard" in lines[0]
     assert "demo --interactive" in lines[0]
+
+
+LAUNCH = """<launch>
+  <node pkg="hiwm_teleop" exec="arbiter" name="arbiter" output="screen"/>
+  <node pkg="hiwm_teleop" exec="teleop" name="teleop" output="screen" on_exit="shutdown">
+    <param name="device" value="keyboard"/>
+  </node>
+</launch>
+"""
+
+
+def test_keys_reach_the_node_through_the_launcher_and_the_terminal_comes_back(tmp_path):
+    file = tmp_path / "keys.launch.xml"
+    file.write_text(LAUNCH)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(
+            ROS_DOMAIN_ID=str(domain_id()), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST"
+        )
+        os.execv(sys.executable, [sys.executable, "-m", "hiwm_bringup.launcher", str(file)])
+    shown, pressed, deadline = "", False, time.monotonic() + 60.0
+    while time.monotonic() < deadline:
+        if select.select([terminal], [], [], 0.1)[0]:
+            try:
+                shown += os.read(terminal, 4096).decode(errors="replace")
+            except OSError:
+                break  # everybody left the terminal
+        if not pressed and "waiting for the world" in shown:
+            assert not termios.tcgetattr(terminal)[3] & termios.ECHO
+            os.write(terminal, b"q")
+            pressed = True
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, shown
+    assert "wasd left arm" in shown
+    assert "leaving" in shown
+    assert termios.tcgetattr(terminal)[3] & termios.ECHO
+    os.close(terminal)
