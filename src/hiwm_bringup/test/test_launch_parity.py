@@ -252,7 +252,7 @@ FRAGMENTS = st.lists(
 ).map("".join)
 HEADER = '<let name="a" value="alpha"/><let name="n" value="5"/>'
 FUZZ = settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
