@@ -25,6 +25,7 @@ from hiwm_interfaces.msg import (
 )
 from rclpy.node import Node
 from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from hiwm_core.embodiment import load_embodiment
@@ -39,6 +40,9 @@ from hiwm_nodes.messages import (
 # The first stamp: far from zero, so that a mix-up of clocks shows.
 _EPOCH_NS = 1_000_000_000_000
 _TICK_NS = 100_000_000
+# Deeper than a real world's: it publishes regardless of who keeps up, and what is to be measured is
+# the recorder.
+_DEEP = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class SampleWorld(Node):
@@ -56,13 +60,13 @@ class SampleWorld(Node):
         self._info = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
         self._state = self.create_publisher(ControlState, "control_state", qos.LATCHED)
         self._tree = self.create_publisher(BranchTree, "branches/tree", qos.LATCHED)
-        self._images = self.create_publisher(Image, f"{base}/image_raw", qos.IMAGE_PUB)
-        self._camera_infos = self.create_publisher(CameraInfo, f"{base}/camera_info", qos.IMAGE_PUB)
-        self._joints = self.create_publisher(JointState, "joint_states", qos.TICK)
-        self._ticks = self.create_publisher(Tick, "tick", qos.TICK)
-        self._commands = self.create_publisher(Command, "command", qos.TICK)
-        self._operator = self.create_publisher(OperatorCommand, "operator/command", qos.TICK)
-        self._truth = self.create_publisher(GroundTruth, "driver/ground_truth", qos.TICK)
+        self._images = self.create_publisher(Image, f"{base}/image_raw", _DEEP)
+        self._camera_infos = self.create_publisher(CameraInfo, f"{base}/camera_info", _DEEP)
+        self._joints = self.create_publisher(JointState, "joint_states", _DEEP)
+        self._ticks = self.create_publisher(Tick, "tick", _DEEP)
+        self._commands = self.create_publisher(Command, "command", _DEEP)
+        self._operator = self.create_publisher(OperatorCommand, "operator/command", _DEEP)
+        self._truth = self.create_publisher(GroundTruth, "driver/ground_truth", _DEEP)
         self.publish_info()
 
     @property
@@ -107,11 +111,13 @@ class SampleWorld(Node):
         )
         self._tree.publish(BranchTree(session_id="sample", nodes=[node]))
 
-    def publish_tick(self) -> None:
+    def publish_tick(self, *, image: bool = True) -> None:
         """Publish one step: image, joints, truth, operator, tick, command, control state."""
         camera, names = self._camera, self._embodiment.joint_names
         stamp = time_message(self._stamp_ns)
-        self._images.publish(image_message(self._pixels(), stamp, camera.name))
+        pixels = self._pixels()
+        if image:
+            self._images.publish(image_message(pixels, stamp, camera.name))
         self._camera_infos.publish(
             camera_info_message(camera.width, camera.height, stamp, camera.name)
         )
@@ -162,6 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=50.0, help="ticks a second; 0 = flat out")
     parser.add_argument("--fork-every", type=int, default=0, help="ticks; 0 = never")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lose-image", type=int, default=-1, help="tick without one; -1 = none")
     parser.add_argument("--listeners", type=int, default=1, help="wait for so many before tick 0")
     parser.add_argument("--scene", action="store_true", help="flat colours instead of noise")
     options = parser.parse_args(arguments)
@@ -174,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for tick in range(options.ticks):
         if options.fork_every and tick and tick % options.fork_every == 0:
             world.fork()
-        world.publish_tick()
+        world.publish_tick(image=tick != options.lose_image)
         if options.rate:
             time.sleep(max(0.0, began + (tick + 1) / options.rate - time.monotonic()))
     print(f"done in {time.monotonic() - began:.2f} s", flush=True)

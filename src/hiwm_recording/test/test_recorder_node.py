@@ -162,6 +162,29 @@ def test_every_segment_becomes_an_audited_bag_that_others_can_read(recorded: Rec
         assert {tick.branch_id for tick in ticks} == {bag.name.rpartition("_e")[0]}
 
 
+def test_a_bag_that_fails_its_audit_is_reported_and_the_next_one_is_recorded(
+    recorded: Recorded,
+) -> None:
+    reports: list[SegmentReport] = []
+    with recorded.recorder() as recorder:
+        with recorded.listener() as (node, executor):
+            node.create_subscription(
+                SegmentReport, "recording/segment", reports.append, qos.LATCHED
+            )
+            with recorded.world(
+                "--ticks", 60, "--rate", 30, "--fork-every", 20, "--lose-image", 30
+            ) as world:
+                assert spin_until(executor, lambda: world.poll() is not None, 60.0)
+            assert spin_until(executor, lambda: len(reports) >= 2, 30.0)
+        recorder.interrupt()
+        assert recorder.wait() == 0
+        assert "audit failed: ticks without an image of camera top: step 28" in recorder.output
+    assert [audit_bag(bag).ok for bag in recorded.bags()] == [True, False, True]
+    assert [report.ok for report in reports[:2]] == [True, False]
+    assert reports[1].problems == ["ticks without an image of camera top: step 28"]
+    assert audit.main([str(recorded.folder)]) == 1
+
+
 def test_a_killed_recorder_loses_at_most_its_last_flush(recorded: Recorded) -> None:
     with recorded.recorder() as recorder, recorded.world("--ticks", 10_000, "--rate", 50) as world:
         assert world.stdout is not None
