@@ -34,7 +34,7 @@ def write_card(
         "File": f"`{checkpoint.name}`, sha256 `{content_hash}`",
         "Embodiment": f"{info.embodiment}, `{info.embodiment_hash[:12]}`",
         "Task": f"{info.task}, `{info.task_hash[:12]}`",
-        "Episodes, frames": f"{info.data.get('episodes')}, {info.data.get('frames')}",
+        "Training set": f"{info.data.get('episodes')} episodes, {info.data.get('frames')} frames",
         "Frames by provenance": ", ".join(
             f"{name} {count}" for name, count in info.data.get("frames_by_provenance", {}).items()
         ),

@@ -1,12 +1,11 @@
 """Training sets: built from bags alone, kept as zarr, read as arrays.
 
-    build_dataset       bags to a store             (also python -m hiwm_learning.datasets.build)
+    build.build_dataset bags to a store; not imported here, since training reads no bags
     load_episodes       a store as arrays in memory
     provenance_weights  how much each action counts
     chunk_windows       which frames and actions make one training sample
 """
 
-from hiwm_learning.datasets.build import build_dataset
 from hiwm_learning.datasets.episodes import EpisodeInfo, Episodes, load_episodes
 from hiwm_learning.datasets.windows import (
     BASE_WEIGHTS,
@@ -18,5 +17,5 @@ from hiwm_learning.datasets.windows import (
 
 __all__ = [
     "BASE_WEIGHTS", "CORRECTION_WEIGHTS", "ChunkWindows", "EpisodeInfo", "Episodes",
-    "build_dataset", "chunk_windows", "load_episodes", "provenance_weights",
+    "chunk_windows", "load_episodes", "provenance_weights",
 ]

@@ -66,7 +66,9 @@ class ImageEncoder(nn.Module):
         self.fine = SpatialSoftmax(width, keypoints)
         self.coarse = SpatialSoftmax(2 * width, keypoints)
         self.pooled = nn.Linear(2 * width * 9, features)
-        self.join = nn.Sequential(nn.Linear(4 * keypoints + features, features), nn.SiLU())
+        # Keypoints start out close to the middle; unscaled, the picture would be learnt late.
+        size = 4 * keypoints + features
+        self.join = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, features), nn.SiLU())
 
     def forward(self, images: Tensor, light: Tensor | None = None) -> Tensor:
         """Return [N, features].

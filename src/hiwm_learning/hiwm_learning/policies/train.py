@@ -33,6 +33,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--weights", choices=sorted(WEIGHTS), default="base",
         help="base: demonstrations alone; corrections: what people and policy did well, too",
     )
+    parser.add_argument(
+        "--episodes", type=int, default=None,
+        help="learn from the first so many episodes alone (default: from all)",
+    )
     parser.add_argument("--epochs", type=float, default=60.0, help="passes over the training set")
     parser.add_argument(
         "--minutes", type=float, default=math.inf,
@@ -60,12 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    # The camera is the embodiment's first; reading no images first would cost a second pass.
     episodes = load_episodes(options.dataset)
     config = DiffusionPolicyConfig.for_embodiment(episodes.embodiment)
     trainer = DiffusionTrainer(
         episodes, config, weights=WEIGHTS[options.weights], seed=options.seed,
         output=options.output, name=options.name, device=options.device,
+        most_episodes=options.episodes,
     )
     steps = max(1, round(options.epochs * trainer.steps_per_epoch))
     print(f"{trainer.samples} samples, {trainer.steps_per_epoch} steps an epoch, {steps} in all",

@@ -25,10 +25,14 @@ from hiwm_learning.training_loop import rate_factor
 
 BATCH = 64  # observations in a step
 NOISE_REPEATS = 8  # noise levels tried on each encoded observation
-LEARNING_RATE = 6e-4
+LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 1e-4
 GRADIENT_NORM = 1.0
 AVERAGE_DECAY = 0.999
+# Share of samples whose history is hidden: the newest step stands in for older ones, as in the
+# first plan of an epoch. Otherwise the policy learns that an arm at rest stays at rest, since
+# demonstrations rest when they are done, and does nothing after a rollback.
+HIDDEN_HISTORY = 0.5
 HELD_OUT_SHARE = 0.08  # of the episodes
 HELD_OUT_SAMPLES = 256
 # First words of the seeds, so that no two uses of randomness share a stream.
@@ -46,6 +50,7 @@ class DiffusionTrainer:
         output: the checkpoint to write; the card goes beside it.
         name: the policy's name.
         device: where to train.
+        most_episodes: learn from the first so many episodes that count; from all when None.
 
     Raises:
         BagError: no action in the training set counts.
@@ -54,6 +59,7 @@ class DiffusionTrainer:
     def __init__(
         self, episodes: Episodes, config: DiffusionPolicyConfig, *,
         weights: Mapping[str, float], seed: int, output: Path, name: str, device: str = "cpu",
+        most_episodes: int | None = None,
     ) -> None:
         self._episodes = episodes
         self._config = config
@@ -71,6 +77,9 @@ class DiffusionTrainer:
                 f"no action of provenance {', '.join(weights)}", where="training set",
                 remedy=f"it holds {episodes.summary()['frames_by_provenance']}",
             )
+        if most_episodes is not None:
+            used = np.unique(windows.episodes)[:most_episodes]
+            windows = windows.take(np.isin(windows.episodes, used))
         self._train, self._held_out = _split(windows, seed)
         camera = episodes.embodiment.camera(config.camera)
         self._proprio_shift = metres_per_pixel(episodes.embodiment.proprioception, camera)
@@ -114,7 +123,7 @@ class DiffusionTrainer:
         light = torch.from_numpy(varied_light(len(batch[0]), rng)).to(self._device)
         loss = self._policy.loss(*batch, noise, level, light)
         self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self._policy.parameters(), GRADIENT_NORM)
         self._optimiser.step()
         decay = min(AVERAGE_DECAY, (1 + step) / (10 + step))
@@ -157,13 +166,14 @@ class DiffusionTrainer:
             "policy": self._policy.state_dict(), "average": self._average.state_dict(),
             "optimiser": self._optimiser.state_dict(), "seed": self._seed,
             "data": self._episodes.fingerprint(), "config": self._config.to_dict(),
+            "samples": len(self._train),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up a state; raises CheckpointError where seed, data or network differ."""
         for what, mine in (
             ("seed", self._seed), ("data", self._episodes.fingerprint()),
-            ("config", self._config.to_dict()),
+            ("config", self._config.to_dict()), ("samples", len(self._train)),
         ):
             if state[what] != mine:
                 raise CheckpointError(
@@ -183,6 +193,8 @@ class DiffusionTrainer:
             embodiment_text=embodiment.text, task=first.task, task_hash=first.task_hash,
             data={
                 **self._episodes.summary(), "weights": self._weights,
+                "episodes_trained": len(np.unique(self._train.episodes)),
+                "episodes_held_out": len(np.unique(self._held_out.episodes)),
                 "samples": len(self._train), "held_out_samples": len(self._held_out),
             },
             steps=step, seed=self._seed, minutes=round(elapsed_s / 60.0, 2), scores=scores,
@@ -197,6 +209,9 @@ class DiffusionTrainer:
                 f"of which {self._config.execute_horizon} are meant to run.",
             ],
             numbers={
+                "Trained on": f"{len(np.unique(self._train.episodes))} episodes, "
+                f"{len(self._train)} samples; {len(np.unique(self._held_out.episodes))} episodes "
+                "held out",
                 "Parameters": f"{parameters / 1e6:.2f} M",
                 "Epochs": f"{step / self.steps_per_epoch:.1f}",
                 "Held-out loss": f"{scores.get('held_out_loss', float('nan')):.4f}",
@@ -222,15 +237,16 @@ class DiffusionTrainer:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return images, proprioception, actions and weights, augmented where rng is given."""
         observed, acted = windows.observations[chosen], windows.actions[chosen]
-        frames = self._episodes.images[self._config.camera]
-        proprio, actions = self._episodes.proprio[observed], self._episodes.actions[acted]
+        frames, actions = self._episodes.images[self._config.camera], self._episodes.actions[acted]
         if rng is None:
-            images = frames[observed]
+            images, proprio = frames[observed], self._episodes.proprio[observed]
         else:
+            hidden = rng.random((len(chosen), 1)) < HIDDEN_HISTORY
+            observed = np.where(hidden, observed[:, -1:], observed)
             shift = rng.integers(-SHIFT_PX, SHIFT_PX + 1, (len(chosen), 2))
             images = shifted_images(frames, observed, shift)
             moved = shift.astype(np.float32)
-            proprio = proprio + (moved @ self._proprio_shift.T)[:, None]
+            proprio = self._episodes.proprio[observed] + (moved @ self._proprio_shift.T)[:, None]
             actions = actions + (moved @ self._action_shift.T)[:, None]
         arrays = (images, proprio, actions, windows.weights[chosen])
         first, second, third, fourth = (

@@ -1,0 +1,101 @@
+"""Training samples never reach into another episode, and weights follow provenance."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.errors import ConfigError
+from hiwm_core.provenance import Provenance
+from hiwm_learning.datasets import (
+    BASE_WEIGHTS,
+    CORRECTION_WEIGHTS,
+    EpisodeInfo,
+    Episodes,
+    chunk_windows,
+    provenance_weights,
+)
+
+NAMES = tuple(str(name) for name in Provenance)
+EMBODIMENT = load_embodiment("planar_bimanual")
+INFO = EpisodeInfo(
+    bag="b", session_id="s", episode_id="e", branch_id="e-b000", parent_branch_id="",
+    fork_step=-1, world="hardware", stand_in=True, task="push_t", task_hash="0",
+)
+
+
+def episodes(lengths: list[int], provenance: list[int]) -> Episodes:
+    """Return episodes whose actions hold the frame's own number; the last of each is unknown."""
+    count = sum(lengths)
+    ends = np.cumsum(lengths)
+    actions = np.repeat(np.arange(count, dtype=np.float32)[:, None], 4, axis=1)
+    actions[ends - 1] = np.nan
+    nothing = np.full(count, np.nan)
+    columns: dict[str, Any] = {
+        "trust": np.ones(count, np.float32), "progress": nothing.astype(np.float32),
+        "success": nothing.astype(np.float32), "object_pose": np.tile(nothing[:, None], 3),
+        "coverage": nothing,
+    }
+    return Episodes(
+        embodiment=EMBODIMENT, infos=(INFO,) * len(lengths), ends=ends, images={},
+        proprio=np.zeros((count, 4), np.float32), actions=actions,
+        source=np.zeros(count, np.uint8), provenance=np.array(provenance, np.uint8),
+        provenance_names=NAMES, steps=np.arange(count), **columns,
+    )
+
+
+@st.composite
+def some_episodes(draw: st.DrawFn) -> Episodes:
+    lengths = draw(st.lists(st.integers(1, 12), min_size=1, max_size=5))
+    codes = st.integers(0, len(NAMES) - 1)
+    return episodes(
+        lengths, draw(st.lists(codes, min_size=sum(lengths), max_size=sum(lengths)))
+    )
+
+
+@settings(deadline=None)
+@given(some_episodes(), st.integers(1, 4), st.integers(1, 6))
+def test_samples_stay_in_their_episode_and_start_where_the_action_counts(
+    data: Episodes, seen: int, horizon: int
+) -> None:
+    weights = provenance_weights(data, CORRECTION_WEIGHTS)
+    windows = chunk_windows(data, weights, seen, horizon)
+    newest = windows.observations[:, -1] if len(windows) else np.zeros(0, int)
+    assert sorted(newest) == list(np.flatnonzero(weights > 0))
+    for observed, acted, weight, number in zip(
+        windows.observations, windows.actions, windows.weights, windows.episodes, strict=True
+    ):
+        owner = data.episode_of
+        assert set(owner[observed]) == set(owner[acted]) == {number}
+        assert acted[0] == observed[-1]
+        assert np.isfinite(data.actions[acted]).all()
+        assert set(np.diff(observed)) <= {0, 1}
+        assert set(np.diff(acted)) <= {0, 1}
+        np.testing.assert_array_equal(weight, weights[acted])
+
+
+def test_the_ends_of_an_episode_are_repeated() -> None:
+    data = episodes([4, 5], [0] * 9)
+    windows = chunk_windows(data, provenance_weights(data, BASE_WEIGHTS), 2, 3)
+    np.testing.assert_array_equal(windows.observations[0], [0, 0])
+    np.testing.assert_array_equal(windows.actions[0], [0, 1, 2])
+    np.testing.assert_array_equal(windows.actions[2], [2, 2, 2])  # frame 3's action is unknown
+    np.testing.assert_array_equal(windows.observations[3], [4, 4])
+
+
+def test_a_base_policy_learns_from_demonstrations_alone() -> None:
+    data = episodes([7], [0, 1, 2, 3, 4, 5, 0])
+    np.testing.assert_array_equal(
+        provenance_weights(data, BASE_WEIGHTS), [1, 0, 0, 0, 0, 0, 0]
+    )
+    np.testing.assert_array_equal(
+        provenance_weights(data, CORRECTION_WEIGHTS), [1, 1, 1, 0, 0, 0, 0]
+    )
+
+
+def test_an_unknown_provenance_is_refused() -> None:
+    with pytest.raises(ConfigError, match="demonstrations.*use one of demonstration"):
+        provenance_weights(episodes([2], [0, 0]), {"demonstrations": 1.0})
