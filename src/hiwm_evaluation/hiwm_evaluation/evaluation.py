@@ -125,6 +125,7 @@ class Evaluation:
         self._truths: list[tuple[int, float]] = []
         self._epoch = -1
         self._first_step = 0
+        self._acted = False  # the policy has, in this trial
         self._last: TrialTick | None = None
         self._device = ""
         self._policy_seen = False
@@ -136,8 +137,8 @@ class Evaluation:
             return self.phase.value
         text = f"trial {self._left[0] + 1}/{len(self._starts)}: {self.phase.value}"
         if self.phase is Phase.RUNNING and self._last:
-            done = self._last.step - self._first_step
-            text += f", step {done}/{self._horizon}, best {self._judge.name} {self._judge.best:.2f}"
+            text += f", step {self._steps()}/{self._horizon}"
+            text += f", best {self._judge.name} {self._judge.best:.2f}"
         return text
 
     def begin(self) -> list[Action]:
@@ -167,13 +168,11 @@ class Evaluation:
             if not accepted:
                 return self._end(Outcome.ABORTED, f"the arbiter refused to start: {message}")
             self._enter(Phase.RUNNING, self._tick_timeout)
-            early = [tick for tick in self._ticks if tick.epoch == self._epoch]
             for truth in self._truths:
                 self._judge.on_truth(*truth)
             actions: list[Action] = []
-            # In real time steps go by while the arms hold still; the trial begins after them.
-            for tick in early[-1:]:
-                actions += self._judge_tick(tick)
+            for tick in self._ticks:
+                actions += self.on_tick(tick)
             return actions
         if self.phase is Phase.CLOSING:
             return self._finish()
@@ -191,7 +190,6 @@ class Evaluation:
                 Outcome.ABORTED, f"the world began epoch {tick.epoch}: a reset or rollback from "
                 "elsewhere, or a restart",
             )
-        self._deadline = self._clock() + self._tick_timeout
         return self._judge_tick(tick)
 
     def on_truth(self, stamp_ns: int, coverage: float) -> list[Action]:
@@ -230,33 +228,53 @@ class Evaluation:
             at = f"step {self._last.step}" if self._last else "the reset"
             return self._end(
                 Outcome.ABORTED,
-                f"no tick for {self._tick_timeout:g} s after {at} (control {mode.name}: {reason})",
+                f"no tick by the policy for {self._tick_timeout:g} s after {at} "
+                f"(control {mode.name}: {reason})",
             )
         who = "the world" if self.phase is Phase.RESETTING else "the arbiter"
         return self._end(Outcome.ABORTED, f"{who} did not answer while {self.phase.value}")
 
     def _judge_tick(self, tick: TrialTick) -> list[Action]:
-        if self._last is None:
-            self._first_step = tick.step
-        self._last = tick
-        if tick.step > self._first_step:
-            if tick.source in (Source.HUMAN, Source.DEMONSTRATION):
-                return self._end(Outcome.ABORTED, f"{tick.device} took over at step {tick.step}")
-            if tick.source == Source.POLICY:
-                if self._policy and tick.device != self._policy:
-                    return self._close(
-                        f"the policy is {tick.device}, the trials before were of {self._policy}: "
-                        "give another output_dir"
-                    )
-                self._policy = self._device = tick.device
+        """Judge a tick of the trial, which begins with the observation the policy first acts on.
+
+        In real time steps go by before that, while the arms hold still.
+        """
+        before, self._last = self._last, tick
+        if before and tick.step > before.step + 1:
+            return self._end(
+                Outcome.ABORTED, f"ticks after step {before.step} were lost, and a success with "
+                "them perhaps: the machine is too busy",
+            )
+        if tick.source in (Source.HUMAN, Source.DEMONSTRATION):
+            return self._end(Outcome.ABORTED, f"{tick.device} took over at step {tick.step}")
+        if tick.source == Source.POLICY:
+            if self._policy and tick.device != self._policy:
+                return self._close(
+                    f"the policy is {tick.device}, the trials before were of {self._policy}: "
+                    "give another output_dir"
+                )
+            self._policy = self._device = tick.device
+            # A robot's ticks go on without a policy, so only its own show that it lives.
+            self._deadline = self._clock() + self._tick_timeout
+            if not self._acted:
+                self._acted = True
+                self._first_step = before.step if before else tick.step - 1
+                if before:
+                    self._judge.on_tick(before.step, before.stamp_ns, before.success)
+        if not self._acted:
+            return []
         self._judge.on_tick(tick.step, tick.stamp_ns, tick.success)
         return self._verdict()
+
+    def _steps(self) -> int:
+        """Return the ticks since the policy first acted."""
+        return self._last.step - self._first_step if self._last and self._acted else 0
 
     def _verdict(self, *, final: bool = False) -> list[Action]:
         step = self._judge.success_step
         if step is not None:
             return self._end(Outcome.SUCCESS, "", step)
-        if self._last is None or self._last.step - self._first_step < self._horizon:
+        if self._steps() < self._horizon:
             return []
         if not self._judge.complete and not final:
             if self.phase is Phase.RUNNING:
@@ -269,11 +287,11 @@ class Evaluation:
         return self._end(Outcome.FAILURE, "horizon reached")
 
     def _end(self, outcome: Outcome, reason: str, step: int | None = None) -> list[Action]:
-        last = self._last.step if self._last else self._first_step
+        steps = self._steps() if step is None else step - self._first_step
         number = self._left.pop(0)
         result = TrialResult(
             trial=number, start=self._starts[number], seed=self._seed + number, outcome=outcome,
-            reason=reason, steps=(last if step is None else step) - self._first_step,
+            reason=reason, steps=steps,
             best=round(self._judge.best, 6), judged_by=self._judge.name, policy=self._device,
             episode_id=self._last.episode_id if self._last else "",
             seconds=round(self._clock() - self._began, 3),

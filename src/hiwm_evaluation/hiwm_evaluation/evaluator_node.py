@@ -14,6 +14,7 @@ from hiwm_interfaces.msg import ControlState, GroundTruth, Tick, WorldInfo
 from hiwm_interfaces.srv import ControlRequest, Reset
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 
 from hiwm_core.control import Mode
@@ -44,6 +45,9 @@ from hiwm_nodes.messages import stamp_ns
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import NodeEnd, run
 
+# No world waits for the evaluator, and a lost tick may be the one that succeeded: room for a stall
+# of several seconds at the fastest rates.
+_NOTHING_LOST = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 _TIMER_S = 0.02
 # Often enough to see that it lives, rarely enough to read.
 _PROGRESS_S = 5.0
@@ -100,9 +104,11 @@ class EvaluatorNode(Node):
         self._control = self.create_client(ControlRequest, "control/request")
         self._reset = self.create_client(Reset, "world/reset")
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
-        self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
+        self._ticks = self.create_subscription(Tick, "tick", self._on_tick, _NOTHING_LOST)
         self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
-        self.create_subscription(GroundTruth, truth_topic, self._on_truth, qos.TICK)
+        self._truths = self.create_subscription(
+            GroundTruth, truth_topic, self._on_truth, _NOTHING_LOST
+        )
         self._diagnostics = Diagnostics(self)
         # Steady: a world that stopped its /clock must not stop the watch over it.
         self.create_timer(_TIMER_S, self._on_time, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -153,6 +159,10 @@ class EvaluatorNode(Node):
                 ("world/reset of a world", self._reset.service_is_ready()),
                 ("control/request of the arbiter", self._control.service_is_ready()),
                 ("policy/plan of a policy", self.count_publishers("policy/plan") > 0),
+                # Connected, not only known: what was sent before would never come.
+                ("tick of a world", self._ticks.get_publisher_count() > 0),
+                ("ground truth of the stand-in", self._truths.get_publisher_count() > 0
+                 or self._info is None or not self._info.stand_in),
             ) if not there
         ]
         now = time.monotonic()

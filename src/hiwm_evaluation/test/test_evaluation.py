@@ -140,12 +140,37 @@ def test_ticks_that_overtake_the_answer_to_the_reset_are_not_lost() -> None:
     bench.epoch = 2
     bench.tick(0, source=Source.NONE)
     bench.reply(RequestKind.RESET, epoch=2)
-    bench.tick(4, source=Source.NONE)  # real time goes on while the arms hold still
+    for step in range(1, 5):  # real time goes on while the arms hold still
+        bench.tick(step, source=Source.NONE)
     bench.reply(RequestKind.START)
     for step in range(5, 10):
         assert not bench.results
         bench.tick(step)
     assert (bench.results[0].outcome, bench.results[0].steps) == (Outcome.FAILURE, 5)
+
+
+def test_ticks_that_overtake_the_answer_to_the_start_are_judged() -> None:
+    bench = Bench(coverage=True)
+    bench.reply(RequestKind.PAUSE)
+    bench.epoch = 2
+    bench.reply(RequestKind.RESET, epoch=2)
+    bench.tick(0, source=Source.NONE)
+    for step in range(1, 4):
+        bench.truth(step, 0.9 if step == 2 else 0.1)
+        bench.tick(step)
+    bench.reply(RequestKind.START)
+    assert (bench.results[0].outcome, bench.results[0].steps) == (Outcome.SUCCESS, 2)
+
+
+def test_a_robot_that_goes_on_ticking_without_its_policy_is_not_a_failure() -> None:
+    bench = Bench()
+    bench.begin_trial()
+    bench.tick(1)
+    for step in range(2, 4):
+        bench.wait(6.0)
+        bench.tick(step, source=Source.NONE)
+    assert bench.results[0].outcome is Outcome.ABORTED
+    assert "no tick by the policy" in bench.results[0].reason
 
 
 def test_on_the_stand_in_the_truth_of_the_last_tick_is_waited_for() -> None:
@@ -192,7 +217,7 @@ def test_a_world_that_dies_aborts_the_trial_and_the_next_one_is_tried() -> None:
     assert not bench.results
     bench.wait(0.2)
     assert bench.results[0].outcome is Outcome.ABORTED
-    assert "no tick for 10 s after step 1" in bench.results[0].reason
+    assert "no tick by the policy for 10 s after step 1" in bench.results[0].reason
     assert "POLICY" in bench.results[0].reason
     assert bench.begin_trial().start == STARTS[1]
 
@@ -281,6 +306,14 @@ def test_a_reset_from_elsewhere_spoils_the_trial() -> None:
     assert bench.results[0].outcome is Outcome.ABORTED and "epoch 9" in bench.results[0].reason
 
 
+def test_a_lost_tick_might_have_been_the_success() -> None:
+    bench = Bench()
+    bench.begin_trial()
+    bench.tick(1)
+    bench.tick(3)
+    assert bench.results[0].outcome is Outcome.ABORTED and "lost" in bench.results[0].reason
+
+
 def test_two_policies_are_not_mixed() -> None:
     bench = Bench(policy="other 87654321")
     bench.begin_trial()
@@ -296,7 +329,8 @@ def test_a_head_that_says_nothing_is_not_a_failure() -> None:
     bench.epoch = 2
     bench.reply(RequestKind.RESET, epoch=2)
     bench.reply(RequestKind.START)
-    for step in range(6):
+    bench.tick(0, source=Source.NONE, success=math.nan)
+    for step in range(1, 6):
         bench.tick(step, success=math.nan)
     result = bench.results[0]
     assert result.outcome is Outcome.ABORTED and "success head" in result.reason

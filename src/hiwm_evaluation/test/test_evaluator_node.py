@@ -50,7 +50,7 @@ class Graph(Node):
         self.create_publisher(PolicyPlan, "policy/plan", qos.TICK)
         self.create_service(ControlRequest, "control/request", self._on_request)
         self.create_service(Reset, "world/reset", self._on_reset)
-        self.create_timer(0.005, self._on_time)
+        self.create_timer(0.02, self._on_time)
         self._info.publish(self.info)
 
     def _on_request(
@@ -197,7 +197,7 @@ def test_a_trial_in_which_the_world_falls_silent_is_aborted_and_not_counted(
         code, output = run_to_end(world, process)
     assert code == 0, output
     assert outcomes(tmp_path) == EVERY_OTHER | {1: "aborted"}
-    assert "no tick for 4 s after step 2" in output and "2/3 (67 %)" in output
+    assert "no tick by the policy for 4 s after step 2" in output and "2/3 (67 %)" in output
 
 
 @pytest.mark.parametrize(
