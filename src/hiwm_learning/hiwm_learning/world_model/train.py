@@ -1,0 +1,253 @@
+"""Training a world model from bags: appearance, tracking, dynamics, heads, doubt; each stage kept.
+
+    python -m hiwm_learning.world_model.train DATA... --output models/world_push_t.safetensors
+
+An interrupted run goes on with --resume: finished stages are read back from the work folder, the
+dynamics from its last checkpoint.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.errors import HiwmError
+from hiwm_core.task import load_task
+from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
+from hiwm_learning.training_loop import Budget, train
+from hiwm_learning.world_model.appearance import fit_appearance
+from hiwm_learning.world_model.dynamics import DynamicsConfig, motion
+from hiwm_learning.world_model.dynamics_trainer import DynamicsTrainer, Tracks
+from hiwm_learning.world_model.heads import fit_head
+from hiwm_learning.world_model.model import KIND, WorldModel, planar_config
+from hiwm_learning.world_model.recordings import Recording, read_recordings
+from hiwm_learning.world_model.tracking import track
+
+# Frames redrawn this much worse than usual are not tracked well enough to learn motion from.
+BAD_FACTOR = 3.0
+STARTS = 64  # start frames shipped, from held-out demonstrations and failures
+DOUBT_STEPS = 50
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="train_world_model", description=__doc__.split("\n")[0])
+    parser.add_argument("data", nargs="+", type=Path, help="folders of bags, one a kind of data")
+    parser.add_argument("--output", "-o", required=True, type=Path, help=".safetensors to write")
+    parser.add_argument("--task", default="push_t", help="name or path of the task")
+    parser.add_argument("--name", default="layered", help="name of the model")
+    parser.add_argument("--minutes", type=float, default=40.0, help="of dynamics training")
+    parser.add_argument("--steps", type=int, default=10**7, help="of dynamics training")
+    parser.add_argument("--members", type=int, default=3, help="of the ensemble")
+    parser.add_argument("--hidden", type=int, default=192, help="width of a member")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--work", type=Path, help="folder for stages; default beside the output")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train from the command line and return the exit code; 130 when interrupted."""
+    options = build_parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    try:
+        return _train(options)
+    except HiwmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; --resume goes on from the last finished stage", file=sys.stderr)
+        return 130
+
+
+def _train(options: argparse.Namespace) -> int:
+    begun = time.monotonic()
+
+    def report(line: str) -> None:
+        print(f"[{(time.monotonic() - begun) / 60:5.1f} min] {line}", flush=True)
+
+    task = load_task(options.task)
+    embodiment = load_embodiment(task.embodiment)
+    config = planar_config(
+        embodiment, dynamics=DynamicsConfig(members=options.members, hidden=options.hidden)
+    )
+    torch.manual_seed(options.seed)
+    model = WorldModel(config)
+    work = options.work or options.output.with_suffix(".work")
+    work.mkdir(parents=True, exist_ok=True)
+    recordings = read_recordings(options.data, config.camera, embodiment, report)
+
+    appearance_path, tracks_path = work / "appearance.pt", work / "tracks.pt"
+    if options.resume and appearance_path.exists():
+        model.decoder.load_state_dict(torch.load(appearance_path, weights_only=True))
+        report("appearance: taken up")
+    else:
+        frames, hands = _sample(recordings, options.seed)
+        fit_appearance(model.decoder, frames, hands, options.seed, report)
+        torch.save(model.decoder.state_dict(), appearance_path)
+    model.dynamics.set_shape(model.decoder, 0)
+
+    if options.resume and tracks_path.exists():
+        poses, errors = torch.load(tracks_path, weights_only=True)
+        report("tracks: taken up")
+    else:
+        with torch.no_grad():
+            found = track(
+                model.decoder, [(r.frames, r.proprioception) for r in recordings], report
+            )
+        poses, errors = [p for p, _ in found], [e for _, e in found]
+        torch.save((poses, errors), tracks_path)
+    bad = BAD_FACTOR * float(torch.cat(errors).median())
+    lost = sum(int((e > bad).sum()) for e in errors)
+    report(f"tracked; {lost} of {sum(len(e) for e in errors)} frames redrawn badly and left out")
+
+    fitting = [i for i, r in enumerate(recordings) if not r.held_out]
+    apart = [i for i, r in enumerate(recordings) if r.held_out]
+    tracks = _tracks(model, recordings, poses, errors, bad, fitting)
+    held_out = _tracks(model, recordings, poses, errors, bad, apart)
+
+    trained = [recordings[i] for i in fitting]
+    info: dict[str, Any] = {
+        "kind": KIND, "name": options.name, "config": config.as_json(),
+        "embodiment": embodiment.name, "embodiment_hash": embodiment.hash,
+        "embodiment_text": embodiment.text, "task": task.name, "task_hash": task.hash,
+        "seed": options.seed,
+        "data": {
+            "episodes": len(trained), "frames": sum(len(r.frames) for r in trained),
+            "episodes_by_kind": dict(Counter(r.kind for r in trained)),
+            "frames_by_kind": {
+                kind: sum(len(r.frames) for r in trained if r.kind == kind)
+                for kind in dict.fromkeys(r.kind for r in trained)
+            },
+            "held_out_episodes": len(apart), "worlds": ["standin"],
+        },
+    }
+    coverage = torch.cat([recordings[i].coverage for i in fitting])
+    labelled = torch.nonzero(~coverage.isnan())[:, 0]
+    if len(labelled):
+        objects = torch.cat([poses[i][:, 0] for i in fitting])[labelled]
+        order = torch.randperm(
+            len(labelled), generator=torch.Generator().manual_seed(options.seed)
+        )
+        error, right = fit_head(
+            model.head, objects[order], coverage[labelled][order], task.success_coverage,
+            options.seed,
+        )
+        report(f"head: progress off by {error:.4f}, success right {100 * right:.2f} %")
+    _write_starts(options.output, recordings, apart)
+
+    def export(
+        weights: dict[str, Tensor], steps: int, elapsed_s: float, scores: dict[str, float]
+    ) -> None:
+        kept = {k: v.clone() for k, v in model.dynamics.state_dict().items()}
+        model.dynamics.load_state_dict(weights)
+        model.doubt_scale.fill_(_doubt_scale(model, held_out))
+        save_checkpoint(
+            options.output,
+            CheckpointInfo(steps=steps, minutes=elapsed_s / 60, scores=scores, **info),
+            dict(model.state_dict()),
+        )
+        model.dynamics.load_state_dict(kept)
+
+    trainer = DynamicsTrainer(
+        model.dynamics, tracks, held_out, seed=options.seed, on_export=export
+    )
+    report(
+        f"dynamics: {sum(p.numel() for p in model.dynamics.parameters())} parameters, "
+        f"{len(tracks.episode)} frames, {int(tracks.moving().sum())} with the object moving"
+    )
+    outcome = train(
+        trainer, Budget(steps=options.steps, minutes=options.minutes),
+        state_path=work / "dynamics.pt",
+        resume=options.resume and (work / "dynamics.pt").exists(), report_every_s=30,
+        held_out_every_s=120, checkpoint_every_s=240, write=report,
+    )
+    return 130 if outcome.interrupted else 0
+
+
+def _sample(recordings: Sequence[Recording], seed: int, each: int = 6) -> tuple[Tensor, Tensor]:
+    """Return frames and proprioception drawn from all over the recordings not held out."""
+    generator = torch.Generator().manual_seed(seed)
+    frames, hands = [], []
+    for recording in recordings:
+        if not recording.held_out:
+            rows = torch.randint(len(recording.frames), (each,), generator=generator)
+            frames.append(recording.frames[rows])
+            hands.append(recording.proprioception[rows])
+    return torch.cat(frames), torch.cat(hands)
+
+
+def _tracks(
+    model: WorldModel, recordings: Sequence[Recording], poses: Sequence[Tensor],
+    errors: Sequence[Tensor], bad: float, chosen: Sequence[int],
+) -> Tracks:
+    """Return the chosen segments' tracks, cut wherever a frame was tracked badly."""
+    episode: list[Tensor] = []
+    number = 0
+    for i in chosen:
+        good = errors[i] <= bad
+        # Every run of good frames is an episode of its own; a bad frame is one alone.
+        change = torch.ones(len(good), dtype=torch.long)
+        change[1:] = (~(good[1:] & good[:-1])).long()
+        ids = number + change.cumsum(0)
+        number = int(ids[-1]) + 1
+        episode.append(ids)
+    return Tracks(
+        poses=torch.cat([poses[i] for i in chosen]),
+        targets=torch.cat([model.targets(recordings[i].actions) for i in chosen]),
+        episode=torch.cat(episode),
+    )
+
+
+@torch.no_grad()
+def _doubt_scale(model: WorldModel, tracks: Tracks) -> float:
+    """Return the real error of rollouts over the spread summed on their way."""
+    starts = tracks.starts(DOUBT_STEPS)
+    if len(starts) == 0:
+        return 1.0
+    starts = starts[:: max(1, len(starts) // 400)]
+    now, before = tracks.poses[starts], tracks.poses[starts - 1]
+    summed = torch.zeros(len(starts))
+    for k in range(DOUBT_STEPS):
+        following, spread = model.dynamics.step(now, before, tracks.targets[starts + k])
+        summed += spread
+        now, before = following, now
+    error = motion(tracks.poses[starts + DOUBT_STEPS][:, 0], now[:, 0]).norm(dim=1)
+    # The median over rollouts that moved; a still rollout has neither error nor spread.
+    moved = motion(tracks.poses[starts, 0], tracks.poses[starts + DOUBT_STEPS, 0]).norm(dim=1)
+    pick = moved > 0.01
+    if not bool(pick.any()):
+        return 1.0
+    return float(error[pick].median() / summed[pick].median().clamp_min(1e-9))
+
+
+def _write_starts(output: Path, recordings: Sequence[Recording], apart: Sequence[int]) -> None:
+    """Write first frames of held-out task episodes, where imagination begins its own."""
+    chosen = [i for i in apart if recordings[i].kind in ("demonstration", "failure")]
+    chosen = (chosen or list(apart))[:STARTS]
+    if not chosen:
+        raise HiwmError(
+            "no held-out recording to start from", where=str(output),
+            remedy="record ten or more episodes of each kind",
+        )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        output.with_name(output.stem + "_starts.npz"),
+        names=np.array([recordings[i].name for i in chosen]),
+        images=np.stack([recordings[i].frames[0].numpy() for i in chosen]),
+        proprioception=np.stack([recordings[i].proprioception[0].numpy() for i in chosen]),
+        object_poses=np.stack([recordings[i].object_poses[0] for i in chosen]),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
