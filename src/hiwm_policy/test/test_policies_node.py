@@ -1,0 +1,326 @@
+"""The policy node over DDS, with the test as world and arbiter."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from hiwm_interfaces.msg import ControlState, PolicyPlan, Tick, WorldInfo
+from numpy.typing import NDArray
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import Image, JointState
+
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.testing import domain_id
+from hiwm_learning.checkpoints import CheckpointInfo, load_checkpoint, save_checkpoint
+from hiwm_learning.policies.diffusion_policy import DiffusionPolicy, DiffusionPolicyConfig
+from hiwm_learning.policies.planning import load_planner
+from hiwm_nodes import qos
+from hiwm_nodes.messages import image_message, joint_state_message, time_message
+from hiwm_nodes.testing import NodeProcess, spin_until
+from hiwm_policy import policy_node
+
+pytestmark = [pytest.mark.nodes, pytest.mark.timeout(300)]
+
+EMBODIMENT = load_embodiment("planar_bimanual")
+SEED = 11
+
+
+class Rig(Node):
+    """World and arbiter in one node; every message is sent only when the test says so."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__("rig", context=context)
+        self.executor_of_rig = SingleThreadedExecutor(context=context)
+        self.executor_of_rig.add_node(self)
+        self.plans: list[PolicyPlan] = []
+        self.statuses: list[DiagnosticStatus] = []
+        self._info = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
+        self._control = self.create_publisher(ControlState, "control_state", qos.LATCHED)
+        self._images = self.create_publisher(Image, "cameras/top/image_raw", qos.IMAGE_PUB)
+        self._joints = self.create_publisher(JointState, "joint_states", qos.IMAGE_PUB)
+        self._ticks = self.create_publisher(Tick, "tick", qos.TICK)
+        self.create_subscription(PolicyPlan, "policy/plan", self.plans.append, qos.TICK)
+        self.create_subscription(
+            DiagnosticArray, "/diagnostics",
+            lambda message: self.statuses.extend(message.status), 10,
+        )
+        self._stamp = 0
+        self._last: Tick | None = None
+
+    def wait(self, predicate: object) -> None:
+        """Spin until it holds; the timeout is a hang guard alone."""
+        assert callable(predicate)
+        assert spin_until(self.executor_of_rig, predicate, 120.0), (
+            f"still waiting; plans {[(p.epoch, p.step) for p in self.plans]}"
+        )
+
+    def begin(self, embodiment_hash: str = EMBODIMENT.hash) -> None:
+        """Appear as a world, and wait until the policy listens to it."""
+        self._info.publish(WorldInfo(
+            kind="imagination", lockstep=True, embodiment=EMBODIMENT.name,
+            embodiment_hash=embodiment_hash, embodiment_yaml=EMBODIMENT.text,
+        ))
+        if embodiment_hash == EMBODIMENT.hash:
+            publishers = (self._control, self._images, self._joints, self._ticks)
+            self.wait(lambda: all(each.get_subscription_count() for each in publishers)
+                      and self.count_publishers("policy/plan"))
+
+    def mode(self, mode: int, epoch: int, step: int, takeovers: int = 0) -> None:
+        self._control.publish(
+            ControlState(mode=mode, epoch=epoch, step=step, takeovers=takeovers)
+        )
+
+    def tick(self, epoch: int, step: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Publish one observation, its tick last, and return its arrays."""
+        self._stamp += 100_000_000
+        stamp = time_message(self._stamp)
+        rng = np.random.default_rng((epoch, step))
+        pixels = rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)
+        places = rng.uniform(-0.1, 0.1, 4)
+        self._images.publish(image_message(pixels, stamp, "top"))
+        # In another order than the embodiment's.
+        self._joints.publish(
+            joint_state_message(EMBODIMENT.joint_names[::-1], list(places[::-1]), stamp)
+        )
+        self._last = Tick(epoch=epoch, step=step, episode_id="ep_0001", branch_id="ep_0001-b000")
+        self._last.header.stamp = stamp
+        self._ticks.publish(self._last)
+        return pixels, places.astype(np.float32)
+
+    def repeat_tick(self) -> None:
+        self._ticks.publish(self._last)
+
+    def spin_some(self, rounds: int = 40) -> None:
+        """Give messages on their way every chance to do what they must not."""
+        for _ in range(rounds):
+            self.executor_of_rig.spin_once(timeout_sec=0.02)
+
+
+class FakePlanner:
+    """Plans where its chunks come from; holds its breath when told to."""
+
+    label = "fake-00000000"
+    embodiment_hash = EMBODIMENT.hash
+    camera = "top"
+    image_shape = (96, 96, 3)
+    proprio_dim = 4
+    observation_steps = 2
+    horizon = 4
+    execute_horizon = 2
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.begun: list[tuple[int, ...]] = []
+        self.value = 0.5
+
+    def plan(
+        self, images: NDArray[np.uint8], proprio: NDArray[np.float32], seed: tuple[int, ...]
+    ) -> NDArray[np.float64]:
+        self.begun.append(seed)
+        assert self.go_on.wait(120)
+        return np.full((4, 4), self.value)
+
+
+@pytest.fixture
+def context() -> Iterator[Context]:
+    context = Context()
+    rclpy.init(context=context, domain_id=domain_id())
+    yield context
+    rclpy.shutdown(context=context)
+
+
+@pytest.fixture
+def rig(context: Context) -> Iterator[Rig]:
+    rig = Rig(context)
+    yield rig
+    rig.executor_of_rig.shutdown()
+    rig.destroy_node()
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    config = DiffusionPolicyConfig.for_embodiment(
+        EMBODIMENT, horizon=6, execute_horizon=3, encoder_width=8, keypoints=4, features=16,
+        denoiser_width=16, denoiser_blocks=1, sample_steps=2,
+    )
+    policy = DiffusionPolicy(config)
+    info = CheckpointInfo(
+        kind="diffusion_policy", name="random", config=config.to_dict(),
+        embodiment=EMBODIMENT.name, embodiment_hash=EMBODIMENT.hash,
+        embodiment_text=EMBODIMENT.text, task="push_t", task_hash="0", data={}, steps=0, seed=0,
+        minutes=0.0,
+    )
+    path = tmp_path / "random.safetensors"
+    save_checkpoint(path, info, policy.state_dict())
+    return path
+
+
+@pytest.fixture
+def fake(
+    rig: Rig, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FakePlanner]:
+    """A policy node in this process, whose network the test holds in its hand."""
+    planner = FakePlanner()
+    monkeypatch.setattr(policy_node, "load_planner", lambda path, device: planner)
+    rclpy.init(
+        args=["--ros-args", "-p", "checkpoint:=fake", "-p", f"seed:={SEED}"],
+        domain_id=context.get_domain_id(),
+    )
+    node = policy_node.PolicyNode()
+    planner.begun.clear()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    stop = threading.Event()
+
+    def spin() -> None:
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=0.02)
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    rig.begin()
+    yield planner
+    planner.go_on.set()
+    stop.set()
+    thread.join()
+    node.close()
+    node.destroy_node()
+    rclpy.shutdown()
+
+
+def test_chunks_are_made_from_the_arrays_of_the_tick_and_run_to_their_end(
+    context: Context, rig: Rig, checkpoint: Path
+) -> None:
+    with NodeProcess(
+        "hiwm_policy", "policy", domain=context.get_domain_id(),
+        parameters={"checkpoint": str(checkpoint), "seed": SEED},
+    ):
+        rig.begin()
+        rig.mode(ControlState.POLICY, 0, 0)
+        seen = []
+        for step in range(7):
+            seen.append(rig.tick(1, step))
+            rig.wait(lambda step=step: len(rig.plans) > step // 3)
+        rig.spin_some()
+    assert [(plan.epoch, plan.step) for plan in rig.plans] == [(1, 0), (1, 3), (1, 6)]
+    planner = load_planner(checkpoint)
+    for plan in rig.plans:
+        history = [seen[max(0, plan.step - 1)], seen[plan.step]]
+        expected = planner.plan(
+            np.stack([pixels for pixels, _ in history]),
+            np.stack([places for _, places in history]), (SEED, 1, plan.step),
+        )
+        np.testing.assert_array_equal(np.array(plan.actions).reshape(6, 4), expected)
+        assert (plan.horizon, plan.execute_horizon, plan.action_dim) == (6, 3, 4)
+        assert plan.policy == load_checkpoint(checkpoint).label
+
+
+def test_a_world_of_another_embodiment_ends_the_node_with_both_hashes(
+    context: Context, rig: Rig, checkpoint: Path
+) -> None:
+    with NodeProcess(
+        "hiwm_policy", "policy", domain=context.get_domain_id(),
+        parameters={"checkpoint": str(checkpoint)},
+    ) as node:
+        rig.begin(embodiment_hash="f" * 64)
+        assert node.wait(120) == 1
+        assert "f" * 64 in node.output
+        assert EMBODIMENT.hash in node.output
+        assert "Traceback" not in node.output
+    assert not rig.plans
+
+
+def test_a_missing_checkpoint_ends_the_node_with_one_line(context: Context) -> None:
+    with NodeProcess(
+        "hiwm_policy", "policy", domain=context.get_domain_id(),
+        parameters={"checkpoint": "/nowhere/policy.safetensors"},
+    ) as node:
+        assert node.wait(120) == 1
+        assert "/nowhere/policy.safetensors" in node.output
+        assert "Traceback" not in node.output
+
+
+def test_plans_come_in_policy_and_handback_alone(rig: Rig, fake: FakePlanner) -> None:
+    for number, (mode, planned) in enumerate((
+        (ControlState.PAUSED, False), (ControlState.HUMAN, False), (ControlState.POLICY, True),
+        (ControlState.STOPPED, False), (ControlState.HANDBACK, True),
+    )):
+        before = len(rig.plans)
+        rig.mode(mode, number, 0, takeovers=number)
+        rig.spin_some()
+        rig.tick(number + 1, 0)
+        if planned:
+            # One from the tick that was waiting when the policy got control may come before.
+            rig.wait(lambda epoch=number + 1: any(plan.epoch == epoch for plan in rig.plans))
+        else:
+            rig.spin_some()
+            assert len(rig.plans) == before, mode
+
+
+def test_a_plan_made_while_the_epoch_changed_is_not_published(
+    rig: Rig, fake: FakePlanner
+) -> None:
+    rig.mode(ControlState.POLICY, 0, 0)
+    fake.go_on.clear()
+    rig.tick(1, 0)
+    rig.wait(lambda: fake.begun == [(SEED, 1, 0)])
+    rig.tick(2, 5)
+    rig.spin_some()
+    fake.go_on.set()
+    rig.wait(lambda: len(rig.plans) > 0)
+    rig.spin_some()
+    assert [(plan.epoch, plan.step) for plan in rig.plans] == [(2, 5)]
+
+
+def test_a_plan_made_while_a_person_took_over_is_not_published(
+    rig: Rig, fake: FakePlanner
+) -> None:
+    rig.mode(ControlState.POLICY, 0, 0)
+    fake.go_on.clear()
+    rig.tick(1, 0)
+    rig.wait(lambda: fake.begun == [(SEED, 1, 0)])
+    rig.mode(ControlState.HUMAN, 1, 0, takeovers=1)
+    rig.spin_some()
+    fake.go_on.set()
+    rig.spin_some()
+    assert not rig.plans
+    rig.tick(1, 1)
+    rig.mode(ControlState.HANDBACK, 1, 1, takeovers=1)
+    rig.wait(lambda: len(rig.plans) > 0)
+    assert (rig.plans[0].epoch, rig.plans[0].step) == (1, 1)
+
+
+def test_a_world_that_says_again_that_it_waits_gets_the_plan_again(
+    rig: Rig, fake: FakePlanner
+) -> None:
+    rig.mode(ControlState.POLICY, 0, 0)
+    rig.tick(1, 0)
+    rig.wait(lambda: len(rig.plans) == 1)
+    rig.repeat_tick()
+    rig.wait(lambda: len(rig.plans) == 2)
+    assert rig.plans[0] == rig.plans[1]
+    assert len(fake.begun) == 1
+
+
+def test_actions_that_are_not_finite_are_told_and_never_sent(
+    rig: Rig, fake: FakePlanner
+) -> None:
+    rig.mode(ControlState.POLICY, 0, 0)
+    fake.value = float("nan")
+    rig.tick(1, 0)
+    rig.wait(lambda: any(
+        status.level == DiagnosticStatus.ERROR and "not finite" in status.message
+        for status in rig.statuses
+    ))
+    assert not rig.plans
+    fake.value = 0.1
+    rig.tick(1, 1)
+    rig.wait(lambda: len(rig.plans) == 1)
+    assert rig.plans[0].step == 1
