@@ -89,8 +89,9 @@ def summarise(session_dir: Path, *, pictures: bool = True) -> dict[str, Any]:
 
 
 def _digests(session_dir: Path) -> tuple[list[BagDigest], dict[str, list[str]]]:
-    found, unread = [], {}
-    for path in session_bags(session_dir):
+    found: list[BagDigest] = []
+    unread: dict[str, list[str]] = {}
+    for path in session_bags(session_dir) if session_dir.is_dir() else []:
         try:
             digest = read_digest(path)
         except BagError as error:

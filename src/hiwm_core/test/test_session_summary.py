@@ -171,6 +171,7 @@ def test_nothing_recorded_is_one_clear_line(tmp_path, capsys):
     with pytest.raises(BagError, match="no bag"):
         summarise(tmp_path)
     assert main([str(tmp_path)]) == 1
+    assert main([str(tmp_path / "nowhere")]) == 1
     assert capsys.readouterr().err.startswith("error: no bag")
 
 

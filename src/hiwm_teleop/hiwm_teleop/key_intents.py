@@ -37,6 +37,7 @@ class KeyIntent:
     silent: bool = False
     events: tuple[OperatorEvent, ...] = ()
     note: str = ""  # for the person, empty when there is nothing to say
+    help_wanted: bool = False
 
 
 @dataclass(kw_only=True)
@@ -56,6 +57,7 @@ class KeyIntents:
     _digits: str = ""
     _events: list[OperatorEvent] = field(default_factory=list)
     _note: str = ""
+    _help_wanted: bool = False
 
     @property
     def count(self) -> str:
@@ -102,7 +104,7 @@ class KeyIntents:
             self._ask(EventKind.PAUSE, "", note="the operator leaves")
             self._ask(EventKind.QUIT, "leaving", note="the operator left")
         elif key == "?":
-            self._note = HELP
+            self._help_wanted = True
         else:
             self._note = f"{key!r} does nothing, ? lists the keys"
 
@@ -113,6 +115,7 @@ class KeyIntents:
             self._drop_control()
             self._note = f"no key for {self.deadman_window_s:.0f} s: control let go, t takes over"
         note, self._note = self._note, ""
+        help_wanted, self._help_wanted = self._help_wanted, False
         if self._mute_until_out and mode is not Mode.HUMAN:
             self._mute_until_out = False
         deadman = self._engaged and not self._let_go_first
@@ -121,7 +124,8 @@ class KeyIntents:
             MOVES[key] for key, until in self._held_until.items() if deadman and now_s < until
         )
         return KeyIntent(
-            moves=moves, deadman=deadman, silent=self._mute_until_out, events=events, note=note
+            moves=moves, deadman=deadman, silent=self._mute_until_out, events=events, note=note,
+            help_wanted=help_wanted,
         )
 
     def _pause_or_stop(self, key: str, mode: Mode) -> None:

@@ -137,6 +137,12 @@ def test_events_are_given_out_once():
     assert intents.take(0.1, Mode.POLICY).events == ()
 
 
+def test_help_is_given_once():
+    intent, intents = pressed("?")
+    assert intent.help_wanted
+    assert not intents.take(0.1, Mode.POLICY).help_wanted
+
+
 def test_unknown_keys_say_so():
     intent, _ = pressed("z")
     assert "'z'" in intent.note

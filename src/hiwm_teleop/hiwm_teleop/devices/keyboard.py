@@ -61,12 +61,16 @@ class KeyboardDevice(Device):
         for key in self._terminal.typed():
             self._intents.press(key, view.now_s, view.mode)
         for answer in view.answers:
-            self._note = f"{answer.kind.value}: {answer.message or ('ok' if answer.ok else 'no')}"
+            self._note = f"{answer.kind.value}: {answer.message if answer.ok else 'refused'}"
+            if not answer.ok:
+                self._print(f"{answer.kind.value}: refused: {answer.message}")
             if answer.kind is EventKind.ROLLBACK and answer.ok:
                 self._intents.rolled_back_to = answer.node_id
         gap = 0.0 if self._read_s is None else min(view.now_s - self._read_s, _LONGEST_READ_GAP_S)
         self._read_s = view.now_s
         intent = self._intents.take(view.now_s, view.mode)
+        if intent.help_wanted:
+            self._print(HELP)
         self._note = intent.note or self._note
         delta = None
         if intent.deadman and view.world is not None:
@@ -79,6 +83,11 @@ class KeyboardDevice(Device):
         return OperatorInput(
             delta=delta, deadman=intent.deadman, events=intent.events, silent=intent.silent
         )
+
+    def _print(self, text: str) -> None:
+        """Write a whole line above the status line, which is drawn again below it."""
+        self._terminal.write(f"\r\x1b[K{text}\r\n")
+        self._line = ""
 
     def _show(self, view: OperatorView) -> None:
         parts = [f"[{view.mode.name}]"]
