@@ -19,8 +19,8 @@ else
 fi
 HIWM_ROOT="$(cd "$(dirname "$_hiwm_file")/.." > /dev/null && pwd -P)"
 export HIWM_ROOT
-_hiwm_venv="${HIWM_VENV:-$HIWM_ROOT/.venv}"
-_hiwm_install="${HIWM_INSTALL:-$HIWM_ROOT/install}"
+_hiwm_venv="$(realpath -m "${HIWM_VENV:-$HIWM_ROOT/.venv}")"
+_hiwm_install="$(realpath -m "${HIWM_INSTALL:-$HIWM_ROOT/install}")"
 
 # Puts $2 before the colon-separated list in the variable $1, unless the list has it already.
 _hiwm_prepend() {
