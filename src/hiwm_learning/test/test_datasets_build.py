@@ -1,0 +1,177 @@
+"""A training set holds what the bags hold, and says what it left out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hiwm_core.bags import Lineage, Topic, open_bag, read_segment
+from hiwm_core.bags.schema import recording_types
+from hiwm_core.branch_records import Source
+from hiwm_core.embodiment import load_embodiment, parse_embodiment
+from hiwm_core.errors import BagError
+from hiwm_learning.datasets import build as build_module
+from hiwm_learning.datasets import load_episodes
+from hiwm_learning.datasets.build import build_dataset
+
+EMBODIMENT = load_embodiment("planar_bimanual")
+OTHER = parse_embodiment(EMBODIMENT.text + "\n# another text, another hash\n", "test")
+
+
+def write_bag(
+    session: Path, branch: str, sources: Sequence[int], *, first_step: int = 0,
+    text: str = EMBODIMENT.text,
+) -> Path:
+    """Write a segment whose action t has sources[t]; one tick more than actions."""
+    types = recording_types()
+    path = session / "bags" / branch
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lineage = Lineage(
+        session_id=session.name, episode_id="ep_0001", branch_id=branch, epoch=1, world="hardware",
+        stand_in=True, embodiment="planar_bimanual", embodiment_yaml=text, task="push_t",
+        task_hash="abc",
+    )
+    bag = open_bag(path, lineage.custom_data())
+    kinds: dict[str, Any] = types.types
+    for number in range(len(sources) + 1):
+        step = first_step + number
+        stamp = kinds["builtin_interfaces/msg/Time"](sec=1 + step // 10, nanosec=step % 10 * 10**8)
+        header = kinds["std_msgs/msg/Header"](stamp=stamp, frame_id="table")
+        pixels = np.full((96, 96, 3), step, np.uint8)
+        messages = {
+            "cameras/top/image_raw": kinds["sensor_msgs/msg/Image"](
+                header=header, height=96, width=96, encoding="rgb8", is_bigendian=0, step=288,
+                data=pixels.ravel(),
+            ),
+            "joint_states": kinds["sensor_msgs/msg/JointState"](
+                header=header, name=list(EMBODIMENT.joint_names),
+                position=np.arange(4) * 0.01 + step * 0.001, velocity=np.zeros(0),
+                effort=np.zeros(0),
+            ),
+            "tick": kinds["hiwm_interfaces/msg/Tick"](
+                header=header, epoch=1, step=step, episode_id="ep_0001", branch_id=branch,
+                state_id="", trust=1.0, progress=float("nan"), success=float("nan"),
+                applied_action=np.full(4, step * 0.001) if number else np.zeros(0),
+                applied_source=sources[number - 1] if number else 0, applied_device="",
+            ),
+        }
+        for name, message in messages.items():
+            kind = message.__msgtype__
+            bag.write(
+                Topic(name=f"/hiwm/{name}", message_type=kind),
+                int(stamp.sec) * 10**9 + int(stamp.nanosec),
+                bytes(types.serialize_cdr(message, kind)),
+            )
+    bag.close(lineage.custom_data())
+    return path
+
+
+def quiet(_line: str) -> None:
+    pass
+
+
+def test_a_set_holds_the_arrays_of_its_bags(tmp_path: Path) -> None:
+    bags = [
+        write_bag(tmp_path / "one", f"ep_0001-b00{k}", [Source.DEMONSTRATION] * length)
+        for k, length in enumerate((5, 70, 3))
+    ]
+    assert build_dataset([tmp_path / "one"], tmp_path / "set.zarr", write=quiet) == []
+    episodes = load_episodes(tmp_path / "set.zarr")
+    assert episodes.embodiment.hash == EMBODIMENT.hash
+    np.testing.assert_array_equal(episodes.ends, [6, 77, 81])
+    for bag, start, end, info in zip(
+        bags, episodes.starts, episodes.ends, episodes.infos, strict=True
+    ):
+        segment = read_segment(bag)
+        np.testing.assert_array_equal(
+            episodes.images["top"][start:end], segment.observations["top"]
+        )
+        np.testing.assert_array_equal(episodes.proprio[start:end], segment.proprio)
+        np.testing.assert_array_equal(episodes.actions[start:end], segment.actions)
+        np.testing.assert_array_equal(episodes.steps[start:end], segment.steps)
+        assert (info.bag, info.world, info.stand_in, info.task) == (
+            bag.name, "hardware", True, "push_t"
+        )
+    summary = episodes.summary()
+    assert (summary["episodes"], summary["frames"]) == (3, 81)
+    assert summary["frames_by_provenance"] == {"demonstration": 78, "none": 3}
+    assert summary["worlds"] == ["hardware (stand-in)"]
+    assert load_episodes(tmp_path / "set.zarr", cameras=()).images == {}
+
+
+def test_provenance_marks_what_led_to_a_takeover(tmp_path: Path) -> None:
+    sources = [Source.POLICY] * 20 + [Source.HUMAN] * 4 + [Source.HANDBACK] + [Source.POLICY] * 2
+    write_bag(tmp_path / "one", "ep_0001-b000", sources)
+    build_dataset([tmp_path], tmp_path / "set.zarr", write=quiet)
+    episodes = load_episodes(tmp_path / "set.zarr")
+    names = [episodes.provenance_names[code] for code in episodes.provenance]
+    assert names == (
+        ["policy"] * 5 + ["pre-intervention"] * 15 + ["human"] * 5 + ["policy"] * 2 + ["none"]
+    )
+
+
+def test_a_discarded_branch_is_left_out_and_the_tree_decides_provenance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = tmp_path / "one"
+    write_bag(session, "ep_0001-b000", [Source.POLICY] * 3)
+    write_bag(session, "ep_0001-b001", [Source.HUMAN] * 3)
+    (session / "tree.sqlite").touch()
+
+    def node(branch: str, step: int, **marks: bool) -> SimpleNamespace:
+        return SimpleNamespace(**{
+            "node_id": f"{branch}:{step}", "parent_id": f"{branch}:{step - 1}" if step else "",
+            "branch_id": branch, "source": Source.POLICY, "rolled_back": False,
+            "discarded": False, **marks,
+        })
+
+    class Reader:
+        def __init__(self, path: Path) -> None:
+            assert path == session / "tree.sqlite"
+
+        def __enter__(self) -> "Reader":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def tree(self) -> list[SimpleNamespace]:
+            return [node("ep_0001-b000", step, rolled_back=step > 1) for step in range(4)] + [
+                node("ep_0001-b001", step, discarded=True) for step in range(4)
+            ]
+
+    monkeypatch.setattr(build_module, "BranchReader", Reader)
+    left_out = build_dataset([session], tmp_path / "set.zarr", write=quiet)
+    assert len(left_out) == 1 and "ep_0001-b001" in left_out[0] and "discarded" in left_out[0]
+    episodes = load_episodes(tmp_path / "set.zarr")
+    names = [episodes.provenance_names[code] for code in episodes.provenance]
+    assert names == ["policy", "rolled-back", "rolled-back", "none"]
+
+
+def test_bags_of_two_embodiments_are_refused_with_both_named(tmp_path: Path) -> None:
+    write_bag(tmp_path / "one", "ep_0001-b000", [Source.DEMONSTRATION] * 3)
+    write_bag(tmp_path / "two", "ep_0001-b000", [Source.DEMONSTRATION] * 3, text=OTHER.text)
+    with pytest.raises(BagError) as caught:
+        build_dataset([tmp_path], tmp_path / "set.zarr", write=quiet)
+    assert EMBODIMENT.hash in str(caught.value)
+    assert OTHER.hash in str(caught.value)
+    assert not (tmp_path / "set.zarr").exists()
+
+
+def test_a_damaged_bag_is_left_out_and_named(tmp_path: Path) -> None:
+    write_bag(tmp_path / "one", "ep_0001-b000", [Source.DEMONSTRATION] * 3)
+    broken = write_bag(tmp_path / "one", "ep_0001-b001", [Source.DEMONSTRATION] * 3)
+    next(broken.glob("*.mcap")).write_bytes(b"nothing")
+    left_out = build_dataset([tmp_path], tmp_path / "set.zarr", write=quiet)
+    assert len(left_out) == 1 and left_out[0].startswith("ep_0001-b001")
+    assert len(load_episodes(tmp_path / "set.zarr").ends) == 1
+
+
+def test_no_bag_and_no_set_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BagError, match="no bag there"):
+        build_dataset([tmp_path], tmp_path / "set.zarr", write=quiet)
+    with pytest.raises(BagError, match="not a training set"):
+        load_episodes(tmp_path / "set.zarr")
