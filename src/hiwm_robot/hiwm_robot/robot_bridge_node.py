@@ -20,6 +20,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError, HiwmError
 from hiwm_core.robot_config import load_robot
+from hiwm_core.session_lineage import EpisodeCounter, write_session
 from hiwm_core.task import load_task
 from hiwm_nodes import diagnostics, qos
 from hiwm_nodes.messages import camera_info_message, time_message
@@ -28,7 +29,6 @@ from hiwm_nodes.running import run
 from hiwm_robot.bridge_core import BridgeCore, TickPlan
 from hiwm_robot.episode_reset import EpisodeReset
 from hiwm_robot.robot_side import QUIET, RobotSide
-from hiwm_core.session_lineage import EpisodeCounter, write_session
 from hiwm_robot.world_description import lineage, world_info
 
 # How often ages are looked at. Also the grain of every time-out here.

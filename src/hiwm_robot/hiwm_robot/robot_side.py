@@ -8,7 +8,7 @@ import numpy as np
 from hiwm_interfaces.srv import PlaceScene
 from numpy.typing import NDArray
 from rclpy.callback_groups import CallbackGroup
-from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from rclpy.task import Future
 from rclpy.wait_for_message import wait_for_message
@@ -122,6 +122,7 @@ class RobotSide:
         self._joint_sub = self._node.create_subscription(
             JointState, self._robot.joint_states, self._receive_joints, self._profile,
             callback_group=_Drained(),
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
         )
         self._command_pub = self._node.create_lifecycle_publisher(
             self._adapter.message_type, self._robot.command.topic, qos.TICK, event_callbacks=QUIET

@@ -7,8 +7,8 @@ from hiwm_interfaces.msg import WorldInfo
 
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.robot_config import RobotConfig
-from hiwm_core.task import Task
 from hiwm_core.session_lineage import software_version
+from hiwm_core.task import Task
 
 
 def world_info(
