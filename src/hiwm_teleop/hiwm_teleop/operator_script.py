@@ -38,7 +38,7 @@ _ANSWER_TIMEOUT_S = 15.0
 # How long a mode other than the one asked for is borne before it is asked for again, or given up.
 _MODE_PATIENCE_S = 2.0
 _MODE_GIVE_UP_S = 20.0
-# Share of the time after which an operator who has seen no failure corrects anyway.
+# Share of the time from the first tick on after which an operator who has seen no failure corrects anyway.
 _LATEST_FIRST_CORRECTION = 0.45
 # A handback takes about five ticks; a goal reached earlier is not yet the policy's.
 _LONGEST_HANDBACK_TICKS = 20
@@ -112,6 +112,7 @@ class OperatorScript:
         self._shown: tuple[int, int] | None = None  # (epoch, step) last acted on
         self._held: OperatorInput | None = None  # what was decided for that tick
         self._ticks = 0
+        self._first_tick_s = started_s
         self._epoch = -1  # lowest epoch acted on: after a rollback the old tick is dead
         self._failures = 0
         self._branch = 0  # continuation of the present failure state, from 1
@@ -167,6 +168,8 @@ class OperatorScript:
         if (tick.epoch, tick.step) == self._shown and self._held is not None:
             return self._held
         self._shown = (tick.epoch, tick.step)
+        if self._ticks == 0:
+            self._first_tick_s = view.now_s
         self._ticks += 1
         self._phase_ticks += 1
         if self._ticks > self._options.max_ticks:
@@ -191,8 +194,7 @@ class OperatorScript:
                 ),
             )
         reason = self._watch.wrong
-        late = view.now_s - self._started > _LATEST_FIRST_CORRECTION * self._options.max_seconds
-        if not reason and late and self._failures == 0:
+        if not reason and self._failures == 0 and self._is_late(view, tick):
             reason = "no failure so far, correcting from here"
         if not reason:
             return OperatorInput()
@@ -250,6 +252,17 @@ class OperatorScript:
         if self._phase_ticks > self._options.follow_ticks:
             return self._after_failure(view, "seen enough of the policy after the handback")
         return OperatorInput()
+
+    def _is_late(self, view: OperatorView, tick: TickView) -> bool:
+        """Whether an operator who has seen no failure should correct all the same.
+
+        Counted from the first tick, since a slow start of the graph is nobody's rollout.
+        """
+        whole = self._started + self._options.max_seconds - self._first_tick_s
+        enough_seen = tick.step > self._options.rollback_steps
+        return enough_seen and (
+            view.now_s - self._first_tick_s > _LATEST_FIRST_CORRECTION * whole
+        )
 
     # From phase to phase.
 

@@ -37,6 +37,8 @@ _READ_HZ = 20.0
 # arbiter think the operator is gone (its own patience is 0.5 s).
 _REPEAT_S = 0.15
 _PROGRESS_S = 3.0
+# A world model may take its time to load, and every line about it says the same.
+_WAITING_S = 10.0
 # What the arbiter logs itself when it does it.
 _ARBITER_SAYS = (EventKind.START, EventKind.PAUSE, EventKind.STOP, EventKind.CLEAR_STOP)
 
@@ -217,9 +219,9 @@ class TeleopNode(Node):
             print(line, flush=True)
 
     def _show_progress(self) -> None:
-        if time.monotonic() - self._said_at < _PROGRESS_S:
-            return
         tick = self._tick
+        if time.monotonic() - self._said_at < (_PROGRESS_S if tick else _WAITING_S):
+            return
         if tick is None:
             self._say("waiting for the world")
             return

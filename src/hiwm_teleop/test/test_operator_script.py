@@ -220,6 +220,15 @@ def test_time_half_gone_without_a_failure_brings_a_correction():
     assert any("no failure so far" in line for line in said)
 
 
+def test_a_slow_start_of_the_graph_is_not_held_against_the_policy():
+    world = PlayedWorld()
+    world.now = 90.0
+    world.mode = Mode.POLICY
+    _, said = play(world, failures=1, max_seconds=100.0)
+    assert any("no progress" in line for line in said)
+    assert EventKind.ROLLBACK in kinds(world)
+
+
 def test_time_runs_out_in_good_order():
     world = PlayedWorld()
     _, said = play(world, failures=1000, max_seconds=20.0)

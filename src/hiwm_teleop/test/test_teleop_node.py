@@ -278,7 +278,7 @@ def test_keys_reach_the_node_through_the_launcher_and_the_terminal_comes_back(tm
                 shown += os.read(terminal, 4096).decode(errors="replace")
             except OSError:
                 break  # everybody left the terminal
-        if not pressed and "waiting for the world" in shown:
+        if not pressed and "waiting for the world |" in shown:
             assert not termios.tcgetattr(terminal)[3] & termios.ECHO
             os.write(terminal, b"q")
             pressed = True
