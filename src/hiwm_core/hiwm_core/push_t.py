@@ -65,7 +65,8 @@ def signed_distance(points: Array, unit_m: float) -> Array:
     offset = p[:, None, :] - a[None]
     along = np.clip((offset * edge).sum(-1) / (edge**2).sum(-1), 0.0, 1.0)
     distance = np.linalg.norm(offset - along[..., None] * edge, axis=-1).min(axis=1)
-    return np.where(inside(p, unit_m), -distance, distance)
+    signed: Array = np.where(inside(p, unit_m), -distance, distance)
+    return signed
 
 
 def _samples() -> Array:

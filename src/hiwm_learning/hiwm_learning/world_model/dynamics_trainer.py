@@ -30,6 +30,9 @@ EMA_DECAY = 0.999
 # Tracking scatters by about 0.1 mm and 0.1 degrees; starts are shaken by a little more, so that
 # the network does not read motion out of that scatter.
 SHAKE_M = 0.0003
+# Share of starts at which both arms are made to stay: then nothing moves, wherever they touch. Such
+# moments are rare in recordings, and an idle world that creeps would be useless to an operator.
+IDLE_SHARE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,14 +141,18 @@ class DynamicsTrainer:
         swap = torch.rand(rows.shape, generator=generator) < 0.5
         order = _swap_order(now.shape[2], swap)
         now, before = _reordered(now, order), _reordered(before, order)
+        idle = torch.rand(rows.shape, generator=generator)[..., None, None] < IDLE_SHARE
+        still = now
         loss = torch.zeros(())
         for k in range(unroll):
             targets = torch.gather(
                 tracks.targets[rows + k], 2,
                 (order[..., 1:] - 1)[..., None].expand(-1, -1, -1, 2),
             )
+            targets = torch.where(idle, still[:, :, 1:, :2], targets)
             following = self.model.step_members(now, before, targets)
             wanted = _reordered(tracks.poses[rows + k + 1], order)
+            wanted = torch.where(idle, still, wanted)
             loss = loss + _distance(following, wanted)
             now, before = following, now
         return loss / unroll

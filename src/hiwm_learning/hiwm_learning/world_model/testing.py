@@ -1,0 +1,89 @@
+"""A world model that is drawn instead of trained, for tests."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hiwm_core.embodiment import Embodiment, load_embodiment
+from hiwm_core.push_t import inside
+from hiwm_core.task import load_task
+from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
+from hiwm_learning.world_model.appearance import arm_poses
+from hiwm_learning.world_model.dynamics import DynamicsConfig
+from hiwm_learning.world_model.layers import frames_to_bytes, to_logit
+from hiwm_learning.world_model.model import KIND, WorldModel, planar_config
+
+UNIT_M = 0.035
+_COLOURS = ((0.2, 0.4, 0.8), (0.9, 0.2, 0.2), (0.2, 0.7, 0.3))
+
+
+def drawn_world_model(embodiment: Embodiment, seed: int = 0) -> WorldModel:
+    """Return a model with a blue T and two discs on a light table, its dynamics untrained."""
+    torch.manual_seed(seed)
+    config = planar_config(embodiment, dynamics=DynamicsConfig(members=2, hidden=16, depth=2))
+    model = WorldModel(config)
+    decoder = model.decoder
+    decoder.background.data = to_logit(torch.full_like(decoder.background, 0.9))
+    for index, spec in enumerate(decoder.layers):
+        axis = (np.arange(spec.canvas_px) + 0.5) / spec.canvas_px - 0.5
+        x, y = np.meshgrid(axis * spec.extent_m, -axis * spec.extent_m)
+        points = np.stack([x, y], axis=-1).reshape(-1, 2)
+        solid = inside(points, UNIT_M) if index == 0 else np.hypot(*points.T) < 0.012
+        alpha = torch.from_numpy(solid.reshape(1, spec.canvas_px, -1)).float()
+        colour = torch.tensor(_COLOURS[index])[:, None, None].expand(-1, *alpha.shape[1:])
+        decoder.canvases[index].data = to_logit(torch.cat([colour, alpha]))
+    model.dynamics.set_shape(decoder, 0)
+    model.eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return model
+
+
+def object_pose(x: float, y: float, yaw: float) -> Tensor:
+    """Return a latent pose [4] of a place in m and a yaw in rad."""
+    return torch.tensor([x, y, np.cos(yaw), np.sin(yaw)], dtype=torch.float32)
+
+
+def scene(model: WorldModel, objects: Tensor, hands: Tensor) -> Tensor:
+    """Return layer poses [B, L, 4] of object poses [B, 4] and proprioception [B, P], m."""
+    poses = arm_poses(model.decoder, hands)
+    poses[:, 0] = objects
+    return poses
+
+
+def write_drawn_checkpoint(
+    folder: Path, *, name: str = "world.safetensors", embodiment_hash: str = "", seed: int = 0
+) -> Path:
+    """Write a drawn model and three start frames, named a, b and c; return the model's path.
+
+    Args:
+        folder: to write into.
+        name: file name of the model.
+        embodiment_hash: written instead of the push_t embodiment's own.
+        seed: of the untrained dynamics.
+    """
+    task = load_task("push_t")
+    embodiment = load_embodiment(task.embodiment)
+    model = drawn_world_model(embodiment, seed)
+    path = folder / name
+    save_checkpoint(
+        path,
+        CheckpointInfo(
+            kind=KIND, name="drawn", config=model.config.as_json(), embodiment=embodiment.name,
+            embodiment_hash=embodiment_hash or embodiment.hash, embodiment_text=embodiment.text,
+            task=task.name, task_hash=task.hash, data={}, steps=0, seed=seed, minutes=0.0,
+        ),
+        dict(model.state_dict()),
+    )
+    places = np.array([(0.0, 0.0, 0.3), (0.05, -0.04, 2.0), (-0.05, 0.05, -1.2)])
+    hands = torch.from_numpy(np.tile(embodiment.home, (3, 1))).float()
+    objects = torch.stack([object_pose(*place) for place in places])
+    with torch.no_grad():
+        images = frames_to_bytes(model.decoder(scene(model, objects, hands))).numpy()
+    np.savez_compressed(
+        path.with_name(path.stem + "_starts.npz"), names=np.array(["a", "b", "c"]),
+        images=images, proprioception=hands.numpy(), object_poses=places,
+    )
+    return path
