@@ -38,7 +38,8 @@ from hiwm_nodes.running import run
 from hiwm_world.imagined_world import ImaginedWorld, Moment, load_starts
 
 MAX_RATE = 1000.0
-# A node that joins late has missed the waiting tick; who is listening is looked at this often.
+# A node that joins late has missed the waiting tick, and a disk that was full may have room again:
+# both are looked at this often.
 LISTEN_S = 0.2
 
 
@@ -92,6 +93,7 @@ class Imagination(Node):
         self._last_tick = 0.0  # steady clock
         self._last_stamp_ns = 0
         self._waiting: Moment | None = None  # computed, held back until its time has come
+        self._unsaved: Command | None = None  # its step could not be saved
         self._listeners = 0
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._make_interfaces()
@@ -153,11 +155,15 @@ class Imagination(Node):
                 np.array(message.action), int(message.source), message.device
             )
         except StoreError as error:
-            # The present moment stands: the command may be given again once there is room.
+            # The present moment stands, and the command is tried again until there is room.
+            self._unsaved = message
             self._diagnostics.report(diagnostics.ERROR, str(error))
             self.get_logger().error(str(error), throttle_duration_sec=5.0)
             return
         self._step_s = time.perf_counter() - begun
+        if self._unsaved is not None:
+            self._unsaved = None
+            self._diagnostics.report(diagnostics.OK, "running")
         self._save_s = self._store.last_put.seconds if self._store else float("nan")
         if self._world.holds:
             self._diagnostics.report(
@@ -178,7 +184,7 @@ class Imagination(Node):
 
     def _show(self, moment: Moment) -> None:
         """Publish an observation under a new stamp, the tick last."""
-        self._waiting = None
+        self._waiting = self._unsaved = None
         self._pace.cancel()
         now = self.get_clock().now().nanoseconds
         self._last_stamp_ns = max(now, self._last_stamp_ns + 1)
@@ -217,6 +223,8 @@ class Imagination(Node):
         if listeners > self._listeners and self._world.now is not None and not self._waiting:
             self._publish(self._world.now, time_message(self._last_stamp_ns))
         self._listeners = listeners
+        if self._unsaved is not None:
+            self._on_command(self._unsaved)
 
     # Services
 

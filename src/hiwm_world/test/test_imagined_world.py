@@ -1,0 +1,221 @@
+"""What an imagined world promises without ROS: whole moments, epochs, exact replay."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from hiwm_core.blob_store import BlobStore
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.errors import CheckpointError, ConfigError, StoreError
+from hiwm_core.limits import Limiter
+from hiwm_core.session_lineage import EpisodeCounter
+from hiwm_core.task import load_task
+from hiwm_learning.world_model.model import load_world_model
+from hiwm_learning.world_model.simulator import Simulator
+from hiwm_learning.world_model.testing import write_drawn_checkpoint
+from hiwm_world.imagined_world import ImaginedWorld, Moment, load_starts
+
+EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
+HOME = np.array(EMBODIMENT.home)
+HUMAN = 2
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_drawn_checkpoint(tmp_path_factory.mktemp("model"))
+
+
+def make_world(
+    checkpoint: Path, session: Path | None, seed: int = 0, model_hash: str = ""
+) -> ImaginedWorld:
+    model, loaded = load_world_model(checkpoint)
+    return ImaginedWorld(
+        Simulator(model, Limiter(EMBODIMENT)),
+        load_starts(checkpoint.with_name(checkpoint.stem + "_starts.npz")),
+        BlobStore(session / "states") if session else None,
+        EpisodeCounter(session), model_hash or loaded.hash, seed,
+    )
+
+
+def content(moment: Moment) -> tuple[bytes, bytes, str, float]:
+    seen = moment.observation
+    return (
+        seen.image.tobytes(), seen.proprioception.tobytes(), moment.state_id, seen.trust
+    )
+
+
+def actions(count: int, seed: int) -> np.ndarray:
+    return HOME + np.random.default_rng(seed).normal(0, 0.02, (count, len(HOME))).cumsum(0)
+
+
+def test_a_reset_begins_an_episode_and_raises_the_epoch(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    world = make_world(checkpoint, tmp_path)
+    first, second = world.reset(), world.reset()
+    assert (first.epoch, second.epoch) == (1, 2)
+    assert (first.episode_id, second.episode_id) == ("ep_0001", "ep_0002")
+    assert second.branch_id == "ep_0002-b000"
+    assert (second.step, second.applied_action) == (0, None)
+
+
+def test_a_start_is_found_by_name_pose_and_seed(checkpoint: Path) -> None:
+    world = make_world(checkpoint, None)
+    by_name = world.reset(name="b")
+    by_pose = world.reset(object_pose=np.array([0.06, -0.03, 2.2 - 2 * np.pi]))
+    assert content(by_pose) == content(by_name)
+    assert content(world.reset(name="a")) != content(by_name)
+    assert content(world.reset(seed=5)) == content(world.reset(seed=5))
+
+
+def test_resets_take_the_starts_in_turn(checkpoint: Path) -> None:
+    world = make_world(checkpoint, None)
+    frames = [world.reset().observation.image.tobytes() for _ in range(6)]
+    assert len(set(frames[:3])) == 3
+    assert frames[3:] == frames[:3]
+
+
+def test_the_begun_frame_is_the_recorded_one(checkpoint: Path) -> None:
+    starts = load_starts(checkpoint.with_name(checkpoint.stem + "_starts.npz"))
+    seen = make_world(checkpoint, None).reset(name="c").observation
+    difference = seen.image.astype(int) - starts.images[2]
+    assert np.abs(difference).mean() < 1.0
+    assert np.allclose(seen.proprioception, starts.proprioception[2], atol=1e-6)
+    assert seen.trust == 1.0
+
+
+def test_an_unknown_start_is_refused_with_the_known_ones(checkpoint: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no start named 'z'.*a \.\.\. c"):
+        make_world(checkpoint, None).reset(name="z")
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    steps=st.integers(1, 12), back=st.integers(0, 12), seed=st.integers(0, 2**16),
+    bad=st.integers(0, 12),
+)
+def test_a_restored_state_replays_byte_for_byte(
+    checkpoint: Path, steps: int, back: int, seed: int, bad: int
+) -> None:
+    plan = actions(steps, seed)
+    if bad < steps:
+        plan[bad, 0] = np.nan  # a hold is part of history too
+    with tempfile.TemporaryDirectory() as folder:
+        world = make_world(checkpoint, Path(folder))
+        moments = [world.reset(name="a")]
+        moments += [world.step(action, HUMAN, "test") for action in plan]
+        node = min(back, steps)
+        again = world.restore(moments[node].state_id, "ep_0001-b001", "")
+        assert content(again) == content(moments[node])
+        assert (again.step, again.epoch, again.branch_id) == (node, 2, "ep_0001-b001")
+        for wanted, action in zip(moments[node + 1 :], plan[node:], strict=True):
+            assert content(world.step(action, HUMAN, "test")) == content(wanted)
+
+
+def test_a_restored_state_belongs_to_its_own_episode(checkpoint: Path, tmp_path: Path) -> None:
+    world = make_world(checkpoint, tmp_path)
+    first = world.reset()
+    world.reset()
+    assert world.restore(first.state_id, "ep_0001-b001", "").episode_id == "ep_0001"
+
+
+@given(
+    action=st.one_of(
+        hnp.arrays(np.float64, st.integers(0, 9).filter(lambda n: n != len(HOME))),
+        hnp.arrays(np.float64, len(HOME), elements=st.sampled_from([0.0, np.nan, np.inf])).filter(
+            lambda a: not np.isfinite(a).all()
+        ),
+    )
+)
+@settings(max_examples=8, deadline=None)
+def test_an_unusable_action_holds_the_arms(checkpoint: Path, action: np.ndarray) -> None:
+    world = make_world(checkpoint, None)
+    before = world.reset(name="a")
+    after = world.step(action, HUMAN, "test")
+    assert world.holds == 1
+    assert after.step == 1
+    assert after.applied_action is not None
+    assert np.array_equal(after.applied_action, before.observation.proprioception)
+
+
+def test_an_action_passes_the_limits_of_the_robot(checkpoint: Path) -> None:
+    world = make_world(checkpoint, None)
+    before = world.reset(name="a").observation.proprioception
+    applied = world.step(HOME + 0.3, HUMAN, "test").applied_action
+    assert applied is not None
+    limited = Limiter(EMBODIMENT).limit(
+        HOME + 0.3, before, Limiter(EMBODIMENT).initial_state()
+    )
+    assert np.array_equal(applied, limited.action)
+
+
+def test_a_state_of_another_model_is_refused_with_both_named(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    state_id = make_world(checkpoint, tmp_path, model_hash="a" * 64).reset().state_id
+    other = make_world(checkpoint, tmp_path, model_hash="b" * 64)
+    present = other.reset()
+    with pytest.raises(StoreError, match=r"a{12}.*b{12}"):
+        other.restore(state_id, "ep_0001-b001", "")
+    assert other.now == present
+
+
+def test_a_world_without_a_session_refuses_to_restore(checkpoint: Path) -> None:
+    world = make_world(checkpoint, None)
+    assert world.reset().state_id == ""
+    with pytest.raises(StoreError, match="session_dir"):
+        world.restore("0" * 32, "ep_0001-b001", "")
+    with pytest.raises(StoreError, match="session_dir"):
+        world.pin("")
+
+
+def test_a_restarted_world_goes_on_with_epochs_and_episodes(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    first = make_world(checkpoint, tmp_path)
+    state_id = first.reset().state_id
+    first.restore(state_id, "ep_0001-b001", "")
+    second = make_world(checkpoint, tmp_path).reset()
+    assert (second.epoch, second.episode_id) == (3, "ep_0002")
+
+
+def test_a_moment_that_cannot_be_saved_does_not_become_the_present(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(checkpoint, tmp_path)
+    before = world.reset(name="a")
+    put = BlobStore.put_state
+
+    def full(*_: object) -> str:
+        raise StoreError("the disk is full", where="here", remedy="free it")
+
+    monkeypatch.setattr(BlobStore, "put_state", full)
+    with pytest.raises(StoreError):
+        world.step(HOME + 0.01, HUMAN, "test")
+    assert world.now == before
+    assert world.expects(before.epoch, 0)
+    monkeypatch.setattr(BlobStore, "put_state", put)
+    after = world.step(HOME + 0.01, HUMAN, "test")
+    other = make_world(checkpoint, tmp_path)
+    other.reset(name="a")
+    assert content(other.step(HOME + 0.01, HUMAN, "test"))[:2] == content(after)[:2]
+
+
+def test_a_pinned_state_keeps_its_note(checkpoint: Path, tmp_path: Path) -> None:
+    world = make_world(checkpoint, tmp_path)
+    state_id = world.reset().state_id
+    world.pin("before it slips")
+    assert BlobStore(tmp_path / "states").pins() == {state_id: "before it slips"}
+
+
+def test_missing_starts_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="start frames"):
+        load_starts(tmp_path / "none.npz")
+    (tmp_path / "text.npz").write_text("no archive")
+    with pytest.raises(CheckpointError, match="start frames"):
+        load_starts(tmp_path / "text.npz")
