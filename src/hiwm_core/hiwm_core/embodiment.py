@@ -4,6 +4,7 @@ The one translation between topics and arrays. Live nodes, bag conversion, check
 limits all read it from the same text, whose hash travels with every bag and checkpoint.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,8 +167,10 @@ def parse_embodiment(text: str, where: str) -> Embodiment:
                 f"{label} are empty or share a name: {names}", where=f"{where}: {label}",
                 remedy="give each entry a name of its own",
             )
-    if data["rate_hz"] <= 0:
-        raise ConfigError(f"rate_hz is {data['rate_hz']}", where=where, remedy="make it positive")
+    if not 0 < data["rate_hz"] < math.inf:
+        raise ConfigError(
+            f"rate_hz is {data['rate_hz']}", where=where, remedy="give control steps per second"
+        )
     home = number_list(data["home"], len(actions), f"{where}: home")
     for entry, value in zip(actions, home, strict=True):
         if not entry.lower <= value <= entry.upper:
@@ -202,10 +205,16 @@ def _action(entry: object, where: str, arms: tuple[str, ...]) -> ActionEntry:
             f"arm {data['arm']!r} is not listed", where=where,
             remedy=f"use one of {', '.join(arms)}",
         )
-    if not data["lower"] < data["upper"]:
-        raise ConfigError("lower is not below upper", where=where, remedy="mend the limits")
-    if min(data["max_velocity"], data["max_acceleration"]) <= 0:
-        raise ConfigError("a limit is not positive", where=where, remedy="mend the limits")
+    if not -math.inf < data["lower"] < data["upper"] < math.inf:
+        raise ConfigError(
+            f"lower {data['lower']} and upper {data['upper']} are no range", where=where,
+            remedy="give two finite numbers, the lower one first",
+        )
+    for key in ("max_velocity", "max_acceleration"):
+        if not 0 < data[key] < math.inf:
+            raise ConfigError(
+                f"{key} is {data[key]}", where=where, remedy="give a positive, finite number"
+            )
     numbers = {
         key: float(data[key]) for key in ("lower", "upper", "max_velocity", "max_acceleration")
     }

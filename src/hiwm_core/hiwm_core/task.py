@@ -1,5 +1,6 @@
 """Tasks: goal, success, horizon and where episodes start."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from hiwm_core.config_files import (
 )
 from hiwm_core.errors import ConfigError
 
+# Lengths beyond a table and angles beyond a turn are taken for millimetres and degrees.
+_MOST_M = 3.0
+_MOST_RAD = 2 * math.pi
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -77,7 +81,17 @@ def parse_task(text: str, where: str) -> Task:
         raise ConfigError(
             f"coverage {success['coverage']}", where=f"{where}: success", remedy="use 0..1"
         )
+    if not 0 < item["unit_m"] < _MOST_M:
+        raise ConfigError(
+            f"unit_m is {item['unit_m']}", where=f"{where}: object", remedy="give a length in m"
+        )
+    if not 0 <= reset["min_coverage_gap"] <= 1:
+        raise ConfigError(
+            f"min_coverage_gap {reset['min_coverage_gap']}", where=f"{where}: reset",
+            remedy="use 0..1",
+        )
     goal = number_list(data["goal_pose"], 3, f"{where}: goal_pose")
+    _check_units(goal[:2], goal[2:], f"{where}: goal_pose")
     spans = {}
     for key in ("x_m", "y_m", "yaw_rad"):
         low, high = number_list(reset[key], 2, f"{where}: reset.{key}")
@@ -87,6 +101,7 @@ def parse_task(text: str, where: str) -> Task:
                 remedy="write [lower, upper]",
             )
         spans[key] = (low, high)
+    _check_units((*spans["x_m"], *spans["y_m"]), spans["yaw_rad"], f"{where}: reset")
     return Task(
         name=data["name"], embodiment=data["embodiment"], horizon_steps=data["horizon_steps"],
         goal_pose=(goal[0], goal[1], goal[2]), object_unit_m=float(item["unit_m"]),
@@ -94,3 +109,12 @@ def parse_task(text: str, where: str) -> Task:
         reset_y_m=spans["y_m"], reset_yaw_rad=spans["yaw_rad"],
         min_coverage_gap=float(reset["min_coverage_gap"]), text=text, hash=text_hash(text),
     )
+
+
+def _check_units(lengths: tuple[float, ...], angles: tuple[float, ...], where: str) -> None:
+    for value in lengths:
+        if abs(value) > _MOST_M:
+            raise ConfigError(f"{value} is no place on a table", where=where, remedy="give m")
+    for value in angles:
+        if abs(value) > _MOST_RAD:
+            raise ConfigError(f"{value} is more than a turn", where=where, remedy="give rad")
