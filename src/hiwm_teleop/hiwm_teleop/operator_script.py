@@ -11,11 +11,8 @@ Pure: no ROS, no clock of its own, no image; test_operator_script.py plays world
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hiwm_core.control import Mode
 from hiwm_core.table_vision import TableSight
@@ -29,16 +26,16 @@ from hiwm_teleop.devices.base import (
     OperatorView,
     TickView,
 )
-from hiwm_teleop.rollout_watch import RolloutWatch, WatchOptions
-
-Array = NDArray[np.float64]
+from hiwm_teleop.rollout_watch import RolloutWatch
+from hiwm_teleop.script_options import Planner, ScriptOptions
 
 # A service that has not answered by then never will: the slowest one loads a state in 0.2 s.
 _ANSWER_TIMEOUT_S = 15.0
 # How long a mode other than the one asked for is borne before it is asked for again, or given up.
 _MODE_PATIENCE_S = 2.0
 _MODE_GIVE_UP_S = 20.0
-# Share of the time from the first tick on after which an operator who has seen no failure corrects anyway.
+# Share of the time, from the first tick on, after which an operator who has seen no failure
+# corrects all the same.
 _LATEST_FIRST_CORRECTION = 0.45
 # A handback takes about five ticks; a goal reached earlier is not yet the policy's.
 _LONGEST_HANDBACK_TICKS = 20
@@ -47,31 +44,6 @@ _BLIND_TICKS = 10
 # The last of several continuations is handed back once the error is below this share of the
 # failure's: the policy is to finish a state it can manage.
 _RECOVERED_SHARE = 0.5
-
-
-class Planner(Protocol):
-    """What the script needs of hiwm_core.push_t_planner.PushPlanner."""
-
-    def targets(self, object_pose: Array, pushers: Array) -> Array:
-        """Return the next absolute targets [4], m."""
-
-    def done(self, object_pose: Array) -> bool:
-        """Return whether the T is where it should be."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScriptOptions:
-    """How much is done, and how patiently."""
-
-    failures: int = 2  # failure states corrected before the session ends
-    branches: int = 3  # continuations of each failure state
-    rollback_steps: int = 15  # how far back the failure state lies
-    correction_ticks: int = 120  # longest correction
-    follow_ticks: int = 40  # the policy is watched for so long after a handback
-    max_ticks: int = 100_000  # of the whole session
-    max_seconds: float = 150.0  # of the whole session, steady clock
-    seed: int = 0  # of the planner; each continuation adds one
-    watch: WatchOptions = field(default_factory=WatchOptions)
 
 
 class Phase(enum.Enum):

@@ -17,8 +17,9 @@ from hiwm_teleop.devices.base import (
     TickView,
     WorldView,
 )
-from hiwm_teleop.operator_script import OperatorScript, Phase, ScriptOptions
+from hiwm_teleop.operator_script import OperatorScript, Phase
 from hiwm_teleop.rollout_watch import WatchOptions
+from hiwm_teleop.script_options import ScriptOptions
 
 TASK = load_task("push_t")
 EMBODIMENT = load_embodiment("planar_bimanual")

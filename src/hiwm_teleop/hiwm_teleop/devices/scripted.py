@@ -11,8 +11,9 @@ from hiwm_core.errors import DeviceError
 from hiwm_core.push_t_planner import PushPlanner
 from hiwm_core.table_vision import TableSight, TableVision
 from hiwm_teleop.devices.base import Device, DeviceOption, OperatorInput, OperatorView, WorldView
-from hiwm_teleop.operator_script import OperatorScript, ScriptOptions
+from hiwm_teleop.operator_script import OperatorScript
 from hiwm_teleop.rollout_watch import WatchOptions
+from hiwm_teleop.script_options import ScriptOptions
 
 
 class ScriptedDevice(Device):

@@ -1,0 +1,36 @@
+"""What the scripted operator is told, and what it needs of a planner."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_teleop.rollout_watch import WatchOptions
+
+Array = NDArray[np.float64]
+
+
+class Planner(Protocol):
+    """What the script needs of hiwm_core.push_t_planner.PushPlanner."""
+
+    def targets(self, object_pose: Array, pushers: Array) -> Array:
+        """Return the next absolute targets [4], m."""
+
+    def done(self, object_pose: Array) -> bool:
+        """Return whether the T is where it should be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptOptions:
+    """How much is done, and how patiently."""
+
+    failures: int = 2  # failure states corrected before the session ends
+    branches: int = 3  # continuations of each failure state
+    rollback_steps: int = 15  # how far back the failure state lies
+    correction_ticks: int = 120  # longest correction
+    follow_ticks: int = 40  # the policy is watched for so long after a handback
+    max_ticks: int = 100_000  # of the whole session
+    max_seconds: float = 150.0  # of the whole session, steady clock
+    seed: int = 0  # of the planner; each continuation adds one
+    watch: WatchOptions = field(default_factory=WatchOptions)
