@@ -1,0 +1,175 @@
+"""Kill -9 of each node in turn: one clear line, nothing closed is lost, the session resumes.
+
+The launches of a world share one session folder, so that each resumes what the kill before it
+left.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hiwm_interfaces.msg import Command
+from hiwm_interfaces.srv import Fork
+
+from hiwm_core.bags import AUDIT_FILE, audit_bag, needs_recovery, session_bags
+from hiwm_core.branch_reader import BranchReader
+from hiwm_core.branch_records import Node
+from hiwm_core.config_files import find_config
+from hiwm_recording.audit import main as audit
+from hiwm_recording.recover import main as recover
+
+sys.path.insert(0, str(Path(__file__).parent))
+from launched_session import LaunchedSession  # noqa: E402
+
+pytestmark = [pytest.mark.nodes, pytest.mark.slow, pytest.mark.timeout(600)]
+
+# The operator never ends these sessions by itself.
+OPERATOR = {"device": "scripted", "failures": 1000, "max_seconds": 100000.0}
+IMAGINATION = {"world": "imagination", "rate": "0.0", **OPERATOR}
+STANDIN = {"world": "hardware", "robot": "standin", "fast": "true", **OPERATOR}
+
+
+@pytest.fixture(scope="module")
+def imagination_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("imagination") / "session"
+
+
+@pytest.fixture(scope="module")
+def standin_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("standin") / "session"
+
+
+def nodes_of(folder: Path) -> list[Node]:
+    """Return the tree; empty where there is none yet. Reading it reopens the store."""
+    path = folder / "tree.sqlite"
+    if not path.exists():
+        return []
+    with BranchReader(path) as reader:
+        return reader.tree()
+
+
+def policy_ticks(graph: LaunchedSession, count: int) -> None:
+    """Look on until the policy has acted so many times more."""
+    before = len(graph.ticks)
+    graph.until(
+        lambda: sum(t.applied_source == Command.SOURCE_POLICY for t in graph.ticks[before:])
+        >= count
+    )
+
+
+def check_new_episode(graph: LaunchedSession, before: list[Node]) -> None:
+    """The world began an episode of its own, in an epoch after all others."""
+    first = graph.ticks[0]
+    assert first.episode_id not in {node.episode_id for node in before}
+    assert first.epoch > max(node.epoch for node in before)
+
+
+def check_end(graph: LaunchedSession, killed: str) -> None:
+    """The graph ended with the killed node, and one line says so."""
+    assert graph.wait() == 128 + 9, graph.output
+    assert len(graph.lines("and the graph ends with it")) == 1
+    [line] = graph.lines("was killed by SIGKILL")
+    assert f"{killed} (" in line
+    assert "Traceback" not in graph.output, graph.output
+    assert "while ending" not in graph.output, graph.output
+
+
+def check_folder(folder: Path, killed: str, bags_before: int) -> None:
+    """Every closed bag is good, the open one can be recovered, the tree holds the episode."""
+    bags = session_bags(folder)
+    assert len(bags) > bags_before
+    open_bags = [bag for bag in bags if needs_recovery(bag)]
+    assert len(open_bags) == (killed == "recorder")
+    assert recover([str(folder)]) == 0
+    for bag in bags:
+        assert (bag / AUDIT_FILE).exists()
+        audited = audit_bag(bag)
+        assert audited.ticks > 0
+        assert audited.recovered == (bag in open_bags) or audited.ok
+    if not open_bags:
+        assert audit([str(folder)]) == 0
+    episodes = {node.episode_id for node in nodes_of(folder)}
+    assert {audit_bag(bag).episode_id for bag in bags} <= episodes
+
+
+@pytest.mark.parametrize(
+    "killed", ["policy", "teleop", "arbiter", "branch_manager", "recorder", "imagination"]
+)
+def test_in_imagination(imagination_folder: Path, killed: str) -> None:
+    folder = imagination_folder
+    before = nodes_of(folder)
+    bags = len(session_bags(folder)) if folder.exists() else 0
+    with LaunchedSession(folder, {**IMAGINATION, "view": str(killed == "policy")}) as graph:
+        policy_ticks(graph, 10)
+        if before:
+            check_new_episode(graph, before)
+            restored_and_gone_on(graph, before)
+        if killed == "policy":
+            # The session goes on without its picture.
+            graph.kill9("live_view")
+            policy_ticks(graph, 10)
+            [line] = graph.lines("was killed by SIGKILL")
+            assert "live_view (" in line and "nothing restarts it" in line
+            return_line = line
+        graph.kill9(killed)
+        if killed == "policy":
+            assert graph.wait() == 128 + 9
+            lines = [line for line in graph.lines("was killed by SIGKILL") if line != return_line]
+            assert len(lines) == 1 and "policy (" in lines[0]
+        else:
+            check_end(graph, killed)
+    check_folder(folder, killed, bags)
+
+
+def restored_and_gone_on(graph: LaunchedSession, before: list[Node]) -> None:
+    """A state of an earlier launch is the present one again, in the middle of a chunk."""
+    target = [node for node in before if node.state_id][-5]
+    answer = graph.call(Fork, "branches/fork", Fork.Request(node_id=target.node_id))
+    assert answer.ok, answer.message
+    graph.until(lambda: graph.ticks[-1].epoch == answer.epoch)
+    [first, *_] = [tick for tick in graph.ticks if tick.epoch == answer.epoch]
+    assert (first.step, first.episode_id) == (target.step, target.episode_id)
+    # The id is that of the content: frame, latents and random state are what they were.
+    assert first.state_id == target.state_id
+    assert first.branch_id == answer.branch_id
+    # What the policy had planned before is dead; it goes on with a plan of this epoch.
+    policy_ticks(graph, 5)
+    after = [tick for tick in graph.ticks if tick.epoch == answer.epoch]
+    assert [tick.step for tick in after] == list(range(first.step, first.step + len(after)))
+
+
+@pytest.mark.parametrize("killed", ["standin_driver", "robot_bridge"])
+def test_on_the_standin(standin_folder: Path, killed: str) -> None:
+    folder = standin_folder
+    before = nodes_of(folder)
+    bags = len(session_bags(folder)) if folder.exists() else 0
+    with LaunchedSession(folder, STANDIN) as graph:
+        policy_ticks(graph, 10)
+        if before:
+            check_new_episode(graph, before)
+            answer = graph.call(
+                Fork, "branches/fork", Fork.Request(node_id=before[-1].node_id)
+            )
+            assert not answer.ok and "not possible on hardware" in answer.message
+        graph.kill9(killed)
+        check_end(graph, killed)
+    check_folder(folder, killed, bags)
+
+
+def test_a_checkpoint_of_another_embodiment_ends_the_graph_with_one_line(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    shutil.copytree(find_config("tasks", "push_t").parents[1], config)
+    path = config / "embodiments" / "planar_bimanual.yaml"
+    embodiment = yaml.safe_load(path.read_text())
+    embodiment["actions"][0]["upper"] = 0.17
+    path.write_text(yaml.safe_dump(embodiment))
+    environment = {"HIWM_CONFIG_DIR": str(config)}
+    with LaunchedSession(tmp_path / "session", IMAGINATION, environment) as graph:
+        assert graph.wait() == 1
+        [line] = graph.lines("error: ")
+        for words in ("embodiment planar_bimanual", "world_push_t.safetensors"):
+            assert words in line
+        assert len(graph.lines("and the graph ends with it")) == 1
+        assert "Traceback" not in graph.output
