@@ -7,6 +7,7 @@ import array
 import contextlib
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ MAX_RATE = 1000.0
 # A node that joins late has missed the waiting tick, and a disk that was full may have room again:
 # both are looked at this often.
 LISTEN_S = 0.2
+SAVES_KEPT = 1000  # of which diagnostics give the quantiles
 
 
 class Imagination(Node):
@@ -87,7 +89,7 @@ class Imagination(Node):
             })
         self._dropped = 0
         self._step_s = float("nan")
-        self._save_s = float("nan")
+        self._save_s: deque[float] = deque(maxlen=SAVES_KEPT)
         self._store = store
         self._meter = diagnostics.RateMeter()
         self._last_tick = 0.0  # steady clock
@@ -164,7 +166,8 @@ class Imagination(Node):
         if self._unsaved is not None:
             self._unsaved = None
             self._diagnostics.report(diagnostics.OK, "running")
-        self._save_s = self._store.last_put.seconds if self._store else float("nan")
+        if self._store is not None:
+            self._save_s.append(self._store.last_put.seconds)
         if self._world.holds:
             self._diagnostics.report(
                 diagnostics.WARN, f"{self._world.holds} actions were unusable and held"
@@ -290,9 +293,12 @@ class Imagination(Node):
     def _values(self) -> dict[str, object]:
         moment = self._world.now
         stamp_age = (self.get_clock().now().nanoseconds - self._last_stamp_ns) / 1e9
+        saves = self._save_s or [float("nan")]
+        save_p50, save_p99 = np.quantile(saves, (0.5, 0.99))
         return {
             "ticks_per_s": f"{self._meter.rate:.1f}", "step_s": f"{self._step_s:.4f}",
-            "save_s": f"{self._save_s:.5f}", "tick_age_s": f"{stamp_age:.2f}",
+            "save_p50_s": f"{save_p50:.5f}", "save_p99_s": f"{save_p99:.5f}",
+            "tick_age_s": f"{stamp_age:.2f}",
             "commands_dropped": self._dropped, "actions_held": self._world.holds,
             "trust": f"{moment.observation.trust:.3f}" if moment else "",
         }

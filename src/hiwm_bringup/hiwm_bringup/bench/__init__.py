@@ -1,0 +1,1 @@
+"""The numbers of the workspace, measured on the real graph: scripts/bench."""

@@ -1,0 +1,94 @@
+"""A graph under measurement: started by the launcher, in a ROS domain of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from hiwm_core.errors import HiwmError
+
+END_S = 20.0  # the recorder closes its bag meanwhile
+
+
+class Graph:
+    """`launch/session.launch.xml` with arguments, ended on leaving the context.
+
+    Args:
+        launch_file: the launch file.
+        arguments: name and value of launch arguments.
+        domain: ROS domain id.
+        log: file its output goes to.
+    """
+
+    def __init__(
+        self, launch_file: Path, arguments: Mapping[str, str], domain: int, log: Path
+    ) -> None:
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        words = [f"{name}:={value}" for name, value in arguments.items()]
+        environment = {
+            **os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1",
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        }
+        with log.open("w") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "hiwm_bringup.launcher", str(launch_file), *words],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                env=environment, start_new_session=True,
+            )
+
+    def check(self) -> None:
+        """Raise HiwmError when the graph has ended, with the last line it said."""
+        code = self._process.poll()
+        if code is not None:
+            lines = self.log.read_text().strip().splitlines() or ["nothing"]
+            raise HiwmError(
+                f"the graph ended with exit code {code} and said: {lines[-1]}",
+                where=str(self.log), remedy="read that file",
+            )
+
+    def ended(self) -> bool:
+        """Return whether the graph has ended by itself."""
+        return self._process.poll() is not None
+
+    def memory(self) -> tuple[float, float, dict[str, float]]:
+        """Return resident and proportional memory of all nodes, GB, and PSS by node, MB.
+
+        Resident memory counts a shared library once for every node; the proportional set size
+        counts it once in all.
+        """
+        resident = proportional = 0.0
+        nodes: dict[str, float] = {}
+        for process in psutil.Process(self._process.pid).children(recursive=True):
+            try:
+                full = process.memory_full_info()
+                name = Path(process.cmdline()[1] if len(process.cmdline()) > 1 else "?").name
+            except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+                continue
+            resident += full.rss / 1e9
+            proportional += full.pss / 1e9
+            nodes[name] = nodes.get(name, 0.0) + full.pss / 1e6
+        return resident, proportional, nodes
+
+    def __enter__(self) -> Self:
+        """Return itself; the graph is starting."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the graph, politely first."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()

@@ -1,0 +1,160 @@
+"""The graph runs, and the numbers taken from each."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hiwm_interfaces.msg import Command
+
+from hiwm_core.blob_store import BlobStore
+from hiwm_core.errors import HiwmError
+from hiwm_core.testing import domain_id
+from hiwm_nodes.messages import stamp_ns
+
+from .graph import Graph
+from .rows import FLAT, PACED, STANDIN, Measured, quantile
+from .watcher import Watcher
+
+TAKEOVERS = 20
+ROLLBACKS = 60
+ROLLBACK_STEPS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What holds for all runs."""
+
+    launch_file: Path
+    folder: Path  # sessions and logs of the runs go here
+    seconds: float  # a rate is counted over this long
+    more: Mapping[str, str]  # further launch arguments
+
+
+def measure(run: str, options: Options) -> dict[str, Measured]:
+    """Return the rows of one run.
+
+    Raises:
+        HiwmError: the graph did not come up, or ended.
+    """
+    arguments, watch = _RUNS[run]
+    session = options.folder / run
+    domain = domain_id()
+    everything = {"session_dir": str(session), **arguments, **options.more}
+    log = options.folder / f"{run}.log"
+    with (
+        Graph(options.launch_file, everything, domain, log) as graph,
+        Watcher(graph, domain, everything.get("ns", "hiwm")) as watcher,
+    ):
+        return watch(graph, watcher, session, options.seconds)
+
+
+def _flat(graph: Graph, watcher: Watcher, session: Path, seconds: float) -> dict[str, Measured]:
+    watcher.until_running(Command.SOURCE_POLICY)
+    heard = watcher.watch(seconds)
+    graph.check()
+    resident, proportional, nodes = graph.memory()
+    store = BlobStore(session / "states")
+    sizes = [
+        float(store.state_size(tick.state_id)) for _, tick in heard[:300] if tick.state_id
+    ]
+    total = store.size()
+    world = next(
+        (values for name, values in watcher.values.items() if name.endswith("/imagination")), {}
+    )
+    by_policy = sum(tick.applied_source == Command.SOURCE_POLICY for _, tick in heard)
+    return {
+        "imagination_rate": Measured(
+            value=_rate([at for at, _ in heard]),
+            details={
+                "ticks": len(heard), "by the policy": by_policy,
+                "seconds": round(seconds, 1), "world step s": world.get("step_s", ""),
+            },
+        ),
+        "state_size": Measured(
+            value=max(sizes, default=math.nan) / 1e3,
+            details={"median": quantile(sizes, 0.5) / 1e3,
+                     "on disk per state": total.bytes / max(1, total.states) / 1e3},
+        ),
+        "state_time": Measured(
+            value=1e3 * float(world.get("save_p50_s", math.nan)),
+            details={"p99": 1e3 * float(world.get("save_p99_s", math.nan))},
+        ),
+        "memory": Measured(
+            value=proportional,
+            details={"sum of RSS": resident, **{k: round(v) for k, v in sorted(nodes.items())}},
+        ),
+    }
+
+
+def _paced(graph: Graph, watcher: Watcher, session: Path, seconds: float) -> dict[str, Measured]:
+    watcher.until_running(Command.SOURCE_POLICY)
+    stamps = [stamp_ns(tick.header.stamp) / 1e6 for _, tick in watcher.watch(seconds)]
+    intervals = [b - a for a, b in zip(stamps, stamps[1:], strict=False)]
+    takeovers = []
+    for _ in range(TAKEOVERS):
+        takeovers.append(watcher.take_over())
+        settled = len(watcher.ticks) + 3
+        watcher.until(lambda n=settled: len(watcher.ticks) >= n, "ticks after a handback")
+    rollbacks = []
+    for _ in range(ROLLBACKS):
+        there = len(watcher.ticks) + ROLLBACK_STEPS + 1
+        watcher.until(lambda n=there: len(watcher.ticks) >= n, "ticks after a rollback")
+        rollbacks.append(1e3 * watcher.roll_back(ROLLBACK_STEPS))
+    ticks = [float(count) for count, _ in takeovers]
+    waits = [1e3 * wait for _, wait in takeovers]
+    return {
+        "tick_interval": Measured(
+            value=quantile(intervals, 0.99),
+            details={"p50": quantile(intervals, 0.5), "worst": max(intervals, default=math.nan),
+                     "ticks": len(stamps)},
+        ),
+        "takeover": Measured(
+            value=max(ticks),
+            details={"p50 ms": quantile(waits, 0.5), "worst ms": max(waits),
+                     "takeovers": len(waits)},
+        ),
+        "rollback_p50": Measured(value=quantile(rollbacks, 0.5), details={"n": len(rollbacks)}),
+        "rollback_p99": Measured(
+            value=quantile(rollbacks, 0.99), details={"worst": max(rollbacks)}
+        ),
+    }
+
+
+def _standin(graph: Graph, watcher: Watcher, session: Path, seconds: float) -> dict[str, Measured]:
+    watcher.until_running(Command.SOURCE_POLICY)
+    heard = watcher.watch(seconds)
+    if len(heard) < 2:
+        raise HiwmError("no ticks", where=str(graph.log), remedy="read that file")
+    # Resets take simulated time in which no tick comes: what counts is ticks, each one period.
+    rate = _rate([at for at, _ in heard])
+    simulated = (
+        stamp_ns(heard[-1][1].header.stamp) - stamp_ns(heard[0][1].header.stamp)
+    ) / 1e9
+    wall = heard[-1][0] - heard[0][0]
+    sources = {
+        name: sum(tick.applied_source == source for _, tick in heard)
+        for name, source in (("policy", Command.SOURCE_POLICY), ("human", Command.SOURCE_HUMAN))
+    }
+    return {
+        "standin_speed": Measured(
+            value=simulated / wall, details={"ticks/s": rate, "seconds": wall, **sources}
+        )
+    }
+
+
+def _rate(times: list[float]) -> float:
+    return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else math.nan
+
+
+_Watch = Callable[[Graph, Watcher, Path, float], dict[str, Measured]]
+_RUNS: Mapping[str, tuple[Mapping[str, str], _Watch]] = {
+    FLAT: ({"world": "imagination", "rate": "0.0", "device": "none"}, _flat),
+    PACED: ({"world": "imagination", "rate": "10.0", "device": "none"}, _paced),
+    STANDIN: (
+        {"world": "hardware", "robot": "standin", "fast": "true", "device": "scripted",
+         # So many that it does not end while it is measured.
+         "failures": "1000", "max_seconds": "3600.0"},
+        _standin,
+    ),
+}

@@ -1,0 +1,118 @@
+"""What is measured, and what it is held against."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One number to reach.
+
+    Args:
+        key: for --rows and JSON.
+        text: for people.
+        unit: of all three numbers.
+        at_least: the bound that must be met.
+        aim: the bound aimed at.
+        higher_is_better: whether the bounds are from below.
+        run: the graph it is measured on.
+    """
+
+    key: str
+    text: str
+    unit: str
+    at_least: float
+    aim: float
+    higher_is_better: bool = False
+    run: str
+
+
+FLAT, PACED, STANDIN = "imagination_flat", "imagination_paced", "standin_fast"
+
+ROWS = (
+    Row(key="imagination_rate", text="whole graph in imagination, rate 0, policy in the loop",
+        unit="ticks/s", at_least=12, aim=25, higher_is_better=True, run=FLAT),
+    Row(key="state_size", text="state saved per tick: size", unit="KB", at_least=200, aim=50,
+        run=FLAT),
+    Row(key="state_time", text="state saved per tick: time, p50", unit="ms", at_least=3, aim=1,
+        run=FLAT),
+    Row(key="memory", text="whole graph, resident memory (PSS)", unit="GB", at_least=3, aim=1.5,
+        run=FLAT),
+    Row(key="tick_interval", text="tick interval at rate 10, p99", unit="ms", at_least=120,
+        aim=105, run=PACED),
+    Row(key="takeover", text="takeover: ticks between operator command and the world's step, worst",
+        unit="ticks", at_least=1, aim=1, run=PACED),
+    Row(key="rollback_p50", text="rollback, service call to the first frame, p50", unit="ms",
+        at_least=60, aim=20, run=PACED),
+    Row(key="rollback_p99", text="rollback, service call to the first frame, p99", unit="ms",
+        at_least=150, aim=50, run=PACED),
+    Row(key="standin_speed", text="stand-in graph in fast mode, scripted operator",
+        unit="x real time", at_least=5, aim=15, higher_is_better=True, run=STANDIN),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A row's outcome."""
+
+    value: float
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def verdict(row: Row, value: float) -> str:
+    """Return "aim", "yes" or "no"; a number that could not be measured is a no."""
+    if math.isnan(value):
+        return "no"
+    sign = 1.0 if row.higher_is_better else -1.0
+    if sign * value >= sign * row.aim:
+        return "aim"
+    return "yes" if sign * value >= sign * row.at_least else "no"
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return the value below which `share` of the values lie, by nearest rank; NaN of none."""
+    ordered = sorted(values)
+    if not ordered:
+        return math.nan
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def table(results: Mapping[str, Measured]) -> str:
+    """Return the rows measured as lines of text."""
+    lines = [f"{'':66} {'measured':>10} {'at least':>9} {'aim':>6}  met"]
+    for row in ROWS:
+        if row.key not in results:
+            continue
+        result = results[row.key]
+        shown = "none" if math.isnan(result.value) else f"{result.value:.3g}"
+        text = f"{row.text} [{row.unit}]"
+        lines.append(
+            f"{text:66} {shown:>10} {row.at_least:>9g} {row.aim:>6g}  "
+            f"{verdict(row, result.value)}"
+        )
+        noted = ", ".join(f"{key} {_brief(value)}" for key, value in result.details.items())
+        if noted:
+            lines.append(f"    {noted}")
+    return "\n".join(lines)
+
+
+def as_json(results: Mapping[str, Measured]) -> list[dict[str, Any]]:
+    """Return the rows measured as JSON values; NaN becomes null."""
+    return [
+        {
+            **asdict(row),
+            "measured": None if math.isnan(results[row.key].value) else results[row.key].value,
+            "met": verdict(row, results[row.key].value),
+            "details": {
+                key: None if isinstance(value, float) and math.isnan(value) else value
+                for key, value in results[row.key].details.items()
+            },
+        }
+        for row in ROWS if row.key in results
+    ]
+
+
+def _brief(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

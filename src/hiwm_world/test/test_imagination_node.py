@@ -1,0 +1,381 @@
+"""The imagination node as a process of its own, over DDS, with a model that is drawn."""
+
+import contextlib
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from hiwm_interfaces.msg import Command, Tick, WorldInfo
+from hiwm_interfaces.srv import Reset, RestoreState, SaveState, SetRate
+from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import Image, JointState
+
+from hiwm_core.blob_store import BlobStore
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.task import load_task
+from hiwm_core.testing import domain_id
+from hiwm_learning.world_model.testing import write_drawn_checkpoint
+from hiwm_nodes import qos
+from hiwm_nodes.messages import stamp_ns
+from hiwm_nodes.testing import NodeProcess, spin_until
+
+# Starting a process that loads torch takes long on a busy machine: a hang guard, no measurement.
+pytestmark = [pytest.mark.nodes, pytest.mark.timeout(400)]
+GUARD_S = 120.0
+
+EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
+HOME = np.array(EMBODIMENT.home)
+
+
+class Listener:
+    """A node that keeps every observation it hears, matched by stamp."""
+
+    def __init__(self, context: Any, executor: SingleThreadedExecutor, name: str) -> None:
+        self.node = rclpy.create_node(name, context=context)
+        executor.add_node(self.node)
+        self.images: dict[int, bytes] = {}
+        self.joints: dict[int, bytes] = {}
+        self.ticks: dict[int, Tick] = {}  # by stamp: a tick said again counts once
+        camera = EMBODIMENT.cameras[0].name
+        self.node.create_subscription(
+            Image, f"cameras/{camera}/image_raw", self._on_image, qos.TICK
+        )
+        self.node.create_subscription(JointState, "joint_states", self._on_joints, qos.TICK)
+        self.node.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
+
+    def _on_image(self, message: Image) -> None:
+        self.images[stamp_ns(message.header.stamp)] = bytes(message.data)
+
+    def _on_joints(self, message: JointState) -> None:
+        self.joints[stamp_ns(message.header.stamp)] = np.array(message.position).tobytes()
+
+    def _on_tick(self, message: Tick) -> None:
+        self.ticks[stamp_ns(message.header.stamp)] = message
+
+    def whole(self) -> list[int]:
+        """Return the stamps of complete observations, oldest first."""
+        return sorted(self.ticks.keys() & self.images.keys() & self.joints.keys())
+
+    def content(self, stamp: int) -> tuple[bytes, bytes, str]:
+        return self.images[stamp], self.joints[stamp], self.ticks[stamp].state_id
+
+
+class Session:
+    """An imagination process and the person who drives it."""
+
+    def __init__(self, checkpoint: Path, session_dir: Path, **parameters: Any) -> None:
+        self.domain = domain_id()
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=self.domain)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.seen = Listener(self.context, self.executor, "person")
+        node = self.seen.node
+        self.infos: list[WorldInfo] = []
+        self.values: dict[str, str] = {}
+        node.create_subscription(WorldInfo, "world_info", self.infos.append, qos.LATCHED)
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        self.command = node.create_publisher(Command, "command", qos.COMMAND)
+        self._clients = {
+            kind: node.create_client(kind, f"world/{name}")
+            for kind, name in (
+                (Reset, "reset"), (SaveState, "save_state"), (RestoreState, "restore_state"),
+                (SetRate, "set_rate"),
+            )
+        }
+        self.parameters = {
+            "checkpoint": str(checkpoint), "session_dir": str(session_dir), "rate": 0.0,
+            **parameters,
+        }
+        self.world: NodeProcess
+        self.start()
+
+    def start(self) -> None:
+        known = len(self.seen.whole())
+        self.world = NodeProcess(
+            "hiwm_world", "imagination", domain=self.domain, parameters=self.parameters
+        )
+        self.until(
+            lambda: len(self.seen.whole()) > known and self.command.get_subscription_count() == 1
+            and self.world.process.poll() is None
+        )
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self.values = {pair.key: pair.value for pair in message.status[0].values}
+        self.values["message"] = message.status[0].message
+
+    def until(self, predicate: Callable[[], bool]) -> None:
+        assert spin_until(self.executor, predicate, GUARD_S), self.world.output
+
+    def call(self, request: Any) -> Any:
+        client = next(c for kind, c in self._clients.items() if isinstance(request, kind.Request))
+        self.until(client.service_is_ready)
+        future = client.call_async(request)
+        self.until(future.done)
+        return future.result()
+
+    @property
+    def stamp(self) -> int:
+        return self.seen.whole()[-1]
+
+    @property
+    def tick(self) -> Tick:
+        return self.seen.ticks[self.stamp]
+
+    def give(
+        self, action: np.ndarray | list[float], *, epoch: int | None = None, step: int | None = None
+    ) -> None:
+        now = self.tick
+        self.command.publish(
+            Command(
+                epoch=now.epoch if epoch is None else epoch,
+                step=now.step if step is None else step, source=Command.SOURCE_HUMAN,
+                device="test", action=[float(value) for value in action],
+            )
+        )
+
+    def step(self, action: np.ndarray | list[float]) -> int:
+        """Give a command and return the stamp of the observation it led to."""
+        epoch, step = self.tick.epoch, self.tick.step
+        self.give(action)
+        self.until(lambda: (self.tick.epoch, self.tick.step) == (epoch, step + 1))
+        return self.stamp
+
+    def restore(self, state_id: str, branch_id: str) -> int:
+        answer = self.call(RestoreState.Request(state_id=state_id, branch_id=branch_id))
+        assert answer.ok, answer.message
+        self.until(lambda: self.tick.epoch == answer.epoch)
+        return self.stamp
+
+    def close(self) -> None:
+        self.world.__exit__(None, None, None)
+        self.seen.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_drawn_checkpoint(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def session(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """One process for all tests that leave it whole; each begins with a reset of its own."""
+    session = Session(checkpoint, tmp_path_factory.mktemp("session"))
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def fresh(session: Session) -> Session:
+    answer = session.call(Reset.Request(start="a", seed=-1))
+    session.until(lambda: session.tick.epoch == answer.epoch)
+    return session
+
+
+def actions(count: int, seed: int) -> np.ndarray:
+    return HOME + np.random.default_rng(seed).normal(0, 0.01, (count, len(HOME))).cumsum(0)
+
+
+def test_one_command_makes_one_step_and_no_command_none(fresh: Session) -> None:
+    epoch = fresh.tick.epoch
+    for action in actions(3, 1):
+        fresh.step(action)
+    spin_until(fresh.executor, lambda: False, 1.0)
+    steps = [tick.step for tick in fresh.seen.ticks.values() if tick.epoch == epoch]
+    assert sorted(steps) == [0, 1, 2, 3]
+
+
+def test_the_tick_says_what_was_applied_and_by_whom(fresh: Session) -> None:
+    first = fresh.tick
+    assert list(first.applied_action) == []
+    fresh.step(HOME + 0.001)
+    assert fresh.tick.applied_source == Command.SOURCE_HUMAN
+    assert fresh.tick.applied_device == "test"
+    assert np.allclose(fresh.tick.applied_action, HOME + 0.001, atol=2e-3)
+    assert stamp_ns(fresh.tick.header.stamp) > stamp_ns(first.header.stamp)
+    assert fresh.tick.state_id not in ("", first.state_id)
+
+
+def test_commands_of_other_epochs_and_steps_are_dropped(fresh: Session) -> None:
+    fresh.step(HOME)
+    epoch, step = fresh.tick.epoch, fresh.tick.step
+    fresh.until(lambda: "commands_dropped" in fresh.values)
+    before = int(fresh.values["commands_dropped"])
+    wrong = [(epoch - 1, step), (epoch, step - 1), (epoch, step + 1), (epoch + 1, step)]
+    for number, (bad_epoch, bad_step) in enumerate(wrong):
+        fresh.give(HOME + 0.1, epoch=bad_epoch, step=bad_step)
+        fresh.until(lambda n=number: int(fresh.values["commands_dropped"]) == before + n + 1)
+    assert (fresh.tick.epoch, fresh.tick.step) == (epoch, step)
+    fresh.step(HOME)
+    assert np.allclose(fresh.tick.applied_action, HOME, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "action", [[float("nan"), 0.0, 0.0, 0.0], [0.1, 0.2], []], ids=["nan", "short", "empty"]
+)
+def test_an_unusable_action_holds_and_is_counted(fresh: Session, action: list[float]) -> None:
+    fresh.until(lambda: "actions_held" in fresh.values)
+    before = int(fresh.values["actions_held"])
+    standing = np.frombuffer(fresh.seen.joints[fresh.stamp])
+    fresh.step(action)
+    assert np.array_equal(np.array(fresh.tick.applied_action), standing)
+    fresh.until(lambda: int(fresh.values["actions_held"]) == before + 1)
+    assert "held" in fresh.values["message"]
+
+
+def test_every_restored_state_replays_byte_for_byte(fresh: Session) -> None:
+    plan = actions(8, 2)
+    stamps = [fresh.stamp] + [fresh.step(action) for action in plan]
+    wanted = [fresh.seen.content(stamp) for stamp in stamps]
+    for number, back in enumerate((0, 3, 7)):
+        epoch = fresh.tick.epoch
+        branch = f"{fresh.tick.episode_id}-b{number + 1:03d}"
+        stamp = fresh.restore(wanted[back][2], branch)
+        tick = fresh.tick
+        assert (tick.epoch, tick.step, tick.branch_id) == (epoch + 1, back, branch)
+        assert list(tick.applied_action) == []
+        again = [fresh.seen.content(stamp)]
+        again += [fresh.seen.content(fresh.step(action)) for action in plan[back:]]
+        assert again == wanted[back:]
+
+
+def test_an_unknown_state_is_refused_and_nothing_changes(fresh: Session) -> None:
+    before = fresh.tick
+    answer = fresh.call(RestoreState.Request(state_id="0" * 32, branch_id="x"))
+    assert not answer.ok
+    assert "0" * 32 in answer.message
+    assert fresh.tick == before
+    fresh.step(HOME)
+
+
+def test_a_reset_takes_a_name_a_pose_or_a_seed(fresh: Session) -> None:
+    def begin(**request: Any) -> tuple[bytes, bytes, str]:
+        answer = fresh.call(Reset.Request(**{"seed": -1, **request}))
+        assert answer.ok, answer.message
+        fresh.until(lambda: fresh.tick.epoch == answer.epoch)
+        assert (fresh.tick.episode_id, fresh.tick.step) == (answer.episode_id, 0)
+        return fresh.seen.content(fresh.stamp)
+
+    first, second, third = (begin(start=name)[0] for name in "abc")
+    assert len({first, second, third}) == 3
+    assert begin(object_pose=[0.05, -0.05, 2.1])[0] == second
+    assert begin(seed=7)[0] == begin(seed=7)[0]
+    unknown = fresh.call(Reset.Request(start="z", seed=-1))
+    assert not unknown.ok and "'z'" in unknown.message
+    bad = fresh.call(Reset.Request(object_pose=[0.0, float("nan"), 0.0], seed=-1))
+    assert not bad.ok and "object_pose" in bad.message
+
+
+def test_the_rate_paces_ticks_and_is_said_again(fresh: Session) -> None:
+    answer = fresh.call(SetRate.Request(rate=20.0))
+    assert (answer.ok, answer.rate) == (True, 20.0)
+    fresh.until(lambda: fresh.infos[-1].rate == 20.0)
+    stamps = [fresh.step(HOME) for _ in range(6)]
+    refused = fresh.call(SetRate.Request(rate=-1.0))
+    assert not refused.ok and refused.rate == 20.0 and "rate" in refused.message
+    fresh.call(SetRate.Request(rate=0.0))
+    # A bound from below: a busy machine only makes them longer.
+    assert np.diff(stamps).min() > 0.95 * 50e6
+
+
+def test_a_late_joiner_gets_the_waiting_tick(fresh: Session) -> None:
+    fresh.step(HOME)
+    late = Listener(fresh.context, fresh.executor, "late")
+    try:
+        fresh.until(lambda: bool(late.whole()))
+        assert late.content(late.whole()[-1]) == fresh.seen.content(fresh.stamp)
+        assert late.whole()[-1] == fresh.stamp
+    finally:
+        fresh.executor.remove_node(late.node)
+        late.node.destroy_node()
+
+
+def test_a_saved_state_is_pinned_and_small(fresh: Session) -> None:
+    fresh.step(HOME)
+    answer = fresh.call(SaveState.Request(note="here"))
+    assert answer.ok and answer.state_id == fresh.tick.state_id
+    store = BlobStore(Path(str(fresh.parameters["session_dir"])) / "states")
+    assert store.pins()[answer.state_id] == "here"
+    assert store.state_size(answer.state_id) < 200_000
+
+
+def test_the_world_says_what_it_is(fresh: Session) -> None:
+    info = fresh.infos[-1]
+    assert (info.kind, info.lockstep, info.can_restore, info.can_fork) == (
+        "imagination", True, True, True
+    )
+    assert info.embodiment_hash == EMBODIMENT.hash
+    assert info.task_yaml == load_task("push_t").text
+    assert len(info.checkpoint_hash) == 64
+
+
+def test_a_full_disk_keeps_the_present_until_there_is_room(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    session = Session(checkpoint, tmp_path / "session")
+    try:
+        session.step(HOME)
+        before = session.tick
+        pack = next((tmp_path / "session" / "states").glob("*.pack"))
+        limits = resource.prlimit(session.world.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(
+            session.world.process.pid, resource.RLIMIT_FSIZE, (pack.stat().st_size + 100, limits[1])
+        )
+        session.give(HOME + 0.004)
+        session.until(lambda: "cannot be saved" in session.values.get("message", ""))
+        assert session.tick == before
+        assert session.call(SetRate.Request(rate=0.0)).ok  # it still answers
+        resource.prlimit(session.world.process.pid, resource.RLIMIT_FSIZE, limits)
+        session.until(lambda: session.tick.step == before.step + 1)
+        assert BlobStore(tmp_path / "session" / "states").has_state(session.tick.state_id)
+        assert BlobStore(tmp_path / "session" / "states").has_state(before.state_id)
+    finally:
+        session.close()
+
+
+def test_a_killed_world_goes_on_in_its_session(checkpoint: Path, tmp_path: Path) -> None:
+    session = Session(checkpoint, tmp_path / "session")
+    try:
+        plan = actions(4, 3)
+        wanted = [session.seen.content(session.stamp)]
+        wanted += [session.seen.content(session.step(action)) for action in plan]
+        old = session.tick
+        session.world.kill9()
+        session.start()
+        session.until(lambda: session.tick.episode_id != old.episode_id)
+        assert session.tick.epoch > old.epoch
+        assert session.tick.episode_id == "ep_0002"
+        again = [session.seen.content(session.restore(wanted[1][2], "ep_0001-b001"))]
+        again += [session.seen.content(session.step(action)) for action in plan[1:]]
+        assert again == wanted[1:]
+    finally:
+        session.close()
+
+
+@contextlib.contextmanager
+def refused(parameters: dict[str, Any]) -> Iterator[str]:
+    """Yield the one line a world ends with."""
+    with NodeProcess(
+        "hiwm_world", "imagination", domain=domain_id(), parameters=parameters
+    ) as world:
+        assert world.wait(GUARD_S) == 1, world.output
+        lines = [line for line in world.output.splitlines() if line.strip()]
+        assert len(lines) == 1, world.output
+        yield lines[0]
+
+
+def test_a_missing_checkpoint_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = str(tmp_path / "none.safetensors")
+    with refused({"checkpoint": path}) as line:
+        assert line.startswith("error: ") and path in line
+
+
+def test_a_checkpoint_of_another_embodiment_is_refused_with_both_named(tmp_path: Path) -> None:
+    path = write_drawn_checkpoint(tmp_path, embodiment_hash="f" * 64)
+    with refused({"checkpoint": str(path)}) as line:
+        assert "f" * 64 in line and EMBODIMENT.hash in line
