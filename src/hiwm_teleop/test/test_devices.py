@@ -2,6 +2,7 @@
 
 import os
 import pty
+import select
 
 import numpy as np
 import pytest
@@ -110,9 +111,11 @@ def test_the_status_line_says_mode_step_trust_and_the_last_answer(keyboard):
     device, ours = keyboard
     refused = Answer(kind=EventKind.ROLLBACK, ok=False, message="hardware cannot go back")
     device.read(view(0.0, answers=(refused,)))
-    shown = os.read(ours, 4096).decode()
-    for part in ("[HUMAN]", "ep_0001-b000", "step 7", "trust 0.80", "hardware cannot go back"):
-        assert part in shown
+    parts = ("[HUMAN]", "ep_0001-b000", "step 7", "trust 0.80", "hardware cannot go back")
+    shown = ""
+    while not all(part in shown for part in parts):
+        assert select.select([ours], [], [], 10.0)[0], shown
+        shown += os.read(ours, 4096).decode()
 
 
 def test_forking_uses_the_node_of_the_last_rollback(keyboard):
