@@ -1,0 +1,96 @@
+"""An imagined world: exact states, and a T that stays where nobody pushes it."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from hiwm_core.blob_store import BlobStore
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.errors import CheckpointError
+from hiwm_core.limits import Limiter
+from hiwm_core.task import load_task
+from hiwm_learning.world_model.layers import frames_to_bytes
+from hiwm_learning.world_model.model import load_world_model
+from hiwm_learning.world_model.simulator import ImaginedState, Simulator
+from hiwm_learning.world_model.testing import drawn_world_model, object_pose, scene
+
+EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
+HOME = np.array(EMBODIMENT.home)
+HANDS = torch.from_numpy(HOME.astype(np.float32))[None]
+MODELS = Path(__file__).resolve().parents[3] / "models"
+
+FLOATS = st.floats(allow_nan=False, width=32)
+STATES = st.builds(
+    ImaginedState,
+    poses=hnp.arrays(np.float32, (3, 4), elements=FLOATS),
+    previous=hnp.arrays(np.float32, (3, 4), elements=FLOATS),
+    previous_step=hnp.arrays(np.float64, 4, elements=st.floats(allow_nan=False)),
+    doubt_m=st.floats(0.0, 1e9), step=st.integers(0, 10**6), seed=st.integers(0, 2**31),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(state=STATES)
+def test_a_state_comes_back_from_the_store_bit_for_bit(state: ImaginedState) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = BlobStore(Path(folder))
+        found = ImaginedState.from_parts(*store.get_state(store.put_state(*state.to_parts())))
+    for name in ("poses", "previous", "previous_step"):
+        wanted, got = getattr(state, name), getattr(found, name)
+        assert (wanted.dtype, wanted.tobytes()) == (got.dtype, got.tobytes())
+    assert (found.doubt_m, found.step, found.seed) == (state.doubt_m, state.step, state.seed)
+
+
+def test_a_state_of_another_kind_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="poses"):
+        ImaginedState.from_parts({}, {"step": 1})
+
+
+def test_two_simulators_of_one_model_imagine_the_same_bytes() -> None:
+    frames: list[list[bytes]] = []
+    for _ in range(2):
+        model = drawn_world_model(EMBODIMENT, seed=3)
+        poses = scene(model, object_pose(0.02, 0.0, 1.0)[None], HANDS)
+        image = frames_to_bytes(model.decoder(poses))[0].numpy()
+        simulator = Simulator(model, Limiter(EMBODIMENT))
+        state = simulator.begin(image, HOME, seed=0)
+        frames.append([])
+        for k in range(5):
+            state, _ = simulator.step(state, HOME + 0.01 * k)
+            frames[-1].append(simulator.observe(state).image.tobytes())
+    assert frames[0] == frames[1]
+    assert len(set(frames[0])) > 1
+
+
+def test_a_step_leaves_the_state_it_began_from_alone() -> None:
+    model = drawn_world_model(EMBODIMENT)
+    poses = scene(model, object_pose(0.0, 0.0, 0.0)[None], HANDS)
+    simulator = Simulator(model, Limiter(EMBODIMENT))
+    state = simulator.begin(frames_to_bytes(model.decoder(poses))[0].numpy(), HOME, seed=0)
+    before = state.poses.copy()
+    after, _ = simulator.step(state, HOME + 0.01)
+    assert np.array_equal(state.poses, before)
+    assert (state.step, after.step) == (0, 1)
+
+
+@pytest.mark.skipif(
+    not (MODELS / "world_push_t.safetensors").exists(), reason="no shipped world model yet"
+)
+def test_the_shipped_world_leaves_alone_what_nobody_pushes() -> None:
+    model, _ = load_world_model(MODELS / "world_push_t.safetensors", EMBODIMENT.hash)
+    simulator = Simulator(model, Limiter(EMBODIMENT))
+    drifts = []
+    with np.load(MODELS / "world_push_t_starts.npz") as starts:
+        for image, hands in zip(starts["images"][:6], starts["proprioception"][:6], strict=True):
+            begun = state = simulator.begin(image, hands, seed=0)
+            for _ in range(100):
+                state, _ = simulator.step(state, hands.astype(np.float64))
+            drifts.append(float(np.linalg.norm(state.poses[0, :2] - begun.poses[0, :2])))
+    # 0.04 of the T's 140 mm.
+    assert max(drifts) < 0.0056, drifts
