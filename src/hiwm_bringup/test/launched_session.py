@@ -71,9 +71,13 @@ class LaunchedSession:
 
     def until(self, predicate: Callable[[], bool]) -> None:
         """Look on until the predicate holds, while the graph runs."""
-        ended = lambda: self.process.poll() is not None  # noqa: E731
-        held = spin_until(self._executor, lambda: predicate() or ended(), GUARD_S)
-        assert held and predicate(), f"waited in vain\n{self.output}"
+
+        def over() -> bool:
+            return predicate() or self.process.poll() is not None
+
+        assert spin_until(self._executor, over, GUARD_S) and predicate(), (
+            f"waited in vain\n{self.output}"
+        )
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
         """Return the answer of a service of the graph."""
