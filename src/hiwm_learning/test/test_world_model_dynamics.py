@@ -14,8 +14,8 @@ from hiwm_learning.world_model.dynamics import ARC_RADIUS_M, advance, distance_m
 from hiwm_learning.world_model.model import WorldModel
 from hiwm_learning.world_model.testing import drawn_world_model, object_pose, scene
 
-PLACE = st.floats(-0.2, 0.2, width=32)
-YAW = st.floats(-3.1, 3.1, width=32)
+PLACE = st.floats(-0.25, 0.25, width=32)
+YAW = st.floats(-3.125, 3.125, width=32)
 POSE = st.builds(object_pose, PLACE, PLACE, YAW)
 STEP = st.builds(
     lambda x, y, yaw: torch.tensor([[x, y, yaw * ARC_RADIUS_M]], dtype=torch.float32),
