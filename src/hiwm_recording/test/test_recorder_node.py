@@ -28,7 +28,9 @@ from hiwm_nodes import qos
 from hiwm_nodes.testing import NodeProcess, spin_until
 from hiwm_recording import audit, recover
 
-pytestmark = pytest.mark.nodes
+# Hang guards, not measurements: on a loaded machine a node takes half a minute to start.
+GUARD_S = 180.0
+pytestmark = [pytest.mark.nodes, pytest.mark.timeout(400)]
 
 
 class Recorded:
@@ -108,9 +110,9 @@ def test_arrays_of_the_live_graph_and_of_the_bag_are_the_same_bytes(recorded: Re
         with recorded.world(
             "--ticks", ticks, "--rate", 20, "--fork-every", 25, "--listeners", 2
         ) as world:
-            assert spin_until(executor, lambda: world.poll() is not None, 60.0)
+            assert spin_until(executor, lambda: world.poll() is not None, GUARD_S)
         recorder.interrupt()
-        assert recorder.wait() == 0
+        assert recorder.wait(GUARD_S) == 0
     compared = 0
     for bag in recorded.bags():
         segment = read_segment(bag)
@@ -136,10 +138,10 @@ def test_every_segment_becomes_an_audited_bag_that_others_can_read(recorded: Rec
                 SegmentReport, "recording/segment", reports.append, qos.LATCHED
             )
             with recorded.world("--ticks", 50, "--rate", 50, "--fork-every", 20) as world:
-                assert spin_until(executor, lambda: world.poll() is not None, 60.0)
-            assert spin_until(executor, lambda: len(reports) >= 2, 30.0)
+                assert spin_until(executor, lambda: world.poll() is not None, GUARD_S)
+            assert spin_until(executor, lambda: len(reports) >= 2, GUARD_S)
         recorder.interrupt()
-        assert recorder.wait() == 0
+        assert recorder.wait(GUARD_S) == 0
     bags = recorded.bags()
     assert [bag.name for bag in bags] == [
         "ep_0001-b000_e0001", "ep_0001-b001_e0002", "ep_0001-b002_e0003",
@@ -174,10 +176,10 @@ def test_a_bag_that_fails_its_audit_is_reported_and_the_next_one_is_recorded(
             with recorded.world(
                 "--ticks", 60, "--rate", 30, "--fork-every", 20, "--lose-image", 30
             ) as world:
-                assert spin_until(executor, lambda: world.poll() is not None, 60.0)
-            assert spin_until(executor, lambda: len(reports) >= 2, 30.0)
+                assert spin_until(executor, lambda: world.poll() is not None, GUARD_S)
+            assert spin_until(executor, lambda: len(reports) >= 2, GUARD_S)
         recorder.interrupt()
-        assert recorder.wait() == 0
+        assert recorder.wait(GUARD_S) == 0
         assert "audit failed: ticks without an image of camera top: step 28" in recorder.output
     assert [audit_bag(bag).ok for bag in recorded.bags()] == [True, False, True]
     assert [report.ok for report in reports[:2]] == [True, False]
@@ -225,7 +227,7 @@ def test_a_recorder_started_again_mends_what_the_killed_one_left(recorded: Recor
                 threading.Event().wait(0.05)
             threading.Event().wait(1.0)
             recorder.process.terminate()
-            assert recorder.wait() == 0
+            assert recorder.wait(GUARD_S) == 0
             assert "was never closed; recovering it" in recorder.output
     first, second = recorded.bags()
     assert audit_bag(first).recovered
@@ -236,11 +238,11 @@ def test_a_recorder_started_again_mends_what_the_killed_one_left(recorded: Recor
 def test_the_close_service_ends_the_bag_at_hand(recorded: Recorded) -> None:
     with recorded.recorder(), recorded.listener() as (node, executor):
         with recorded.world("--ticks", 20, "--rate", 50) as world:
-            assert spin_until(executor, lambda: world.poll() is not None, 60.0)
+            assert spin_until(executor, lambda: world.poll() is not None, GUARD_S)
         client = node.create_client(Trigger, "recording/close")
-        assert spin_until(executor, client.service_is_ready)
+        assert spin_until(executor, client.service_is_ready, GUARD_S)
         answer = client.call_async(Trigger.Request())
-        assert spin_until(executor, answer.done)
+        assert spin_until(executor, answer.done, GUARD_S)
         assert answer.result().success
         assert answer.result().message == "1 bags closed and audited"
         (bag,) = recorded.bags()
@@ -278,7 +280,7 @@ def test_a_full_disk_stops_recording_not_the_recorder(small_disk: Path) -> None:
             assert recorder.process.poll() is None, recorder.output
             threading.Event().wait(0.1)
         recorder.interrupt()
-        assert recorder.wait() == 0
+        assert recorder.wait(GUARD_S) == 0
         errors = [line for line in recorder.output.splitlines() if "[ERROR]" in line]
     assert "the disk is full" in errors[0]
     assert "free some space and it goes on by itself" in errors[0]
@@ -288,6 +290,6 @@ def test_a_full_disk_stops_recording_not_the_recorder(small_disk: Path) -> None:
 
 def test_a_recorder_without_a_folder_says_so_in_one_line(recorded: Recorded) -> None:
     with recorded.recorder(session_dir="") as recorder:
-        assert recorder.wait() == 1
+        assert recorder.wait(GUARD_S) == 1
         (line,) = [text for text in recorder.output.splitlines() if text.strip()]
     assert line.startswith("error: no session_dir")
