@@ -85,10 +85,10 @@ def test_the_policy_acts_and_corrections_are_recorded(session: Session) -> None:
         assert segment.observations["top"].shape[1:] == (96, 96, 3)
 
 
-def test_takeovers_take_effect_on_the_tick_that_waits(session: Session) -> None:
+def test_takeovers_take_effect_on_the_next_tick(session: Session) -> None:
     summary = summarise(session.folder)
     assert summary["takeovers"]["count"] >= 1
-    assert summary["takeovers"]["latency_ticks_most"] == 0
+    assert summary["takeovers"]["latency_ticks_most"] <= 1
     for file in ("summary.json", "contact_sheet.png", "tree.png", "live.png", "session.json"):
         assert (session.folder / file).stat().st_size > 0
 
