@@ -76,12 +76,19 @@ class TableVision:
         pixel = (self._view[0] / width) * (self._view[1] / height)
         rank_t = max(1, int(0.3 * 7 * self._unit**2 / pixel))
         rank_p = max(1, int(0.3 * np.pi * self._radius**2 / pixel))
-        pose, overlap = self._find_t(_share(blue - np.maximum(red, green), rank_t), x, y, prior)
         # The goal may be drawn in a faint tint: weak colour is not a pusher's edge either.
-        pushers = np.concatenate([
-            self._find_disc(_share(red - np.maximum(green, blue), rank_p, _TINT), x, y),
-            self._find_disc(_share(green - np.maximum(red, blue), rank_p, _TINT), x, y),
-        ])
+        discs = [
+            _share(red - np.maximum(green, blue), rank_p, _TINT),
+            _share(green - np.maximum(red, blue), rank_p, _TINT),
+        ]
+        pushers = np.concatenate([self._find_disc(disc, x, y) for disc in discs])
+        # Where a pusher is seen, nothing is known of the T beneath it.
+        known = np.ones((height, width))
+        for disc in discs:
+            if disc is not None:
+                known[disc > 0] = 0.0
+        share = _share(blue - np.maximum(red, green), rank_t)
+        pose, overlap = self._find_t(share, known, x, y, prior)
         return TableSight(object_pose=pose, overlap=overlap, pushers=pushers)
 
     def _find_disc(self, share: Array | None, x: Array, y: Array) -> Array:
@@ -102,7 +109,7 @@ class TableVision:
         return centre
 
     def _find_t(
-        self, share: Array | None, x: Array, y: Array, prior: Array | None
+        self, share: Array | None, known: Array, x: Array, y: Array, prior: Array | None
     ) -> tuple[Array | None, float]:
         if share is None:
             return None, 0.0
@@ -111,20 +118,20 @@ class TableVision:
             starts.append(np.array(prior, dtype=float))
         best, best_overlap = starts[0], -1.0
         for start in starts:
-            pose, overlap = self._refine(share, x, y, start)
+            pose, overlap = self._refine(share, known, x, y, start)
             if overlap > best_overlap:
                 best, best_overlap = pose, overlap
             if best_overlap >= _DOUBT:
                 return best, best_overlap
         centre = best[:2]
         for turn in np.arange(_TRIES) * 2 * np.pi / _TRIES:
-            pose, overlap = self._refine(share, x, y, np.array([*centre, turn]))
+            pose, overlap = self._refine(share, known, x, y, np.array([*centre, turn]))
             if overlap > best_overlap:
                 best, best_overlap = pose, overlap
         return best, best_overlap
 
     def _refine(
-        self, share: Array, x: Array, y: Array, start: Array, rounds: int = 6
+        self, share: Array, known: Array, x: Array, y: Array, start: Array, rounds: int = 15
     ) -> tuple[Array, float]:
         """Return the pose near `start` whose drawn T differs least from `share`, and overlap.
 
@@ -137,12 +144,12 @@ class TableVision:
         for _ in range(rounds):
             columns, rows = self._around(pose, x, y)
             xs, ys = x[columns][None], y[rows][:, None]
-            seen = share[rows, columns]
+            seen, weight = share[rows, columns], known[rows, columns]
             if seen.size == 0:
                 break
             drawn = self._draw(pose, xs, ys, pixel)
             slope = np.stack([
-                (self._draw(pose + step, xs, ys, pixel) - drawn).ravel() / step.sum()
+                (weight * (self._draw(pose + step, xs, ys, pixel) - drawn)).ravel() / step.sum()
                 for step in np.diag(delta)
             ])
             gram = slope @ slope.T + 1e-9 * np.eye(3)
@@ -153,7 +160,8 @@ class TableVision:
             if (np.abs(change) < 0.02 * delta).all():
                 break
         pose[2] = push_t.wrap(pose[2])
-        drawn = self._draw(pose, x[None], y[:, None], pixel)
+        drawn = self._draw(pose, x[None], y[:, None], pixel) * known
+        share = share * known
         union = float(np.maximum(share, drawn).sum())
         return pose, float(np.minimum(share, drawn).sum()) / max(union, 1e-9)
 

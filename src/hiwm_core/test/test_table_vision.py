@@ -53,8 +53,8 @@ def test_noise_and_an_occluding_pusher_cost_little(pose, seed):
     image = draw(pose, (*foot, 0.17, 0.17)).astype(float) + rng.normal(0, 8, (96, 96, 3))
     sight = TableVision(VIEW, UNIT).look(np.clip(image, 0, 255).astype(np.uint8))
     assert sight.object_pose is not None
-    assert np.linalg.norm(sight.object_pose[:2] - pose[:2]) < 0.004
-    assert abs(push_t.wrap(sight.object_pose[2] - pose[2])) < np.deg2rad(4.0)
+    assert np.linalg.norm(sight.object_pose[:2] - pose[:2]) < 0.002
+    assert abs(push_t.wrap(sight.object_pose[2] - pose[2])) < np.deg2rad(2.0)
     np.testing.assert_allclose(sight.pushers[:2], foot, atol=0.002)
 
 
