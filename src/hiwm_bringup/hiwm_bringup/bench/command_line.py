@@ -36,7 +36,8 @@ def main(words: Sequence[str] | None = None) -> int:
                     Options(
                         launch_file=options.launch_file,
                         folder=(options.keep or Path(scratch)).absolute(),
-                        seconds=options.seconds, more=parse_arguments(options.arguments),
+                        seconds=options.seconds, repeats=options.repeats,
+                        more=parse_arguments(options.arguments),
                     ),
                 )
             except HiwmError as error:
@@ -72,6 +73,10 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--seconds", type=float, default=30.0, help="over which rates are counted (default 30)"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=60,
+        help="rollbacks measured, and of takeovers a third (default 60)",
     )
     parser.add_argument("--output", "-o", type=Path, help="JSON to write")
     parser.add_argument("--keep", type=Path, help="folder to keep sessions and logs in")

@@ -57,6 +57,17 @@ class Graph:
         """Return whether the graph has ended by itself."""
         return self._process.poll() is not None
 
+    def processor_time(self) -> dict[str, float]:
+        """Return the processor time each node has used so far, s."""
+        nodes: dict[str, float] = {}
+        for process in psutil.Process(self._process.pid).children(recursive=True):
+            try:
+                times = process.cpu_times()
+                nodes[_node_name(process)] = times.user + times.system
+            except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+                continue
+        return nodes
+
     def memory(self) -> tuple[float, float, dict[str, float]]:
         """Return resident and proportional memory of all nodes, GB, and PSS by node, MB.
 
@@ -68,7 +79,7 @@ class Graph:
         for process in psutil.Process(self._process.pid).children(recursive=True):
             try:
                 full = process.memory_full_info()
-                name = Path(process.cmdline()[1] if len(process.cmdline()) > 1 else "?").name
+                name = _node_name(process)
             except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
                 continue
             resident += full.rss / 1e9
@@ -92,3 +103,9 @@ class Graph:
             except subprocess.TimeoutExpired:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
+
+
+def _node_name(process: psutil.Process) -> str:
+    """Return the name of the executable a node was started from."""
+    words = process.cmdline()
+    return Path(words[1]).name if len(words) > 1 else process.name()

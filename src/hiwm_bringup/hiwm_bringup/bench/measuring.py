@@ -16,8 +16,6 @@ from .graph import Graph
 from .rows import FLAT, PACED, STANDIN, Measured, quantile
 from .watcher import Watcher
 
-TAKEOVERS = 20
-ROLLBACKS = 60
 ROLLBACK_STEPS = 5
 
 
@@ -28,6 +26,7 @@ class Options:
     launch_file: Path
     folder: Path  # sessions and logs of the runs go here
     seconds: float  # a rate is counted over this long
+    repeats: int  # rollbacks measured; of takeovers a third
     more: Mapping[str, str]  # further launch arguments
 
 
@@ -46,13 +45,15 @@ def measure(run: str, options: Options) -> dict[str, Measured]:
         Graph(options.launch_file, everything, domain, log) as graph,
         Watcher(graph, domain, everything.get("ns", "hiwm")) as watcher,
     ):
-        return watch(graph, watcher, session, options.seconds)
+        return watch(graph, watcher, session, options)
 
 
-def _flat(graph: Graph, watcher: Watcher, session: Path, seconds: float) -> dict[str, Measured]:
+def _flat(graph: Graph, watcher: Watcher, session: Path, options: Options) -> dict[str, Measured]:
     watcher.until_running(Command.SOURCE_POLICY)
-    heard = watcher.watch(seconds)
+    used = graph.processor_time()
+    heard = watcher.watch(options.seconds)
     graph.check()
+    used = {node: total - used.get(node, 0.0) for node, total in graph.processor_time().items()}
     resident, proportional, nodes = graph.memory()
     store = BlobStore(session / "states")
     sizes = [
@@ -68,7 +69,12 @@ def _flat(graph: Graph, watcher: Watcher, session: Path, seconds: float) -> dict
             value=_rate([at for at, _ in heard]),
             details={
                 "ticks": len(heard), "by the policy": by_policy,
-                "seconds": round(seconds, 1), "world step s": world.get("step_s", ""),
+                "seconds": round(options.seconds, 1), "world step s": world.get("step_s", ""),
+                # What another load on the machine does not change much.
+                **{
+                    f"{node} cpu ms/tick": 1e3 * spent / max(1, len(heard))
+                    for node, spent in sorted(used.items())
+                },
             },
         ),
         "state_size": Measured(
@@ -87,17 +93,17 @@ def _flat(graph: Graph, watcher: Watcher, session: Path, seconds: float) -> dict
     }
 
 
-def _paced(graph: Graph, watcher: Watcher, session: Path, seconds: float) -> dict[str, Measured]:
+def _paced(graph: Graph, watcher: Watcher, session: Path, options: Options) -> dict[str, Measured]:
     watcher.until_running(Command.SOURCE_POLICY)
-    stamps = [stamp_ns(tick.header.stamp) / 1e6 for _, tick in watcher.watch(seconds)]
+    stamps = [stamp_ns(tick.header.stamp) / 1e6 for _, tick in watcher.watch(options.seconds)]
     intervals = [b - a for a, b in zip(stamps, stamps[1:], strict=False)]
     takeovers = []
-    for _ in range(TAKEOVERS):
+    for _ in range(max(1, options.repeats // 3)):
         takeovers.append(watcher.take_over())
         settled = len(watcher.ticks) + 3
         watcher.until(lambda n=settled: len(watcher.ticks) >= n, "ticks after a handback")
     rollbacks = []
-    for _ in range(ROLLBACKS):
+    for _ in range(options.repeats):
         there = len(watcher.ticks) + ROLLBACK_STEPS + 1
         watcher.until(lambda n=there: len(watcher.ticks) >= n, "ticks after a rollback")
         rollbacks.append(1e3 * watcher.roll_back(ROLLBACK_STEPS))
@@ -121,9 +127,9 @@ def _paced(graph: Graph, watcher: Watcher, session: Path, seconds: float) -> dic
     }
 
 
-def _standin(graph: Graph, watcher: Watcher, session: Path, seconds: float) -> dict[str, Measured]:
+def _standin(graph: Graph, watcher: Watcher, session: Path, options: Options) -> dict[str, Measured]:
     watcher.until_running(Command.SOURCE_POLICY)
-    heard = watcher.watch(seconds)
+    heard = watcher.watch(options.seconds)
     if len(heard) < 2:
         raise HiwmError("no ticks", where=str(graph.log), remedy="read that file")
     # Resets take simulated time in which no tick comes: what counts is ticks, each one period.
@@ -147,7 +153,7 @@ def _rate(times: list[float]) -> float:
     return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else math.nan
 
 
-_Watch = Callable[[Graph, Watcher, Path, float], dict[str, Measured]]
+_Watch = Callable[[Graph, Watcher, Path, Options], dict[str, Measured]]
 _RUNS: Mapping[str, tuple[Mapping[str, str], _Watch]] = {
     FLAT: ({"world": "imagination", "rate": "0.0", "device": "none"}, _flat),
     PACED: ({"world": "imagination", "rate": "10.0", "device": "none"}, _paced),
