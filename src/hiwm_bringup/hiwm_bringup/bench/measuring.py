@@ -48,7 +48,9 @@ def measure(run: str, options: Options) -> dict[str, Measured]:
         return watch(graph, watcher, session, options)
 
 
-def _flat(graph: Graph, watcher: Watcher, session: Path, options: Options) -> dict[str, Measured]:
+def _flat(
+    graph: Graph, watcher: Watcher, session: Path, options: Options
+) -> dict[str, Measured]:
     watcher.until_running(Command.SOURCE_POLICY)
     used = graph.processor_time()
     heard = watcher.watch(options.seconds)
@@ -93,7 +95,9 @@ def _flat(graph: Graph, watcher: Watcher, session: Path, options: Options) -> di
     }
 
 
-def _paced(graph: Graph, watcher: Watcher, session: Path, options: Options) -> dict[str, Measured]:
+def _paced(
+    graph: Graph, watcher: Watcher, session: Path, options: Options
+) -> dict[str, Measured]:
     watcher.until_running(Command.SOURCE_POLICY)
     stamps = [stamp_ns(tick.header.stamp) / 1e6 for _, tick in watcher.watch(options.seconds)]
     intervals = [b - a for a, b in zip(stamps, stamps[1:], strict=False)]
@@ -127,7 +131,9 @@ def _paced(graph: Graph, watcher: Watcher, session: Path, options: Options) -> d
     }
 
 
-def _standin(graph: Graph, watcher: Watcher, session: Path, options: Options) -> dict[str, Measured]:
+def _standin(
+    graph: Graph, watcher: Watcher, session: Path, options: Options
+) -> dict[str, Measured]:
     watcher.until_running(Command.SOURCE_POLICY)
     heard = watcher.watch(options.seconds)
     if len(heard) < 2:

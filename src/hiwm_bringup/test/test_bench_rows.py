@@ -1,0 +1,46 @@
+"""How a benchmark's numbers are judged and shown."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hiwm_bringup.bench.rows import ROWS, Measured, as_json, quantile, table, verdict
+
+BY_KEY = {row.key: row for row in ROWS}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "met"),
+    [
+        ("imagination_rate", 11.9, "no"), ("imagination_rate", 12.0, "yes"),
+        ("imagination_rate", 25.0, "aim"), ("memory", 3.1, "no"), ("memory", 3.0, "yes"),
+        ("memory", 1.5, "aim"), ("memory", math.nan, "no"), ("imagination_rate", math.nan, "no"),
+    ],
+)
+def test_a_number_is_held_against_its_bounds(key: str, value: float, met: str) -> None:
+    assert verdict(BY_KEY[key], value) == met
+
+
+def test_every_aim_is_at_least_as_hard_as_the_least() -> None:
+    for row in ROWS:
+        assert verdict(row, row.aim) == "aim"
+        assert verdict(row, row.at_least) != "no"
+
+
+@given(values=st.lists(st.floats(-1e6, 1e6), min_size=1), share=st.floats(0.01, 1.0))
+def test_a_quantile_is_a_value_with_that_share_at_or_below(
+    values: list[float], share: float
+) -> None:
+    found = quantile(values, share)
+    assert found in values
+    assert sum(value <= found for value in values) >= share * len(values) - 1e-9
+
+
+def test_a_row_that_was_not_measured_is_shown_and_written_as_missing() -> None:
+    results = {"takeover": Measured(value=math.nan, details={"p50 ms": math.nan})}
+    assert "none" in table(results)
+    (row,) = json.loads(json.dumps(as_json(results), allow_nan=False))
+    assert (row["measured"], row["met"], row["details"]) == (None, "no", {"p50 ms": None})
