@@ -21,7 +21,7 @@ from hiwm_core.bag_digest import BagDigest, Takeover, read_digest
 from hiwm_core.bags.audit import AUDIT_FILE, Audit, audit_bag
 from hiwm_core.bags.recover import session_bags
 from hiwm_core.branch_reader import BranchReader
-from hiwm_core.branch_records import Branch, Node
+from hiwm_core.branch_records import Branch, BranchKind, Node
 from hiwm_core.contact_sheet import Row, Tile, contact_sheet, evenly
 from hiwm_core.control import Source
 from hiwm_core.errors import BagError, HiwmError, StoreError
@@ -223,7 +223,8 @@ def _rows(bags: Sequence[BagDigest], branches: Sequence[Branch]) -> list[Row]:
         if branch is not None:
             began = branch.kind.value
             if branch.fork_node_id:
-                began += f" to {branch.fork_node_id}"
+                joint = "to" if branch.kind is BranchKind.ROLLBACK else "of"
+                began += f" {joint} {branch.fork_node_id}"
             verdict = branch.label.name.lower() if branch.label else ""
             note = branch.note
         lines = [began, f"{len(bag.ticks)} ticks" + (f", {verdict}" if verdict else "")]

@@ -65,12 +65,13 @@ class OperatorScript:
     Args:
         task: goal and success.
         options: see `ScriptOptions`.
-        make_planner: returns a planner for a seed.
+        make_planner: returns a planner for a seed and a variety: 0 takes the best way, 1 a rather
+            different one.
         started_s: steady clock when the session began.
     """
 
     def __init__(
-        self, task: Task, options: ScriptOptions, make_planner: Callable[[int], Planner],
+        self, task: Task, options: ScriptOptions, make_planner: Callable[[int, float], Planner],
         started_s: float,
     ) -> None:
         self._task = task
@@ -78,7 +79,7 @@ class OperatorScript:
         self._make_planner = make_planner
         self._started = started_s
         self._watch = RolloutWatch(task, options.watch)
-        self._planner = make_planner(options.seed)
+        self._planner = make_planner(options.seed, 0.0)
         self._phase = Phase.WATCH
         self._asked_s: float | None = None  # when the present request was sent; None = none is
         self._shown: tuple[int, int] | None = None  # (epoch, step) last acted on
@@ -272,7 +273,9 @@ class OperatorScript:
 
     def _begin_branch(self, message: str) -> OperatorInput:
         self._branch += 1
-        self._planner = self._make_planner(self._options.seed + self._planners)
+        # The first continuation goes the best way; the others are worth having where they differ.
+        variety = min(1.0, 0.5 * (self._branch - 1))
+        self._planner = self._make_planner(self._options.seed + self._planners, variety)
         self._planners += 1
         self._blind = 0
         of = f" of {self._continuations()}"

@@ -125,14 +125,14 @@ class PlayedWorld:
         )
 
 
-def play(world, limit=6000, **options):
+def play(world, make_planner=lambda seed, variety: StraightPlanner(), limit=6000, **options):
     script = OperatorScript(
         TASK,
         ScriptOptions(**{
             "failures": 2, "branches": 3, "correction_ticks": 60, "follow_ticks": 10,
             "watch": WatchOptions(window_ticks=20, episode_ticks=200), **options,
         }),
-        lambda seed: StraightPlanner(), started_s=0.0,
+        make_planner, started_s=0.0,
     )
     said = []
     for _ in range(limit):
@@ -180,6 +180,19 @@ def test_corrections_that_reach_the_goal_are_labelled_success_and_the_last_hande
     ]
     assert len({branch for branch, _ in world.labels}) == 3
     assert world.mode is Mode.PAUSED  # the last thing asked for before leaving
+
+
+def test_continuations_of_a_failure_differ_in_seed_and_variety():
+    made = []
+    world = PlayedWorld()
+
+    def make(seed, variety):
+        made.append((seed, variety))
+        return StraightPlanner()
+
+    play(world, make, failures=1, branches=4, seed=7)
+    assert [variety for _, variety in made[1:]] == [0.0, 0.5, 1.0, 1.0]
+    assert len({seed for seed, _ in made[1:]}) == 4
 
 
 def test_a_correction_too_long_is_cut():
@@ -240,7 +253,7 @@ def test_time_runs_out_in_good_order():
 def test_no_tick_at_all_is_a_failure():
     world = PlayedWorld()
     script = OperatorScript(
-        TASK, ScriptOptions(max_seconds=5.0), lambda seed: StraightPlanner(), started_s=0.0
+        TASK, ScriptOptions(max_seconds=5.0), lambda seed, variety: StraightPlanner(), started_s=0.0
     )
     blind = replace(world.view(), tick=None)
     assert script.decide(blind, None).silent
@@ -252,7 +265,7 @@ def test_no_tick_at_all_is_a_failure():
 def test_the_same_tick_seen_twice_gets_the_same_command_and_asks_nothing_twice():
     world = PlayedWorld()
     script = OperatorScript(
-        TASK, ScriptOptions(watch=WatchOptions(window_ticks=5)), lambda seed: StraightPlanner(),
+        TASK, ScriptOptions(watch=WatchOptions(window_ticks=5)), lambda seed, variety: StraightPlanner(),
         started_s=0.0,
     )
     world.mode = Mode.POLICY
@@ -289,7 +302,7 @@ def test_a_stopped_session_is_left():
 def test_a_doubtful_picture_counts_as_going_wrong(trust, overlap):
     world = PlayedWorld(policy_step=0.05)
     world.mode = Mode.POLICY
-    script = OperatorScript(TASK, ScriptOptions(), lambda seed: StraightPlanner(), started_s=0.0)
+    script = OperatorScript(TASK, ScriptOptions(), lambda seed, variety: StraightPlanner(), started_s=0.0)
     for _ in range(3):
         view = world.view()
         view = replace(view, tick=replace(view.tick, trust=trust))
