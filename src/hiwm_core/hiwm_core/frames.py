@@ -3,7 +3,7 @@
 Policy, operator, world model training and bag reading all come through here, which is what makes a
 checkpoint trained from bags see the same numbers live. Functions look at fields, not at classes,
 so a message of rclpy and one read from a bag by rosbags serve equally; the parity test in
-`hiwm_recording/test/test_parity.py` holds both to the same bytes.
+`hiwm_recording/test/test_recorder_node.py` holds both to the same bytes.
 """
 
 from collections.abc import Sequence
