@@ -23,7 +23,7 @@ _IN_A_ROW = 3
 class WatchOptions:
     """What counts as going wrong."""
 
-    window_ticks: int = 50  # without improvement
+    window_ticks: int = 80  # without improvement; the way to the T alone takes up to 40
     improvement_m: float = 0.010  # least fall of the error in that window
     growth_m: float = 0.040  # rise of the error over its best
     min_trust: float = 0.15  # of the world model in its own frame

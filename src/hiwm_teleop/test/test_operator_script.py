@@ -265,8 +265,8 @@ def test_no_tick_at_all_is_a_failure():
 def test_the_same_tick_seen_twice_gets_the_same_command_and_asks_nothing_twice():
     world = PlayedWorld()
     script = OperatorScript(
-        TASK, ScriptOptions(watch=WatchOptions(window_ticks=5)), lambda seed, variety: StraightPlanner(),
-        started_s=0.0,
+        TASK, ScriptOptions(watch=WatchOptions(window_ticks=5)),
+        lambda seed, variety: StraightPlanner(), started_s=0.0,
     )
     world.mode = Mode.POLICY
     asked = 0
@@ -302,7 +302,9 @@ def test_a_stopped_session_is_left():
 def test_a_doubtful_picture_counts_as_going_wrong(trust, overlap):
     world = PlayedWorld(policy_step=0.05)
     world.mode = Mode.POLICY
-    script = OperatorScript(TASK, ScriptOptions(), lambda seed, variety: StraightPlanner(), started_s=0.0)
+    script = OperatorScript(
+        TASK, ScriptOptions(), lambda seed, variety: StraightPlanner(), started_s=0.0
+    )
     for _ in range(3):
         view = world.view()
         view = replace(view, tick=replace(view.tick, trust=trust))

@@ -42,7 +42,7 @@ class ScriptedDevice(Device):
             default=40, description="watch after a handback [ticks]", lower=0, upper=10_000
         ),
         "window_ticks": DeviceOption(
-            default=50, description="no progress for so long is a failure [ticks]",
+            default=80, description="no progress for so long is a failure [ticks]",
             lower=2, upper=10_000,
         ),
         "episode_ticks": DeviceOption(
