@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import signal
 import sys
 import tempfile
 import time
@@ -22,6 +23,8 @@ from .rows import ROWS, Measured, as_json, table, verdict
 def main(words: Sequence[str] | None = None) -> int:
     """Measure and return 0; 1 where a row could not be measured or misses its bound."""
     options = _options(words)
+    # Ended from outside, it ends its graph as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     wanted = [row for row in ROWS if not options.rows or row.key in options.rows]
     described = machine()
     results: dict[str, Measured] = {}
