@@ -1,0 +1,75 @@
+"""What every node shares: parameters with ranges, and one way to end."""
+
+import os
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.node import Node
+
+from hiwm_core.errors import ConfigError
+from hiwm_core.testing import domain_id
+from hiwm_nodes.messages import image_message, stamp_ns, time_message
+from hiwm_nodes.parameters import parameter
+from hiwm_nodes.running import NodeEnd, run
+
+pytestmark = pytest.mark.nodes
+
+
+def node_with(value: str, ended: list[str], after: Exception | None = None) -> type[Node]:
+    """Return a node that declares `rate` with a value from the command line, then ends."""
+
+    class Sample(Node):
+        def __init__(self) -> None:
+            super().__init__("sample")
+            ended.append(str(parameter(self, "rate", 10.0, "ticks per second", 0.0, 100.0)))
+            self.create_timer(0.01, self.end)
+
+        def end(self) -> None:
+            raise after or NodeEnd(3, "done")
+
+        def close(self) -> None:
+            ended.append("closed")
+
+    return Sample
+
+
+def arguments(value: str) -> list[str]:
+    """Return a command line that sets the rate."""
+    os.environ["ROS_DOMAIN_ID"] = str(domain_id())
+    return ["--ros-args", "-p", f"rate:={value}"]
+
+
+def test_a_whole_number_is_taken_for_a_float() -> None:
+    """People write rate:=20; the node closes and ends with the code asked for."""
+    ended: list[str] = []
+    assert run(node_with("20", ended), arguments("20")) == 3
+    assert ended == ["20.0", "closed"]
+
+
+@pytest.mark.parametrize("value", ["1000.0", "fast", "true"])
+def test_a_bad_value_is_refused_by_name(
+    value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Out of range or no number: one line that names the parameter, exit code 1."""
+    assert run(node_with(value, []), arguments(value)) == 1
+    assert "rate" in capsys.readouterr().err
+
+
+def test_an_error_of_ours_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a person can mend is said without a traceback, and files are closed."""
+    ended: list[str] = []
+    error = ConfigError("it is wrong", where="here", remedy="mend it")
+    assert run(node_with("1", ended, error), arguments("1")) == 1
+    assert capsys.readouterr().err.strip() == "error: it is wrong (here): mend it"
+    assert ended[-1] == "closed"
+    assert not rclpy.ok()
+
+
+def test_stamps_and_images_survive() -> None:
+    """Nanoseconds and pixels come back as they went."""
+    assert stamp_ns(time_message(12_345_678_901)) == 12_345_678_901
+    pixels = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+    message = image_message(pixels, time_message(1), "top_camera")
+    assert bytes(message.data) == pixels.tobytes()
+    assert (message.height, message.width, message.step) == (4, 5, 15)

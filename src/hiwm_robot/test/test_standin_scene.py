@@ -1,0 +1,129 @@
+"""The stand-in's contact physics: what an operator would notice if it were wrong."""
+
+import os
+
+os.environ.setdefault("MUJOCO_GL", "egl")
+
+import numpy as np
+import pytest
+
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.push_t import signed_distance, to_object
+from hiwm_core.push_t_planner import PushPlanner
+from hiwm_core.task import load_task
+from hiwm_robot.standin_scene import PUSHER_RADIUS_M, StandinScene
+
+TASK = load_task("push_t")
+EMBODIMENT = load_embodiment("planar_bimanual")
+TICK_S = 0.1
+
+
+@pytest.fixture
+def scene() -> StandinScene:
+    """A table with the T in its middle."""
+    scene = StandinScene(TASK, EMBODIMENT)
+    scene.place(np.array([0.0, 0.05, 0.0]), None)
+    return scene
+
+
+def drive(scene: StandinScene, arm: int, to: tuple[float, float], ticks: int) -> list[np.ndarray]:
+    """Lead an arm towards a point on the 12 mm leash; return the T's poses."""
+    poses = []
+    for _ in range(ticks):
+        at = scene.joint_positions
+        target = at.copy()
+        step = np.array(to) - at[2 * arm : 2 * arm + 2]
+        length = float(np.linalg.norm(step))
+        target[2 * arm : 2 * arm + 2] += step * min(1.0, 0.012 / max(length, 1e-9))
+        scene.set_target(target)
+        scene.advance(TICK_S)
+        poses.append(scene.object_pose)
+    return poses
+
+
+def test_left_alone_it_rests(scene: StandinScene) -> None:
+    """Nobody touches the T for ten seconds, and it stays within a tenth of a millimetre."""
+    before = scene.object_pose
+    for _ in range(100):
+        scene.advance(TICK_S)
+    assert np.abs(scene.object_pose - before).max() < 1e-3
+    assert np.abs(scene.joint_velocities).max() < 1e-4
+
+
+def test_pushed_it_slides_turns_and_stops(scene: StandinScene) -> None:
+    """A push at the bar's end moves and turns it; when the push ends, so does the motion."""
+    drive(scene, 0, (-0.055, -0.12), 12)
+    poses = drive(scene, 0, (-0.055, 0.10), 18)
+    moved = poses[-1] - np.array([0.0, 0.05, 0.0])
+    assert moved[1] > 0.005  # along the push
+    assert moved[2] < -0.05  # about the contact: left end up turns it clockwise
+    scene.set_target(scene.joint_positions)
+    scene.advance(TICK_S)
+    resting = scene.object_pose
+    for _ in range(20):
+        scene.advance(TICK_S)
+    assert np.linalg.norm(scene.object_pose[:2] - resting[:2]) < 1e-3
+
+
+def test_pushers_do_not_tunnel(scene: StandinScene) -> None:
+    """Driven straight at the T and at the rim behind it, no pusher ever enters it."""
+    deepest = 0.0
+    for _ in range(60):
+        drive(scene, 0, (0.0, 0.18), 1)
+        at = scene.joint_positions[:2]
+        local = to_object(at[None], scene.object_pose)
+        gap = signed_distance(local, TASK.object_unit_m)[0] - PUSHER_RADIUS_M
+        deepest = min(deepest, gap)
+    assert deepest > -0.002
+    assert scene.object_pose[1] > 0.06  # it was pushed all the while
+
+
+def test_held_against_the_t_nothing_jitters(scene: StandinScene) -> None:
+    """A pusher that rests against the T stands still, and so does the T."""
+    drive(scene, 0, (0.0, 0.0), 25)
+    scene.set_target(scene.joint_positions)
+    scene.advance(0.5)
+    line = []
+    for _ in range(50):
+        scene.advance(0.02)
+        line.append(np.concatenate([scene.joint_positions, scene.object_pose]))
+    assert np.ptp(np.array(line), axis=0).max() < 5e-4
+
+
+def test_equal_targets_give_equal_scenes() -> None:
+    """Placed and driven alike, two scenes agree to the last bit."""
+    ends = []
+    for _ in range(2):
+        scene = StandinScene(TASK, EMBODIMENT)
+        scene.place(None, 7)
+        drive(scene, 1, (0.0, 0.1), 20)
+        ends.append(np.concatenate([scene.object_pose, scene.joint_positions]))
+    assert np.array_equal(ends[0], ends[1])
+
+
+def test_expert_solves_it() -> None:
+    """The planner, given the pose, brings nine starts of ten to the goal."""
+    scene, solved = StandinScene(TASK, EMBODIMENT), 0
+    for seed in range(10):
+        scene.place(None, seed)
+        planner = PushPlanner(TASK, EMBODIMENT, seed)
+        for _ in range(TASK.horizon_steps):
+            if planner.done(scene.object_pose):
+                break
+            scene.set_target(planner.targets(scene.object_pose, scene.joint_positions))
+            scene.advance(TICK_S)
+        solved += scene.coverage >= TASK.success_coverage
+    assert solved >= 9
+
+
+def test_picture_shows_the_scene(scene: StandinScene) -> None:
+    """The picture has the T blue where it is, the pushers red and green, at any size."""
+    for size in (96, 256):
+        image = scene.render(size).astype(int)
+        assert image.shape == (size, size, 3)
+        row = int((0.5 - 0.05 / 0.4) * size)
+        assert image[row, size // 2, 2] > image[row, size // 2, 0] + 60
+        for arm, channel in ((0, 0), (1, 1)):
+            x, y = scene.joint_positions[2 * arm : 2 * arm + 2]
+            pixel = image[int((0.5 - y / 0.4) * size), int((x / 0.4 + 0.5) * size)]
+            assert pixel.argmax() == channel
