@@ -15,7 +15,7 @@ setup(
     zip_safe=True,
     maintainer='hiwm maintainers',
     maintainer_email='maintainers@hiwm.invalid',
-    description='Pure parts of hiwm: specs, control, limits, frames, branches, bags. No rclpy, no torch.',
+    description='Pure parts of hiwm: configs, control, limits, frames, branches, bags.',
     license='Apache-2.0',
     entry_points={
     },

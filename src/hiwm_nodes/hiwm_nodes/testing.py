@@ -53,7 +53,8 @@ class NodeProcess:
             with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
                 yaml.safe_dump({"/**": {"ros__parameters": dict(parameters)}}, file)
             command += ["--params-file", file.name]
-        self._log = tempfile.TemporaryFile("w+")
+        # Open as long as the process may print; closed with it.
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115
         environment = {
             **os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1",
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
