@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiwm_core import push_t
+from hiwm_core.control import Source
 from hiwm_core.table_vision import TableSight
 from hiwm_core.task import Task
 from hiwm_teleop.devices.base import TickView
@@ -76,7 +77,12 @@ class RolloutWatch:
         return push_t.coverage(pose, self._goal, self._task.object_unit_m)
 
     def see(self, tick: TickView, sight: TableSight) -> None:
-        """Take in one tick."""
+        """Take in one tick.
+
+        One that nobody led to says nothing of the policy: it may still be loading.
+        """
+        if tick.applied_source is Source.NONE:
+            return
         options = self._options
         self._ticks += 1
         pose = sight.object_pose

@@ -9,7 +9,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
-from hiwm_core.control import Mode
+from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.frames import Observation, ObservationAssembler
 from hiwm_core.task import parse_task
@@ -131,8 +131,8 @@ class TeleopNode(Node):
             self._leash.forget()
         self._tick = TickView(
             stamp_ns=seen.stamp_ns, epoch=seen.epoch, step=seen.step, episode_id=seen.episode_id,
-            branch_id=seen.branch_id, trust=seen.trust, progress=seen.progress,
-            success=seen.success, images=seen.images,
+            branch_id=seen.branch_id, applied_source=Source(seen.applied_source),
+            trust=seen.trust, progress=seen.progress, success=seen.success, images=seen.images,
             proprio=measured_targets(seen.proprio, self._world.embodiment),
         )
         self._ticks += 1

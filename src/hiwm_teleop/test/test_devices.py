@@ -7,7 +7,7 @@ import select
 import numpy as np
 import pytest
 
-from hiwm_core.control import Mode
+from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import DeviceError
 from hiwm_core.task import load_task
@@ -27,8 +27,8 @@ WORLD = WorldView(
     embodiment=load_embodiment("planar_bimanual"), task=load_task("push_t"),
 )
 TICK = TickView(
-    stamp_ns=1, epoch=1, step=7, episode_id="ep_0001", branch_id="ep_0001-b000", trust=0.8,
-    progress=float("nan"), success=float("nan"),
+    stamp_ns=1, epoch=1, step=7, episode_id="ep_0001", branch_id="ep_0001-b000",
+    applied_source=Source.POLICY, trust=0.8, progress=float("nan"), success=float("nan"),
     images={"top": np.full((96, 96, 3), 235, np.uint8)}, proprio=np.zeros(4),
 )
 

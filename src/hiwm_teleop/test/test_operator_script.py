@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hiwm_core.control import Mode
+from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.table_vision import TableSight
 from hiwm_core.task import load_task
@@ -47,7 +47,7 @@ class PlayedWorld:
         self.policy_step = policy_step
         self.pose, self.history = START.copy(), [START.copy()]
         self.epoch, self.step, self.branch, self.episode = 1, 0, 0, 1
-        self.mode, self.now = Mode.PAUSED, 0.0
+        self.mode, self.now, self.source = Mode.PAUSED, 0.0, Source.POLICY
         self.answers, self.asked, self.labels, self.takeovers = [], [], [], []
 
     def view(self):
@@ -61,7 +61,8 @@ class PlayedWorld:
             ),
             tick=TickView(
                 stamp_ns=0, epoch=self.epoch, step=self.step, episode_id=f"ep_{self.episode:04d}",
-                branch_id=f"ep_{self.episode:04d}-b{self.branch:03d}", trust=1.0,
+                branch_id=f"ep_{self.episode:04d}-b{self.branch:03d}",
+                applied_source=self.source, trust=1.0,
                 progress=float("nan"), success=float("nan"), images={}, proprio=np.zeros(4),
             ),
             mode=self.mode, answers=answers,
@@ -241,6 +242,14 @@ def test_a_slow_start_of_the_graph_is_not_held_against_the_policy():
     _, said = play(world, failures=1, max_seconds=100.0)
     assert any("no progress" in line for line in said)
     assert EventKind.ROLLBACK in kinds(world)
+
+
+def test_a_world_that_holds_because_the_policy_still_loads_is_no_failure():
+    world = PlayedWorld()
+    world.mode, world.source = Mode.POLICY, Source.NONE
+    _, said = play(world, max_ticks=200, max_seconds=1e6)
+    assert "200 ticks are done" in said[-1]
+    assert EventKind.ROLLBACK not in kinds(world)
 
 
 def test_time_runs_out_in_good_order():

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core.control import Mode
+from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.task import Task
 
@@ -92,6 +92,7 @@ class TickView:
     step: int
     episode_id: str
     branch_id: str
+    applied_source: Source  # who gave the action that led here
     trust: float  # 0..1
     progress: float  # 0..1, NaN where unknown
     success: float  # 0..1, NaN where unknown
