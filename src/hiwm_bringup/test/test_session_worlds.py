@@ -47,7 +47,7 @@ def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp(request.param) / "session"
     arguments = {
         **WORLDS[request.param], "device": "scripted", "failures": 1, "branches": CONTINUATIONS,
-        "max_seconds": 100.0, "seed": 1, "view": "true",
+        "max_seconds": 300.0, "seed": 1, "view": "true",
     }
     with LaunchedSession(folder, arguments) as graph:
         code = graph.wait()
