@@ -86,6 +86,7 @@ class PlayedWorld(Node):
             epoch=self.epoch, step=self.step, episode_id="ep_0001",
             branch_id=f"ep_0001-b{self.branch:03d}", trust=1.0, progress=float("nan"),
             success=float("nan"), applied_action=array.array("d", HOME if self.step else []),
+            applied_source=self.sources[-1] if self.sources else Command.SOURCE_NONE,
         )
         tick.header.stamp = stamp
         self.ticks.publish(tick)
