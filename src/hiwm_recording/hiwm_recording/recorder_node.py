@@ -114,6 +114,8 @@ class Recorder(Node):
 
     def close(self) -> None:
         """Close and audit the open bags."""
+        # On a busy machine much may have arrived that was not taken yet.
+        self._receive([])
         self._session.close_all()
         self._finish_closed()
         self._finisher.drain(_AUDIT_WAIT_S)
