@@ -1,7 +1,7 @@
 """Messages from arrays, and stamps as integers."""
 
 import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -41,8 +41,8 @@ def camera_info_message(width: int, height: int, stamp: Time, frame_id: str) -> 
 
 
 def joint_state_message(
-    names: Sequence[str], positions: Sequence[float], stamp: Time, frame_id: str = "",
-    velocities: Sequence[float] = (),
+    names: Sequence[str], positions: Iterable[float], stamp: Time, frame_id: str = "",
+    velocities: Iterable[float] = (),
 ) -> JointState:
     """Return a JointState, positions in rad or m."""
     message = JointState(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hiwm_interfaces.msg import Command
@@ -95,6 +96,10 @@ def _flat(
     }
 
 
+def _as_many_as(watcher: Watcher, ticks: int) -> bool:
+    return len(watcher.ticks) >= ticks
+
+
 def _paced(
     graph: Graph, watcher: Watcher, session: Path, options: Options
 ) -> dict[str, Measured]:
@@ -105,11 +110,11 @@ def _paced(
     for _ in range(max(1, options.repeats // 3)):
         takeovers.append(watcher.take_over())
         settled = len(watcher.ticks) + 3
-        watcher.until(lambda n=settled: len(watcher.ticks) >= n, "ticks after a handback")
+        watcher.until(partial(_as_many_as, watcher, settled), "ticks after a handback")
     rollbacks = []
     for _ in range(options.repeats):
         there = len(watcher.ticks) + ROLLBACK_STEPS + 1
-        watcher.until(lambda n=there: len(watcher.ticks) >= n, "ticks after a rollback")
+        watcher.until(partial(_as_many_as, watcher, there), "ticks after a rollback")
         rollbacks.append(1e3 * watcher.roll_back(ROLLBACK_STEPS))
     ticks = [float(count) for count, _ in takeovers]
     waits = [1e3 * wait for _, wait in takeovers]
