@@ -120,7 +120,9 @@ def test_moving_the_scene_by_whole_pixels_moves_the_picture(
     shifted[..., 1] += up * pitch
     with torch.no_grad():
         here, there = model.decoder(poses), model.decoder(shifted)
-    assert torch.allclose(here.roll((-up, right), (2, 3)), there, atol=1e-3)
+    # Away from the picture's border, where rolling brings in the opposite side.
+    inner = (..., slice(12, -12), slice(12, -12))
+    assert torch.allclose(here.roll((-up, right), (2, 3))[inner], there[inner], atol=1e-3)
 
 
 @settings(max_examples=10, deadline=None)

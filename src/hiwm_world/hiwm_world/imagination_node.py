@@ -59,6 +59,10 @@ class Imagination(Node):
             self, "rate", 10.0, "ticks per second; 0 = as fast as commands come", 0.0, MAX_RATE
         ))
         seed = int(parameter(self, "seed", 0, "order of the start frames", 0, 2**31 - 1))
+        self._settle_s = float(parameter(
+            self, "settle_s", 1.5,
+            "the first tick waits until nobody new has begun to listen for this long, s", 0.0, 60.0,
+        ))
         threads = int(parameter(self, "threads", 1, "CPU threads of the model", 1, 64))
         session = str(parameter(self, "session_dir", "", "session folder; empty saves nothing"))
         torch.set_num_threads(threads)
@@ -97,11 +101,13 @@ class Imagination(Node):
         self._waiting: Moment | None = None  # computed, held back until its time has come
         self._unsaved: Command | None = None  # its step could not be saved
         self._listeners = 0
+        self._begun = False
+        self._joined = time.monotonic()  # when the number of listeners last changed
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._make_interfaces()
         self._diagnostics = diagnostics.Diagnostics(self, self._values)
         self._info_pub.publish(self._world_info())
-        self._show(self._world.reset())
+        self._world.reset()
         self.create_timer(LISTEN_S, self._on_listen, clock=self._steady)
         self.get_logger().info(
             f"imagining {self._task.name} with {checkpoint.label}, "
@@ -188,6 +194,7 @@ class Imagination(Node):
     def _show(self, moment: Moment) -> None:
         """Publish an observation under a new stamp, the tick last."""
         self._waiting = self._unsaved = None
+        self._begun = True
         self._pace.cancel()
         now = self.get_clock().now().nanoseconds
         self._last_stamp_ns = max(now, self._last_stamp_ns + 1)
@@ -223,7 +230,15 @@ class Imagination(Node):
         """Say the waiting tick again, stamp and all, when somebody new listens."""
         publishers = (self._image_pub, self._joint_pub, self._tick_pub)
         listeners = sum(publisher.get_subscription_count() for publisher in publishers)
-        if listeners > self._listeners and self._world.now is not None and not self._waiting:
+        if listeners != self._listeners:
+            self._joined = time.monotonic()
+        if not self._begun:
+            # A graph's nodes come up within seconds of each other: whoever records or watches
+            # should see the first step as well.
+            settled = time.monotonic() - self._joined >= self._settle_s
+            if listeners and settled and self._world.now is not None:
+                self._show(self._world.now)
+        elif listeners > self._listeners and self._world.now is not None and not self._waiting:
             self._publish(self._world.now, time_message(self._last_stamp_ns))
         self._listeners = listeners
         if self._unsaved is not None:
