@@ -125,6 +125,7 @@ def test_one_failure_state_serves_every_continuation_with_the_same_frame(
     parent = session.segments[state.branch_id]
     frame = parent.observations["top"][list(parent.steps).index(state.step)]
     for branch in corrected:
-        assert session.nodes[f"{branch.branch_id}:{state.step}"].state_id == state.state_id
-        first = session.segments[branch.branch_id].observations["top"][0]
+        segment = session.segments[branch.branch_id]
+        assert segment.state_ids[0] == state.state_id
+        first = segment.observations["top"][0]
         assert first.tobytes() == frame.tobytes()

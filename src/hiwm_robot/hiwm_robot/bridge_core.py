@@ -193,7 +193,9 @@ class BridgeCore:
             applied = state.in_force if state.sent or state.in_force is None else (
                 dataclasses.replace(state.in_force, source=SOURCE_NONE, device="")
             )
-            if state.waiting:
+            # In lock-step the driver takes a step for every command: a hold sent here would bring
+            # the next tick at once, and that one the next hold. `poll` holds when patience ends.
+            if state.waiting and not self._lockstep:
                 hold = self._hold(position)
                 state.in_force = Applied(action=hold)
         state.tick_stamp_ns = stamp
