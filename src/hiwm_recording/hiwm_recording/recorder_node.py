@@ -92,7 +92,7 @@ class Recorder(Node):
                 where="parameter session_dir of recorder", remedy="give a folder that can be made",
             ) from error
         self._finisher = BagFinisher()
-        self._reports = self.create_publisher(SegmentReport, "recording/segment", qos.LATCHED)
+        self._reports = self.create_publisher(SegmentReport, "recording/segment", qos.HISTORY)
         self._diagnostics = Diagnostics(self, self._values)
         self._recover_earlier()
 

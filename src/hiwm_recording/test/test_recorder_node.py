@@ -135,7 +135,7 @@ def test_every_segment_becomes_an_audited_bag_that_others_can_read(recorded: Rec
     with recorded.recorder() as recorder:
         with recorded.listener() as (node, executor):
             node.create_subscription(
-                SegmentReport, "recording/segment", reports.append, qos.LATCHED
+                SegmentReport, "recording/segment", reports.append, qos.HISTORY
             )
             with recorded.world("--ticks", 50, "--rate", 50, "--fork-every", 20) as world:
                 assert spin_until(executor, lambda: world.poll() is not None, GUARD_S)
@@ -171,7 +171,7 @@ def test_a_bag_that_fails_its_audit_is_reported_and_the_next_one_is_recorded(
     with recorded.recorder() as recorder:
         with recorded.listener() as (node, executor):
             node.create_subscription(
-                SegmentReport, "recording/segment", reports.append, qos.LATCHED
+                SegmentReport, "recording/segment", reports.append, qos.HISTORY
             )
             with recorded.world(
                 "--ticks", 60, "--rate", 30, "--fork-every", 20, "--lose-image", 30
