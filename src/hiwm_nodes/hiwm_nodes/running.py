@@ -5,11 +5,12 @@ import sys
 from collections.abc import Callable, Sequence
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from hiwm_core.errors import HiwmError
+from hiwm_nodes.executor import KeptWaitSetExecutor
 
 
 class NodeEnd(Exception):  # noqa: N818 - an outcome, not an error
@@ -37,7 +38,7 @@ def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -
     code = 0
     try:
         node = make_node()
-        executor = SingleThreadedExecutor()
+        executor = KeptWaitSetExecutor()
         executor.add_node(node)
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):

@@ -1,0 +1,223 @@
+"""The kept wait set runs callbacks as rclpy's own executor does: every test runs under both."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import rclpy
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.task import Future
+from std_msgs.msg import Int32
+from std_srvs.srv import Trigger
+
+from hiwm_core.testing import domain_id
+from hiwm_nodes.executor import KeptWaitSetExecutor
+
+pytestmark = pytest.mark.nodes
+
+
+class Done(Exception):  # noqa: N818 - the way out of spin
+    pass
+
+
+class Bench:
+    """A node on an executor, spun until a callback says so."""
+
+    def __init__(self, kind: type[SingleThreadedExecutor]) -> None:
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=domain_id())
+        self.node: Node = rclpy.create_node("subject", context=self.context)
+        self.executor = kind(context=self.context)
+        self.executor.add_node(self.node)
+        self.heard: list[int] = []
+
+    def spin(self, done: Callable[[], bool], seconds: float = 20.0) -> bool:
+        """Spin until `done`, looked at twenty times a second; returns whether it came to be."""
+        deadline = time.monotonic() + seconds
+
+        def look() -> None:
+            if done() or time.monotonic() > deadline:
+                raise Done
+
+        timer = self.node.create_timer(0.05, look)
+        with pytest.raises(Done):
+            self.executor.spin()
+        self.node.destroy_timer(timer)
+        return done()
+
+    def listen(self, callback: Callable[..., Any], topic: str = "number") -> Any:
+        return self.node.create_subscription(Int32, topic, callback, 100)
+
+    def say(self, *numbers: int, topic: str = "number") -> None:
+        publisher = self.node.create_publisher(Int32, topic, 100)
+        assert self.spin(lambda: publisher.get_subscription_count() > 0)
+        for number in numbers:
+            publisher.publish(Int32(data=number))
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.try_shutdown(context=self.context)
+
+
+@pytest.fixture(params=[SingleThreadedExecutor, KeptWaitSetExecutor], ids=["rclpy", "kept"])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    bench = Bench(request.param)
+    yield bench
+    bench.close()
+
+
+def test_messages_arrive_once_each_and_in_order(bench: Bench) -> None:
+    bench.listen(lambda message: bench.heard.append(message.data))
+    bench.say(*range(50))
+    assert bench.spin(lambda: len(bench.heard) >= 50)
+    assert bench.heard == list(range(50))
+
+
+def test_a_callback_may_ask_for_the_message_information(bench: Bench) -> None:
+    stamps: list[int] = []
+
+    def hear(message: Int32, information: dict[str, int]) -> None:
+        bench.heard.append(message.data)
+        stamps.append(information["received_timestamp"])
+
+    bench.listen(hear)
+    bench.say(1, 2)
+    assert bench.spin(lambda: len(bench.heard) >= 2)
+    assert bench.heard == [1, 2]
+    assert all(stamp > 0 for stamp in stamps)
+
+
+def test_raw_subscriptions_get_bytes(bench: Bench) -> None:
+    raw: list[bytes] = []
+    bench.node.create_subscription(Int32, "number", raw.append, 10, raw=True)
+    bench.say(7)
+    assert bench.spin(lambda: bool(raw))
+    assert raw[0][-4:] == (7).to_bytes(4, "little")
+
+
+def test_a_subscription_made_in_a_callback_is_heard(bench: Bench) -> None:
+    second: list[int] = []
+
+    def hear(message: Int32) -> None:
+        if not bench.heard:
+            bench.listen(lambda later: second.append(later.data), "later")
+        bench.heard.append(message.data)
+
+    bench.listen(hear)
+    bench.say(1)
+    assert bench.spin(lambda: bool(bench.heard))
+    bench.say(2, topic="later")
+    assert bench.spin(lambda: second == [2])
+
+
+def test_a_subscription_destroyed_in_a_callback_hears_no_more(bench: Bench) -> None:
+    other = bench.listen(lambda message: bench.heard.append(-message.data))
+
+    def hear(message: Int32) -> None:
+        bench.heard.append(message.data)
+        bench.node.destroy_subscription(other)
+
+    bench.listen(hear, "first")
+    bench.say(1, topic="first")
+    assert bench.spin(lambda: bench.heard == [1])
+    publisher = bench.node.create_publisher(Int32, "number", 10)
+    publisher.publish(Int32(data=2))
+    bench.listen(lambda message: bench.heard.append(message.data), "last")
+    bench.say(3, topic="last")
+    assert bench.spin(lambda: 3 in bench.heard)
+    assert bench.heard == [1, 3]
+
+
+def test_timers_run_beside_a_stream_of_messages(bench: Bench) -> None:
+    fired: list[float] = []
+    publisher = bench.node.create_publisher(Int32, "number", 10)
+
+    def again(message: Int32) -> None:
+        bench.heard.append(message.data)
+        publisher.publish(Int32(data=message.data + 1))
+
+    bench.listen(again)
+    bench.node.create_timer(0.02, lambda: fired.append(time.monotonic()))
+    bench.say(0)
+    assert bench.spin(lambda: len(fired) >= 10 and len(bench.heard) >= 100)
+
+
+def test_a_service_that_awaits_another_answers(bench: Bench) -> None:
+    group = ReentrantCallbackGroup()
+    inner = bench.node.create_client(Trigger, "inner", callback_group=group)
+
+    def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.message = "inner"
+        return response
+
+    async def ask(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.message = f"outer of {(await inner.call_async(Trigger.Request())).message}"
+        return response
+
+    bench.node.create_service(Trigger, "inner", answer, callback_group=group)
+    bench.node.create_service(Trigger, "outer", ask)
+    outer = bench.node.create_client(Trigger, "outer", callback_group=group)
+    assert bench.spin(lambda: outer.service_is_ready() and inner.service_is_ready())
+    # Messages go on arriving while it awaits.
+    bench.listen(lambda message: bench.heard.append(message.data))
+    bench.say(1)
+    future = outer.call_async(Trigger.Request())
+    assert bench.spin(lambda: future.done() and bool(bench.heard))
+    assert future.result().message == "outer of inner"
+
+
+def test_messages_arrive_while_a_coroutine_waits(bench: Bench) -> None:
+    gate: Future = Future()
+    passed: list[str] = []
+
+    async def wait() -> None:
+        passed.append(await gate)
+
+    bench.listen(lambda message: bench.heard.append(message.data))
+    bench.executor.create_task(wait)
+    bench.say(1, 2, 3)
+    assert bench.spin(lambda: len(bench.heard) >= 3)
+    assert not passed
+    gate.set_result("through")
+    assert bench.spin(lambda: passed == ["through"])
+
+
+def test_a_task_of_another_thread_wakes_it(bench: Bench) -> None:
+    threading.Timer(0.3, lambda: bench.executor.create_task(bench.heard.append, 5)).start()
+    assert bench.spin(lambda: bench.heard == [5])
+
+
+def test_a_guard_condition_runs_its_callback(bench: Bench) -> None:
+    guard = bench.node.create_guard_condition(lambda: bench.heard.append(9))
+    threading.Timer(0.3, guard.trigger).start()
+    assert bench.spin(lambda: bool(bench.heard))
+    assert bench.heard == [9]
+
+
+def test_an_error_in_a_callback_leaves_spin_and_the_next_spin_goes_on(bench: Bench) -> None:
+    def hear(message: Int32) -> None:
+        bench.heard.append(message.data)
+        if message.data == 1:
+            raise ValueError("one")
+
+    bench.listen(hear)
+    bench.say(1, 2)
+    with pytest.raises(ValueError, match="one"):
+        bench.executor.spin()
+    assert bench.spin(lambda: bench.heard == [1, 2])
+
+
+def test_shutting_the_context_down_ends_it(bench: Bench) -> None:
+    threading.Timer(0.3, lambda: rclpy.try_shutdown(context=bench.context)).start()
+    try:
+        bench.executor.spin()
+    except ExternalShutdownException:
+        pass
+    assert not bench.context.ok()
