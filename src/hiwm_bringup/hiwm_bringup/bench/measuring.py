@@ -140,7 +140,9 @@ def _standin(
     graph: Graph, watcher: Watcher, session: Path, options: Options
 ) -> dict[str, Measured]:
     watcher.until_running(Command.SOURCE_POLICY)
+    used = graph.processor_time()
     heard = watcher.watch(options.seconds)
+    used = {node: total - used.get(node, 0.0) for node, total in graph.processor_time().items()}
     if len(heard) < 2:
         raise HiwmError("no ticks", where=str(graph.log), remedy="read that file")
     # Resets take simulated time in which no tick comes: what counts is ticks, each one period.
@@ -155,7 +157,12 @@ def _standin(
     }
     return {
         "standin_speed": Measured(
-            value=simulated / wall, details={"ticks/s": rate, "seconds": wall, **sources}
+            value=simulated / wall, details={"ticks/s": rate, "seconds": wall, **sources,
+                **{
+                    f"{node} cpu ms/tick": 1e3 * spent / max(1, len(heard))
+                    for node, spent in sorted(used.items())
+                },
+            }
         )
     }
 
