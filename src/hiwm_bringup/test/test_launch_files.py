@@ -60,11 +60,6 @@ def test_the_world_is_the_one_part_that_differs(file: str) -> None:
             (s.package, s.executable, s.name, s.namespace, s.remaps, s.merged_parameters())
             for s in specs if f"{s.package}/{s.executable}" not in WORLDS[world]
         ]
-    if file == "evaluate":  # the stand-in is evaluated in simulated time
-        rest = {
-            world: [(*row[:5], {**row[5], "use_sim_time": None}) for row in rows]
-            for world, rows in rest.items()
-        }
     assert rest["imagination"] == rest["hardware"]
 
 
@@ -102,13 +97,14 @@ def test_demonstrations_have_no_policy_and_evaluations_no_operator() -> None:
 
 
 @pytest.mark.parametrize("file", TOP_FILES)
-def test_simulated_time_is_followed_where_a_driver_owns_the_clock_alone(file: str) -> None:
+def test_only_the_bridge_follows_simulated_time(file: str) -> None:
+    """It alone reads the time: to the rest a tick's stamp is the time."""
     for world, fast in itertools.product(WORLDS, ("true", "false")):
         simulated = world == "hardware" and fast == "true"
         for spec in nodes(file, world=world, fast=fast):
             follows = spec.merged_parameters().get("use_sim_time", False)
-            owns = spec.executable == "standin_driver"
-            assert follows is (simulated and not owns), (world, fast, spec.label)
+            bridge = spec.executable == "robot_bridge"
+            assert follows is (simulated and bridge), (world, fast, spec.label)
 
 
 @pytest.mark.parametrize("file", TOP_FILES)

@@ -99,15 +99,14 @@ class TableVision:
         # Only strong pixels say where to look, so that faint noise all over does not.
         centre = _centroid(np.where(share > 0.5, share, 0.0), x, y)
         for _ in range(2):
-            near = (np.abs(x - centre[0]) < _WINDOW * self._radius)[None] & (
-                np.abs(y - centre[1]) < _WINDOW * self._radius
-            )[:, None]
-            if not (share * near).any():
+            columns, rows = _within(_WINDOW * self._radius, centre, x, y)
+            near = share[rows, columns]
+            if not near.any():
                 # Far blobs of one colour, and nothing between: stay with the strongest pixel.
                 row, column = np.unravel_index(int(share.argmax()), share.shape)
                 centre = np.array([x[column], y[row]])
                 continue
-            centre = _centroid(share * near, x, y)
+            centre = _centroid(near, x[columns], y[rows])
         return centre
 
     def _find_t(
@@ -146,7 +145,7 @@ class TableVision:
         delta = np.array([0.3 * pixel, 0.3 * pixel, 0.3 * pixel / (1.5 * self._unit)])
         steps = np.vstack([np.zeros(3), np.diag(delta)])
         for _ in range(rounds):
-            columns, rows = self._around(pose, x, y)
+            columns, rows = _within(_REACH * self._unit, pose, x, y)
             xs, ys = x[columns][None], y[rows][:, None]
             seen, weight = share[rows, columns], known[rows, columns]
             if seen.size == 0:
@@ -167,16 +166,8 @@ class TableVision:
         union = float(np.maximum(share, drawn).sum())
         return pose, float(np.minimum(share, drawn).sum()) / max(union, 1e-9)
 
-    def _around(self, pose: Array, x: Array, y: Array) -> tuple[slice, slice]:
-        reach = _REACH * self._unit
-        columns = np.flatnonzero(np.abs(x - pose[0]) <= reach)
-        rows = np.flatnonzero(np.abs(y - pose[1]) <= reach)
-        if not columns.size or not rows.size:
-            return slice(0, 0), slice(0, 0)
-        return slice(columns[0], columns[-1] + 1), slice(rows[0], rows[-1] + 1)
-
     def _draw(self, poses: Array, x: Array, y: Array, pixel: float) -> Array:
-        """Return the share of each pixel that a T at each of [n, 3] poses fills, [n, rows, cols]."""
+        """Return the share of each pixel a T fills at each of [n, 3] poses, [n, rows, columns]."""
         px, py, yaw = poses.T[:, :, None, None]
         c, s = np.cos(yaw), np.sin(yaw)
         u = (x - px) * c + (y - py) * s
@@ -209,6 +200,15 @@ def _share(strength: NDArray[np.int16], rank: int, noise: float = _NOISE) -> Arr
     share = np.clip(strength / full, 0.0, 1.0)
     share[share < noise] = 0.0
     return share
+
+
+def _within(reach: float, centre: Array, x: Array, y: Array) -> tuple[slice, slice]:
+    """Return the columns and rows nearer than `reach` to a centre along each axis."""
+    columns = np.flatnonzero(np.abs(x - centre[0]) < reach)
+    rows = np.flatnonzero(np.abs(y - centre[1]) < reach)
+    if not columns.size or not rows.size:
+        return slice(0, 0), slice(0, 0)
+    return slice(columns[0], columns[-1] + 1), slice(rows[0], rows[-1] + 1)
 
 
 def _centroid(share: Array, x: Array, y: Array) -> Array:

@@ -2,24 +2,30 @@
 
 rclpy gathers every entity anew and builds a wait set for each callback, which at a few hundred
 messages a second is most of what a node does. This one keeps the wait set while no entity comes or
-goes, and takes plain messages from it directly. Everything else (timers, services, clients, tasks
-that await) is left to rclpy, which is woken for it. test_executor.py holds that callbacks run as
-they do under rclpy.
+goes, and runs the callbacks of subscriptions and timers directly. Everything else (services,
+clients, events, all that awaits) is left to rclpy, which is called for it. test_executor.py holds
+that callbacks run as they do under rclpy.
 """
 
 import inspect
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 from rclpy.context import Context
+from rclpy.event_handler import EventHandler
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 
 # Longest wait at a stretch. Python handles a signal between waits only.
 _LONGEST_WAIT_NS = 200_000_000
+# Events of publishers and subscriptions (a QoS mismatch, above all) are looked at this often. There
+# are more of them than of everything else, and waiting on each costs as much as on a message.
+_EVENTS_EVERY_S = 0.5
 
 
 class KeptWaitSetExecutor(SingleThreadedExecutor):
@@ -29,11 +35,11 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
         self._wait_set: Any = None
         self._held = ExitStack()  # keeps every handle of the wait set from being destroyed
         self._add: list[Callable[[], None]] = []
-        self._plain: dict[int, Subscription] = {}
-        self._left_to_rclpy: set[int] = set()
+        self._direct: dict[int, Callable[[], None]] = {}  # by pointer of subscription or timer
         self._guards: dict[int, Any] = {}  # the nodes' own
         self._waitables: list[Any] = []
         self._changed = True
+        self._look_at_events = 0.0
         super().__init__(context=context)
 
     def wake(self) -> None:
@@ -68,8 +74,8 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
                     # What awaits holds its callback group, which rclpy keeps account of.
                     self._release()
                     self.spin_once(timeout_sec=_LONGEST_WAIT_NS / 1e9)
-                elif self._wait():
-                    self._deliver()
+                else:
+                    self._wait_and_run()
         finally:
             self._release()
 
@@ -79,11 +85,11 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
     def _release(self) -> None:
         self._changed = True
         self._wait_set = None
-        self._add, self._plain, self._guards, self._waitables = [], {}, {}, []
+        self._add, self._direct, self._guards, self._waitables = [], {}, {}, []
         self._held.close()
 
-    def _wait(self) -> bool:
-        """Wait for messages and let rclpy handle all else; returns whether messages came."""
+    def _wait_and_run(self) -> None:
+        """Wait, let rclpy handle what is its own, and run what is ready besides."""
         if self._changed:
             self._gather()
         wait_set = self._wait_set
@@ -92,12 +98,26 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
             add()
         wait_set.wait(_LONGEST_WAIT_NS)
         if self._is_shutdown:
-            return False
+            return
         if not self.context.ok():
             raise ExternalShutdownException()
-        if self._others_ready():
+        ready = [
+            *wait_set.get_ready_entities("timer"), *wait_set.get_ready_entities("subscription")
+        ]
+        now = time.monotonic()
+        if (
+            self._others_ready() or now >= self._look_at_events
+            or any(pointer not in self._direct for pointer in ready)
+        ):
+            self._look_at_events = now + _EVENTS_EVERY_S
             self.spin_once(timeout_sec=0.0)
-        return not self._changed
+        for pointer in ready:
+            if self._changed or self._awaiting():
+                # An entity came or went, or something now awaits: what else is ready stays so.
+                return
+            run = self._direct.get(pointer)
+            if run is not None:
+                run()
 
     def _others_ready(self) -> bool:
         wait_set = self._wait_set
@@ -108,25 +128,10 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
                 self._guards[pointer].trigger()
         return (
             bool(triggered)
-            or bool(wait_set.get_ready_entities("timer"))
             or bool(wait_set.get_ready_entities("service"))
             or bool(wait_set.get_ready_entities("client"))
-            or not self._left_to_rclpy.isdisjoint(wait_set.get_ready_entities("subscription"))
             or any(waitable.is_ready(wait_set) for waitable in self._waitables)
         )
-
-    def _deliver(self) -> None:
-        """Hand over one message of each subscription that has one."""
-        for pointer in self._wait_set.get_ready_entities("subscription"):
-            subscription = self._plain.get(pointer)
-            if subscription is None:
-                continue
-            taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
-            if taken is not None:
-                subscription.callback(taken[0])
-            if self._changed or self._awaiting():
-                # An entity came or went, or something now awaits: what else is ready stays so.
-                return
 
     def _gather(self) -> None:
         """Build the wait set of all entities there are."""
@@ -140,7 +145,10 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
         guards = [entity for node in nodes for entity in node.guards]
         self._guards = {guard.handle.pointer: guard for guard in guards}
         guards += [self._guard, self._sigint_gc]
-        self._waitables = [entity for node in nodes for entity in node.waitables]
+        self._waitables = [
+            entity for node in nodes for entity in node.waitables
+            if not isinstance(entity, EventHandler)
+        ]
         for entity in (*subscriptions, *timers, *clients, *services, *guards):
             self._held.enter_context(entity.handle)
         counts = [len(subscriptions), len(guards), len(timers), len(clients), len(services), 0]
@@ -162,11 +170,13 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
             *(_bound(wait_set.add_guard_condition, entity.handle) for entity in guards),
             *(_bound(waitable.add_to_wait_set, wait_set) for waitable in self._waitables),
         ]
-        self._plain = {
-            entity.handle.pointer: entity for entity in subscriptions if _is_plain(entity)
-        }
-        self._left_to_rclpy = {
-            entity.handle.pointer for entity in subscriptions if not _is_plain(entity)
+        self._direct = {
+            entity.handle.pointer: run
+            for entity, run in (
+                *((subscription, _delivery(subscription)) for subscription in subscriptions),
+                *((timer, _expiry(timer)) for timer in timers),
+            )
+            if run is not None
         }
 
 
@@ -174,12 +184,44 @@ def _bound(call: Callable[[Any], None], argument: object) -> Callable[[], None]:
     return lambda: call(argument)
 
 
-def _is_plain(subscription: Subscription) -> bool:
-    """Return whether a callback takes the message alone, by rclpy's own rule, and never awaits."""
-    if inspect.iscoroutinefunction(subscription.callback):
-        return False
+def _delivery(subscription: Subscription) -> Callable[[], None] | None:
+    """Return what takes one message and hands it over; None for a callback that awaits."""
+    callback = subscription.callback
+    if inspect.iscoroutinefunction(callback):
+        return None
+    with_information = not _takes_one(callback)
+
+    def deliver() -> None:
+        taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+        if taken is None:
+            return
+        if with_information:
+            callback(*taken)
+        else:
+            callback(taken[0])
+
+    return deliver
+
+
+def _takes_one(callback: Callable[..., Any]) -> bool:
+    """Return whether a callback is called with the message alone, by rclpy's own rule."""
     try:
-        inspect.signature(subscription.callback).bind(None)
+        inspect.signature(callback).bind(None)
     except TypeError:
         return False
     return True
+
+
+def _expiry(timer: Timer) -> Callable[[], None] | None:
+    """Return what calls a timer that is due; None for a callback that awaits."""
+    callback = timer.callback
+    if inspect.iscoroutinefunction(callback):
+        return None
+
+    def expire() -> None:
+        # A wait set also shows timers that were cancelled meanwhile.
+        if timer.handle.is_timer_ready():
+            timer.handle.call_timer()
+            callback()
+
+    return expire

@@ -1,5 +1,6 @@
 """Starting and ending a node the same way everywhere."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,8 @@ from rclpy.signals import SignalHandlerOptions
 from hiwm_core.errors import HiwmError
 from hiwm_nodes.executor import KeptWaitSetExecutor
 
+_LISTENER_NICE = 5
+
 
 class NodeEnd(Exception):  # noqa: N818 - an outcome, not an error
     """Raised inside a callback to end the node with an exit code."""
@@ -21,12 +24,19 @@ class NodeEnd(Exception):  # noqa: N818 - an outcome, not an error
         super().__init__(message)
 
 
-def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
+def run(
+    make_node: Callable[[], Node], arguments: Sequence[str] | None = None, *,
+    listener: bool = False,
+) -> int:
     """Run a node until SIGINT, SIGTERM or `NodeEnd`, and return its exit code.
+
+    A `listener` is a node no tick waits for: on a busy machine it yields to those on the tick path.
 
     The node's `close()` is called in the end where it has one, with the context still up, so that
     a recorder can close its bag. A `HiwmError` becomes one line on stderr and exit code 1.
     """
+    if listener:
+        os.nice(_LISTENER_NICE)
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
 
     def interrupt(_signal: int, _frame: object) -> None:

@@ -33,9 +33,9 @@ from hiwm_recording.topics import SOURCES, Source, camera_sources, ground_truth_
 
 # Seconds an audit may take before closing goes on without its result; it takes tenths.
 _AUDIT_WAIT_S = 60.0
-# Seconds waited after a first message for the others of its step; they come within a millisecond or
-# two, and the queues hold far more than arrives meanwhile.
-_GATHER_S = 0.004
+# Seconds waited after a first message for others: a step's come within a few milliseconds, its
+# commands somewhat later, and the queues hold far more than arrives meanwhile.
+_GATHER_S = 0.02
 
 
 class Recorder(Node):
@@ -288,4 +288,4 @@ def _received_ns(information: Mapping[str, int]) -> int:
 
 def main() -> None:
     """Run the recorder."""
-    sys.exit(run(Recorder))
+    sys.exit(run(Recorder, listener=True))

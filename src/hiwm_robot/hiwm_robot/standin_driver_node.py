@@ -199,15 +199,11 @@ class StandinDriver(Node):
         self._observe(self.get_clock().now().nanoseconds)
 
     def _observe(self, stamp_ns: int) -> None:
-        """Publish what the sensors see, the image last."""
+        """Publish what the sensors see, image last; then the truth, which nobody waits for."""
         stamp = time_message(stamp_ns)
         if self._fast:
             self._clock_pub.publish(ClockMessage(clock=stamp))
         self._publish_joints(stamp)
-        self._truth.header.stamp = stamp
-        self._truth.object_pose = array.array("d", self._scene.object_pose)
-        self._truth.coverage = float(self._scene.coverage)
-        self._truth_pub.publish(self._truth)
         self._image.header.stamp = stamp
         if self._info_pub.get_subscription_count():
             self._info.header.stamp = stamp
@@ -215,6 +211,10 @@ class StandinDriver(Node):
         pixels: NDArray[np.uint8] = self._scene.render()
         self._image.data = array.array("B", pixels.tobytes())
         self._image_pub.publish(self._image)
+        self._truth.header.stamp = stamp
+        self._truth.object_pose = array.array("d", self._scene.object_pose)
+        self._truth.coverage = float(self._scene.coverage)
+        self._truth_pub.publish(self._truth)
         self._observed_wall = time.monotonic()
         self._counts["observations"] += 1
         self._rate.count()

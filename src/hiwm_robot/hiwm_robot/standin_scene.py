@@ -196,9 +196,9 @@ class StandinScene:
         """
         steps = round(seconds / TIMESTEP_S)
         start = self._data.ctrl.copy()
-        for i in range(steps):
-            share = (i + 1) / steps if ramp else 1.0
-            self._data.ctrl[:] = start + share * (self._target - start)
+        shares = np.arange(1, steps + 1) / steps if ramp else np.ones(steps)
+        for target in start + shares[:, None] * (self._target - start):
+            self._data.ctrl[:] = target
             mujoco.mj_step(self._model, self._data)
 
     def render(self, size: int | None = None) -> NDArray[np.uint8]:
