@@ -140,6 +140,15 @@ def test_only_chosen_rollouts_of_the_policy_count() -> None:
     assert (found.weights > 0).tolist() == [False] * 4 + [True] * 8
 
 
+def test_fewer_demonstrations_on_request() -> None:
+    demonstrations = [
+        (replace(ROOT, episode_id=f"d{i}", branch_id=f"d{i}-b000"), [DEMO] * 4) for i in range(3)
+    ]
+    data = segments((branch(1, 3), [HUMAN] * 4), *demonstrations)
+    found = weigh(data, Scheme.SIRIUS, demonstration_episodes=2)
+    assert (found.weights > 0).tolist() == [True] * 12 + [False] * 4
+
+
 @pytest.mark.parametrize("name", ["min_trust", "low_trust_factor"])
 def test_a_bad_share_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=name):

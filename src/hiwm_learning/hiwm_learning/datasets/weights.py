@@ -63,6 +63,7 @@ class WeightedSet:
 def weigh(
     episodes: Episodes, scheme: Scheme, *, min_trust: float = 0.0, low_trust_factor: float = 0.0,
     policy_episodes: Collection[tuple[str, str]] | None = None,
+    demonstration_episodes: int | None = None,
 ) -> WeightedSet:
     """Return how much each frame's action counts.
 
@@ -73,6 +74,7 @@ def weigh(
         low_trust_factor: what a frame of low trust keeps of its weight; 0 drops it.
         policy_episodes: (session_id, episode_id) whose policy frames are learnt from; all when
             None.
+        demonstration_episodes: learn from the first so many demonstrations; from all when None.
 
     Raises:
         ConfigError: min_trust or low_trust_factor outside 0..1.
@@ -81,6 +83,11 @@ def weigh(
         if not 0.0 <= value <= 1.0:
             raise ConfigError(f"{name} {value:g}", where="weights", remedy="use 0 to 1")
     usable = _usable(episodes, scheme, policy_episodes)
+    if demonstration_episodes is not None:
+        shown = episodes.provenance == episodes.provenance_names.index(Provenance.DEMONSTRATION)
+        owner = episodes.episode_of
+        kept = np.unique(owner[shown & usable])[:demonstration_episodes]
+        usable &= ~shown | np.isin(owner, kept)
     # Unknown trust is that of a world which does not doubt itself.
     low = usable & (np.nan_to_num(episodes.trust, nan=1.0) < min_trust)
     counts = np.where(low, low_trust_factor, 1.0) * usable

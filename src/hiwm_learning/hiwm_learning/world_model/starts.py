@@ -39,7 +39,10 @@ def first_frames(sessions: Sequence[Path], camera: str = "") -> dict[str, NDArra
     for session in sessions:
         trials = _trials(session)
         for bag in session_bags(session):
-            segment = read_segment(bag)
+            try:
+                segment = read_segment(bag)
+            except BagError:  # cut off by the end of the session
+                continue
             trial = trials.get(segment.lineage.episode_id)
             if trial is None or not segment.length or segment.steps[0] != 0:
                 continue
