@@ -92,6 +92,12 @@ def gains_figure(gains: Sequence[Gain]) -> Figure:
                 100 * middle, place, marker=_SET_MARKERS[gain.more], color=colour, markersize=7,
                 markerfacecolor=colour if gain.world is World.STAND_IN else "white",
             )
+            count = f"{gain.pairs.trials} pairs" if paired else f"{_trials(gain)} trials"
+            axes.annotate(
+                f"n = {count}", (1.0, place), xycoords=axes.get_yaxis_transform(), size=8,
+                ha="right", va="center", color=_FAINT, xytext=(52, 0), textcoords="offset points",
+                annotation_clip=False,
+            )
         axes.axvline(0, color=_INK, linewidth=0.9)
         axes.set_yticks(range(len(known)), [
             f"{BACKBONE_NAMES[gain.backbone]}, {WORLD_NAMES[gain.world]}: "
@@ -113,7 +119,7 @@ def gains_figure(gains: Sequence[Gain]) -> Figure:
 def agreement_figure(agreement: Agreement) -> Figure:
     """Return imagined against stand-in success of every policy tried in both worlds."""
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(0.74 * _WIDTH_IN, 4.4), layout="constrained")
+        figure = Figure(figsize=(0.78 * _WIDTH_IN, 4.6), layout="compressed")
         axes = figure.subplots()
         axes.plot([0, 100], [0, 100], color=_FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
         for cell in agreement.cells:
@@ -143,13 +149,27 @@ def agreement_figure(agreement: Agreement) -> Figure:
             Line2D([], [], color=_FAINT, linestyle=(0, (4, 3)), label="equal in both worlds"),
             Line2D([], [], color=_FAINT, linewidth=1.0, label="95 % Wilson interval"),
         ]
-        figure.legend(handles=handles, loc="outside right upper", title=_policies(agreement))
+        figure.legend(handles=handles, loc="outside right upper")
+        figure.text(0.735, 0.11, _numbers(agreement), size=8.5, linespacing=1.5)
     return figure
 
 
-def _policies(agreement: Agreement) -> str:
-    count = len(agreement.cells)
-    return f"{count} {'policy' if count == 1 else 'policies'}"
+def _trials(gain: Gain) -> str:
+    return f"{gain.more_counts[1]}, {gain.less_counts[1]}"
+
+
+def _numbers(agreement: Agreement) -> str:
+    """Return policies, their trials in either world, and the estimates, a line each."""
+    trials = [pooled([cell], world).trials for cell in agreement.cells for world in World]
+    lines = [f"n = {len(agreement.cells)} policies"]
+    if trials:
+        span = f"{min(trials)} to {max(trials)}" if min(trials) < max(trials) else f"{trials[0]}"
+        lines.append(f"n = {span} trials a policy and world")
+    lines += [
+        f"{name} {estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
+        for name, estimate in agreement.estimates.items()
+    ]
+    return "\n".join(lines)
 
 
 def _rate_mark(

@@ -5,7 +5,7 @@ Held by ``test_page.py``.
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -23,19 +23,21 @@ table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabu
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 th, td { padding: .22rem .6rem; text-align: right; vertical-align: top; }
 th { border-bottom: 1px solid #808690; font-weight: 600; vertical-align: bottom; }
-th.text, td.text { text-align: left; }
+td { white-space: nowrap; }
+th.text, td.text { text-align: left; white-space: normal; }
 tr.sum td { background: #f3f4f6; font-weight: 600; border-top: 1px solid #d8dbe0; }
 td.missing { color: #be1e28; }
 figure { margin: .8rem 0; }
 img { max-width: 100%; height: auto; }
 pre { background: #f3f4f6; padding: .6rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere;
   font-size: .84rem; }
+@page { size: A4 landscape; margin: 12mm; }
 @media print {
   body { font-size: 10.5px; margin: 0; max-width: none; }
   h2 { break-after: avoid; }
   tr, figure { break-inside: avoid; }
   .wide { overflow: visible; }
-  table { font-size: .78rem; }
+  table { font-size: 9px; }
   th, td { padding: .15rem .35rem; }
   tr.sum td { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
@@ -88,20 +90,20 @@ def picture(png: bytes, text: str) -> str:
 
 
 def table(
-    columns: Sequence[str], rows: Sequence[Row], *, caption: str = "", text_columns: int = 1
+    columns: Sequence[str], rows: Sequence[Row], *, caption: str = "", text: Collection[int] = (0,)
 ) -> str:
-    """Return a table; the first `text_columns` columns are set left, the others right."""
+    """Return a table; the columns of the numbers `text` are set left and wrapped, others right."""
     for row in rows:
         if len(row.cells) != len(columns):
             raise ValueError(f"{row.cells} in a table of the columns {columns}")
     head = "".join(
-        f"<th{_class(place < text_columns, False)}>{escape(name)}</th>"
+        f"<th{_class(place in text, False)}>{escape(name)}</th>"
         for place, name in enumerate(columns)
     )
     body = "\n".join(
         f'<tr{" class=" + chr(34) + "sum" + chr(34) if row.sum else ""}>' + "".join(
-            f"<td{_class(place < text_columns, text == MISSING)}>{escape(text)}</td>"
-            for place, text in enumerate(row.cells)
+            f"<td{_class(place in text, cell == MISSING)}>{escape(cell)}</td>"
+            for place, cell in enumerate(row.cells)
         ) + "</tr>"
         for row in rows
     )
@@ -125,7 +127,8 @@ def percent_range(interval: Interval) -> str:
 
 def points(difference: float) -> str:
     """Return a difference of shares in percentage points, for example '+12.0'."""
-    return f"{_not_minus_zero(100 * difference):+.1f}"
+    value = _not_minus_zero(100 * difference, 1)
+    return f"{value:+.1f}" if value else "0.0"
 
 
 def points_range(interval: Interval) -> str:
@@ -156,5 +159,5 @@ def _class(text: bool, missing: bool) -> str:
     return f' class="{" ".join(names)}"' if names else ""
 
 
-def _not_minus_zero(value: float, digits: int = 1) -> float:
+def _not_minus_zero(value: float, digits: int) -> float:
     return 0.0 if round(value, digits) == 0.0 else value

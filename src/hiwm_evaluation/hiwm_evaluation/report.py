@@ -105,7 +105,7 @@ def _operator(sessions: Sequence[OperatorSession]) -> list[str]:
         ["session", "branching", "operator s", "frames", "corrections", "failure states",
          "s per correction", "frames per correction", "corrections per failure state",
          "corrections that succeeded", f"corrections per {_YIELD_S:.0f} s",
-         f"successful ones per {_YIELD_S:.0f} s"], rows, text_columns=2,
+         f"successful ones per {_YIELD_S:.0f} s"], rows, text=(0, 1),
     ))
     if all(seconds.values()):
         same = "equal" if seconds[True] == seconds[False] else "not equal"
@@ -127,7 +127,8 @@ def _effort_row(
 ) -> Row:
     done = effort(sessions)
     return Row(sum=sum_row, cells=[
-        f"{name}, {done.sessions} sessions" if sum_row else name,
+        f"{name}, {done.sessions} {'session' if done.sessions == 1 else 'sessions'}"
+        if sum_row else name,
         "with" if sessions[0].branching else "without", number(done.seconds, 0),
         str(done.frames), str(done.corrections), str(done.failure_states),
         ratio(done.seconds, done.corrections, 1), ratio(done.frames, done.corrections, 1),
@@ -198,7 +199,7 @@ def _how_made(study: Study) -> list[str]:
         paragraph(f"Seeds: {', '.join(str(seed) for seed in study.seeds) or 'none given'}."),
         table(["policy", "checkpoint"], [
             Row(cells=[cell.name, cell.checkpoint or MISSING]) for cell in study.cells
-        ], text_columns=2),
+        ], text=(0, 1)),
     ]
 
 

@@ -63,7 +63,7 @@ def introduction_section(study: Study) -> list[str]:
             "n is the number of trials that ended in success or failure; aborted trials are not "
             "in it. Rates have Wilson intervals, differences Newcombe's, all at 95 %. Pooled "
             "intervals take trials as independent: how much the training seeds differ is not in "
-            "them, and shows in the lines of single seeds."
+            "them, and shows in the lines of single seeds, which may share their start poses."
         ),
     ]
 
@@ -89,7 +89,7 @@ def success_section(study: Study, png: bytes) -> list[str]:
         picture(png, "Success of each set and backbone on the stand-in and in imagination"),
         table(
             ["policy", "stand-in, successes/n", "rate", "95 % interval",
-             "imagination, successes/n", "rate", "95 % interval", "remarks"], rows,
+             "imagination, successes/n", "rate", "95 % interval", "remarks"], rows, text=(0, 7),
         ),
     ]
     for world in World:
@@ -190,7 +190,7 @@ def gains_section(found: Sequence[Gain], png: bytes) -> list[str]:
         table(
             ["world", "backbone", "gain", "successes/n of both", "all trials: points (95 %)",
              "its interval", "pairs, n", "won by first only, second only",
-             "pairs: points (95 %)", "its interval"], rows, text_columns=3,
+             "pairs: points (95 %)", "its interval"], rows, text=(0, 1, 2),
         ),
         paragraph(
             "Pairs are trials of the same training seed, start pose and trial seed; the figure "
