@@ -119,8 +119,9 @@ def gains_figure(gains: Sequence[Gain]) -> Figure:
 def agreement_figure(agreement: Agreement) -> Figure:
     """Return imagined against stand-in success of every policy tried in both worlds."""
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(0.78 * _WIDTH_IN, 4.6), layout="compressed")
-        axes = figure.subplots()
+        # Placed by hand: a square plot on the left, legend and numbers in the column beside it.
+        figure = Figure(figsize=(7.6, 4.7))
+        axes = figure.add_axes((0.082, 0.106, 4.1 / 7.6, 4.1 / 4.7))
         axes.plot([0, 100], [0, 100], color=_FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
         for cell in agreement.cells:
             x, y = (pooled([cell], world) for world in (World.IMAGINATION, World.STAND_IN))
@@ -134,7 +135,6 @@ def agreement_figure(agreement: Agreement) -> Figure:
             )
         axes.set_xlim(-3, 103)
         axes.set_ylim(-3, 103)
-        axes.set_aspect("equal")
         axes.grid(color=_GRID)
         axes.set_xlabel("success in imagination, %")
         axes.set_ylabel("success on the stand-in, %")
@@ -149,8 +149,8 @@ def agreement_figure(agreement: Agreement) -> Figure:
             Line2D([], [], color=_FAINT, linestyle=(0, (4, 3)), label="equal in both worlds"),
             Line2D([], [], color=_FAINT, linewidth=1.0, label="95 % Wilson interval"),
         ]
-        figure.legend(handles=handles, loc="outside right upper")
-        figure.text(0.735, 0.11, _numbers(agreement), size=8.5, linespacing=1.5)
+        figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.64, 0.99))
+        figure.text(0.655, 0.11, _numbers(agreement), size=8.5, linespacing=1.5)
     return figure
 
 
@@ -164,7 +164,7 @@ def _numbers(agreement: Agreement) -> str:
     lines = [f"n = {len(agreement.cells)} policies"]
     if trials:
         span = f"{min(trials)} to {max(trials)}" if min(trials) < max(trials) else f"{trials[0]}"
-        lines.append(f"n = {span} trials a policy and world")
+        lines.append(f"n = {span} trials each, in either world")
     lines += [
         f"{name} {estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
         for name, estimate in agreement.estimates.items()
@@ -191,7 +191,9 @@ def _rate_mark(
         markerfacecolor=colour if world is World.STAND_IN else "white",
     )
     axes.annotate(
-        f"{rate.successes}/{rate.trials}", (x, 100 * rate.interval[1]), xytext=(0, 4),
+        # Above the bar, and above the mark where the bar ends within it.
+        f"{rate.successes}/{rate.trials}", (x, 100 * max(rate.interval[1], rate.rate + 0.03)),
+        xytext=(0, 4),
         textcoords="offset points", ha="center", size=8,
     )
 

@@ -39,8 +39,7 @@ from hiwm_evaluation.page import (
 from hiwm_evaluation.statistics import PairedCounts, wilson_interval
 from hiwm_evaluation.study import Backbone, Cell, Study, TrainingSet, World
 
-# Push-T on real robots, success in percent: Hi-WM, arXiv 2604.21741. The rates are whole trials of
-# 34, which is how n is known.
+# Push-T on real robots: Hi-WM, arXiv 2604.21741. It gives rates; all six are whole trials of 34.
 PAPER_TRIALS = 34
 PAPER_SUCCESSES: dict[str, dict[TrainingSet, int]] = {
     "Diffusion Policy (DP)": {

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -48,9 +49,19 @@ def test_gains_stand_with_their_pairs(study: Study) -> None:
 def test_agreement_says_its_numbers(study: Study) -> None:
     agreed = agreement(study)
     said = "\n".join(texts(agreement_figure(agreed)))
-    assert "n = 9 policies\nn = 12 to 20 trials a policy and world\nPearson 0.87 (" in said
+    assert "n = 9 policies\nn = 12 to 20 trials each, in either world\nPearson 0.87 (" in said
     assert "success on the stand-in, %" in said
     assert f"MMRV {agreed.estimates['MMRV'].value:.2f} (" in said
+
+
+def test_nothing_is_cut_off_by_the_edge(study: Study) -> None:
+    every = [gain for world in World for gain in gains(study, world)]
+    for figure in (rates_figure(study), gains_figure(every), agreement_figure(agreement(study))):
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        drawn = figure.get_tightbbox(canvas.get_renderer())  # inches
+        width, height = figure.get_size_inches()
+        assert drawn.x0 >= 0 and drawn.y0 >= 0 and drawn.x1 <= width and drawn.y1 <= height
 
 
 def test_a_study_without_trials_is_drawn_too(bare: Study) -> None:
