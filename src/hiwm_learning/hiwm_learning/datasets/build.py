@@ -86,7 +86,8 @@ def build_dataset(
         if reason:
             left_out.append(f"{bag.name}: {reason}")
             continue
-        writer.add(_info(segment, trees[session].labels), _columns(segment, trees[session].provenance))
+        tree = trees[session]
+        writer.add(_info(segment, tree.labels), _columns(segment, tree.provenance))
         frames += segment.length
         if number % 20 == 0 or number == len(bags):
             write(f"{number}/{len(bags)} bags  {frames} frames")
