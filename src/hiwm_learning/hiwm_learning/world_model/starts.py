@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(options.output, **arrays)
+    np.savez_compressed(options.output, allow_pickle=False, **arrays)
     print(f"{options.output}: {len(arrays['names'])} start frames")
     return 0
 
