@@ -43,20 +43,20 @@ def loss(policy: ActPolicy, batch: Batch) -> dict[str, float]:
 
 def test_it_fits_a_few_chunks() -> None:
     torch.set_num_threads(1)
-    batch = dot_batch(8)
+    batch = dot_batch(6)
     policy = small_policy(batch)
     optimiser = torch.optim.AdamW(policy.parameters(), lr=5e-4)
     before = loss(policy, batch)
-    for step in range(100):
+    for step in range(60):
         optimiser.zero_grad()
         policy.loss(batch, np.random.default_rng(step))["loss"].backward()
         optimiser.step()
-    assert loss(policy, batch)["l1"] < 0.2 * before["l1"]
+    assert loss(policy, batch)["l1"] < 0.3 * before["l1"]
     policy.eval()
     sampled = policy.sample(batch.images, batch.proprio, torch.Generator())
     still = batch.proprio[:, -1:].expand(-1, 4, -1)
     miss = (sampled - batch.actions)[..., :2].norm(dim=-1).mean()
-    assert miss < 0.2 * (still - batch.actions[..., :2]).norm(dim=-1).mean()
+    assert miss < 0.3 * (still - batch.actions[..., :2]).norm(dim=-1).mean()
 
 
 def test_chunks_of_the_zero_latent_are_a_function_of_what_is_seen() -> None:

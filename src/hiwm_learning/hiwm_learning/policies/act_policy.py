@@ -25,8 +25,8 @@ class ActPolicyConfig(PolicyConfig):
     """Everything that shapes the network and its loss."""
 
     kind: ClassVar[str] = KIND
-    # Full: table III of the paper. Its 7 decoder layers are 1 here, since its published code
-    # returns the output of the first alone.
+    # Full: the paper's transformers. Its 7 decoder layers are 1 here, since its published code
+    # returns the output of the first alone (tonyzhaozh/act, issue 25).
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "tiny": {},
         "full": {
