@@ -45,8 +45,8 @@ def parting(worlds: Imagined) -> Tensor:
     """Return how far the members' objects lie from the imagined one, mean over members, m, [B]."""
     members, batch = worlds.own.shape[:2]
     centre = worlds.poses[:, 0].repeat(members, 1)
-    apart = motion(centre, worlds.own[:, :, 0].flatten(0, 1)).norm(dim=1)
-    return apart.reshape(members, batch).mean(0)
+    apart: Tensor = motion(centre, worlds.own[:, :, 0].flatten(0, 1)).norm(dim=1)
+    return apart.reshape(members, batch).mean(dim=0)
 
 
 def doubt(model: WorldModel, worlds: Imagined) -> Tensor:

@@ -21,15 +21,19 @@ SSIM_C1, SSIM_C2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
 def rmse(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Array:
     """Return the root mean square difference of frames [..., H, W, 3], in grey levels, [...]."""
     difference = a.astype(np.float32) - b.astype(np.float32)
-    return np.sqrt((difference**2).mean(axis=(-3, -2, -1), dtype=np.float64))
+    return np.asarray(np.sqrt((difference**2).mean(axis=(-3, -2, -1), dtype=np.float64)))
 
 
 def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Array:
     """Return the peak signal-to-noise ratio of frames [..., H, W, 3], dB, [...]."""
-    error = rmse(a, b)
+    return psnr_of(rmse(a, b))
+
+
+def psnr_of(error: Array) -> Array:
+    """Return the peak signal-to-noise ratio, dB, of root mean square differences of any shape."""
     with np.errstate(divide="ignore"):
         ratio = 20 * np.log10(PEAK / error)
-    return np.minimum(ratio, PSNR_OF_EQUALS)
+    return np.asarray(np.minimum(ratio, PSNR_OF_EQUALS))
 
 
 def ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:

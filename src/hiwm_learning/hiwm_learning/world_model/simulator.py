@@ -153,7 +153,7 @@ class Simulator:
         return self._model.proprioception(poses)[0].numpy().astype(np.float64)
 
 
-def _arrays(worlds: Imagined) -> dict[str, NDArray[np.float32]]:
+def _arrays(worlds: Imagined) -> dict[str, Any]:
     """Return a batch of one as the arrays of a state."""
     return {
         "poses": worlds.poses[0].numpy().copy(), "previous": worlds.previous[0].numpy().copy(),
