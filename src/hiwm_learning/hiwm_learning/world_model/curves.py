@@ -51,7 +51,9 @@ def draw_curves(
     for axis in axes.flat[1:3]:
         axis.set_yscale("symlog", linthresh=0.01 if axis is axes.flat[1] else 1.0)
         axis.set_ylim(bottom=0)
-    axes.flat[1].legend(fontsize=8)
+    # Every line is in the second panel; there is room for their names in the first.
+    lines, names = axes.flat[1].get_legend_handles_labels()
+    axes.flat[0].legend(lines, names, fontsize=8, loc="center right", bbox_to_anchor=(1.0, 0.68))
     _draw_reliability(axes.flat[3], bins, bad_t)
     figure.savefig(path, dpi=110)
 
@@ -59,7 +61,10 @@ def draw_curves(
 def _series(
     horizons: Mapping[str, Any], floor: Mapping[str, Any] | None, name: str, key: str
 ) -> tuple[list[int], list[float]]:
-    rows = (floor or {}) if name == "floor" else {h: row.get(name) for h, row in horizons.items()}
+    rows = (
+        {h: (floor or {}).get(h) for h in horizons} if name == "floor"
+        else {h: row.get(name) for h, row in horizons.items()}
+    )
     points = [
         (int(step), float(row[key])) for step, row in rows.items()
         if row and row.get(key) is not None
