@@ -30,8 +30,9 @@ def test_an_evaluation_measures_writes_and_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(open_loop, "LATENCY_REPEATS", 4)
+    monkeypatch.setattr(open_loop, "IDLE_STEPS", 3)
     model = drawn_world_model(EMBODIMENT)
-    recordings = [drawn_recording(model, name, 56, seed=k) for k, name in enumerate("ab")]
+    recordings = [drawn_recording(model, name, 53, seed=k) for k, name in enumerate("ab")]
     starts = held_out_starts(recordings, 2, seed=0)
     evaluation = Evaluation(model, TASK, recordings, starts, report=lambda _: None)
     numbers, compared = evaluation.measure(EMBODIMENT)
@@ -43,7 +44,7 @@ def test_an_evaluation_measures_writes_and_draws(
     # The T rests throughout, so that no rollout counts later on, and none is missed.
     assert numbers["horizons"]["10"] == {"n": 0} and numbers["horizons"]["190"] == {"n": 0}
     assert numbers["divergence"]["copy"]["never_share"] == 1.0
-    assert numbers["heads"]["held_out_frames"]["n"] == 112
+    assert numbers["heads"]["held_out_frames"]["n"] == 106
     assert numbers["heads"]["last_imagined_frames"]["positives"] == 0
     assert set(numbers["latency"]) == {"1", "8", "32"}
     numbers["floor"] = None
