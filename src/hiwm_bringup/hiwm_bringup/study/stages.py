@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from hiwm_bringup.study.budgets import Budget
@@ -25,7 +25,6 @@ class Stage:
     # Added when a part of the work is there already; empty where the command sees to that itself.
     resume: tuple[str, ...] = ()
     resumes_from: Path | None = None
-    environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +119,7 @@ class Plan:
     def _base(self, backbone: str, seed: int) -> Path:
         return self._folder / "policies" / f"{backbone}-start-s{seed}.safetensors"
 
-    def _trained(self, name: str, output: Path, kind: str, *words: object, **more: str) -> Stage:
+    def _trained(self, name: str, output: Path, kind: str, together: str, *words: object) -> Stage:
         """Return a stage of scripts/posttrain."""
         return Stage(
             name=name,
@@ -130,7 +129,7 @@ class Plan:
                 "--device", self._budget.device, *words,
             ),
             leaves=(output,), resume=("--resume",),
-            resumes_from=output.with_suffix(".training.pt"), **more,
+            resumes_from=output.with_suffix(".training.pt"), together=together,
         )
 
     def _bases(self) -> Iterator[Stage]:
@@ -138,17 +137,17 @@ class Plan:
         for seed in budget.seeds:
             for backbone in BACKBONES:
                 yield self._trained(
-                    f"base-{backbone}-s{seed}", self._base(backbone, seed), "base",
+                    f"base-{backbone}-s{seed}", self._base(backbone, seed), "base", "bases",
                     "--backbone", backbone, "--seed", seed, "--steps", budget.base_steps,
-                    "--episodes", budget.demonstrations, together="bases",
+                    "--episodes", budget.demonstrations,
                 )
         named = {cell.name: cell for cell in cells(budget)}
         for variant in budget.variants:
             cell = named[f"{variant.backbone}-{variant.name}"]
             yield self._trained(
-                f"variant-{cell.name}", cell.checkpoint(self._folder), "base",
+                f"variant-{cell.name}", cell.checkpoint(self._folder), "base", "bases",
                 "--backbone", variant.backbone, "--seed", cell.seed, "--steps", variant.steps,
-                "--episodes", variant.episodes, together="bases",
+                "--episodes", variant.episodes,
             )
 
     def _sessions(self) -> Iterator[Stage]:
@@ -177,7 +176,7 @@ class Plan:
             )
         for seed in budget.seeds:
             for backbone in BACKBONES:
-                policy = {
+                policy: dict[str, object] = {
                     "policy_checkpoint": self._base(backbone, seed),
                     "world_checkpoint": self._world, "starts": self._starts("session"),
                     "world": "imagination",
@@ -214,17 +213,17 @@ class Plan:
                 "hi-wm": ("--corrections", f"{sessions}-corrections"),
             }[cell.set]
             yield self._trained(
-                f"post-{cell.name}", cell.checkpoint(folder), cell.set, *own,
+                f"post-{cell.name}", cell.checkpoint(folder), cell.set, "post-training", *own,
                 "--backbone", cell.backbone, "--seed", cell.seed, "--steps", budget.post_steps,
                 "--episodes", budget.demonstrations,
-                "--start-from", self._base(cell.backbone, cell.seed), together="post-training",
+                "--start-from", self._base(cell.backbone, cell.seed),
             )
 
     def _evaluations(self) -> Iterator[Stage]:
         for world in WORLDS:
             for cell in cells(self._budget):
                 session = cell.evaluation(self._folder, world)
-                place = {"robot": "standin"} if world == "hardware" else {
+                place: dict[str, object] = {"robot": "standin"} if world == "hardware" else {
                     "world_checkpoint": self._world, "starts": self._starts("evaluation"),
                 }
                 yield Stage(
