@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.errors import CheckpointError
+from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_core.limits import Limiter, LimitResult
 from hiwm_learning.checkpoints import Checkpoint, load_checkpoint
 
@@ -86,7 +87,13 @@ def load_simulator(
 
     Raises:
         CheckpointError: missing, damaged, no world model, or made for another embodiment.
+        ConfigError: no such device.
     """
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise ConfigError(
+            f"no device {device!r} here", where="world model",
+            remedy="use cpu, or cuda on a machine with a GPU",
+        )
     # Either kind brings imports that the other does not need: diffusers takes seconds.
     from hiwm_learning.world_model import model as layered
 

@@ -62,8 +62,8 @@ def autoencoder_stage(
         return {"psnr": psnr(model.decode(model.encode(frames)), frames)}
 
     return Stage(
-        accelerator, RedrawingLoss(autoencoder), batch=images_and_noise, draw=draw, rate=RATE,
-        seed=seed, measure=measure,
+        accelerator, RedrawingLoss(autoencoder), batch=images_and_noise, draw=draw,
+        rates=[(autoencoder, RATE)], seed=seed, measure=measure,
     )
 
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import ConfigError
 
-# A blob on a plane is this share of the view wide (standard deviation).
-BLOB_SHARE = 0.03
+# Standard deviation of a blob on a plane, in latent cells: narrower ones would vanish between cells.
+BLOB_CELLS = 1.0
 # Levels, of order 1, are spread over the 1000 steps that the U-Net's embedding was made for.
 LEVEL_SCALE = 1000.0
 
@@ -112,8 +112,8 @@ class ActionScale(nn.Module):
 
     def _blob(self, right: Tensor, down: Tensor) -> Tensor:
         """Return [B, h, w] with a blob at shares [B] of the view, from its middle."""
-        across = (self.columns[None] - right[:, None]) / BLOB_SHARE
-        along = (self.rows[None] - down[:, None]) / BLOB_SHARE
+        across = (self.columns[None] - right[:, None]) * (len(self.columns) / BLOB_CELLS)
+        along = (self.rows[None] - down[:, None]) * (len(self.rows) / BLOB_CELLS)
         return torch.exp(-0.5 * (across[:, None, :] ** 2 + along[:, :, None] ** 2))
 
 

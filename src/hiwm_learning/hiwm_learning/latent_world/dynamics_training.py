@@ -16,6 +16,7 @@ from hiwm_learning.latent_world.objectives import normal_like, objective_named, 
 from hiwm_learning.latent_world.stage import Export, Stage
 
 RATE = 2e-4
+HEAD_RATE = 1e-3  # heads are small, and nothing is drawn at random in what they learn
 # Most noise on past latents, of their unit deviation: prev_frame_noise_scale of the Interactive
 # World Simulator. The network is told how much there is, and sees none when it imagines.
 CONTEXT_NOISE = 0.1
@@ -236,7 +237,8 @@ def dynamics_stage(
         )
 
     stage = Stage(
-        accelerator, DynamicsLosses(model, success_coverage), batch=windows, draw=draw, rate=RATE,
+        accelerator, DynamicsLosses(model, success_coverage), batch=windows, draw=draw,
+        rates=[(model.dynamics, RATE), (model.outcome, HEAD_RATE), (model.doubt, HEAD_RATE)],
         seed=seed, measure=rollouts.scores, on_export=on_export,
     )
     return stage, rollouts

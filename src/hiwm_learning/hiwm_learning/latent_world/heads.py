@@ -7,7 +7,7 @@ from torch.nn import functional
 from hiwm_learning.latent_world.dynamics import ActionScale
 from hiwm_learning.policies.networks import SpatialSoftmax
 
-COARSE = 6  # doubt compares latents averaged to this many cells a side
+COARSE = 8  # doubt compares latents averaged to this many cells a side
 
 
 def _known(actions: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ Many processes (`accelerate launch`) draw the same batch from the step's number 
 sample of it each; gradients are averaged, so what is learned does not depend on how many there are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -46,7 +46,7 @@ class Stage:
         batch: (rows of the batch this process takes, generator, step, progress) -> arguments of
             `losses`. The generator is on the device and differs between processes.
         draw: (generator on the CPU, progress) -> rows of a whole batch.
-        rate: learning rate at its highest.
+        rates: the parts of `losses` and the highest learning rate of each.
         seed: of everything drawn.
         measure: returns numbers on held-out data; called with the averaged weights in place.
         on_export: writes the checkpoint others use; called with the averaged weights in place.
@@ -55,14 +55,19 @@ class Stage:
     def __init__(
         self, accelerator: Accelerator, losses: nn.Module, *,
         batch: Callable[[Tensor, torch.Generator, int, float], tuple[Any, ...]],
-        draw: Callable[[torch.Generator, float], Tensor], rate: float, seed: int,
+        draw: Callable[[torch.Generator, float], Tensor],
+        rates: Sequence[tuple[nn.Module, float]], seed: int,
         measure: Callable[[], dict[str, float]], on_export: Export | None = None,
     ) -> None:
         self._accelerator = accelerator
         self._plain = losses
-        self._batch, self._draw, self._rate, self._seed = batch, draw, rate, seed
+        self._batch, self._draw, self._seed = batch, draw, seed
+        self._rates = [rate for _, rate in rates]
         self._measure, self._on_export = measure, on_export
-        optimiser = torch.optim.AdamW(losses.parameters(), rate, weight_decay=WEIGHT_DECAY)
+        optimiser = torch.optim.AdamW(
+            [{"params": list(part.parameters()), "lr": rate} for part, rate in rates],
+            weight_decay=WEIGHT_DECAY,
+        )
         self._losses, self._optimiser = accelerator.prepare(losses, optimiser)
         self._average = {k: v.detach().clone() for k, v in losses.state_dict().items()}
 
@@ -72,8 +77,8 @@ class Stage:
         base = self._seed * 1_000_003 + step
         rows = self._draw(torch.Generator().manual_seed(base), progress)
         generator = torch.Generator(self._accelerator.device).manual_seed(base * 4099 + rank)
-        for group in self._optimiser.param_groups:
-            group["lr"] = self._rate * rate_factor(progress, step)
+        for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = rate * rate_factor(progress, step)
         inputs = self._batch(rows[rank::world], generator, step, progress)
         found: dict[str, Tensor] = self._losses(*inputs)
         self._optimiser.zero_grad(set_to_none=True)
