@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import ConfigError
 
-# Standard deviation of a blob on a plane, in latent cells: narrower ones would vanish between cells.
+# Standard deviation of a blob on a plane, in latent cells; narrower, it would vanish between two.
 BLOB_CELLS = 1.0
 # Levels, of order 1, are spread over the 1000 steps that the U-Net's embedding was made for.
 LEVEL_SCALE = 1000.0
