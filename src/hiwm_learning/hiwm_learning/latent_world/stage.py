@@ -1,7 +1,7 @@
 """A stage of training as `training_loop` drives it, on one process or on many.
 
 Many processes (`accelerate launch`) draw the same batch from the step's number and take every n-th
-sample of it each; gradients are averaged, so what is learned does not depend on how many there are.
+sample of it each, with noise of their own; gradients are averaged.
 """
 
 from collections.abc import Callable, Sequence
