@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Hand the command line to the training of the size it names; return the exit code."""
-    parser = argparse.ArgumentParser(prog="train_world_model", add_help=False)
+    parser = argparse.ArgumentParser(prog="train_world_model", add_help=False, allow_abbrev=False)
     parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
     chosen, rest = parser.parse_known_args(arguments)
     # Either kind brings imports that the other does not need.

@@ -159,6 +159,10 @@ class LatentDynamics(nn.Module):
             add_attention=config.attention, class_embed_type="identity",
             resnet_time_scale_shift="scale_shift",
         )
+        # Nearly nothing at first: a rollout of an untrained regression stays where it is, and
+        # unrolled training begins with latents that are of this world.
+        with torch.no_grad():
+            self.unet.conv_out.weight.mul_(0.1)
         # Whether an action is known is an input of its own.
         self.film = nn.Sequential(
             nn.Linear(config.context * (action_dim + 1) + 1, embedded), nn.SiLU(),

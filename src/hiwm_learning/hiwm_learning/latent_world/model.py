@@ -1,7 +1,6 @@
 """The latent world model as one thing: its parts, its file, and what it was made for."""
 
-
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +73,25 @@ class LatentWorldConfig:
             ) from None
 
 
-# Widths of the autoencoder (fine to coarse) and of everything else: (autoencoder, blocks, U-Net,
-# blocks, attention, context, heads). "tiny" takes a training step on one CPU core within a second.
-_PRESETS: dict[str, tuple[tuple[int, ...], int, tuple[int, ...], int, bool, int, int]] = {
-    "tiny": ((16, 24, 32), 1, (16, 32), 1, False, 6, 16),
-    "full": ((64, 128, 192), 2, (128, 256, 384), 2, True, 10, 48),
+@dataclass(frozen=True, kw_only=True)
+class _Preset:
+    """Width and depth of everything."""
+
+    coder_widths: tuple[int, ...]  # of the autoencoder, fine to coarse; as many as are needed
+    coder_blocks: int
+    dynamics: DynamicsConfig
+    head_width: int
+
+
+_PRESETS = {
+    # Takes a training step on one CPU core within a second: for tests.
+    "tiny": _Preset(
+        coder_widths=(16, 24, 32), coder_blocks=1, head_width=16,
+        dynamics=DynamicsConfig(context=6, widths=(16, 32), blocks=1, attention=False),
+    ),
+    "full": _Preset(
+        coder_widths=(64, 128, 192), coder_blocks=2, head_width=48, dynamics=DynamicsConfig(),
+    ),
 }
 PRESETS = tuple(_PRESETS)
 
@@ -115,22 +128,21 @@ def latent_config(
             remedy="give all cameras of the world model one width and height",
         )
     height, width = specs[0].height, specs[0].width
-    coder, coder_blocks, unet, unet_blocks, attention, usual_context, heads = _PRESETS[preset]
+    size = _PRESETS[preset]
     halvings = 2 if max(height, width) <= 4 * MOST_CELLS else 3
     return LatentWorldConfig(
         cameras=names, height=height, width=width,
         # Eight times fewer cells a side than pixels want more channels to hold the same picture.
         autoencoder=AutoencoderConfig(
-            channels=4 if halvings == 2 else 8, widths=coder[:halvings], blocks=coder_blocks
+            channels=4 if halvings == 2 else 8, widths=size.coder_widths[:halvings],
+            blocks=size.coder_blocks,
         ),
-        dynamics=DynamicsConfig(
-            context=context or usual_context, widths=unet, blocks=unet_blocks, attention=attention
-        ),
+        dynamics=replace(size.dynamics, context=context or size.dynamics.context),
         objective=objective, sampler_steps=sampler_steps or SAMPLERS[objective][1],
         action_lower=tuple(float(value) for value in embodiment.lower),
         action_upper=tuple(float(value) for value in embodiment.upper),
         planes=planes_of(embodiment, names), proprio_dim=embodiment.proprio_dim,
-        head_width=heads,
+        head_width=size.head_width,
     )
 
 
