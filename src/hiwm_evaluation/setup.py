@@ -15,7 +15,7 @@ setup(
     zip_safe=True,
     maintainer='hiwm maintainers',
     maintainer_email='maintainers@hiwm.invalid',
-    description='The evaluator: paired trials in either world, success with intervals.',
+    description='The evaluator: paired trials in either world, and the report of a study.',
     license='Apache-2.0',
     entry_points={
         'console_scripts': [

@@ -319,4 +319,4 @@ class BranchManager(Node):
 
 def main() -> int:
     """Run the branch manager."""
-    return run(BranchManager, listener=True)
+    return run(BranchManager)

@@ -188,22 +188,35 @@ class TrialFolder:
         if whole < len(content):
             with self._lines.open("r+b") as file:
                 file.truncate(whole)
-        names = {field.name for field in fields(TrialResult)}
-        results = {}
-        for number, line in enumerate(content[:whole].splitlines(), start=1):
-            try:
-                data = json.loads(line)
-                if set(data) != names:
-                    raise ValueError("it has other fields")
-                data["start"], data["outcome"] = tuple(data["start"]), Outcome(data["outcome"])
-                result = TrialResult(**data)
-            except (ValueError, TypeError) as error:
-                raise StoreError(
-                    f"is no result of a trial: {error}", where=f"{self._lines} line {number}",
-                    remedy="mend or remove the line; its trial is then run again",
-                ) from error
-            results[result.trial] = result
-        return results
+        return read_results(self._lines)
+
+
+def read_results(path: Path) -> dict[int, TrialResult]:
+    """Return the newest result of each trial in a ``trials.jsonl``, by the trial's number.
+
+    A last line that is still being written is left out.
+
+    Raises:
+        StoreError: a whole line that is no result.
+        OSError: the file cannot be read.
+    """
+    content = path.read_bytes()
+    names = {field.name for field in fields(TrialResult)}
+    results = {}
+    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
+        try:
+            data = json.loads(line)
+            if set(data) != names:
+                raise ValueError("it has other fields")
+            data["start"], data["outcome"] = tuple(data["start"]), Outcome(data["outcome"])
+            result = TrialResult(**data)
+        except (ValueError, TypeError) as error:
+            raise StoreError(
+                f"is no result of a trial: {error}", where=f"{path} line {number}",
+                remedy="mend or remove the line; its trial is then run again",
+            ) from error
+        results[result.trial] = result
+    return results
 
 
 def summarize(results: Sequence[TrialResult]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from hiwm_evaluation.trials import (
     Outcome,
     TrialFolder,
     TrialResult,
+    read_results,
     read_starts,
     sampled_starts,
     summarize,
@@ -56,6 +57,16 @@ def test_a_line_that_a_kill_cut_short_is_run_again(tmp_path: Path, kept: int) ->
     again.append(result(1))
     assert TrialFolder(tmp_path, CONDITIONS, STARTS).finished == {0, 1}
     assert len(lines.read_text().splitlines()) == 2
+
+
+def test_results_are_read_while_a_line_is_being_written(tmp_path: Path) -> None:
+    folder = TrialFolder(tmp_path, CONDITIONS, STARTS)
+    folder.append(result(0, Outcome.ABORTED))
+    folder.append(result(0))
+    lines = tmp_path / "trials.jsonl"
+    lines.write_bytes(lines.read_bytes() + b'{"trial": 1')
+    assert read_results(lines) == {0: result(0)}
+    assert lines.read_bytes().endswith(b'{"trial": 1')
 
 
 @pytest.mark.parametrize("line", ["{}", "not json", '{"trial": 0}'])

@@ -35,8 +35,6 @@ def run(
     The node's `close()` is called in the end where it has one, with the context still up, so that
     a recorder can close its bag. A `HiwmError` becomes one line on stderr and exit code 1.
     """
-    if listener:
-        os.nice(_LISTENER_NICE)
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
 
     def interrupt(_signal: int, _frame: object) -> None:
@@ -48,6 +46,8 @@ def run(
     code = 0
     try:
         node = make_node()
+        if listener:  # only now: to be late at the start is to miss the first ticks
+            os.nice(_LISTENER_NICE)
         executor = KeptWaitSetExecutor()
         executor.add_node(node)
         executor.spin()

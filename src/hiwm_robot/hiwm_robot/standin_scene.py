@@ -142,17 +142,27 @@ class StandinScene:
         """
         rng = self._rng if seed is None else np.random.default_rng(seed)
         pose = self._task.sample_start(rng) if object_pose is None else np.asarray(object_pose)
+        self.arrange(pose, np.array(self._embodiment.home))
+        return self.object_pose
+
+    def arrange(self, object_pose: Array, joint_positions: Array) -> None:
+        """Put the T at a pose and the pushers at positions, and let them settle there.
+
+        Args:
+            object_pose: [x, y, yaw], m and rad, table frame.
+            joint_positions: [4] m, held.
+        """
         mujoco.mj_resetData(self._model, self._data)
         qpos = self._data.qpos
-        qpos[self._qpos] = self._embodiment.home
+        qpos[self._qpos] = joint_positions
         o = self._object
-        qpos[o : o + 3] = (pose[0], pose[1], T_HEIGHT_M / 2)
-        qpos[o + 3 : o + 7] = (np.cos(pose[2] / 2), 0, 0, np.sin(pose[2] / 2))
-        self._target = np.array(self._embodiment.home)
+        qpos[o : o + 3] = (object_pose[0], object_pose[1], T_HEIGHT_M / 2)
+        half = object_pose[2] / 2
+        qpos[o + 3 : o + 7] = (np.cos(half), 0, 0, np.sin(half))
+        self._target = np.array(joint_positions)
         self._data.ctrl[:] = self._target
         mujoco.mj_step(self._model, self._data, RETRACT_STEPS)
         self._data.time = 0.0
-        return self.object_pose
 
     @property
     def joint_positions(self) -> Array:

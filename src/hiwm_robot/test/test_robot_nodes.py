@@ -269,6 +269,7 @@ def test_reset_begins_an_episode_at_the_pose_asked_for(graph: Graph) -> None:
     assert tick.branch_id == f"{tick.episode_id}-b000"
     assert len(tick.applied_action) == 0
     stamp = stamp_ns(tick.header.stamp)
+    graph.until(lambda: stamp in graph.truths)
     np.testing.assert_allclose(graph.truths[stamp], [0.02, 0.05, 0.5], atol=2e-3)
     np.testing.assert_allclose(graph.joints[stamp], HOME, atol=1e-3)
 

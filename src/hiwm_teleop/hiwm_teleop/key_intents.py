@@ -145,7 +145,8 @@ class KeyIntents:
 
         An explicit release would hand control to the policy, which nobody asked for.
         """
-        self._mute_until_out = self._engaged
+        # Let go twice, as in pause and quit, is let go all the same.
+        self._mute_until_out |= self._engaged
         self._engaged = False
 
     def _ask(

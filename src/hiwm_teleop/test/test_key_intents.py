@@ -1,6 +1,6 @@
 """Keys mean what the help says, and control lapses into silence, never into a handback."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hiwm_core.control import Mode
@@ -68,6 +68,7 @@ def test_any_key_keeps_control():
         assert intents.take(4.0 * (i + 1), Mode.HUMAN).deadman
 
 
+@example("t q", [0.0, 0.0, 0.0])  # paused, then left before the arbiter had paused
 @given(st.text(st.sampled_from("wasdijklt \tbf0123yn?zxq"), max_size=30),
        st.lists(st.floats(0.0, 7.0), max_size=30))
 def test_while_a_person_was_in_control_only_h_releases_explicitly(keys, gaps):

@@ -13,9 +13,10 @@ from hiwm_learning.datasets.windows import (
     ChunkWindows,
     chunk_windows,
     provenance_weights,
+    weights_of_first_episodes,
 )
 
 __all__ = [
     "BASE_WEIGHTS", "CORRECTION_WEIGHTS", "ChunkWindows", "EpisodeInfo", "Episodes",
-    "chunk_windows", "load_episodes", "provenance_weights",
+    "chunk_windows", "load_episodes", "provenance_weights", "weights_of_first_episodes",
 ]

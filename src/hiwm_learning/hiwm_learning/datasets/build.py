@@ -86,7 +86,8 @@ def build_dataset(
         if reason:
             left_out.append(f"{bag.name}: {reason}")
             continue
-        writer.add(_info(segment), _columns(segment, trees[session].provenance))
+        tree = trees[session]
+        writer.add(_info(segment, tree.labels), _columns(segment, tree.provenance))
         frames += segment.length
         if number % 20 == 0 or number == len(bags):
             write(f"{number}/{len(bags)} bags  {frames} frames")
@@ -103,18 +104,20 @@ class _Tree:
 
     provenance: Mapping[str, Provenance]  # by node id
     discarded: frozenset[str]  # branches
+    labels: Mapping[str, int]  # by branch
 
 
 def _read_tree(session: Path) -> _Tree:
     """Return the tree of a session folder; an empty one where no branch manager ran."""
     path = session / "tree.sqlite"
     if not path.is_file():
-        return _Tree(provenance={}, discarded=frozenset())
+        return _Tree(provenance={}, discarded=frozenset(), labels={})
     with BranchReader(path) as reader:
         nodes = reader.tree()
     return _Tree(
         provenance=tree_provenance(nodes),
         discarded=frozenset(node.branch_id for node in nodes if node.discarded),
+        labels={node.branch_id: int(node.label) for node in nodes},
     )
 
 
@@ -127,13 +130,14 @@ def _provenance(
     return np.array([_CODES[provenance] for provenance in assigned], np.uint8)
 
 
-def _info(segment: Segment) -> EpisodeInfo:
+def _info(segment: Segment, labels: Mapping[str, int]) -> EpisodeInfo:
     lineage = segment.lineage
     return EpisodeInfo(
         bag=segment.path.name, session_id=lineage.session_id, episode_id=lineage.episode_id,
         branch_id=lineage.branch_id, parent_branch_id=lineage.parent_branch_id,
         fork_step=lineage.fork_step, world=lineage.world, stand_in=lineage.stand_in,
         task=lineage.task, task_hash=lineage.task_hash,
+        label=labels.get(lineage.branch_id, 0),
     )
 
 

@@ -44,6 +44,7 @@ class EpisodeInfo:
     stand_in: bool
     task: str
     task_hash: str
+    label: int = 0  # branch_records.Label a person gave its branch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,15 @@ def provenance_weights(episodes: Episodes, table: Mapping[str, float]) -> NDArra
     return np.where(_known(episodes), values[episodes.provenance], np.float32(0.0))
 
 
+def weights_of_first_episodes(
+    episodes: Episodes, weights: NDArray[np.float32], count: int
+) -> NDArray[np.float32]:
+    """Return weights [N] that are 0 beyond the first `count` episodes in which any is not."""
+    owner = episodes.episode_of
+    first = np.unique(owner[weights > 0])[:count]
+    return np.where(np.isin(owner, first), weights, np.float32(0.0))
+
+
 def chunk_windows(
     episodes: Episodes, weights: NDArray[np.float32], observation_steps: int, horizon: int
 ) -> ChunkWindows:
@@ -64,11 +73,12 @@ def chunk_windows(
 
     Args:
         episodes: the training set.
-        weights: [N] from `provenance_weights`.
+        weights: [N], how much each frame's action counts; those of unknown actions do not.
         observation_steps: frames a policy sees, S.
         horizon: actions in a chunk, K.
     """
     known = _known(episodes)
+    weights = np.where(known, weights, np.float32(0.0)).astype(np.float32)
     observations, actions, owners = [], [], []
     for number, (start, end) in enumerate(zip(episodes.starts, episodes.ends, strict=True)):
         index = np.arange(start, end)

@@ -1,14 +1,16 @@
-"""The networks of the diffusion policy: an image encoder and a chunk denoiser.
+"""The networks of the policies: image encoders, a chunk denoiser, transformers.
 
 Small on purpose: two CPU cores must train and run them beside the rest of the graph.
 """
 
 import math
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
 class SpatialSoftmax(nn.Module):
@@ -35,8 +37,8 @@ class SpatialSoftmax(nn.Module):
         return (weights @ places).flatten(1)
 
 
-class ImageEncoder(nn.Module):
-    """A stack of observation frames to one vector.
+class ImageTrunk(nn.Module):
+    """A stack of observation frames to features at a quarter and an eighth of the resolution.
 
     The newest frame enters as it is, older ones as their difference to it: what does not move
     then costs the network nothing to ignore.
@@ -44,34 +46,22 @@ class ImageEncoder(nn.Module):
     Args:
         frames: images stacked in one observation.
         width: channels at a quarter of the resolution; twice that at an eighth.
-        keypoints: spatial-softmax keypoints at each of the two resolutions.
-        features: length of the vector.
     """
 
-    def __init__(self, frames: int, width: int, keypoints: int, features: int) -> None:
+    def __init__(self, frames: int, width: int) -> None:
         super().__init__()
         groups = max(1, width // 8)
         self.stem = nn.Sequential(
-            nn.Conv2d(12 * frames, width, 3, stride=2, padding=1),
-            nn.GroupNorm(groups, width), nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.GroupNorm(groups, width), nn.SiLU(),
+            *_convolution(12 * frames, width, groups, stride=2),
+            *_convolution(width, width, groups),
         )
         self.deep = nn.Sequential(
-            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
-            nn.GroupNorm(groups, 2 * width), nn.SiLU(),
-            nn.Conv2d(2 * width, 2 * width, 3, padding=1),
-            nn.GroupNorm(groups, 2 * width), nn.SiLU(),
+            *_convolution(width, 2 * width, groups, stride=2),
+            *_convolution(2 * width, 2 * width, groups),
         )
-        self.fine = SpatialSoftmax(width, keypoints)
-        self.coarse = SpatialSoftmax(2 * width, keypoints)
-        self.pooled = nn.Linear(2 * width * 9, features)
-        # Keypoints start out close to the middle; unscaled, the picture would be learnt late.
-        size = 4 * keypoints + features
-        self.join = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, features), nn.SiLU())
 
-    def forward(self, images: Tensor, light: Tensor | None = None) -> Tensor:
-        """Return [N, features].
+    def features(self, images: Tensor, light: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return [N, width, H / 4, W / 4] and [N, 2 * width, H / 8, W / 8], rounded up.
 
         Args:
             images: [N, frames, H, W, 3] uint8, newest last; H and W even.
@@ -91,11 +81,123 @@ class ImageEncoder(nn.Module):
         planes[..., :-1, :] -= planes[..., -1:, :]
         planes[..., -1, :] -= 0.5
         fine = self.stem(planes.flatten(3).permute(0, 3, 1, 2))
-        coarse = self.deep(fine)
+        return fine, self.deep(fine)
+
+
+class ImageEncoder(ImageTrunk):
+    """A stack of observation frames to one vector.
+
+    Args:
+        frames: images stacked in one observation.
+        width: channels of the trunk.
+        keypoints: spatial-softmax keypoints at each of the two resolutions.
+        features: length of the vector.
+    """
+
+    def __init__(self, frames: int, width: int, keypoints: int, features: int) -> None:
+        super().__init__(frames, width)
+        self.fine = SpatialSoftmax(width, keypoints)
+        self.coarse = SpatialSoftmax(2 * width, keypoints)
+        self.pooled = nn.Linear(2 * width * 9, features)
+        # Keypoints start out close to the middle; unscaled, the picture would be learnt late.
+        size = 4 * keypoints + features
+        self.join = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, features), nn.SiLU())
+
+    def forward(self, images: Tensor, light: Tensor | None = None) -> Tensor:
+        """Return [N, features]; see `ImageTrunk.features`."""
+        fine, coarse = self.features(images, light)
         pooled = functional.adaptive_avg_pool2d(coarse, 3).flatten(1)
         return cast(Tensor, self.join(torch.cat(
             (self.fine(fine), self.coarse(coarse), self.pooled(pooled)), dim=-1
         )))
+
+
+class ImageTokens(ImageTrunk):
+    """A stack of observation frames to one token per 16 x 16 px, which knows its place.
+
+    Args:
+        frames: images stacked in one observation.
+        width: channels of the trunk.
+        features: length of a token.
+        image_height: [px].
+        image_width: [px].
+    """
+
+    places: Tensor  # [T, features]
+
+    def __init__(
+        self, frames: int, width: int, features: int, image_height: int, image_width: int
+    ) -> None:
+        super().__init__(frames, width)
+        self.leave = nn.Conv2d(2 * width, features, 3, stride=2, padding=1)
+        self.norm = nn.LayerNorm(features)
+        # Follow from the sizes, so they need not travel in checkpoints.
+        self.register_buffer(
+            "places", place_waves(-(-image_height // 16), -(-image_width // 16), features),
+            persistent=False,
+        )
+
+    def forward(self, images: Tensor, light: Tensor | None = None) -> Tensor:
+        """Return [N, T, features], row by row; see `ImageTrunk.features`."""
+        _, coarse = self.features(images, light)
+        tokens = self.leave(coarse).flatten(2).transpose(1, 2)
+        return cast(Tensor, self.norm(tokens)) + self.places
+
+
+def place_waves(height: int, width: int, features: int) -> Tensor:
+    """Return [height * width, features]: sines and cosines of each cell's row and column.
+
+    The 2-D position encoding of DETR (Carion et al. 2020, arXiv 2005.12872), which ACT uses.
+    `features` is a multiple of 4.
+    """
+    y, x = torch.meshgrid(
+        (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij"
+    )
+    frequencies = 2.0 * math.pi / 10000.0 ** (torch.arange(features // 4) / (features // 4))
+    angles = torch.stack((y.flatten(), x.flatten()), dim=-1)[..., None] * frequencies
+    return torch.cat((angles.sin(), angles.cos()), dim=-1).flatten(1)
+
+
+def transformer_encoder(
+    features: int, heads: int, feedforward: int, dropout: float, *, layers: int
+) -> nn.TransformerEncoder:
+    """Return self-attention layers on [N, T, features]; the norm comes first in each.
+
+    Norm first, unlike ACT's: it bears a learning rate a hundred times as high.
+    """
+    layer = nn.TransformerEncoderLayer(
+        features, heads, feedforward, dropout, batch_first=True, norm_first=True
+    )
+    return _drawn_anew(nn.TransformerEncoder(
+        layer, layers, norm=nn.LayerNorm(features), enable_nested_tensor=False
+    ))
+
+
+def transformer_decoder(
+    features: int, heads: int, feedforward: int, dropout: float, *, layers: int
+) -> nn.TransformerDecoder:
+    """Return layers in which queries [N, K, features] attend to themselves and to a memory."""
+    layer = nn.TransformerDecoderLayer(
+        features, heads, feedforward, dropout, batch_first=True, norm_first=True
+    )
+    return _drawn_anew(nn.TransformerDecoder(layer, layers, norm=nn.LayerNorm(features)))
+
+
+def _drawn_anew(module: _Module) -> _Module:
+    # Layers begin as copies of one; nn.Transformer draws them anew in the same way.
+    for parameter in module.parameters():
+        if parameter.dim() > 1:
+            nn.init.xavier_uniform_(parameter)
+    return module
+
+
+def _convolution(
+    entering: int, leaving: int, groups: int, stride: int = 1
+) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(entering, leaving, 3, stride=stride, padding=1),
+        nn.GroupNorm(groups, leaving), nn.SiLU(),
+    )
 
 
 class DenoiserBlock(nn.Module):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_learning.checkpoints import load_checkpoint
-from hiwm_learning.policies import diffusion_policy
+from hiwm_learning.policies.backbones import policy_from_checkpoint
 
 Images = NDArray[np.uint8]
 Array = NDArray[np.float32]
@@ -40,14 +40,14 @@ class Planner(Protocol):
         """
 
 
-class DiffusionPlanner:
-    """A diffusion policy on one device."""
+class PolicyPlanner:
+    """A policy of any backbone on one device."""
 
     def __init__(self, path: Path, device: str) -> None:
-        checkpoint = load_checkpoint(path, kind=diffusion_policy.KIND)
+        checkpoint = load_checkpoint(path)
         try:
             self._device = torch.device(device)
-            self._policy = diffusion_policy.policy_from_checkpoint(checkpoint).to(self._device)
+            self._policy = policy_from_checkpoint(checkpoint).to(self._device)
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(
                 f"cannot use device {device!r}: {error}", where="parameter device",
@@ -78,7 +78,7 @@ class DiffusionPlanner:
 
 
 def load_planner(path: Path, device: str = "cpu") -> Planner:
-    """Return the planner a checkpoint is for.
+    """Return the planner of a checkpoint, whatever its backbone.
 
     Raises:
         CheckpointError: missing, damaged, or not a policy.
@@ -89,4 +89,4 @@ def load_planner(path: Path, device: str = "cpu") -> Planner:
             "a folder, not a checkpoint", where=str(path),
             remedy="give the path of the .safetensors file in it",
         )
-    return DiffusionPlanner(path, device)
+    return PolicyPlanner(path, device)

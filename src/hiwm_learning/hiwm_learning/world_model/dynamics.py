@@ -2,8 +2,8 @@
 
 Everything is seen from the object: arm positions, their targets and how near they are to the
 object's outline, all in the object's own frame, so that what is learned at one place and angle
-holds at every other. The outline is that of the learned canvas. An ensemble gives the spread from
-which trust is made.
+holds at every other. The outline is that of the learned canvas. How far an ensemble's members part
+is what trust is made of.
 """
 
 import math
@@ -173,26 +173,43 @@ class DynamicsEnsemble(nn.Module):
 
     def mean_step(self, poses: Tensor, previous: Tensor, targets: Tensor) -> Tensor:
         """Return the next poses [B, 1 + arms, 4] by the mean of the members' motions."""
-        return self.step(poses, previous, targets)[0]
+        h = self.features(poses, previous, targets).expand(self.config.members, -1, -1)
+        return self._moved_by_mean(poses, targets, self._network(h))
 
-    def step(self, poses: Tensor, previous: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the next poses by the members' mean, and how far they disagree.
+    def step(
+        self, poses: Tensor, previous: Tensor, own: Tensor, own_previous: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return what `mean_step` and `step_members` return, in one pass.
 
         Args:
-            poses: [B, 1 + arms, 4].
+            poses: [B, 1 + arms, 4], moved by the members' mean.
             previous: the same one step earlier.
-            targets: [B, arms, 2] absolute targets, m, table frame.
-
-        Returns:
-            poses [B, 1 + arms, 4], and the spread of the object's motion [B], m.
+            own: [M, B, 1 + arms, 4], each moved by its member alone.
+            own_previous: the same one step earlier.
+            targets: [B, arms, 2] absolute targets, m, table frame, for all alike.
         """
         members, batch = self.config.members, len(poses)
-        h = self.features(poses, previous, targets).expand(members, -1, -1)
-        step, slip = self._motion(self._network(h).reshape(members * batch, -1))
-        step = step.reshape(members, batch, 3)
-        spread = (step - step.mean(0)).norm(dim=2).mean(0)
-        slip = slip.reshape(members, batch, self.arms, 2).mean(0)
-        return self._moved(poses, targets, step.mean(0), slip), spread
+        flat, every = own.flatten(0, 1), targets.repeat(members, 1, 1)
+        h = self.features(
+            torch.cat([poses, flat]), torch.cat([previous, own_previous.flatten(0, 1)]),
+            torch.cat([targets, every]),
+        )
+        shared, apart = h[:batch], h[batch:].reshape(members, batch, -1)
+        out = self._network(torch.cat([shared.expand(members, -1, -1), apart], dim=1))
+        step, slip = self._motion(out[:, batch:].reshape(members * batch, -1))
+        return (
+            self._moved_by_mean(poses, targets, out[:, :batch]),
+            self._moved(flat, every, step, slip).reshape(own.shape),
+        )
+
+    def _moved_by_mean(self, poses: Tensor, targets: Tensor, out: Tensor) -> Tensor:
+        """Return poses [B, 1 + arms, 4] moved by the mean of members' outputs [M, B, O]."""
+        members, batch = out.shape[:2]
+        step, slip = self._motion(out.reshape(members * batch, -1))
+        return self._moved(
+            poses, targets, step.reshape(members, batch, 3).mean(0),
+            slip.reshape(members, batch, self.arms, 2).mean(0),
+        )
 
     def _network(self, h: Tensor) -> Tensor:
         """Return outputs [M, B, O] for features [M, B, F]."""

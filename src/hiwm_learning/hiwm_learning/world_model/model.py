@@ -114,8 +114,8 @@ class WorldModel(nn.Module):
             config.dynamics, arms, config.layers[0].extent_m, config.view_m
         )
         self.head = OutcomeHead()
-        # Real error after a rollout over the spread the members summed up on its way; measured
-        # after training, on held-out rollouts.
+        # Real error after a rollout over how far the members parted on its way; measured after
+        # training, on held-out rollouts.
         self.register_buffer("doubt_scale", torch.ones(()))
 
     def proprioception(self, poses: Tensor) -> Tensor:

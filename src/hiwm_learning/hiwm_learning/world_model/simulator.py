@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from hiwm_core.errors import CheckpointError
 from hiwm_core.limits import Limiter, LimiterState, LimitResult
 from hiwm_learning.simulators import ImaginedObservation
+from hiwm_learning.world_model import imagination
 from hiwm_learning.world_model.appearance import arm_poses
+from hiwm_learning.world_model.imagination import Imagined
 from hiwm_learning.world_model.layers import frames_to_bytes, frames_to_float
 from hiwm_learning.world_model.model import WorldModel
 from hiwm_learning.world_model.registration import register
 
-# Expected error of the object's place at which trust has fallen to 1/e, m: the share of the T by
-# which a correction made on the frame would miss on the table.
-TRUST_M = 0.02
+_ARRAYS = ("poses", "previous", "own", "own_previous", "previous_step")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,18 +31,26 @@ class ImaginedState:
 
     poses: NDArray[np.float32]  # [L, 4] latents: x, y (m), cos, sin of each layer
     previous: NDArray[np.float32]  # [L, 4] one step earlier: the action window's trace
+    own: NDArray[np.float32]  # [M, L, 4] likewise, where each member alone would have them
+    own_previous: NDArray[np.float32]  # [M, L, 4] one step earlier
     previous_step: NDArray[np.float64]  # [A] the limiter's memory, m
-    doubt_m: float  # error of the object's place expected by now, m
     step: int  # control steps since the episode began
     seed: int  # of this episode's random draws
 
+    @property
+    def worlds(self) -> Imagined:
+        """The same as a batch of one."""
+        return Imagined(
+            poses=torch.from_numpy(self.poses)[None],
+            previous=torch.from_numpy(self.previous)[None],
+            own=torch.from_numpy(self.own)[:, None],
+            own_previous=torch.from_numpy(self.own_previous)[:, None],
+        )
+
     def to_parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return arrays and JSON values for a blob store."""
-        parts: dict[str, NDArray[Any]] = {
-            "poses": self.poses, "previous": self.previous, "previous_step": self.previous_step
-        }
-        # Floats as hex: exact through JSON.
-        return parts, {"doubt_m": float(self.doubt_m).hex(), "step": self.step, "seed": self.seed}
+        parts: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in _ARRAYS}
+        return parts, {"step": self.step, "seed": self.seed}
 
     @staticmethod
     def from_parts(
@@ -51,10 +59,8 @@ class ImaginedState:
         """Return the state `to_parts` gave; raises CheckpointError where something is missing."""
         try:
             return ImaginedState(
-                poses=parts["poses"], previous=parts["previous"],
-                previous_step=parts["previous_step"],
-                doubt_m=float.fromhex(meta["doubt_m"]), step=int(meta["step"]),
-                seed=int(meta["seed"]),
+                **{name: parts[name] for name in _ARRAYS},
+                step=int(meta["step"]), seed=int(meta["seed"]),
             )
         except KeyError as error:
             raise CheckpointError(
@@ -91,11 +97,9 @@ class Simulator:
         hands = torch.from_numpy(np.asarray(proprioception, np.float32))[None]
         frame = frames_to_float(torch.from_numpy(np.ascontiguousarray(image))[None])
         poses, _ = register(decoder, frame, arm_poses(decoder, hands), 0, keep=3)
-        array = poses[0].numpy()
         return ImaginedState(
-            poses=array, previous=array.copy(),
-            previous_step=self._limiter.initial_state().previous_step,
-            doubt_m=0.0, step=0, seed=seed,
+            **_arrays(imagination.begin(self._model, poses)),
+            previous_step=self._limiter.initial_state().previous_step, step=0, seed=seed,
         )
 
     @torch.no_grad()
@@ -112,16 +116,12 @@ class Simulator:
         limited = self._limiter.limit(
             action, measured, LimiterState(previous_step=state.previous_step)
         )
-        poses = torch.from_numpy(state.poses)[None]
         targets = self._model.targets(torch.from_numpy(limited.action.astype(np.float32))[None])
-        following, spread = self._model.dynamics.step(
-            poses, torch.from_numpy(state.previous)[None], targets
-        )
-        doubt = state.doubt_m + float(spread[0]) * float(self._model.doubt_scale)
+        following = imagination.advance(self._model, state.worlds, targets)
         return (
             replace(
-                state, poses=following[0].numpy(), previous=state.poses,
-                previous_step=limited.state.previous_step, doubt_m=doubt, step=state.step + 1,
+                state, **_arrays(following), previous_step=limited.state.previous_step,
+                step=state.step + 1,
             ),
             limited,
         )
@@ -129,13 +129,14 @@ class Simulator:
     @torch.no_grad()
     def observe(self, state: ImaginedState) -> ImaginedObservation:
         """Return what a camera, the joints and the heads say of a state."""
-        poses = torch.from_numpy(state.poses)[None]
+        worlds = state.worlds
+        poses = worlds.poses
         image = frames_to_bytes(self._model.decoder(poses))[0].numpy()
         progress, logit = self._model.head(poses[:, 0])
         return ImaginedObservation(
             image=image, proprioception=self._proprioception(state),
-            trust=float(np.exp(-state.doubt_m / TRUST_M)), progress=float(progress[0]),
-            success=float(torch.sigmoid(logit[0])),
+            trust=float(imagination.trust(imagination.doubt(self._model, worlds))[0]),
+            progress=float(progress[0]), success=float(torch.sigmoid(logit[0])),
         )
 
     def restored(self, parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> ImaginedState:
@@ -145,3 +146,12 @@ class Simulator:
     def _proprioception(self, state: ImaginedState) -> NDArray[np.float64]:
         poses = torch.from_numpy(state.poses)[None]
         return self._model.proprioception(poses)[0].numpy().astype(np.float64)
+
+
+def _arrays(worlds: Imagined) -> dict[str, Any]:
+    """Return a batch of one as the arrays of a state."""
+    return {
+        "poses": worlds.poses[0].numpy().copy(), "previous": worlds.previous[0].numpy().copy(),
+        "own": worlds.own[:, 0].numpy().copy(),
+        "own_previous": worlds.own_previous[:, 0].numpy().copy(),
+    }

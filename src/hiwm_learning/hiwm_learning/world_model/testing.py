@@ -14,6 +14,7 @@ from hiwm_learning.world_model.appearance import arm_poses
 from hiwm_learning.world_model.dynamics import DynamicsConfig
 from hiwm_learning.world_model.layers import frames_to_bytes, to_logit
 from hiwm_learning.world_model.model import KIND, WorldModel, planar_config
+from hiwm_learning.world_model.recordings import Recording
 
 UNIT_M = 0.035
 _COLOURS = ((0.2, 0.4, 0.8), (0.9, 0.2, 0.2), (0.2, 0.7, 0.3))
@@ -51,6 +52,23 @@ def scene(model: WorldModel, objects: Tensor, hands: Tensor) -> Tensor:
     poses = arm_poses(model.decoder, hands)
     poses[:, 0] = objects
     return poses
+
+
+def drawn_recording(
+    model: WorldModel, name: str, length: int, *, seed: int, held_out: bool = True
+) -> Recording:
+    """Return a recording of a T at rest, placed by the seed, and arms that roam in 2 mm steps."""
+    generator = torch.Generator().manual_seed(seed)
+    home = torch.tensor(load_embodiment(load_task("push_t").embodiment).home)
+    hands = home + ((torch.rand(length, 4, generator=generator) - 0.5) * 0.004).cumsum(0)
+    objects = object_pose(0.01 * seed, -0.02, 0.5 * seed).expand(length, -1)
+    with torch.no_grad():
+        frames = frames_to_bytes(model.decoder(scene(model, objects, hands)))
+    return Recording(
+        name=name, kind="demonstration", frames=frames, proprioception=hands,
+        actions=torch.cat([hands[1:], torch.zeros(1, 4)]), coverage=torch.zeros(length),
+        object_poses=np.zeros((length, 3)), held_out=held_out,
+    )
 
 
 def write_drawn_checkpoint(

@@ -26,6 +26,7 @@ from hiwm_learning.world_model.appearance import fit_appearance
 from hiwm_learning.world_model.dynamics import DynamicsConfig, motion
 from hiwm_learning.world_model.dynamics_trainer import DynamicsTrainer, Tracks
 from hiwm_learning.world_model.heads import fit_head
+from hiwm_learning.world_model.imagination import advance, begin, parting
 from hiwm_learning.world_model.model import KIND, WorldModel, planar_config
 from hiwm_learning.world_model.recordings import (
     ON_TASK,
@@ -214,24 +215,21 @@ def _tracks(
 
 @torch.no_grad()
 def _doubt_scale(model: WorldModel, tracks: Tracks) -> float:
-    """Return the real error of rollouts over the spread summed on their way."""
+    """Return the real error of rollouts over how far the members parted on their way."""
     starts = tracks.starts(DOUBT_STEPS)
     if len(starts) == 0:
         return 1.0
     starts = starts[:: max(1, len(starts) // 400)]
-    now, before = tracks.poses[starts], tracks.poses[starts - 1]
-    summed = torch.zeros(len(starts))
+    worlds = begin(model, tracks.poses[starts])
     for k in range(DOUBT_STEPS):
-        following, spread = model.dynamics.step(now, before, tracks.targets[starts + k])
-        summed += spread
-        now, before = following, now
-    error = motion(tracks.poses[starts + DOUBT_STEPS][:, 0], now[:, 0]).norm(dim=1)
-    # The median over rollouts that moved; a still rollout has neither error nor spread.
+        worlds = advance(model, worlds, tracks.targets[starts + k])
+    error = motion(tracks.poses[starts + DOUBT_STEPS][:, 0], worlds.poses[:, 0]).norm(dim=1)
+    # The median over rollouts that moved; a still rollout has neither error nor doubt.
     moved = motion(tracks.poses[starts, 0], tracks.poses[starts + DOUBT_STEPS, 0]).norm(dim=1)
     pick = moved > 0.01
     if not bool(pick.any()):
         return 1.0
-    return float(error[pick].median() / summed[pick].median().clamp_min(1e-9))
+    return float(error[pick].median() / parting(worlds)[pick].median().clamp_min(1e-9))
 
 
 def _write_starts(output: Path, recordings: Sequence[Recording], apart: Sequence[int]) -> None:

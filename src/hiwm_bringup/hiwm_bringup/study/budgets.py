@@ -1,0 +1,55 @@
+"""How much of everything a study takes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A policy of another quality, for the correlation between worlds alone."""
+
+    name: str
+    backbone: str
+    episodes: int  # demonstrations it learns from
+    steps: int  # optimiser steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The size of a study."""
+
+    episodes: tuple[int, int, int, int]  # demonstrations, failures, explorations, edges
+    world_minutes: float  # of the dynamics' training
+    demonstrations: int  # that a base policy learns from: few, so that there is room above it
+    base_steps: int  # optimiser steps of a base policy
+    post_steps: int  # further steps, the same for every set
+    seeds: tuple[int, ...]  # of policies; each is trained, corrected and judged by itself
+    trials: int  # of an evaluation
+    rollouts: int  # imagined, of which WM-CL takes the successes
+    failures: int  # failure states corrected, for Hi-WM
+    branches: int  # continuations of each
+    size: str  # of the policies: tiny or full
+    device: str  # where policies are trained: cpu or cuda
+    variants: tuple[Variant, ...]
+
+
+# Between them from next to nothing to about the base: a correlation wants spread.
+_VARIANTS = (
+    Variant(name="few", backbone="diffusion", episodes=15, steps=1500),
+    Variant(name="short", backbone="diffusion", episodes=109, steps=700),
+    Variant(name="few", backbone="act", episodes=15, steps=1500),
+    Variant(name="short", backbone="act", episodes=109, steps=700),
+)
+
+BUDGETS: Mapping[str, Budget] = {
+    "small": Budget(
+        episodes=(120, 40, 120, 80), world_minutes=20.0, demonstrations=109, base_steps=3000,
+        post_steps=1200, seeds=(0,), trials=50, rollouts=60, failures=30, branches=3, size="tiny",
+        device="cpu", variants=_VARIANTS,
+    ),
+    "full": Budget(
+        episodes=(120, 80, 240, 160), world_minutes=60.0, demonstrations=109, base_steps=20000,
+        post_steps=10000, seeds=(0, 1, 2), trials=100, rollouts=200, failures=120, branches=3,
+        size="full", device="cuda", variants=_VARIANTS,
+    ),
+}

@@ -1,0 +1,126 @@
+"""Runs the stages of a study: one line each, logs apart, interrupted and resumed at will."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+
+from hiwm_bringup.study.stages import Stage
+from hiwm_core.errors import HiwmError
+from hiwm_core.testing import domain_id
+
+# A recorder closes and audits its bag, a trainer writes its checkpoint.
+_END_S = 60.0
+
+
+class Runner:
+    """Runs what is left of a study.
+
+    Args:
+        folder: of the study; marks go to done/, output to logs/.
+        jobs: stages of one kind run side by side, at most.
+        write: takes progress lines.
+    """
+
+    def __init__(self, folder: Path, jobs: int, write: Callable[[str], None]) -> None:
+        self._folder, self._jobs, self._write = folder, jobs, write
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._begun = time.monotonic()
+        for name in ("done", "logs"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+
+    def seconds(self) -> dict[str, float]:
+        """Return what each finished stage took, s."""
+        return {
+            path.stem: float(json.loads(path.read_text())["seconds"])
+            for path in (self._folder / "done").glob("*.json")
+        }
+
+    def run(self, stages: Sequence[Stage]) -> None:
+        """Run the stages that are not done.
+
+        Raises:
+            HiwmError: one failed; the same command goes on from there.
+            KeyboardInterrupt: after what ran has ended.
+        """
+        numbers = {stage.name: number for number, stage in enumerate(stages, 1)}
+        left = [stage for stage in stages if not self._done(stage).exists()]
+        if len(left) < len(stages):
+            self._say(f"{len(stages) - len(left)} of {len(stages)} stages are done")
+        try:
+            # A stage that runs alone is a group of its own.
+            for _, group in groupby(left, key=lambda stage: stage.together or stage.name):
+                with ThreadPoolExecutor(self._jobs) as pool:
+                    for result in [
+                        pool.submit(self._run, stage, numbers[stage.name], len(stages))
+                        for stage in group
+                    ]:
+                        result.result()
+        except BaseException:
+            self._stop()
+            raise
+
+    def _done(self, stage: Stage) -> Path:
+        return self._folder / "done" / f"{stage.name}.json"
+
+    def _say(self, line: str) -> None:
+        self._write(f"[{(time.monotonic() - self._begun) / 60:6.1f} min] {line}")
+
+    def _run(self, stage: Stage, number: int, count: int) -> None:
+        with self._lock:
+            if self._stopping:
+                return
+        command = list(stage.command)
+        if stage.resumes_from is not None and stage.resumes_from.exists():
+            command += stage.resume
+        self._say(f"{number}/{count} {stage.name} ...")
+        log = self._folder / "logs" / f"{stage.name}.log"
+        begun = time.monotonic()
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                # A Ctrl-C is passed on once, by us.
+                start_new_session=True,
+                env={**os.environ, "ROS_DOMAIN_ID": str(domain_id()), "PYTHONUNBUFFERED": "1"},
+            )
+            with self._lock:
+                self._running.add(process)
+            code = process.wait()
+            with self._lock:
+                self._running.discard(process)
+        if self._stopping:
+            return
+        missing = [path for path in stage.leaves if not path.exists()]
+        if code or missing:
+            lines = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
+            why = f"exit code {code}" if code else f"left no {missing[0]}"
+            raise HiwmError(
+                f"stage {stage.name} failed: {why}; it said last: {lines[-1][:200]}",
+                where=str(log), remedy="mend the cause and give the same command: it goes on here",
+            )
+        seconds = time.monotonic() - begun
+        self._done(stage).write_text(
+            json.dumps({"seconds": round(seconds, 1), "command": command}, indent=1) + "\n"
+        )
+        self._say(f"{number}/{count} {stage.name} done in {seconds / 60:.1f} min")
+
+    def _stop(self) -> None:
+        """End what runs, politely first."""
+        with self._lock:
+            self._stopping = True
+            running = list(self._running)
+        for process in running:
+            process.send_signal(signal.SIGINT)
+        for process in running:
+            try:
+                process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)

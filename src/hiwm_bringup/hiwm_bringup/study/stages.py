@@ -1,0 +1,238 @@
+"""The commands of a study, in order, and what each leaves behind."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hiwm_bringup.study.budgets import Budget
+
+BACKBONES = ("diffusion", "act")
+SETS = ("base", "wm-cl", "hi-wm")
+WORLDS = ("hardware", "imagination")
+# Starts of evaluations and of sessions are drawn apart: nothing is corrected where it is judged.
+EVALUATION_STARTS, SESSION_STARTS = 1000, 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One command."""
+
+    name: str
+    command: tuple[str, ...]
+    leaves: tuple[Path, ...]  # must be there when it has ended well
+    together: str = ""  # stages of one such name, one after the other, may run side by side
+    # Added when a part of the work is there already; empty where the command sees to that itself.
+    resume: tuple[str, ...] = ()
+    resumes_from: Path | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A policy that is judged in both worlds."""
+
+    name: str
+    backbone: str
+    set: str  # one of SETS, or other
+    seed: int
+    note: str = ""
+
+    def checkpoint(self, folder: Path) -> Path:
+        """Return its file."""
+        return folder / "policies" / f"{self.name}.safetensors"
+
+    def evaluation(self, folder: Path, world: str) -> Path:
+        """Return the session folder of its evaluation."""
+        return folder / "evaluations" / f"{self.name}-{world}"
+
+
+def cells(budget: Budget) -> list[Cell]:
+    """Return every policy judged."""
+    made = [
+        Cell(name=f"{backbone}-{kind}-s{seed}", backbone=backbone, set=kind, seed=seed)
+        for seed in budget.seeds for backbone in BACKBONES for kind in SETS
+    ]
+    return made + [
+        Cell(
+            name=f"{variant.backbone}-{variant.name}", backbone=variant.backbone, set="other",
+            seed=100 + number,
+            note=f"{variant.episodes} demonstrations, {variant.steps} steps",
+        )
+        for number, variant in enumerate(budget.variants)
+    ]
+
+
+class Plan:
+    """The stages of a study.
+
+    Args:
+        root: of the workspace: launch/ and scripts/ are there.
+        folder: of the study.
+        task: name.
+        budget: how much of everything.
+    """
+
+    def __init__(self, root: Path, folder: Path, task: str, budget: Budget) -> None:
+        self._root, self._folder, self._task, self._budget = root, folder, task, budget
+        self._world = folder / "world" / f"world_{task}.safetensors"
+        self._data = folder / "data"
+
+    def stages(self) -> list[Stage]:
+        """Return all stages, in order."""
+        return [
+            *self._recording(), *self._bases(), *self._sessions(), *self._posttraining(),
+            *self._evaluations(),
+        ]
+
+    def _python(self, module: str, *words: object) -> tuple[str, ...]:
+        return (sys.executable, "-m", module, *map(str, words))
+
+    def _launch(self, file: str, **arguments: object) -> tuple[str, ...]:
+        return self._python(
+            "hiwm_bringup.launcher", self._root / "launch" / f"{file}.launch.xml",
+            *(f"{name}:={value}" for name, value in arguments.items()),
+        )
+
+    def _recording(self) -> Iterator[Stage]:
+        budget, data, kinds = self._budget, self._data, (
+            "demonstration", "failure", "exploration", "edge"
+        )
+        yield Stage(
+            name="data",
+            command=(str(self._root / "scripts" / "collect_data"), str(data),
+                     *map(str, budget.episodes), "0"),
+            leaves=tuple(data / kind / "complete" for kind in kinds),
+        )
+        yield Stage(
+            name="world",
+            command=self._python(
+                "hiwm_learning.world_model.train", *(data / kind for kind in kinds),
+                "--output", self._world, "--minutes", budget.world_minutes, "--task", self._task,
+            ),
+            leaves=(self._world,), resume=("--resume",),
+            resumes_from=self._world.with_suffix(".work"),
+        )
+
+    def _starts(self, kind: str) -> Path:
+        return self._folder / "starts" / f"{kind}.npz"
+
+    def _base(self, backbone: str, seed: int) -> Path:
+        return self._folder / "policies" / f"{backbone}-start-s{seed}.safetensors"
+
+    def _trained(self, name: str, output: Path, kind: str, *words: object, **more: str) -> Stage:
+        """Return a stage of scripts/posttrain."""
+        return Stage(
+            name=name,
+            command=self._python(
+                "hiwm_learning.posttrain", kind, "--demonstrations", self._data / "demonstration",
+                "--output", output, "--cache", self._folder / "sets", "--size", self._budget.size,
+                "--device", self._budget.device, *words,
+            ),
+            leaves=(output,), resume=("--resume",),
+            resumes_from=output.with_suffix(".training.pt"), **more,
+        )
+
+    def _bases(self) -> Iterator[Stage]:
+        budget = self._budget
+        for seed in budget.seeds:
+            for backbone in BACKBONES:
+                yield self._trained(
+                    f"base-{backbone}-s{seed}", self._base(backbone, seed), "base",
+                    "--backbone", backbone, "--seed", seed, "--steps", budget.base_steps,
+                    "--episodes", budget.demonstrations, together="bases",
+                )
+        named = {cell.name: cell for cell in cells(budget)}
+        for variant in budget.variants:
+            cell = named[f"{variant.backbone}-{variant.name}"]
+            yield self._trained(
+                f"variant-{cell.name}", cell.checkpoint(self._folder), "base",
+                "--backbone", variant.backbone, "--seed", cell.seed, "--steps", variant.steps,
+                "--episodes", variant.episodes, together="bases",
+            )
+
+    def _sessions(self) -> Iterator[Stage]:
+        """First frames from the stand-in; then rollouts and corrections in imagination."""
+        folder, budget = self._folder, self._budget
+        first = self._base(BACKBONES[0], budget.seeds[0])
+        for kind, seed, count in (
+            ("evaluation", EVALUATION_STARTS, budget.trials),
+            ("session", SESSION_STARTS, max(budget.rollouts, 100)),
+        ):
+            session = folder / "starts" / kind
+            yield Stage(
+                name=f"starts-{kind}",
+                command=self._launch(
+                    "evaluate", world="hardware", robot="standin", record="true", trials=count,
+                    horizon=2, seed=seed, session_dir=session, policy_checkpoint=first,
+                ),
+                leaves=(session / "evaluation" / "results.json",),
+            )
+            yield Stage(
+                name=f"frames-{kind}",
+                command=self._python(
+                    "hiwm_learning.world_model.starts", session, "--output", self._starts(kind)
+                ),
+                leaves=(self._starts(kind),),
+            )
+        for seed in budget.seeds:
+            for backbone in BACKBONES:
+                policy = {
+                    "policy_checkpoint": self._base(backbone, seed),
+                    "world_checkpoint": self._world, "starts": self._starts("session"),
+                    "world": "imagination",
+                }
+                rollouts = folder / "sessions" / f"{backbone}-s{seed}-rollouts"
+                yield Stage(
+                    name=f"rollouts-{backbone}-s{seed}",
+                    command=self._launch(
+                        "evaluate", **policy, record="true", trials=budget.rollouts,
+                        seed=SESSION_STARTS, session_dir=rollouts,
+                    ),
+                    leaves=(rollouts / "evaluation" / "results.json",),
+                )
+                corrections = folder / "sessions" / f"{backbone}-s{seed}-corrections"
+                yield Stage(
+                    name=f"corrections-{backbone}-s{seed}",
+                    command=self._launch(
+                        "session", **policy, rate=0.0, device="scripted", view="false",
+                        failures=budget.failures, branches=budget.branches, correction_ticks=200,
+                        max_seconds=7200.0, seed=seed, session_dir=corrections,
+                    ),
+                    leaves=(corrections / "tree.sqlite",),
+                )
+
+    def _posttraining(self) -> Iterator[Stage]:
+        folder, budget = self._folder, self._budget
+        for cell in cells(budget):
+            if cell.set not in SETS:
+                continue
+            sessions = folder / "sessions" / f"{cell.backbone}-s{cell.seed}"
+            own = {
+                "base": (),
+                "wm-cl": ("--rollouts", f"{sessions}-rollouts"),
+                "hi-wm": ("--corrections", f"{sessions}-corrections"),
+            }[cell.set]
+            yield self._trained(
+                f"post-{cell.name}", cell.checkpoint(folder), cell.set, *own,
+                "--backbone", cell.backbone, "--seed", cell.seed, "--steps", budget.post_steps,
+                "--episodes", budget.demonstrations,
+                "--start-from", self._base(cell.backbone, cell.seed), together="post-training",
+            )
+
+    def _evaluations(self) -> Iterator[Stage]:
+        for world in WORLDS:
+            for cell in cells(self._budget):
+                session = cell.evaluation(self._folder, world)
+                place = {"robot": "standin"} if world == "hardware" else {
+                    "world_checkpoint": self._world, "starts": self._starts("evaluation"),
+                }
+                yield Stage(
+                    name=f"{world}-{cell.name}",
+                    command=self._launch(
+                        "evaluate", world=world, trials=self._budget.trials,
+                        seed=EVALUATION_STARTS, session_dir=session,
+                        policy_checkpoint=cell.checkpoint(self._folder), **place,
+                    ),
+                    leaves=(session / "evaluation" / "results.json",),
+                )

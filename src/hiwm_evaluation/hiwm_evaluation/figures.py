@@ -1,0 +1,215 @@
+"""The report's figures: rates, gains, and imagination against the stand-in.
+
+Colours are those of who acted (``hiwm_core.palette``): grey for the base policy, blue where it
+learnt from its own rollouts, orange where it learnt from a person. Shapes say the same again, for
+print without colours. Held by ``test_figures.py``.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from hiwm_core import palette
+from hiwm_evaluation.findings import SETS, Agreement, Gain, Rate, cells_of, pooled
+from hiwm_evaluation.study import Backbone, Study, TrainingSet, World
+
+SET_NAMES = {
+    TrainingSet.BASE: "base", TrainingSet.WM_CL: "WM-CL", TrainingSet.HI_WM: "Hi-WM",
+    TrainingSet.OTHER: "other",
+}
+BACKBONE_NAMES = {Backbone.DIFFUSION: "Diffusion Policy", Backbone.ACT: "ACT"}
+WORLD_NAMES = {World.STAND_IN: "stand-in", World.IMAGINATION: "imagination"}
+
+_SET_COLOURS = {
+    TrainingSet.BASE: palette.GREY, TrainingSet.WM_CL: palette.BLUE,
+    TrainingSet.HI_WM: palette.ORANGE, TrainingSet.OTHER: palette.PURPLE,
+}
+_SET_MARKERS = {
+    TrainingSet.BASE: "o", TrainingSet.WM_CL: "s", TrainingSet.HI_WM: "^", TrainingSet.OTHER: "D",
+}
+_INK = "#282c34"
+_FAINT = "#808690"
+_GRID = "#e4e6ea"
+_WIDTH_IN = 8.6
+_DPI = 200
+_STYLE: dict[Any, Any] = {
+    "font.size": 9.5, "text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK,
+    "ytick.color": _INK, "axes.edgecolor": _FAINT, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.axisbelow": True, "figure.dpi": _DPI, "savefig.dpi": _DPI,
+    "axes.titlesize": 10.5, "axes.titlelocation": "left", "legend.frameon": False,
+}
+
+
+def rates_figure(study: Study) -> Figure:
+    """Return the pooled rates of each set, a panel a backbone; small marks are single seeds."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH_IN, 3.3), layout="constrained")
+        panels = figure.subplots(1, len(Backbone), sharey=True, squeeze=False)[0]
+        for axes, backbone in zip(panels, Backbone, strict=True):
+            for place, training_set in enumerate(SETS):
+                for shift, world in ((-0.17, World.STAND_IN), (0.17, World.IMAGINATION)):
+                    _rate_mark(axes, study, backbone, training_set, world, place + shift)
+            axes.set_title(BACKBONE_NAMES[backbone])
+            axes.set_xticks(range(len(SETS)), [SET_NAMES[which] for which in SETS])
+            axes.set_xlim(-0.5, len(SETS) - 0.5)
+            axes.tick_params(axis="x", length=0)
+            axes.grid(axis="y", color=_GRID)
+        panels[0].set_ylim(-4, 112)
+        panels[0].set_yticks(range(0, 101, 20))
+        panels[0].set_ylabel("success, %")
+        figure.legend(
+            handles=[
+                _legend_mark("o", _INK, "stand-in"),
+                _legend_mark("o", "white", "imagination"),
+                Line2D([], [], color=_FAINT, marker="_", linestyle="", markersize=8,
+                       label="one training seed"),
+                Line2D([], [], color=_INK, linewidth=1.4, label="95 % Wilson interval, pooled"),
+            ],
+            loc="outside lower center", ncols=4, handletextpad=0.4,
+        )
+    return figure
+
+
+def gains_figure(gains: Sequence[Gain]) -> Figure:
+    """Return the gains of one or both worlds with their intervals and the line of no gain."""
+    known = [gain for gain in gains if gain.known]
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(
+            figsize=(_WIDTH_IN, 1.0 + 0.3 * max(2, len(known))), layout="constrained"
+        )
+        axes = figure.subplots()
+        for place, gain in enumerate(known):
+            colour = _colour(gain.more)
+            paired = gain.pairs.trials > 0
+            middle = gain.pairs.difference if paired else gain.difference
+            low, high = gain.paired_interval if paired else gain.interval
+            axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=1.6)
+            axes.plot(
+                100 * middle, place, marker=_SET_MARKERS[gain.more], color=colour, markersize=7,
+                markerfacecolor=colour if gain.world is World.STAND_IN else "white",
+            )
+            count = f"{gain.pairs.trials} pairs" if paired else f"{_trials(gain)} trials"
+            axes.annotate(
+                f"n = {count}", (1.0, place), xycoords=axes.get_yaxis_transform(), size=8,
+                ha="right", va="center", color=_FAINT, xytext=(52, 0), textcoords="offset points",
+                annotation_clip=False,
+            )
+        axes.axvline(0, color=_INK, linewidth=0.9)
+        axes.set_yticks(range(len(known)), [
+            f"{BACKBONE_NAMES[gain.backbone]}, {WORLD_NAMES[gain.world]}: "
+            f"{SET_NAMES[gain.more]} minus {SET_NAMES[gain.less]}"
+            for gain in known
+        ])
+        axes.set_ylim(len(known) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color=_GRID)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("gain in success, percentage points, with 95 % interval")
+        if not known:
+            axes.set_xticks([])
+            axes.text(0.5, 0.5, "no two sets to compare yet", transform=axes.transAxes,
+                      ha="center", color=_FAINT)
+    return figure
+
+
+def agreement_figure(agreement: Agreement) -> Figure:
+    """Return imagined against stand-in success of every policy tried in both worlds."""
+    with matplotlib.rc_context(_STYLE):
+        # Placed by hand: a square plot on the left, legend and numbers in the column beside it.
+        figure = Figure(figsize=(7.6, 4.7))
+        axes = figure.add_axes((0.082, 0.106, 4.1 / 7.6, 4.1 / 4.7))
+        axes.plot([0, 100], [0, 100], color=_FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
+        for cell in agreement.cells:
+            x, y = (pooled([cell], world) for world in (World.IMAGINATION, World.STAND_IN))
+            colour = _colour(cell.set)
+            filled = cell.backbone is Backbone.DIFFUSION
+            axes.errorbar(
+                100 * x.rate, 100 * y.rate, xerr=_bars(x), yerr=_bars(y), color=colour,
+                ecolor=(colour, 0.45), elinewidth=1.0,
+                marker=_SET_MARKERS[cell.set], markersize=7,
+                markerfacecolor=colour if filled else "white", markeredgewidth=1.5,
+            )
+        axes.set_xlim(-3, 103)
+        axes.set_ylim(-3, 103)
+        axes.grid(color=_GRID)
+        axes.set_xlabel("success in imagination, %")
+        axes.set_ylabel("success on the stand-in, %")
+        used = {cell.set for cell in agreement.cells}
+        handles = [
+            _legend_mark(_SET_MARKERS[which], _colour(which), SET_NAMES[which], _colour(which))
+            for which in TrainingSet if which in used
+        ]
+        handles += [
+            _legend_mark("o", _INK, BACKBONE_NAMES[Backbone.DIFFUSION]),
+            _legend_mark("o", "white", BACKBONE_NAMES[Backbone.ACT]),
+            Line2D([], [], color=_FAINT, linestyle=(0, (4, 3)), label="equal in both worlds"),
+            Line2D([], [], color=_FAINT, linewidth=1.0, label="95 % Wilson interval"),
+        ]
+        figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.64, 0.99))
+        figure.text(0.655, 0.11, _numbers(agreement), size=8.5, linespacing=1.5)
+    return figure
+
+
+def _trials(gain: Gain) -> str:
+    return f"{gain.more_counts[1]}, {gain.less_counts[1]}"
+
+
+def _numbers(agreement: Agreement) -> str:
+    """Return policies, their trials in either world, and the estimates, a line each."""
+    trials = [pooled([cell], world).trials for cell in agreement.cells for world in World]
+    lines = [f"n = {len(agreement.cells)} policies"]
+    if trials:
+        span = f"{min(trials)} to {max(trials)}" if min(trials) < max(trials) else f"{trials[0]}"
+        lines.append(f"n = {span} trials each, in either world")
+    lines += [
+        f"{name} {estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
+        for name, estimate in agreement.estimates.items()
+    ]
+    return "\n".join(lines)
+
+
+def _rate_mark(
+    axes: Axes, study: Study, backbone: Backbone, training_set: TrainingSet, world: World, x: float
+) -> None:
+    cells = cells_of(study, backbone, training_set)
+    rate = pooled(cells, world)
+    if not rate.trials:
+        axes.text(x, 2, "missing", rotation=90, ha="center", va="bottom", color=_FAINT, size=8)
+        return
+    colour = _colour(training_set)
+    for cell in cells:
+        of_seed = pooled([cell], world)
+        if of_seed.trials and len(cells) > 1:
+            axes.plot(x + 0.09, 100 * of_seed.rate, marker="_", color=_FAINT, markersize=7)
+    axes.errorbar(
+        x, 100 * rate.rate, yerr=_bars(rate), color=colour, elinewidth=1.6, capsize=3,
+        marker=_SET_MARKERS[training_set], markersize=7.5, markeredgewidth=1.5,
+        markerfacecolor=colour if world is World.STAND_IN else "white",
+    )
+    axes.annotate(
+        # Above the bar, and above the mark where the bar ends within it.
+        f"{rate.successes}/{rate.trials}", (x, 100 * max(rate.interval[1], rate.rate + 0.03)),
+        xytext=(0, 4),
+        textcoords="offset points", ha="center", size=8,
+    )
+
+
+def _bars(rate: Rate) -> list[list[float]]:
+    """Return the lengths below and above, in percent."""
+    low, high = rate.interval
+    return [[max(0.0, 100 * (rate.rate - low))], [max(0.0, 100 * (high - rate.rate))]]
+
+
+def _colour(training_set: TrainingSet) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*_SET_COLOURS[training_set])
+
+
+def _legend_mark(marker: str, face: str, label: str, edge: str = _INK) -> Line2D:
+    return Line2D(
+        [], [], marker=marker, color=edge, markerfacecolor=face, linestyle="", markersize=7,
+        markeredgewidth=1.5, label=label,
+    )

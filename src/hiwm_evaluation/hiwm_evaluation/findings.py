@@ -1,0 +1,237 @@
+"""What a study found: pooled rates, gains, agreement of the worlds, an operator's yield.
+
+Everything the report shows is computed here, from the trials themselves. Held by
+``test_findings.py``.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hiwm_evaluation.agreement import (
+    Estimate,
+    Statistic,
+    bootstrap_estimate,
+    mean_maximum_rank_violation,
+    pearson,
+    spearman,
+)
+from hiwm_evaluation.statistics import (
+    Interval,
+    PairedCounts,
+    difference_interval,
+    paired_difference_interval,
+    wilson_interval,
+)
+from hiwm_evaluation.study import (
+    Backbone,
+    Cell,
+    Evaluation,
+    OperatorSession,
+    Study,
+    TrainingSet,
+    World,
+)
+from hiwm_evaluation.trials import Outcome, TrialResult
+
+SETS = (TrainingSet.BASE, TrainingSet.WM_CL, TrainingSet.HI_WM)
+#: Which set is compared with which.
+GAINS = (
+    (TrainingSet.HI_WM, TrainingSet.BASE),
+    (TrainingSet.HI_WM, TrainingSet.WM_CL),
+    (TrainingSet.WM_CL, TrainingSet.BASE),
+)
+STATISTICS: dict[str, Statistic] = {
+    "Pearson": pearson, "Spearman": spearman, "MMRV": mean_maximum_rank_violation,
+}
+# Any two policies lie on a line, so their correlation says nothing.
+LEAST_POLICIES = 3
+BOOTSTRAP_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """Successes of some trials, with the Wilson interval."""
+
+    successes: int
+    trials: int
+    aborted: int  # not among the trials
+    asked: int  # trials that were to be run
+
+    @property
+    def rate(self) -> float:
+        """Share of successes, 0..1. There must be trials."""
+        return self.successes / self.trials
+
+    @property
+    def interval(self) -> Interval:
+        """Wilson interval at 95 %."""
+        return wilson_interval(self.successes, self.trials)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """Rate of one set minus that of another, over the same backbone and world."""
+
+    backbone: Backbone
+    world: World
+    more: TrainingSet
+    less: TrainingSet
+    more_counts: tuple[int, int]  # successes, trials
+    less_counts: tuple[int, int]
+    pairs: PairedCounts  # `more` first; trials of the same training seed, start and trial seed
+
+    @property
+    def known(self) -> bool:
+        """Whether both sets have trials."""
+        return self.more_counts[1] > 0 and self.less_counts[1] > 0
+
+    @property
+    def difference(self) -> float:
+        """Difference of the two pooled rates, -1..1."""
+        return (
+            self.more_counts[0] / self.more_counts[1] - self.less_counts[0] / self.less_counts[1]
+        )
+
+    @property
+    def interval(self) -> Interval:
+        """Newcombe's interval at 95 % for independent trials."""
+        return difference_interval(self.more_counts, self.less_counts)
+
+    @property
+    def paired_interval(self) -> Interval:
+        """Newcombe's interval at 95 % for paired trials."""
+        return paired_difference_interval(self.pairs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Imagination against the stand-in, over all policies that were tried in both."""
+
+    cells: tuple[Cell, ...]
+    estimates: dict[str, Estimate]  # by the names of STATISTICS; empty for too few policies
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """What some sessions of an operator came to."""
+
+    sessions: int
+    seconds: float
+    frames: int
+    corrections: int
+    failure_states: int
+    succeeded: int
+
+
+def pooled(cells: Iterable[Cell], world: World) -> Rate:
+    """Return the rate of all trials of some cells in one world; no trials where all are missing."""
+    found = [cell.evaluations[world] for cell in cells if world in cell.evaluations]
+    counts = [evaluation.counts for evaluation in found]
+    return Rate(
+        successes=sum(wins for wins, _ in counts), trials=sum(n for _, n in counts),
+        aborted=sum(len(e.results) - len(e.judged) for e in found),
+        asked=sum(e.asked for e in found),
+    )
+
+
+def cells_of(study: Study, backbone: Backbone, training_set: TrainingSet) -> list[Cell]:
+    """Return the cells of one backbone and set, by seed."""
+    found = [c for c in study.cells if c.backbone is backbone and c.set is training_set]
+    return sorted(found, key=lambda cell: cell.seed)
+
+
+def pair(first: Evaluation | None, second: Evaluation | None) -> PairedCounts:
+    """Return how the trials ended that both evaluations ran from the same start and seed.
+
+    Trials that were aborted in either, or have no counterpart, are left out.
+    """
+    if first is None or second is None:
+        return PairedCounts(both=0, first_only=0, second_only=0, neither=0)
+    others = {_trial_key(result): result.outcome for result in second.judged}
+    ends = Counter(
+        (result.outcome is Outcome.SUCCESS, others[_trial_key(result)] is Outcome.SUCCESS)
+        for result in first.judged if _trial_key(result) in others
+    )
+    return PairedCounts(
+        both=ends[True, True], first_only=ends[True, False], second_only=ends[False, True],
+        neither=ends[False, False],
+    )
+
+
+def gains(study: Study, world: World) -> list[Gain]:
+    """Return the gains of every backbone in one world, known or not."""
+    found = []
+    for backbone in Backbone:
+        for more, less in GAINS:
+            of_more, of_less = (cells_of(study, backbone, which) for which in (more, less))
+            by_seed = {cell.seed: cell for cell in of_less}
+            rates = [pooled(cells, world) for cells in (of_more, of_less)]
+            found.append(Gain(
+                backbone=backbone, world=world, more=more, less=less,
+                more_counts=(rates[0].successes, rates[0].trials),
+                less_counts=(rates[1].successes, rates[1].trials),
+                pairs=total(
+                    pair(cell.evaluations.get(world), by_seed[cell.seed].evaluations.get(world))
+                    for cell in of_more if cell.seed in by_seed
+                ),
+            ))
+    return found
+
+
+def total(counts: Iterable[PairedCounts]) -> PairedCounts:
+    """Return the sum of paired counts."""
+    every = list(counts)
+    return PairedCounts(
+        both=sum(c.both for c in every), first_only=sum(c.first_only for c in every),
+        second_only=sum(c.second_only for c in every), neither=sum(c.neither for c in every),
+    )
+
+
+def worlds_paired(cell: Cell) -> PairedCounts:
+    """Return a policy's paired trials, imagination first: `first_only` are false successes."""
+    return pair(
+        cell.evaluations.get(World.IMAGINATION), cell.evaluations.get(World.STAND_IN)
+    )
+
+
+def agreement(study: Study) -> Agreement:
+    """Return how imagination and stand-in agree over all policies with trials in both."""
+    cells = tuple(
+        cell for cell in study.cells if all(pooled([cell], world).trials for world in World)
+    )
+    if len(cells) < LEAST_POLICIES:
+        return Agreement(cells=cells, estimates={})
+    imagined, real = (
+        [pooled([cell], world).rate for cell in cells]
+        for world in (World.IMAGINATION, World.STAND_IN)
+    )
+    return Agreement(cells=cells, estimates={
+        name: bootstrap_estimate(statistic, imagined, real, seed=BOOTSTRAP_SEED)
+        for name, statistic in STATISTICS.items()
+    })
+
+
+def effort(sessions: Sequence[OperatorSession]) -> Effort:
+    """Return the sum over sessions."""
+    return Effort(
+        sessions=len(sessions), seconds=sum(s.seconds for s in sessions),
+        frames=sum(s.frames for s in sessions), corrections=sum(s.corrections for s in sessions),
+        failure_states=sum(s.failure_states for s in sessions),
+        succeeded=sum(s.succeeded for s in sessions),
+    )
+
+
+def differing_conditions(study: Study, world: World) -> dict[str, list[str]]:
+    """Return the conditions under which not all evaluations of a world were made, with values.
+
+    Rates are comparable only where there are none.
+    """
+    found = [c.evaluations[world].conditions for c in study.cells if world in c.evaluations]
+    keys = sorted({key for conditions in found for key in conditions})
+    values = {key: sorted({str(conditions.get(key)) for conditions in found}) for key in keys}
+    return {key: distinct for key, distinct in values.items() if len(distinct) > 1}
+
+
+def _trial_key(result: TrialResult) -> tuple[int, tuple[float, ...], int]:
+    return result.trial, result.start, result.seed

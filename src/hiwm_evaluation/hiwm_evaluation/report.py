@@ -1,0 +1,232 @@
+"""The report of a study: one page and its figures.
+
+    python -m hiwm_evaluation.report STUDY_FOLDER [-o FOLDER]
+
+Reads what ``study.py`` describes, computes nothing itself (``findings.py`` does) and shows every
+number with the trials it comes from. Held by ``test_report.py``.
+"""
+
+import argparse
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from hiwm_core.errors import HiwmError, StoreError
+from hiwm_core.provenance import Provenance
+from hiwm_evaluation.figures import agreement_figure, gains_figure, rates_figure
+from hiwm_evaluation.findings import agreement, effort, gains
+from hiwm_evaluation.page import (
+    MISSING,
+    Row,
+    document,
+    heading,
+    number,
+    paragraph,
+    ratio,
+    table,
+    verbatim,
+)
+from hiwm_evaluation.report_results import (
+    agreement_section,
+    count_of,
+    false_outcomes_section,
+    gains_section,
+    introduction_section,
+    paper_section,
+    success_section,
+)
+from hiwm_evaluation.study import OperatorSession, Study, World, read_study
+
+PAGE_FILE = "report.html"
+# Yields of sessions of unequal length are compared per this much of an operator's time.
+_YIELD_S = 600.0
+
+
+def write_report(study_folder: Path, folder: Path) -> Path:
+    """Write the page and its figures of a study, and return the page's path.
+
+    Raises:
+        StoreError: the study or one of its evaluations cannot be read, or the folder be written.
+        ConfigError: a field of study.json is wrong.
+    """
+    study = read_study(study_folder)
+    agreed = agreement(study)
+    gained = [gain for world in World for gain in gains(study, world)]
+    pictures = {
+        "rates.png": _png(rates_figure(study)),
+        "gains.png": _png(gains_figure(gained)),
+        "agreement.png": _png(agreement_figure(agreed)),
+    }
+    parts = [
+        *introduction_section(study),
+        *success_section(study, pictures["rates.png"]),
+        *paper_section(),
+        *gains_section(gained, pictures["gains.png"]),
+        *agreement_section(agreed, pictures["agreement.png"]),
+        *false_outcomes_section(study),
+        *_operator(study.operator),
+        *_sets(study),
+        *_world_model(study.world_model),
+        *_how_made(study),
+    ]
+    page = folder / PAGE_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in pictures.items():
+            (folder / name).write_bytes(content)
+        page.write_text(document(f"Study of {study.task}", parts), encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"cannot be written: {error.strerror or error}", where=str(folder),
+            remedy="check the rights and the free space, or give another folder with -o",
+        ) from error
+    return page
+
+
+def _operator(sessions: Sequence[OperatorSession]) -> list[str]:
+    parts = [heading("Operator")]
+    if not sessions:
+        return [*parts, paragraph("No operator session is in the study.")]
+    rows = [
+        _effort_row([session], f"{session.session}, operator {session.operator}")
+        for session in sessions
+    ]
+    seconds = {}
+    for branching in (True, False):
+        some = [session for session in sessions if session.branching is branching]
+        seconds[branching] = sum(session.seconds for session in some)
+        if some:
+            rows.append(_effort_row(some, "all", sum_row=True))
+    parts.append(table(
+        ["session", "branching", "operator s", "frames", "corrections", "failure states",
+         "s per correction", "frames per correction", "corrections per failure state",
+         "corrections that succeeded", f"corrections per {_YIELD_S:.0f} s",
+         f"successful ones per {_YIELD_S:.0f} s"], rows, text=(0, 1),
+    ))
+    if all(seconds.values()):
+        same = "equal" if seconds[True] == seconds[False] else "not equal"
+        parts.append(paragraph(
+            f"Operator seconds with branching {seconds[True]:.0f}, without {seconds[False]:.0f}: "
+            f"{same}. The last two columns scale every line to {_YIELD_S:.0f} s in proportion."
+        ))
+    else:
+        parts.append(paragraph(
+            "With and without branching cannot be compared: one of the two is missing."
+        ))
+    if any(session.operator == "scripted" for session in sessions):
+        parts.append(paragraph("The operator called scripted is a program, not a person."))
+    return parts
+
+
+def _effort_row(
+    sessions: Sequence[OperatorSession], name: str, *, sum_row: bool = False
+) -> Row:
+    done = effort(sessions)
+    return Row(sum=sum_row, cells=[
+        f"{name}, {done.sessions} {'session' if done.sessions == 1 else 'sessions'}"
+        if sum_row else name,
+        "with" if sessions[0].branching else "without", number(done.seconds, 0),
+        str(done.frames), str(done.corrections), str(done.failure_states),
+        ratio(done.seconds, done.corrections, 1), ratio(done.frames, done.corrections, 1),
+        ratio(done.corrections, done.failure_states, 2), count_of(done.succeeded, done.corrections),
+        ratio(_YIELD_S * done.corrections, done.seconds, 1),
+        ratio(_YIELD_S * done.succeeded, done.seconds, 1),
+    ])
+
+
+def _sets(study: Study) -> list[str]:
+    parts = [heading("What each set contained")]
+    if not study.sets:
+        return [*parts, paragraph("The study does not say what the sets contained.")]
+    used = {name for content in study.sets for name in (*content.frames, *content.mass)}
+    known = [str(provenance) for provenance in Provenance]
+    names = [name for name in known if name in used] + sorted(used.difference(known))
+    rows = []
+    for cell in study.cells:
+        content = next((item for item in study.sets if item.cell == cell.name), None)
+        if content is None:
+            rows.append(Row(cells=[cell.name, MISSING, *[""] * (len(names) + 1)]))
+            continue
+        whole = sum(content.mass.values())
+        shares = [
+            f"{content.frames.get(name, 0):g} ({ratio(100 * content.mass.get(name, 0), whole, 1)})"
+            for name in names
+        ]
+        rows.append(Row(cells=[
+            cell.name, f"{sum(content.frames.values()):g}", *shares,
+            str(content.dropped_low_trust),
+        ]))
+    parts += [
+        table(["policy", "frames", *names, "frames dropped for low trust"], rows),
+        paragraph(
+            "Frames by who made them; in brackets their share of the training weight, in percent."
+        ),
+    ]
+    return parts
+
+
+def _world_model(numbers: Mapping[str, Any]) -> list[str]:
+    parts = [heading("World model")]
+    if not numbers:
+        return [*parts, paragraph("The study holds no numbers of the world model.")]
+    rows = [Row(cells=[name, value]) for name, value in _flat(numbers)]
+    return [*parts, table(["number", "value"], rows)]
+
+
+def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        return [
+            pair for key, inner in value.items()
+            for pair in _flat(inner, f"{name}, {key}" if name else str(key))
+        ]
+    if isinstance(value, list):
+        return [(name, ", ".join(_plain(item) for item in value))]
+    return [(name, _plain(value))]
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _how_made(study: Study) -> list[str]:
+    return [
+        heading("How this was made"),
+        verbatim(study.command),
+        paragraph(f"Seeds: {', '.join(str(seed) for seed in study.seeds) or 'none given'}."),
+        table(["policy", "checkpoint"], [
+            Row(cells=[cell.name, cell.checkpoint or MISSING]) for cell in study.cells
+        ], text=(0, 1)),
+    ]
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    # Without the date and version the same study gives the same file.
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the report of the study named on the command line; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/report", description="The report of a study: report.html and its figures."
+    )
+    parser.add_argument("study", type=Path, help="folder with study.json")
+    parser.add_argument(
+        "-o", "--output", type=Path, help="folder to write to (default: report in the study)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        print(write_report(options.study, options.output or options.study / "report"))
+    except HiwmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,271 @@
+"""The report's sections on success: rates, gains, and what imagination foretells.
+
+Each returns parts of a page (``page.py``), from what ``findings.py`` computed. Every number stands
+with the trials it comes from, and what is missing is said. Held by ``test_report.py``.
+"""
+
+from collections.abc import Sequence
+
+from hiwm_evaluation.agreement import RESAMPLES
+from hiwm_evaluation.figures import BACKBONE_NAMES, SET_NAMES, WORLD_NAMES
+from hiwm_evaluation.findings import (
+    BOOTSTRAP_SEED,
+    GAINS,
+    LEAST_POLICIES,
+    SETS,
+    Agreement,
+    Gain,
+    Rate,
+    cells_of,
+    differing_conditions,
+    pooled,
+    total,
+    worlds_paired,
+)
+from hiwm_evaluation.page import (
+    MISSING,
+    Row,
+    about_zero,
+    heading,
+    number,
+    paragraph,
+    percent,
+    percent_range,
+    picture,
+    points,
+    points_range,
+    table,
+)
+from hiwm_evaluation.statistics import PairedCounts, wilson_interval
+from hiwm_evaluation.study import Backbone, Cell, Study, TrainingSet, World
+
+# Push-T on real robots: Hi-WM, arXiv 2604.21741. It gives rates; all six are whole trials of 34.
+PAPER_TRIALS = 34
+PAPER_SUCCESSES: dict[str, dict[TrainingSet, int]] = {
+    "Diffusion Policy (DP)": {
+        TrainingSet.BASE: 18, TrainingSet.WM_CL: 22, TrainingSet.HI_WM: 29,
+    },
+    "pi0": {TrainingSet.BASE: 26, TrainingSet.WM_CL: 27, TrainingSet.HI_WM: 33},
+}
+
+
+def introduction_section(study: Study) -> list[str]:
+    """Return what the page is about, and how to read its numbers."""
+    return [
+        paragraph(
+            f"Task {study.task}, {len(study.cells)} policies, made {study.date} with "
+            f"{study.software}. Each policy was tried in two worlds: on the stand-in, a MuJoCo "
+            "simulation behind the robot's driver topics, and in imagination, the learned world "
+            "model. No number here is of a real robot, except where the paper's are quoted."
+        ),
+        paragraph(
+            "n is the number of trials that ended in success or failure; aborted trials are not "
+            "in it. Rates have Wilson intervals, differences Newcombe's, all at 95 %. Pooled "
+            "intervals take trials as independent: how much the training seeds differ is not in "
+            "them, and shows in the lines of single seeds, which may share their start poses."
+        ),
+    ]
+
+
+def success_section(study: Study, png: bytes) -> list[str]:
+    """Return the rates of every policy in both worlds, pooled over seeds and seed by seed."""
+    rows = []
+    for backbone in Backbone:
+        for training_set in SETS:
+            cells = cells_of(study, backbone, training_set)
+            seeds = f", {len(cells)} training seeds pooled" if len(cells) > 1 else ""
+            rows.append(_rate_row(
+                f"{BACKBONE_NAMES[backbone]}, {SET_NAMES[training_set]}{seeds}", cells, pool=True
+            ))
+            rows += [_rate_row(f"seed {cell.seed}: {cell.name}", [cell]) for cell in cells]
+    others = [cell for cell in study.cells if cell.set is TrainingSet.OTHER]
+    rows += [
+        _rate_row(f"{BACKBONE_NAMES[cell.backbone]}, other: {cell.name}", [cell])
+        for cell in others
+    ]
+    parts = [
+        heading("Success"),
+        picture(png, "Success of each set and backbone on the stand-in and in imagination"),
+        table(
+            ["policy", "stand-in, successes/n", "rate", "95 % interval",
+             "imagination, successes/n", "rate", "95 % interval", "remarks"], rows, text=(0, 7),
+        ),
+    ]
+    for world in World:
+        differing = differing_conditions(study, world)
+        if differing:
+            said = "; ".join(f"{key}: {', '.join(vs)}" for key, vs in differing.items())
+            parts.append(paragraph(
+                f"Not all evaluations {_in(world)} were made under the same conditions: {said}. "
+                "Rates of different conditions are not comparable."
+            ))
+    return parts
+
+
+def _rate_row(name: str, cells: Sequence[Cell], *, pool: bool = False) -> Row:
+    texts = [name]
+    remarks = [] if pool else [cell.note for cell in cells if cell.note]
+    for world in (World.STAND_IN, World.IMAGINATION):
+        rate = pooled(cells, world)
+        lacking = sum(world not in cell.evaluations for cell in cells)
+        if rate.trials:
+            texts += [
+                f"{rate.successes}/{rate.trials}", percent(rate.rate), percent_range(rate.interval)
+            ]
+        else:
+            texts += [MISSING, "", ""]
+        remarks += _shortfalls(rate, world, lacking if pool and rate.trials else 0)
+    if not cells:
+        remarks = ["no such policy in the study"]
+    return Row(cells=[*texts, "; ".join(remarks)], sum=pool)
+
+
+def _shortfalls(rate: Rate, world: World, lacking: int) -> list[str]:
+    found = []
+    if lacking:
+        found.append(f"{lacking} missing {_in(world)}")
+    if rate.trials and rate.trials < rate.asked:
+        found.append(
+            f"{_in(world)} {rate.trials} of {rate.asked} trials judged, {rate.aborted} aborted"
+        )
+    return found
+
+
+def _in(world: World) -> str:
+    return "on the stand-in" if world is World.STAND_IN else "in imagination"
+
+
+def paper_section() -> list[str]:
+    """Return the paper's own numbers, said to be the paper's."""
+    rows = []
+    for name, successes in PAPER_SUCCESSES.items():
+        cells = [name]
+        for which in SETS:
+            wins = successes[which]
+            low, high = wilson_interval(wins, PAPER_TRIALS)
+            cells.append(f"{100 * wins / PAPER_TRIALS:.1f} % ({percent_range((low, high))})")
+        cells += [points((successes[a] - successes[b]) / PAPER_TRIALS) for a, b in GAINS]
+        rows.append(Row(cells=cells))
+    return [
+        table(
+            ["the paper's policy", *(SET_NAMES[which] for which in SETS),
+             *(f"{SET_NAMES[a]} minus {SET_NAMES[b]}, points" for a, b in GAINS)],
+            rows, caption="The paper's own numbers: Push-T on real robots",
+        ),
+        paragraph(
+            f"From Hi-WM, arXiv 2604.21741, n about {PAPER_TRIALS} a cell. The paper gives no "
+            f"intervals: those in brackets are Wilson's for n = {PAPER_TRIALS}, computed here. "
+            "Robots, operators and policies differ from this study's; pi0 is not ACT."
+        ),
+    ]
+
+
+def gains_section(found: Sequence[Gain], png: bytes) -> list[str]:
+    """Return what each set gained over another, over all trials and over pairs."""
+    rows = []
+    for gain in found:
+        name = [
+            WORLD_NAMES[gain.world], BACKBONE_NAMES[gain.backbone],
+            f"{SET_NAMES[gain.more]} minus {SET_NAMES[gain.less]}",
+        ]
+        if not gain.known:
+            rows.append(Row(cells=[*name, MISSING, "", "", "", "", "", ""]))
+            continue
+        pairs = gain.pairs
+        paired = [
+            str(pairs.trials), f"{pairs.first_only}, {pairs.second_only}",
+            f"{points(pairs.difference)} ({points_range(gain.paired_interval)})",
+            about_zero(gain.paired_interval),
+        ] if pairs.trials else ["0", "", "no pairs", ""]
+        counts = [f"{wins}/{n}" for wins, n in (gain.more_counts, gain.less_counts)]
+        rows.append(Row(cells=[
+            *name, ", ".join(counts),
+            f"{points(gain.difference)} ({points_range(gain.interval)})",
+            about_zero(gain.interval), *paired,
+        ]))
+    return [
+        heading("Gains"),
+        picture(png, "Gains in success with their intervals"),
+        table(
+            ["world", "backbone", "gain", "successes/n of both", "all trials: points (95 %)",
+             "its interval", "pairs, n", "won by first only, second only",
+             "pairs: points (95 %)", "its interval"], rows, text=(0, 1, 2),
+        ),
+        paragraph(
+            "Pairs are trials of the same training seed, start pose and trial seed; the figure "
+            "shows their difference where there are any. Where an interval includes zero, these "
+            "trials do not show which of the two sets is better."
+        ),
+    ]
+
+
+def agreement_section(agreed: Agreement, png: bytes) -> list[str]:
+    """Return how imagination foretells the stand-in, over policies."""
+    n = len(agreed.cells)
+    parts = [
+        heading("Imagination against the stand-in"),
+        picture(png, "Success in imagination against success on the stand-in, one mark a policy"),
+    ]
+    if not agreed.estimates:
+        parts.append(paragraph(
+            f"{n} policies have trials in both worlds; correlations need {LEAST_POLICIES} or more."
+        ))
+        return parts
+    rows = []
+    for name, estimate in agreed.estimates.items():
+        interval = (estimate.low, estimate.high)
+        rows.append(Row(cells=[
+            name, str(n), number(estimate.value, 3),
+            f"{number(estimate.low, 3)} to {number(estimate.high, 3)}",
+            "0 is best" if name == "MMRV" else about_zero(interval), str(estimate.undefined),
+        ]))
+    parts += [
+        table(
+            ["over policies", "policies, n", "value", "95 % interval", "its interval",
+             "resamples without value"], rows,
+        ),
+        paragraph(
+            f"Percentile bootstrap over policies, {RESAMPLES} resamples, seed {BOOTSTRAP_SEED}. "
+            "MMRV (SIMPLER, arXiv 2405.05941) is the mean over policies of the largest difference "
+            "on the stand-in to another policy that imagination puts in the wrong order: 0 is "
+            "best, 1 worst. Policies of one set or backbone are not independent, which the "
+            "bootstrap does not know."
+        ),
+    ]
+    return parts
+
+
+def false_outcomes_section(study: Study) -> list[str]:
+    """Return how often imagination was wrong about a single trial."""
+    every = [(cell.name, worlds_paired(cell)) for cell in study.cells]
+    rows = [_false_row(name, counts) for name, counts in every]
+    rows.append(_false_row("all", total(counts for _, counts in every), sum_row=True))
+    return [
+        heading("False successes and false failures of imagination"),
+        table(
+            ["policy", "pairs, n", "both succeed", "false success", "false failure", "both fail",
+             "imagined successes that failed on the stand-in",
+             "imagined failures that succeeded on the stand-in"], rows,
+        ),
+        paragraph(
+            "Pairs are trials of one policy with the same start pose and seed in both worlds. A "
+            "false success succeeded in imagination and failed on the stand-in, a false failure "
+            "the other way round. In brackets: 95 % Wilson interval."
+        ),
+    ]
+
+
+def _false_row(name: str, counts: PairedCounts, *, sum_row: bool = False) -> Row:
+    if not counts.trials:
+        return Row(cells=[name, MISSING, *[""] * 6], sum=sum_row)
+    return Row(sum=sum_row, cells=[
+        name, str(counts.trials), str(counts.both), str(counts.first_only),
+        str(counts.second_only), str(counts.neither),
+        count_of(counts.first_only, counts.both + counts.first_only),
+        count_of(counts.second_only, counts.neither + counts.second_only),
+    ])
+
+
+def count_of(count: int, n: int) -> str:
+    """Return a count of n with its Wilson interval."""
+    return f"{count}/{n} ({percent_range(wilson_interval(count, n))})" if n else "0/0"

@@ -1,0 +1,300 @@
+"""A study folder: which policies were trained on what, and how they did in either world.
+
+``study.json`` names the folders that the evaluator wrote (``trials.py``), relative to itself;
+docs/study.md has the format. ``findings.py`` computes from it, ``report.py`` shows it. Held by
+``test_study.py``.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hiwm_core.config_files import nearest, strict_fields
+from hiwm_core.errors import ConfigError, StoreError
+from hiwm_evaluation.trials import Outcome, TrialResult, read_results
+
+STUDY_FILE = "study.json"
+
+_MAYBE_TEXT = (str, type(None))
+_STUDY = {"task": str, "command": str, "seeds": list, "software": str, "date": str, "cells": list}
+_STUDY_OPTIONAL = {"operator": list, "sets": list, "world_model": dict}
+_CELL = {"name": str, "backbone": str, "set": str, "seed": int}
+_CELL_OPTIONAL: dict[str, type | tuple[type, ...]] = {
+    "checkpoint": _MAYBE_TEXT, "note": str, "hardware": _MAYBE_TEXT, "imagination": _MAYBE_TEXT,
+}
+_OPERATOR = {
+    "session": str, "operator": str, "branching": bool, "seconds": float, "frames": int,
+    "corrections": int, "failure_states": int, "succeeded": int,
+}
+_NUMBERS = ("seconds", "frames", "corrections", "failure_states", "succeeded")
+_SET = {"cell": str, "frames_by_provenance": dict, "mass_by_provenance": dict}
+_SET_OPTIONAL = {"dropped_low_trust": int}
+
+
+class Backbone(StrEnum):
+    """The policy's network."""
+
+    DIFFUSION = "diffusion"
+    ACT = "act"
+
+
+class TrainingSet(StrEnum):
+    """What a policy was trained on, as in Hi-WM (arXiv 2604.21741)."""
+
+    BASE = "base"
+    WM_CL = "wm-cl"
+    HI_WM = "hi-wm"
+    OTHER = "other"  # shown, and part of no gain
+
+
+class World(StrEnum):
+    """Where trials were run; the values are those of ``world_info``."""
+
+    STAND_IN = "hardware"  # always a stand-in here: the evaluator refuses robots
+    IMAGINATION = "imagination"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The trials of one policy in one world."""
+
+    results: tuple[TrialResult, ...]  # in the order of their numbers
+    asked: int  # trials that were to be run
+    conditions: dict[str, Any]
+
+    @property
+    def judged(self) -> list[TrialResult]:
+        """Trials that ended in success or failure."""
+        return [result for result in self.results if result.outcome is not Outcome.ABORTED]
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Successes, and judged trials."""
+        judged = self.judged
+        return sum(result.outcome is Outcome.SUCCESS for result in judged), len(judged)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One trained policy."""
+
+    name: str
+    backbone: Backbone
+    set: TrainingSet
+    seed: int  # of the training
+    checkpoint: str
+    note: str
+    evaluations: dict[World, Evaluation]  # a missing one has no key
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorSession:
+    """What an operator did in one session."""
+
+    session: str
+    operator: str
+    branching: bool  # failure states could be continued more than once
+    seconds: float  # of the operator's time
+    frames: int  # driven by the operator
+    corrections: int
+    failure_states: int  # corrected at least once
+    succeeded: int  # corrections that ended in success
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetContent:
+    """What one policy's training set held, by provenance."""
+
+    cell: str
+    frames: dict[str, int]
+    mass: dict[str, float]  # share of the training weight
+    dropped_low_trust: int  # imagined frames left out because the world model was unsure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Everything a report tells."""
+
+    task: str
+    command: str
+    seeds: tuple[Any, ...]
+    software: str
+    date: str
+    cells: tuple[Cell, ...]
+    operator: tuple[OperatorSession, ...]
+    sets: tuple[SetContent, ...]
+    world_model: dict[str, Any]
+
+
+def read_study(folder: Path) -> Study:
+    """Return the study of a folder; evaluations that do not exist yet are left out of their cells.
+
+    Raises:
+        StoreError: no study.json, or an evaluation in it that is damaged or of another world.
+        ConfigError: a field of study.json that is wrong.
+    """
+    path = folder / STUDY_FILE
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"cannot be read: {error}", where=str(path),
+            remedy="give the folder of a study; docs/study.md has the format",
+        ) from error
+    data = strict_fields(content, str(path), _STUDY, _STUDY_OPTIONAL)
+    task = data["task"]
+    cells = tuple(
+        _cell(item, f"{path}: cells[{i}]", folder, task) for i, item in enumerate(data["cells"])
+    )
+    _refuse_doubles(cells, f"{path}: cells")
+    names = {cell.name for cell in cells}
+    return Study(
+        task=task, command=data["command"], seeds=tuple(data["seeds"]),
+        software=data["software"], date=data["date"], cells=cells,
+        operator=tuple(
+            _operator(item, f"{path}: operator[{i}]")
+            for i, item in enumerate(data.get("operator", []))
+        ),
+        sets=tuple(
+            _set(item, f"{path}: sets[{i}]", names) for i, item in enumerate(data.get("sets", []))
+        ),
+        world_model=data.get("world_model", {}),
+    )
+
+
+def read_evaluation(folder: Path, world: World, task: str) -> Evaluation | None:
+    """Return the evaluation in a folder of the evaluator; None where no trial was run.
+
+    Raises:
+        StoreError: a file of it is missing or damaged, or it is of another world or task.
+    """
+    lines = folder / "trials.jsonl"
+    if not lines.exists():
+        return None
+    path = folder / "evaluation.json"
+    try:
+        conditions = json.loads(path.read_text())
+        found = read_results(lines)
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"cannot be read: {error}", where=str(path), remedy="run this evaluation again"
+        ) from error
+    expected: dict[str, Any] = {"world": world.value, "task": task}
+    if world is World.STAND_IN:
+        expected["stand_in"] = True
+    for key, value in expected.items():
+        if not isinstance(conditions, dict) or conditions.get(key) != value:
+            kept = conditions.get(key) if isinstance(conditions, dict) else conditions
+            raise StoreError(
+                f"{key!r} is {kept!r}, expected {value!r}", where=str(path),
+                remedy="name the folder of the right evaluation in study.json",
+            )
+    if not found:
+        return None
+    results = tuple(found[number] for number in sorted(found))
+    asked = _number_of_starts(folder / "starts.yaml")
+    return Evaluation(results=results, asked=max(asked, len(results)), conditions=conditions)
+
+
+def _number_of_starts(path: Path) -> int:
+    try:
+        starts = yaml.safe_load(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise StoreError(
+            f"cannot be read: {error}", where=str(path), remedy="run this evaluation again"
+        ) from error
+    if not isinstance(starts, list):
+        raise StoreError("is no list of poses", where=str(path), remedy="restore the file")
+    return len(starts)
+
+
+def _cell(item: Any, where: str, folder: Path, task: str) -> Cell:
+    data = strict_fields(item, where, _CELL, _CELL_OPTIONAL)
+    if data["seed"] < 0:
+        raise ConfigError(f"'seed' is {data['seed']}", where=where, remedy="give 0 or more")
+    evaluations = {}
+    for world in World:
+        place = data.get(world.value)
+        evaluation = read_evaluation(folder / place, world, task) if place else None
+        if evaluation is not None:
+            evaluations[world] = evaluation
+    return Cell(
+        name=data["name"], seed=data["seed"],
+        backbone=Backbone(_one_of(data["backbone"], Backbone, "backbone", where)),
+        set=TrainingSet(_one_of(data["set"], TrainingSet, "set", where)),
+        checkpoint=data.get("checkpoint") or "", note=data.get("note", ""),
+        evaluations=evaluations,
+    )
+
+
+def _one_of(value: str, known: type[StrEnum], key: str, where: str) -> str:
+    names = [member.value for member in known]
+    if value not in names:
+        raise ConfigError(
+            f"{key!r} is {value!r}", where=where,
+            remedy=f"use one of {', '.join(names)}{nearest(value, names)}",
+        )
+    return value
+
+
+def _refuse_doubles(cells: tuple[Cell, ...], where: str) -> None:
+    names: set[str] = set()
+    places: dict[tuple[Backbone, TrainingSet, int], str] = {}
+    for cell in cells:
+        if cell.name in names:
+            raise ConfigError(
+                f"two cells are named {cell.name!r}", where=where, remedy="rename one of them"
+            )
+        names.add(cell.name)
+        if cell.set is TrainingSet.OTHER:
+            continue
+        other = places.setdefault((cell.backbone, cell.set, cell.seed), cell.name)
+        if other != cell.name:
+            raise ConfigError(
+                f"{other!r} and {cell.name!r} are both {cell.backbone} {cell.set} of seed "
+                f"{cell.seed}, and would be pooled as if they were one", where=where,
+                remedy="give one of them another seed or the set 'other'",
+            )
+
+
+def _operator(item: Any, where: str) -> OperatorSession:
+    data = strict_fields(item, where, _OPERATOR)
+    _not_negative({key: data[key] for key in _NUMBERS}, where)
+    if data["succeeded"] > data["corrections"]:
+        raise ConfigError(
+            f"'succeeded' is {data['succeeded']} of {data['corrections']} corrections",
+            where=where, remedy="count corrections that ended in success",
+        )
+    return OperatorSession(**data)
+
+
+def _set(item: Any, where: str, cells: set[str]) -> SetContent:
+    data = strict_fields(item, where, _SET, _SET_OPTIONAL)
+    if data["cell"] not in cells:
+        raise ConfigError(
+            f"'cell' is {data['cell']!r}, and no cell is named so", where=where,
+            remedy=f"use the name of a cell{nearest(data['cell'], cells)}",
+        )
+    dropped = data.get("dropped_low_trust", 0)
+    _not_negative(data["frames_by_provenance"], f"{where}.frames_by_provenance")
+    _not_negative(data["mass_by_provenance"], f"{where}.mass_by_provenance")
+    _not_negative({"dropped_low_trust": dropped}, where)
+    return SetContent(
+        cell=data["cell"], frames=data["frames_by_provenance"], mass=data["mass_by_provenance"],
+        dropped_low_trust=dropped,
+    )
+
+
+def _not_negative(values: Mapping[str, Any], where: str) -> None:
+    for key, value in values.items():
+        good = isinstance(value, int | float) and not isinstance(value, bool)
+        if not good or not 0 <= value < math.inf:
+            raise ConfigError(
+                f"{key!r} is {value!r}", where=where, remedy="give a number of 0 or more"
+            )

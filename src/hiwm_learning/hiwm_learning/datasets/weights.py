@@ -1,0 +1,229 @@
+"""How much each frame of a post-training set counts.
+
+A scheme gives every provenance its share of all training; within one, frames count alike, apart
+from interventions: theirs is shared evenly among failure states, then among the continuations of
+each, so that a state that was corrected eight times does not outweigh eight that were corrected
+once. Frames the world model did not trust itself on lose weight before anything is shared out.
+
+Rolled-back frames, frames of nobody and continuations labelled a failure never count.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_core.branch_records import Label
+from hiwm_core.errors import ConfigError
+from hiwm_core.provenance import Provenance
+from hiwm_learning.datasets.episodes import Episodes
+
+Weights = NDArray[np.float64]
+
+# Sirius (Liu et al., RSS 2023): interventions are half of what is learnt from, the steps that led
+# to one next to nothing, demonstrations keep their share and rollouts get the rest.
+SIRIUS_INTERVENTION = 0.5
+SIRIUS_PRE_INTERVENTION = 0.002
+# IWR (Mandlekar et al. 2020, arXiv 2012.06733): interventions and all else are drawn equally often.
+IWR_INTERVENTION = 0.5
+
+
+class Scheme(StrEnum):
+    """How training is shared among provenances."""
+
+    SIRIUS = "sirius"
+    IWR = "iwr"
+    UNIFORM = "uniform"  # every frame counts alike, interventions too
+    RAC = "rac"  # RaC (Hu et al. 2025): people's frames alone, demonstrations and corrections
+
+
+_LEARNT = {
+    Scheme.SIRIUS: (
+        Provenance.DEMONSTRATION, Provenance.POLICY, Provenance.HUMAN, Provenance.PRE_INTERVENTION
+    ),
+    Scheme.IWR: (
+        Provenance.DEMONSTRATION, Provenance.POLICY, Provenance.HUMAN, Provenance.PRE_INTERVENTION
+    ),
+    Scheme.UNIFORM: (Provenance.DEMONSTRATION, Provenance.POLICY, Provenance.HUMAN),
+    Scheme.RAC: (Provenance.DEMONSTRATION, Provenance.HUMAN),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightedSet:
+    """Weights of a training set, and what they amount to."""
+
+    weights: NDArray[np.float32]  # [N], 0 = not learnt from; they sum to the number that are not 0
+    description: dict[str, Any]  # JSON values: frames and mass by provenance, what was left out
+
+
+def weigh(
+    episodes: Episodes, scheme: Scheme, *, min_trust: float = 0.0, low_trust_factor: float = 0.0,
+    policy_episodes: Collection[tuple[str, str]] | None = None,
+    demonstration_episodes: int | None = None,
+) -> WeightedSet:
+    """Return how much each frame's action counts.
+
+    Args:
+        episodes: the training set.
+        scheme: the sharing rule.
+        min_trust: imagined frames of less trust are of low trust, 0..1.
+        low_trust_factor: what a frame of low trust keeps of its weight; 0 drops it.
+        policy_episodes: (session_id, episode_id) whose policy frames are learnt from; all when
+            None.
+        demonstration_episodes: learn from the first so many demonstrations; from all when None.
+
+    Raises:
+        ConfigError: min_trust or low_trust_factor outside 0..1.
+    """
+    for name, value in (("min_trust", min_trust), ("low_trust_factor", low_trust_factor)):
+        if not 0.0 <= value <= 1.0:
+            raise ConfigError(f"{name} {value:g}", where="weights", remedy="use 0 to 1")
+    usable = _usable(episodes, scheme, policy_episodes)
+    if demonstration_episodes is not None:
+        shown = episodes.provenance == episodes.provenance_names.index(Provenance.DEMONSTRATION)
+        owner = episodes.episode_of
+        kept = np.unique(owner[shown & usable])[:demonstration_episodes]
+        usable &= ~shown | np.isin(owner, kept)
+    # Unknown trust is that of a world which does not doubt itself.
+    low = usable & (np.nan_to_num(episodes.trust, nan=1.0) < min_trust)
+    counts = np.where(low, low_trust_factor, 1.0) * usable
+    members = {
+        name: episodes.provenance == code
+        for code, name in enumerate(episodes.provenance_names)
+    }
+    frames = {name: float(counts[mask].sum()) for name, mask in members.items()}
+    shares = _shares(scheme, frames)
+    weights = np.zeros(len(counts))
+    for name, share in shares.items():
+        within = counts * members[name]
+        if name == Provenance.HUMAN and scheme is not Scheme.UNIFORM:
+            within = _shared_by_failure(episodes, within)
+        weights += share * within / within.sum()
+    learnt = weights > 0
+    weights *= learnt.sum() / max(weights.sum(), 1e-12)
+    states, continuations = _failures(episodes, learnt & members[Provenance.HUMAN])
+    return WeightedSet(
+        weights=weights.astype(np.float32),
+        description={
+            "scheme": str(scheme),
+            "frames_by_provenance": {
+                name: int((learnt & mask).sum()) for name, mask in members.items()
+                if (learnt & mask).any()
+            },
+            "mass_by_provenance": {
+                name: round(float(weights[mask].sum() / max(weights.sum(), 1e-12)), 4)
+                for name, mask in members.items() if (learnt & mask).any()
+            },
+            "failure_states": states, "continuations": continuations,
+            "min_trust": min_trust, "low_trust_factor": low_trust_factor,
+            "low_trust_frames": int(low.sum()),
+            "dropped_low_trust": int(low.sum()) if low_trust_factor == 0.0 else 0,
+            "frames_left_out": int((~learnt).sum()),
+        },
+    )
+
+
+def _usable(
+    episodes: Episodes, scheme: Scheme, policy_episodes: Collection[tuple[str, str]] | None
+) -> NDArray[np.bool_]:
+    """Return which frames may count at all, [N]."""
+    names = np.array(episodes.provenance_names)[episodes.provenance]
+    usable = np.isin(names, [str(name) for name in _LEARNT[scheme]])
+    usable &= np.isfinite(episodes.actions).all(axis=1)
+    by_policy = np.isin(names, [str(Provenance.POLICY), str(Provenance.PRE_INTERVENTION)])
+    owner = episodes.episode_of
+    failed = np.array([info.label == Label.FAILURE for info in episodes.infos], bool)
+    usable &= ~(failed[owner] & (names == str(Provenance.HUMAN)))
+    if policy_episodes is not None:
+        wanted = np.array([
+            (info.session_id, info.episode_id) in policy_episodes for info in episodes.infos
+        ], bool)
+        usable &= wanted[owner] | ~by_policy
+    return np.asarray(usable)
+
+
+def _shares(scheme: Scheme, frames: Mapping[str, float]) -> dict[str, float]:
+    """Return each provenance's share of all training, for the frames there are of each.
+
+    Args:
+        scheme: the sharing rule.
+        frames: frames of each provenance, low trust counted at its factor.
+    """
+    there = {name: count for name, count in frames.items() if count > 0}
+    total = sum(there.values())
+    natural = {name: count / total for name, count in there.items()}
+    human, before = str(Provenance.HUMAN), str(Provenance.PRE_INTERVENTION)
+    if human not in there or scheme in (Scheme.UNIFORM, Scheme.RAC):
+        # Without corrections nothing is shared out; RaC draws from people's frames as they are.
+        return natural
+    if scheme is Scheme.IWR:
+        rest = {name: share for name, share in natural.items() if name != human}
+        return {human: IWR_INTERVENTION if rest else 1.0} | _scaled(rest, 1.0 - IWR_INTERVENTION)
+    fixed = {human: SIRIUS_INTERVENTION}
+    if before in there:
+        fixed[before] = SIRIUS_PRE_INTERVENTION
+    left = 1.0 - sum(fixed.values())
+    rest = {name: natural[name] for name in natural if name not in fixed}
+    demonstration = str(Provenance.DEMONSTRATION)
+    if demonstration in rest and len(rest) > 1 and rest[demonstration] < left:
+        others = {name: share for name, share in rest.items() if name != demonstration}
+        return fixed | {demonstration: rest[demonstration]} | _scaled(
+            others, left - rest[demonstration]
+        )
+    # Demonstrations are more than half of the set: the rest shares what interventions leave.
+    shares = fixed | _scaled(rest, left)
+    return _scaled(shares, 1.0)
+
+
+def _scaled(shares: Mapping[str, float], total: float) -> dict[str, float]:
+    whole = sum(shares.values())
+    return {name: total * share / whole for name, share in shares.items()}
+
+
+def _shared_by_failure(episodes: Episodes, counts: Weights) -> Weights:
+    """Return counts [N] scaled so that failure states weigh alike, and continuations in each."""
+    shared = np.zeros(len(counts))
+    failure, continuation = _keys(episodes)
+    for state in np.unique(failure[counts > 0]):
+        of_state = (failure == state) & (counts > 0)
+        branches = np.unique(continuation[of_state])
+        for branch in branches:
+            rows = of_state & (continuation == branch)
+            shared[rows] = counts[rows] / counts[rows].sum() / len(branches)
+    return shared
+
+
+def _failures(episodes: Episodes, frames: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return how many failure states, and continuations of them, some frames [N] come from."""
+    failure, continuation = _keys(episodes)
+    return len(np.unique(failure[frames])), len(np.unique(continuation[frames]))
+
+
+def _keys(episodes: Episodes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return numbers of the failure state and of the continuation each frame belongs to, [N].
+
+    A branch continues the state it was forked from. On a branch that no fork began, every stretch
+    of a person's frames is a failure state of its own.
+    """
+    human = episodes.provenance == episodes.provenance_names.index(str(Provenance.HUMAN))
+    failure = np.zeros(len(human), np.int64)
+    continuation = np.zeros(len(human), np.int64)
+    known: dict[object, int] = {}
+    for info, start, end in zip(episodes.infos, episodes.starts, episodes.ends, strict=True):
+        branch = known.setdefault(("branch", info.session_id, info.branch_id), len(known))
+        if info.parent_branch_id:
+            state: object = (info.session_id, info.parent_branch_id, info.fork_step)
+            failure[start:end] = known.setdefault(state, len(known))
+            continuation[start:end] = branch
+            continue
+        rows = human[start:end]
+        stretch = np.cumsum(rows & ~np.concatenate(([False], rows[:-1])))
+        for number in np.unique(stretch):
+            key = known.setdefault((info.session_id, info.branch_id, int(number)), len(known))
+            failure[start:end][stretch == number] = key
+            continuation[start:end][stretch == number] = key
+    return failure, continuation

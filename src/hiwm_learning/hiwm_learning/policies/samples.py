@@ -1,0 +1,163 @@
+"""Training samples: which of them a step sees, varied in place and light.
+
+Everything random follows from seed and step, so that a resumed run equals an uninterrupted one.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hiwm_core.errors import BagError
+from hiwm_learning.datasets import ChunkWindows, Episodes, chunk_windows
+from hiwm_learning.policies.augmentation import (
+    SHIFT_PX,
+    metres_per_pixel,
+    shifted_images,
+    varied_light,
+)
+from hiwm_learning.policies.chunk_policy import Batch, PolicyConfig
+
+# uniform: every sample once an epoch, the loss counts each action by its weight.
+# weighted: a sample is drawn as often as the weight of its first action says, and the loss counts
+# every action whose weight is not 0 alike. Where weights differ much, a step then learns from a
+# batch of samples that matter, rather than from the few heavy ones in it.
+Sampling = Literal["uniform", "weighted"]
+
+# Share of samples whose history is hidden: the newest step stands in for older ones, as in the
+# first plan of an epoch. Otherwise the policy learns that an arm at rest stays at rest, since
+# demonstrations rest when they are done, and does nothing after a rollback.
+HIDDEN_HISTORY = 0.5
+HELD_OUT_SHARE = 0.08  # of the episodes
+# First words of the seeds, so that no two uses of randomness share a stream.
+_ORDER, _SPLIT = 1, 3
+
+
+class Samples:
+    """M samples of a training set, as one backbone sees them.
+
+    Args:
+        episodes: the training set.
+        windows: the samples.
+        config: what the policy sees.
+        sampling: how they are drawn.
+        seed: of the order.
+        size: samples in a step.
+    """
+
+    def __init__(
+        self, episodes: Episodes, windows: ChunkWindows, config: PolicyConfig, *,
+        sampling: Sampling, seed: int, size: int,
+    ) -> None:
+        self._episodes = episodes
+        self._windows = windows
+        self._frames = episodes.images[config.camera]
+        self._seed, self._size = seed, size
+        camera = episodes.embodiment.camera(config.camera)
+        self._proprio_shift = metres_per_pixel(episodes.embodiment.proprioception, camera)
+        self._action_shift = metres_per_pixel(episodes.embodiment.actions, camera)
+        self._weights = windows.weights
+        self._mass: NDArray[np.float64] | None = None  # up to and with each sample
+        if sampling == "weighted" and len(windows):
+            self._mass = np.cumsum(windows.weights[:, 0], dtype=np.float64)
+            self._weights = (windows.weights > 0).astype(np.float32)
+        self._order_of = -1
+        self._order: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        """Return M."""
+        return len(self._windows)
+
+    @property
+    def episodes(self) -> int:
+        """Episodes the samples come from."""
+        return len(np.unique(self._windows.episodes))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that draw as many samples as there are."""
+        return max(1, len(self) // self._size)
+
+    def states(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return newest proprioception [M, P] and chunk of actions [M, K, A] of every sample."""
+        newest = self._windows.observations[:, -1]
+        return self._episodes.proprio[newest], self._episodes.actions[self._windows.actions]
+
+    def drawn(self, step: int) -> NDArray[np.int64]:
+        """Return the samples of a step, [size], or all of them where there are fewer."""
+        if self._mass is not None:
+            rng = np.random.default_rng((self._seed, _ORDER, step))
+            places = rng.random(self._size) * self._mass[-1]
+            found: NDArray[np.int64] = np.searchsorted(self._mass, places, side="right")
+            return np.minimum(found, len(self) - 1)
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if epoch != self._order_of:
+            rng = np.random.default_rng((self._seed, _ORDER, epoch))
+            self._order, self._order_of = rng.permutation(len(self)), epoch
+        return self._order[place * self._size : (place + 1) * self._size]
+
+    def batch(
+        self, chosen: NDArray[np.int64], device: torch.device,
+        rng: np.random.Generator | None = None,
+    ) -> Batch:
+        """Return samples [N] as tensors, varied where `rng` is given."""
+        observed, acted = self._windows.observations[chosen], self._windows.actions[chosen]
+        actions, light = self._episodes.actions[acted], None
+        if rng is None:
+            images, proprio = self._frames[observed], self._episodes.proprio[observed]
+        else:
+            hidden = rng.random((len(chosen), 1)) < HIDDEN_HISTORY
+            observed = np.where(hidden, observed[:, -1:], observed)
+            shift = rng.integers(-SHIFT_PX, SHIFT_PX + 1, (len(chosen), 2))
+            images = shifted_images(self._frames, observed, shift)
+            moved = shift.astype(np.float32)
+            proprio = self._episodes.proprio[observed] + (moved @ self._proprio_shift.T)[:, None]
+            actions = actions + (moved @ self._action_shift.T)[:, None]
+            light = torch.from_numpy(varied_light(len(chosen), rng)).to(device)
+        return Batch(
+            images=torch.from_numpy(images).to(device),
+            proprio=torch.from_numpy(proprio).to(device),
+            actions=torch.from_numpy(actions).to(device),
+            weights=torch.from_numpy(self._weights[chosen]).to(device), light=light,
+        )
+
+
+def split_samples(
+    episodes: Episodes, weights: NDArray[np.float32], config: PolicyConfig, *,
+    sampling: Sampling, seed: int, size: int,
+) -> tuple[Samples, Samples]:
+    """Return training and held-out samples, split by episode; a single one is all training.
+
+    Args:
+        episodes: the training set.
+        weights: [N], how much each frame's action counts.
+        config: what the policy sees.
+        sampling: how samples are drawn.
+        seed: of split and order.
+        size: samples in a step.
+
+    Raises:
+        BagError: no action in the training set counts.
+        ValueError: weights of another length, below 0 or not finite.
+    """
+    if len(weights) != len(episodes.actions) or not (weights >= 0).all():
+        raise ValueError("weights must be one number per frame, 0 or above")
+    windows = chunk_windows(episodes, weights, config.observation_steps, config.horizon)
+    if not len(windows):
+        raise BagError(
+            "no action counts", where="training set",
+            remedy="give weights above 0 to some of its frames, of which it holds "
+            f"{episodes.summary()['frames_by_provenance']}",
+        )
+    numbers = np.unique(windows.episodes)
+    count = round(len(numbers) * HELD_OUT_SHARE)
+    if len(numbers) > 1:
+        count = max(1, count)
+    left_out = np.random.default_rng((seed, _SPLIT)).permutation(numbers)[:count]
+    held = np.isin(windows.episodes, left_out)
+    train, held_out = (
+        Samples(episodes, windows.take(mask), config, sampling=sampling, seed=seed, size=size)
+        for mask in (~held, held)
+    )
+    return train, held_out

@@ -1,0 +1,119 @@
+"""A task that is learnt in seconds: an arm drives straight to a disc that only the picture shows.
+
+For tests of policies, and of what trains and runs them.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_core.embodiment import Embodiment, parse_embodiment
+from hiwm_core.provenance import Provenance
+from hiwm_learning.datasets import EpisodeInfo, Episodes, load_episodes
+from hiwm_learning.datasets.episodes import EpisodeWriter
+from hiwm_learning.policies.backbones import BACKBONES
+from hiwm_learning.policies.chunk_policy import PolicyConfig
+
+PIXELS = 32
+VIEW_M = 0.32  # 1 px is 10 mm
+STEP_M = 0.02
+LENGTH = 7  # frames of an episode: in most of them the arm moves
+EMBODIMENT_TEXT = f"""
+name: dot
+frame: table
+rate_hz: 10.0
+arms: [arm]
+actions:
+  - {{name: arm_x, arm: arm, joint: jx, unit: m, lower: -0.16, upper: 0.16, max_velocity: 0.1,
+     max_acceleration: 1.0}}
+  - {{name: arm_y, arm: arm, joint: jy, unit: m, lower: -0.16, upper: 0.16, max_velocity: 0.1,
+     max_acceleration: 1.0}}
+  - {{name: grip, arm: arm, joint: jg, unit: "1", lower: 0.0, upper: 1.0, max_velocity: 9.0,
+     max_acceleration: 99.0}}
+proprioception:
+  - {{name: arm_x, joint: jx, field: position, unit: m}}
+  - {{name: arm_y, joint: jy, field: position, unit: m}}
+home: [0.0, 0.0, 0.0]
+cameras:
+  - {{name: top, width: {PIXELS}, height: {PIXELS}, encoding: rgb8, view_m: [{VIEW_M}, {VIEW_M}]}}
+"""
+_CENTRES = ((np.arange(PIXELS) + 0.5) / PIXELS - 0.5) * VIEW_M
+# Networks that train in seconds.
+_SMALL: dict[str, dict[str, Any]] = {
+    "diffusion": {
+        "encoder_width": 16, "keypoints": 8, "features": 48, "denoiser_width": 64,
+        "denoiser_blocks": 2,
+    },
+    "act": {
+        "encoder_width": 16, "features": 48, "heads": 2, "feedforward": 96, "encoder_layers": 1,
+        "latent": 4,
+    },
+}
+
+
+def dot_embodiment() -> Embodiment:
+    """Return one arm that moves in the plane, with a gripper that is not measured."""
+    return parse_embodiment(EMBODIMENT_TEXT, "test")
+
+
+def small_config(backbone: str, **changes: Any) -> PolicyConfig:
+    """Return a network for the dot that trains in seconds."""
+    return BACKBONES[backbone].config.for_embodiment(
+        dot_embodiment(), **{"horizon": 4, "execute_horizon": 2, **_SMALL[backbone], **changes}
+    )
+
+
+def picture(*places: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return discs of 20 mm at places (m, table frame), one colour channel each."""
+    x, y = np.meshgrid(_CENTRES, -_CENTRES)
+    image = np.zeros((PIXELS, PIXELS, 3), np.uint8)
+    for channel, place in enumerate(places):
+        image[..., channel] = 255 * ((x - place[0]) ** 2 + (y - place[1]) ** 2 < 0.02**2)
+    return image
+
+
+def seen_place(image: NDArray[np.uint8], channel: int) -> NDArray[np.float64]:
+    """Return the centre of a disc in m, table frame."""
+    rows, columns = np.nonzero(image[..., channel])
+    return np.array([_CENTRES[columns].mean(), -_CENTRES[rows].mean()])
+
+
+def towards(goal: NDArray[Any], hand: NDArray[Any], steps: int = 1) -> NDArray[Any]:
+    """Return where the arm is after so many steps towards the goal."""
+    way = goal - hand
+    share = min(1.0, steps * STEP_M / max(1e-9, float(np.linalg.norm(way))))
+    return np.asarray(hand + share * way)
+
+
+def dot_episodes(path: Path, count: int, seed: int = 0) -> Episodes:
+    """Return demonstrations, written to a store at `path` and read back."""
+    rng = np.random.default_rng(seed)
+    writer = EpisodeWriter(path, dot_embodiment(), tuple(str(name) for name in Provenance))
+    for number in range(count):
+        goal, hand = rng.uniform(-0.1, 0.1, (2, 2))
+        images, proprio, actions = [], [], []
+        for _ in range(LENGTH):
+            images.append(picture(goal, hand))
+            proprio.append(hand)
+            hand = towards(goal, hand)
+            actions.append([*hand, 0.5])
+        actions[-1] = [np.nan] * 3
+        blank = np.full(LENGTH, np.nan)
+        writer.add(
+            EpisodeInfo(
+                bag=f"bag{number}", session_id="s", episode_id=f"ep{number}", branch_id="b",
+                parent_branch_id="", fork_step=-1, world="hardware", stand_in=True, task="dot",
+                task_hash="0",
+            ),
+            {
+                "images/top": np.array(images), "proprio": np.array(proprio),
+                "actions": np.array(actions), "source": np.full(LENGTH, 3),
+                "provenance": np.zeros(LENGTH), "steps": np.arange(LENGTH),
+                "trust": np.ones(LENGTH), "progress": blank, "success": blank,
+                "object_pose": np.tile(blank[:, None], 3), "coverage": blank,
+            },
+        )
+    writer.close({})
+    return load_episodes(path)

@@ -1,0 +1,233 @@
+"""The command that post-trains a policy on one of three sets, to the same budget of steps.
+
+    base    demonstrations alone
+    wm-cl   with the policy's own successful rollouts in imagination
+    hi-wm   with corrections given in imagination, weighted as `datasets.weights` says
+
+What a set contains is printed, and saved beside the checkpoint as <output>.set.json.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hiwm_core.errors import BagError, HiwmError
+from hiwm_learning.checkpoints import write_atomically
+from hiwm_learning.datasets import Episodes, load_episodes
+from hiwm_learning.datasets.build import build_dataset, find_bags
+from hiwm_learning.datasets.weights import Scheme, WeightedSet, weigh
+from hiwm_learning.policies.backbones import BACKBONES
+from hiwm_learning.policies.trainer import PolicyTrainer
+from hiwm_learning.training_loop import Budget, train
+
+SETS = ("base", "wm-cl", "hi-wm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetOptions:
+    """What a set is made of."""
+
+    kind: str  # one of SETS
+    demonstrations: tuple[Path, ...]
+    rollouts: tuple[Path, ...] = ()  # sessions of imagined evaluations, recorded
+    corrections: tuple[Path, ...] = ()  # sessions with interventions
+    scheme: Scheme = Scheme.SIRIUS  # of hi-wm; the other two count every frame alike
+    min_trust: float = 0.0
+    low_trust_factor: float = 0.0
+    demonstration_episodes: int | None = None  # learn from the first so many; from all when None
+
+
+def make_set(
+    options: SetOptions, cache: Path, write: Callable[[str], None]
+) -> tuple[Episodes, WeightedSet]:
+    """Return a set's episodes and weights.
+
+    Args:
+        options: what it is made of.
+        cache: folder that training sets are built in, and found again by their bags.
+        write: takes progress lines.
+
+    Raises:
+        BagError: a part is missing, or has nothing to learn from.
+    """
+    places = {
+        "base": options.demonstrations,
+        "wm-cl": (*options.demonstrations, *options.rollouts),
+        "hi-wm": (*options.demonstrations, *options.corrections),
+    }[options.kind]
+    chosen = None
+    if options.kind == "wm-cl":
+        _require(options.rollouts, "--rollouts", "a recorded evaluation in imagination")
+        chosen = {episode for session in options.rollouts for episode in successes(session)}
+        if not chosen:
+            raise BagError(
+                "no rollout succeeded", where=", ".join(map(str, options.rollouts)),
+                remedy="give more trials, or a better policy: WM-CL learns from successes alone",
+            )
+    if options.kind == "hi-wm":
+        _require(options.corrections, "--corrections", "a session with interventions")
+    episodes = load_episodes(_built(places, cache, write))
+    weighted = weigh(
+        episodes, options.scheme if options.kind == "hi-wm" else Scheme.UNIFORM,
+        min_trust=options.min_trust, low_trust_factor=options.low_trust_factor,
+        policy_episodes=chosen, demonstration_episodes=options.demonstration_episodes,
+    )
+    if options.kind == "hi-wm" and not weighted.description["failure_states"]:
+        raise BagError(
+            "no frame of a correction counts", where=", ".join(map(str, options.corrections)),
+            remedy="take over in a session first, or lower --min-trust",
+        )
+    return episodes, weighted
+
+
+def successes(session: Path) -> set[tuple[str, str]]:
+    """Return (session_id, episode_id) of an evaluation's trials that succeeded.
+
+    Raises:
+        BagError: the session holds no evaluation.
+    """
+    path = session / "evaluation" / "trials.jsonl"
+    if not path.is_file():
+        raise BagError(
+            "no evaluation there", where=str(path),
+            remedy="give session folders of launch/evaluate.launch.xml record:=true",
+        )
+    trials = [json.loads(line) for line in path.read_text().splitlines()]
+    return {
+        (session.name, trial["episode_id"]) for trial in trials if trial["outcome"] == "success"
+    }
+
+
+def _require(places: Sequence[Path], option: str, what: str) -> None:
+    if not places:
+        raise BagError(f"{option} is missing", where="posttrain", remedy=f"give {what}")
+
+
+def _built(places: Sequence[Path], cache: Path, write: Callable[[str], None]) -> Path:
+    """Return the training set of all bags at some places, built where it is not there yet."""
+    digest = hashlib.sha256()
+    for bag in find_bags(places):
+        for file in sorted(bag.glob("*.mcap")):
+            digest.update(f"{bag.parent.parent.name}/{bag.name} {file.stat().st_size}\n".encode())
+        # A label given later changes what a branch counts for.
+        tree = bag.parent.parent / "tree.sqlite"
+        if tree.exists():
+            digest.update(str(tree.stat().st_mtime_ns).encode())
+    path = cache / f"{digest.hexdigest()[:16]}.zarr"
+    if path.exists():
+        write(f"training set {path.name} is there")
+    else:
+        build_dataset(places, path, write=write)
+    return path
+
+
+def describe(kind: str, description: dict[str, Any]) -> str:
+    """Return what a set contains, for people."""
+    frames, mass = description["frames_by_provenance"], description["mass_by_provenance"]
+    lines = [f"{kind}, weights {description['scheme']}", "  provenance          frames    mass"]
+    lines += [f"  {name:<18}{count:>8}{mass[name]:>8.1%}" for name, count in frames.items()]
+    if description["failure_states"]:
+        lines.append(
+            f"  {description['failure_states']} failure states, "
+            f"{description['continuations']} continuations"
+        )
+    lines.append(
+        f"  {description['frames_left_out']} frames left out, "
+        f"{description['low_trust_frames']} of trust below {description['min_trust']:g}"
+    )
+    return "\n".join(lines)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="posttrain", description=__doc__, formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument("set", choices=SETS)
+    parser.add_argument("--demonstrations", nargs="+", type=Path, required=True, metavar="PLACE")
+    parser.add_argument(
+        "--rollouts", nargs="+", type=Path, default=[], metavar="SESSION",
+        help="wm-cl: evaluations in imagination, recorded",
+    )
+    parser.add_argument(
+        "--corrections", nargs="+", type=Path, default=[], metavar="SESSION",
+        help="hi-wm: sessions with interventions",
+    )
+    parser.add_argument("--output", "-o", type=Path, required=True, help=".safetensors")
+    parser.add_argument("--name", help="name of the policy (default: backbone-set-seed)")
+    parser.add_argument("--backbone", choices=sorted(BACKBONES), default="diffusion")
+    parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
+    parser.add_argument(
+        "--start-from", type=Path, metavar="CHECKPOINT",
+        help="the policy to post-train (default: train from nothing)",
+    )
+    parser.add_argument("--weights", choices=[str(s) for s in Scheme], default=str(Scheme.SIRIUS))
+    parser.add_argument("--min-trust", type=float, default=0.0, help="0..1, of imagined frames")
+    parser.add_argument(
+        "--low-trust-factor", type=float, default=0.0,
+        help="what a frame below it keeps of its weight; 0 drops it",
+    )
+    parser.add_argument("--episodes", type=int, help="learn from the first so many demonstrations")
+    parser.add_argument("--steps", type=int, required=True, help="optimiser steps, for every set")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument(
+        "--cache", type=Path, help="folder of training sets (default: sets beside the output)"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Post-train from the command line and return the exit code; 130 when interrupted."""
+    options = build_parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    try:
+        return _posttrain(options)
+    except HiwmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _posttrain(options: argparse.Namespace) -> int:
+    def write(line: str) -> None:
+        print(line, flush=True)
+
+    episodes, weighted = make_set(
+        SetOptions(
+            kind=options.set, demonstrations=tuple(options.demonstrations),
+            rollouts=tuple(options.rollouts), corrections=tuple(options.corrections),
+            scheme=Scheme(options.weights), min_trust=options.min_trust,
+            low_trust_factor=options.low_trust_factor, demonstration_episodes=options.episodes,
+        ),
+        options.cache or options.output.parent / "sets", write,
+    )
+    data = {"set": options.set, **weighted.description}
+    write(describe(options.set, weighted.description))
+    write_atomically(
+        options.output.with_suffix(".set.json"), (json.dumps(data, indent=1) + "\n").encode()
+    )
+    config = BACKBONES[options.backbone].config.for_embodiment(episodes.embodiment, options.size)
+    trainer = PolicyTrainer(
+        episodes, config, weights=weighted.weights, data=data, seed=options.seed,
+        output=options.output, device=options.device, sampling="weighted",
+        name=options.name or f"{options.backbone}-{options.set}-s{options.seed}",
+        start_from=options.start_from,
+    )
+    outcome = train(
+        trainer, Budget(steps=options.steps),
+        state_path=options.output.with_suffix(".training.pt"), resume=options.resume, write=write,
+    )
+    return 130 if outcome.interrupted else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

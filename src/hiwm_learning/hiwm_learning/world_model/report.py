@@ -1,0 +1,177 @@
+"""An evaluation's numbers in words: the table that is printed and the rows of the card."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Numbers = Mapping[str, Any]
+
+COLUMNS = ("imagined", "bound", "copy")
+ROWS = (
+    ("psnr_db", "PSNR, dB", ".1f"), ("ssim", "SSIM", ".3f"),
+    ("place_median_T", "T position, median, T sizes", ".3f"),
+    ("angle_median_deg", "T angle, median, degrees", ".1f"),
+    ("bad_pose_share", "T pose off by more than .15 T, share", ".2f"),
+    ("pushers_median_mm", "pushers, median, mm", ".1f"),
+    ("pushers_within_10mm", "both pushers within 10 mm, share", ".2f"),
+    ("overlap_median", "overlap with a rigid T, median", ".3f"),
+    ("whole_share", "T whole, share", ".2f"),
+)
+
+
+def markdown(numbers: Numbers) -> str:
+    """Return all of it as markdown tables."""
+    parts = [
+        _horizon_table(numbers), _action_table(numbers), _divergence_table(numbers),
+        _trust_tables(numbers), _head_table(numbers), _latency_table(numbers),
+    ]
+    return "\n\n".join(parts)
+
+
+def card_paragraphs(numbers: Numbers) -> list[str]:
+    """Return what the model is and how it was measured, for its card."""
+    return [
+        "A layered world model: learned canvases of a background, one rigid object and the "
+        "arms, moved by a learned ensemble from pose to pose. The object's rigidity is built "
+        "in: its pose, found by registering frames to its canvas, is the explicit state, and "
+        "nothing but that pose is predicted. It is trained from images, joint states and "
+        "commands; ground truth labels the progress head and the start frames alone.",
+        f"Held out: every tenth bag, {numbers['held_out_recordings']} of them. Open loop from "
+        f"{numbers['starts']} starts with the recorded actions, the T found by colour "
+        "segmentation in true and imagined frames; a horizon counts the rollouts in which the "
+        "T's edge moves 10 mm or more within it.",
+    ]
+
+
+def card_numbers(numbers: Numbers) -> dict[str, str]:
+    """Return the rows of the card."""
+    rows = {
+        f"{step} steps": (
+            f"PSNR {one['psnr_db']:.1f} dB, SSIM {one['ssim']:.3f}, T off by "
+            f"{_cell(one['place_median_T'], '.3f')} T and {one['angle_median_deg']:.1f} degrees "
+            f"(medians), pushers within 10 mm in {100 * one['pushers_within_10mm']:.0f} %, T "
+            f"whole in {100 * one['whole_share']:.0f} %, n = {row['n']}"
+        )
+        for step, row in numbers["horizons"].items() if row["n"]
+        for one in (row["imagined"],)
+    }
+    drift, moving = numbers["idle_drift_T"], numbers["trust"]["pooled"]["moving"]
+    rows["100 idle steps"] = (
+        f"T strays {_cell(drift['median'], '.4f')} T (median), {_cell(drift['worst'], '.4f')} T "
+        f"(worst of {drift['n']:.0f})"
+    )
+    rows["Trust"] = (
+        f"rank correlation of doubt with the T's pose error "
+        f"{_cell(moving['spearman_pose_error'], '.2f')}, area under ROC for errors above "
+        f"{numbers['trust']['bad_pose_T']} T {_cell(moving['auc_bad_pose'], '.2f')} "
+        f"(moving T, n = {moving['n']})"
+    )
+    return rows
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
+    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _horizon_table(numbers: Numbers) -> str:
+    horizons = numbers["horizons"]
+    rows = [["rollouts counted", *(str(row["n"]) for row in horizons.values())]]
+    for key, title, form in ROWS:
+        for name in COLUMNS:
+            rows.append([
+                f"{title}: {name}",
+                *(_cell(row.get(name, {}).get(key), form) for row in horizons.values()),
+            ])
+    floor = (numbers["floor"] or {}).get("steps", {})
+    if floor:
+        rows.append(["stand-in replays counted", *(
+            str(floor.get(step, {}).get("n", 0)) for step in horizons
+        )])
+        for key, title, form in ROWS[2:5]:
+            rows.append([
+                f"{title}: stand-in, start off a little",
+                *(_cell(floor.get(step, {}).get(key), form) for step in horizons),
+            ])
+    return _table(["steps", *horizons], rows)
+
+
+def _action_table(numbers: Numbers) -> str:
+    rows = []
+    for step, row in numbers["actions"].items():
+        for key, title, form in (*ROWS[:4], ROWS[6]):
+            names = ("true", "shuffled", "stay")
+            rows.append([
+                f"{step} steps, {title}", *(_cell(row.get(n, {}).get(key), form) for n in names)
+            ])
+    return _table(["actions", "true", "shuffled", "stay"], rows)
+
+
+def _divergence_table(numbers: Numbers) -> str:
+    keys = ("quartile_steps", "median_steps", "upper_quartile_steps")
+    rows = [
+        [name, str(one["n"]), *(_cell(one[key], ".0f") for key in keys),
+         f"{one['never_share']:.2f}"]
+        for name, one in numbers["divergence"].items()
+    ]
+    return _table(
+        ["first step beyond .25 T or 15 degrees (- = not reached)", "n", "lower quartile",
+         "median", "upper quartile", "never while recorded"], rows,
+    )
+
+
+def _trust_tables(numbers: Numbers) -> str:
+    trust = numbers["trust"]
+    groups = {**trust["horizons"], "pooled": trust["pooled"]}
+    rows = [
+        [f"{step}, {who}", str(one["n"]), str(one["bad"]),
+         *(_cell(one[key], ".2f") for key in
+           ("spearman_pose_error", "spearman_frame_rmse", "auc_bad_pose"))]
+        for step, group in groups.items() for who, one in group.items()
+    ]
+    scored = _table(
+        ["doubt at steps", "n", f"above {trust['bad_pose_T']} T", "rank correlation, pose error",
+         "rank correlation, frame RMSE", "area under ROC"], rows,
+    )
+    bins = [
+        [f"{row['from']:g} to {row['to']:g}", f"{row['n']:.0f}",
+         _cell(row["median_error"], ".3f"), _cell(row["bad_share"], ".2f")]
+        for row in trust["reliability"]
+    ]
+    return scored + "\n\n" + _table(
+        ["trust", "n", "pose error, median, T sizes", f"above {trust['bad_pose_T']} T, share"],
+        bins,
+    )
+
+
+def _head_table(numbers: Numbers) -> str:
+    keys = (
+        "n", "positives", "true_positives", "false_positives", "false_negatives",
+        "true_negatives",
+    )
+    rows = [
+        [name.replace("_", " "), *(str(one[key]) for key in keys),
+         _cell(one["progress_mae"], ".4f")]
+        for name, one in numbers["heads"].items()
+    ]
+    return _table(
+        ["success", *(key.replace("_", " ") for key in keys), "progress, mean error"], rows
+    )
+
+
+def _latency_table(numbers: Numbers) -> str:
+    rows = [
+        [batch, f"{one['p50_ms_per_state']:.2f}", f"{one['p95_ms_per_state']:.2f}",
+         f"{one['p50_processor_ms_per_state']:.2f}"]
+        for batch, one in numbers["latency"].items()
+    ]
+    drift = numbers["idle_drift_T"]
+    return _table(
+        ["states at once", "p50, ms a state", "p95, ms a state", "p50, processor ms a state"], rows
+    ) + (
+        f"\n\n100 idle steps: the T strays {_cell(drift['median'], '.4f')} T in the median of "
+        f"{drift['n']:.0f} starts, {_cell(drift['worst'], '.3f')} T at worst."
+    )

@@ -1,0 +1,94 @@
+"""Start frames for imagined episodes, taken from recorded resets.
+
+    python -m hiwm_learning.world_model.starts SESSION... --output FILE.npz
+
+A session is a recorded evaluation on the robot: its trials' first frames, with the poses its trials
+were set to, so that imagined trials are paired with it, pose by pose. Recorded apart from training
+data they are held out as well.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_core.bags import read_segment, session_bags
+from hiwm_core.errors import BagError, HiwmError
+
+
+def first_frames(sessions: Sequence[Path], camera: str = "") -> dict[str, NDArray[Any]]:
+    """Return the arrays of a start file, one row for each recorded trial.
+
+    Args:
+        sessions: session folders of evaluations.
+        camera: the world model's; the embodiment's first when empty.
+
+    Returns:
+        names [N], images [N, H, W, 3] uint8, proprioception [N, P] m and object_poses [N, 3]
+        (x m, y m, yaw rad), as the trials asked for them.
+
+    Raises:
+        BagError: no bag of a trial.
+    """
+    names, images, states, poses = [], [], [], []
+    for session in sessions:
+        trials = _trials(session)
+        for bag in session_bags(session):
+            try:
+                segment = read_segment(bag)
+            except BagError:  # cut off by the end of the session
+                continue
+            trial = trials.get(segment.lineage.episode_id)
+            if trial is None or not segment.length or segment.steps[0] != 0:
+                continue
+            view = camera or segment.embodiment.cameras[0].name
+            names.append(f"{session.name}/{trial['trial']:04d}")
+            images.append(segment.observations[view][0])
+            states.append(segment.proprio[0])
+            poses.append(trial["start"])
+    if not names:
+        raise BagError(
+            "no bag of a trial", where=", ".join(map(str, sessions)),
+            remedy="record an evaluation: launch/evaluate.launch.xml world:=hardware record:=true",
+        )
+    return {
+        "names": np.array(names), "images": np.stack(images),
+        "proprioception": np.stack(states).astype(np.float32),
+        "object_poses": np.array(poses, np.float64),
+    }
+
+
+def _trials(session: Path) -> dict[str, dict[str, Any]]:
+    """Return the finished trials of an evaluation by episode."""
+    path = session / "evaluation" / "trials.jsonl"
+    if not path.exists():
+        return {}
+    trials = [json.loads(line) for line in path.read_text().splitlines()]
+    return {trial["episode_id"]: trial for trial in trials if trial["episode_id"]}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write a start file from the command line and return the exit code."""
+    parser = argparse.ArgumentParser(prog="starts", description=__doc__)
+    parser.add_argument("sessions", nargs="+", type=Path)
+    parser.add_argument("--output", "-o", required=True, type=Path, help="start file, .npz")
+    parser.add_argument("--camera", default="", help="of the world model; the first by default")
+    options = parser.parse_args(arguments)
+    try:
+        arrays = first_frames(options.sessions, options.camera)
+    except HiwmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(options.output, allow_pickle=False, **arrays)
+    print(f"{options.output}: {len(arrays['names'])} start frames")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

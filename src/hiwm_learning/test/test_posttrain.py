@@ -1,0 +1,125 @@
+"""The three sets hold what they say, and what is missing is named."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.errors import BagError
+from hiwm_core.provenance import Provenance
+from hiwm_learning import posttrain
+from hiwm_learning.datasets import EpisodeInfo, Episodes
+from hiwm_learning.posttrain import SetOptions, make_set
+
+NAMES = tuple(str(name) for name in Provenance)
+DEMO, POLICY, HUMAN = range(3)
+INFO = EpisodeInfo(
+    bag="b", session_id="s", episode_id="e", branch_id="e-b000", parent_branch_id="",
+    fork_step=-1, world="imagination", stand_in=False, task="push_t", task_hash="0",
+)
+
+
+def episodes(*parts: tuple[EpisodeInfo, int]) -> Episodes:
+    codes = np.repeat([code for _, code in parts], 4).astype(np.uint8)
+    nothing = np.full(len(codes), np.nan)
+    return Episodes(
+        embodiment=load_embodiment("planar_bimanual"), infos=tuple(info for info, _ in parts),
+        ends=4 * np.arange(1, len(parts) + 1), images={},
+        proprio=np.zeros((len(codes), 4), np.float32),
+        actions=np.zeros((len(codes), 4), np.float32), source=codes, provenance=codes,
+        provenance_names=NAMES, steps=np.arange(len(codes)),
+        trust=np.ones(len(codes), np.float32), progress=nothing.astype(np.float32),
+        success=nothing.astype(np.float32), object_pose=np.tile(nothing[:, None], 3),
+        coverage=nothing,
+    )
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Stand in for the building of training sets; holds what is asked for and given."""
+    held: dict[str, Any] = {}
+
+    def build(places: Sequence[Path], cache: Path, write: object) -> Path:
+        held["places"] = list(places)
+        return cache
+
+    monkeypatch.setattr(posttrain, "_built", build)
+    monkeypatch.setattr(posttrain, "load_episodes", lambda path: held["episodes"])
+    return held
+
+
+def rollouts(folder: Path, **outcomes: str) -> Path:
+    """Return a session with an evaluation of these outcomes."""
+    (folder / "evaluation").mkdir(parents=True)
+    (folder / "evaluation" / "trials.jsonl").write_text("".join(
+        json.dumps({"episode_id": name, "outcome": outcome}) + "\n"
+        for name, outcome in outcomes.items()
+    ))
+    return folder
+
+
+def made(kind: str, **options: Any) -> posttrain.WeightedSet:
+    return make_set(
+        SetOptions(kind=kind, demonstrations=(Path("d"),), **options), Path("cache"),
+        lambda line: None,
+    )[1]
+
+
+def test_base_learns_from_demonstrations_alone(built: dict[str, Any]) -> None:
+    built["episodes"] = episodes((INFO, DEMO), (INFO, DEMO))
+    assert (made("base", corrections=(Path("c"),)).weights == 1).all()
+    assert built["places"] == [Path("d")]
+
+
+def test_wm_cl_learns_from_rollouts_that_succeeded(built: dict[str, Any], tmp_path: Path) -> None:
+    session = rollouts(tmp_path / "s", e1="success", e2="failure", e3="aborted")
+    built["episodes"] = episodes(
+        (INFO, DEMO), *((replace(INFO, episode_id=f"e{i}"), POLICY) for i in (1, 2, 3))
+    )
+    weights = made("wm-cl", rollouts=(session,)).weights
+    assert (weights > 0).tolist() == [True] * 8 + [False] * 8
+
+
+def test_hi_wm_gives_half_to_corrections(built: dict[str, Any]) -> None:
+    built["episodes"] = episodes((INFO, DEMO), (INFO, DEMO), (INFO, HUMAN))
+    weights = made("hi-wm", corrections=(Path("c"),)).weights
+    assert weights[8:].sum() == pytest.approx(weights.sum() / 2)
+    assert built["places"] == [Path("d"), Path("c")]
+
+
+@pytest.mark.parametrize(("kind", "words"), [
+    ("wm-cl", "--rollouts is missing"), ("hi-wm", "--corrections is missing"),
+])
+def test_a_missing_part_is_named(kind: str, words: str) -> None:
+    with pytest.raises(BagError, match=words):
+        made(kind)
+
+
+def test_a_set_with_nothing_to_learn_from_is_refused(
+    built: dict[str, Any], tmp_path: Path
+) -> None:
+    built["episodes"] = episodes((INFO, DEMO))
+    with pytest.raises(BagError, match="no frame of a correction"):
+        made("hi-wm", corrections=(Path("c"),))
+    with pytest.raises(BagError, match="no rollout succeeded"):
+        made("wm-cl", rollouts=(rollouts(tmp_path / "s", e1="failure"),))
+    with pytest.raises(BagError, match="no evaluation there"):
+        made("wm-cl", rollouts=(tmp_path / "nothing",))
+
+
+def test_corrections_on_frames_nobody_trusts_are_refused(built: dict[str, Any]) -> None:
+    built["episodes"] = episodes((INFO, DEMO), (INFO, HUMAN))
+    built["episodes"].trust[:] = 0.2
+    with pytest.raises(BagError, match="no frame of a correction"):
+        made("hi-wm", corrections=(Path("c"),), min_trust=0.3)
+
+
+def test_what_a_set_contains_is_said(built: dict[str, Any]) -> None:
+    built["episodes"] = episodes((INFO, DEMO), (INFO, HUMAN))
+    text = posttrain.describe("hi-wm", made("hi-wm", corrections=(Path("c"),)).description)
+    assert "human" in text and "50.0%" in text and "1 failure states" in text

@@ -1,0 +1,75 @@
+"""The evaluation from end to end, on a drawn model and recordings it drew itself."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.errors import ConfigError
+from hiwm_core.task import load_task
+from hiwm_learning.world_model import open_loop
+from hiwm_learning.world_model.curves import draw_curves
+from hiwm_learning.world_model.evaluate import main, read_floor
+from hiwm_learning.world_model.open_loop import Evaluation
+from hiwm_learning.world_model.report import card_numbers, markdown
+from hiwm_learning.world_model.rollouts import held_out_starts
+from hiwm_learning.world_model.scores import BAD_T
+from hiwm_learning.world_model.testing import (
+    drawn_recording,
+    drawn_world_model,
+    write_drawn_checkpoint,
+)
+
+TASK = load_task("push_t")
+EMBODIMENT = load_embodiment(TASK.embodiment)
+
+
+def test_an_evaluation_measures_writes_and_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_loop, "LATENCY_REPEATS", 4)
+    monkeypatch.setattr(open_loop, "IDLE_STEPS", 3)
+    model = drawn_world_model(EMBODIMENT)
+    recordings = [drawn_recording(model, name, 53, seed=k) for k, name in enumerate("ab")]
+    starts = held_out_starts(recordings, 2, seed=0)
+    evaluation = Evaluation(model, TASK, recordings, starts, report=lambda _: None)
+    numbers, compared = evaluation.measure(EMBODIMENT)
+    # What the model itself drew, it registers and draws again all but exactly.
+    one = numbers["horizons"]["1"]
+    assert one["n"] == 2
+    assert one["bound"]["psnr_db"] > 35 and one["bound"]["place_median_T"] < 0.01
+    assert one["copy"]["place_median_T"] < 0.01
+    # The T rests throughout, so that no rollout counts later on, and none is missed.
+    assert numbers["horizons"]["10"] == {"n": 0} and numbers["horizons"]["190"] == {"n": 0}
+    assert numbers["divergence"]["copy"]["never_share"] == 1.0
+    assert numbers["heads"]["held_out_frames"]["n"] == 106
+    assert numbers["heads"]["last_imagined_frames"]["positives"] == 0
+    assert set(numbers["latency"]) == {"1", "8", "32"}
+    numbers["floor"] = None
+    text = json.dumps(numbers, allow_nan=False)
+    assert "| rollouts counted | 2 | 0 |" in markdown(json.loads(text))
+    assert "100 idle steps" in card_numbers(numbers)
+    picture = tmp_path / "curves.png"
+    draw_curves(numbers["curves"], None, numbers["trust"]["reliability"], BAD_T, picture)
+    assert picture.stat().st_size > 1000
+    assert all(np.isfinite(one.rmse).any() for one in compared.values())
+
+
+def test_a_floor_of_another_form_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "floor.json"
+    for text in ("{", "[]", '{"steps": 3}'):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match="physical_floor"):
+            read_floor(path)
+    path.write_text('{"steps": {"1": {"n": 3}}}')
+    assert read_floor(path)["steps"]["1"]["n"] == 3
+
+
+def test_folders_without_bags_end_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = write_drawn_checkpoint(tmp_path)
+    assert main([str(checkpoint), str(tmp_path / "nothing")]) == 1
+    assert "collect_data" in capsys.readouterr().err

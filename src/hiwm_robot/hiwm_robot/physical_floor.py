@@ -1,0 +1,179 @@
+"""How far apart the stand-in's own physics brings two starts that are almost alike.
+
+    python -m hiwm_robot.physical_floor DATA... --output runs/floor.json
+
+Contact bifurcates: near an edge of the T the same push goes one way or the other. From steps of
+recordings the recorded actions are replayed twice, once with the T moved by 1 mm and turned by 0.7
+degrees, and the two are compared; a model that sees the start no better cannot be asked for less.
+How far the replay itself strays from the recording stands beside it.
+The world model's evaluation takes the file with --floor.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_core import push_t
+from hiwm_core.bags.reader import read_segment
+from hiwm_core.embodiment import Embodiment, load_embodiment
+from hiwm_core.errors import BagError, HiwmError
+from hiwm_core.task import load_task
+from hiwm_robot.standin_scene import StandinScene
+
+Array = NDArray[np.float64]
+
+OFF_M, OFF_DEG = 0.001, 0.7
+STEPS = (1, *range(5, 191, 5))
+EVERY_STEPS, LEAST_STEPS = 12, 50  # between starts of a recording, and after the last of them
+# The T counts as moving when its edge goes this far; a radian counts as this arc.
+MOVING_M, ARC_M = 0.01, 0.06
+BAD_T = 0.15  # a pose that far off counts as bad, as in the world model's evaluation
+T_UNITS = 4.0  # the T's size: the length of its bar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """What to replay from one step of a recording."""
+
+    object_poses: Array  # [T + 1, 3] recorded x, y, yaw
+    arms: Array  # [4] m
+    actions: Array  # [T, 4] m
+
+
+def read_replays(folders: Sequence[Path], embodiment: Embodiment) -> list[Replay]:
+    """Return replays from all recordings below folders whose ground truth is labelled.
+
+    Raises:
+        BagError: none, or bags of another embodiment.
+    """
+    replays = []
+    for path in sorted(p.parent for folder in folders for p in folder.glob("**/metadata.yaml")):
+        segment = read_segment(path, embodiment)
+        if segment.labels is None:
+            continue
+        for step in range(1, segment.length - LEAST_STEPS - 1, EVERY_STEPS):
+            poses = segment.labels.object_pose[step:]
+            if np.isfinite(poses).all():
+                replays.append(Replay(
+                    object_poses=poses, arms=segment.proprio[step].astype(float),
+                    actions=segment.actions[step : segment.length - 1].astype(float),
+                ))
+    if not replays:
+        raise BagError(
+            f"no labelled recording of {LEAST_STEPS + 3} frames or more",
+            where=", ".join(map(str, folders)),
+            remedy="record some on the stand-in with scripts/collect_data",
+        )
+    return replays
+
+
+def run(scene: StandinScene, replay: Replay, pose: Array, seconds: float) -> Array:
+    """Return the T's poses [T + 1, 3] under a replay's actions, from a pose of its own.
+
+    Args:
+        scene: stepped.
+        replay: gives arms and actions.
+        pose: [3] of the T to begin with.
+        seconds: of one action.
+    """
+    scene.arrange(pose, replay.arms)
+    poses = [scene.object_pose]
+    for action in replay.actions[: max(STEPS)]:
+        scene.set_target(action)
+        scene.advance(seconds)
+        poses.append(scene.object_pose)
+    return np.array(poses)
+
+
+def moved_start(pose: Array, rng: np.random.Generator) -> Array:
+    """Return a pose [3] 1 mm away in a direction drawn, turned by 0.7 degrees either way."""
+    way = rng.uniform(0, 2 * np.pi)
+    turn = np.radians(OFF_DEG) * rng.choice([-1.0, 1.0])
+    return np.asarray(pose + np.array([OFF_M * np.cos(way), OFF_M * np.sin(way), turn]))
+
+
+def summarise(pairs: Sequence[tuple[Array, Array]], size_m: float) -> dict[str, dict[str, float]]:
+    """Return for each step the count of pairs and the medians of their difference.
+
+    Args:
+        pairs: poses [T + 1, 3] of two runs each; a step counts the pairs in whose first run the
+            T's edge has moved by 10 mm till then, the first step counts all.
+        size_m: of the T.
+    """
+    table = {}
+    for step in STEPS:
+        rows = []
+        for plain, other in pairs:
+            if min(len(plain), len(other)) <= step:
+                continue
+            if step == 1 or _edge(plain[0], plain[step]) >= MOVING_M:
+                rows.append(_difference(plain[step], other[step]))
+        if rows:
+            place, angle = np.array(rows).T
+            bad = np.maximum(place, ARC_M * angle) > BAD_T * size_m
+            table[str(step)] = {
+                "n": len(rows), "place_median_T": float(np.median(place) / size_m),
+                "angle_median_deg": float(np.degrees(np.median(angle))),
+                "bad_pose_share": float(bad.mean()),
+            }
+    return table
+
+
+def _difference(a: Array, b: Array) -> tuple[float, float]:
+    return float(np.linalg.norm(a[:2] - b[:2])), abs(push_t.wrap(float(a[2] - b[2])))
+
+
+def _edge(a: Array, b: Array) -> float:
+    place, angle = _difference(a, b)
+    return max(place, ARC_M * angle)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure from the command line and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="physical_floor", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data", nargs="+", type=Path, help="folders of recordings")
+    parser.add_argument("--output", "-o", type=Path, required=True, help="JSON to write")
+    parser.add_argument("--task", default="push_t")
+    parser.add_argument("--starts", type=int, default=240)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    try:
+        task = load_task(options.task)
+        embodiment = load_embodiment(task.embodiment)
+        replays = read_replays(options.data, embodiment)
+    except HiwmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    rng = np.random.default_rng(options.seed)
+    chosen = [replays[i] for i in rng.permutation(len(replays))[: options.starts]]
+    scene = StandinScene(task, embodiment)
+    seconds = 1.0 / embodiment.rate_hz
+    size = T_UNITS * task.object_unit_m
+    plain = [run(scene, replay, replay.object_poses[0], seconds) for replay in chosen]
+    other = [
+        run(scene, replay, moved_start(replay.object_poses[0], rng), seconds)
+        for replay in chosen
+    ]
+    recorded = [replay.object_poses for replay in chosen]
+    numbers = {
+        "start_off_by": {"place_m": OFF_M, "angle_deg": OFF_DEG}, "starts": len(chosen),
+        "steps": summarise(list(zip(plain, other, strict=True)), size),
+        "replay_against_recording": summarise(list(zip(recorded, plain, strict=True)), size),
+    }
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(numbers, indent=1) + "\n")
+    print(json.dumps(numbers["steps"]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
