@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 from hiwm_learning.checkpoints import load_training_state, save_training_state
 
+_INTERRUPTED = 2.0  # more than any share of a budget
+
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
@@ -54,6 +56,25 @@ class Trainable(Protocol):
         """Write the checkpoint that others use."""
 
 
+class Together(Protocol):
+    """The processes that train one thing; all but one of them only take steps."""
+
+    main: bool  # whether this process measures, writes and reports
+
+    def most(self, value: float) -> float:
+        """Return the largest value given by any process; all must ask, in the same order."""
+
+
+class Alone:
+    """A run of one process."""
+
+    main = True
+
+    def most(self, value: float) -> float:
+        """Return the value."""
+        return value
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """How a run ended."""
@@ -69,6 +90,7 @@ def train(
     checkpoint_every_s: float = 300.0, report_every_s: float = 10.0,
     held_out_every_s: float = 60.0,
     clock: Callable[[], float] = time.monotonic, write: Callable[[str], None] = print,
+    together: Together | None = None,
 ) -> Outcome:
     """Train until the budget is used or SIGINT or SIGTERM comes, and leave a checkpoint.
 
@@ -82,16 +104,19 @@ def train(
         held_out_every_s: seconds between held-out measurements.
         clock: seconds, never running back.
         write: takes a progress line.
+        together: the processes of the run, each of which calls this; one when None.
 
     Raises:
         CheckpointError: resume asked for, and the state cannot be read.
     """
+    together = together or Alone()
     step, before_s = 0, 0.0
     if resume:
         state = load_training_state(state_path)
         step, before_s = int(state["step"]), float(state["elapsed_s"])
         trainable.load_state(state["trainable"])
-        write(f"resumed at step {step} after {before_s / 60:.1f} min")
+        if together.main:
+            write(f"resumed at step {step} after {before_s / 60:.1f} min")
     first, begun = step, clock()
     reported = checkpointed = measured = begun
     sums: dict[str, float] = {}
@@ -106,16 +131,21 @@ def train(
         )
         trainable.export(step, elapsed_s, scores)
 
+    stopped = False
     with _interruption() as interrupted:
-        while not interrupted():
-            now = clock()
-            progress = budget.progress(step, before_s + now - begun)
+        while True:
+            # Clocks and signals differ between processes; all must stop at the same step.
+            used = budget.progress(step, before_s + clock() - begun)
+            progress = together.most(_INTERRUPTED if interrupted() else used)
             if progress >= 1.0:
+                stopped = progress >= _INTERRUPTED
                 break
             for name, value in trainable.train_step(step, progress).items():
                 sums[name] = sums.get(name, 0.0) + value
             step += 1
             count += 1
+            if not together.main:
+                continue
             now = clock()
             if now - measured >= held_out_every_s:
                 scores = trainable.held_out()
@@ -130,14 +160,15 @@ def train(
             if now - checkpointed >= checkpoint_every_s:
                 save()
                 checkpointed = clock()
-        stopped = interrupted()
-        scores = trainable.held_out()
-        save()
+        if together.main:
+            scores = trainable.held_out()
+            save()
     elapsed_s = before_s + clock() - begun
-    write(
-        f"{'interrupted' if stopped else 'finished'} at step {step} after "
-        f"{elapsed_s / 60:.1f} min" + "".join(f", {k} {v:.4f}" for k, v in scores.items())
-    )
+    if together.main:
+        write(
+            f"{'interrupted' if stopped else 'finished'} at step {step} after "
+            f"{elapsed_s / 60:.1f} min" + "".join(f", {k} {v:.4f}" for k, v in scores.items())
+        )
     return Outcome(steps=step, elapsed_s=elapsed_s, interrupted=stopped, scores=scores)
 
 

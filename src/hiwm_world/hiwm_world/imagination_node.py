@@ -22,11 +22,9 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, StoreError
-from hiwm_core.limits import Limiter
 from hiwm_core.session_lineage import EpisodeCounter, software_version, write_session
 from hiwm_core.task import load_task
-from hiwm_learning.world_model.model import load_world_model
-from hiwm_learning.world_model.simulator import Simulator
+from hiwm_learning.simulators import load_simulator
 from hiwm_nodes import diagnostics, qos
 from hiwm_nodes.messages import (
     camera_info_message,
@@ -64,10 +62,13 @@ class Imagination(Node):
             "the first tick waits until nobody new has begun to listen for this long, s", 0.0, 60.0,
         ))
         threads = int(parameter(self, "threads", 1, "CPU threads of the model", 1, 64))
+        device = str(parameter(
+            self, "device", "cpu", "where a latent world model runs: cpu or cuda"
+        ))
         session = str(parameter(self, "session_dir", "", "session folder; empty saves nothing"))
         torch.set_num_threads(threads)
         self._embodiment = load_embodiment(self._task.embodiment)
-        model, checkpoint = load_world_model(path, self._embodiment.hash)
+        simulator, checkpoint = load_simulator(path, self._embodiment, device)
         if checkpoint.info.task_hash != self._task.hash:
             raise CheckpointError(
                 f"the checkpoint was made for task {checkpoint.info.task} with hash "
@@ -75,11 +76,11 @@ class Imagination(Node):
                 where=str(path), remedy="use the task file it was trained under, or train again",
             )
         self._checkpoint_hash = checkpoint.hash
-        self._camera = self._embodiment.camera(model.config.camera)
+        self._cameras = [self._embodiment.camera(name) for name in simulator.cameras]
         self._session = Path(session) if session else None
         store = BlobStore(self._session / "states") if self._session else None
         self._world = ImaginedWorld(
-            Simulator(model, Limiter(self._embodiment)),
+            simulator,
             load_starts(Path(starts) if starts else path.with_name(path.stem + "_starts.npz")),
             store, EpisodeCounter(self._session), checkpoint.hash, seed,
         )
@@ -115,11 +116,15 @@ class Imagination(Node):
         )
 
     def _make_interfaces(self) -> None:
-        name = self._camera.name
-        self._image_pub = self.create_publisher(Image, f"cameras/{name}/image_raw", qos.IMAGE_PUB)
-        self._camera_pub = self.create_publisher(
-            CameraInfo, f"cameras/{name}/camera_info", qos.IMAGE_PUB
-        )
+        names = [camera.name for camera in self._cameras]
+        self._image_pubs = [
+            self.create_publisher(Image, f"cameras/{name}/image_raw", qos.IMAGE_PUB)
+            for name in names
+        ]
+        self._camera_pubs = [
+            self.create_publisher(CameraInfo, f"cameras/{name}/camera_info", qos.IMAGE_PUB)
+            for name in names
+        ]
         self._joint_pub = self.create_publisher(JointState, "joint_states", qos.TICK)
         self._tick_pub = self.create_publisher(Tick, "tick", qos.TICK)
         self._info_pub = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
@@ -135,8 +140,10 @@ class Imagination(Node):
     def _world_info(self) -> WorldInfo:
         message = WorldInfo(
             kind="imagination", robot="", stand_in=False, rate=self._rate, lockstep=True,
-            cameras=[self._camera.name], camera_widths=[self._camera.width],
-            camera_heights=[self._camera.height], embodiment=self._embodiment.name,
+            cameras=[camera.name for camera in self._cameras],
+            camera_widths=[camera.width for camera in self._cameras],
+            camera_heights=[camera.height for camera in self._cameras],
+            embodiment=self._embodiment.name,
             embodiment_hash=self._embodiment.hash, embodiment_yaml=self._embodiment.text,
             task=self._task.name, task_hash=self._task.hash, task_yaml=self._task.text,
             can_restore=self._store is not None, can_fork=self._store is not None,
@@ -203,13 +210,14 @@ class Imagination(Node):
         self._publish(moment, time_message(self._last_stamp_ns))
 
     def _publish(self, moment: Moment, stamp: Time) -> None:
-        frame = f"{self._camera.name}_camera"
         seen = moment.observation
-        self._image_pub.publish(image_message(seen.image, stamp, frame))
-        if self._camera_pub.get_subscription_count():
-            self._camera_pub.publish(
-                camera_info_message(self._camera.width, self._camera.height, stamp, frame)
-            )
+        for camera, images, infos in zip(
+            self._cameras, self._image_pubs, self._camera_pubs, strict=True
+        ):
+            frame = f"{camera.name}_camera"
+            images.publish(image_message(seen.others.get(camera.name, seen.image), stamp, frame))
+            if infos.get_subscription_count():
+                infos.publish(camera_info_message(camera.width, camera.height, stamp, frame))
         names = [entry.joint for entry in self._embodiment.proprioception]
         self._joint_pub.publish(
             joint_state_message(names, seen.proprioception, stamp, self._embodiment.frame)
@@ -228,7 +236,7 @@ class Imagination(Node):
 
     def _on_listen(self) -> None:
         """Say the waiting tick again, stamp and all, when somebody new listens."""
-        publishers = (self._image_pub, self._joint_pub, self._tick_pub)
+        publishers = (*self._image_pubs, self._joint_pub, self._tick_pub)
         listeners = sum(publisher.get_subscription_count() for publisher in publishers)
         if listeners != self._listeners:
             self._joined = time.monotonic()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.errors import CheckpointError, ConfigError, StoreError
 from hiwm_core.session_lineage import EpisodeCounter
-from hiwm_learning.world_model.simulator import ImaginedObservation, ImaginedState, Simulator
+from hiwm_learning.simulators import ImaginedObservation, WorldSimulator, WorldState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +22,8 @@ class Starts:
     """Held-out recorded frames episodes begin from."""
 
     names: tuple[str, ...]
-    images: NDArray[np.uint8]  # [N, H, W, 3] rgb
-    proprioception: NDArray[np.float32]  # [N, P] m
+    images: NDArray[np.uint8]  # [N, H, W, 3] rgb, or [N, C, H, W, 3] of several cameras
+    proprioception: NDArray[np.float32]  # [N, P] in the embodiment's units
     object_poses: NDArray[np.float64]  # [N, 3] labels, for pairing trials between worlds alone
 
     def choose(self, name: str, object_pose: NDArray[np.float64] | None, counter: int) -> int:
@@ -94,7 +94,7 @@ class ImaginedWorld:
     """
 
     def __init__(
-        self, simulator: Simulator, starts: Starts, store: BlobStore | None,
+        self, simulator: WorldSimulator[Any], starts: Starts, store: BlobStore | None,
         counter: EpisodeCounter, model_hash: str, seed: int,
     ) -> None:
         self._simulator = simulator
@@ -105,7 +105,7 @@ class ImaginedWorld:
         self._epoch, self._episode = counter.read()
         self._order = np.random.default_rng(seed).permutation(len(starts.names))
         self._resets = self._episode
-        self._state: ImaginedState | None = None
+        self._state: WorldState | None = None
         self.now: Moment | None = None
         self.holds = 0  # actions refused and answered with a hold
 
@@ -153,7 +153,7 @@ class ImaginedWorld:
                 f"{self._model_hash[:12]}", where="world/restore_state",
                 remedy="start the world with the checkpoint of that session",
             )
-        state = ImaginedState.from_parts(parts, meta)
+        state = self._simulator.restored(parts, meta)
         self._epoch += 1
         self._counter.write(self._epoch, self._episode)
         episode = episode_id or str(meta["episode"])
@@ -192,7 +192,7 @@ class ImaginedWorld:
         return self.now
 
     def _enter(
-        self, state: ImaginedState, episode: str, branch: str,
+        self, state: WorldState, episode: str, branch: str,
         action: NDArray[np.float64] | None, source: int, device: str,
     ) -> Moment:
         observation = self._simulator.observe(state)

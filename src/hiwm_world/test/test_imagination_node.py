@@ -19,6 +19,7 @@ from hiwm_core.blob_store import BlobStore
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.task import load_task
 from hiwm_core.testing import domain_id
+from hiwm_learning.latent_world.testing import write_untrained_checkpoint
 from hiwm_learning.world_model.testing import write_drawn_checkpoint
 from hiwm_nodes import qos
 from hiwm_nodes.messages import stamp_ns
@@ -188,6 +189,19 @@ def test_one_command_makes_one_step_and_no_command_none(fresh: Session) -> None:
     spin_until(fresh.executor, lambda: False, 1.0)
     steps = [tick.step for tick in fresh.seen.ticks.values() if tick.epoch == epoch]
     assert sorted(steps) == [0, 1, 2, 3]
+
+
+def test_a_latent_checkpoint_makes_a_world_as_well(tmp_path: Path) -> None:
+    session = Session(write_untrained_checkpoint(tmp_path), tmp_path / "session")
+    try:
+        begun = session.tick
+        wanted = session.seen.content(session.step(HOME + 0.001))[0]
+        session.restore(begun.state_id, "ep_0001-b001")
+        assert session.tick.epoch == begun.epoch + 1
+        assert session.seen.content(session.step(HOME + 0.001))[0] == wanted
+        assert session.tick.trust < 1.0
+    finally:
+        session.close()
 
 
 def test_the_tick_says_what_was_applied_and_by_whom(fresh: Session) -> None:

@@ -15,8 +15,8 @@ from hiwm_core.errors import CheckpointError, ConfigError, StoreError
 from hiwm_core.limits import Limiter
 from hiwm_core.session_lineage import EpisodeCounter
 from hiwm_core.task import load_task
-from hiwm_learning.world_model.model import load_world_model
-from hiwm_learning.world_model.simulator import Simulator
+from hiwm_learning.latent_world.testing import write_untrained_checkpoint
+from hiwm_learning.simulators import load_simulator
 from hiwm_learning.world_model.testing import write_drawn_checkpoint
 from hiwm_world.imagined_world import ImaginedWorld, Moment, load_starts
 
@@ -33,9 +33,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_world(
     checkpoint: Path, session: Path | None, seed: int = 0, model_hash: str = ""
 ) -> ImaginedWorld:
-    model, loaded = load_world_model(checkpoint)
+    simulator, loaded = load_simulator(checkpoint, EMBODIMENT)
     return ImaginedWorld(
-        Simulator(model, Limiter(EMBODIMENT)),
+        simulator,
         load_starts(checkpoint.with_name(checkpoint.stem + "_starts.npz")),
         BlobStore(session / "states") if session else None,
         EpisodeCounter(session), model_hash or loaded.hash, seed,
@@ -115,6 +115,20 @@ def test_a_restored_state_replays_byte_for_byte(
         assert (again.step, again.epoch, again.branch_id) == (node, 2, "ep_0001-b001")
         for wanted, action in zip(moments[node + 1 :], plan[node:], strict=True):
             assert content(world.step(action, HUMAN, "test")) == content(wanted)
+
+
+def test_a_latent_world_replays_and_refuses_states_of_a_layered_one(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    latent = write_untrained_checkpoint(tmp_path, name="latent.safetensors")
+    world, plan = make_world(latent, tmp_path), actions(4, 0)
+    moments = [world.reset(name="a"), *(world.step(action, HUMAN, "test") for action in plan)]
+    assert content(world.restore(moments[1].state_id, "", "")) == content(moments[1])
+    for wanted, action in zip(moments[2:], plan[1:], strict=True):
+        assert content(world.step(action, HUMAN, "test")) == content(wanted)
+    foreign = make_world(checkpoint, tmp_path).reset().state_id
+    with pytest.raises(StoreError, match="imagined by model"):
+        world.restore(foreign, "", "")
 
 
 def test_a_restored_state_belongs_to_its_own_episode(checkpoint: Path, tmp_path: Path) -> None:

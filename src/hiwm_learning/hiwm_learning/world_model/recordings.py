@@ -12,10 +12,12 @@ from torch import Tensor
 
 from hiwm_core.bags import read_segment
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.errors import BagError
+from hiwm_core.errors import BagError, HiwmError
 
 # Every tenth bag of each folder is held out; which one, so that all kinds of data are in both.
 HELD_OUT_EVERY = 10
+STARTS = 64  # start frames shipped
+ON_TASK = ("demonstration", "failure")  # kinds of data whose starts are the task's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,3 +75,32 @@ def read_recordings(
         report(f"{folder.name}: {len(found)} segments, {frames} frames")
         recordings += found
     return recordings
+
+
+def write_starts(
+    output: Path, *, names: Sequence[str], images: Sequence[NDArray[np.uint8]],
+    proprioception: Sequence[NDArray[np.float32]], object_poses: Sequence[NDArray[np.float64]],
+) -> None:
+    """Write the frames where imagination begins its episodes, beside a checkpoint.
+
+    Args:
+        output: the checkpoint's path.
+        names: of the starts, N.
+        images: [H, W, 3] rgb each, or [C, H, W, 3] of several cameras.
+        proprioception: [P] each.
+        object_poses: [3] each, NaN where not recorded.
+
+    Raises:
+        HiwmError: there is none.
+    """
+    if not names:
+        raise HiwmError(
+            "no held-out recording to start from", where=str(output),
+            remedy="record ten or more episodes of each kind",
+        )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        output.with_name(output.stem + "_starts.npz"), names=np.array(names),
+        images=np.stack(images), proprioception=np.stack(proprioception),
+        object_poses=np.stack(object_poses),
+    )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hiwm_core.errors import CheckpointError
 from hiwm_core.limits import Limiter, LimiterState, LimitResult
+from hiwm_learning.simulators import ImaginedObservation
 from hiwm_learning.world_model import imagination
 from hiwm_learning.world_model.appearance import arm_poses
 from hiwm_learning.world_model.imagination import Imagined
@@ -68,17 +69,6 @@ class ImaginedState:
             ) from None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImaginedObservation:
-    """What a world publishes of a state."""
-
-    image: NDArray[np.uint8]  # [H, W, 3] rgb
-    proprioception: NDArray[np.float64]  # [P] m
-    trust: float  # 0..1
-    progress: float  # 0..1
-    success: float  # 0..1
-
-
 class Simulator:
     """Runs a world model step by step, one state at a time.
 
@@ -90,6 +80,7 @@ class Simulator:
     def __init__(self, model: WorldModel, limiter: Limiter) -> None:
         self._model = model
         self._limiter = limiter
+        self.cameras: tuple[str, ...] = (model.config.camera,)
 
     @torch.no_grad()
     def begin(
@@ -147,6 +138,10 @@ class Simulator:
             trust=float(imagination.trust(imagination.doubt(self._model, worlds))[0]),
             progress=float(progress[0]), success=float(torch.sigmoid(logit[0])),
         )
+
+    def restored(self, parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> ImaginedState:
+        """Return the state whose `to_parts` gave this; raises CheckpointError as `from_parts`."""
+        return ImaginedState.from_parts(parts, meta)
 
     def _proprioception(self, state: ImaginedState) -> NDArray[np.float64]:
         poses = torch.from_numpy(state.poses)[None]

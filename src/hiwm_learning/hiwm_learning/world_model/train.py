@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,12 +28,17 @@ from hiwm_learning.world_model.dynamics_trainer import DynamicsTrainer, Tracks
 from hiwm_learning.world_model.heads import fit_head
 from hiwm_learning.world_model.imagination import advance, begin, parting
 from hiwm_learning.world_model.model import KIND, WorldModel, planar_config
-from hiwm_learning.world_model.recordings import Recording, read_recordings
+from hiwm_learning.world_model.recordings import (
+    ON_TASK,
+    STARTS,
+    Recording,
+    read_recordings,
+    write_starts,
+)
 from hiwm_learning.world_model.tracking import track
 
 # Frames redrawn this much worse than usual are not tracked well enough to learn motion from.
 BAD_FACTOR = 3.0
-STARTS = 64  # start frames shipped, from held-out demonstrations and failures
 DOUBT_STEPS = 50
 
 
@@ -230,20 +234,13 @@ def _doubt_scale(model: WorldModel, tracks: Tracks) -> float:
 
 def _write_starts(output: Path, recordings: Sequence[Recording], apart: Sequence[int]) -> None:
     """Write first frames of held-out task episodes, where imagination begins its own."""
-    chosen = [i for i in apart if recordings[i].kind in ("demonstration", "failure")]
+    chosen = [i for i in apart if recordings[i].kind in ON_TASK]
     chosen = (chosen or list(apart))[:STARTS]
-    if not chosen:
-        raise HiwmError(
-            "no held-out recording to start from", where=str(output),
-            remedy="record ten or more episodes of each kind",
-        )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        output.with_name(output.stem + "_starts.npz"),
-        names=np.array([recordings[i].name for i in chosen]),
-        images=np.stack([recordings[i].frames[0].numpy() for i in chosen]),
-        proprioception=np.stack([recordings[i].proprioception[0].numpy() for i in chosen]),
-        object_poses=np.stack([recordings[i].object_poses[0] for i in chosen]),
+    write_starts(
+        output, names=[recordings[i].name for i in chosen],
+        images=[recordings[i].frames[0].numpy() for i in chosen],
+        proprioception=[recordings[i].proprioception[0].numpy() for i in chosen],
+        object_poses=[recordings[i].object_poses[0] for i in chosen],
     )
 
 

@@ -1,0 +1,150 @@
+"""Recorded runs as latent training sees them: windows of frames and actions that never cross a gap.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hiwm_core.bags import Segment, read_segment
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.errors import BagError
+from hiwm_learning.world_model.recordings import HELD_OUT_EVERY
+
+SHORTEST = 12  # ticks of a segment that is worth reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clips:
+    """Ticks of many runs, one after another; a run has no gap in it."""
+
+    frames: Tensor  # [N, C, H, W, 3] uint8
+    proprioception: Tensor  # [N, P] in the embodiment's units
+    actions: Tensor  # [N, A] taken at each tick; NaN at a run's last
+    coverage: Tensor  # [N] label, NaN where not recorded
+    first: Tensor  # [N] row of the run's first tick
+    last: Tensor  # [N] row of the run's last tick
+    starts: tuple["Start", ...]  # of its segments
+    summary: dict[str, Any]  # JSON values, for the checkpoint
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def rows(self, ahead: int) -> Tensor:
+        """Return the ticks that have `ahead` more of the same run after them."""
+        rows = torch.arange(len(self))
+        return rows[rows + ahead <= self.last]
+
+    def window(self, rows: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """Return the last `length` ticks up to each of `rows`, as imagination would hold them.
+
+        Args:
+            rows: [B].
+            length: of the window, T.
+
+        Returns:
+            rows [B, T], a run's first repeated where the window begins before it; actions
+            [B, T, A], NaN there.
+        """
+        wanted = rows[:, None] + torch.arange(1 - length, 1)
+        found = torch.maximum(wanted, self.first[rows][:, None])
+        actions = self.actions[found]
+        actions[wanted < found] = torch.nan
+        return found, actions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """The first tick of a segment, where imagination may begin."""
+
+    name: str  # folder of data and bag
+    kind: str  # folder of data
+    frames: NDArray[np.uint8]  # [C, H, W, 3]
+    proprioception: NDArray[np.float32]  # [P]
+    object_pose: NDArray[np.float64]  # [3] label, NaN where not recorded
+
+
+def read_clips(
+    folders: Sequence[Path], cameras: tuple[str, ...], embodiment: Embodiment,
+    report: Callable[[str], None],
+) -> tuple[Clips, Clips]:
+    """Return training and held-out clips of all segments below folders of data.
+
+    Every tenth segment of a folder is held out, the same ones as for the layered model.
+
+    Raises:
+        BagError: no bags, too few to hold any out, or bags of another embodiment.
+    """
+    parts: tuple[list[tuple[str, Segment]], list[tuple[str, Segment]]] = ([], [])
+    for folder in folders:
+        paths = sorted(path.parent for path in folder.glob("**/metadata.yaml"))
+        if not paths:
+            raise BagError(
+                "no bags", where=str(folder), remedy="record some with scripts/collect_data"
+            )
+        frames = 0
+        for index, path in enumerate(paths):
+            segment = read_segment(path, embodiment)
+            if segment.length >= SHORTEST:
+                held_out = index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+                parts[held_out].append((folder.name, segment))
+                frames += segment.length
+        report(f"{folder.name}: {len(paths)} segments, {frames} frames")
+    if not parts[0] or not parts[1]:
+        raise BagError(
+            "too few segments to hold any out", where=", ".join(str(f) for f in folders),
+            remedy=f"give a folder of {HELD_OUT_EVERY} segments or more",
+        )
+    return clips_of(parts[0], cameras), clips_of(parts[1], cameras)
+
+
+def clips_of(segments: Sequence[tuple[str, Segment]], cameras: tuple[str, ...]) -> Clips:
+    """Return segments, each with its kind of data, cut into runs wherever an action is unknown."""
+    actions = np.concatenate([segment.actions for _, segment in segments])
+    ends = np.isnan(actions).any(axis=1)
+    ends[np.cumsum([segment.length for _, segment in segments]) - 1] = True
+    actions[ends] = np.nan
+    last_rows = np.nonzero(ends)[0]
+    first_rows = np.concatenate([[0], last_rows[:-1] + 1])
+    lengths = last_rows - first_rows + 1
+    coverage = [
+        segment.labels.coverage if segment.labels else np.full(segment.length, np.nan)
+        for _, segment in segments
+    ]
+    views = [
+        np.concatenate([segment.observations[name] for _, segment in segments])
+        for name in cameras
+    ]
+    counts: Counter[str] = Counter()
+    for kind, segment in segments:
+        counts[kind] += segment.length
+    return Clips(
+        frames=torch.from_numpy(views[0]).unsqueeze(1) if len(views) == 1
+        else torch.from_numpy(np.stack(views, axis=1)),
+        proprioception=torch.from_numpy(np.concatenate([s.proprio for _, s in segments])),
+        actions=torch.from_numpy(actions),
+        coverage=torch.from_numpy(np.concatenate(coverage)).float(),
+        first=torch.from_numpy(np.repeat(first_rows, lengths)),
+        last=torch.from_numpy(np.repeat(last_rows, lengths)),
+        starts=tuple(
+            Start(
+                name=f"{kind}/{segment.path.name}", kind=kind,
+                frames=np.stack([segment.observations[name][0] for name in cameras]),
+                proprioception=segment.proprio[0],
+                object_pose=segment.labels.object_pose[0] if segment.labels
+                else np.full(3, np.nan),
+            )
+            for kind, segment in segments
+        ),
+        summary={
+            "episodes": len(segments), "frames": len(actions),
+            "episodes_by_kind": dict(Counter(kind for kind, _ in segments)),
+            "frames_by_kind": dict(counts),
+        },
+    )

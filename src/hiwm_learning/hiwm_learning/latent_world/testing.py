@@ -1,0 +1,106 @@
+"""Small untrained latent worlds and made-up runs, for tests."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hiwm_core.embodiment import CameraSpec, Embodiment, load_embodiment
+from hiwm_core.task import load_task
+from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
+from hiwm_learning.latent_world.clips import Clips
+from hiwm_learning.latent_world.model import KIND, LatentWorldModel, latent_config, ready
+from hiwm_learning.world_model.recordings import write_starts
+
+
+def embodiment_with(size: int, cameras: tuple[str, ...] = ("top",)) -> Embodiment:
+    """Return the planar embodiment with cameras of `size` px; all but `top` see no table."""
+    base = load_embodiment(load_task("push_t").embodiment)
+    specs = tuple(
+        CameraSpec(
+            name=name, width=size, height=size, encoding="rgb8",
+            view_m=base.cameras[0].view_m if name == "top" else (0.0, 0.0),
+        )
+        for name in cameras
+    )
+    return dataclasses.replace(base, cameras=specs)
+
+
+def untrained_world(
+    embodiment: Embodiment, objective: str = "flow", seed: int = 0, context: int = 3
+) -> LatentWorldModel:
+    """Return a tiny model with random weights, ready to run."""
+    torch.manual_seed(seed)
+    config = latent_config(embodiment, preset="tiny", objective=objective, context=context)
+    return ready(LatentWorldModel(config))
+
+
+def write_untrained_checkpoint(
+    folder: Path, *, name: str = "world.safetensors", embodiment_hash: str = "", seed: int = 0
+) -> Path:
+    """Write an untrained model of the push_t task and three starts; return the model's path.
+
+    Args:
+        folder: to write into.
+        name: file name of the model.
+        embodiment_hash: written instead of the push_t embodiment's own.
+        seed: of the weights and frames.
+    """
+    task = load_task("push_t")
+    embodiment = load_embodiment(task.embodiment)
+    model = untrained_world(embodiment, seed=seed)
+    path = folder / name
+    save_checkpoint(
+        path,
+        CheckpointInfo(
+            kind=KIND, name="untrained", config=model.config.as_json(),
+            embodiment=embodiment.name, embodiment_hash=embodiment_hash or embodiment.hash,
+            embodiment_text=embodiment.text, task=task.name, task_hash=task.hash, data={}, steps=0,
+            seed=seed, minutes=0.0,
+        ),
+        dict(model.state_dict()),
+    )
+    rng = np.random.default_rng(seed)
+    shape = (model.config.height, model.config.width, 3)
+    write_starts(
+        path, names=["a", "b", "c"],
+        images=[rng.integers(0, 256, shape, np.uint8) for _ in range(3)],
+        proprioception=[np.array(embodiment.home, np.float32)] * 3,
+        object_poses=[np.zeros(3)] * 3,
+    )
+    return path
+
+
+def moving_square(embodiment: Embodiment, runs: int, length: int, seed: int) -> Clips:
+    """Return runs in which a square stands where the left arm was last told to go.
+
+    Args:
+        embodiment: planar; every camera sees the same.
+        runs: how many.
+        length: ticks of each.
+        seed: of the targets.
+    """
+    rng = np.random.default_rng(seed)
+    size, view = embodiment.cameras[0].width, embodiment.cameras[0].view_m[0]
+    frames, hands, actions = [], [], []
+    for _ in range(runs):
+        walk = rng.normal(0.0, 0.02, (length + 1, embodiment.action_dim)).cumsum(0)
+        walk = walk.clip(-0.12, 0.12).astype(np.float32)
+        hands.append(walk[:-1])
+        actions.append(walk[1:])
+        axis = (np.arange(size) + 0.5) / size - 0.5
+        across = np.abs(axis[None, None] - walk[:-1, 0, None, None] / view) < 0.1
+        along = np.abs(axis[None, :, None] + walk[:-1, 1, None, None] / view) < 0.1
+        shape = np.where((across & along)[..., None], (220, 60, 40), (30, 40, 60))
+        frames.append(np.repeat(shape[:, None].astype(np.uint8), len(embodiment.cameras), 1))
+    told = np.concatenate(actions)
+    told[length - 1 :: length] = np.nan
+    first = torch.arange(runs).repeat_interleave(length) * length
+    places = np.concatenate(hands)
+    return Clips(
+        frames=torch.from_numpy(np.concatenate(frames)),
+        proprioception=torch.from_numpy(places), actions=torch.from_numpy(told),
+        coverage=torch.from_numpy(0.5 + places[:, 0] * 2.0), first=first, last=first + length - 1,
+        starts=(), summary={"episodes": runs, "frames": runs * length},
+    )

@@ -1,0 +1,190 @@
+"""Training a latent world model from bags: the autoencoder first, then dynamics and heads.
+
+    scripts/train_world_model --size full DATA... --output models/world.safetensors
+    accelerate launch -m hiwm_learning.train_world_model --size full DATA... --output ...
+
+One CPU, one GPU or many: `accelerate` decides. Ctrl-C writes a checkpoint; --resume goes on.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from hiwm_core.embodiment import Embodiment, load_embodiment
+from hiwm_core.errors import HiwmError
+from hiwm_core.task import Task, load_task
+from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
+from hiwm_learning.latent_world.autoencoder_training import autoencoder_stage
+from hiwm_learning.latent_world.clips import Clips, read_clips
+from hiwm_learning.latent_world.dynamics_training import Rollouts, dynamics_stage, fit_scales
+from hiwm_learning.latent_world.model import KIND, PRESETS, LatentWorldModel, latent_config
+from hiwm_learning.latent_world.objectives import OBJECTIVES
+from hiwm_learning.latent_world.stage import Company, Stage
+from hiwm_learning.training_loop import Budget, train
+from hiwm_learning.world_model.recordings import ON_TASK, STARTS, write_starts
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="train_world_model --size full", description=__doc__.split("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("data", nargs="+", type=Path, help="folders of bags, one a kind of data")
+    parser.add_argument("--output", "-o", required=True, type=Path, help=".safetensors to write")
+    parser.add_argument("--task", default="push_t", help="name or path of the task")
+    parser.add_argument("--name", default="latent", help="name of the model")
+    parser.add_argument("--objective", default="flow", choices=tuple(OBJECTIVES))
+    parser.add_argument(
+        "--sampler-steps", type=int, help="network calls a step; the objective's usual number"
+    )
+    parser.add_argument("--network", default="full", choices=PRESETS, help="width and depth")
+    parser.add_argument("--context", type=int, help="past latents seen; the network's usual")
+    parser.add_argument(
+        "--unroll", type=int, default=4, help="steps unrolled in the second half; 1 = none"
+    )
+    parser.add_argument("--autoencoder-steps", type=int, default=50_000)
+    parser.add_argument("--autoencoder-minutes", type=float, default=float("inf"))
+    parser.add_argument("--steps", type=int, default=200_000, help="of dynamics training")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="likewise")
+    parser.add_argument("--autoencoder-batch", type=int, default=64, help="frames a step")
+    parser.add_argument("--batch", type=int, default=64, help="windows a step")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--work", type=Path, help="folder for stages; beside the output")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train from the command line and return the exit code; 130 when interrupted."""
+    options = build_parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    try:
+        return _Run(options).go()
+    except HiwmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
+        return 130
+
+
+class _Run:
+    """One run: what its stages share."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._begun = time.monotonic()
+        self._accelerator = Accelerator()
+        self._company = Company(self._accelerator)
+        self._work: Path = options.work or options.output.with_suffix(".work")
+        task: Task = load_task(options.task)
+        embodiment: Embodiment = load_embodiment(task.embodiment)
+        config = latent_config(
+            embodiment, preset=options.network, objective=options.objective,
+            sampler_steps=options.sampler_steps, context=options.context,
+        )
+        self._task, self._embodiment = task, embodiment
+        torch.manual_seed(options.seed)
+        model = LatentWorldModel(config)
+        self._model: LatentWorldModel = model.to(  # type: ignore[call-overload]
+            device=self._accelerator.device, memory_format=torch.channels_last
+        )
+
+    def go(self) -> int:
+        """Run the stages and return the exit code."""
+        options, model, accelerator = self._options, self._model, self._accelerator
+        clips, held_out = read_clips(
+            options.data, model.config.cameras, self._embodiment, self._report
+        )
+        fit_scales(model, clips)
+        self._report(
+            f"{accelerator.num_processes} process(es) on {accelerator.device.type}; autoencoder "
+            f"{_size(model.autoencoder)}, dynamics {_size(model.dynamics)} parameters"
+        )
+        if self._company.main:
+            _write_starts(options.output, held_out)
+        first = autoencoder_stage(
+            accelerator, model, clips, held_out, batch=options.autoencoder_batch,
+            seed=options.seed,
+        )
+        budget = Budget(steps=options.autoencoder_steps, minutes=options.autoencoder_minutes)
+        if self._fit(first, budget, "autoencoder"):
+            return 130
+        first.take_average()
+
+        rollouts: list[Rollouts] = []
+
+        def export(steps: int, elapsed_s: float, scores: dict[str, float]) -> None:
+            model.doubt_scale.fill_(rollouts[0].doubt_scale())
+            save_checkpoint(
+                options.output, self._info(clips, held_out, steps, elapsed_s / 60, scores),
+                dict(model.state_dict()),
+            )
+
+        self._report("encoding every frame")
+        second, found = dynamics_stage(
+            accelerator, model, clips, held_out, success_coverage=self._task.success_coverage,
+            batch=options.batch, unroll=options.unroll, seed=options.seed, on_export=export,
+        )
+        rollouts.append(found)
+        budget = Budget(steps=options.steps, minutes=options.minutes)
+        interrupted = self._fit(second, budget, "dynamics")
+        accelerator.end_training()
+        return 130 if interrupted else 0
+
+    def _fit(self, stage: Stage, budget: Budget, name: str) -> bool:
+        """Fit one stage and return whether it was interrupted."""
+        path = self._work / f"{name}.pt"
+        self._report(f"{name}: up to {budget.steps} steps")
+        outcome = train(
+            stage, budget, state_path=path, resume=self._options.resume and path.exists(),
+            report_every_s=30, held_out_every_s=300, checkpoint_every_s=600, write=self._report,
+            together=self._company,
+        )
+        # Nobody may look for a file of this stage before it is there.
+        self._accelerator.wait_for_everyone()
+        return outcome.interrupted
+
+    def _report(self, line: str) -> None:
+        if self._company.main:
+            print(f"[{(time.monotonic() - self._begun) / 60:5.1f} min] {line}", flush=True)
+
+    def _info(
+        self, clips: Clips, held_out: Clips, steps: int, minutes: float, scores: dict[str, float]
+    ) -> CheckpointInfo:
+        return CheckpointInfo(
+            kind=KIND, name=self._options.name, config=self._model.config.as_json(),
+            embodiment=self._embodiment.name, embodiment_hash=self._embodiment.hash,
+            embodiment_text=self._embodiment.text, task=self._task.name, task_hash=self._task.hash,
+            data={**clips.summary, "held_out_episodes": held_out.summary["episodes"]},
+            steps=steps, seed=self._options.seed, minutes=minutes, scores=scores,
+        )
+
+
+def _write_starts(output: Path, held_out: Clips) -> None:
+    """Write first frames of held-out task episodes, where imagination begins its own."""
+    on_task = [start for start in held_out.starts if start.kind in ON_TASK]
+    chosen = (on_task or list(held_out.starts))[:STARTS]
+    write_starts(
+        output, names=[start.name for start in chosen],
+        images=[
+            start.frames[0] if len(start.frames) == 1 else start.frames for start in chosen
+        ],
+        proprioception=[start.proprioception for start in chosen],
+        object_poses=[start.object_pose for start in chosen],
+    )
+
+
+def _size(module: torch.nn.Module) -> str:
+    return f"{sum(p.numel() for p in module.parameters()) / 1e6:.2f} M"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""An imagined latent world: states that hold everything, exact replay, many worlds at once."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hiwm_core.blob_store import BlobStore
+from hiwm_core.embodiment import Embodiment, load_embodiment
+from hiwm_core.errors import CheckpointError
+from hiwm_core.limits import Limiter
+from hiwm_core.task import load_task
+from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
+from hiwm_learning.latent_world.model import load_latent_world
+from hiwm_learning.latent_world.objectives import OBJECTIVES
+from hiwm_learning.latent_world.simulator import LatentSimulator, LatentState
+from hiwm_learning.latent_world.testing import (
+    embodiment_with,
+    untrained_world,
+    write_untrained_checkpoint,
+)
+from hiwm_learning.simulators import load_simulator
+from hiwm_learning.world_model.testing import write_drawn_checkpoint
+
+EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
+HOME = np.array(EMBODIMENT.home)
+STEPS = 5
+
+
+def make_simulator(
+    embodiment: Embodiment = EMBODIMENT, objective: str = "flow", seed: int = 0, context: int = 3
+) -> LatentSimulator:
+    model = untrained_world(embodiment, objective, seed, context)
+    return LatentSimulator(model, Limiter(embodiment))
+
+
+def picture(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 96, 96, 3), np.uint8)
+
+
+def actions(count: int, seed: int) -> np.ndarray:
+    return HOME + np.random.default_rng(seed).normal(0, 0.02, (count, len(HOME))).cumsum(0)
+
+
+def content(simulator: LatentSimulator, state: LatentState) -> tuple[object, ...]:
+    seen = simulator.observe(state)
+    parts, meta = state.to_parts()
+    arrays = {name: (value.dtype, value.tobytes()) for name, value in parts.items()}
+    return arrays, meta, seen.image.tobytes(), seen.trust, seen.progress, seen.success
+
+
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
+def test_a_state_from_the_store_replays_the_same_bytes(objective: str, tmp_path: Path) -> None:
+    simulator, store = make_simulator(objective=objective), BlobStore(tmp_path)
+    state = simulator.begin(picture(), HOME, seed=7)
+    for action in actions(STEPS, 0):
+        state, _ = simulator.step(state, action)
+    saved = store.put_state(*state.to_parts())
+    wanted = [content(simulator, state)]
+    for action in actions(STEPS, 1):
+        state, _ = simulator.step(state, action)
+        wanted.append(content(simulator, state))
+    # Another process: another simulator of the same model, and what torch draws is elsewhere.
+    torch.manual_seed(99)
+    other = make_simulator(objective=objective)
+    state = other.restored(*BlobStore(tmp_path, read_only=True).get_state(saved))
+    found = [content(other, state)]
+    for action in actions(STEPS, 1):
+        state, _ = other.step(state, action)
+        found.append(content(other, state))
+    assert found == wanted
+    assert len({frame for _, _, frame, *_ in found}) > 1
+
+
+def test_the_seed_decides_what_is_drawn_and_regression_draws_nothing() -> None:
+    frames: dict[str, set[bytes]] = {}
+    for objective in ("flow", "regression"):
+        simulator = make_simulator(objective=objective)
+        frames[objective] = set()
+        for seed in (1, 2):
+            state, _ = simulator.step(simulator.begin(picture(), HOME, seed), HOME)
+            frames[objective].add(simulator.observe(state).image.tobytes())
+    assert (len(frames["flow"]), len(frames["regression"])) == (2, 1)
+
+
+def test_a_step_leaves_the_state_it_began_from_alone() -> None:
+    simulator = make_simulator()
+    state = simulator.begin(picture(), HOME, seed=0)
+    before = content(simulator, state)
+    after, limited = simulator.step(state, HOME + 0.01)
+    assert content(simulator, state) == before
+    assert (state.step, after.step) == (0, 1)
+    assert np.array_equal(after.actions[-1], limited.action.astype(np.float32))
+    assert after.doubt > 0.0
+    assert simulator.observe(after).trust < simulator.observe(state).trust == 1.0
+
+
+def test_an_unusable_action_holds() -> None:
+    simulator = make_simulator()
+    _, limited = simulator.step(simulator.begin(picture(), HOME, 0), np.full(4, np.nan))
+    assert limited.held
+
+
+def test_worlds_stepped_together_are_those_stepped_alone_up_to_rounding() -> None:
+    simulator = make_simulator()
+    together = [simulator.begin(picture(seed=k), HOME, seed=k) for k in range(3)]
+    alone = list(together)
+    for k in range(2):
+        told = [action for action in actions(3, k)]
+        together, _ = simulator.step_many(together, told)
+        alone = [
+            simulator.step(state, action)[0] for state, action in zip(alone, told, strict=True)
+        ]
+    for a, b in zip(together, alone, strict=True):
+        assert np.allclose(a.latents[-1], b.latents[-1], atol=5e-3)
+        assert np.allclose(a.proprioception, b.proprioception, atol=1e-3)
+        assert (a.step, a.seed) == (b.step, b.seed)
+    for one, other in zip(simulator.observe_many(together), together, strict=True):
+        seen = simulator.observe(other).image.astype(int)
+        assert np.abs(one.image.astype(int) - seen).max() <= 1
+
+
+def test_a_state_is_small_and_neighbours_share_their_latents(tmp_path: Path) -> None:
+    simulator, store = make_simulator(context=10), BlobStore(tmp_path)
+    state = simulator.begin(picture(), HOME, seed=0)
+    for action in actions(12, 0):
+        state, _ = simulator.step(state, action)
+        store.put_state(*state.to_parts())
+    # Ten latents of 4 x 24 x 24 halves, of which the last step brought one.
+    assert 46_080 < store.last_put.content_bytes < 50_000
+    assert store.last_put.written_bytes < 8_000
+
+
+def test_several_cameras_begin_together_and_are_all_observed() -> None:
+    embodiment = embodiment_with(96, ("top", "wrist"))
+    simulator = make_simulator(embodiment)
+    state, _ = simulator.step(simulator.begin(picture(2), HOME, 0), HOME)
+    seen = simulator.observe(state)
+    assert simulator.cameras == ("top", "wrist")
+    assert seen.image.shape == (96, 96, 3)
+    assert [(name, view.shape) for name, view in seen.others.items()] == [("wrist", (96, 96, 3))]
+    with pytest.raises(CheckpointError, match="start frames"):
+        simulator.begin(picture(), HOME, 0)
+
+
+def test_a_state_of_another_kind_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="latent_00"):
+        LatentState.from_parts({"actions": np.zeros((1, 4))}, {})
+
+
+def test_either_kind_of_world_model_is_loaded_by_what_its_file_says(tmp_path: Path) -> None:
+    layered, _ = load_simulator(
+        write_drawn_checkpoint(tmp_path, name="layered.safetensors"), EMBODIMENT
+    )
+    path = write_untrained_checkpoint(tmp_path)
+    latent, checkpoint = load_simulator(path, EMBODIMENT)
+    assert checkpoint.info.kind == "latent_world_model"
+    assert load_latent_world(path)[1].hash == checkpoint.hash
+    for simulator in (layered, latent):
+        state = simulator.begin(picture(), HOME, 0)
+        again = simulator.restored(*state.to_parts())
+        assert simulator.observe(again).image.tobytes() == simulator.observe(state).image.tobytes()
+        assert simulator.cameras == ("top",)
+
+
+def test_what_is_no_world_model_or_made_for_another_robot_is_refused(tmp_path: Path) -> None:
+    path = write_untrained_checkpoint(tmp_path, embodiment_hash="e" * 64)
+    with pytest.raises(CheckpointError, match="e" * 64):
+        load_simulator(path, EMBODIMENT)
+    checkpoint = load_checkpoint(path)
+    info = dataclasses.replace(checkpoint.info, kind="diffusion_policy")
+    save_checkpoint(path, info, checkpoint.weights)
+    with pytest.raises(CheckpointError, match="not a world model"):
+        load_simulator(path, EMBODIMENT)
