@@ -74,8 +74,10 @@ def test_a_begun_stage_is_told_to_resume(tmp_path: Path, said: list[str]) -> Non
 def test_an_interruption_ends_what_runs(tmp_path: Path, said: list[str]) -> None:
     started = tmp_path / "started"
     code = (
-        f"import time\nopen({str(started)!r}, 'w')\n"
-        f"try: time.sleep(600)\nexcept KeyboardInterrupt: open({str(tmp_path / 'ended')!r}, 'w')"
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))\n"
+        f"open({str(started)!r}, 'w')\n"
+        f"try: time.sleep(600)\nfinally: open({str(tmp_path / 'ended')!r}, 'w')"
     )
 
     class Interrupted(Runner):

@@ -118,7 +118,8 @@ class Runner:
             self._stopping = True
             running = list(self._running)
         for process in running:
-            process.send_signal(signal.SIGINT)
+            # Not SIGINT: what was started in the background of a shell ignores that one.
+            os.killpg(process.pid, signal.SIGTERM)
         for process in running:
             try:
                 process.wait(_END_S)
