@@ -344,6 +344,7 @@ def test_proposals_name_what_led_to_them(session: Session) -> None:
     assert "nothing stands out" in session.call(Propose, "propose", count=3).message
     session.world.go(20)
     session.until_head(f"{B0}:30")
+    session.until(lambda: session.control.get_subscription_count() > 0)
     session.control.publish(ControlState(mode=ControlState.HUMAN))
     session.until(lambda: len(session.call(Propose, "propose", count=3).node_ids) > 0)
     answer = session.call(Propose, "propose", count=3)
