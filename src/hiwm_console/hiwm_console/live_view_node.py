@@ -27,7 +27,7 @@ from hiwm_nodes.diagnostics import WARN, Diagnostics, RateMeter
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
 
-_GATHER_S = 0.02
+_GATHER_S = 0.05
 
 
 class LiveViewNode(Node):
@@ -100,7 +100,7 @@ class LiveViewNode(Node):
         self._control = message
 
     def _on_tick(self, message: bytes) -> None:
-        # A short rest lets messages gather: fewer wakes, and a frame is shown 20 ms later at most.
+        # A short rest lets messages gather: fewer wakes, and a frame is shown 50 ms later at most.
         time.sleep(_GATHER_S)
         self._ticks.append(message)
         self._stale = True

@@ -35,7 +35,7 @@ from hiwm_recording.topics import SOURCES, Source, camera_sources, ground_truth_
 _AUDIT_WAIT_S = 60.0
 # Seconds waited after a first message for others: a step's come within a few milliseconds, its
 # commands somewhat later, and the queues hold far more than arrives meanwhile.
-_GATHER_S = 0.02
+_GATHER_S = 0.05
 
 
 class Recorder(Node):

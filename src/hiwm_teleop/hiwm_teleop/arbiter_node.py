@@ -62,13 +62,15 @@ class ArbiterNode(Node):
         self._tick_rate = RateMeter()
         self._command_publisher = self.create_publisher(Command, "command", qos.COMMAND)
         self._state_publisher = self.create_publisher(ControlState, "control_state", qos.LATCHED)
+        # First of all, since callbacks run in this order: where a command of a person and a tick
+        # wait together, the person is heard before the tick is answered.
+        self.create_subscription(
+            OperatorCommand, "operator/command", self._on_operator, qos.TICK
+        )
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
         self.create_subscription(JointState, "joint_states", self._on_joint_states, qos.TICK)
         self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
         self.create_subscription(PolicyPlan, "policy/plan", self._on_plan, qos.TICK)
-        self.create_subscription(
-            OperatorCommand, "operator/command", self._on_operator, qos.TICK
-        )
         self.create_service(ControlRequest, "control/request", self._on_request)
         self._diagnostics = Diagnostics(self, self._diagnostic_values)
         # Steady, since use_sim_time and a stopped /clock must not keep a lost operator in control.
