@@ -232,7 +232,8 @@ class RecordingSession:
         if len(self._key_of_stamp) > _REMEMBERED:
             self._key_of_stamp.popitem(last=False)
         segment = self._segments.get(key)
-        if segment is None and not self.refusal:
+        begins = segment is None and not self.refusal
+        if begins:
             segment = self._begin(key, item)
         held = self._pending.pop(stamp, [])
         if segment is None:
@@ -241,6 +242,9 @@ class RecordingSession:
         for part in held:
             self._write(segment, part)
         self._write(segment, item)
+        if begins and segment.key in self._segments:
+            # Whatever kills the process next, no bag is left without a tick.
+            self._guard(segment.bag.flush)
 
     def _to_current(self, item: _Item) -> None:
         if self._current is not None:
