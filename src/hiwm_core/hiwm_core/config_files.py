@@ -15,7 +15,7 @@ import yaml
 
 from hiwm_core.errors import ConfigError
 
-KINDS = ("embodiments", "tasks", "robots")
+KINDS = ("embodiments", "tasks", "robots", "devices")
 
 
 def config_directories() -> list[Path]:
