@@ -1,10 +1,13 @@
-"""The first moments of a takeover, so that nothing jumps and nothing a person does is lost.
+"""The first moments of a takeover: nothing jumps, nothing a person does is lost, all is timed.
 
 A device that gives velocities blends in: the teleop node scales its displacements by `BlendIn`. A
 device that gives absolute targets aligns: it owns an `Alignment`, which follows every movement of
-the person from the first one on while the difference it began with fades. Both are pure, with the
-steady clock passed in. Held by ``test_takeover.py``.
+the person from the first one on while the difference it began with fades. `TakeoverTimes` says how
+long the person waited to see it. All are pure, with the steady clock passed in. Held by
+``test_takeover.py``.
 """
+
+from collections import deque
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -85,3 +88,40 @@ class Alignment:
         self._at = now_s
         self._offset -= np.clip(self._offset, -fade, fade)
         return target + self._offset
+
+
+class TakeoverTimes:
+    """From the deadman going down to the first frame that a person's action led to.
+
+    Args:
+        keep: takeovers remembered.
+    """
+
+    def __init__(self, keep: int = 200) -> None:
+        self._pressed_s: float | None = None
+        self._times: deque[float] = deque(maxlen=keep)
+
+    def deadman(self, held: bool, in_control: bool, now_s: float) -> None:
+        """Take the deadman's level, each time it is read.
+
+        Args:
+            held: level.
+            in_control: whether the arbiter already has this device in control.
+            now_s: steady clock, s.
+        """
+        if not held:
+            self._pressed_s = None
+        elif not in_control and self._pressed_s is None:
+            self._pressed_s = now_s
+
+    def frame(self, of_person: bool, now_s: float) -> None:
+        """Take a complete frame, and whether an action of this device led to it."""
+        if of_person and self._pressed_s is not None:
+            self._times.append(now_s - self._pressed_s)
+            self._pressed_s = None
+
+    def share(self, share: float) -> float:
+        """Return the time within which a share of the takeovers was seen, s; NaN before any."""
+        if not self._times:
+            return float("nan")
+        return float(np.quantile(list(self._times), share))
