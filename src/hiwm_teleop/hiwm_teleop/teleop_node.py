@@ -36,7 +36,7 @@ from hiwm_teleop.takeover import BlendIn, TakeoverTimes
 # A stream device is read and published at least this often, and whenever it says that it has news;
 # a synchronous one is looked after as often.
 _READ_HZ = 20.0
-# Messages of a driver that repeats itself quicker than this wait for the next one, or the next turn.
+# Messages of a driver that come quicker than this wait for the next one, or for the next turn.
 _JOY_GAP_S = 0.005
 # A synchronous command is said again after this long, so that a slow world does not make the
 # arbiter think the operator is gone (its own patience is 0.5 s).

@@ -91,7 +91,7 @@ class SpaceMouseReader:
         self._on_news = on_news
         self._mouse: Any = None
         self._port: Any = None
-        self._node, self._identity = "", (0, 0)
+        self._node, self._held = "", -1  # path, and a descriptor of what it was when opened
         self._axis_reports: frozenset[int] = frozenset()
         self._button_reports: frozenset[int] = frozenset()
         self._levels: deque[dict[str, bool]] = deque(maxlen=256)
@@ -136,16 +136,17 @@ class SpaceMouseReader:
         info = apply_axis_convention(spec, AxisConvention(self._convention))
         port = _Port(device)
         mouse = SpaceMouseDevice(info=info, device=port)
-        identity = _identity(device.path)
+        held = _watch(device.path)
         try:
             with _HIDAPI:
                 mouse.open()
         except RuntimeError:
+            _let_go(held)
             raise DeviceError(
                 f"{spec.name} at {device.path} cannot be opened", where="device spacemouse",
                 remedy=f"let your user read it by a udev rule: {_DOC}",
             ) from None
-        self._mouse, self._port, self._node, self._identity = mouse, port, device.path, identity
+        self._mouse, self._port, self._node, self._held = mouse, port, device.path, held
         self._axis_reports = frozenset(axis.channel for axis in info.mappings.values())
         self._button_reports = frozenset(button.channel for button in info.button_specs)
         # What is down now is not known; nothing is, until a report says so.
@@ -157,6 +158,8 @@ class SpaceMouseReader:
             with _HIDAPI:
                 self._mouse.close()
         self._mouse = self._port = None
+        _let_go(self._held)
+        self._held = -1
 
     # In the thread.
 
@@ -190,7 +193,8 @@ class SpaceMouseReader:
             self._say(CapState(values=self._state.values, heard_s=self._state.heard_s,
                                problem=self._state.problem))
         if not report:
-            if _identity(self._node) != self._identity:
+            # A node that was removed has no name left, even if another one has taken it.
+            if self._held >= 0 and os.fstat(self._held).st_nlink == 0:
                 raise OSError(f"{self._node} is gone")
             if (
                 not self._state.problem and now - self._state.heard_s > self._silent_after_s
@@ -262,13 +266,14 @@ def _deflection(value: float) -> float:
     return 0.0 if abs(value) > _IMPLAUSIBLE else max(-1.0, min(1.0, value))
 
 
-def _identity(node: str) -> tuple[int, int]:
-    """Return what tells a node under /dev from one that took its name; zeros where there is none.
-
-    hidapi may know a device by something that is no file: then there is nothing to watch.
-    """
+def _watch(node: str) -> int:
+    """Return a descriptor that holds a node itself, not its name; -1 where it is no file."""
     try:
-        status = os.stat(node)
+        return os.open(node, os.O_PATH | os.O_CLOEXEC)
     except OSError:
-        return 0, 0
-    return status.st_ino, status.st_rdev
+        return -1
+
+
+def _let_go(held: int) -> None:
+    if held >= 0:
+        os.close(held)

@@ -1,8 +1,9 @@
-/* A hidapi with sockets for USB: what test_spacemouse.py puts in the place of libhidapi-hidraw.so.0.
+/* A hidapi with sockets for USB: what tests put in the place of libhidapi-hidraw.so.0.
  *
  * The folder named by FAKE_HIDAPI is the bus. A device is a socket of type SEQPACKET there, one
  * packet a report, with a text file beside it, NAME.info: vendor and product id (hex), usage page
- * and usage (decimal), serial number or "-". Closing the other end is pulling the plug.
+ * and usage (decimal), serial number or "-". Closing the other end is pulling the plug; with
+ * FAKE_HIDAPI_QUIET set, reading goes on as if nothing had happened, as some drivers do.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -108,7 +109,6 @@ int hid_read_timeout(hid_device *device, unsigned char *data, size_t length, int
     /* Like hidraw: one report a read, cut where the buffer ends. */
     ssize_t got = recv(device->fd, data, length, 0);
     if (got == 0 && getenv("FAKE_HIDAPI_QUIET")) {
-        /* Like drivers that go on as if nothing had happened. */
         usleep(1000 * (milliseconds > 0 ? milliseconds : 0));
         return 0;
     }

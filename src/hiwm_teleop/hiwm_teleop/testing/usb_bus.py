@@ -1,4 +1,7 @@
-"""A USB bus of Unix sockets under the unmodified pyspacemouse: builds and feeds fake_hidapi.c."""
+"""A USB bus of Unix sockets below the unmodified pyspacemouse, for tests and benchmarks.
+
+Builds ``hidapi_over_sockets.c`` under the name of hidapi, and plugs in, moves and pulls out mice.
+"""
 
 import ctypes
 import os
@@ -15,7 +18,7 @@ SONAME = "libhidapi-hidraw.so.0"
 
 def build(folder: Path) -> Path:
     """Return the folder of the library, built there."""
-    source = Path(__file__).with_name("fake_hidapi.c")
+    source = Path(__file__).with_name("hidapi_over_sockets.c")
     library = folder / SONAME
     subprocess.run(
         ["cc", "-shared", "-fPIC", "-Wall", "-Werror", f"-Wl,-soname,{SONAME}", "-o", str(library),
@@ -37,7 +40,7 @@ def load_here(library: Path) -> None:
     ctypes.CDLL(str(library / SONAME), mode=ctypes.RTLD_GLOBAL)
 
 
-class FakeMouse:
+class SocketMouse:
     """One SpaceMouse on the bus.
 
     Args:
