@@ -1,15 +1,12 @@
-"""The first moments of a takeover: nothing jumps, nothing is lost."""
+"""The first moments of a takeover: nothing jumps, nothing is lost, all is timed."""
 
-import numpy as np
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
-from hiwm_teleop.takeover import BLEND_IN_S, Alignment, BlendIn
-
-positions = arrays(float, 3, elements=st.floats(-2.0, 2.0))
-RATE = np.array([0.1, 0.5, 1.0])
+from hiwm_teleop.takeover import BLEND_IN_S, BlendIn, TakeoverTimes
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 0.5), st.booleans()), max_size=40))
@@ -34,28 +31,26 @@ def test_most_of_the_first_second_of_a_correction_moves_the_arm() -> None:
     assert sum(shares) / 100 > 0.8
 
 
-@given(present=positions, path=st.lists(st.tuples(st.floats(0.0, 0.3), positions), min_size=1))
-def test_an_absolute_device_never_makes_the_follower_jump(
-    present: np.ndarray, path: list[tuple[float, np.ndarray]]
-) -> None:
-    now = 50.0
-    alignment = Alignment(RATE)
-    assert not alignment.aligned
-    alignment.begin(present, path[0][1], now)
-    last_target, last_wanted = present, path[0][1]
-    np.testing.assert_allclose(alignment.follow(last_wanted, now), present, atol=1e-12)
-    for wait, wanted in path:
-        now += wait
-        target = alignment.follow(wanted, now)
-        allowed = np.abs(wanted - last_wanted) + RATE * wait
-        assert (np.abs(target - last_target) <= allowed + 1e-9).all()
-        # Never farther from the device than it was.
-        assert (np.abs(target - wanted) <= np.abs(last_target - last_wanted) + 1e-9).all()
-        last_target, last_wanted = target, wanted
-    target = alignment.follow(last_wanted, now + 1000.0)
-    assert alignment.aligned
-    np.testing.assert_array_equal(target, last_wanted)
+def test_the_time_runs_from_the_press_to_the_first_frame_of_the_person() -> None:
+    times = TakeoverTimes()
+    assert math.isnan(times.share(0.5))
+    for begun, frames in ((0.0, [0.05, 0.12]), (10.0, [10.02, 10.3])):
+        times.deadman(True, False, begun)
+        times.deadman(True, False, begun + 0.01)
+        times.frame(False, frames[0])
+        times.deadman(True, True, frames[0])
+        times.frame(True, frames[1])
+        times.frame(True, frames[1] + 0.1)
+        times.deadman(False, True, frames[1] + 0.2)
+    assert times.share(0.0) == pytest.approx(0.12)
+    assert times.share(1.0) == pytest.approx(0.3)
 
 
-def test_without_a_beginning_the_device_is_followed_as_it_is() -> None:
-    np.testing.assert_array_equal(Alignment(RATE).follow([1, 2, 3], 0.0), [1, 2, 3])
+def test_a_press_that_was_let_go_before_it_took_effect_is_not_timed() -> None:
+    times = TakeoverTimes()
+    times.deadman(True, False, 0.0)
+    times.deadman(False, False, 0.1)
+    times.frame(True, 0.2)
+    times.deadman(True, True, 0.3)
+    times.frame(True, 0.4)
+    assert math.isnan(times.share(0.5))
