@@ -146,6 +146,15 @@ def test_back_again_its_deadman_counts_only_once_it_was_let_go() -> None:
     assert bench.read("A").deadman
 
 
+def test_a_deadman_let_go_and_pressed_between_two_reads_is_pressed_anew() -> None:
+    bench = Bench()
+    bench.read("A")
+    bench.read("A", problem="unplugged")
+    bench.buttons.feed({})
+    back = bench.read("A")
+    assert back.deadman and back.message == "pad is back"
+
+
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.floats(-1, 1)), max_size=50))
 def test_it_moves_only_while_it_is_there_and_its_deadman_was_pressed_since_it_came(
     script: list[tuple[bool, bool, float]]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyspacemouse import get_device_specs, get_supported_devices
 
 from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import Embodiment, load_embodiment
@@ -402,12 +403,49 @@ def test_what_is_missing_is_refused_with_those_that_are_there(
         opened()
 
 
-def test_a_button_the_model_lacks_is_refused_with_those_it_has(bus: Path) -> None:
+def test_a_button_no_model_has_is_refused_with_the_nearest(bus: Path) -> None:
     mouse = SocketMouse(bus)
     file = bus / "menu.yaml"
-    file.write_text(PLAIN.format(mice="{}", convention="ros").replace("RIGHT:", "MENU:"))
-    with pytest.raises(DeviceError, match="SpaceNavigator has no button 'MENU'.*LEFT, RIGHT"):
+    file.write_text(PLAIN.format(mice="{}", convention="ros").replace("RIGHT:", "RIHGT:"))
+    with pytest.raises(DeviceError, match="no SpaceMouse has a button 'RIHGT'.*mean 'RIGHT'"):
         Bench(str(file))
+    mouse.unplug()
+
+
+MODELS = {name: (vendor, product) for name, vendor, product in get_supported_devices()}
+
+
+@pytest.mark.parametrize("model", sorted(set(MODELS) - {"SpaceMouseUSB"}))
+def test_every_model_holds_control_and_moves_with_the_file_that_comes_with_the_project(
+    bus: Path, model: str
+) -> None:
+    specification = get_device_specs()[model]
+    name = next(n for n in ("LEFT", "MENU", "BTN_1") if n in specification.button_names)
+    button = specification.button_specs[specification.button_names.index(name)]
+    x = specification.mappings["x"]
+    mouse = SocketMouse(bus, ids=MODELS[model])
+    bench = Bench("spacemouse")
+    try:
+        report = bytearray(8)
+        report[0], report[button.byte] = button.channel, 1 << button.bit
+        mouse.send(bytes(report))
+        report = bytearray(specification.bytes_to_read)
+        report[0], report[x.byte1:x.byte2 + 1] = x.channel, FULL.to_bytes(2, "little")
+        mouse.send(bytes(report))
+        bench.until(lambda done: done.delta is not None and done.delta[0] > 0)
+        assert model in bench.lines[0]
+    finally:
+        bench.device.close()
+        mouse.unplug()
+
+
+def test_a_model_without_a_deadman_is_refused_but_for_a_pedal(bus: Path) -> None:
+    mouse = SocketMouse(bus, ids=MODELS["SpaceMouseUSB"])
+    with pytest.raises(DeviceError, match="SpaceMouseUSB has no button.*use a pedal"):
+        Bench("spacemouse")
+    mouse.unplug()
+    mouse.plug()
+    Bench("spacemouse_pedal").device.close()
     mouse.unplug()
 
 

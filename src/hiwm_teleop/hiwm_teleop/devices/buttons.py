@@ -44,6 +44,7 @@ class Pressed:
     """What the buttons ask for since they were last looked at."""
 
     deadman: bool = False
+    let_go: bool = False  # the deadman was seen up on the way
     events: list[OperatorEvent] = field(default_factory=list)
     grippers: int = 0  # times the gripper is to open or close
     arms: int = 0  # arms to go on by
@@ -91,6 +92,7 @@ class Buttons(Generic[K]):
                     if levels.get(name, False) and not self._before.get(name, False):
                         self._press(use, driving, view.mode, pressed)
             self._before = levels
+            pressed.let_go = pressed.let_go or not self._holds(levels)
         pressed.deadman = self._before is not None and self._holds(self._before)
         return pressed
 

@@ -172,7 +172,10 @@ class Driving:
             for state in hands:
                 state.hand.rest()
             return lost
-        deadman, line = self._guard.present(any(pressed.deadman for pressed in presses))
+        deadman, line = self._guard.present(
+            any(pressed.deadman for pressed in presses),
+            all(pressed.let_go or not pressed.deadman for pressed in presses),
+        )
         lines = [
             state.hand.press(pressed, view, deadman)
             for part, pressed in zip(parts, presses, strict=True) for state in part.hands

@@ -40,18 +40,19 @@ class LossGuard:
         self._problem, self._let_go_first, self._said_holding = problem, True, False
         return OperatorInput(silent=True, events=tuple(events), message=message, problem=problem)
 
-    def present(self, deadman: bool) -> tuple[bool, str]:
+    def present(self, deadman: bool, let_go: bool = False) -> tuple[bool, str]:
         """Return whether the deadman of a device that is there counts, and a line for the log.
 
         Args:
             deadman: level as the device has it.
+            let_go: whether it was seen up since the last call, held as it may be now.
         """
+        self._let_go_first = self._let_go_first and deadman and not let_go
         message = ""
         if self._problem:
             message = f"{self._name} is back"
-            if deadman:
+            if self._let_go_first:
                 message += ": let go of its deadman before taking over"
             self._problem = ""
-        self._let_go_first = self._let_go_first and deadman
         self._said_holding = deadman and not self._let_go_first
         return self._said_holding, message

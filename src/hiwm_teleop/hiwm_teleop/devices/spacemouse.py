@@ -1,6 +1,6 @@
 """SpaceMice: one that drives all arms in turn, or one for each arm, with or without a pedal."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +12,7 @@ from hiwm_teleop.devices.device_files import load_device_file, number
 from hiwm_teleop.devices.driving import Driving, Hand, HandState, Part
 from hiwm_teleop.devices.joy import JoyFile, JoyParts, need_deadman
 from hiwm_teleop.devices.motion import AxisName, AxisSetting, MotionSettings, shaped
-from hiwm_teleop.devices.spacemouse_reader import SpaceMouseReader
+from hiwm_teleop.devices.spacemouse_reader import Opened, SpaceMouseReader, button_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,6 @@ class _Mouse:
     """One SpaceMouse of the device, with its hand and buttons."""
 
     def __init__(self, setting: MouseSetting, settings: SpaceMouseFile, place: str) -> None:
-        self._place = place
         self._settings = settings
         self._setting = setting
         self._reader: SpaceMouseReader | None = None
@@ -66,8 +65,8 @@ class _Mouse:
             arms=setting.arms, axes=settings.axes, settings=settings.motion, where=place
         )
 
-    def open(self, on_news: Any) -> tuple[str, str]:
-        """Open it; return its node and a line for people."""
+    def open(self, on_news: Callable[[], None]) -> Opened:
+        """Open it; raises DeviceError where it is missing."""
         settings = self._settings
         self._reader = SpaceMouseReader(
             path=self._setting.path, serial=self._setting.serial, convention=settings.convention,
@@ -76,15 +75,7 @@ class _Mouse:
             ),
             silent_after_s=settings.silent_after_s, on_news=on_news,
         )
-        opened = self._reader.open()
-        for name in settings.buttons:
-            if name not in opened.buttons:
-                raise DeviceError(
-                    f"a {opened.model} has no button {name!r}", where=f"{self._place}: buttons",
-                    remedy=f"it has {', '.join(opened.buttons) or 'none: use a pedal'}"
-                    + nearest(name, opened.buttons),
-                )
-        return opened.node, f"{opened.model} at {opened.node}"
+        return self._reader.open()
 
     def close(self) -> None:
         """Let go of it."""
@@ -120,7 +111,7 @@ class SpaceMouse(Device):
         super().__init__(options)
         file = str(self.options["device_file"]) or "spacemouse"
         settings = load_device_file(file, self.name, SpaceMouseFile)
-        self._file = file
+        self._file, self._settings = file, settings
         self._mice = [
             _Mouse(mouse, settings, f"{file}: mice[{i}]") for i, mouse in enumerate(settings.mice)
         ]
@@ -138,21 +129,36 @@ class SpaceMouse(Device):
 
     def open(self) -> None:
         """Open every mouse; raises DeviceError where one is missing, or one is meant twice."""
-        nodes, lines = [], []
         try:
-            for mouse in self._mice:
-                node, line = mouse.open(self.on_news)
-                nodes.append(node)
-                lines.append(line)
-            if len(set(nodes)) < len(nodes):
-                raise DeviceError(
-                    f"two mice are one and the same: {', '.join(nodes)}",
-                    where=f"{self._file}: mice", remedy="give each one its own path or serial",
-                )
+            opened = [mouse.open(self.on_news) for mouse in self._mice]
+            self._check(opened)
         except DeviceError:
             self.close()
             raise
-        self._opened = ", ".join(lines)
+        self._opened = ", ".join(f"{one.model} at {one.node}" for one in opened)
+
+    def _check(self, opened: list[Opened]) -> None:
+        nodes = [one.node for one in opened]
+        if len(set(nodes)) < len(nodes):
+            raise DeviceError(
+                f"two mice are one and the same: {', '.join(nodes)}",
+                where=f"{self._file}: mice", remedy="give each one its own path or serial",
+            )
+        known = button_names()
+        for name in self._settings.buttons:
+            if name not in known:
+                raise DeviceError(
+                    f"no SpaceMouse has a button {name!r}", where=f"{self._file}: buttons",
+                    remedy=f"use names of {', '.join(sorted(known))}{nearest(name, known)}",
+                )
+        there = {name for one in opened for name in one.buttons}
+        uses = self._settings.buttons
+        if not self._pedal and not any(uses.get(name) == "deadman" for name in there):
+            raise DeviceError(
+                f"{opened[0].model} has no button that is the deadman",
+                where=f"{self._file}: buttons",
+                remedy=f"it has {', '.join(opened[0].buttons) or 'none'}; or use a pedal",
+            )
 
     def close(self) -> None:
         """Let go of all mice."""

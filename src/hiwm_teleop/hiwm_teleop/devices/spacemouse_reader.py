@@ -149,9 +149,10 @@ class SpaceMouseReader:
         self._mouse, self._port, self._node, self._held = mouse, port, device.path, held
         self._axis_reports = frozenset(axis.channel for axis in info.mappings.values())
         self._button_reports = frozenset(button.channel for button in info.button_specs)
-        # What is down now is not known; nothing is, until a report says so.
-        self._levels.append(dict.fromkeys(info.button_names, False))
         self._say(CapState(values=dict.fromkeys(AXES, 0.0), heard_s=time.monotonic()))
+        # What is down now is not known; nothing is, until a report says so. Said after the problem
+        # is over, so that it is not thrown away with what came from a lost device.
+        self._levels.append(dict.fromkeys(info.button_names, False))
 
     def _disconnect(self) -> None:
         if self._mouse is not None:
@@ -260,6 +261,13 @@ def find_spacemouse(path: str, serial: str) -> tuple[Any, Any]:
         f"no SpaceMouse{chosen} is plugged in", where="device spacemouse",
         remedy=f"those there are: {names}" if names else f"plug one in, and see {_DOC}",
     )
+
+
+def button_names() -> set[str]:
+    """Return the names of the buttons of all models."""
+    from pyspacemouse import get_device_specs
+
+    return {name for spec in get_device_specs().values() for name in spec.button_names}
 
 
 def _deflection(value: float) -> float:
