@@ -25,8 +25,9 @@ _WAIT_MS = 20
 # The node is told at most this often, so that a device gone wild does not keep it busy.
 _TELL_S = 0.002
 _RETRY_S = 0.1
-# No hand gets a cap this far past full scale: what does is a broken report, and stands for rest.
-_IMPLAUSIBLE = 1.5
+# Some caps go past what pyspacemouse takes for full. No hand gets one this far: what does is a
+# broken report, and stands for rest.
+_IMPLAUSIBLE = 3.0
 # HID usage of a multi-axis controller; a receiver also shows a keyboard and a mouse of its ids.
 _MULTI_AXIS = (0x01, 0x08)
 _DOC = "docs/devices/spacemouse.md"
