@@ -64,9 +64,9 @@ def run(
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         code = 1
-    except RuntimeError:
+    except (RuntimeError, SystemError):
         # An interrupt in the middle of rclpy's own code, such as the conversion of a message, comes
-        # out as an error of its binding.
+        # out as one of these, from its binding.
         if not interrupted:
             raise
     finally:

@@ -70,24 +70,25 @@ def test_an_error_of_ours_is_one_line(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.parametrize("interrupted", [True, False])
+@pytest.mark.parametrize("kind", [RuntimeError, SystemError])
 def test_an_interrupt_that_rclpy_made_its_own_error_is_an_end_and_others_are_errors(
-    interrupted: bool,
+    interrupted: bool, kind: type[Exception],
 ) -> None:
-    """pybind11 turns what a signal handler raises during a conversion into a RuntimeError."""
+    """pybind11 turns what a signal handler raises during a conversion into one of these."""
     def convert() -> None:
         try:
             if interrupted:
                 os.kill(os.getpid(), signal.SIGINT)
                 time.sleep(30.0)
         finally:
-            raise RuntimeError("Unable to convert call argument")
+            raise kind("Unable to convert call argument")
 
     def make() -> Node:
         node = Node("interrupted")
         node.create_timer(0.01, convert)
         return node
 
-    with nullcontext() if interrupted else pytest.raises(RuntimeError, match="Unable"):
+    with nullcontext() if interrupted else pytest.raises(kind, match="Unable"):
         assert run(make, arguments("1")) == 0
     assert not rclpy.ok()
 

@@ -36,6 +36,9 @@ from hiwm_teleop.takeover import BlendIn, TakeoverTimes
 # A stream device is read and published at least this often, and whenever it says that it has news;
 # a synchronous one is looked after as often.
 _READ_HZ = 20.0
+# A turn this late means that the node was held up: what waits in its queues is heard first, so that
+# a driver that spoke all the while is not taken for a silent one.
+_HELD_UP_S = 0.1
 # Messages of a driver that come quicker than this wait for the next one, or for the next turn.
 _JOY_GAP_S = 0.005
 # A synchronous command is said again after this long, so that a slow world does not make the
@@ -74,6 +77,7 @@ class TeleopNode(Node):
         self._answers: list[Answer] = []
         self._joy: dict[str, JoySample] = {}
         self._read_at = 0.0
+        self._turned_at = 0.0
         self._blend = BlendIn()
         self._takeover_times = TakeoverTimes()
         self._sent: tuple[object, ...] = ()
@@ -183,7 +187,10 @@ class TeleopNode(Node):
         self._desk.pump()
         if self._leaving is not None and self._desk.idle:
             raise NodeEnd(self._leaving.exit_code)
-        self._read()
+        now = time.monotonic()
+        held_up, self._turned_at = now - self._turned_at > _HELD_UP_S, now
+        if not held_up:
+            self._read()
         self._show_progress()
 
     # What the operator does.

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pyspacemouse import get_device_specs, get_supported_devices
 
+from hiwm_core.config_files import find_config
 from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import Embodiment, load_embodiment
 from hiwm_core.errors import ConfigError, DeviceError
@@ -117,15 +118,28 @@ class Bench:
         return moved / (time.monotonic() - began)
 
 
+def patient(name: str, folder: Path) -> str:
+    """Return a copy of a device file that bears with a test on a busy machine."""
+    text = find_config("devices", name).read_text().replace("after_s: 0.2", "after_s: 2.0")
+    if "pedal: foot_pedal" in text:
+        text = text.replace("pedal: foot_pedal", f"pedal: {patient('foot_pedal', folder)}")
+    file = folder / f"{name}.yaml"
+    file.write_text(text)
+    return str(file)
+
+
 @pytest.fixture
 def opened(bus: Path, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     benches: list[Bench] = []
 
     def make(
-        mice: str = "{}", convention: str = "hid_z_up", robot: Embodiment = PLANAR, more: str = ""
+        mice: str = "{}", convention: str = "hid_z_up", robot: Embodiment = PLANAR,
+        silent_after_s: float = 2.0,
     ) -> Bench:
         file = tmp_path / "device.yaml"
-        file.write_text(PLAIN.format(mice=mice, convention=convention) + more)
+        file.write_text(
+            PLAIN.format(mice=mice, convention=convention) + f"silent_after_s: {silent_after_s}\n"
+        )
         benches.append(Bench(str(file), robot))
         return benches[-1]
 
@@ -269,7 +283,7 @@ def test_a_cap_held_aside_that_sends_nothing_is_frozen_and_one_at_rest_is_not(
     bus: Path, opened: Callable[..., Bench]
 ) -> None:
     mouse = SocketMouse(bus)
-    bench = opened(more="silent_after_s: 0.1\n")
+    bench = opened(silent_after_s=0.1)
     mouse.press(LEFT)
     mouse.move(x=FULL)
     frozen = bench.until(lambda done: bool(done.problem))
@@ -362,7 +376,7 @@ def test_a_pedal_holds_control_and_the_cap_moves(
     bus: Path, tmp_path: Path
 ) -> None:
     mouse = SocketMouse(bus)
-    bench = Bench("spacemouse_pedal")
+    bench = Bench(patient("spacemouse_pedal", tmp_path))
     try:
         assert bench.device.joy_topics == ("pedal/joy",)
         assert "start its driver" in bench.read().problem
@@ -380,8 +394,7 @@ def test_a_pedal_holds_control_and_the_cap_moves(
             pedal(1)
             done = bench.read()
         assert done.deadman and done.delta is not None and done.delta[0] > 0
-        time.sleep(0.25)
-        mouse.move(x=FULL)
+        mouse.move()
         lost = bench.until(lambda done: "pedal/joy" in done.problem)
         assert lost.silent
     finally:
@@ -417,14 +430,14 @@ MODELS = {name: (vendor, product) for name, vendor, product in get_supported_dev
 
 @pytest.mark.parametrize("model", sorted(set(MODELS) - {"SpaceMouseUSB"}))
 def test_every_model_holds_control_and_moves_with_the_file_that_comes_with_the_project(
-    bus: Path, model: str
+    bus: Path, tmp_path: Path, model: str
 ) -> None:
     specification = get_device_specs()[model]
     name = next(n for n in ("LEFT", "MENU", "BTN_1") if n in specification.button_names)
     button = specification.button_specs[specification.button_names.index(name)]
     x = specification.mappings["x"]
     mouse = SocketMouse(bus, ids=MODELS[model])
-    bench = Bench("spacemouse")
+    bench = Bench(patient("spacemouse", tmp_path))
     try:
         report = bytearray(8)
         report[0], report[button.byte] = button.channel, 1 << button.bit

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from hiwm_interfaces.msg import (
     Command,
     ControlState,
@@ -26,6 +27,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState, Joy
 
 from hiwm_core import push_t
+from hiwm_core.config_files import find_config
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.task import load_task
 from hiwm_core.testing import domain_id
@@ -66,6 +68,7 @@ class PlayedWorld(Node):
         self.can_restore = can_restore
         self.pose, self.history = START.copy(), [START.copy()]
         self.epoch, self.step, self.branch, self.stamp = 1, 0, 0, 0
+        self.device = ""
         self.sources, self.labels, self.forked, self.said = [], [], [], []
         info = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
         self.ticks = self.create_publisher(Tick, "tick", qos.TICK)
@@ -97,6 +100,7 @@ class PlayedWorld(Node):
             branch_id=f"ep_0001-b{self.branch:03d}", trust=1.0, progress=float("nan"),
             success=float("nan"), applied_action=array.array("d", HOME if self.step else []),
             applied_source=self.sources[-1] if self.sources else Command.SOURCE_NONE,
+            applied_device=self.device,
         )
         tick.header.stamp = stamp
         self.ticks.publish(tick)
@@ -110,6 +114,7 @@ class PlayedWorld(Node):
         if (command.epoch, command.step) != (self.epoch, self.step):
             return
         self.sources.append(command.source)
+        self.device = command.device
         if command.source == Command.SOURCE_HUMAN:
             self.pose = self.pose * 0.9
         self.step += 1
@@ -277,6 +282,22 @@ def repeating(send, done):
     return repeat
 
 
+# So that a pause comes from the loss that the device noticed, and not from the silence after it.
+PATIENT = {"operator_timeout_s": 10.0}
+
+
+def patient(name, folder):
+    """Return a copy of a device file that bears with a test on a busy machine."""
+    text = find_config("devices", name).read_text()
+    patience = {"silent_after_s: 0.2": "silent_after_s: 2.0", "stale_after_s: 0.2":
+                "stale_after_s: 1.0"}
+    for short, long in patience.items():
+        text = text.replace(short, long)
+    file = folder / f"{name}.yaml"
+    file.write_text(text)
+    return str(file)
+
+
 @pytest.fixture
 def states(graph):
     heard = []
@@ -298,11 +319,18 @@ def mouse(tmp_path, monkeypatch):
     plugged.unplug()
 
 
-def test_a_spacemouse_takes_over_moves_is_lost_comes_back_and_hands_back(graph, states, mouse):
+def test_a_spacemouse_takes_over_moves_is_lost_comes_back_and_hands_back(
+    graph, states, mouse, tmp_path
+):
     said, world = graph.world.said, graph.world
-    options = {"device": "spacemouse"}
+    options = {"device": "spacemouse", "device_file": patient("spacemouse", tmp_path)}
+    health = []
+    world.create_subscription(
+        DiagnosticArray, "/diagnostics",
+        lambda array: health.extend(s for s in array.status if s.name == "/teleop"), 100,
+    )
     with NodeProcess("hiwm_teleop", "arbiter", domain=graph.domain,
-                     parameters={"start_mode": "policy"}), NodeProcess(
+                     parameters={"start_mode": "policy", **PATIENT}), NodeProcess(
         "hiwm_teleop", "teleop", domain=graph.domain, parameters=options
     ) as teleop:
         assert graph.until(lambda: bool(said) and Command.SOURCE_POLICY in world.sources), (
@@ -324,6 +352,9 @@ def test_a_spacemouse_takes_over_moves_is_lost_comes_back_and_hands_back(graph, 
         mouse.unplug()
         assert graph.until(lambda: states[-1].mode == ControlState.PAUSED), teleop.output
         assert "lost" in states[-1].reason
+        assert graph.until(lambda: any(status.level == DiagnosticStatus.ERROR for status in health))
+        values = {pair.key: pair.value for pair in health[-1].values}
+        assert "lost" in health[-1].message and float(values["takeover_to_frame_p95_s"]) > 0.0
         count = len(said)
         steps = world.step
         graph.until(lambda: False, 0.7)
@@ -340,8 +371,9 @@ def test_a_spacemouse_takes_over_moves_is_lost_comes_back_and_hands_back(graph, 
         assert "SpaceNavigator at" in teleop.output and "is back" in teleop.output
 
 
-def test_a_gamepad_is_heard_through_joy_and_its_silence_pauses(graph, states):
+def test_a_gamepad_is_heard_through_joy_and_its_silence_pauses(graph, states, tmp_path):
     said = graph.world.said
+    options = {"device": "joy", "device_file": patient("gamepad", tmp_path)}
     sticks = graph.world.create_publisher(Joy, "joy", 10)
     down = array.array("i", [0] * 21)
     axes = array.array("f", [0.0] * 6)
@@ -349,8 +381,10 @@ def test_a_gamepad_is_heard_through_joy_and_its_silence_pauses(graph, states):
     def drive(done):
         return repeating(lambda: sticks.publish(Joy(axes=axes, buttons=down)), done)
 
-    with NodeProcess("hiwm_teleop", "arbiter", domain=graph.domain), NodeProcess(
-        "hiwm_teleop", "teleop", domain=graph.domain, parameters={"device": "joy"}
+    with NodeProcess(
+        "hiwm_teleop", "arbiter", domain=graph.domain, parameters=PATIENT
+    ), NodeProcess(
+        "hiwm_teleop", "teleop", domain=graph.domain, parameters=options
     ) as teleop:
         assert graph.until(drive(lambda: bool(said))), teleop.output
         down[10], axes[2] = 1, -1.0

@@ -99,6 +99,7 @@ class _Hand:
         takeovers: list[float] = []
         reports: list[float] = []
         losses: dict[str, list[float]] = {"unplugged": [], "frozen": []}
+        returns: list[float] = []
         for number in range(repeats):
             self._pause(0.3)
             takeovers.append(1e3 * self._take_over())
@@ -108,6 +109,7 @@ class _Hand:
             self._pause(0.1)
             if number % 2:
                 losses["unplugged"].append(self._unplug())
+                returns.append(self._plug())
             else:
                 losses["frozen"].append(self._freeze())
             self._go_on()
@@ -123,7 +125,7 @@ class _Hand:
                     f"{kind} {name}": quantile(times, share)
                     for kind, times in losses.items()
                     for name, share in (("p50", 0.5), ("worst", 1.0))
-                },
+                } | {"plugged in again, heard after": max(returns)},
             ),
             "takeover_frame": Measured(
                 value=quantile(takeovers, 0.95),
@@ -174,16 +176,21 @@ class _Hand:
         return (moved() or begun) - begun
 
     def _unplug(self) -> float:
-        """Pull the plug; return the time to the pause, with the mouse plugged in again."""
+        """Pull the plug; return the time to the pause."""
         begun = time.monotonic()
         self._mouse.unplug()
         self._wait(
             lambda: self._mode_since(begun, ControlState.PAUSED) is not None, "pause at a loss"
         )
-        self._mouse.plug()
-        heard = len(self._said)
-        self._wait(lambda: len(self._said) > heard + 2, "word of the mouse plugged in again")
         return (self._mode_since(begun, ControlState.PAUSED) or begun) - begun
+
+    def _plug(self) -> float:
+        """Plug it in again; return the time to the first word of it."""
+        heard = len(self._said)
+        begun = time.monotonic()
+        self._mouse.plug()
+        self._wait(lambda: len(self._said) > heard, "word of the mouse plugged in again")
+        return self._said[heard][0] - begun
 
     def _freeze(self) -> float:
         """Send one report of a cap held aside, then none; return the time to the pause."""
