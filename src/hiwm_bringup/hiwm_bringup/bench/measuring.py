@@ -14,7 +14,8 @@ from hiwm_core.testing import domain_id
 from hiwm_nodes.messages import stamp_ns
 
 from .graph import Graph
-from .rows import FLAT, PACED, STANDIN, Measured, quantile
+from .rows import FLAT, PACED, SPACEMOUSE, STANDIN, Measured, quantile
+from .spacemouse import measure_spacemouse
 from .watcher import Watcher
 
 ROLLBACK_STEPS = 5
@@ -37,6 +38,10 @@ def measure(run: str, options: Options) -> dict[str, Measured]:
     Raises:
         HiwmError: the graph did not come up, or ended.
     """
+    if run == SPACEMOUSE:
+        return measure_spacemouse(
+            options.launch_file, options.folder, max(2, options.repeats // 3), options.more
+        )
     arguments, watch = _RUNS[run]
     session = options.folder / run
     domain = domain_id()

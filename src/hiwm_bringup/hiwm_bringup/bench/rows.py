@@ -30,6 +30,7 @@ class Row:
 
 
 FLAT, PACED, STANDIN = "imagination_flat", "imagination_paced", "standin_fast"
+SPACEMOUSE = "spacemouse"
 
 ROWS = (
     Row(key="imagination_rate", text="whole graph in imagination, rate 0, policy in the loop",
@@ -50,6 +51,12 @@ ROWS = (
         at_least=150, aim=50, run=PACED),
     Row(key="standin_speed", text="stand-in graph in fast mode, scripted operator",
         unit="x real time", at_least=5, aim=15, higher_is_better=True, run=STANDIN),
+    Row(key="spacemouse_command", text="SpaceMouse report to the operator's command, p95",
+        unit="ms", at_least=15, aim=5, run=SPACEMOUSE),
+    Row(key="device_loss", text="device in control lost, to the pause, worst", unit="s",
+        at_least=0.5, aim=0.25, run=SPACEMOUSE),
+    Row(key="takeover_frame", text="deadman pressed to the first frame that shows it, p95",
+        unit="ms", at_least=250, aim=130, run=SPACEMOUSE),
 )
 
 
