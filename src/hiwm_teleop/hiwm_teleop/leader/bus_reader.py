@@ -150,7 +150,7 @@ class BusReader:
         library's patience, questions would be a patience and a quiet time apart, so that the late
         answer to the one before could be taken for this one's, but never twice in a row.
         """
-        clocks = _Clocks(self._lost_after)
+        clocks = _Clocks()
         good_at = time.monotonic()
         before: Reading | None = None
         failures = 0  # since the last good one
@@ -159,7 +159,7 @@ class BusReader:
             began = time.monotonic()
             try:
                 if began - clocks.asked_at > _CLOCK_S:
-                    clocks.see(self._bus.clocks(), self._bus.servo_ids, began)
+                    clocks.see(self._bus.clocks(), self._bus.servo_ids, time.monotonic())
                 counts = self._bus.positions()
                 if before is not None:
                     check_speed(before, counts, began, self._bus.servo_ids)
@@ -187,31 +187,23 @@ class BusReader:
 class _Clocks:
     """Whether the servos' clocks run: a servo that answers and whose clock stands is frozen."""
 
-    def __init__(self, patience_s: float) -> None:
-        self._patience = patience_s
+    def __init__(self) -> None:
         self._last: tuple[int, ...] = ()
-        self._moved_at: list[float] = []
-        self._seen_moving: list[bool] = []
         self.asked_at = float("-inf")
-
-    @property
-    def running(self) -> bool:
-        """True when each clock was seen to move, or servos have none."""
-        return all(self._seen_moving)
+        self.running = False  # each was seen to run, or servos have none
 
     def see(self, clocks: tuple[int, ...], servos: Sequence[int], now_s: float) -> None:
-        """Take in the clocks; raises DeviceError when one has stood still for too long."""
-        if not self._last:
-            self._moved_at = [now_s] * len(clocks)
-            self._seen_moving = [False] * len(clocks)
-        for i, (clock, last) in enumerate(zip(clocks, self._last, strict=False)):
-            if clock != last:
-                self._moved_at[i], self._seen_moving[i] = now_s, True
-            elif now_s - self._moved_at[i] > self._patience:
+        """Take in the clocks; raises DeviceError when one stands still.
+
+        Those of the question before are `_CLOCK_S` older at least, and count milliseconds.
+        """
+        for servo, clock, last in zip(servos, clocks, self._last, strict=False):
+            if clock == last:
                 raise DeviceError(
-                    f"servo {servos[i]} is frozen: it answers, and its clock stands still",
+                    f"servo {servo} is frozen: it answers, and its clock stands still",
                     remedy="switch the arm off and on",
                 )
+        self.running = bool(self._last) or not clocks
         self._last, self.asked_at = clocks, now_s
 
 

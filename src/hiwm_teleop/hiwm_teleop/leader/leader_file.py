@@ -155,7 +155,7 @@ class LeaderFile:
     bus: Literal["dynamixel", "feetech"]
     baudrate: int = number(lower=9600, upper=4_000_000)
     read_hz: float = number(100.0, lower=10.0, upper=500.0)
-    lost_after_s: float = number(0.2, lower=0.1, upper=0.5)  # without a good answer
+    lost_after_s: float = number(0.18, lower=0.1, upper=0.5)  # without a good answer
     # In control and no count of any servo changed for so long: frozen, or nobody holds it.
     still_after_s: float = number(lower=0.2, upper=60.0)
     guard: GuardFile
