@@ -50,8 +50,12 @@ class Person:
         self.watcher.until(lambda: since() is not None, what)
         return (since() or begun) - begun
 
-    def until_moved(self, act: Callable[[], None]) -> float:
-        """Do something; return the seconds to the first command that shows it."""
+    def until_moved(self, act: Callable[[], None], timeout_s: float) -> float:
+        """Do something; return the seconds to the first command that shows it.
+
+        Raises:
+            HiwmError: none did in time.
+        """
         last = list(self.said[-1][1].action)
         heard = len(self.said)
         begun = time.monotonic()
@@ -62,7 +66,7 @@ class Person:
                 (at for at, command in self.said[heard:] if list(command.action) != last), None
             )
 
-        self.watcher.until(lambda: moved() is not None, "command that moves")
+        self.watcher.until(lambda: moved() is not None, "command that moves", timeout_s)
         return (moved() or begun) - begun
 
     def until_heard(self, what: str) -> None:
