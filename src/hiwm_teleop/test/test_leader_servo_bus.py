@@ -1,6 +1,8 @@
 """The makers' own libraries on a pseudo-terminal: what is read, what is refused, what ends."""
 
 
+import contextlib
+
 import pytest
 
 from hiwm_core.errors import DeviceError
@@ -114,6 +116,16 @@ def test_a_late_answer_is_not_taken_for_the_next_ones(bus, servos):
     servos.move({1: 1234})
     bus.drain(0.1)
     assert bus.positions()[0] == 1234
+
+
+def test_a_late_answer_to_another_question_is_no_answer(bus, servos):
+    identity = bus.identify(1)
+    servos.delay_s = 0.045
+    for _ in range(8):
+        with contextlib.suppress(NoAnswerError):
+            assert bus.positions() == (2048,) * 7
+        with contextlib.suppress(NoAnswerError):
+            assert bus._identity(1) == identity
 
 
 def test_unplugged_and_plugged_in_again(bus, servos):

@@ -5,6 +5,7 @@ are the real ones, and what is missing is the time on the wire, the adapter's an
 A time ends where this process hears the message.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from hiwm_core.testing import domain_id
 from hiwm_teleop.leader.arm import make_bus
 from hiwm_teleop.leader.calibration_file import CalibratedServo, Calibration, save_calibration
 from hiwm_teleop.leader.leader_file import load_leader
+from hiwm_teleop.leader.servo_bus import NoAnswerError, ServoBus
 from hiwm_teleop.testing.pty_servos import DynamixelServos
 
 from .graph import Graph
@@ -95,11 +97,7 @@ def measure_leader(
         arm.place(7, _ZERO + _REACH)
         bus = make_bus(leader, "right")
         bus.open()
-        number, begun = 0, time.monotonic()
-        while time.monotonic() - begun < _READ_S:
-            bus.positions()
-            number += 1
-        rate = number / (time.monotonic() - begun)
+        rate = _rate(bus)
         bus.close()
         with (
             Graph(launch_file, arguments, domain, folder / "launch.log") as graph,
@@ -107,6 +105,16 @@ def measure_leader(
         ):
             rows = _Hand(arm, watcher).measure(repeats)
     return {"leader_reads": Measured(value=rate, details={"servos": len(servos)}), **rows}
+
+
+def _rate(bus: ServoBus) -> float:
+    """Return good readings a second."""
+    number, begun = 0, time.monotonic()
+    while time.monotonic() - begun < _READ_S:
+        with contextlib.suppress(NoAnswerError):
+            bus.positions()
+            number += 1
+    return number / (time.monotonic() - begun)
 
 
 class _Hand(Person):
@@ -158,9 +166,14 @@ class _Hand(Person):
         }
 
     def _take_over(self) -> None:
-        begun = time.monotonic()
-        self._arm.place(7, _ZERO)
-        self.until_mode(begun, ControlState.HUMAN, "takeover by the leader")
+        while True:
+            begun = time.monotonic()
+            self._arm.place(7, _ZERO)
+            try:
+                self.until_mode(begun, ControlState.HUMAN, "takeover by the leader", _PATIENCE_S)
+                break
+            except HiwmError:  # lost meanwhile: the deadman counts only once it was let go
+                self._mend()
         self.pause(0.5)
 
     def _turn(self) -> None:

@@ -8,7 +8,7 @@ from hiwm_interfaces.msg import ControlState, OperatorCommand
 
 from hiwm_nodes import qos
 
-from .watcher import Watcher
+from .watcher import STEP_S, Watcher
 
 
 class Person:
@@ -36,18 +36,21 @@ class Person:
         """Wait for half to one and a half times so long."""
         self.watcher.watch(self.chance.uniform(0.5 * about_s, 1.5 * about_s))
 
-    def until_mode(self, begun: float, mode: int, what: str) -> float:
+    def until_mode(
+        self, begun: float, mode: int, what: str, timeout_s: float = STEP_S
+    ) -> float:
         """Wait for a mode said since a moment; return the seconds from there to it.
 
         Args:
             begun: steady clock, s.
             mode: of ControlState.
             what: for people, where it does not come.
+            timeout_s: raises HiwmError when it did not come within, s.
         """
         def since() -> float | None:
             return next((at for at, seen in self._modes if at >= begun and seen == mode), None)
 
-        self.watcher.until(lambda: since() is not None, what)
+        self.watcher.until(lambda: since() is not None, what, timeout_s)
         return (since() or begun) - begun
 
     def until_moved(self, act: Callable[[], None], timeout_s: float) -> float:

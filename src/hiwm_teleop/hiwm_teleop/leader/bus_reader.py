@@ -24,7 +24,7 @@ _FIRST_S = 2.0
 # question's. With this and one answer thrown away after each failure, answers that are always late
 # by more than the library waits are never believed: see `_read_on`.
 _QUIET_S = 0.05
-# Servos' clocks are asked for only this often: asking costs as much as asking for positions.
+# Servos' clocks are compared this often.
 _CLOCK_S = 0.1
 # The reader says itself that the arm is lost. Only where it says nothing, held up in a port that
 # neither reads nor fails, is the age of its last reading held against it, this much later: a
@@ -158,9 +158,9 @@ class BusReader:
         while not self._ending.is_set():
             began = time.monotonic()
             try:
+                counts = self._bus.positions()
                 if began - clocks.asked_at > _CLOCK_S:
                     clocks.see(self._bus.clocks(), self._bus.servo_ids, time.monotonic())
-                counts = self._bus.positions()
                 if before is not None:
                     check_speed(before, counts, began, self._bus.servo_ids)
             except NoAnswerError:

@@ -11,6 +11,28 @@ class _Port(BoundedPort, dynamixel_sdk.PortHandler):  # type: ignore[misc]
     pass
 
 
+class _Packets(dynamixel_sdk.Protocol2PacketHandler):  # type: ignore[misc]
+    """Takes an answer of another length for what it is: a late one, to another question."""
+
+    def __init__(self) -> None:
+        self._wanted = 0
+
+    def readTxRx(self, port: Any, dxl_id: int, address: int, length: int) -> Any:  # noqa: N802
+        self._wanted = length
+        return super().readTxRx(port, dxl_id, address, length)
+
+    def syncReadTx(self, port: Any, address: int, length: int, *rest: Any) -> Any:  # noqa: N802
+        self._wanted = length
+        return super().syncReadTx(port, address, length, *rest)
+
+    def rxPacket(self, port: Any, fast_option: bool) -> Any:  # noqa: N802
+        packet, result = super().rxPacket(port, fast_option)
+        # The length counts instruction, error and checksum besides the data.
+        if result == dynamixel_sdk.COMM_SUCCESS and packet[5] + 256 * packet[6] != self._wanted + 4:
+            result = dynamixel_sdk.COMM_RX_CORRUPT
+        return packet, result
+
+
 class DynamixelBus(ServoBus):
     """Servos of the X series, all of which share these registers.
 
@@ -29,5 +51,5 @@ class DynamixelBus(ServoBus):
 
     def _library(self) -> tuple[Any, Any, Any]:
         return (
-            _Port(self.port), dynamixel_sdk.PacketHandler(2.0), dynamixel_sdk.GroupSyncRead
+            _Port(self.port), _Packets(), dynamixel_sdk.GroupSyncRead
         )

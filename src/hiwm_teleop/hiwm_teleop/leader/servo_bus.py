@@ -3,8 +3,8 @@
 A leader is only ever read: nothing here writes a register, so torque can never be switched on.
 `dynamixel_bus` and `feetech_bus` name what differs; this file does what is alike, and mends from
 outside what the libraries leave open: a read that cannot end while bytes keep coming, a write that
-waits for ever, answers of an earlier question still in the buffer, and zeros returned for servos
-that did not answer. Held by ``test_leader_servo_bus.py``.
+waits for ever, late answers to an earlier question, and zeros returned for servos that did not
+answer. Held by ``test_leader_servo_bus.py``.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ _POLL_S = 0.002
 # A port that takes no bytes for so long is broken.
 _WRITE_S = 0.1
 # Who a servo is, is asked this often, and a bus that failed let talk until it is quiet for so long.
-_MOST_TRIES = 8
+_MOST_TRIES = 16
 _QUIET_S = 0.02
 # More bytes than this are no answer to one question: 16 servos say 240. Counted, and not timed,
 # since a machine that is busy elsewhere is no fault of the servos.
@@ -46,9 +46,10 @@ class Register:
     twos_complement: bool = False
     sign_bit: int | None = None
 
-    def value(self, data: Sequence[int]) -> int:
-        """Return the number in the bytes read, low byte first."""
-        number = int.from_bytes(bytes(data), "little", signed=self.twos_complement)
+    def value(self, block: Sequence[int], start: int) -> int:
+        """Return the number in a block of the table that begins at an address."""
+        data = bytes(block[self.address - start :][: self.length])
+        number = int.from_bytes(data, "little", signed=self.twos_complement)
         if self.sign_bit is not None and number >> self.sign_bit & 1:
             return -(number & ((1 << self.sign_bit) - 1))
         return number
@@ -63,6 +64,18 @@ class ControlTable:
     torque: Register
     position: Register
     clock: Register | None  # runs by itself; None where the servo has none
+
+
+    @property
+    def reading(self) -> tuple[int, int]:
+        """Address and length of what is read again and again."""
+        first = self.clock or self.position
+        return first.address, self.position.address + self.position.length - first.address
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Address and length of what a servo says of itself."""
+        return 0, self.torque.address + self.torque.length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +137,8 @@ class ServoBus(ABC):
         self._baudrate = baudrate
         self._handler: Any = None
         self._packets: Any = None
-        self._groups: dict[Register, Any] = {}
+        self._group: Any = None
+        self._clocks: tuple[int, ...] = ()
 
     @abstractmethod
     def _library(self) -> tuple[Any, Any, Any]:
@@ -149,14 +163,9 @@ class ServoBus(ABC):
                 f"baud rate {self._baudrate} is unknown to the library", where=self.port,
                 remedy="give the rate the servos are set to",
             )
-        self._groups = {}
-        for register in (self.TABLE.position, self.TABLE.clock):
-            if register is not None:
-                self._groups[register] = group(
-                    self._handler, self._packets, register.address, register.length
-                )
-                for servo in self.servo_ids:
-                    self._groups[register].addParam(servo)
+        self._group = group(self._handler, self._packets, *self.TABLE.reading)
+        for servo in self.servo_ids:
+            self._group.addParam(servo)
 
     def close(self) -> None:
         """Close the port; may be called twice, and without `open`."""
@@ -167,12 +176,11 @@ class ServoBus(ABC):
 
     def identify(self, servo: int) -> ServoIdentity:
         """Return what a servo says of itself, asked again where need be; raises as `positions`."""
-        table = self.TABLE
-        return ServoIdentity(
-            model=self._register(servo, table.model),
-            homing_offset=self._register(servo, table.homing_offset),
-            torque_on=bool(self._register(servo, table.torque)),
-        )
+        for _ in range(_MOST_TRIES - 1):
+            with contextlib.suppress(NoAnswerError):
+                return self._identity(servo)
+            self.drain(_QUIET_S)
+        return self._identity(servo)
 
     def positions(self) -> tuple[int, ...]:
         """Return the positions of all servos, counts, one question for all.
@@ -181,11 +189,25 @@ class ServoBus(ABC):
             NoAnswerError: a servo was silent, garbled or short; none is returned then.
             DeviceError: the port is gone.
         """
-        return self._group(self.TABLE.position)
+        start, length = self.TABLE.reading
+        with self._port_errors():
+            result = self._group.txRxPacket()
+        blocks = []
+        for servo in self.servo_ids:
+            # On a failure the library leaves this servo's data empty and the next ones' old.
+            block = self._group.data_dict[servo]
+            if len(block) < length:
+                raise self._no_answer(servo, result)
+            blocks.append(block)
+        if result != self._SUCCESS:
+            raise self._no_answer(None, result)
+        clock = self.TABLE.clock
+        self._clocks = tuple(clock.value(block, start) for block in blocks) if clock else ()
+        return tuple(self.TABLE.position.value(block, start) for block in blocks)
 
     def clocks(self) -> tuple[int, ...]:
-        """Return the servos' running clocks, empty where they have none; raises as `positions`."""
-        return () if self.TABLE.clock is None else self._group(self.TABLE.clock)
+        """Return the servos' clocks as they were at the last positions; empty without any."""
+        return self._clocks
 
     def drain(self, quiet_s: float) -> None:
         """Read on until nothing has come for so long, three times as long at the most.
@@ -200,36 +222,17 @@ class ServoBus(ABC):
                 if self._handler.ser.read(256):
                     quiet = time.monotonic() + quiet_s
 
-    def _register(self, servo: int, register: Register) -> int:
-        for _ in range(_MOST_TRIES - 1):
-            with contextlib.suppress(NoAnswerError):
-                return self._ask_register(servo, register)
-            self.drain(_QUIET_S)
-        return self._ask_register(servo, register)
-
-    def _ask_register(self, servo: int, register: Register) -> int:
+    def _identity(self, servo: int) -> ServoIdentity:
+        start, length = self.TABLE.identity
         with self._port_errors():
-            data, result, _ = self._packets.readTxRx(
-                self._handler, servo, register.address, register.length
-            )
-        if result != self._SUCCESS or len(data) < register.length:
+            block, result, _ = self._packets.readTxRx(self._handler, servo, start, length)
+        if result != self._SUCCESS or len(block) < length:
             raise self._no_answer(servo, result)
-        return register.value(data[: register.length])
-
-    def _group(self, register: Register) -> tuple[int, ...]:
-        group = self._groups[register]
-        with self._port_errors():
-            result = group.txRxPacket()
-        values = []
-        for servo in self.servo_ids:
-            # On a failure the library leaves this servo's data empty and the next ones' old.
-            data = group.data_dict[servo]
-            if len(data) < register.length:
-                raise self._no_answer(servo, result)
-            values.append(register.value(data[: register.length]))
-        if result != self._SUCCESS:
-            raise self._no_answer(None, result)
-        return tuple(values)
+        return ServoIdentity(
+            model=self.TABLE.model.value(block, start),
+            homing_offset=self.TABLE.homing_offset.value(block, start),
+            torque_on=bool(self.TABLE.torque.value(block, start)),
+        )
 
     def _no_answer(self, servo: int | None, result: int) -> NoAnswerError:
         whose = "the servos" if servo is None else f"servo {servo}"
