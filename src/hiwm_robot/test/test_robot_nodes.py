@@ -14,7 +14,7 @@ import rclpy
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from hiwm_interfaces.msg import Command, GroundTruth, Tick, WorldInfo
-from hiwm_interfaces.srv import Reset, RestoreState, SaveState, SetRate
+from hiwm_interfaces.srv import ContinueState, Reset, RestoreState, SaveState, SetRate
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
@@ -281,12 +281,13 @@ def test_what_a_robot_cannot_do_is_refused_with_the_way_out(graph: Graph) -> Non
     graph.more_ticks(1)
     restore = graph.call(RestoreState, "world/restore_state", RestoreState.Request(state_id="x"))
     save = graph.call(SaveState, "world/save_state", SaveState.Request())
+    ahead = graph.call(ContinueState, "world/continue_state", ContinueState.Request(count=2))
     faster = graph.call(SetRate, "world/set_rate", SetRate.Request(rate=20.0))
     named = graph.call(Reset, "world/reset", Reset.Request(start="corner"))
     off = graph.call(Reset, "world/reset", Reset.Request(object_pose=[9.0, 0.0, 0.0]))
     for answer, words in (
-        (restore, "world/reset"), (save, "imagination"), (faster, "at most 10"),
-        (named, "corner"), (off, "off the table"),
+        (restore, "world/reset"), (save, "imagination"), (ahead, "go on from here"),
+        (faster, "at most 10"), (named, "corner"), (off, "off the table"),
     ):
         assert not answer.ok
         assert words in answer.message
