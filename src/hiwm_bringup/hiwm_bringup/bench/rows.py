@@ -30,6 +30,7 @@ class Row:
 
 
 FLAT, PACED, STANDIN = "imagination_flat", "imagination_paced", "standin_fast"
+CONTINUED = "imagination_continued"
 
 ROWS = (
     Row(key="imagination_rate", text="whole graph in imagination, rate 0, policy in the loop",
@@ -50,6 +51,8 @@ ROWS = (
         at_least=150, aim=50, run=PACED),
     Row(key="standin_speed", text="stand-in graph in fast mode, scripted operator",
         unit="x real time", at_least=5, aim=15, higher_is_better=True, run=STANDIN),
+    Row(key="continuations", text="16 continuations of a state, 50 steps each, against one",
+        unit="x", at_least=8, aim=4, run=CONTINUED),
 )
 
 

@@ -80,7 +80,8 @@ class PolicyPlanner:
 
     def plan(self, images: Images, proprio: Array, seed: tuple[int, ...]) -> NDArray[np.float64]:
         """Return a chunk; see `Planner`."""
-        return self._sampled(images[None], proprio[None], _generator(seed))[0]
+        chunk: NDArray[np.float64] = self._sampled(images[None], proprio[None], _generator(seed))[0]
+        return chunk
 
     def plan_many(
         self, images: Images, proprio: Array, seeds: Sequence[tuple[int, ...]]
@@ -101,7 +102,7 @@ class PolicyPlanner:
         return actions
 
 
-class _NoiseByRow(TorchFunctionMode):  # type: ignore[misc]
+class _NoiseByRow(TorchFunctionMode):
     """Within it `torch.randn` draws each row from a generator of its own.
 
     What a plan is drawn from is then its own seed, whichever plans are made beside it.
