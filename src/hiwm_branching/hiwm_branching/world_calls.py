@@ -141,8 +141,8 @@ def require_restorable(info: WorldInfo | None, kind: BranchKind) -> None:
         raise WorldRefusalError(
             f"{verb} is not possible on {_name(info)}, no real scene can be put back by software",
             where="world_info",
-            remedy="reset the scene by hand to the frame shown, then call world/reset for a new "
-            "episode; or do this in a session with world:=imagination",
+            remedy="reset the scene by hand to the frame shown, then call world/reset with "
+            "by_hand: true for a new episode; or do this in a session with world:=imagination",
         )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from hiwm_core.errors import CheckpointError
 from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
-from hiwm_learning.datasets import BASE_WEIGHTS, provenance_weights
+from hiwm_learning.datasets import demonstration_weights
 from hiwm_learning.policies.planning import load_planner
 from hiwm_learning.policies.testing import dot_episodes, small_config
 from hiwm_learning.policies.trainer import PolicyTrainer
@@ -22,7 +22,7 @@ def test_a_chunk_follows_from_checkpoint_observation_and_seed(
     output = tmp_path / "dot.safetensors"
     config = small_config(backbone)
     trainer = PolicyTrainer(
-        episodes, config, weights=provenance_weights(episodes, BASE_WEIGHTS), data={}, seed=0,
+        episodes, config, weights=demonstration_weights(episodes), data={}, seed=0,
         output=output, name="dot",
     )
     trainer.train_step(0, 0.0)

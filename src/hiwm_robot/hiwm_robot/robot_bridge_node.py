@@ -285,7 +285,9 @@ class RobotBridge(LifecycleNode):
 
     async def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
         pose = [float(value) for value in request.object_pose]
-        problem = await self._reset.reset(pose, int(request.seed), request.start)
+        problem = await self._reset.reset(
+            pose, int(request.seed), request.start, by_hand=request.by_hand
+        )
         response.ok = not problem
         response.message = problem
         response.epoch = self._core.state.epoch

@@ -307,6 +307,27 @@ def test_a_robot_without_reset_says_what_to_do(graph: Graph, tmp_path: Path) -> 
     assert not graph.infos[-1].auto_reset
 
 
+def test_a_scene_put_back_by_hand_begins_an_episode_and_nothing_moves(
+    graph: Graph, tmp_path: Path
+) -> None:
+    graph.driver()
+    graph.bridge(robot=robot_file(tmp_path, reset=None))
+    graph.answer = lambda tick: HOME + 0.01
+    graph.until(lambda: bool(graph.joints) and np.abs(graph.position() - HOME - 0.01).max() < 2e-3)
+    graph.answer = None
+    graph.more_ticks(3)
+    before, standing, sent = graph.ticks[-1], graph.position(), len(graph.sent)
+    answer = graph.call(Reset, "world/reset", Reset.Request(by_hand=True, seed=3))
+    assert answer.ok, answer.message
+    assert answer.epoch == before.epoch + 1
+    graph.until(lambda: graph.ticks[-1].epoch == answer.epoch)
+    begun = next(tick for tick in graph.ticks if tick.epoch == answer.epoch)
+    assert (begun.step, begun.episode_id) == (0, answer.episode_id)
+    graph.more_ticks(3)
+    assert np.abs(graph.position() - standing).max() < 2e-3
+    assert all(np.abs(np.array(target) - standing).max() < 2e-3 for target in graph.sent[sent:])
+
+
 def change(graph: Graph, transition: int) -> bool:
     request = ChangeState.Request(transition=Transition(id=transition))
     return bool(graph.call(ChangeState, "robot_bridge/change_state", request).success)

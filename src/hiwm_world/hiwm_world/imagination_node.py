@@ -274,6 +274,11 @@ class Imagination(Node):
                     f"object_pose {list(request.object_pose)}", where="world/reset",
                     remedy="give x [m], y [m], yaw [rad], or nothing",
                 )
+            if request.by_hand:
+                raise ConfigError(
+                    "nobody's hands reach an imagined scene", where="world/reset",
+                    remedy="leave by_hand out: the world begins from a frame of its own",
+                )
             moment = self._world.reset(request.start, pose, int(request.seed))
         except HiwmError as error:
             response.message = str(error)
