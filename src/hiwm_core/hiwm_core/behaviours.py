@@ -1,7 +1,7 @@
-"""What the pushers do while the four parts of a world model's data are recorded.
+"""What the pushers do while three of the four parts of a world model's data are recorded.
 
-Demonstrations, failures, off-task exploration and workspace-edge motion, as in Hi-WM
-(arXiv 2604.21741). Each is seeded and reads the stand-in's own pose of the T: these are labels
+Demonstrations, off-task exploration and workspace-edge motion, as in Hi-WM (arXiv 2604.21741); the
+fourth part, failures, are a policy's own. Each is seeded and reads the stand-in's own pose of the T: these are labels
 for making data, not something a policy or an operator sees.
 """
 
@@ -17,10 +17,9 @@ from hiwm_core.task import Task
 
 Array = NDArray[np.float64]
 
-KINDS = ("demonstration", "failure", "exploration", "edge")
+KINDS = ("demonstration", "exploration", "edge")
+_STREAMS = {"demonstration": 0, "exploration": 2, "edge": 3}  # second word of each kind's seeds
 EDGE_M = 0.13  # how far out the T is sent in edge data: its arms then touch the rim
-# A failure's operator misjudges the T by about this much, all through the episode.
-MISJUDGED_M, MISJUDGED_RAD = 0.015, 0.3
 STOP_TICKS = 6  # kept after a demonstration has reached its goal
 
 
@@ -40,9 +39,8 @@ class Behaviour:
         self.kind = kind
         self._task = task
         self._embodiment = embodiment
-        self._rng = np.random.default_rng([seed, KINDS.index(kind)])
+        self._rng = np.random.default_rng([seed, _STREAMS[kind]])
         self._planner = PushPlanner(task, embodiment, int(self._rng.integers(2**31)))
-        self._bias = self._rng.normal(0, 1, 3) * (MISJUDGED_M, MISJUDGED_M, MISJUDGED_RAD)
         self._leg = ""
         self._leg_ticks = 0
         self._aims = np.zeros((2, 2))
@@ -51,7 +49,7 @@ class Behaviour:
 
     def start_pose(self) -> Array:
         """Return where the T starts, [x, y, yaw]."""
-        if self.kind in ("demonstration", "failure"):
+        if self.kind == "demonstration":
             return self._task.sample_start(self._rng)
         return self._random_pose(self.kind == "edge")
 
@@ -66,10 +64,6 @@ class Behaviour:
         """Return the next absolute targets [4], m, for the T's pose and the pushers' [4]."""
         if self.kind == "demonstration":
             return self._planner.targets(object_pose, pushers)
-        if self.kind == "failure":
-            jitter = self._rng.normal(0, 0.003, 4)
-            misjudged = self._planner.targets(object_pose + self._bias, pushers)
-            return np.asarray(misjudged + jitter)
         if self._leg_ticks <= 0:
             self._begin_leg(object_pose, pushers)
         self._leg_ticks -= 1

@@ -18,7 +18,7 @@ class Variant:
 class Budget:
     """The size of a study."""
 
-    episodes: tuple[int, int, int, int]  # demonstrations, failures, explorations, edges
+    episodes: Mapping[str, int]  # recorded on the stand-in, by kind of data
     world_minutes: float  # of the dynamics' training
     demonstrations: int  # that a base policy learns from: few, so that there is room above it
     base_steps: int  # optimiser steps of a base policy
@@ -43,12 +43,14 @@ _VARIANTS = (
 
 BUDGETS: Mapping[str, Budget] = {
     "small": Budget(
-        episodes=(120, 40, 120, 80), world_minutes=20.0, demonstrations=109, base_steps=3000,
+        episodes={"demonstration": 120, "failure": 40, "exploration": 120, "edge": 80},
+        world_minutes=20.0, demonstrations=109, base_steps=3000,
         post_steps=1200, seeds=(0,), trials=50, rollouts=60, failures=30, branches=3, size="tiny",
         device="cpu", variants=_VARIANTS,
     ),
     "full": Budget(
-        episodes=(120, 80, 240, 160), world_minutes=60.0, demonstrations=109, base_steps=20000,
+        episodes={"demonstration": 120, "failure": 80, "exploration": 240, "edge": 160},
+        world_minutes=60.0, demonstrations=109, base_steps=20000,
         post_steps=10000, seeds=(0, 1, 2), trials=100, rollouts=200, failures=120, branches=3,
         size="full", device="cuda", variants=_VARIANTS,
     ),

@@ -9,6 +9,8 @@ from hiwm_bringup.study.budgets import Budget
 
 BACKBONES = ("diffusion", "act")
 SETS = ("base", "wm-cl", "hi-wm")
+# Of the world model's data, in the order scripts/collect_data takes their numbers in.
+KINDS = ("demonstration", "failure", "exploration", "edge")
 WORLDS = ("hardware", "imagination")
 # Starts of evaluations and of sessions are drawn apart: nothing is corrected where it is judged.
 EVALUATION_STARTS, SESSION_STARTS = 1000, 2000
@@ -80,8 +82,8 @@ class Plan:
     def stages(self) -> list[Stage]:
         """Return all stages, in order."""
         return [
-            *self._recording(), *self._bases(), *self._sessions(), *self._posttraining(),
-            *self._evaluations(),
+            self._recording(), *self._bases(), self._failures(), self._world_training(),
+            *self._variants(), *self._sessions(), *self._posttraining(), *self._evaluations(),
         ]
 
     def _python(self, module: str, *words: object) -> tuple[str, ...]:
@@ -93,24 +95,38 @@ class Plan:
             *(f"{name}:={value}" for name, value in arguments.items()),
         )
 
-    def _recording(self) -> Iterator[Stage]:
-        budget, data, kinds = self._budget, self._data, (
-            "demonstration", "failure", "exploration", "edge"
+    def _collected(self, name: str, *words: object, **counts: int) -> Stage:
+        """Return a stage of scripts/collect_data."""
+        return Stage(
+            name=name,
+            command=(
+                str(self._root / "scripts" / "collect_data"), str(self._data),
+                *(str(counts.get(kind, 0)) for kind in KINDS), *map(str, words),
+            ),
+            leaves=tuple(self._data / kind / "complete" for kind in counts),
         )
-        yield Stage(
-            name="data",
-            command=(str(self._root / "scripts" / "collect_data"), str(data),
-                     *map(str, budget.episodes), "0"),
-            leaves=tuple(data / kind / "complete" for kind in kinds),
+
+    def _recording(self) -> Stage:
+        """What an expert shows and what strays from the task; failures need a policy first."""
+        episodes = self._budget.episodes
+        return self._collected(
+            "data", 0, **{kind: episodes[kind] for kind in KINDS if kind != "failure"}
         )
-        yield Stage(
+
+    def _failures(self) -> Stage:
+        first = self._base(BACKBONES[0], self._budget.seeds[0])
+        return self._collected("failures", 0, first, failure=self._budget.episodes["failure"])
+
+    def _world_training(self) -> Stage:
+        return Stage(
             name="world",
             command=self._python(
-                "hiwm_learning.world_model.train", *(data / kind for kind in kinds),
-                "--output", self._world, "--minutes", budget.world_minutes, "--task", self._task,
+                "hiwm_learning.world_model.train", *(self._data / kind for kind in KINDS),
+                "--output", self._world, "--minutes", self._budget.world_minutes,
+                "--task", self._task,
             ),
             leaves=(self._world,), resume=("--resume",),
-            resumes_from=self._world.with_suffix(".work"),
+            resumes_from=self._world.with_suffix(".work"), together="world and variants",
         )
 
     def _starts(self, kind: str) -> Path:
@@ -141,11 +157,14 @@ class Plan:
                     "--backbone", backbone, "--seed", seed, "--steps", budget.base_steps,
                     "--episodes", budget.demonstrations,
                 )
+
+    def _variants(self) -> Iterator[Stage]:
+        budget = self._budget
         named = {cell.name: cell for cell in cells(budget)}
         for variant in budget.variants:
             cell = named[f"{variant.backbone}-{variant.name}"]
             yield self._trained(
-                f"variant-{cell.name}", cell.checkpoint(self._folder), "base", "bases",
+                f"variant-{cell.name}", cell.checkpoint(self._folder), "base", "world and variants",
                 "--backbone", variant.backbone, "--seed", cell.seed, "--steps", variant.steps,
                 "--episodes", variant.episodes,
             )
