@@ -19,7 +19,7 @@ from hiwm_learning.policies.planning import Planner
 from hiwm_policy.plan_schedule import Moment
 
 # A question of the session waits no longer than these take: about as long as two of its own.
-ROWS_AT_ONCE = 16
+ROWS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, kw_only=True)

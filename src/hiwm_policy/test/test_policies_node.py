@@ -396,7 +396,7 @@ def test_a_plan_of_the_session_goes_before_those_of_others(rig: Rig, fake: FakeP
     rig.spin_some()
     fake.go_on.set()
     rig.wait(lambda: future.done() and bool(rig.plans))
-    assert fake.begun.index((SEED, 1, 0)) == 16
+    assert fake.begun.index((SEED, 1, 0)) == 8
     assert len(future.result().actions) == 40 * 4 * 4
 
 

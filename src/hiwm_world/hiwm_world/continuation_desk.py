@@ -23,6 +23,7 @@ from hiwm_core.errors import DeviceError, HiwmError
 from hiwm_learning.simulators import ImaginedObservation, WorldSimulator, WorldState
 from hiwm_nodes.messages import image_message
 from hiwm_world.continuations import Continuation, CutShortError, Plans, Wanted, continuations
+from hiwm_world.turns import PatientSimulator, Turns
 
 POLICY_THERE_S = 1.0  # a policy node that has just come up is heard of within this
 PLAN_S = 60.0  # for as many plans as there are continuations
@@ -57,12 +58,14 @@ class ContinuationDesk:
         group: reentrant; of the policy's client.
         simulator: of the world.
         action_dim: entries of an action.
+        turns: in which the node takes a turn for every tick.
     """
 
     def __init__(
-        self, node: Node, group: CallbackGroup, simulator: WorldSimulator[Any], action_dim: int
+        self, node: Node, group: CallbackGroup, simulator: WorldSimulator[Any], action_dim: int,
+        turns: Turns,
     ) -> None:
-        self._simulator = simulator
+        self._simulator = PatientSimulator(simulator, turns)
         self._action_dim = action_dim
         self._threads = torch.get_num_threads()
         self._policy = node.create_client(PlanBatch, "policy/plan_batch", callback_group=group)

@@ -9,13 +9,14 @@ a contact may turn into another course. Held by `test_continuations.py`.
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hiwm_core.errors import ConfigError, HiwmError
-from hiwm_learning.simulators import ImaginedObservation, Reading, WorldSimulator, WorldState
+from hiwm_core.limits import LimitResult
+from hiwm_learning.simulators import ImaginedObservation, Reading, WorldState
 
 # What a person can look at, and a machine without a GPU answers within minutes.
 MOST_COUNT = 64
@@ -64,6 +65,21 @@ class Wanted:
         return step * self.frames // self.steps > (step - 1) * self.frames // self.steps
 
 
+class BatchSimulator(Protocol):
+    """What continuations need of a `WorldSimulator`."""
+
+    def step_many(
+        self, states: Sequence[Any], actions: Sequence[NDArray[np.float64]]
+    ) -> tuple[list[Any], list[LimitResult]]:
+        """Return the next state of each, and its action as it was let through."""
+
+    def read_many(self, states: Sequence[Any]) -> list[Reading]:
+        """Return what joints and heads say of each."""
+
+    def observe_many(self, states: Sequence[Any]) -> list[ImaginedObservation]:
+        """Return the observation of each."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plans:
     """A policy's answer."""
@@ -105,7 +121,7 @@ class Continuation:
 
 
 def continuations(
-    simulator: WorldSimulator[Any], state: WorldState, wanted: Wanted, ask: Ask,
+    simulator: BatchSimulator, state: WorldState, wanted: Wanted, ask: Ask,
     check: Callable[[], None],
 ) -> list[Continuation]:
     """Return the continuations of a state, in the order of their seeds.
@@ -120,7 +136,7 @@ def continuations(
     Raises:
         HiwmError: what `ask` or `check` raises.
     """
-    first = simulator.observe(state)
+    (first,) = simulator.observe_many([state])
     runs = [
         Continuation(
             seed=(wanted.seed + i) % 2**64, state=state, success=first.success,
@@ -168,7 +184,7 @@ def continuations(
 
 
 def _picture(
-    simulator: WorldSimulator[Any], runs: Sequence[Continuation], wanted: Wanted, step: int
+    simulator: BatchSimulator, runs: Sequence[Continuation], wanted: Wanted, step: int
 ) -> None:
     """Look at continuations that stand at a step: for the policy, and for people."""
     if not runs:

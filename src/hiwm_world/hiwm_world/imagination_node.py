@@ -38,6 +38,7 @@ from hiwm_nodes.running import run
 from hiwm_world.continuation_desk import ContinuationDesk, continuation_message
 from hiwm_world.continuations import Wanted
 from hiwm_world.imagined_world import ImaginedWorld, Moment, load_starts
+from hiwm_world.turns import Turns
 
 MAX_RATE = 1000.0
 # A node that joins late has missed the waiting tick, and a disk that was full may have room again:
@@ -110,8 +111,9 @@ class Imagination(Node):
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         # Awaits the policy, and must keep nothing else waiting.
         self._awaiting = ReentrantCallbackGroup()
+        self._turns = Turns()
         self._continuations = ContinuationDesk(
-            self, self._awaiting, simulator, self._embodiment.action_dim
+            self, self._awaiting, simulator, self._embodiment.action_dim, self._turns
         )
         self._make_interfaces()
         self._diagnostics = diagnostics.Diagnostics(self, self._values)
@@ -178,9 +180,10 @@ class Imagination(Node):
             return
         begun = time.perf_counter()
         try:
-            moment = self._world.step(
-                np.array(message.action), int(message.source), message.device
-            )
+            with self._turns.tick():
+                moment = self._world.step(
+                    np.array(message.action), int(message.source), message.device
+                )
         except StoreError as error:
             # The present moment stands, and the command is tried again until there is room.
             self._unsaved = message
@@ -308,9 +311,10 @@ class Imagination(Node):
         self, request: RestoreState.Request, response: RestoreState.Response
     ) -> RestoreState.Response:
         try:
-            moment = self._world.restore(
-                request.state_id, request.branch_id, request.episode_id
-            )
+            with self._turns.tick():
+                moment = self._world.restore(
+                    request.state_id, request.branch_id, request.episode_id
+                )
         except HiwmError as error:
             response.message = str(error)
             return response

@@ -17,6 +17,7 @@ from hiwm_nodes.testing import spin_until
 from hiwm_world import continuation_desk
 from hiwm_world.continuation_desk import ContinuationDesk, continuation_message, plan_request
 from hiwm_world.continuations import Wanted
+from hiwm_world.turns import Turns
 
 pytestmark = pytest.mark.nodes
 
@@ -66,7 +67,7 @@ class Desk:
         self.policy.create_service(PlanBatch, "policy/plan_batch", self._answer)
         self.simulator = Still()
         self.desk = ContinuationDesk(
-            self.world, ReentrantCallbackGroup(), self.simulator, 2  # type: ignore[arg-type]
+            self.world, ReentrantCallbackGroup(), self.simulator, 2, Turns()  # type: ignore
         )
 
     def _answer(
