@@ -1,8 +1,8 @@
 """What the pushers do while three of the four parts of a world model's data are recorded.
 
 Demonstrations, off-task exploration and workspace-edge motion, as in Hi-WM (arXiv 2604.21741); the
-fourth part, failures, are a policy's own. Each is seeded and reads the stand-in's own pose of the T: these are labels
-for making data, not something a policy or an operator sees.
+fourth part, failures, are a policy's own. Each is seeded and reads the stand-in's own pose of the
+T: these are labels for making data, not something a policy or an operator sees.
 """
 
 from dataclasses import replace

@@ -13,9 +13,10 @@ from hiwm_core.errors import HiwmError
 from hiwm_core.testing import domain_id
 from hiwm_nodes.messages import stamp_ns
 
+from .continuations import continued
 from .graph import Graph
 from .leader import measure_leader
-from .rows import FLAT, LEADER, PACED, SPACEMOUSE, STANDIN, Measured, quantile
+from .rows import CONTINUED, FLAT, LEADER, PACED, SPACEMOUSE, STANDIN, Measured, quantile
 from .spacemouse import measure_spacemouse
 from .watcher import Watcher
 
@@ -29,7 +30,7 @@ class Options:
     launch_file: Path
     folder: Path  # sessions and logs of the runs go here
     seconds: float  # a rate is counted over this long
-    repeats: int  # rollbacks measured; of takeovers a third
+    repeats: int  # rollbacks measured; of takeovers a third, of continuations a tenth
     more: Mapping[str, str]  # further launch arguments
 
 
@@ -173,6 +174,12 @@ def _standin(
     }
 
 
+def _continued(
+    graph: Graph, watcher: Watcher, session: Path, options: Options
+) -> dict[str, Measured]:
+    return continued(watcher, max(3, options.repeats // 10))
+
+
 def _rate(times: list[float]) -> float:
     return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else math.nan
 
@@ -183,6 +190,9 @@ _Watch = Callable[[Graph, Watcher, Path, Options], dict[str, Measured]]
 _RUNS: Mapping[str, tuple[Mapping[str, str], _Watch]] = {
     FLAT: ({"world": "imagination", "rate": "0.0", "device": "none"}, _flat),
     PACED: ({"world": "imagination", "rate": "10.0", "device": "none"}, _paced),
+    CONTINUED: (
+        {"world": "imagination", "rate": "10.0", "device": "none"}, _continued
+    ),
     STANDIN: (
         {"world": "hardware", "robot": "standin", "fast": "true", "device": "scripted",
          # So many that it does not end while it is measured.

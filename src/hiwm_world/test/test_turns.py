@@ -1,0 +1,67 @@
+"""A tick goes before whatever else is computed."""
+
+import threading
+
+from hiwm_world.turns import PatientSimulator, Turns
+
+
+class Recorder:
+    """A simulator that notes how much it is asked for at once, and who computes meanwhile."""
+
+    cameras = ("top",)
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.busy = threading.Lock()
+        self.met = False
+
+    def _take(self, states: list[int]) -> None:
+        self.met |= not self.busy.acquire(blocking=False)
+        self.asked.append(len(states))
+        self.busy.release()
+
+    def observe_many(self, states: list[int]) -> list[int]:
+        self._take(states)
+        return states
+
+    def step_many(self, states: list[int], actions: list[int]) -> tuple[list[int], list[int]]:
+        self._take(states)
+        return states, actions
+
+    def read_many(self, states: list[int]) -> list[int]:
+        self._take(states)
+        return states
+
+
+def test_pictures_are_drawn_in_pieces_and_all_of_them() -> None:
+    simulator = Recorder()
+    patient = PatientSimulator(simulator, Turns())  # type: ignore
+    assert patient.observe_many(list(range(19))) == list(range(19))
+    assert simulator.asked == [8, 8, 3]
+    assert patient.step_many([1, 2], [3, 4]) == ([1, 2], [3, 4])  # type: ignore
+    assert patient.read_many([1]) == [1]
+
+
+def test_no_piece_begins_while_a_tick_is_made_and_a_tick_waits_for_one_piece_alone() -> None:
+    simulator, turns = Recorder(), Turns()
+    patient = PatientSimulator(simulator, turns)  # type: ignore
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            patient.observe_many(list(range(8)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for _ in range(50):
+            with turns.tick():
+                assert simulator.busy.acquire(blocking=False)
+                before = len(simulator.asked)
+                threading.Event().wait(0.002)
+                assert len(simulator.asked) == before
+                simulator.busy.release()
+    finally:
+        over.set()
+        thread.join()
+    assert not simulator.met and len(simulator.asked) > 1
