@@ -43,13 +43,13 @@ _VARIANTS = (
 
 BUDGETS: Mapping[str, Budget] = {
     "small": Budget(
-        episodes={"demonstration": 120, "failure": 40, "exploration": 120, "edge": 80},
+        episodes={"demonstration": 120, "failure": 60, "exploration": 120, "edge": 80},
         world_minutes=20.0, demonstrations=109, base_steps=3000,
         post_steps=1200, seeds=(0,), trials=50, rollouts=60, failures=30, branches=3, size="tiny",
         device="cpu", variants=_VARIANTS,
     ),
     "full": Budget(
-        episodes={"demonstration": 120, "failure": 80, "exploration": 240, "edge": 160},
+        episodes={"demonstration": 120, "failure": 120, "exploration": 240, "edge": 160},
         world_minutes=60.0, demonstrations=109, base_steps=20000,
         post_steps=10000, seeds=(0, 1, 2), trials=100, rollouts=200, failures=120, branches=3,
         size="full", device="cuda", variants=_VARIANTS,

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("data", nargs="+", type=Path, help="the folders it was trained from")
-    parser.add_argument("--output", "-o", type=Path, help="folder for pictures and numbers")
+    parser.add_argument("--output", "-o", type=Path, help="folder for pictures, numbers and card")
     parser.add_argument("--floor", type=Path, help="JSON of hiwm_robot.physical_floor")
     parser.add_argument("--task", default="push_t")
     parser.add_argument("--starts", type=int, default=240)
@@ -96,8 +96,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         scores.BAD_T, folder / f"{stem}.curves.png",
     )
     print(report.markdown(numbers))
+    # Beside the other numbers: a look at part of the data leaves the model's own card alone.
     write_card(
-        options.checkpoint, checkpoint.info, checkpoint.hash,
+        folder / options.checkpoint.name, checkpoint.info, checkpoint.hash,
         title=f"World model {checkpoint.label}", paragraphs=report.card_paragraphs(numbers),
         numbers={
             "Episodes by kind": str(checkpoint.info.data.get("episodes_by_kind")),
