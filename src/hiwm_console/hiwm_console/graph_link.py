@@ -78,6 +78,7 @@ class GraphLink:
         self._moved_at = float("-inf")
         self._target: NDArray[np.float64] | None = None
         self._rate = RateMeter()
+        self._shown = -1  # stamp of the pictures shown last
         self._shown_at = float("-inf")
         self._status_at = float("-inf")
         self._held_back: asyncio.TimerHandle | None = None
@@ -230,6 +231,11 @@ class GraphLink:
             self._health[name] for name in sorted(self._health)
         ]})
 
+    def on_tree(self, _raw: bytes) -> None:
+        """Hear that the tree has changed; what it is now is read from the disk."""
+        assert self.server is not None
+        self.server.tree_changed()
+
     def on_joints(self, raw: bytes) -> None:
         """Take a joint state, packed."""
         _keep(self._joints, stamp_ns(raw), raw)
@@ -250,8 +256,6 @@ class GraphLink:
             self._rate.count()
         self._complete(stamp)
         self._show_soon()
-        assert self.server is not None
-        self.server.tree_changed()
 
     def _complete(self, stamp: int) -> None:
         """Tell the hub of a tick once its joint state is here as well."""
@@ -297,23 +301,28 @@ class GraphLink:
         self._held_back = None
         self._show()
 
+    def show_again(self) -> None:
+        """Show the present pictures once more, for somebody who has just come."""
+        self._shown = -1
+        self._show()
+
     def _show(self) -> None:
-        if self.server is None or not self._ticks:
+        if self.server is None:
             return
         newest = next(
             (stamp for stamp in reversed(self._ticks)
              if all((stamp, camera) in self._images for camera in range(len(self._cameras)))),
             None,
         )
-        if newest is None or not self._cameras:
+        if newest is None or newest == self._shown or not self._cameras:
             return
         tick = self._ticks[newest]
         hub = self.server.hub
         now = time.monotonic()
         if hub.clients or not tick.state_id:
-            self._shown_at = now
+            self._shown, self._shown_at = newest, now
             for camera in range(len(self._cameras)):
-                raw = self._images.pop((newest, camera))
+                raw = self._images[newest, camera]
                 data = picture(np.asarray(image_array(deserialize_message(raw, Image))))
                 hub.on_frame(camera, int(tick.epoch), int(tick.step), data)
                 if camera == 0 and not tick.state_id:

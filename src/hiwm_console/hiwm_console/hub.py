@@ -43,6 +43,9 @@ class Graph(Protocol):
     def world_simulator_axes(self, keys: frozenset[str]) -> list[float]:
         """Return axes of keys held in a page of the world simulator's protocol."""
 
+    def show_again(self) -> None:
+        """Show the present pictures once more."""
+
 
 class Hub:
     """Connects people to a session.
@@ -84,6 +87,8 @@ class Hub:
             for kind, text in self._states.items():
                 client.show(kind, text)
             self.want_tree(client)
+        if self.graph is not None:
+            self.graph.show_again()  # a paused world makes no new ones
         self._tell_seats()
         return client
 
@@ -246,10 +251,10 @@ class Hub:
                 raise Refused(client.access.reason)
             line = self.seats.ask(client.id, holding=self.driving.holding)
         elif do == "give":
-            line = self.seats.give(client.id)
-            if line:
+            if before == client.id and self.seats.asking is not None:
                 # The other one begins with hands off.
                 self._do(self.driving.lose("the controls were handed over"))
+            line = self.seats.give(client.id)
         elif do == "keep":
             line = self.seats.keep(client.id)
         else:

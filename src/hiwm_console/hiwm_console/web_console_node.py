@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from hiwm_interfaces.msg import ControlState, Tick, WorldInfo
+from hiwm_interfaces.msg import BranchTree, ControlState, Tick, WorldInfo
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
@@ -82,6 +82,10 @@ class WebConsoleNode(Node):
             qos.TICK, raw=True,
         )
         self.create_subscription(Tick, "tick", self._on_tick, qos.TICK, raw=True)
+        self.create_subscription(
+            BranchTree, "branches/tree", lambda raw: self._hand(self._link.on_tree, raw),
+            qos.LATCHED, raw=True,
+        )
         self.create_subscription(
             DiagnosticArray, "/diagnostics",
             lambda message: self._hand(self._link.on_health, message), 10,

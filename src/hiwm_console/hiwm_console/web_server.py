@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.resources import files
 from typing import Any
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from hiwm_console.access import Access, AccessRules
 from hiwm_console.clients import Client
@@ -241,11 +241,14 @@ class WebServer:
                 await socket.pong(message.data)
             elif message.type is WSMsgType.BINARY:
                 self.hub.receive(client, "")  # refused, and counted against its rate
+            elif message.type is WSMsgType.ERROR:
+                large = getattr(message.data, "code", 0) == WSCloseCode.MESSAGE_TOO_BIG
+                self.hub.refusals.note(
+                    f"a message of more than {MOST_BYTES} bytes" if large else "a broken message"
+                )
             if client.gone:
                 await socket.close(code=1008, message=client.gone.encode())
                 return
-        if socket.close_code == 1009:
-            self.hub.refusals.note(f"a message of more than {MOST_BYTES} bytes")
 
     async def _write(self, socket: web.WebSocketResponse, client: Client) -> None:
         with contextlib.suppress(ConnectionError):

@@ -356,7 +356,7 @@ async function goThere() {
   if (!node || state.stored) return;
   if (!(node.flags & HAS_STATE)) { toast("no state is saved here: only an imagined world can go back", "bad"); return; }
   await pauseFirst();
-  const head = tree.node(view.head) ?? tree.node(tree.head);
+  const head = view.present();
   const ahead = head && tree.line(head).some((at) => at.id === node.id);
   // On the way that led here: what came after is left behind. Elsewhere: once more from there.
   went(await act({ action: ahead && state.proposal < 0 ? "rollback" : "fork", node: node.id }));
@@ -483,7 +483,7 @@ const BINDINGS = [
   { group: "Branches", key: "m", text: "Write a note on the branch", short: "Note", run: writeNote, bar: "chosen-buttons", drives: true, when: able },
   { group: "Branches", key: "z", text: "Discard the branch, or take it back (a mark, nothing is deleted)", short: "Discard", run: discard, bar: "chosen-buttons", drives: true, when: able },
   { group: "Branches", key: "p", text: "Pin the present state", run: () => act({ action: "save", note: "pinned in the console" }), when: able },
-  { group: "Branches", key: "c", text: "Compare the chosen branch with the present one, side by side from their fork", short: "Compare", run: () => compareWith(view.head || tree.head), bar: "chosen-buttons", when: () => true },
+  { group: "Branches", key: "c", text: "Compare the chosen branch with the present one, side by side from their fork", short: "Compare", run: () => compareWith(view.present()?.id ?? ""), bar: "chosen-buttons", when: () => true },
   { group: "Looking", key: "← → ↑ ↓", text: "Choose a state (with Shift: 10 steps)" },
   { group: "Looking", key: "v", text: "Follow the session again", run: () => { state.proposal = -1; choose(tree.head); }, when: () => true },
   { group: "Looking", key: "?", text: "This help", run: () => ($("help").open ? $("help").close() : $("help").showModal()), when: () => true },
@@ -498,7 +498,7 @@ function buildControls() {
       const button = make("button", `${text} `, { type: "button", "data-key": one.key, title: one.text, class: one.drives ? "drives" : "" });
       if (one.key === "t") button.classList.add("strong");
       button.append(make("kbd", one.key));
-      button.addEventListener("click", () => { one.run(); button.blur(); });
+      button.addEventListener("click", one.run);
       return button;
     }));
   }
@@ -537,6 +537,10 @@ addEventListener("keydown", (event) => {
   if (hands.engaged) hands.touch("keys");
   if (binding.when()) binding.run();
   state.digits = "";
+});
+// A button clicked with the mouse gives the keys back: space is to pause, not to click it again.
+addEventListener("click", (event) => {
+  if (event.detail > 0 && event.target instanceof HTMLElement) event.target.closest("button, summary")?.blur();
 });
 addEventListener("keyup", (event) => {
   const key = event.key.toLowerCase();

@@ -32,6 +32,9 @@ export class TreeView {
     new ResizeObserver(() => this.draw()).observe(scroll);
   }
 
+  // Where the world stands. A branch just begun has no state of its own: it stands on its fork.
+  present() { return this.tree.node(this.head) ?? this.tree.node(this.tree.head); }
+
   // The whole session fits the width as long as a step has a quarter of a pixel.
   scale() { return Math.max(0.25, (this.scroll.clientWidth - LEFT - RIGHT) / this.tree.longest); }
   x(step) { return LEFT + (step + 0.5) * this.scale() - this.scroll.scrollLeft; }
@@ -48,7 +51,7 @@ export class TreeView {
   }
 
   key(event) {
-    const node = this.chosen ? this.tree.node(this.chosen) : this.tree.node(this.tree.head);
+    const node = this.chosen ? this.tree.node(this.chosen) : this.present();
     if (!node) return;
     const far = event.shiftKey ? 10 : 1;
     const moves = {
@@ -130,7 +133,8 @@ export class TreeView {
     const last = Math.min(tree.rows.length - 1, Math.ceil((scroll.scrollTop + height) / ROW));
     for (const branch of tree.rows) this.join(pen, branch, first, last);
     for (let row = first; row <= last; row++) this.row(pen, tree.rows[row], width);
-    this.head && this.place(pen, this.head, (x, y) => {
+    const present = this.present();
+    present && this.place(pen, present.id, (x, y) => {
       pen.fillStyle = "#fff"; pen.strokeStyle = "#111"; pen.lineWidth = 2;
       pen.beginPath(); pen.arc(x, y, 6, 0, 7); pen.fill(); pen.stroke();
       pen.fillStyle = "#111"; pen.fillText("now", x + 9, y - 9);
