@@ -20,7 +20,7 @@ from hiwm_nodes.testing import spin_until
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMESPACE = "hiwm"
-GUARD_S = 60.0  # hang guard: a busy machine takes a minute to import torch twice
+GUARD_S = 240.0  # hang guard: a busy machine takes a minute to import torch twice
 
 
 class LaunchedSession:

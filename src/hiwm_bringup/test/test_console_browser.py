@@ -40,7 +40,11 @@ window.device = new FakeDevice();
 const hid = new EventTarget();
 hid.getDevices = async () => [];
 hid.requestDevice = async () => [window.device];
-hid.unplug = () => { const e = new Event("disconnect"); e.device = window.device; hid.dispatchEvent(e); };
+hid.unplug = () => {
+  const event = new Event("disconnect");
+  event.device = window.device;
+  hid.dispatchEvent(event);
+};
 Object.defineProperty(navigator, "hid", { value: hid });
 window.pad = null;
 navigator.getGamepads = () => [window.pad];
@@ -165,7 +169,7 @@ def test_rollback_fork_label_note_and_discard(session: Session) -> None:
         for key in ("5", "b"):
             page.key(key)
         session.until(page, f"hiwm.state.tick.epoch == {epoch + 1}")
-        assert page.run("hiwm.state.control.mode") == "HUMAN", "going back takes control from nobody"
+        assert page.run("hiwm.state.control.mode") == "HUMAN", "going back takes no control"
         session.paused(page)
         branch = page.run("hiwm.state.tick.branch")
         page.key("f")
@@ -204,7 +208,9 @@ def test_the_queue_of_failures_help_and_comparison(session: Session) -> None:
         session.until(page, "document.querySelector('#still').naturalWidth > 0")
         page.key("c")
         session.until(page, "document.querySelector('#compare').open")
-        session.until(page, "[...document.querySelectorAll('.pair img')].every(i => i.naturalWidth)")
+        session.until(
+            page, "[...document.querySelectorAll('.pair img')].every((image) => image.naturalWidth)"
+        )
         page.key("ArrowRight")
         page.key("Escape")
         page.key("?")
@@ -213,8 +219,10 @@ def test_the_queue_of_failures_help_and_comparison(session: Session) -> None:
         page.key("Escape")
         page.key("g")
         # Continuations, or why there are none.
-        session.until(page, "document.querySelectorAll('#grid .card').length > 0 || "
-                      "document.querySelector('#grid-body p[role=status]').textContent.includes('✗')")
+        session.until(
+            page, "document.querySelectorAll('#grid .card').length > 0 || document"
+            ".querySelector('#grid-body p[role=status]').textContent.includes('✗')"
+        )
 
 
 def test_a_frozen_hidden_or_closed_page_gives_control_away(session: Session) -> None:
@@ -228,9 +236,10 @@ def test_a_frozen_hidden_or_closed_page_gives_control_away(session: Session) -> 
             session.until(page, "!hiwm.hands.engaged")
             session.mode(page, "PAUSED")
             session.in_control(page)
-            page.run("Object.defineProperty(document, 'hidden', { value: true, configurable: true });"
-                     "document.dispatchEvent(new Event('visibilitychange'));"
-                     "delete document.hidden")
+            page.run(
+                "Object.defineProperty(document, 'hidden', { value: true, configurable: true });"
+                "document.dispatchEvent(new Event('visibilitychange')); delete document.hidden"
+            )
             session.until(watching, "hiwm.state.control.reason.includes('hidden')")
             session.mode(watching, "PAUSED")
             session.in_control(page)

@@ -10,15 +10,16 @@ HERE = {"host": "localhost:8642"}
 
 
 @pytest.mark.parametrize("host", [
-    "localhost:8642", "127.0.0.1:9000", "[::1]:8642", "LOCALHOST", "192.168.1.7:80", "gpu-box:8642",
+    "localhost:8642", "127.0.0.1:9000", "[::1]:8642", "LOCALHOST", "192.168.1.7:80",
+    "gpu-box:8642",
 ])
 def test_this_machines_names_are_known(host):
     assert AccessRules(hosts=("gpu-box",)).judge("127.0.0.1", {"host": host}).drive
 
 
 @pytest.mark.parametrize("host", [
-    "evil.example", "evil.example:8642", "localhost.evil.example", "", "[", "a b", "127.0.0.1.nip.io",
-    "[::1", "user@",
+    "evil.example", "evil.example:8642", "localhost.evil.example", "", "[", "a b", "[::1", "user@",
+    "127.0.0.1.nip.io",
 ])
 def test_other_machines_names_are_not(host):
     access = AccessRules(hosts=("gpu-box",)).judge("127.0.0.1", {"host": host})

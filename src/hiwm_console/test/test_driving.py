@@ -200,7 +200,8 @@ class AnyOrder(RuleBasedStateMachine):
         for output in outputs:
             if isinstance(output, Command) and output.deadman:
                 assert self.last_said, "held though the page had let go"
-                assert self.page.now - self.said_held_at <= FRESH_S, "held though the page is silent"
+                age = self.page.now - self.said_held_at
+                assert age <= FRESH_S, "held though the page is silent"
                 assert not self.lost, "held again without letting go first"
                 assert (output.epoch, output.step) == (self.epoch, self.step)
             if isinstance(output, Pause):

@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 import pytest
+from aiohttp.client import URL
 from PIL import Image
 
 from hiwm_console.access import AccessRules
@@ -154,7 +155,7 @@ def fetch(desk, path, **headers):
     async def main():
         async with (
             aiohttp.ClientSession() as session,
-            session.get(aiohttp.client.URL(desk.base + path, encoded=True), headers=headers) as answer,
+            session.get(URL(desk.base + path, encoded=True), headers=headers) as answer,
         ):
             return answer.status, answer.headers, await answer.read()
 
@@ -378,7 +379,7 @@ def test_a_slow_viewer_gets_the_newest_frame_and_no_queue(desk):
         await viewer.of("hello")
         for step in range(60):
             desk.frame(step)
-        frame = await viewer.until(lambda message: isinstance(message, bytes))
+        await viewer.until(lambda message: isinstance(message, bytes))
         for _ in range(3):  # it says what it has seen, and catches up at once
             number = struct.unpack_from("<d", viewer.frames[-1], 12)[0]
             await viewer.say(type="seen", n=int(number))

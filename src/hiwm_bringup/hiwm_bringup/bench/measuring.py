@@ -13,8 +13,9 @@ from hiwm_core.errors import HiwmError
 from hiwm_core.testing import domain_id
 from hiwm_nodes.messages import stamp_ns
 
+from . import console
 from .graph import Graph
-from .rows import FLAT, PACED, STANDIN, Measured, quantile
+from .rows import CONSOLE_COST, CONSOLE_PAGE, FLAT, PACED, STANDIN, Measured, quantile
 from .watcher import Watcher
 
 ROLLBACK_STEPS = 5
@@ -175,6 +176,14 @@ _Watch = Callable[[Graph, Watcher, Path, Options], dict[str, Measured]]
 _RUNS: Mapping[str, tuple[Mapping[str, str], _Watch]] = {
     FLAT: ({"world": "imagination", "rate": "0.0", "device": "none"}, _flat),
     PACED: ({"world": "imagination", "rate": "10.0", "device": "none"}, _paced),
+    CONSOLE_PAGE: (
+        {"world": "imagination", "rate": "0.0", "device": "none", "view": "false",
+         "console": "true", "console_port": "0"},
+        console.page,
+    ),
+    CONSOLE_COST: (
+        {"world": "imagination", "rate": "0.0", "device": "none", "view": "false"}, console.cost,
+    ),
     STANDIN: (
         {"world": "hardware", "robot": "standin", "fast": "true", "device": "scripted",
          # So many that it does not end while it is measured.

@@ -33,6 +33,8 @@ class Watcher:
 
     def __init__(self, graph: Graph, domain: int, namespace: str = "hiwm") -> None:
         self._graph = graph
+        self.domain = domain
+        self.namespace = namespace
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain)
         self._node = rclpy.create_node("bench", context=self._context, namespace=namespace)
@@ -152,6 +154,15 @@ class Watcher:
         )
         message.header.stamp = self.tick.header.stamp
         self._operator.publish(message)
+
+    def call(self, kind: Any, name: str, request: Any) -> Any:
+        """Return the answer of a service. Raises HiwmError where none comes."""
+        client = self._node.create_client(kind, name)
+        self.until(client.service_is_ready, name)
+        future = client.call_async(request)
+        self.until(future.done, f"answer of {name}")
+        self._node.destroy_client(client)
+        return future.result()
 
     def roll_back(self, steps: int) -> float:
         """Roll back and return the seconds from the call to the first tick after it."""

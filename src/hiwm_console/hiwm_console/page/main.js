@@ -19,7 +19,8 @@ const tree = new Tree();
 const answers = new Map();
 let lastAct = 0;
 
-const mark = { pressed: null, took: null, latencies: [], takeovers: [] };
+// ms of the page's clock: a key waiting for its frame, a takeover likewise, and how long they took.
+const mark = { pressed: null, took: null, first: 0, latencies: [], takeovers: [] };
 const link = new Link({ message, frame, open, lost });
 const hands = new Hands(link, {
   taken() { mark.took = performance.now(); showSeat(); showHands(); },
@@ -98,6 +99,7 @@ function frame(seen, bitmap) {
     canvas.style.setProperty("--aspect", bitmap.width / bitmap.height);
   }
   canvas.getContext("2d").drawImage(bitmap, 0, 0);
+  mark.first ||= performance.now();
   canvas.dataset.place = `${seen.epoch}:${seen.step}`;
   canvas.dataset.frames = String(Number(canvas.dataset.frames ?? 0) + 1);
   if (seen.t < 0 || seen.camera !== 0) return;

@@ -22,6 +22,7 @@ export class TreeView {
     this.frames = "";
     this.thumbs = new Map();
     this.due = false;
+    this.painted = 0; // when the whole tree was first seen, ms after the page was asked for
     scroll.addEventListener("scroll", () => this.draw());
     canvas.addEventListener("click", (event) => {
       const node = this.at(event);
@@ -143,6 +144,7 @@ export class TreeView {
       pen.strokeStyle = "#111"; pen.lineWidth = 2;
       pen.strokeRect(x - 5, y - 12, 10, 24);
     });
+    if (tree.count && !this.painted) this.painted = performance.now();
     for (const [id, rank] of this.marks) this.place(pen, id, (x, y) => {
       pen.fillStyle = "#111"; pen.beginPath(); pen.moveTo(x, y + 7); pen.lineTo(x - 4, y + 12); pen.lineTo(x + 4, y + 12); pen.fill();
       pen.fillText(String(rank), x + 6, y + 11);
