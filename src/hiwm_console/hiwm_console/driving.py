@@ -24,7 +24,7 @@ DEVICE = "console"
 # (the hub looks every 20 ms) and for the request to the arbiter.
 FRESH_S = 0.25
 # A command is sent so long before the next frame is due: a world model's step on two busy cores.
-LEAD_S = 0.035
+LEAD_S = 0.025
 # While a world makes no ticks, the arbiter hears this often that the operator is still there; its
 # own patience is 0.5 s.
 REPEAT_S = 0.2

@@ -14,6 +14,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from hiwm_interfaces.msg import BranchTree, ControlState, Tick, WorldInfo
 from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
 
 from hiwm_console.access import AccessRules, is_loopback
@@ -29,6 +30,9 @@ from hiwm_nodes.running import run
 # While nobody drives, messages gather this long before anybody is woken: a page that only looks
 # sees a tick so much later at most, and the graph keeps its processors.
 _GATHER_S = 0.03
+# The newest of each: what came before it meanwhile, nobody will see.
+_NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+_NEWEST_IMAGE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 DEFAULT_PORT = 8642
 
 
@@ -79,9 +83,9 @@ class WebConsoleNode(Node):
         )
         self.create_subscription(
             JointState, "joint_states", lambda raw: self._hand(self._link.on_joints, raw),
-            qos.TICK, raw=True,
+            _NEWEST, raw=True,
         )
-        self.create_subscription(Tick, "tick", self._on_tick, qos.TICK, raw=True)
+        self.create_subscription(Tick, "tick", self._on_tick, _NEWEST, raw=True)
         self.create_subscription(
             BranchTree, "branches/tree", lambda raw: self._hand(self._link.on_tree, raw),
             qos.LATCHED, raw=True,
@@ -125,7 +129,7 @@ class WebConsoleNode(Node):
                 self.create_subscription(
                     Image, f"cameras/{name}/image_raw",
                     lambda raw, camera=camera: self._hand(self._link.on_image, camera, raw),
-                    qos.SENSOR, raw=True,
+                    _NEWEST_IMAGE, raw=True,
                 )
 
     def _on_tick(self, raw: bytes) -> None:

@@ -183,6 +183,7 @@ class _Viewers:
         self.frames = 0
         self._address = address.replace("http", "ws", 1) + "console"
         self._count = count
+        self._sockets: list[aiohttp.ClientWebSocketResponse] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -194,11 +195,16 @@ class _Viewers:
         async with (
             aiohttp.ClientSession() as session, session.ws_connect(self._address) as socket
         ):
+            self._sockets.append(socket)
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.BINARY:
                     self.frames += 1
                     number = int(struct.unpack_from("<d", message.data, 12)[0])
                     await socket.send_json({"type": "seen", "n": number})
+
+    async def _leave(self) -> None:
+        for socket in self._sockets:
+            await socket.close()
 
     def __enter__(self) -> Self:
         """Begin to look."""
@@ -210,10 +216,10 @@ class _Viewers:
 
     def __exit__(self, *_: object) -> None:
         """Leave."""
+        asyncio.run_coroutine_threadsafe(self._leave(), self._loop).result(10)
         for task in self._tasks:
-            task.cancel()
-            with contextlib.suppress(BaseException):
-                task.result(5)
+            with contextlib.suppress(Exception):
+                task.result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
