@@ -437,6 +437,8 @@ function stop() {
 function takeOver() {
   if (!state.access.drive) { toast(state.access.reason, "bad"); return; }
   if (state.control?.mode === "STOPPED") { toast("stopped: space clears the stop first", "bad"); return; }
+  // Who only looked asks first: a driver with hands off gives way at once, one in control decides.
+  if (state.seats?.driver !== null && state.seats?.driver !== state.id) link.send({ type: "seat", do: "ask" });
   hands.engage();
 }
 
@@ -468,7 +470,7 @@ const able = () => live() && state.access.drive && state.connected;
 const BINDINGS = [
   { group: "Control", key: "t", text: "Take over", run: takeOver, bar: "controls", drives: true, when: () => able() && !hands.engaged },
   { group: "Control", key: "h", text: "Hand back", run: () => hands.handBack(), bar: "controls", drives: true, when: () => hands.engaged },
-  { group: "Control", key: "space", text: "Pause, or go on", run: () => (state.stored ? play() : pauseOrResume()), bar: "controls", when: () => able() || state.stored },
+  { group: "Control", key: "space", text: "Pause, or go on", run: () => (state.stored ? play() : pauseOrResume()), bar: "controls", stored: true, when: () => able() || state.stored },
   { group: "Control", key: "x", text: "Stop", run: stop, bar: "controls", when: able },
   { group: "Control", key: "o", text: "Ask for the controls, or give them", run: seatKey, when: able },
   { group: "Control", key: "e", text: "Keep the controls when asked", run: () => link.send({ type: "seat", do: "keep" }), when: able },
@@ -485,7 +487,7 @@ const BINDINGS = [
   { group: "Branches", key: "m", text: "Write a note on the branch", short: "Note", run: writeNote, bar: "chosen-buttons", drives: true, when: able },
   { group: "Branches", key: "z", text: "Discard the branch, or take it back (a mark, nothing is deleted)", short: "Discard", run: discard, bar: "chosen-buttons", drives: true, when: able },
   { group: "Branches", key: "p", text: "Pin the present state", run: () => act({ action: "save", note: "pinned in the console" }), when: able },
-  { group: "Branches", key: "c", text: "Compare the chosen branch with the present one, side by side from their fork", short: "Compare", run: () => compareWith(view.present()?.id ?? ""), bar: "chosen-buttons", when: () => true },
+  { group: "Branches", key: "c", text: "Compare the chosen branch with the present one, side by side from their fork", short: "Compare", run: () => compareWith(view.present()?.id ?? ""), bar: "chosen-buttons", stored: true, when: () => true },
   { group: "Looking", key: "← → ↑ ↓", text: "Choose a state (with Shift: 10 steps)" },
   { group: "Looking", key: "v", text: "Follow the session again", run: () => { state.proposal = -1; choose(tree.head); }, when: () => true },
   { group: "Looking", key: "?", text: "This help", run: () => ($("help").open ? $("help").close() : $("help").showModal()), when: () => true },
@@ -495,7 +497,7 @@ const BINDINGS = [
 
 function buildControls() {
   for (const bar of ["controls", "chosen-buttons"]) {
-    $(bar).replaceChildren(...BINDINGS.filter((one) => one.bar === bar && !(state.stored && one.drives)).map((one) => {
+    $(bar).replaceChildren(...BINDINGS.filter((one) => one.bar === bar && (!state.stored || one.stored)).map((one) => {
       const text = state.stored && one.key === "space" ? "Play" : one.short ?? one.text;
       const button = make("button", `${text} `, { type: "button", "data-key": one.key, title: one.text, class: one.drives ? "drives" : "" });
       if (one.key === "t") button.classList.add("strong");
