@@ -86,6 +86,13 @@ def test_a_device_of_ones_own_is_started() -> None:
     assert teleop.merged_parameters()["device"] == "my_device"
 
 
+@pytest.mark.parametrize("file", ["session", "record"])
+def test_a_device_gets_the_file_it_is_told(file: str) -> None:
+    told = {"device": "spacemouse", "device_file": "spacemouse_pair"}
+    (teleop,) = (s for s in nodes(file, **told) if s.executable == "teleop")
+    assert told.items() <= teleop.merged_parameters().items()
+
+
 def test_demonstrations_have_no_policy_and_evaluations_no_operator() -> None:
     record = nodes("record")
     assert "hiwm_policy/policy" not in executables(record)

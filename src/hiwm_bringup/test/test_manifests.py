@@ -36,6 +36,8 @@ FROM_PIP = {
     "rosbags": "rosbags",
     "mcap": "mcap",
     "mcap_ros2": "mcap-ros2-support",
+    "pyspacemouse": "pyspacemouse",
+    "easyhid": "pyspacemouse",
 }
 #: Imported by the build alone.
 BUILD = {"setuptools", "catkin_pkg"}

@@ -129,8 +129,9 @@ class GraphLink:
             seconds = min(seconds, now - self._moved_at)
         self._moved, self._moved_at = place, now
         delta = np.array(command.axes) * self._speed * embodiment.max_velocity * seconds
-        assert self._measured is not None
-        self._target = leash.move(delta, self._measured)
+        assert self._measured is not None and self._tick is not None
+        applied = np.asarray(self._tick.applied_action, np.float64)
+        self._target = leash.move(delta, self._measured, applied)
         return self._target
 
     async def act(self, act: Act) -> dict[str, Any]:

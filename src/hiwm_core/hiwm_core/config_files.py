@@ -7,6 +7,7 @@ value of the wrong type is refused in the same words everywhere.
 import difflib
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ import yaml
 
 from hiwm_core.errors import ConfigError
 
-KINDS = ("embodiments", "tasks", "robots")
+# What ROS accepts as a topic or service name.
+_ROS_NAME = re.compile(r"^[~/]?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$")
+
+KINDS = ("embodiments", "tasks", "robots", "devices")
 
 
 def config_directories() -> list[Path]:
@@ -146,3 +150,13 @@ def number_list(value: Any, length: int, where: str) -> tuple[float, ...]:
             f"expected {length} numbers, found {value!r}", where=where, remedy="mend the list"
         )
     return tuple(float(v) for v in value)
+
+
+def ros_name(name: str, where: str) -> str:
+    """Return a topic or service name; raises ConfigError where ROS would not take it."""
+    if not _ROS_NAME.match(name):
+        raise ConfigError(
+            f"{name!r} is not a ROS name", where=where,
+            remedy="use letters, digits, _ and /, no part beginning with a digit",
+        )
+    return name

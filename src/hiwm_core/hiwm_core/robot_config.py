@@ -4,12 +4,11 @@ The robot bridge reads one of config/robots; nothing above the bridge does. An a
 that this version cannot serve is refused on load, not when the first command is due.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hiwm_core.config_files import find_config, nearest, parse_mapping, strict_fields
+from hiwm_core.config_files import find_config, nearest, parse_mapping, ros_name, strict_fields
 from hiwm_core.errors import ConfigError
 
 # How commands reach controllers, and whether this version can send them.
@@ -20,9 +19,6 @@ ADAPTERS = {
     "pose_stamped": False,
 }
 PACES = ("camera", "timer")
-
-# What ROS accepts as a topic or service name.
-_ROS_NAME = re.compile(r"^[~/]?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,20 +99,20 @@ def parse_robot(text: str, where: str) -> RobotConfig:
     reset = ""
     if "reset" in data:
         service = strict_fields(data["reset"], f"{where}: reset", {"service": str})["service"]
-        reset = _ros_name(service, f"{where}: reset.service")
+        reset = ros_name(service, f"{where}: reset.service")
     truth = data.get("ground_truth", "")
     return RobotConfig(
         name=data["name"], stand_in=data["stand_in"], embodiment=data["embodiment"],
         pace=data["pace"], lockstep=lockstep,
         stale_after_s=_seconds(data["stale_after_s"], f"{where}: stale_after_s", 60.0),
-        joint_states=_ros_name(data["joint_states"], f"{where}: joint_states"),
+        joint_states=ros_name(data["joint_states"], f"{where}: joint_states"),
         cameras=tuple(
             _camera(str(name), entry, f"{where}: cameras.{name}")
             for name, entry in data["cameras"].items()
         ),
         command=_command(data["command"], f"{where}: command"),
         reset_service=reset,
-        ground_truth=_ros_name(truth, f"{where}: ground_truth") if truth else "",
+        ground_truth=ros_name(truth, f"{where}: ground_truth") if truth else "",
         text=text,
     )
 
@@ -124,7 +120,7 @@ def parse_robot(text: str, where: str) -> RobotConfig:
 def _camera(name: str, entry: Any, where: str) -> CameraTopic:
     data = strict_fields(entry, where, {"image": str}, {"compressed": bool})
     return CameraTopic(
-        name=name, image=_ros_name(data["image"], f"{where}.image"),
+        name=name, image=ros_name(data["image"], f"{where}.image"),
         compressed=data.get("compressed", False),
     )
 
@@ -152,7 +148,7 @@ def _command(entry: Any, where: str) -> CommandTopic:
         )
     seconds = _seconds(data.get("time_from_start_s", 0.1), f"{where}.time_from_start_s", 10.0)
     return CommandTopic(
-        adapter=adapter, topic=_ros_name(data["topic"], f"{where}.topic"),
+        adapter=adapter, topic=ros_name(data["topic"], f"{where}.topic"),
         time_from_start_s=seconds,
     )
 
@@ -164,12 +160,3 @@ def _seconds(value: float, where: str, upper: float) -> float:
             f"{value} s", where=where, remedy=f"give seconds, above 0 and at most {upper:g}"
         )
     return float(value)
-
-
-def _ros_name(name: str, where: str) -> str:
-    if not _ROS_NAME.match(name):
-        raise ConfigError(
-            f"{name!r} is not a ROS name", where=where,
-            remedy="use letters, digits, _ and /, no part beginning with a digit",
-        )
-    return name

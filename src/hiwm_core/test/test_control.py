@@ -83,6 +83,22 @@ actions = st.one_of(
 )
 
 
+def play(control: ControlMachine, clock: Clock, script: list[tuple[object, ...]]) -> None:
+    for kind, *values in script:
+        if kind == "wait":
+            clock.now += float(values[0])  # type: ignore[arg-type]
+        elif kind == "hear":
+            device, deadman, demonstration, present = values
+            control.hear_operator(
+                str(device), deadman=bool(deadman), demonstration=bool(demonstration),
+                policy_present=bool(present),
+            )
+        elif kind == "request":
+            control.fire(values[0], "")  # type: ignore[arg-type]
+        else:
+            control.fire(Event.HANDBACK_DONE if kind == "done" else Event.POLICY_FAULT, "")
+
+
 @given(start=st.sampled_from([Mode.PAUSED, Mode.POLICY]), script=st.lists(actions, max_size=60))
 def test_whatever_happens_a_lost_operator_never_gives_control_to_the_policy(
     start: Mode, script: list[tuple[object, ...]]
@@ -92,22 +108,9 @@ def test_whatever_happens_a_lost_operator_never_gives_control_to_the_policy(
     mode = control.mode
     heard: dict[str, tuple[float, bool]] = {}
     for kind, *values in script:
-        if kind == "wait":
-            clock.now += float(values[0])  # type: ignore[arg-type]
-            control.check_operator()
-        elif kind == "hear":
-            device, deadman, demonstration, present = values
-            heard[str(device)] = (clock.now, bool(deadman))
-            control.hear_operator(
-                str(device), deadman=bool(deadman), demonstration=bool(demonstration),
-                policy_present=bool(present),
-            )
-        elif kind == "request":
-            control.fire(values[0], "")  # type: ignore[arg-type]
-        elif kind == "done":
-            control.fire(Event.HANDBACK_DONE, "")
-        else:
-            control.fire(Event.POLICY_FAULT, "")
+        if kind == "hear":
+            heard[str(values[0])] = (clock.now, bool(values[1]))
+        play(control, clock, [(kind, *values)])
         state = control.state
         if state.mode is Mode.POLICY and mode is not Mode.POLICY:
             assert kind in ("request", "done")
@@ -120,6 +123,40 @@ def test_whatever_happens_a_lost_operator_never_gives_control_to_the_policy(
         if mode is Mode.STOPPED and state.mode is not Mode.STOPPED:
             assert kind == "request" and values[0] is Event.CLEAR_STOP
         mode = state.mode
+
+
+@given(start=st.sampled_from([Mode.PAUSED, Mode.POLICY]), script=st.lists(actions, max_size=60))
+def test_whatever_happened_who_presses_a_deadman_has_control_unless_stopped_or_another_has_it(
+    start: Mode, script: list[tuple[object, ...]]
+) -> None:
+    clock = Clock()
+    control = machine(clock, start)
+    play(control, clock, script)
+    before = control.state
+    # Let go and press: what a person does who wants control.
+    hold(control, "leader", deadman=False)
+    if control.mode is not Mode.HUMAN:
+        assert hold(control, "leader") is (before.mode is not Mode.STOPPED)
+    elif before.device != "leader":
+        assert not hold(control, "leader")
+    if before.mode is Mode.STOPPED:
+        assert control.mode is Mode.STOPPED
+    else:
+        assert control.mode is Mode.HUMAN
+        assert control.state.device == (before.device or "leader")
+
+
+@given(script=st.lists(actions.filter(lambda action: action != ("request", Event.CLEAR_STOP)),
+                       max_size=60))
+def test_whatever_happens_a_stop_lasts_until_it_is_cleared(
+    script: list[tuple[object, ...]]
+) -> None:
+    clock = Clock()
+    control = machine_in(Mode.STOPPED, clock)
+    for action in script:
+        play(control, clock, [action])
+        assert control.mode is Mode.STOPPED and control.state.source is Source.NONE
+    assert control.fire(Event.CLEAR_STOP, "cleared").mode is Mode.PAUSED
 
 
 @pytest.mark.parametrize("mode", [Mode.POLICY, Mode.PAUSED, Mode.HANDBACK])

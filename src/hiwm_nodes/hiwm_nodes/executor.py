@@ -2,9 +2,9 @@
 
 rclpy gathers every entity anew and builds a wait set for each callback, which at a few hundred
 messages a second is most of what a node does. This one keeps the wait set while no entity comes or
-goes, and runs the callbacks of subscriptions and timers directly. Everything else (services,
-clients, events, all that awaits) is left to rclpy, which is called for it. test_executor.py holds
-that callbacks run as they do under rclpy.
+goes, and runs the callbacks of subscriptions, timers and guard conditions directly. Everything else
+(services, clients, events, all that awaits) is left to rclpy, which is called for it.
+test_executor.py holds that callbacks run as they do under rclpy.
 """
 
 import inspect
@@ -16,6 +16,7 @@ from typing import Any
 from rclpy.context import Context
 from rclpy.event_handler import EventHandler
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.guard_condition import GuardCondition
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.subscription import Subscription
@@ -35,7 +36,7 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
         self._wait_set: Any = None
         self._held = ExitStack()  # keeps every handle of the wait set from being destroyed
         self._add: list[Callable[[], None]] = []
-        self._direct: dict[int, Callable[[], None]] = {}  # by pointer of subscription or timer
+        self._direct: dict[int, Callable[[], None]] = {}  # by pointer of what is run here
         self._guards: dict[int, Any] = {}  # the nodes' own
         self._waitables: list[Any] = []
         self._changed = True
@@ -102,7 +103,8 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
         if not self.context.ok():
             raise ExternalShutdownException()
         ready = [
-            *wait_set.get_ready_entities("timer"), *wait_set.get_ready_entities("subscription")
+            *(p for p in wait_set.get_ready_entities("guard_condition") if p in self._direct),
+            *wait_set.get_ready_entities("timer"), *wait_set.get_ready_entities("subscription"),
         ]
         now = time.monotonic()
         if (
@@ -111,9 +113,13 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
         ):
             self._look_at_events = now + _EVENTS_EVERY_S
             self.spin_once(timeout_sec=0.0)
-        for pointer in ready:
+        for i, pointer in enumerate(ready):
             if self._changed or self._awaiting():
-                # An entity came or went, or something now awaits: what else is ready stays so.
+                # An entity came or went, or something now awaits: what else is ready stays so, but
+                # for triggers, which waiting has taken.
+                for left in ready[i:]:
+                    if left in self._guards:
+                        self._guards[left].trigger()
                 return
             run = self._direct.get(pointer)
             if run is not None:
@@ -121,7 +127,10 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
 
     def _others_ready(self) -> bool:
         wait_set = self._wait_set
-        triggered = wait_set.get_ready_entities("guard_condition")
+        triggered = [
+            pointer for pointer in wait_set.get_ready_entities("guard_condition")
+            if pointer not in self._direct
+        ]
         for pointer in triggered:
             # Waiting has taken the trigger; rclpy is to find it.
             if pointer in self._guards:
@@ -175,6 +184,7 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
             for entity, run in (
                 *((subscription, _delivery(subscription)) for subscription in subscriptions),
                 *((timer, _expiry(timer)) for timer in timers),
+                *((guard, _news(guard)) for guard in self._guards.values()),
             )
             if run is not None
         }
@@ -225,3 +235,9 @@ def _expiry(timer: Timer) -> Callable[[], None] | None:
             callback()
 
     return expire
+
+
+def _news(guard: GuardCondition) -> Callable[[], None] | None:
+    """Return what a triggered guard condition calls; None for a callback that awaits."""
+    callback: Callable[[], None] = guard.callback
+    return None if inspect.iscoroutinefunction(callback) else callback

@@ -37,7 +37,11 @@ def run(
     """
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
 
+    interrupted = False
+
     def interrupt(_signal: int, _frame: object) -> None:
+        nonlocal interrupted
+        interrupted = True
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)
@@ -60,6 +64,11 @@ def run(
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         code = 1
+    except RuntimeError:
+        # An interrupt in the middle of rclpy's own code, such as the conversion of a message, comes
+        # out as an error of its binding.
+        if not interrupted:
+            raise
     finally:
         # A second Ctrl-C must not cut the closing of files short.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

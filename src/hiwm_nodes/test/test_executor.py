@@ -204,6 +204,27 @@ def test_a_guard_condition_runs_its_callback(bench: Bench) -> None:
     assert bench.heard == [9]
 
 
+def test_a_trigger_is_not_lost_where_entities_come_and_go(bench: Bench) -> None:
+    sent, taken, rounds = 0, 0, 200
+
+    def take() -> None:
+        nonlocal taken
+        taken = sent
+
+    def make_and_trigger(message: Int32) -> None:
+        nonlocal sent
+        bench.node.destroy_subscription(bench.listen(lambda message: None, "other"))
+        sent += 1
+        guard.trigger()
+
+    guard = bench.node.create_guard_condition(take)
+    bench.listen(make_and_trigger)
+    publisher = bench.node.create_publisher(Int32, "number", 100)
+    bench.node.create_timer(0.005, lambda: sent < rounds and publisher.publish(Int32()))
+    assert bench.spin(lambda: sent >= rounds)
+    assert bench.spin(lambda: taken == sent)
+
+
 def test_events_of_a_publisher_are_heard(bench: Bench) -> None:
     """Whoever asks for more than a publisher offers is told so; that is an event of both."""
     seen: list[int] = []

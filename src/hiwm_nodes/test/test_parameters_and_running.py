@@ -1,6 +1,9 @@
 """What every node shares: parameters with ranges, and one way to end."""
 
 import os
+import signal
+import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -63,6 +66,29 @@ def test_an_error_of_ours_is_one_line(capsys: pytest.CaptureFixture[str]) -> Non
     assert run(node_with("1", ended, error), arguments("1")) == 1
     assert capsys.readouterr().err.strip() == "error: it is wrong (here): mend it"
     assert ended[-1] == "closed"
+    assert not rclpy.ok()
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_an_interrupt_that_rclpy_made_its_own_error_is_an_end_and_others_are_errors(
+    interrupted: bool,
+) -> None:
+    """pybind11 turns what a signal handler raises during a conversion into a RuntimeError."""
+    def convert() -> None:
+        try:
+            if interrupted:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(30.0)
+        finally:
+            raise RuntimeError("Unable to convert call argument")
+
+    def make() -> Node:
+        node = Node("interrupted")
+        node.create_timer(0.01, convert)
+        return node
+
+    with nullcontext() if interrupted else pytest.raises(RuntimeError, match="Unable"):
+        assert run(make, arguments("1")) == 0
     assert not rclpy.ok()
 
 

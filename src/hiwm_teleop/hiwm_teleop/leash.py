@@ -25,20 +25,27 @@ class LeashedTargets:
             [i for i, e in enumerate(embodiment.actions) if e.arm == arm and e.unit == "m"]
             for arm in embodiment.arms
         ]
+        self._ratios = [i for i, e in enumerate(embodiment.actions) if e.unit == "1"]
         self._target: Array | None = None
 
     def forget(self) -> None:
         """Begin again from the measured position: at a takeover, after a rollback."""
         self._target = None
 
-    def move(self, delta: Array, measured: Array) -> Array:
+    def move(self, delta: Array, measured: Array, applied: Array) -> Array:
         """Return the new targets [A].
 
         Args:
             delta: wanted displacement, [A].
             measured: where the robot is, [A], in the order of the actions.
+            applied: last target in force, [A], or empty. Ratios begin from it: a gripper that holds
+                something stands wider than it was told to, and would let go if told where it is.
         """
-        start = measured if self._target is None else self._target
+        start = self._target
+        if start is None:
+            start = measured.copy()
+            if applied.size:
+                start[self._ratios] = applied[self._ratios]
         lead = start + delta - measured
         for group in self._groups:
             if group:

@@ -7,20 +7,21 @@ import time
 from hiwm_interfaces.msg import ControlState, OperatorCommand, Tick, WorldInfo
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import Image, JointState, Joy
 
 from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.frames import Observation, ObservationAssembler
 from hiwm_core.task import parse_task
 from hiwm_nodes import qos
-from hiwm_nodes.diagnostics import Diagnostics, RateMeter
+from hiwm_nodes.diagnostics import ERROR, OK, Diagnostics, RateMeter
 from hiwm_nodes.messages import time_message
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import NodeEnd, run
 from hiwm_teleop.devices.base import (
     Answer,
     EventKind,
+    JoySample,
     OperatorEvent,
     OperatorInput,
     OperatorView,
@@ -30,9 +31,13 @@ from hiwm_teleop.devices.base import (
 from hiwm_teleop.devices.registry import device_class
 from hiwm_teleop.leash import LeashedTargets, measured_targets
 from hiwm_teleop.service_desk import ServiceDesk
+from hiwm_teleop.takeover import BlendIn, TakeoverTimes
 
-# A stream device is read and published this often; a synchronous one is looked after as often.
+# A stream device is read and published at least this often, and whenever it says that it has news;
+# a synchronous one is looked after as often.
 _READ_HZ = 20.0
+# Messages of a driver that come quicker than this wait for the next one, or for the next turn.
+_JOY_GAP_S = 0.005
 # A synchronous command is said again after this long, so that a slow world does not make the
 # arbiter think the operator is gone (its own patience is 0.5 s).
 _REPEAT_S = 0.15
@@ -67,6 +72,10 @@ class TeleopNode(Node):
         self._tick: TickView | None = None
         self._control = ControlState()
         self._answers: list[Answer] = []
+        self._joy: dict[str, JoySample] = {}
+        self._read_at = 0.0
+        self._blend = BlendIn()
+        self._takeover_times = TakeoverTimes()
         self._sent: tuple[object, ...] = ()
         self._sent_at = 0.0
         self._deadman = False
@@ -80,7 +89,12 @@ class TeleopNode(Node):
         self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
         self.create_subscription(JointState, "joint_states", self._on_joint_state, qos.TICK)
         self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
+        for topic in self._device.joy_topics:
+            self.create_subscription(
+                Joy, topic, lambda joy, topic=topic: self._on_joy(topic, joy), qos.SENSOR
+            )
         self._diagnostics = Diagnostics(self, self._diagnostic_values)
+        self._device.on_news = self.create_guard_condition(self._read).trigger
         self._device.open()
         self.create_timer(
             1.0 / _READ_HZ, self._on_time, clock=Clock(clock_type=ClockType.STEADY_TIME)
@@ -124,6 +138,14 @@ class TeleopNode(Node):
         if self._assembler is not None:
             self._on_observation(self._assembler.add_image(camera, message))
 
+    def _on_joy(self, topic: str, message: Joy) -> None:
+        now = time.monotonic()
+        self._joy[topic] = JoySample(
+            axes=tuple(message.axes), buttons=tuple(message.buttons), heard_s=now
+        )
+        if now - self._read_at >= _JOY_GAP_S:
+            self._read()
+
     def _on_observation(self, seen: Observation | None) -> None:
         if seen is None or self._world is None or self._leash is None:
             return
@@ -134,6 +156,11 @@ class TeleopNode(Node):
             branch_id=seen.branch_id, applied_source=Source(seen.applied_source),
             trust=seen.trust, progress=seen.progress, success=seen.success, images=seen.images,
             proprio=measured_targets(seen.proprio, self._world.embodiment),
+            applied=seen.applied_action,
+        )
+        of_person = seen.applied_source in (Source.HUMAN, Source.DEMONSTRATION)
+        self._takeover_times.frame(
+            of_person and seen.applied_device == self._device.name, time.monotonic()
         )
         self._ticks += 1
         self._rate.count()
@@ -164,6 +191,7 @@ class TeleopNode(Node):
     def _read(self) -> None:
         """Read the device, and again after answers: what follows may already be in sight."""
         while True:
+            self._read_at = time.monotonic()
             answers, self._answers = tuple(self._answers), []
             self._take(self._device.read(self._view(answers)))
             if not answers and not self._answers:
@@ -173,12 +201,13 @@ class TeleopNode(Node):
         return OperatorView(
             now_s=time.monotonic(), world=self._world, tick=self._tick,
             mode=Mode(self._control.mode), reason=self._control.reason,
-            takeovers=self._control.takeovers, answers=answers,
+            takeovers=self._control.takeovers, answers=answers, joy=self._joy,
         )
 
     def _take(self, done: OperatorInput) -> None:
         if done.message:
             self._say(done.message)
+        self._diagnostics.report(ERROR if done.problem else OK, done.problem or "running")
         if not done.silent:
             self._publish(done)
         for event in done.events:
@@ -191,14 +220,17 @@ class TeleopNode(Node):
         tick, leash, world = self._tick, self._leash, self._world
         if tick is None or leash is None or world is None:
             return
-        if done.deadman and not self._deadman:
+        now = time.monotonic()
+        mine = self._control.mode == Mode.HUMAN and self._control.device == self._device.name
+        if not (done.deadman and mine):
             leash.forget()
+        self._takeover_times.deadman(done.deadman, mine, now)
         self._deadman = done.deadman
         action = done.action
+        share = self._blend.share(now, done.deadman and mine)
         if done.delta is not None:
-            action = leash.move(done.delta, tick.proprio)
+            action = leash.move(share * done.delta, tick.proprio, tick.applied)
         said = (tick.epoch, tick.step, done.deadman, action is None)
-        now = time.monotonic()
         if self._device.synchronous and said == self._sent and now - self._sent_at < _REPEAT_S:
             return
         self._sent, self._sent_at = said, now
@@ -236,6 +268,8 @@ class TeleopNode(Node):
             "device": self._device.name, "deadman": self._deadman,
             "ticks_per_s": f"{self._rate.rate:.1f}",
             "observations_dropped": self._assembler.dropped if self._assembler else 0,
+            "takeover_to_frame_p50_s": f"{self._takeover_times.share(0.5):.3f}",
+            "takeover_to_frame_p95_s": f"{self._takeover_times.share(0.95):.3f}",
         }
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hiwm_core.embodiment import load_embodiment
+from hiwm_core.embodiment import load_embodiment, parse_embodiment
 from hiwm_teleop.leash import LEASH_M, LeashedTargets, measured_targets
 
 EMBODIMENT = load_embodiment("planar_bimanual")
@@ -16,7 +16,7 @@ HOME = np.array(EMBODIMENT.home)
 def test_never_farther_than_the_leash_nor_outside_the_limits(deltas):
     leash = LeashedTargets(EMBODIMENT)
     for delta in deltas:
-        target = leash.move(delta, HOME)
+        target = leash.move(delta, HOME, HOME)
         lead = (target - HOME).reshape(2, 2)
         assert (np.linalg.norm(lead, axis=1) <= LEASH_M + 1e-12).all()
         assert (target >= EMBODIMENT.lower).all()
@@ -26,17 +26,31 @@ def test_never_farther_than_the_leash_nor_outside_the_limits(deltas):
 def test_small_moves_add_up_and_an_idle_arm_keeps_its_target():
     leash = LeashedTargets(EMBODIMENT)
     step = np.array([0.002, 0.0, 0.0, 0.0])
-    leash.move(step, HOME)
+    leash.move(step, HOME, HOME)
     # The right arm is pushed off by 1 mm: its target stays.
-    target = leash.move(step, HOME + np.array([0, 0, 0.001, 0]))
+    target = leash.move(step, HOME + np.array([0, 0, 0.001, 0]), HOME)
     np.testing.assert_allclose(target, HOME + [0.004, 0, 0, 0], atol=1e-12)
 
 
 def test_forgetting_begins_from_where_the_robot_is():
     leash = LeashedTargets(EMBODIMENT)
-    leash.move(np.full(4, 0.005), HOME)
+    leash.move(np.full(4, 0.005), HOME, HOME)
     leash.forget()
-    np.testing.assert_allclose(leash.move(np.zeros(4), HOME), HOME)
+    np.testing.assert_allclose(leash.move(np.zeros(4), HOME, HOME + 0.01), HOME)
+
+
+def test_a_gripper_begins_from_what_it_was_told_and_not_from_where_it_stands():
+    text = EMBODIMENT.text.replace(
+        "proprioception:  ",
+        "  - {name: left_gripper, arm: left, joint: left_gripper_joint, unit: \"1\", lower: 0.0, "
+        "upper: 1.0, max_velocity: 2.0, max_acceleration: 20.0}\nproprioception:  ",
+    ).replace("home: [", "home: [0.0, ").replace("home: [0.0, -0.15, -0.15", "home: [-0.15, -0.15")
+    text = text.replace("0.15, -0.15]", "0.15, -0.15, 1.0]")
+    leash = LeashedTargets(parse_embodiment(text, "test"))
+    measured, told = np.append(HOME, 0.4), np.append(HOME + 0.01, 0.0)
+    np.testing.assert_allclose(leash.move(np.zeros(5), measured, told), np.append(HOME, 0.0))
+    leash.forget()
+    np.testing.assert_allclose(leash.move(np.zeros(5), measured, np.zeros(0)), measured)
 
 
 def test_measured_positions_come_by_joint_name():

@@ -4,6 +4,7 @@ import array
 import os
 import pty
 import select
+import shutil
 import sys
 import termios
 import time
@@ -11,11 +12,18 @@ import time
 import numpy as np
 import pytest
 import rclpy
-from hiwm_interfaces.msg import Command, OperatorCommand, PolicyPlan, Tick, WorldInfo
+from hiwm_interfaces.msg import (
+    Command,
+    ControlState,
+    OperatorCommand,
+    PolicyPlan,
+    Tick,
+    WorldInfo,
+)
 from hiwm_interfaces.srv import Fork, Label, Reset, Rollback
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import Image, JointState, Joy
 
 from hiwm_core import push_t
 from hiwm_core.embodiment import load_embodiment
@@ -24,6 +32,8 @@ from hiwm_core.testing import domain_id
 from hiwm_nodes import qos
 from hiwm_nodes.messages import image_message, joint_state_message, time_message
 from hiwm_nodes.testing import NodeProcess, spin_until
+from hiwm_teleop.testing import usb_bus
+from hiwm_teleop.testing.usb_bus import FULL, SocketMouse
 
 pytestmark = pytest.mark.nodes
 
@@ -252,6 +262,128 @@ def test_a_keyboard_without_a_terminal_is_one_clear_line(graph, tmp_path):
     assert len(lines) == 1
     assert "keyboard" in lines[0]
     assert "demo --interactive" in lines[0]
+
+
+def repeating(send, done):
+    """Return what sends a hundred times a second, as devices do, each time it is asked."""
+    sent = [0.0]
+
+    def repeat():
+        if time.monotonic() - sent[0] >= 0.01:
+            sent[0] = time.monotonic()
+            send()
+        return done()
+
+    return repeat
+
+
+@pytest.fixture
+def states(graph):
+    heard = []
+    graph.world.create_subscription(ControlState, "control_state", heard.append, qos.LATCHED)
+    return heard
+
+
+@pytest.fixture
+def mouse(tmp_path, monkeypatch):
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    library, bus = tmp_path / "lib", tmp_path / "usb"
+    library.mkdir()
+    bus.mkdir()
+    for name, value in usb_bus.environment(usb_bus.build(library), bus).items():
+        monkeypatch.setenv(name, value)
+    plugged = SocketMouse(bus)
+    yield plugged
+    plugged.unplug()
+
+
+def test_a_spacemouse_takes_over_moves_is_lost_comes_back_and_hands_back(graph, states, mouse):
+    said, world = graph.world.said, graph.world
+    options = {"device": "spacemouse"}
+    with NodeProcess("hiwm_teleop", "arbiter", domain=graph.domain,
+                     parameters={"start_mode": "policy"}), NodeProcess(
+        "hiwm_teleop", "teleop", domain=graph.domain, parameters=options
+    ) as teleop:
+        assert graph.until(lambda: bool(said) and Command.SOURCE_POLICY in world.sources), (
+            teleop.output
+        )
+        assert not said[-1].deadman and said[-1].device == "spacemouse"
+
+        mouse.press(0)
+        assert graph.until(repeating(lambda: mouse.move(x=FULL), lambda: any(
+            c.deadman and c.action and c.action[0] > HOME[0] + 0.008 for c in said
+        ))), teleop.output
+        assert Command.SOURCE_HUMAN in world.sources
+        moved = np.array([list(c.action) for c in said if c.deadman and c.action]) - HOME
+        # The target comes in from where the arm was, and every step on the way is a small one.
+        np.testing.assert_allclose(moved[0], 0.0, atol=1e-6)
+        assert (np.diff(moved[:, 0], prepend=0.0) <= 0.12 * 0.1 + 1e-6).all()
+        np.testing.assert_allclose(moved[:, 1:], 0.0, atol=1e-6)
+
+        mouse.unplug()
+        assert graph.until(lambda: states[-1].mode == ControlState.PAUSED), teleop.output
+        assert "lost" in states[-1].reason
+        count = len(said)
+        steps = world.step
+        graph.until(lambda: False, 0.7)
+        assert len(said) <= count + 1 and world.step <= steps + 1
+
+        mouse.plug()
+        assert graph.until(lambda: len(said) > count + 1), teleop.output
+        assert states[-1].mode == ControlState.PAUSED
+        mouse.press(0)
+        assert graph.until(lambda: states[-1].mode == ControlState.HUMAN), teleop.output
+        mouse.press()
+        assert graph.until(lambda: states[-1].mode == ControlState.POLICY), teleop.output
+        assert Command.SOURCE_HANDBACK in world.sources
+        assert "SpaceNavigator at" in teleop.output and "is back" in teleop.output
+
+
+def test_a_gamepad_is_heard_through_joy_and_its_silence_pauses(graph, states):
+    said = graph.world.said
+    sticks = graph.world.create_publisher(Joy, "joy", 10)
+    down = array.array("i", [0] * 21)
+    axes = array.array("f", [0.0] * 6)
+
+    def drive(done):
+        return repeating(lambda: sticks.publish(Joy(axes=axes, buttons=down)), done)
+
+    with NodeProcess("hiwm_teleop", "arbiter", domain=graph.domain), NodeProcess(
+        "hiwm_teleop", "teleop", domain=graph.domain, parameters={"device": "joy"}
+    ) as teleop:
+        assert graph.until(drive(lambda: bool(said))), teleop.output
+        down[10], axes[2] = 1, -1.0
+        assert graph.until(drive(lambda: any(
+            c.deadman and c.action and c.action[2] > HOME[2] + 0.008 for c in said
+        ))), teleop.output
+        assert graph.until(drive(lambda: bool(states) and states[-1].mode == ControlState.HUMAN))
+        assert graph.until(lambda: states[-1].mode == ControlState.PAUSED), teleop.output
+        assert "nothing on joy" in states[-1].reason
+        # The driver is back with the level it had: that is nobody's hand.
+        count = len(said)
+        assert graph.until(drive(lambda: len(said) > count + 20)), teleop.output
+        assert not any(command.deadman for command in said[count + 2:])
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("device: joy\ntopic: joy\nstale_after_s: 0.2\nbuttons: {0: deadman}\n"
+         "hands: [{axes: {w: {axis: 0}}}]\n", ["hands[0].axes", "'w'", "x, y, z"]),
+        ("device: spacemouse\n", ["device:=spacemouse"]),
+    ],
+)
+def test_a_wrong_device_file_is_one_clear_line(graph, tmp_path, text, parts):
+    file = tmp_path / "wrong.yaml"
+    file.write_text(text)
+    options = {"device": "joy", "device_file": str(file)}
+    with NodeProcess("hiwm_teleop", "teleop", domain=graph.domain, parameters=options) as teleop:
+        assert teleop.wait() == 1
+        lines = [line for line in teleop.output.splitlines() if line.startswith("error")]
+    assert len(lines) == 1
+    for part in [str(file), *parts]:
+        assert part in lines[0]
 
 
 LAUNCH = """<launch>

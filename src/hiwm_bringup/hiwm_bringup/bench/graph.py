@@ -24,17 +24,19 @@ class Graph:
         arguments: name and value of launch arguments.
         domain: ROS domain id.
         log: file its output goes to.
+        variables: of the environment, besides this process's own.
     """
 
     def __init__(
-        self, launch_file: Path, arguments: Mapping[str, str], domain: int, log: Path
+        self, launch_file: Path, arguments: Mapping[str, str], domain: int, log: Path,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         words = [f"{name}:={value}" for name, value in arguments.items()]
         environment = {
             **os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1",
-            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", **(variables or {}),
         }
         with log.open("w") as output:
             self._process = subprocess.Popen(

@@ -15,7 +15,17 @@ from hiwm_nodes.messages import stamp_ns
 
 from . import console
 from .graph import Graph
-from .rows import CONSOLE_COST, CONSOLE_PAGE, FLAT, PACED, STANDIN, Measured, quantile
+from .rows import (
+    CONSOLE_COST,
+    CONSOLE_PAGE,
+    FLAT,
+    PACED,
+    SPACEMOUSE,
+    STANDIN,
+    Measured,
+    quantile,
+)
+from .spacemouse import measure_spacemouse
 from .watcher import Watcher
 
 ROLLBACK_STEPS = 5
@@ -38,6 +48,10 @@ def measure(run: str, options: Options) -> dict[str, Measured]:
     Raises:
         HiwmError: the graph did not come up, or ended.
     """
+    if run == SPACEMOUSE:
+        return measure_spacemouse(
+            options.launch_file, options.folder, max(2, options.repeats // 3), options.more
+        )
     arguments, watch = _RUNS[run]
     session = options.folder / run
     domain = domain_id()

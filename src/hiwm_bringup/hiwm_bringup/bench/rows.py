@@ -31,6 +31,7 @@ class Row:
 
 FLAT, PACED, STANDIN = "imagination_flat", "imagination_paced", "standin_fast"
 CONSOLE_PAGE, CONSOLE_COST = "console_page", "console_cost"
+SPACEMOUSE = "spacemouse"
 
 ROWS = (
     Row(key="imagination_rate", text="whole graph in imagination, rate 0, policy in the loop",
@@ -59,6 +60,12 @@ ROWS = (
         unit="ms", at_least=500, aim=200, run=CONSOLE_PAGE),
     Row(key="console_cost", text="console: tick rate lost to it with two viewers, rate 0",
         unit="%", at_least=15, aim=5, run=CONSOLE_COST),
+    Row(key="spacemouse_command", text="SpaceMouse report to the operator's command, p95",
+        unit="ms", at_least=15, aim=5, run=SPACEMOUSE),
+    Row(key="device_loss", text="device in control lost, to the pause, worst", unit="s",
+        at_least=0.5, aim=0.25, run=SPACEMOUSE),
+    Row(key="takeover_frame", text="deadman pressed to the first frame that shows it, p95",
+        unit="ms", at_least=250, aim=130, run=SPACEMOUSE),
 )
 
 

@@ -10,6 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from hiwm_interfaces.msg import Command, ControlState, OperatorCommand, Tick
 from hiwm_interfaces.srv import Rollback
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 
 from hiwm_core.errors import HiwmError
@@ -74,6 +75,12 @@ class Watcher:
     def tick(self) -> Tick:
         """The newest tick."""
         return self.ticks[-1][1]
+
+    def listen(
+        self, kind: type, name: str, callback: Callable[[Any], None], profile: QoSProfile
+    ) -> None:
+        """Hear one more topic."""
+        self._node.create_subscription(kind, name, callback, profile)
 
     def until(self, predicate: Callable[[], bool], what: str, timeout_s: float = STEP_S) -> None:
         """Spin until the predicate holds.

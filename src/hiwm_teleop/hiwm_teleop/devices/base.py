@@ -1,15 +1,16 @@
 """The seam every operator device stands behind.
 
 The teleop node shows a device what a person would see (`OperatorView`) and takes back what a person
-would do (`OperatorInput`). A device knows nothing of topics or services, and the node knows nothing
-of keys, reports or scripts; a device of another package joins through the entry-point group
-"hiwm_teleop.devices".
+would do (`OperatorInput`). A device knows nothing of messages or services, and the node knows
+nothing of keys, reports or scripts; a device of another package joins through the entry-point group
+"hiwm_teleop.devices". Drivers that speak sensor_msgs/Joy are heard by the node for the device that
+names their topics, and shown to it like everything else.
 """
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -98,6 +99,17 @@ class TickView:
     success: float  # 0..1, NaN where unknown
     images: Mapping[str, NDArray[np.uint8]]  # by camera, [H, W, 3] rgb8
     proprio: NDArray[np.float64]  # [A], measured positions in the order of the actions
+    # [A], action that led here; [0] on the first tick of an epoch.
+    applied: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoySample:
+    """The newest sensor_msgs/Joy of a topic."""
+
+    axes: tuple[float, ...]
+    buttons: tuple[int, ...]
+    heard_s: float  # steady clock, when it arrived
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +123,7 @@ class OperatorView:
     reason: str = ""  # why that mode
     takeovers: int = 0
     answers: tuple[Answer, ...] = ()  # since the last read, oldest first
+    joy: Mapping[str, JoySample] = field(default_factory=dict)  # by topic, of `joy_topics`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +131,8 @@ class OperatorInput:
     """What an operator does at one moment.
 
     `action` is an absolute target [A]; `delta` a wanted displacement [A] since the last read,
-    which the node adds to the present target. At most one is given; with neither, the robot holds.
+    which the node adds to the present target, blending in after a takeover. At most one is given;
+    with neither, the robot holds.
     `silent` sends nothing at all: the arbiter then sees the operator grow stale.
     """
 
@@ -128,6 +142,7 @@ class OperatorInput:
     events: tuple[OperatorEvent, ...] = ()
     silent: bool = False
     message: str = ""  # a line for the log, empty when there is nothing to say
+    problem: str = ""  # what ails the device now, for diagnostics; empty when nothing does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +172,14 @@ class Device(ABC):
         self.options: dict[str, Any] = {
             key: given.get(key, option.default) for key, option in self.OPTIONS.items()
         }
+        # A device that hears by itself calls it, from any thread, so as to be read at once and not
+        # at the next turn; set by the node before `open`.
+        self.on_news: Callable[[], None] = lambda: None
+
+    @property
+    def joy_topics(self) -> tuple[str, ...]:
+        """Topics of sensor_msgs/Joy to hear for it, relative names."""
+        return ()
 
     def open(self) -> None:  # noqa: B027 - most devices have something to open, not all
         """Connect.

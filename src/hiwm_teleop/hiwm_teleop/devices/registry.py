@@ -7,14 +7,16 @@ from typing import Any
 from hiwm_core.config_files import nearest
 from hiwm_core.errors import DeviceError
 from hiwm_teleop.devices.base import Device
+from hiwm_teleop.devices.joy import JoyDevice
 from hiwm_teleop.devices.keyboard import KeyboardDevice
 from hiwm_teleop.devices.scripted import ScriptedDevice
+from hiwm_teleop.devices.spacemouse import SpaceMouse
 
 # Devices of other packages: an entry point of this group names a Device class.
 GROUP = "hiwm_teleop.devices"
 
 BUILT_IN: dict[str, type[Device]] = {
-    device.name: device for device in (KeyboardDevice, ScriptedDevice)
+    device.name: device for device in (JoyDevice, KeyboardDevice, ScriptedDevice, SpaceMouse)
 }
 
 

@@ -1,0 +1,195 @@
+"""The turn that all devices of caps, sticks and pedals share, from what was heard to what is said.
+
+A device says which parts it has and what each one says now; here the parts become one operator: any
+lost part is a lost device, any deadman held is control, and every hand moves the arm it is on.
+Pure; held by ``test_driving.py``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hiwm_core.embodiment import Embodiment
+from hiwm_teleop.devices.base import OperatorInput, OperatorView
+from hiwm_teleop.devices.buttons import Buttons, Pressed
+from hiwm_teleop.devices.loss import LossGuard
+from hiwm_teleop.devices.motion import (
+    LOCKS,
+    ArmMotion,
+    Array,
+    AxisName,
+    AxisSetting,
+    Displacement,
+    MotionSettings,
+)
+
+
+class Hand:
+    """One cap or stick on an arm.
+
+    Args:
+        arms: those it can drive, of which a button chooses; empty = all of the robot.
+        axes: settings of the axes it has.
+        settings: of all axes.
+        where: file and field, for messages.
+    """
+
+    def __init__(
+        self, *, arms: tuple[str, ...], axes: Mapping[AxisName, AxisSetting],
+        settings: MotionSettings, where: str,
+    ) -> None:
+        self._arms, self._axes, self._settings, self._where = arms, axes, settings, where
+        self._lock = settings.lock
+        self._displacement = Displacement()
+        self._robot: Embodiment | None = None
+        self._motions: dict[str, ArmMotion] = {}
+        self._grippers: dict[str, int] = {}  # arm -> entry
+        self._closing: dict[str, float] = {}  # arm -> 1 opens, -1 closes; left out = never asked
+        self._at = 0
+
+    def meet(self, robot: Embodiment) -> None:
+        """Learn which robot it drives.
+
+        Raises:
+            DeviceError: the robot lacks an arm named, or nothing the axes could move.
+        """
+        if self._robot is not None and self._robot.hash == robot.hash:
+            return
+        self._robot, self._at = robot, 0
+        self._motions = {
+            arm: ArmMotion(robot, arm, self._axes, self._settings, self._where)
+            for arm in self._arms or robot.arms
+        }
+        self._grippers = {
+            entry.arm: i for i, entry in enumerate(robot.actions)
+            if entry.name in (f"{entry.arm}_gripper", "gripper")
+        }
+        self._closing = {}
+
+    def rest(self) -> None:
+        """Stand still: the next motion begins from nothing."""
+        self._displacement.rest()
+
+    def press(self, pressed: Pressed, view: OperatorView, deadman: bool) -> str:
+        """Take what buttons ask of a hand; return a line for the person, or nothing.
+
+        A gripper turns only in the hand of who holds the deadman.
+        """
+        if not self._motions:
+            return ""
+        line = ""
+        if pressed.arms:
+            self._at = (self._at + pressed.arms) % len(self._motions)
+            self.rest()
+            line = f"arm {self._arm}"
+        if pressed.locks:
+            locks = list(LOCKS)
+            self._lock = locks[(locks.index(self._lock) + pressed.locks) % len(locks)]
+            line = f"axis lock {self._lock}"
+        for _ in range(pressed.grippers if deadman else 0):
+            line = self._turn_gripper(view)
+        return line
+
+    def delta(self, values: Mapping[AxisName, float], heard_s: float, now_s: float) -> Array:
+        """Return the displacement [A] since the last call.
+
+        Args:
+            values: deflections, -1..1.
+            heard_s: when they were heard, steady clock.
+            now_s: now.
+        """
+        velocity = self._motions[self._arm].velocity(values, self._lock)
+        assert self._robot is not None
+        for arm, way in self._closing.items():
+            entry = self._grippers[arm]
+            velocity[entry] = way * self._robot.actions[entry].max_velocity
+        return self._displacement.advance(velocity, heard_s, now_s)
+
+    @property
+    def _arm(self) -> str:
+        return list(self._motions)[self._at]
+
+    def _turn_gripper(self, view: OperatorView) -> str:
+        arm = self._arm
+        if arm not in self._grippers or self._robot is None:
+            return f"arm {arm} has no gripper"
+        entry = self._grippers[arm]
+        action = self._robot.actions[entry]
+        if arm in self._closing:
+            self._closing[arm] *= -1.0
+        else:
+            middle = (action.lower + action.upper) / 2
+            is_open = view.tick is None or view.tick.proprio[entry] > middle
+            self._closing[arm] = -1.0 if is_open else 1.0
+        return f"{arm} gripper {'closes' if self._closing[arm] < 0 else 'opens'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandState:
+    """What a hand's cap or stick says now."""
+
+    hand: Hand
+    values: Mapping[AxisName, float]  # deflections, -1..1
+    heard_s: float  # steady clock
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one piece of a device says now."""
+
+    buttons: Buttons[Any]
+    hands: tuple[HandState, ...] = ()
+    problem: str = ""  # why it is lost; empty while it is there
+
+
+class Driving:
+    """Makes one operator of a device's parts.
+
+    Args:
+        name: device, for people.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._guard = LossGuard(name)
+
+    def turn(self, view: OperatorView, parts: Sequence[Part]) -> OperatorInput:
+        """Return what the parts say together.
+
+        Raises:
+            DeviceError: the robot is not one these hands can drive.
+        """
+        hands = [state for part in parts for state in part.hands]
+        if view.world is not None:
+            for state in hands:
+                state.hand.meet(view.world.embodiment)
+        presses = [part.buttons.take(view) for part in parts]
+        lost = self._guard.lost(next((p.problem for p in parts if p.problem), ""), view)
+        if lost is not None:
+            for part in parts:
+                part.buttons.forget()
+            for state in hands:
+                state.hand.rest()
+            return lost
+        deadman, line = self._guard.present(
+            any(pressed.deadman for pressed in presses),
+            all(pressed.let_go or not pressed.deadman for pressed in presses),
+        )
+        lines = [
+            state.hand.press(pressed, view, deadman)
+            for part, pressed in zip(parts, presses, strict=True) for state in part.hands
+        ]
+        delta = None
+        if deadman and view.world is not None:
+            delta = np.zeros(view.world.embodiment.action_dim)
+            for state in hands:
+                delta += state.hand.delta(state.values, state.heard_s, view.now_s)
+        else:
+            for state in hands:
+                state.hand.rest()
+        return OperatorInput(
+            delta=delta, deadman=deadman,
+            events=tuple(event for pressed in presses for event in pressed.events),
+            message=", ".join(filter(None, [line, *lines])),
+        )

@@ -1,0 +1,163 @@
+"""Gamepads, foot pedals and whatever else a driver publishes as sensor_msgs/Joy."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, get_args
+
+from hiwm_core.config_files import ros_name
+from hiwm_core.errors import ConfigError
+from hiwm_teleop.devices.base import (
+    Device,
+    DeviceOption,
+    JoySample,
+    OperatorInput,
+    OperatorView,
+)
+from hiwm_teleop.devices.buttons import Buttons, ButtonUse, ByControl
+from hiwm_teleop.devices.device_files import load_device_file, number
+from hiwm_teleop.devices.driving import Driving, Hand, HandState, Part
+from hiwm_teleop.devices.motion import AxisName, AxisSetting, MotionSettings
+
+# What a button does to one hand, and so stands with that hand.
+HandUse = Literal["gripper", "next_arm", "next_lock"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StickSetting(AxisSetting):
+    """One axis of a Joy message."""
+
+    axis: int = number(lower=0, upper=63)  # its place in Joy.axes
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandSetting:
+    """The axes that move one arm."""
+
+    axes: Mapping[AxisName, StickSetting]
+    arms: tuple[str, ...] = ()  # of the robot, gone through by next_arm; empty = all
+    buttons: Mapping[int, HandUse] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoyFile:
+    """A file of config/devices for a device of sensor_msgs/Joy."""
+
+    topic: str  # relative to the graph's namespace
+    # Drivers repeat themselves, so that silence is loss.
+    stale_after_s: float = number(lower=0.05, upper=2.0)
+    buttons: Mapping[int, ButtonUse]  # place in Joy.buttons -> what it is for
+    hands: tuple[HandSetting, ...] = ()  # none: a pedal
+    motion: MotionSettings = MotionSettings()
+    rollback_steps: int = number(15, lower=1, upper=1000)
+
+    def __post_init__(self) -> None:
+        """Refuse a topic ROS would not take, and a file without a deadman."""
+        ros_name(self.topic, "topic")
+        need_deadman(self.buttons)
+        for place, use in self.buttons.items():
+            for meant in (use.driving, use.watching) if isinstance(use, ByControl) else (use,):
+                if meant in get_args(HandUse):
+                    raise ConfigError(
+                        f"{meant} is of one hand", where=f"buttons.{place}",
+                        remedy=f"write it under the hand: buttons: {{{place}: {meant}}}",
+                    )
+
+
+def need_deadman(buttons: Mapping[Any, ButtonUse]) -> None:
+    """Raise ConfigError where no button is the deadman."""
+    if "deadman" not in buttons.values():
+        raise ConfigError(
+            "no button is the deadman", where="buttons",
+            remedy="write deadman behind the button held to take control",
+        )
+
+
+class JoyParts:
+    """What a topic of sensor_msgs/Joy says, as parts of a device: its buttons, and each hand.
+
+    Args:
+        settings: from its file.
+        where: the file, for messages.
+        said_by: device, for the arbiter's log.
+    """
+
+    def __init__(self, settings: JoyFile, where: str, said_by: str) -> None:
+        self.topic = settings.topic
+        self._stale_after_s = settings.stale_after_s
+        self._axes = [hand.axes for hand in settings.hands]
+        self._hands = [
+            Hand(arms=hand.arms, axes=hand.axes, settings=settings.motion,
+                 where=f"{where}: hands[{i}]")
+            for i, hand in enumerate(settings.hands)
+        ]
+        uses: list[Mapping[int, ButtonUse]] = [
+            settings.buttons, *(dict(hand.buttons) for hand in settings.hands)
+        ]
+        self._buttons = [Buttons(use, settings.rollback_steps, said_by) for use in uses]
+        self._fed: JoySample | None = None
+
+    def look(self, view: OperatorView) -> list[Part]:
+        """Return what it says now."""
+        sample = view.joy.get(self.topic)
+        problem = self._problem(sample, view.now_s)
+        values: list[dict[AxisName, float]] = [dict.fromkeys(axes, 0.0) for axes in self._axes]
+        heard_s = view.now_s
+        if sample is not None and not problem:
+            heard_s = sample.heard_s
+            values = [
+                {axis: sample.axes[setting.axis] for axis, setting in axes.items()}
+                for axes in self._axes
+            ]
+            if sample is not self._fed:
+                self._fed = sample
+                # A driver may leave out buttons that were never pressed: those are up.
+                levels = {place: down != 0 for place, down in enumerate(sample.buttons)}
+                for buttons in self._buttons:
+                    buttons.feed(levels)
+        return [Part(buttons=self._buttons[0], problem=problem), *(
+            Part(buttons=buttons, hands=(HandState(hand=hand, values=value, heard_s=heard_s),))
+            for buttons, hand, value in zip(self._buttons[1:], self._hands, values, strict=True)
+        )]
+
+    def _problem(self, sample: JoySample | None, now_s: float) -> str:
+        if sample is None:
+            return f"waiting for sensor_msgs/Joy on {self.topic}: start its driver"
+        if now_s - sample.heard_s > self._stale_after_s:
+            return f"lost: nothing on {self.topic} for {self._stale_after_s:g} s"
+        for axes in self._axes:
+            for axis, setting in axes.items():
+                if setting.axis >= len(sample.axes):
+                    return (
+                        f"{self.topic} has {len(sample.axes)} axes and {axis} is meant to be axis "
+                        f"{setting.axis}: mend the device file"
+                    )
+                if not math.isfinite(sample.axes[setting.axis]):
+                    return f"axis {setting.axis} of {self.topic} is not a number"
+        return ""
+
+
+class JoyDevice(Device):
+    """A gamepad or pedal, heard through the driver that publishes it."""
+
+    name = "joy"
+    OPTIONS: ClassVar[Mapping[str, DeviceOption]] = {
+        "device_file": DeviceOption(
+            default="", description="name of config/devices/NAME.yaml, or a path; empty = gamepad"
+        ),
+    }
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        super().__init__(options)
+        file = str(self.options["device_file"]) or "gamepad"
+        self._parts = JoyParts(load_device_file(file, self.name, JoyFile), file, self.name)
+        self._driving = Driving(self.name)
+
+    @property
+    def joy_topics(self) -> tuple[str, ...]:
+        """Return its one topic."""
+        return (self._parts.topic,)
+
+    def read(self, view: OperatorView) -> OperatorInput:
+        """Return what sticks and buttons say."""
+        return self._driving.turn(view, self._parts.look(view))

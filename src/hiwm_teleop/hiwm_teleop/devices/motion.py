@@ -1,0 +1,158 @@
+"""From axes of a cap or stick to displacements of arms.
+
+Pure, for every device that gives velocities: each axis is shaped (dead zone, expo, scale), locked
+or not, and moves the action entry of its name, ``<arm>_<axis>``. Held by ``test_motion.py``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.errors import DeviceError
+from hiwm_teleop.devices.device_files import number
+
+AxisName = Literal["x", "y", "z", "roll", "pitch", "yaw"]
+Lock = Literal["none", "translation", "planar"]
+Array = NDArray[np.float64]
+
+AXES: tuple[AxisName, ...] = ("x", "y", "z", "roll", "pitch", "yaw")
+_TRANSLATION: tuple[AxisName, ...] = ("x", "y", "z")
+# What each lock leaves free; the order is that of the button that goes through them.
+LOCKS: Mapping[Lock, tuple[AxisName, ...]] = {
+    "none": AXES, "translation": _TRANSLATION, "planar": ("x", "y", "yaw"),
+}
+# A read later than this was held up by something else; the arm must not jump to make up for it.
+LONGEST_GAP_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class AxisSetting:
+    """How one axis is felt."""
+
+    scale: float = number(1.0, lower=-10.0, upper=10.0)  # of the full speed; negative turns round
+    dead_zone: float = number(0.08, lower=0.0, upper=0.9)  # share of the way that does nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionSettings:
+    """How all axes are felt."""
+
+    linear_m_s: float = number(0.12, lower=0.001, upper=2.0)  # x, y, z at full deflection [m/s]
+    angular_rad_s: float = number(0.8, lower=0.001, upper=6.0)  # roll, pitch, yaw [rad/s]
+    expo: float = number(0.4, lower=0.0, upper=1.0)  # 0 = straight, 1 = cubic: finer near the rest
+    lock: Lock = "none"
+
+
+def shaped(value: float, setting: AxisSetting, expo: float) -> float:
+    """Return the share of the full speed for a deflection.
+
+    Args:
+        value: deflection, -1..1; more is taken as all.
+        setting: of the axis.
+        expo: 0..1.
+    """
+    way = (min(abs(value), 1.0) - setting.dead_zone) / (1.0 - setting.dead_zone)
+    if way <= 0.0:
+        return 0.0
+    share = (1.0 - expo) * way + expo * way**3
+    return float(np.copysign(share, value)) * setting.scale
+
+
+def axis_entries(embodiment: Embodiment, arm: str) -> dict[AxisName, int]:
+    """Return the index in the action array of each axis an arm has.
+
+    An entry belongs to an axis by its name, ``<arm>_<axis>`` or, on a robot of one arm, ``<axis>``,
+    and its unit: m for x, y and z, rad for the rest.
+    """
+    found: dict[AxisName, int] = {}
+    for i, entry in enumerate(embodiment.actions):
+        for axis in AXES:
+            unit = "m" if axis in _TRANSLATION else "rad"
+            if entry.arm == arm and entry.unit == unit and entry.name in (f"{arm}_{axis}", axis):
+                found[axis] = i
+    return found
+
+
+class ArmMotion:
+    """Velocities of one arm from the axes that move it.
+
+    Args:
+        embodiment: arms, entries and units.
+        arm: of the embodiment.
+        axes: settings of the axes there are; others do nothing.
+        settings: of all axes.
+        where: file and field, for messages.
+
+    Raises:
+        DeviceError: the robot has no such arm, or none of the axes moves anything.
+    """
+
+    def __init__(
+        self, embodiment: Embodiment, arm: str, axes: Mapping[AxisName, AxisSetting],
+        settings: MotionSettings, where: str,
+    ) -> None:
+        if arm not in embodiment.arms:
+            raise DeviceError(
+                f"{embodiment.name} has no arm {arm!r}", where=where,
+                remedy=f"use one of {', '.join(embodiment.arms)}",
+            )
+        entries = axis_entries(embodiment, arm)
+        self._moved = [(axis, axes[axis], entries[axis]) for axis in axes if axis in entries]
+        if not self._moved:
+            raise DeviceError(
+                f"none of {', '.join(axes) or 'no axes'} moves arm {arm!r} of {embodiment.name}, "
+                f"whose actions are {', '.join(e.name for e in embodiment.actions)}", where=where,
+                remedy=f"use a device made for joints, or name the actions {arm}_x, {arm}_y ...",
+            )
+        self._size = embodiment.action_dim
+        self._settings = settings
+
+    def velocity(self, values: Mapping[AxisName, float], lock: Lock) -> Array:
+        """Return the wanted velocity [A], unit/s; zero for all that this arm does not have.
+
+        Args:
+            values: deflection of each axis, -1..1.
+            lock: which axes are free.
+        """
+        velocity = np.zeros(self._size)
+        for axis, setting, index in self._moved:
+            if axis in LOCKS[lock]:
+                full = (
+                    self._settings.linear_m_s if axis in _TRANSLATION
+                    else self._settings.angular_rad_s
+                )
+                velocity[index] = shaped(values[axis], setting, self._settings.expo) * full
+        return velocity
+
+
+class Displacement:
+    """Adds up a velocity that changes between reads: each one counts from when it was heard."""
+
+    def __init__(self) -> None:
+        self._velocity: Array | None = None
+        self._read_s = 0.0
+
+    def rest(self) -> None:
+        """Forget the velocity, so that what follows begins from standstill."""
+        self._velocity = None
+
+    def advance(self, velocity: Array, heard_s: float, now_s: float) -> Array:
+        """Return the displacement [A] since the last read, of at most `LONGEST_GAP_S`.
+
+        Args:
+            velocity: newest velocity, [A].
+            heard_s: when it was heard; before that, the one of the last read held.
+            now_s: now, same clock.
+        """
+        before, since = self._velocity, self._read_s
+        if before is None:
+            before, since = np.zeros_like(velocity), heard_s
+        since = min(max(since, now_s - LONGEST_GAP_S), now_s)
+        turn = min(max(heard_s, since), now_s)
+        self._velocity, self._read_s = velocity, now_s
+        moved: Array = before * (turn - since) + velocity * (now_s - turn)
+        return moved

@@ -1,0 +1,1 @@
+"""What tests and benchmarks put in the place of hardware."""
