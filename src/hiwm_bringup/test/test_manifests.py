@@ -20,6 +20,7 @@ ROSDEP_KEYS = {
     "PIL": "python3-pil",
     "matplotlib": "python3-matplotlib",
     "psutil": "python3-psutil",
+    "serial": "python3-serial",
     "pygame": "python3-pygame",
 }
 TEST_KEYS = {"pytest": "python3-pytest", "hypothesis": "python3-hypothesis"}
@@ -38,6 +39,8 @@ FROM_PIP = {
     "mcap_ros2": "mcap-ros2-support",
     "pyspacemouse": "pyspacemouse",
     "easyhid": "pyspacemouse",
+    "dynamixel_sdk": "dynamixel-sdk",
+    "scservo_sdk": "feetech-servo-sdk",
 }
 #: Imported by the build alone.
 BUILD = {"setuptools", "catkin_pkg"}

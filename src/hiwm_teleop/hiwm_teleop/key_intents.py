@@ -6,6 +6,7 @@ within the deadman's window. When it lapses the device falls silent, which pause
 never hands back on its own. Pure, with the clock passed in; test_key_intents.py.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from hiwm_core.control import Mode
@@ -44,7 +45,8 @@ class KeyIntent:
 class KeyIntents:
     """Turns presses into intents.
 
-    `deadman_window_s` is how long control is held after the last key.
+    `deadman_window_s` is how long control is held after the last key; infinite where something
+    else tells that a person is there.
     """
 
     deadman_window_s: float = 5.0
@@ -80,8 +82,7 @@ class KeyIntents:
             # Barred after a pause: the arbiter wants to see the deadman let go once.
             self._let_go_first = self._engaged and mode is not Mode.HUMAN
             self._engaged, self._mute_until_out = True, False
-            self._note = "taking over: press keys at least every " \
-                f"{self.deadman_window_s:.0f} s to keep control, h hands back"
+            self._note = f"taking over: {self._keep_pressing}h hands back"
         elif key == "h":
             self._note = "handing back" if self._engaged else "not in control"
             self._engaged = False
@@ -100,7 +101,7 @@ class KeyIntents:
             self.rolled_back_to = ""
             self._ask(EventKind.RESET, "next episode")
         elif key == "q":
-            self._drop_control()
+            self.drop_control()
             self._ask(EventKind.PAUSE, "", note="the operator leaves")
             self._ask(EventKind.QUIT, "leaving", note="the operator left")
         elif key == "?":
@@ -112,7 +113,7 @@ class KeyIntents:
         """Return what the keys say now; requests and notes are given out once."""
         events, self._events = tuple(self._events), []
         if self._engaged and now_s - self._last_key_s > self.deadman_window_s:
-            self._drop_control()
+            self.drop_control()
             self._note = f"no key for {self.deadman_window_s:.0f} s: control let go, t takes over"
         note, self._note = self._note, ""
         help_wanted, self._help_wanted = self._help_wanted, False
@@ -128,19 +129,7 @@ class KeyIntents:
             help_wanted=help_wanted,
         )
 
-    def _pause_or_stop(self, key: str, mode: Mode) -> None:
-        if key == "x":
-            self._drop_control()
-            self._ask(EventKind.STOP, "stopping", note="stopped by a key")
-        elif mode is Mode.PAUSED:
-            self._ask(EventKind.START, "policy goes on", note="resumed by a key")
-        elif mode is Mode.STOPPED:
-            self._ask(EventKind.CLEAR_STOP, "stop cleared, space goes on")
-        else:
-            self._drop_control()
-            self._ask(EventKind.PAUSE, "pausing", note="paused by a key")
-
-    def _drop_control(self) -> None:
+    def drop_control(self) -> None:
         """Let go without handing back: silent for as long as the arbiter has a person in control.
 
         An explicit release would hand control to the policy, which nobody asked for.
@@ -148,6 +137,24 @@ class KeyIntents:
         # Let go twice, as in pause and quit, is let go all the same.
         self._mute_until_out |= self._engaged
         self._engaged = False
+
+    @property
+    def _keep_pressing(self) -> str:
+        if math.isinf(self.deadman_window_s):
+            return ""
+        return f"press keys at least every {self.deadman_window_s:.0f} s to keep control, "
+
+    def _pause_or_stop(self, key: str, mode: Mode) -> None:
+        if key == "x":
+            self.drop_control()
+            self._ask(EventKind.STOP, "stopping", note="stopped by a key")
+        elif mode is Mode.PAUSED:
+            self._ask(EventKind.START, "policy goes on", note="resumed by a key")
+        elif mode is Mode.STOPPED:
+            self._ask(EventKind.CLEAR_STOP, "stop cleared, space goes on")
+        else:
+            self.drop_control()
+            self._ask(EventKind.PAUSE, "pausing", note="paused by a key")
 
     def _ask(
         self, kind: EventKind, said: str, *, steps: int = 0, node_id: str = "",

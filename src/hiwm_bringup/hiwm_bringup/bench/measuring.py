@@ -15,10 +15,12 @@ from hiwm_nodes.messages import stamp_ns
 
 from . import console
 from .graph import Graph
+from .leader import measure_leader
 from .rows import (
     CONSOLE_COST,
     CONSOLE_PAGE,
     FLAT,
+    LEADER,
     PACED,
     SPACEMOUSE,
     STANDIN,
@@ -48,8 +50,8 @@ def measure(run: str, options: Options) -> dict[str, Measured]:
     Raises:
         HiwmError: the graph did not come up, or ended.
     """
-    if run == SPACEMOUSE:
-        return measure_spacemouse(
+    if run in _PEOPLE:
+        return _PEOPLE[run](
             options.launch_file, options.folder, max(2, options.repeats // 3), options.more
         )
     arguments, watch = _RUNS[run]
@@ -186,6 +188,8 @@ def _rate(times: list[float]) -> float:
     return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else math.nan
 
 
+# Runs of a person with a device; these bring the graph up themselves.
+_PEOPLE = {SPACEMOUSE: measure_spacemouse, LEADER: measure_leader}
 _Watch = Callable[[Graph, Watcher, Path, Options], dict[str, Measured]]
 _RUNS: Mapping[str, tuple[Mapping[str, str], _Watch]] = {
     FLAT: ({"world": "imagination", "rate": "0.0", "device": "none"}, _flat),

@@ -31,7 +31,7 @@ class Row:
 
 FLAT, PACED, STANDIN = "imagination_flat", "imagination_paced", "standin_fast"
 CONSOLE_PAGE, CONSOLE_COST = "console_page", "console_cost"
-SPACEMOUSE = "spacemouse"
+SPACEMOUSE, LEADER = "spacemouse", "leader"
 
 ROWS = (
     Row(key="imagination_rate", text="whole graph in imagination, rate 0, policy in the loop",
@@ -66,6 +66,12 @@ ROWS = (
         at_least=0.5, aim=0.25, run=SPACEMOUSE),
     Row(key="takeover_frame", text="deadman pressed to the first frame that shows it, p95",
         unit="ms", at_least=250, aim=130, run=SPACEMOUSE),
+    Row(key="leader_reads", text="leader arm: readings of 7 servos through their library",
+        unit="1/s", at_least=100, aim=500, higher_is_better=True, run=LEADER),
+    Row(key="leader_command", text="leader arm moved to the operator's command, p95",
+        unit="ms", at_least=30, aim=15, run=LEADER),
+    Row(key="leader_loss", text="leader arm in control lost, to the pause, worst", unit="s",
+        at_least=0.5, aim=0.25, run=LEADER),
 )
 
 

@@ -164,7 +164,7 @@ class Device(ABC):
 
     name: ClassVar[str]
     synchronous: ClassVar[bool] = False  # True: one command for each tick; False: a stream
-    shows_status: ClassVar[bool] = False  # True: it shows answers and progress itself
+    shows_status: bool = False  # True: it shows answers and progress itself
     OPTIONS: ClassVar[Mapping[str, DeviceOption]] = {}
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:

@@ -15,6 +15,7 @@ from hiwm_teleop.devices.base import (
     OperatorView,
 )
 from hiwm_teleop.key_intents import HELP, KeyIntents
+from hiwm_teleop.status_line import StatusLine
 from hiwm_teleop.terminal import Terminal
 
 # A read later than this was held up by something else; the arm must not jump to make up for it.
@@ -44,8 +45,7 @@ class KeyboardDevice(Device):
         self._terminal = Terminal(str(self.options["tty"]))
         self._intents = KeyIntents(deadman_window_s=float(self.options["deadman_window_s"]))
         self._read_s: float | None = None
-        self._note = "t takes over, ? lists the keys"
-        self._line = ""
+        self._status = StatusLine(self._terminal, "t takes over, ? lists the keys")
 
     def open(self) -> None:
         """Take the terminal; raises DeviceError where there is none."""
@@ -60,18 +60,16 @@ class KeyboardDevice(Device):
         """Return what the keys say, and refresh the status line."""
         for key in self._terminal.typed():
             self._intents.press(key, view.now_s, view.mode)
+        self._status.hear(view.answers)
         for answer in view.answers:
-            self._note = f"{answer.kind.value}: {answer.message if answer.ok else 'refused'}"
-            if not answer.ok:
-                self._print(f"{answer.kind.value}: refused: {answer.message}")
             if answer.kind is EventKind.ROLLBACK and answer.ok:
                 self._intents.rolled_back_to = answer.node_id
         gap = 0.0 if self._read_s is None else min(view.now_s - self._read_s, _LONGEST_READ_GAP_S)
         self._read_s = view.now_s
         intent = self._intents.take(view.now_s, view.mode)
         if intent.help_wanted:
-            self._print(HELP)
-        self._note = intent.note or self._note
+            self._status.print(HELP)
+        self._status.note = intent.note or self._status.note
         delta = None
         if intent.deadman and view.world is not None:
             axes = planar_axes(view.world.embodiment)
@@ -79,31 +77,11 @@ class KeyboardDevice(Device):
             for arm, x, y in intent.moves:
                 if arm < len(axes):
                     delta[list(axes[arm])] += np.array([x, y]) * self.options["speed_m_s"] * gap
-        self._show(view)
+        count = self._intents.count
+        self._status.show(view, f"count {count}" if count else "")
         return OperatorInput(
             delta=delta, deadman=intent.deadman, events=intent.events, silent=intent.silent
         )
-
-    def _print(self, text: str) -> None:
-        """Write a whole line above the status line, which is drawn again below it."""
-        self._terminal.write(f"\r\x1b[K{text}\r\n")
-        self._line = ""
-
-    def _show(self, view: OperatorView) -> None:
-        parts = [f"[{view.mode.name}]"]
-        if view.tick is not None:
-            parts += [
-                view.tick.branch_id, f"step {view.tick.step}", f"trust {view.tick.trust:.2f}"
-            ]
-        else:
-            parts.append("waiting for the world")
-        if self._intents.count:
-            parts.append(f"count {self._intents.count}")
-        line = " ".join(parts) + " | " + self._note
-        line = line.replace("\n", " ")[: self._terminal.columns - 1]
-        if line != self._line:
-            self._line = line
-            self._terminal.write(f"\r\x1b[K{line}")
 
 
 def planar_axes(embodiment: Embodiment) -> list[tuple[int, int]]:

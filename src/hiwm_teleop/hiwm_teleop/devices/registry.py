@@ -9,6 +9,7 @@ from hiwm_core.errors import DeviceError
 from hiwm_teleop.devices.base import Device
 from hiwm_teleop.devices.joy import JoyDevice
 from hiwm_teleop.devices.keyboard import KeyboardDevice
+from hiwm_teleop.devices.leader_arm import LeaderArmDevice
 from hiwm_teleop.devices.scripted import ScriptedDevice
 from hiwm_teleop.devices.spacemouse import SpaceMouse
 
@@ -16,7 +17,8 @@ from hiwm_teleop.devices.spacemouse import SpaceMouse
 GROUP = "hiwm_teleop.devices"
 
 BUILT_IN: dict[str, type[Device]] = {
-    device.name: device for device in (JoyDevice, KeyboardDevice, ScriptedDevice, SpaceMouse)
+    device.name: device
+    for device in (JoyDevice, KeyboardDevice, LeaderArmDevice, ScriptedDevice, SpaceMouse)
 }
 
 

@@ -1,0 +1,1 @@
+"""Leader arms: servo buses, calibration, and how a leader's joints lead a follower's."""

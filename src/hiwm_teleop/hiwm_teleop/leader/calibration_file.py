@@ -1,0 +1,213 @@
+"""What calibration found out about one leader arm, as a file.
+
+Everything is in counts of the servo, so that the file says only what was measured; what the angles
+mean to a follower is in the device file. A file made for other servos, or whose servos have since
+been given another offset, is refused. Held by ``test_leader_files.py``.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from hiwm_core.config_files import find_config
+from hiwm_core.errors import ConfigError, DeviceError
+from hiwm_teleop.devices.device_files import number, parse_device_file
+from hiwm_teleop.leader.leader_file import ArmFile, LeaderFile
+from hiwm_teleop.leader.servo_bus import ServoBus
+from hiwm_teleop.leader.servo_models import MODELS
+
+# What the file's key `device` says, as in every device file.
+KIND = "leader_arm_calibration"
+_COUNTS = {"lower": -1_000_000, "upper": 1_000_000}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibratedServo:
+    """One joint or gripper.
+
+    A joint's angle is ``sign * (counts - zero)``, from `pose_rad` of the device file on; a
+    gripper's zero is where it is closed, and its sign where opening counts up. `lower` and `upper`
+    are the ends of the range, as angles in counts: 0 and the open end for a gripper.
+    """
+
+    id: int = number(lower=0, upper=252)
+    model: str
+    homing_offset: int = number(**_COUNTS)
+    zero: int = number(**_COUNTS)
+    sign: Literal[1, -1]
+    lower: int = number(**_COUNTS)
+    upper: int = number(**_COUNTS)
+
+    def __post_init__(self) -> None:
+        if self.lower >= self.upper:
+            raise ConfigError(
+                f"lower {self.lower} and upper {self.upper} are no range", where="lower",
+                remedy="calibrate again",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """One arm of one leader."""
+
+    arm: str
+    bus: Literal["dynamixel", "feetech"]
+    calibrated_at: str  # UTC
+    joints: Mapping[str, CalibratedServo]  # the gripper under its name
+
+
+def calibration_path(leader: str | Path, arm: ArmFile) -> Path:
+    """Return where an arm's calibration is, given the name or path of its device file."""
+    return find_config("devices", leader).parent / Path(arm.calibration).expanduser()
+
+
+def load_calibration(path: Path, leader: LeaderFile, arm_name: str, name: str) -> Calibration:
+    """Return the calibration of an arm.
+
+    Args:
+        path: the calibration file.
+        leader: device file the arm is of.
+        arm_name: the arm.
+        name: name or path of the device file, for the remedy.
+
+    Raises:
+        DeviceError: not calibrated yet.
+        ConfigError: damaged, or made for other servos; names file, field and remedy.
+    """
+    again = f"scripts/calibrate_leader {name} --arm {arm_name}"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DeviceError(
+            f"arm {arm_name} is not calibrated", where=str(path), remedy=f"run {again}"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeviceError(f"cannot be read: {error}", where=str(path), remedy="mend it") from None
+    found = parse_device_file(text, str(path), KIND, Calibration)
+    again += " --overwrite"
+    arm = leader.arms[arm_name]
+    expected: list[tuple[str, Any, Any]] = [
+        ("arm", found.arm, arm_name), ("bus", found.bus, leader.bus),
+        ("joints", sorted(found.joints), sorted(arm.servos)),
+    ]
+    for joint, servo in arm.servos.items():
+        if joint in found.joints:
+            expected += [
+                (f"joints.{joint}.id", found.joints[joint].id, servo.id),
+                (f"joints.{joint}.model", found.joints[joint].model, servo.model),
+            ]
+    for field, is_there, wanted in expected:
+        if is_there != wanted:
+            raise ConfigError(
+                f"made for {_words(is_there)}, and {name} has {_words(wanted)}",
+                where=f"{path}: {field}",
+                remedy=f"give the path of this arm's own calibration, or run {again}",
+            )
+    return found
+
+
+def save_calibration(path: Path, calibration: Calibration, *, overwrite: bool) -> None:
+    """Write a calibration, whole or not at all.
+
+    Raises:
+        DeviceError: one is there already and may not be overwritten, or nothing can be written.
+    """
+    data = {
+        "device": KIND, "arm": calibration.arm, "bus": calibration.bus,
+        "calibrated_at": calibration.calibrated_at,
+        "joints": {joint: asdict(servo) for joint, servo in calibration.joints.items()},
+    }
+    text = "# Written by scripts/calibrate_leader. Counts of the servos.\n"
+    text += yaml.safe_dump(data, sort_keys=False)
+    part = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, prefix=path.name, delete=False, encoding="utf-8"
+        ) as file:
+            part = file.name
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if overwrite:
+            os.replace(part, path)
+        else:
+            _link(part, path)
+    except OSError as error:
+        raise DeviceError(
+            f"cannot be written: {error.strerror}", where=str(path),
+            remedy="mend calibration in the device file, or the folder's permissions",
+        ) from None
+    finally:
+        if part:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part)
+
+
+def need_free(path: Path) -> None:
+    """Raise DeviceError where there is a calibration already."""
+    if path.exists():
+        raise DeviceError(
+            "there is a calibration already", where=str(path),
+            remedy="add --overwrite to replace it",
+        )
+
+
+def _link(part: str, path: Path) -> None:
+    """Give a file its name, unless one has it, also one made this moment."""
+    need_free(path)
+    with contextlib.suppress(FileExistsError):
+        os.link(part, path)
+        return
+    need_free(path)
+
+
+def check_servos(bus: ServoBus, leader: LeaderFile, arm_name: str) -> dict[str, int]:
+    """Ask each servo who it is; return the homing offsets by joint, counts.
+
+    Raises:
+        DeviceError: silent, another model, or switched to hold its position.
+    """
+    offsets = {}
+    for joint, servo in leader.arms[arm_name].servos.items():
+        identity = bus.identify(servo.id)
+        where = f"{bus.port}, arm {arm_name}, {joint}, servo {servo.id}"
+        models = MODELS[leader.bus]
+        if identity.model != models[servo.model]:
+            named = {number: name for name, number in models.items()}
+            raise DeviceError(
+                f"servo {servo.id} is {named.get(identity.model, f'model {identity.model}')}, "
+                f"not {servo.model}", where=where,
+                remedy="mend model in the device file, or plug in the arm it was made for",
+            )
+        if identity.torque_on:
+            raise DeviceError(
+                f"servo {servo.id} is switched on and holds its position", where=where,
+                remedy="switch the arm's power off and on, and end what switched it on; a leader "
+                "is never switched on or off from here",
+            )
+        offsets[joint] = identity.homing_offset
+    return offsets
+
+
+def check_calibrated(offsets: Mapping[str, int], calibration: Calibration, where: str) -> None:
+    """Raise DeviceError where a servo's own offset is not the one it was calibrated with."""
+    for joint, servo in calibration.joints.items():
+        if offsets[joint] != servo.homing_offset:
+            raise DeviceError(
+                f"{joint} shifts its positions by {offsets[joint]} counts, and by "
+                f"{servo.homing_offset} when it was calibrated", where=where,
+                remedy="another program calibrated it since, or it is another arm; calibrate "
+                "again with --overwrite",
+            )
+
+
+def _words(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)
+

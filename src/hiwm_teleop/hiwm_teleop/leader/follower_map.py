@@ -1,0 +1,149 @@
+"""What each joint of a leader means to an embodiment. Pure; held by ``test_leader_mapping.py``."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_core.config_files import nearest
+from hiwm_core.embodiment import ActionEntry, Embodiment
+from hiwm_core.errors import ConfigError
+from hiwm_teleop.leader.following import FollowedEntry
+from hiwm_teleop.leader.joint_angles import JointAngle
+from hiwm_teleop.leader.leader_file import GRIPPER, ArmFile, LeaderFile, PlanarFile
+
+Array = NDArray[np.float64]
+
+# A leader at rest shows less movement than this: three counts of a servo as an angle, what they
+# come to at the end of an arm of 30 cm, and in a gripper's opening.
+_NOISE = {"rad": 0.005, "m": 0.0015, "1": 0.01}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Led:
+    """One entry of the action and what leads it."""
+
+    index: int  # in the action array
+    arm: str  # of the leader
+    name: str  # of the leader's joint, for people
+    unit: str
+
+
+class FollowerMap:
+    """Turns a leader's joints into values for the entries of an action.
+
+    Args:
+        leader: the device file.
+        embodiment: of the world.
+        where: name of the device file, for messages.
+
+    Raises:
+        ConfigError: a joint that the embodiment has not, of another unit, or led twice.
+    """
+
+    def __init__(self, leader: LeaderFile, embodiment: Embodiment, where: str) -> None:
+        self._arms = leader.arms
+        self._embodiment = embodiment
+        self._where = where
+        self.led: list[Led] = []
+        for arm_name, arm in leader.arms.items():
+            for name, driven, units in _driven(arm):
+                self._lead(arm_name, name, driven, units)
+        if not self.led:
+            raise ConfigError(
+                "no joint drives anything", where=where, remedy="write drives: at the joints"
+            )
+        self._range = [
+            (embodiment.actions[led.index].lower, embodiment.actions[led.index].upper)
+            for led in self.led
+        ]
+
+    @property
+    def indices(self) -> NDArray[np.intp]:
+        """Places in the action array, [K]."""
+        return np.array([led.index for led in self.led])
+
+    def entries(self, leader: LeaderFile) -> list[FollowedEntry]:
+        """Return what `Following` needs to know, [K]."""
+        found = []
+        for led in self.led:
+            entry = self._embodiment.actions[led.index]
+            guard = {"rad": leader.guard.rad, "m": leader.guard.m}.get(led.unit, math.inf)
+            found.append(FollowedEntry(
+                arm=led.arm, lower=entry.lower, upper=entry.upper,
+                max_velocity=entry.max_velocity, noise=_NOISE[led.unit],
+                guard=math.inf if led.name == GRIPPER else guard,
+                # As hiwm_core.limits does: entries of one arm in m are one vector.
+                vector=entry.arm if led.unit == "m" else "",
+            ))
+        return found
+
+    def values(self, angles: Mapping[str, Mapping[str, JointAngle]]) -> Array:
+        """Return where the leader points, [K], in the follower's units.
+
+        Args:
+            angles: by arm and joint.
+        """
+        found: list[float] = []
+        for arm_name, arm in self._arms.items():
+            here = angles[arm_name]
+            for name, joint in arm.joints.items():
+                if joint.drives:
+                    found.append(joint.scale * here[name].rad + joint.offset_rad)
+            if arm.gripper and arm.gripper.drives:
+                lower, upper = self._range[len(found)]
+                opening = here[GRIPPER].share
+                share = opening if arm.gripper.closed == "lower" else 1.0 - opening
+                found.append(lower + share * (upper - lower))
+            if arm.planar:
+                found += planar_end(arm.planar, here)
+        return np.array(found)
+
+    def _lead(self, arm: str, name: str, driven: str, units: tuple[str, ...]) -> None:
+        embodiment, where = self._embodiment, f"{self._where}: arms.{arm}.{name}"
+        joints = list(embodiment.joint_names)
+        if driven not in joints:
+            raise ConfigError(
+                f"embodiment {embodiment.name} has no joint {driven!r}", where=where,
+                remedy=f"it has {', '.join(joints)}{nearest(driven, joints)}: mend drives, or "
+                "use a device made for this embodiment",
+            )
+        index = joints.index(driven)
+        entry: ActionEntry = embodiment.actions[index]
+        if entry.unit not in units:
+            raise ConfigError(
+                f"joint {driven!r} of embodiment {embodiment.name} is in {entry.unit}, and "
+                f"{name} gives {units[0]}", where=where,
+                remedy="drive a joint of that unit, or an x and y in m through planar:",
+            )
+        if any(led.index == index for led in self.led):
+            raise ConfigError(
+                f"joint {driven!r} is driven twice", where=where, remedy="drive it once"
+            )
+        self.led.append(Led(index=index, arm=arm, name=name, unit=entry.unit))
+
+
+def planar_end(planar: PlanarFile, angles: Mapping[str, JointAngle]) -> list[float]:
+    """Return x and y of the end of a chain of joints in a plane, m."""
+    x, y = planar.base_m
+    heading = 0.0
+    for joint, link in zip(planar.joints, planar.links_m, strict=True):
+        heading += angles[joint].rad
+        x += link * math.cos(heading)
+        y += link * math.sin(heading)
+    return [x, y]
+
+
+def _driven(arm: ArmFile) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Return leader joint, follower joint and units it may have, in the order of `values`."""
+    found = [(name, joint.drives, ("rad",)) for name, joint in arm.joints.items()]
+    driven: list[tuple[str, str, tuple[str, ...]]] = [
+        (name, drives, units) for name, drives, units in found if drives
+    ]
+    if arm.gripper and arm.gripper.drives:
+        driven.append((GRIPPER, arm.gripper.drives, ("1", "m", "rad")))
+    if arm.planar:
+        driven += [("planar", drives, ("m",)) for drives in arm.planar.drives]
+    return driven

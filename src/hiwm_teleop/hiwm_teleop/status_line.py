@@ -1,0 +1,50 @@
+"""What a person at a terminal is shown: one line of status, and whole lines above it."""
+
+from collections.abc import Sequence
+
+from hiwm_teleop.devices.base import Answer, OperatorView
+from hiwm_teleop.terminal import Terminal
+
+
+class StatusLine:
+    """The last line of a terminal, drawn anew when it changes.
+
+    Args:
+        terminal: open while this is used.
+        note: what it says at first, after mode and step.
+    """
+
+    def __init__(self, terminal: Terminal, note: str) -> None:
+        self._terminal = terminal
+        self._line = ""
+        self.note = note
+
+    def hear(self, answers: Sequence[Answer]) -> None:
+        """Note what came back for requests; refusals stay readable above the line."""
+        for answer in answers:
+            self.note = f"{answer.kind.value}: {answer.message if answer.ok else 'refused'}"
+            if not answer.ok:
+                self.print(f"{answer.kind.value}: refused: {answer.message}")
+
+    def print(self, text: str) -> None:
+        """Write whole lines above the status line, which is drawn again below them."""
+        lines = text.replace("\n", "\r\n")
+        self._terminal.write(f"\r\x1b[K{lines}\r\n")
+        self._line = ""
+
+    def show(self, view: OperatorView, extra: str = "") -> None:
+        """Draw the line."""
+        parts = [f"[{view.mode.name}]"]
+        if view.tick is not None:
+            parts += [
+                view.tick.branch_id, f"step {view.tick.step}", f"trust {view.tick.trust:.2f}"
+            ]
+        else:
+            parts.append("waiting for the world")
+        if extra:
+            parts.append(extra)
+        line = " ".join(parts) + " | " + self.note
+        line = line.replace("\n", " ")[: self._terminal.columns - 1]
+        if line != self._line:
+            self._line = line
+            self._terminal.write(f"\r\x1b[K{line}")
