@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from hiwm_interfaces.msg import BranchTree, ControlState, Tick, WorldInfo
-from hiwm_interfaces.srv import Discard, Fork, Label, ListBranches, Propose, Rollback
+from hiwm_interfaces.srv import (
+    Continue,
+    ContinueState,
+    Discard,
+    Fork,
+    Label,
+    ListBranches,
+    Propose,
+    Rollback,
+)
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -20,7 +29,12 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 
 from hiwm_branching.tree_messages import session_record, tick_record, tree_message
-from hiwm_branching.world_calls import WorldClient, WorldSilentError, require_restorable
+from hiwm_branching.world_calls import (
+    WorldClient,
+    WorldSilentError,
+    require_continuable,
+    require_restorable,
+)
 from hiwm_core import branch_records
 from hiwm_core.blob_store import read_pins
 from hiwm_core.branch_records import BranchKind, Source
@@ -38,7 +52,7 @@ _DEFAULT_PROPOSALS = 5
 
 
 class BranchManager(Node):
-    """Ticks in, tree out; rollback, fork, label, list, discard and propose as services."""
+    """Ticks in, tree out; rollback, fork, continue, label, list, discard, propose as services."""
 
     def __init__(self) -> None:
         super().__init__("branch_manager")
@@ -47,6 +61,10 @@ class BranchManager(Node):
         )
         timeout_s = parameter(
             self, "world_timeout_s", 5.0, "how long the world may take to answer [s]", 0.1, 600.0
+        )
+        continue_timeout_s = parameter(
+            self, "continue_timeout_s", 300.0,
+            "how long the world may take over continuations [s]", 0.1, 3600.0,
         )
         if not folder:
             raise ConfigError(
@@ -61,14 +79,16 @@ class BranchManager(Node):
         self._restoring: Future | None = None
         self._pins_changed_ns = 0
         self._ticks = RateMeter()
-        self._counts = {"rollbacks": 0, "forks": 0, "refused": 0, "ticks not stored": 0}
+        self._counts = {
+            "rollbacks": 0, "forks": 0, "continued": 0, "refused": 0, "ticks not stored": 0
+        }
         self._tick_ms: deque[float] = deque(maxlen=200)
         self._restore_ms = float("nan")
 
         # A callback that awaits the world must not keep ticks and other services waiting; one
         # thread runs them all, so nothing here meets itself.
         group = ReentrantCallbackGroup()
-        self._world = WorldClient(self, group, timeout_s)
+        self._world = WorldClient(self, group, timeout_s, continue_timeout_s)
         self._tree = self.create_publisher(BranchTree, "branches/tree", LATCHED)
         self._diagnostics = Diagnostics(self, self._values)
         self._subscribe(group)
@@ -100,6 +120,7 @@ class BranchManager(Node):
         for service_type, name, callback in (
             (Rollback, "rollback", self._rollback),
             (Fork, "fork", self._fork),
+            (Continue, "continue", self._continue),
             (Label, "label", self._refusable(self._label)),
             (Discard, "discard", self._refusable(self._discard)),
             (ListBranches, "list", self._refusable(self._list)),
@@ -193,13 +214,7 @@ class BranchManager(Node):
             # A latched message may come after the ticks of its sender.
             await self._world.until(lambda: self._info is not None)
             require_restorable(self._info, kind)
-            node = choose()
-            if not node.state_id:
-                raise StoreError(
-                    f"{node.node_id} has no saved state",
-                    where=str(self._store.path),
-                    remedy="choose a node recorded in imagination (branches/list: state_id)",
-                )
+            node = self._with_state(choose())
             branch_id = self._store.next_branch_id(node.episode_id)
             self._store.plan_branch(branch_id, node.node_id, kind)
             try:
@@ -227,6 +242,37 @@ class BranchManager(Node):
             done, self._restoring = self._restoring, None
             done.set_result(None)
         return response
+
+    async def _continue(
+        self, request: Continue.Request, response: Continue.Response
+    ) -> Continue.Response:
+        """Have the world continue a node's state many times over; nothing here changes."""
+        try:
+            await self._world.until(lambda: self._info is not None)
+            require_continuable(self._info)
+            node = self._with_state(self._store.node(request.node_id or self._present()))
+            answer = await self._world.continue_state(ContinueState.Request(
+                state_id=node.state_id, count=request.count, steps=request.steps,
+                seed=request.seed, frames=request.frames,
+            ))
+        except HiwmError as error:
+            self._counts["refused"] += 1
+            response.message = str(error)
+            return response
+        self._counts["continued"] += 1
+        response.ok, response.node_id = True, node.node_id
+        response.continuations = answer.continuations
+        return response
+
+    def _with_state(self, node: branch_records.Node) -> branch_records.Node:
+        """Return the node; raise StoreError where no state of it was saved."""
+        if not node.state_id:
+            raise StoreError(
+                f"{node.node_id} has no saved state",
+                where=str(self._store.path),
+                remedy="choose a node recorded in imagination (branches/list: state_id)",
+            )
+        return node
 
     def _present(self) -> str:
         """Node the world stands on. Raises StoreError before the first tick."""

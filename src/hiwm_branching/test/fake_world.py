@@ -1,10 +1,10 @@
-"""A world that can only count, as a real node: ticks, world_info, restore_state."""
+"""A world that can only count, as a real node: ticks, world_info, its two services."""
 
 import itertools
 from collections.abc import Callable
 
-from hiwm_interfaces.msg import Command, Tick, WorldInfo
-from hiwm_interfaces.srv import RestoreState
+from hiwm_interfaces.msg import Command, Continuation, Tick, WorldInfo
+from hiwm_interfaces.srv import ContinueState, RestoreState
 from rclpy.node import Node
 
 from hiwm_nodes.messages import time_message
@@ -40,6 +40,8 @@ class FakeWorld(Node):
         )
         self._info = info
         self.service = self.create_service(RestoreState, "world/restore_state", self._restore)
+        self.continued: list[ContinueState.Request] = []
+        self.create_service(ContinueState, "world/continue_state", self._continue)
 
     def reset(self) -> None:
         self.episode += 1
@@ -97,4 +99,14 @@ class FakeWorld(Node):
         self.branch = request.branch_id
         self.send(state_id=request.state_id)
         response.ok, response.epoch, response.step = True, self.epoch, self.step
+        return response
+
+    def _continue(
+        self, request: ContinueState.Request, response: ContinueState.Response
+    ) -> ContinueState.Response:
+        self.continued.append(request)
+        response.ok, response.message = not self.refusal, self.refusal
+        response.continuations = [
+            Continuation(seed=request.seed + i, steps=request.steps) for i in range(request.count)
+        ]
         return response

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import rclpy
 from hiwm_interfaces.msg import BranchNode, BranchTree, Command, ControlState
-from hiwm_interfaces.srv import Discard, Fork, Label, ListBranches, Propose, Rollback
+from hiwm_interfaces.srv import Continue, Discard, Fork, Label, ListBranches, Propose, Rollback
 from rclpy.executors import SingleThreadedExecutor
 
 from hiwm_core.blob_store import BlobStore
@@ -202,6 +202,24 @@ def test_a_rollback_in_the_middle_of_a_run_leaves_late_ticks_behind(session: Ses
     }
 
 
+def test_a_node_is_continued_by_the_world_and_the_tree_stays(session: Session) -> None:
+    before = session.nodes()
+    for node, named in ((f"{B0}:4", f"{B0}:4"), ("", f"{B0}:10")):
+        answer = session.call(
+            Continue, "continue", node_id=node, count=3, steps=20, seed=7, frames=2
+        )
+        assert answer.ok, answer.message
+        assert answer.node_id == named
+        assert [one.seed for one in answer.continuations] == [7, 8, 9]
+        asked = session.world.continued[-1]
+        assert asked.state_id == before[named].state_id
+        assert (asked.count, asked.steps, asked.seed, asked.frames) == (3, 20, 7, 2)
+    session.world.refusal = "cut short"
+    refused = session.call(Continue, "continue", count=3, steps=20)
+    assert not refused.ok and "cut short" in refused.message
+    assert session.nodes() == before and session.world.restored == []
+
+
 def test_what_cannot_be_done_is_refused_with_the_way_out(session: Session) -> None:
     before = session.nodes()
     cases: list[tuple[Any, str, dict[str, Any], list[str]]] = [
@@ -209,6 +227,7 @@ def test_what_cannot_be_done_is_refused_with_the_way_out(session: Session) -> No
         (Rollback, "rollback", {"steps": 0}, ["0 steps goes nowhere", "branches/fork"]),
         (Rollback, "rollback", {"node_id": "b9:3"}, ["no node 'b9:3'", "branches/list"]),
         (Fork, "fork", {"node_id": "b9:3"}, ["no node 'b9:3'", "branches/list"]),
+        (Continue, "continue", {"node_id": "b9:3"}, ["no node 'b9:3'", "branches/list"]),
         (Label, "label", {"branch_id": "b9", "label": 1}, ["no branch 'b9'"]),
         (Label, "label", {"label": 7}, ["7 is no label", "2 failure"]),
         (Discard, "discard", {"branch_id": "b9"}, ["no branch 'b9'"]),
@@ -232,7 +251,11 @@ def test_on_hardware_it_refuses_and_still_keeps_the_line(
         assert not answer.ok
         for words in (f"{name} is not possible on hardware", "standin", "by hand", "world/reset"):
             assert words in answer.message
-    assert session.world.restored == []
+    answer = session.call(Continue, "continue", count=2, steps=5)
+    assert not answer.ok
+    for words in ("not possible on hardware", "standin", "go on from here", "world:=imagination"):
+        assert words in answer.message
+    assert session.world.restored == session.world.continued == []
     assert session.call(Label, "label", label=Label.Request().label + 2, note="slipped").ok
     assert {n.label for n in session.nodes().values()} == {BranchNode.LABEL_FAILURE}
 
@@ -250,7 +273,7 @@ def test_a_refusing_world_is_quoted_and_nothing_changes(session: Session) -> Non
 def test_a_silent_world_is_told_after_the_timeout_and_understood_later(
     open_session: Callable[..., Session],
 ) -> None:
-    session = open_session(world_timeout_s=0.5)
+    session = open_session(world_timeout_s=0.5, continue_timeout_s=0.5)
     session.reset()
     session.world.go(5)
     session.until_head(f"{B0}:5")
@@ -258,6 +281,8 @@ def test_a_silent_world_is_told_after_the_timeout_and_understood_later(
     session.executor.remove_node(session.world)  # alive, and not answering
     answer = session.call(Rollback, "rollback", steps=3)
     assert not answer.ok and "did not answer within 0.5 s" in answer.message
+    answer = session.call(Continue, "continue", count=2, steps=5)
+    assert not answer.ok and "did not answer within 0.5" in answer.message
     assert session.nodes() == before
     # It wakes up and does what it was asked.
     session.executor.add_node(session.world)

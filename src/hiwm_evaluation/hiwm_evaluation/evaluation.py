@@ -5,11 +5,19 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
 
 from hiwm_core.control import Mode, Source
-from hiwm_evaluation.judges import Judge
+from hiwm_core.errors import ConfigError
+from hiwm_evaluation.evaluation_messages import (
+    Action,
+    Finish,
+    Phase,
+    Record,
+    Request,
+    RequestKind,
+    TrialTick,
+)
+from hiwm_evaluation.judges import Judge, PersonJudge
 from hiwm_evaluation.trials import Outcome, Pose, TrialResult
 
 # A driver may move arms away and place an object before it answers.
@@ -22,71 +30,15 @@ _RESET_PATIENCE_S = 10.0
 _LAST_TRUTH_S = 2.0
 # Aborted trials in a row after which the graph, not a trial, is taken to be broken.
 _ABORTS_IN_A_ROW = 3
-
-
-class RequestKind(Enum):
-    """What is asked of the graph."""
-
-    PAUSE = "pause"
-    RESET = "reset"
-    START = "start"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """Ask the arbiter or the world; answer with ``Evaluation.on_reply`` and the same number."""
-
-    number: int
-    kind: RequestKind
-    start: Pose = ()
-    seed: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """Keep this result."""
-
-    result: TrialResult
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finish:
-    """The evaluation is over; ``problem`` is empty when every trial was run."""
-
-    problem: str = ""
-
-
-Action = Request | Record | Finish
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialTick:
-    """What an evaluation needs of a tick; fields as in hiwm_interfaces/Tick."""
-
-    epoch: int
-    step: int
-    stamp_ns: int
-    success: float
-    source: int
-    device: str
-    episode_id: str
-
-
-class Phase(Enum):
-    """Where in a trial the evaluation is."""
-
-    PAUSING = "pausing"
-    RESETTING = "resetting"
-    RESET_REFUSED = "waiting to reset again"
-    STARTING = "starting"
-    RUNNING = "running"
-    LAST_TRUTH = "waiting for the last ground truth"
-    CLOSING = "closing"
-    DONE = "done"
+# A person takes as long as it takes, and nothing moves meanwhile.
+_FOREVER = float("inf")
 
 
 class Evaluation:
     """Run each trial that is not finished yet, one after the other.
+
+    A trial that does not end is aborted with the reason: without a step of the policy, or an answer
+    to a request, for `tick_timeout_s`. So no trial takes longer than `horizon` times that.
 
     Args:
         starts: pose of every trial.
@@ -97,20 +49,23 @@ class Evaluation:
         make_judge: a judge for each trial.
         tick_timeout_s: silence after which the world or the policy is taken to be dead.
         clock: steady seconds.
+        by_hand: the world cannot reset itself: a person is waited for before each trial.
     """
 
     def __init__(
         self, *, starts: Sequence[Pose], seed: int, horizon: int, finished: set[int], policy: str,
         make_judge: Callable[[], Judge], tick_timeout_s: float, clock: Callable[[], float],
+        by_hand: bool = False,
     ) -> None:
         self._starts = starts
         self._seed = seed
-        self._horizon = horizon
+        self.horizon = horizon
         self._left = [number for number in range(len(starts)) if number not in finished]
         self._policy = policy
         self._make_judge = make_judge
         self._tick_timeout = tick_timeout_s
         self._clock = clock
+        self._by_hand = by_hand
         self._requests = 0
         self._aborts = 0
         self._problem = ""
@@ -120,7 +75,7 @@ class Evaluation:
 
     def _begin_trial(self) -> None:
         self._judge = self._make_judge()
-        self._began = self._deadline = self._clock()
+        self._began = self._deadline = self._first_asked = self._clock()
         self._ticks: list[TrialTick] = []  # of any epoch, until the reset says which is ours
         self._truths: list[tuple[int, float]] = []
         self._epoch = -1
@@ -137,9 +92,29 @@ class Evaluation:
             return self.phase.value
         text = f"trial {self._left[0] + 1}/{len(self._starts)}: {self.phase.value}"
         if self.phase is Phase.RUNNING and self._last:
-            text += f", step {self._steps()}/{self._horizon}"
+            text += f", step {self.step}/{self.horizon}"
             text += f", best {self._judge.name} {self._judge.best:.2f}"
         return text
+
+    @property
+    def trial(self) -> int | None:
+        """Number of the present trial; None when there is none."""
+        return self._left[0] if self._left else None
+
+    @property
+    def start(self) -> Pose:
+        """Where the present trial begins."""
+        return self._starts[self._left[0]] if self._left else ()
+
+    @property
+    def step(self) -> int:
+        """Ticks since the policy first acted."""
+        return self._last.step - self._first_step if self._last and self._acted else 0
+
+    @property
+    def left(self) -> tuple[int, float]:
+        """Trials that are not over, and how long the present one has taken, s."""
+        return len(self._left), self._clock() - self._began
 
     def begin(self) -> list[Action]:
         """Start the first trial that is left."""
@@ -155,10 +130,13 @@ class Evaluation:
             if not accepted:
                 # Only STOPPED refuses a pause, and leaving that is for a person.
                 return self._close(f"the arbiter refused to pause: {message}")
+            if self._by_hand:
+                self._enter(Phase.PLACING, _FOREVER)
+                return []
             return self._ask_reset()
         if self.phase is Phase.RESETTING:
             if not accepted:
-                if self._clock() - self._began < _RESET_PATIENCE_S:
+                if self._clock() - self._first_asked < _RESET_PATIENCE_S:
                     self._enter(Phase.RESET_REFUSED, _RESET_AGAIN_S)
                     return []
                 return self._end(Outcome.ABORTED, f"the world refused the reset: {message}")
@@ -174,9 +152,42 @@ class Evaluation:
             for tick in self._ticks:
                 actions += self.on_tick(tick)
             return actions
+        if self.phase is Phase.HOLDING:
+            if not accepted:
+                return self._close(f"the arbiter refused to pause: {message}")
+            self._enter(Phase.JUDGING, _FOREVER)
         if self.phase is Phase.CLOSING:
             return self._finish()
         return []
+
+    def on_placed(self) -> list[Action]:
+        """Take a person's word that the object is at its start.
+
+        Raises:
+            ConfigError: nobody asked for it.
+        """
+        if self.phase is not Phase.PLACING:
+            raise ConfigError(
+                f"nothing waits for a person to place the object ({self.progress})",
+                where="evaluation/continue", remedy="call it when the prompt asks for it",
+            )
+        return self._ask_reset()
+
+    def on_label(self, success: bool, judged_by: str, note: str) -> list[Action]:
+        """Take a person's verdict on the present trial, which ends with it.
+
+        Raises:
+            ConfigError: the policy has not acted in it.
+        """
+        if not self._acted or self.phase not in (
+            Phase.RUNNING, Phase.LAST_TRUTH, Phase.HOLDING, Phase.JUDGING
+        ):
+            raise ConfigError(
+                f"the trial has not begun ({self.progress})", where="evaluation/label",
+                remedy="label it when the policy has acted",
+            )
+        outcome = Outcome.SUCCESS if success else Outcome.FAILURE
+        return self._end(outcome, note, judged_by=judged_by)
 
     def on_tick(self, tick: TrialTick) -> list[Action]:
         """Take a tick of the world."""
@@ -240,6 +251,8 @@ class Evaluation:
         In real time steps go by before that, while the arms hold still.
         """
         before, self._last = self._last, tick
+        if before and tick.step == before.step:
+            return []  # said again for somebody who came late: the world has not gone on
         if before and tick.step > before.step + 1:
             return self._end(
                 Outcome.ABORTED, f"ticks after step {before.step} were lost, and a success with "
@@ -266,16 +279,14 @@ class Evaluation:
         self._judge.on_tick(tick.step, tick.stamp_ns, tick.success)
         return self._verdict()
 
-    def _steps(self) -> int:
-        """Return the ticks since the policy first acted."""
-        return self._last.step - self._first_step if self._last and self._acted else 0
-
     def _verdict(self, *, final: bool = False) -> list[Action]:
         step = self._judge.success_step
         if step is not None:
             return self._end(Outcome.SUCCESS, "", step)
-        if self._steps() < self._horizon:
+        if self.step < self.horizon or self.phase in (Phase.HOLDING, Phase.JUDGING):
             return []
+        if isinstance(self._judge, PersonJudge):
+            return self._request(Phase.HOLDING, RequestKind.PAUSE)
         if not self._judge.complete and not final:
             if self.phase is Phase.RUNNING:
                 self._enter(Phase.LAST_TRUTH, _LAST_TRUTH_S)
@@ -286,13 +297,15 @@ class Evaluation:
             )
         return self._end(Outcome.FAILURE, "horizon reached")
 
-    def _end(self, outcome: Outcome, reason: str, step: int | None = None) -> list[Action]:
-        steps = self._steps() if step is None else step - self._first_step
+    def _end(
+        self, outcome: Outcome, reason: str, step: int | None = None, judged_by: str = ""
+    ) -> list[Action]:
+        steps = self.step if step is None else step - self._first_step
         number = self._left.pop(0)
         result = TrialResult(
             trial=number, start=self._starts[number], seed=self._seed + number, outcome=outcome,
-            reason=reason, steps=steps,
-            best=round(self._judge.best, 6), judged_by=self._judge.name, policy=self._device,
+            reason=reason, steps=steps, best=round(self._judge.best, 6),
+            judged_by=judged_by or self._judge.name, policy=self._device,
             episode_id=self._last.episode_id if self._last else "",
             seconds=round(self._clock() - self._began, 3),
         )
@@ -312,10 +325,13 @@ class Evaluation:
 
     def _ask_reset(self) -> list[Action]:
         number = self._left[0]
+        if self.phase is not Phase.RESET_REFUSED:
+            self._first_asked = self._clock()
         self._ticks.clear()
         self._truths.clear()
         return self._request(
-            Phase.RESETTING, RequestKind.RESET, self._starts[number], self._seed + number
+            Phase.RESETTING, RequestKind.RESET, self._starts[number], self._seed + number,
+            self._by_hand,
         )
 
     def _close(self, problem: str) -> list[Action]:
@@ -328,14 +344,17 @@ class Evaluation:
         return [Finish(problem=self._problem)]
 
     def _request(
-        self, phase: Phase, kind: RequestKind, start: Pose = (), seed: int = 0
+        self, phase: Phase, kind: RequestKind, start: Pose = (), seed: int = 0,
+        by_hand: bool = False,
     ) -> list[Action]:
         timeouts: Mapping[Phase, float] = {
             Phase.RESETTING: RESET_TIMEOUT_S, Phase.CLOSING: _LAST_TRUTH_S
         }
         self._enter(phase, timeouts.get(phase, self._tick_timeout))
         self._requests += 1
-        return [Request(number=self._requests, kind=kind, start=start, seed=seed)]
+        return [
+            Request(number=self._requests, kind=kind, start=start, seed=seed, by_hand=by_hand)
+        ]
 
     def _enter(self, phase: Phase, seconds: float) -> None:
         self.phase = phase

@@ -10,30 +10,33 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hiwm_interfaces.msg import ControlState, GroundTruth, Tick, WorldInfo
-from hiwm_interfaces.srv import ControlRequest, Reset
+from hiwm_interfaces.msg import ControlState, EvaluationStatus, GroundTruth, Tick, WorldInfo
+from hiwm_interfaces.srv import ControlRequest, LabelTrial, Reset
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
+from std_srvs.srv import Trigger
 
 from hiwm_core.control import Mode
 from hiwm_core.errors import ConfigError, HiwmError
 from hiwm_core.task import parse_task
-from hiwm_evaluation.evaluation import (
+from hiwm_evaluation.evaluation import Evaluation
+from hiwm_evaluation.evaluation_messages import (
     Action,
-    Evaluation,
     Finish,
     Record,
     Request,
     RequestKind,
     TrialTick,
 )
-from hiwm_evaluation.judges import CoverageJudge, HeadJudge, Judge
+from hiwm_evaluation.judges import CoverageJudge, HeadJudge, Judge, PersonJudge
+from hiwm_evaluation.status import prompt_text, status_message, time_left
 from hiwm_evaluation.trials import (
     Outcome,
     TrialFolder,
     TrialResult,
+    duration_text,
     read_starts,
     sampled_starts,
     summarize,
@@ -51,6 +54,8 @@ _NOTHING_LOST = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 _TIMER_S = 0.02
 # Often enough to see that it lives, rarely enough to read.
 _PROGRESS_S = 5.0
+_TELL_S = 0.2
+_PROMPT_S = 60.0  # what a person is asked for is said again this often
 
 
 class EvaluatorNode(Node):
@@ -109,6 +114,13 @@ class EvaluatorNode(Node):
         self._truths = self.create_subscription(
             GroundTruth, truth_topic, self._on_truth, _NOTHING_LOST
         )
+        self._status_pub = self.create_publisher(
+            EvaluationStatus, "evaluation/status", qos.LATCHED
+        )
+        self._status = EvaluationStatus()
+        self._told_at = 0.0
+        self.create_service(Trigger, "evaluation/continue", self._on_continue)
+        self.create_service(LabelTrial, "evaluation/label", self._on_label)
         self._diagnostics = Diagnostics(self)
         # Steady: a world that stopped its /clock must not stop the watch over it.
         self.create_timer(_TIMER_S, self._on_time, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -148,8 +160,71 @@ class EvaluatorNode(Node):
             self._do(self._evaluation.on_time())
         if self._end:
             raise self._end
-        if self._evaluation and time.monotonic() - self._said_at > _PROGRESS_S:
-            self._say(self._evaluation.progress)
+        if self._evaluation and time.monotonic() - self._told_at > _TELL_S:
+            self._tell(self._evaluation)
+
+    def _on_continue(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        """Take a person's word that the object is where it shall be."""
+        try:
+            if self._evaluation is None:
+                raise ConfigError(
+                    "the evaluation has not begun", where="evaluation/continue",
+                    remedy="wait until it asks",
+                )
+            self._do(self._evaluation.on_placed())
+            response.success = True
+        except HiwmError as error:
+            response.message = str(error)
+        return response
+
+    def _on_label(
+        self, request: LabelTrial.Request, response: LabelTrial.Response
+    ) -> LabelTrial.Response:
+        """Let a person's verdict count, on the present trial or one that is over."""
+        judged_by = f"person {request.who}".strip()
+        try:
+            if self._evaluation is None or self._folder is None:
+                raise ConfigError(
+                    "the evaluation has not begun", where="evaluation/label",
+                    remedy="label a trial when the policy has acted in it",
+                )
+            if request.trial == self._evaluation.trial:
+                self._do(self._evaluation.on_label(request.success, judged_by, request.note))
+            else:
+                result = self._folder.label(
+                    request.trial, request.success, judged_by, request.note
+                )
+                self._say(f"trial {result.trial + 1}/{self._trials}: {result.outcome.value}, "
+                          f"{result.judged_by}, {result.reason}")
+            response.ok = True
+        except HiwmError as error:
+            response.message = str(error)
+        return response
+
+    def _tell(self, evaluation: Evaluation) -> None:
+        """Say where the evaluation is: in the terminal now and then, to others when it changes."""
+        assert self._folder is not None
+        prompt = prompt_text(
+            evaluation, self._trials, self.resolve_service_name("evaluation/continue"),
+            self.resolve_service_name("evaluation/label"),
+        )
+        status = status_message(
+            evaluation, list(self._folder.results.values()), self._trials, prompt
+        )
+        now = self._told_at = time.monotonic()
+        if prompt and (prompt != self._status.prompt or now - self._said_at > _PROMPT_S):
+            self._say(prompt)
+        elif not prompt and now - self._said_at > _PROGRESS_S:
+            self._say(", ".join(filter(None, (
+                evaluation.progress, duration_text(status.seconds_left)
+            ))))
+        status.header.stamp = self._status.header.stamp
+        if str(status) != str(self._status):  # a NaN equals itself as text
+            status.header.stamp = self.get_clock().now().to_msg()
+            self._status = status
+            self._status_pub.publish(status)
 
     def _await_graph(self) -> None:
         """Begin when every part is there; end with a line that names the missing ones."""
@@ -180,11 +255,6 @@ class EvaluatorNode(Node):
     def _begin(self) -> None:
         info = self._info
         assert info is not None
-        if not info.auto_reset or (info.kind == "hardware" and not info.stand_in):
-            raise ConfigError(
-                "the world cannot reset and judge itself", where=f"evaluator, {info.kind} "
-                f"{info.robot}".rstrip(), remedy="evaluate in imagination or on the stand-in",
-            )
         task = parse_task(info.task_yaml, "task of world_info")
         horizon = self._horizon or task.horizon_steps
         starts = (
@@ -200,13 +270,16 @@ class EvaluatorNode(Node):
             self._say(f"resuming: {len(finished)} of {self._trials} trials are done")
 
         def judge() -> Judge:
-            return HeadJudge(threshold) if imagined else CoverageJudge(threshold)
+            if imagined:
+                return HeadJudge(threshold)
+            return CoverageJudge(threshold) if info.stand_in else PersonJudge()
 
         policies = summarize(results)["policies"]
         self._evaluation = Evaluation(
             starts=starts, seed=self._seed, horizon=horizon, finished=finished,
             policy=policies[0] if policies else "", make_judge=judge,
             tick_timeout_s=self._tick_timeout, clock=time.monotonic,
+            by_hand=not info.auto_reset,
         )
         where = f"{info.kind}{f' ({info.robot}' + ', a stand-in)' if info.stand_in else ''}"
         self._say(
@@ -245,7 +318,8 @@ class EvaluatorNode(Node):
         self._request = None
         if request.kind is RequestKind.RESET:
             future = client.call_async(Reset.Request(
-                object_pose=[float(value) for value in request.start], seed=request.seed
+                object_pose=[float(value) for value in request.start], seed=request.seed,
+                by_hand=request.by_hand,
             ))
         else:
             code = getattr(ControlRequest.Request, request.kind.name)
@@ -267,13 +341,19 @@ class EvaluatorNode(Node):
         except HiwmError as error:
             self._end = NodeEnd(1, f"error: {error}")
             return
-        so_far = summarize(list(self._folder.results.values()))
+        results = list(self._folder.results.values())
+        so_far = summarize(results)
         text = f"trial {result.trial + 1}/{self._trials}: {result.outcome.value}"
         if result.outcome is Outcome.ABORTED:
             text += f", {result.reason}"
+        elif result.judged_by.startswith(PersonJudge.name):
+            text += f" after {result.steps} ticks, said {result.judged_by}"
         else:
             text += f" after {result.steps} ticks, best {result.judged_by} {result.best:.2f}"
-        self._say(f"{text}; so far {so_far['successes']}/{so_far['trials']}")
+        text += f"; so far {so_far['successes']}/{so_far['trials']}"
+        if self._evaluation and (left := time_left(self._evaluation, results)) > 0:
+            text += f", {duration_text(left)}"
+        self._say(text)
 
     def _finish(self, problem: str) -> None:
         assert self._folder is not None
@@ -282,6 +362,8 @@ class EvaluatorNode(Node):
         if problem:
             line = f"error: {problem} (evaluator): mend it and start again to go on\n{line}"
         self._end = NodeEnd(1 if problem else 0, line)
+        if self._evaluation:
+            self._tell(self._evaluation)
 
     def _say(self, text: str) -> None:
         self._said_at = time.monotonic()

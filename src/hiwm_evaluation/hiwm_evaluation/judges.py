@@ -1,4 +1,6 @@
-"""Who says that a trial succeeded: the stand-in's ground truth, or a world model's head.
+"""Who says that a trial succeeded: the stand-in's ground truth, a world model's head, a person.
+
+A person may overrule the other two as well; that is a label, not a judge.
 
 Held by ``test_judges.py``.
 """
@@ -123,3 +125,19 @@ class HeadJudge:
 
     def on_truth(self, stamp_ns: int, coverage: float) -> None:
         """Ignore it: an imagined world has no ground truth."""
+
+
+class PersonJudge:
+    """Success is what a person says after the trial: on a robot nobody else can tell."""
+
+    name = "person"
+    best = 0.0
+    success_step = None
+    complete = False
+    heard = False
+
+    def on_tick(self, step: int, stamp_ns: int, success: float) -> None:
+        """Ignore it: the person looks at the robot."""
+
+    def on_truth(self, stamp_ns: int, coverage: float) -> None:
+        """Ignore it: there is none."""

@@ -5,9 +5,10 @@ evaluation goes on with the next one. Held by ``test_trials.py``.
 """
 
 import json
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,28 @@ class TrialFolder:
             ) from error
         self._results[result.trial] = result
 
+    def label(self, trial: int, success: bool, judged_by: str, note: str) -> TrialResult:
+        """Let a person's verdict on a trial that is over count, and return the new result.
+
+        The line of the old verdict stays in the file, before the new one.
+
+        Raises:
+            StoreError: no verdict was reached in this trial, or the file cannot be written.
+        """
+        result = self._results.get(trial)
+        if result is None or result.outcome is Outcome.ABORTED:
+            state = "has not been run" if result is None else f"was aborted, {result.reason}"
+            raise StoreError(
+                f"trial {trial} {state}", where=str(self._lines),
+                remedy="label one that succeeded or failed",
+            )
+        labelled = replace(
+            result, outcome=Outcome.SUCCESS if success else Outcome.FAILURE, judged_by=judged_by,
+            reason=f"{note or 'labelled'} (before: {result.outcome} by {result.judged_by})",
+        )
+        self.append(labelled)
+        return labelled
+
     def write_summary(self) -> dict[str, Any]:
         """Write ``results.json`` and return its content."""
         summary = summarize(list(self._results.values())) | {"conditions": self._conditions}
@@ -236,6 +259,30 @@ def summarize(results: Sequence[TrialResult]) -> dict[str, Any]:
         "policies": sorted({result.policy for result in judged if result.policy}),
         "judged_by": sorted({result.judged_by for result in judged}),
     }
+
+
+def seconds_left(results: Sequence[TrialResult], trials: int, elapsed: float) -> float:
+    """Return how long the trials that are left will take, s; NaN where nothing tells.
+
+    Args:
+        results: of trials so far.
+        trials: not over yet, the present one among them.
+        elapsed: of the present one, s.
+    """
+    if not results or not trials:
+        return math.nan if trials else 0.0
+    mean = sum(result.seconds for result in results) / len(results)
+    return trials * mean - min(elapsed, mean)
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration for people; empty where it is not known."""
+    if math.isnan(seconds):
+        return ""
+    if seconds < 90:
+        return f"about {math.ceil(seconds)} s left"
+    minutes = round(seconds / 60)
+    return f"about {minutes} min left" if minutes < 120 else f"about {minutes / 60:.1f} h left"
 
 
 def summary_line(summary: dict[str, Any]) -> str:

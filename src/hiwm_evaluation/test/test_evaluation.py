@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from hiwm_core.control import Mode, Source
-from hiwm_evaluation.evaluation import (
-    RESET_TIMEOUT_S,
+from hiwm_core.errors import ConfigError
+from hiwm_evaluation.evaluation import RESET_TIMEOUT_S, Evaluation
+from hiwm_evaluation.evaluation_messages import (
     Action,
-    Evaluation,
     Finish,
     Phase,
     Record,
@@ -17,7 +17,7 @@ from hiwm_evaluation.evaluation import (
     RequestKind,
     TrialTick,
 )
-from hiwm_evaluation.judges import CoverageJudge, HeadJudge
+from hiwm_evaluation.judges import CoverageJudge, HeadJudge, PersonJudge
 from hiwm_evaluation.trials import Outcome, TrialResult
 
 STARTS = [(0.01 * number, 0.0, 0.0) for number in range(5)]
@@ -116,6 +116,84 @@ def test_trials_run_from_their_poses_until_success_or_horizon() -> None:
     assert bench.finish is None
     bench.reply(RequestKind.PAUSE)
     assert bench.finish == Finish()
+
+
+def by_hand_bench() -> Bench:
+    """A robot that nobody can reset or judge but a person."""
+    return Bench(by_hand=True, make_judge=PersonJudge)
+
+
+def test_where_the_world_cannot_reset_itself_nothing_moves_before_a_person_says_so() -> None:
+    bench = by_hand_bench()
+    with pytest.raises(ConfigError, match="nothing waits"):
+        bench.take(bench.evaluation.on_placed())
+    bench.reply(RequestKind.PAUSE)
+    assert bench.evaluation.phase is Phase.PLACING and bench.evaluation.start == STARTS[0]
+    bench.wait(1e6)  # a person may be at lunch
+    bench.tick(1)
+    assert bench.request is None and not bench.results
+    bench.take(bench.evaluation.on_placed())
+    bench.epoch += 1
+    reset = bench.reply(RequestKind.RESET, epoch=bench.epoch)
+    assert reset.by_hand and reset.start == STARTS[0]
+    bench.reply(RequestKind.START)
+    assert bench.evaluation.phase is Phase.RUNNING
+
+
+def test_a_busy_world_is_asked_again_however_long_the_placing_took() -> None:
+    bench = by_hand_bench()
+    bench.reply(RequestKind.PAUSE)
+    bench.wait(1e4)
+    bench.take(bench.evaluation.on_placed())
+    bench.reply(RequestKind.RESET, accepted=False, message="a reset is under way")
+    bench.wait(1.0)
+    assert bench.reply(RequestKind.RESET, epoch=2).by_hand and not bench.results
+
+
+def test_on_a_robot_a_person_judges_and_the_robot_waits_paused() -> None:
+    bench = by_hand_bench()
+    for trial, success in enumerate((True, False)):
+        bench.reply(RequestKind.PAUSE)
+        bench.take(bench.evaluation.on_placed())
+        bench.epoch += 1
+        bench.reply(RequestKind.RESET, epoch=bench.epoch)
+        bench.tick(0, source=Source.NONE)
+        bench.reply(RequestKind.START)
+        for step in range(1, 6):
+            bench.tick(step)
+        assert bench.evaluation.phase is Phase.HOLDING
+        bench.tick(6)
+        bench.control(Mode.PAUSED, "evaluation")
+        bench.reply(RequestKind.PAUSE)
+        bench.wait(1e6)
+        assert bench.evaluation.phase is Phase.JUDGING and len(bench.results) == trial
+        bench.take(bench.evaluation.on_label(success, "person anna", "rim"))
+    first, second = bench.results
+    assert (first.outcome, first.judged_by, first.steps) == (Outcome.SUCCESS, "person anna", 5)
+    assert (second.outcome, second.reason) == (Outcome.FAILURE, "rim")
+
+
+def test_a_label_ends_the_present_trial_whatever_the_head_says() -> None:
+    bench = Bench()
+    with pytest.raises(ConfigError, match="not begun"):
+        bench.evaluation.on_label(True, "person", "")
+    bench.begin_trial()
+    bench.tick(1, success=0.1)
+    bench.take(bench.evaluation.on_label(True, "person anna", "seen from the side"))
+    result = bench.results[0]
+    assert (result.outcome, result.judged_by, result.steps) == (Outcome.SUCCESS, "person anna", 1)
+    assert bench.begin_trial().start == STARTS[1]
+
+
+def test_a_world_that_repeats_its_tick_does_not_keep_a_trial_alive() -> None:
+    bench = Bench()
+    bench.begin_trial()
+    bench.tick(1)
+    for _ in range(3):
+        bench.wait(4.0)
+        bench.tick(1)
+    assert bench.results[0].outcome is Outcome.ABORTED
+    assert "no tick by the policy for 10 s after step 1" in bench.results[0].reason
 
 
 def test_finished_trials_are_not_run_again() -> None:

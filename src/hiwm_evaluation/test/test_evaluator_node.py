@@ -9,11 +9,20 @@ from typing import Any
 import pytest
 import rclpy
 import yaml
-from hiwm_interfaces.msg import Command, ControlState, GroundTruth, PolicyPlan, Tick, WorldInfo
-from hiwm_interfaces.srv import ControlRequest, Reset
+from hiwm_interfaces.msg import (
+    Command,
+    ControlState,
+    EvaluationStatus,
+    GroundTruth,
+    PolicyPlan,
+    Tick,
+    WorldInfo,
+)
+from hiwm_interfaces.srv import ControlRequest, LabelTrial, Reset
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from std_srvs.srv import Trigger
 
 from hiwm_core.task import load_task
 from hiwm_core.testing import domain_id
@@ -51,6 +60,10 @@ class Graph(Node):
         self.create_service(ControlRequest, "control/request", self._on_request)
         self.create_service(Reset, "world/reset", self._on_reset)
         self.create_timer(0.02, self._on_time)
+        self.status = EvaluationStatus()
+        self.create_subscription(
+            EvaluationStatus, "evaluation/status", self._on_status, qos.LATCHED
+        )
         self._info.publish(self.info)
 
     def _on_request(
@@ -92,6 +105,17 @@ class Graph(Node):
             truth = GroundTruth(coverage=0.9 if won else 0.3)
             truth.header.stamp = stamp
             self._truth.publish(truth)
+
+    def _on_status(self, message: EvaluationStatus) -> None:
+        self.status = message
+
+    def call(self, kind: Any, name: str, **fields: Any) -> Any:
+        client = self.create_client(kind, name)
+        assert self.wait(client.service_is_ready)
+        future = client.call_async(kind.Request(**fields))
+        assert self.wait(future.done)
+        self.destroy_client(client)
+        return future.result()
 
     def wait(self, predicate: Callable[[], bool]) -> bool:
         """Spin until it holds; the long timeout is a hang guard alone."""
@@ -201,18 +225,74 @@ def test_a_trial_in_which_the_world_falls_silent_is_aborted_and_not_counted(
 
 
 @pytest.mark.parametrize(
-    "graph", [{"kind": "hardware", "robot": "arm", "auto_reset": False}],
+    "graph", [{"kind": "hardware", "robot": "arm", "auto_reset": False, "lockstep": False}],
     indirect=True, ids=["arm"],
 )
-def test_a_world_that_cannot_reset_itself_is_refused_in_one_line(
+def test_where_a_world_cannot_reset_or_judge_itself_a_person_is_asked(
     graph: tuple[Graph, int], tmp_path: Path
 ) -> None:
     world, domain = graph
-    with evaluator(domain, tmp_path) as process:
+    with evaluator(domain, tmp_path, trials=2) as process:
+        assert world.wait(lambda: "put the object at x" in world.status.prompt), process.output
+        assert world.status.trial == 0 and not world.resets
+        starts = yaml.safe_load((tmp_path / "starts.yaml").read_text())
+        assert list(world.status.start) == starts[0]
+        early = world.call(LabelTrial, "evaluation/label", trial=0, success=True)
+        assert not early.ok and "not begun" in early.message
+        assert not world.resets
+        assert world.call(Trigger, "evaluation/continue").success
+        assert world.wait(lambda: "did it succeed" in world.status.prompt), process.output
+        assert world.resets[0].by_hand and list(world.resets[0].object_pose) == starts[0]
+        assert world._mode == ControlState.PAUSED
+        twice = world.call(Trigger, "evaluation/continue")
+        assert not twice.success and "nothing waits" in twice.message
+        assert world.call(
+            LabelTrial, "evaluation/label", trial=0, success=True, who="anna", note="flush"
+        ).ok
+        assert world.wait(lambda: world.status.trial == 1 and bool(world.status.prompt))
+        process.interrupt()
+        assert world.wait(lambda: process.process.poll() is not None)
+        assert process.output.count("put the object at x") == 2
+        world.status = EvaluationStatus()
+    assert world.wait(lambda: world.count_services("evaluation/label") == 0)
+    assert outcomes(tmp_path) == {0: "success"}
+    with evaluator(domain, tmp_path, trials=2) as process:
+        # Gone on with: the verdict is there, and may be mended.
+        assert world.wait(lambda: bool(world.status.prompt)), process.output
+        mended = world.call(
+            LabelTrial, "evaluation/label", trial=0, success=False, who="ben", note="a gap"
+        )
+        assert mended.ok, mended.message
+        unknown = world.call(LabelTrial, "evaluation/label", trial=7, success=False)
+        assert not unknown.ok and "trial 7 has not been run" in unknown.message
+        assert world.wait(lambda: world.status.judged == 1 and bool(world.status.prompt))
+        assert world.call(Trigger, "evaluation/continue").success
+        assert world.wait(lambda: "did it succeed" in world.status.prompt), process.output
+        assert world.call(LabelTrial, "evaluation/label", trial=1, success=True, who="ben").ok
         code, output = run_to_end(world, process)
-    assert code == 1
-    assert output.count("error:") == 1 and "stand-in" in output and "Traceback" not in output
-    assert not world.resets
+    assert code == 0, output
+    assert outcomes(tmp_path) == {0: "failure", 1: "success"}
+    lines = [json.loads(line) for line in (tmp_path / "trials.jsonl").read_text().splitlines()]
+    assert [line["judged_by"] for line in lines] == ["person anna", "person ben", "person ben"]
+    assert lines[1]["reason"] == "a gap (before: success by person anna)"
+    summary = json.loads((tmp_path / "results.json").read_text())
+    assert (summary["successes"], summary["trials"]) == (1, 2)
+
+
+def test_what_a_person_says_outranks_the_success_head(
+    graph: tuple[Graph, int], tmp_path: Path
+) -> None:
+    world, domain = graph
+    world.silent_seeds = {12}
+    with evaluator(domain, tmp_path) as process:
+        assert world.wait(lambda: world.status.trial == 2 and world.status.step == 2)
+        assert 0 <= world.status.seconds_left < 600 and not world.status.prompt
+        assert world.call(LabelTrial, "evaluation/label", trial=0, success=False, who="anna").ok
+        assert world.call(LabelTrial, "evaluation/label", trial=2, success=False, who="anna").ok
+        code, output = run_to_end(world, process)
+    assert code == 0, output
+    assert outcomes(tmp_path) == {0: "failure", 1: "failure", 2: "failure", 3: "failure"}
+    assert "0/4" in output and "said person anna" in output and " left" in output
 
 
 def test_an_incomplete_graph_is_named(tmp_path: Path) -> None:

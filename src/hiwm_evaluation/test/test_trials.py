@@ -1,6 +1,7 @@
 """The folder of an evaluation: it survives a kill and refuses to mix conditions."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from hiwm_evaluation.trials import (
     Outcome,
     TrialFolder,
     TrialResult,
+    duration_text,
     read_results,
     read_starts,
     sampled_starts,
+    seconds_left,
     summarize,
     summary_line,
 )
@@ -142,3 +145,36 @@ def test_a_summary_leaves_aborted_trials_out(tmp_path: Path) -> None:
 def test_a_summary_of_nothing_has_no_rate() -> None:
     assert summarize([])["success_rate"] is None
     assert "0/0" in summary_line(summarize([]))
+
+
+def test_a_label_counts_and_the_old_verdict_stays_in_the_file(tmp_path: Path) -> None:
+    folder = TrialFolder(tmp_path, CONDITIONS, STARTS)
+    folder.append(result(0))
+    folder.append(result(1, Outcome.ABORTED, reason="no tick"))
+    folder.label(0, False, "person anna", "the T stood on the rim")
+    for kept in (folder, TrialFolder(tmp_path, CONDITIONS, STARTS)):
+        found = kept.results[0]
+        assert (found.outcome, found.judged_by) == (Outcome.FAILURE, "person anna")
+        assert found.reason == "the T stood on the rim (before: success by coverage)"
+        assert kept.finished == {0}
+        summary = kept.write_summary()
+        assert (summary["successes"], summary["judged_by"]) == (0, ["person anna"])
+    assert len((tmp_path / "trials.jsonl").read_text().splitlines()) == 3
+    again = folder.label(0, True, "person ben", "")
+    assert "failure by person anna" in again.reason and again.outcome is Outcome.SUCCESS
+    with pytest.raises(StoreError, match="trial 1 was aborted, no tick"):
+        folder.label(1, True, "person anna", "")
+    with pytest.raises(StoreError, match="trial 2 has not been run"):
+        folder.label(2, True, "person anna", "")
+
+
+def test_the_time_left_follows_from_the_trials_so_far() -> None:
+    assert math.isnan(seconds_left([], 4, 3.0))
+    so_far = [result(0, seconds=20.0), result(1, seconds=40.0)]
+    assert seconds_left(so_far, 3, 10.0) == 80.0
+    assert seconds_left(so_far, 3, 1000.0) == 60.0  # the present one is late, the others are not
+    assert seconds_left(so_far, 0, 10.0) == 0.0
+    texts = [duration_text(seconds) for seconds in (math.nan, 0.4, 89.0, 600.0, 9000.0)]
+    assert texts == [
+        "", "about 1 s left", "about 89 s left", "about 10 min left", "about 2.5 h left"
+    ]

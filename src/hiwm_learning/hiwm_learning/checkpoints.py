@@ -5,12 +5,14 @@ that they cannot be parted; what only training needs (optimiser state) is kept a
 its own. A checkpoint made for another embodiment is refused with both hashes named.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import safetensors
 import torch
@@ -18,6 +20,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from hiwm_core.bags.disk import disk_refusal
 from hiwm_core.errors import CheckpointError
 
 # Raised when a reader of today could no longer make sense of an older file.
@@ -131,32 +134,54 @@ def load_weights(module: torch.nn.Module, checkpoint: Checkpoint) -> None:
         ) from None
 
 
-def save_training_state(path: Path, state: dict[str, Any]) -> None:
-    """Write what resuming needs (tensors, numbers, strings, lists, dicts) in one rename."""
-    partial = path.with_name(path.name + ".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(state, partial)
-    os.replace(partial, path)
+def save_training_state(path: Path, state: Any) -> None:
+    """Write what resuming needs (tensors, numbers, strings, lists, dicts); see `replace_file`."""
+    replace_file(path, lambda file: torch.save(state, file))
 
 
-def load_training_state(path: Path) -> dict[str, Any]:
+def load_training_state(path: Path) -> Any:
     """Return what `save_training_state` wrote; raises CheckpointError where it cannot be read."""
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
             f"cannot read the training state: {error}", where=str(path),
             remedy="train without --resume",
         ) from None
-    return state
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file whole or not at all; see `replace_file`."""
+    replace_file(path, lambda file: file.write(content))
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part.
+
+    Raises:
+        CheckpointError: the disk is full, or refuses otherwise; the old file is as it was.
+    """
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            # Some disks find out only now that they are full.
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:
+        # torch raises an error of its own over the disk's.
+        refusal = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(refusal, OSError):
+            raise
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise CheckpointError(
+            disk_refusal(refusal, path), where=str(path.parent),
+            remedy="make room there and start again, training with --resume: what was written "
+            "before is whole",
+        ) from error
 
 
 def _read_info(content: bytes, path: Path) -> CheckpointInfo:

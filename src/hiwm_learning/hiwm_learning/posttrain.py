@@ -16,16 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from hiwm_core.errors import BagError, HiwmError
+from hiwm_core.errors import BagError
 from hiwm_learning.checkpoints import write_atomically
 from hiwm_learning.datasets import Episodes, load_episodes
 from hiwm_learning.datasets.build import build_dataset, find_bags
 from hiwm_learning.datasets.weights import Scheme, WeightedSet, weigh
-from hiwm_learning.policies.backbones import BACKBONES
-from hiwm_learning.policies.trainer import PolicyTrainer
-from hiwm_learning.training_loop import Budget, train
+from hiwm_learning.policies.command import add_policy_options, fit_policy, policy_trainer, say
+from hiwm_learning.training_command import run_training
+from hiwm_learning.training_loop import Budget
 
 SETS = ("base", "wm-cl", "hi-wm")
 
@@ -100,8 +98,10 @@ def successes(session: Path) -> set[tuple[str, str]]:
             remedy="give session folders of launch/evaluate.launch.xml record:=true",
         )
     trials = [json.loads(line) for line in path.read_text().splitlines()]
+    # A trial may have several lines, a person's verdict after a head's: the last one counts.
+    newest = {trial["trial"]: trial for trial in trials}.values()
     return {
-        (session.name, trial["episode_id"]) for trial in trials if trial["outcome"] == "success"
+        (session.name, trial["episode_id"]) for trial in newest if trial["outcome"] == "success"
     }
 
 
@@ -160,47 +160,26 @@ def build_parser() -> argparse.ArgumentParser:
         "--corrections", nargs="+", type=Path, default=[], metavar="SESSION",
         help="hi-wm: sessions with interventions",
     )
-    parser.add_argument("--output", "-o", type=Path, required=True, help=".safetensors")
-    parser.add_argument("--name", help="name of the policy (default: backbone-set-seed)")
-    parser.add_argument("--backbone", choices=sorted(BACKBONES), default="diffusion")
-    parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
-    parser.add_argument(
-        "--start-from", type=Path, metavar="CHECKPOINT",
-        help="the policy to post-train (default: train from nothing)",
-    )
+    add_policy_options(parser)
     parser.add_argument("--weights", choices=[str(s) for s in Scheme], default=str(Scheme.SIRIUS))
     parser.add_argument("--min-trust", type=float, default=0.0, help="0..1, of imagined frames")
     parser.add_argument(
         "--low-trust-factor", type=float, default=0.0,
         help="what a frame below it keeps of its weight; 0 drops it",
     )
-    parser.add_argument("--episodes", type=int, help="learn from the first so many demonstrations")
     parser.add_argument("--steps", type=int, required=True, help="optimiser steps, for every set")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument(
         "--cache", type=Path, help="folder of training sets (default: sets beside the output)"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Post-train from the command line and return the exit code; 130 when interrupted."""
-    options = build_parser().parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    try:
-        return _posttrain(options)
-    except HiwmError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return run_training(_posttrain, build_parser().parse_args(arguments))
 
 
 def _posttrain(options: argparse.Namespace) -> int:
-    def write(line: str) -> None:
-        print(line, flush=True)
-
     episodes, weighted = make_set(
         SetOptions(
             kind=options.set, demonstrations=tuple(options.demonstrations),
@@ -208,25 +187,18 @@ def _posttrain(options: argparse.Namespace) -> int:
             scheme=Scheme(options.weights), min_trust=options.min_trust,
             low_trust_factor=options.low_trust_factor, demonstration_episodes=options.episodes,
         ),
-        options.cache or options.output.parent / "sets", write,
+        options.cache or options.output.parent / "sets", say,
     )
     data = {"set": options.set, **weighted.description}
-    write(describe(options.set, weighted.description))
+    say(describe(options.set, weighted.description))
     write_atomically(
         options.output.with_suffix(".set.json"), (json.dumps(data, indent=1) + "\n").encode()
     )
-    config = BACKBONES[options.backbone].config.for_embodiment(episodes.embodiment, options.size)
-    trainer = PolicyTrainer(
-        episodes, config, weights=weighted.weights, data=data, seed=options.seed,
-        output=options.output, device=options.device, sampling="weighted",
-        name=options.name or f"{options.backbone}-{options.set}-s{options.seed}",
-        start_from=options.start_from,
+    trainer = policy_trainer(
+        options, episodes, weighted.weights, data, sampling="weighted",
+        name=f"{options.backbone}-{options.set}-s{options.seed}",
     )
-    outcome = train(
-        trainer, Budget(steps=options.steps),
-        state_path=options.output.with_suffix(".training.pt"), resume=options.resume, write=write,
-    )
-    return 130 if outcome.interrupted else 0
+    return fit_policy(options, trainer, Budget(steps=options.steps))
 
 
 if __name__ == "__main__":

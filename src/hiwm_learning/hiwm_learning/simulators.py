@@ -1,6 +1,6 @@
 """What every imagined world offers, and the loading of one from a checkpoint of any kind."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -16,14 +16,20 @@ from hiwm_learning.checkpoints import Checkpoint, load_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImaginedObservation:
-    """What a world publishes of a state."""
+class Reading:
+    """What joints and heads say of a state: all but the pictures, which cost far more."""
 
-    image: NDArray[np.uint8]  # [H, W, 3] rgb, of the world model's first camera
     proprioception: NDArray[np.float64]  # [P] in the embodiment's units
     trust: float  # 0..1
     progress: float  # 0..1
     success: float  # 0..1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImaginedObservation(Reading):
+    """What a world publishes of a state."""
+
+    image: NDArray[np.uint8]  # [H, W, 3] rgb, of the world model's first camera
     others: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)  # its other cameras
 
 
@@ -64,8 +70,23 @@ class WorldSimulator(Protocol[StateT]):
     def step(self, state: StateT, action: NDArray[np.float64]) -> tuple[StateT, LimitResult]:
         """Return the next state, and the action [A] as it was let through."""
 
+    def step_many(
+        self, states: Sequence[StateT], actions: Sequence[NDArray[np.float64]]
+    ) -> tuple[list[StateT], list[LimitResult]]:
+        """Return the next state of each of several worlds, and its action as it was let through.
+
+        States must have finite proprioception. A step of many agrees with steps of each alone to
+        rounding, not to the byte: other sizes take other kernels.
+        """
+
     def observe(self, state: StateT) -> ImaginedObservation:
         """Return what cameras, joints and heads say of a state."""
+
+    def observe_many(self, states: Sequence[StateT]) -> list[ImaginedObservation]:
+        """Return the observation of each of several states."""
+
+    def read_many(self, states: Sequence[StateT]) -> list[Reading]:
+        """Return what joints and heads say of each of several states."""
 
     def restored(self, parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> StateT:
         """Return the state whose `to_parts` gave this.

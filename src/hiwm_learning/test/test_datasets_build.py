@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hiwm_core.bags import Lineage, Topic, open_bag, read_segment
+from hiwm_core.bags import Lineage, Topic, audit_bag, open_bag, read_segment
 from hiwm_core.bags.schema import recording_types
 from hiwm_core.branch_records import Source
 from hiwm_core.embodiment import load_embodiment, parse_embodiment
@@ -16,6 +16,7 @@ from hiwm_core.errors import BagError
 from hiwm_learning.datasets import build as build_module
 from hiwm_learning.datasets import load_episodes
 from hiwm_learning.datasets.build import build_dataset
+from hiwm_learning.world_model.recordings import read_recordings
 
 EMBODIMENT = load_embodiment("planar_bimanual")
 OTHER = parse_embodiment(EMBODIMENT.text + "\n# another text, another hash\n", "test")
@@ -23,9 +24,12 @@ OTHER = parse_embodiment(EMBODIMENT.text + "\n# another text, another hash\n", "
 
 def write_bag(
     session: Path, branch: str, sources: Sequence[int], *, first_step: int = 0,
-    text: str = EMBODIMENT.text,
+    text: str = EMBODIMENT.text, frameless: int = -1,
 ) -> Path:
-    """Write a segment whose action t has sources[t]; one tick more than actions."""
+    """Write a segment whose action t has sources[t]; one tick more than actions.
+
+    The step `frameless` has no image.
+    """
     types = recording_types()
     path = session / "bags" / branch
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +62,8 @@ def write_bag(
                 applied_source=sources[number - 1] if number else 0, applied_device="",
             ),
         }
+        if step == frameless:
+            del messages["cameras/top/image_raw"]
         for name, message in messages.items():
             kind = message.__msgtype__
             bag.write(
@@ -168,6 +174,26 @@ def test_a_damaged_bag_is_left_out_and_named(tmp_path: Path) -> None:
     left_out = build_dataset([tmp_path], tmp_path / "set.zarr", write=quiet)
     assert len(left_out) == 1 and left_out[0].startswith("ep_0001-b001")
     assert len(load_episodes(tmp_path / "set.zarr").ends) == 1
+
+
+def test_a_bag_that_failed_its_audit_is_left_out_and_named(tmp_path: Path) -> None:
+    good = write_bag(tmp_path / "demonstration", "ep_0001-b000", [Source.DEMONSTRATION] * 14)
+    gap = write_bag(
+        tmp_path / "demonstration", "ep_0001-b001", [Source.DEMONSTRATION] * 14, frameless=6
+    )
+    assert audit_bag(good).ok
+    assert "ticks without an image" in audit_bag(gap).problems[0]
+    left_out = build_dataset([tmp_path], tmp_path / "set.zarr", write=quiet)
+    assert len(left_out) == 1 and left_out[0].startswith("ep_0001-b001: gap between steps 5 and 7")
+    assert len(load_episodes(tmp_path / "set.zarr").ends) == 1
+    # Training of a world model takes the same ones.
+    said: list[str] = []
+    folder = tmp_path / "demonstration"
+    (recording,) = read_recordings([folder], "top", EMBODIMENT, said.append)
+    assert recording.name == "demonstration/ep_0001-b000"
+    assert any("left out ep_0001-b001: gap" in line for line in said)
+    with pytest.raises(BagError, match=OTHER.hash):
+        read_recordings([folder], "top", OTHER, said.append)
 
 
 def test_no_bag_and_no_set_are_refused(tmp_path: Path) -> None:

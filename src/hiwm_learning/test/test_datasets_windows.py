@@ -3,21 +3,12 @@
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.errors import ConfigError
 from hiwm_core.provenance import Provenance
-from hiwm_learning.datasets import (
-    BASE_WEIGHTS,
-    CORRECTION_WEIGHTS,
-    EpisodeInfo,
-    Episodes,
-    chunk_windows,
-    provenance_weights,
-)
+from hiwm_learning.datasets import EpisodeInfo, Episodes, chunk_windows, demonstration_weights
 
 NAMES = tuple(str(name) for name in Provenance)
 EMBODIMENT = load_embodiment("planar_bimanual")
@@ -61,7 +52,8 @@ def some_episodes(draw: st.DrawFn) -> Episodes:
 def test_samples_stay_in_their_episode_and_start_where_the_action_counts(
     data: Episodes, seen: int, horizon: int
 ) -> None:
-    weights = provenance_weights(data, CORRECTION_WEIGHTS)
+    known = np.isfinite(data.actions).all(axis=1)
+    weights = (np.array([1.0, 0.5, 0.5, 0, 0, 0])[data.provenance] * known).astype(np.float32)
     windows = chunk_windows(data, weights, seen, horizon)
     newest = windows.observations[:, -1] if len(windows) else np.zeros(0, int)
     assert sorted(newest) == list(np.flatnonzero(weights > 0))
@@ -79,7 +71,7 @@ def test_samples_stay_in_their_episode_and_start_where_the_action_counts(
 
 def test_the_ends_of_an_episode_are_repeated() -> None:
     data = episodes([4, 5], [0] * 9)
-    windows = chunk_windows(data, provenance_weights(data, BASE_WEIGHTS), 2, 3)
+    windows = chunk_windows(data, demonstration_weights(data), 2, 3)
     np.testing.assert_array_equal(windows.observations[0], [0, 0])
     np.testing.assert_array_equal(windows.actions[0], [0, 1, 2])
     np.testing.assert_array_equal(windows.actions[2], [2, 2, 2])  # frame 3's action is unknown
@@ -88,14 +80,12 @@ def test_the_ends_of_an_episode_are_repeated() -> None:
 
 def test_a_base_policy_learns_from_demonstrations_alone() -> None:
     data = episodes([7], [0, 1, 2, 3, 4, 5, 0])
-    np.testing.assert_array_equal(
-        provenance_weights(data, BASE_WEIGHTS), [1, 0, 0, 0, 0, 0, 0]
-    )
-    np.testing.assert_array_equal(
-        provenance_weights(data, CORRECTION_WEIGHTS), [1, 1, 1, 0, 0, 0, 0]
-    )
+    np.testing.assert_array_equal(demonstration_weights(data), [1, 0, 0, 0, 0, 0, 0])
 
 
-def test_an_unknown_provenance_is_refused() -> None:
-    with pytest.raises(ConfigError, match="demonstrations.*use one of demonstration"):
-        provenance_weights(episodes([2], [0, 0]), {"demonstrations": 1.0})
+def test_the_first_episodes_are_those_with_something_demonstrated() -> None:
+    data = episodes([2, 3, 3, 2], [1, 1, 0, 0, 0, 0, 1, 0, 0, 0])
+    np.testing.assert_array_equal(demonstration_weights(data), [0, 0, 1, 1, 0, 1, 0, 0, 1, 0])
+    np.testing.assert_array_equal(demonstration_weights(data, 2), [0, 0, 1, 1, 0, 1, 0, 0, 0, 0])
+    assert demonstration_weights(data, 9).sum() == 4
+

@@ -8,7 +8,7 @@ import pytest
 
 from hiwm_core.errors import CheckpointError
 from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
-from hiwm_learning.datasets import BASE_WEIGHTS, provenance_weights
+from hiwm_learning.datasets import demonstration_weights
 from hiwm_learning.policies.planning import load_planner
 from hiwm_learning.policies.testing import dot_episodes, small_config
 from hiwm_learning.policies.trainer import PolicyTrainer
@@ -22,7 +22,7 @@ def test_a_chunk_follows_from_checkpoint_observation_and_seed(
     output = tmp_path / "dot.safetensors"
     config = small_config(backbone)
     trainer = PolicyTrainer(
-        episodes, config, weights=provenance_weights(episodes, BASE_WEIGHTS), data={}, seed=0,
+        episodes, config, weights=demonstration_weights(episodes), data={}, seed=0,
         output=output, name="dot",
     )
     trainer.train_step(0, 0.0)
@@ -40,6 +40,13 @@ def test_a_chunk_follows_from_checkpoint_observation_and_seed(
     np.testing.assert_array_equal(first, load_planner(output).plan(images, proprio, (7, 3, 20)))
     assert (first != planner.plan(images, proprio, (7, 4, 20))).any() == by_chance
     assert (first != planner.plan(images, proprio + 0.01, (7, 3, 20))).any()
+    # Among others it is the same, whatever they are drawn from.
+    many = planner.plan_many(
+        np.stack([images, images + 40, images]), np.stack([proprio] * 3),
+        [(1,), (7, 3, 20), (7, 3, 20)],
+    )
+    np.testing.assert_allclose(many[2], first, atol=1e-6)
+    assert (np.abs(many[0] - first).max() > 1e-4) == by_chance
 
 
 def test_what_is_not_a_policy_is_refused(tmp_path: Path) -> None:

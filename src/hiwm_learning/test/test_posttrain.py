@@ -57,8 +57,8 @@ def rollouts(folder: Path, **outcomes: str) -> Path:
     """Return a session with an evaluation of these outcomes."""
     (folder / "evaluation").mkdir(parents=True)
     (folder / "evaluation" / "trials.jsonl").write_text("".join(
-        json.dumps({"episode_id": name, "outcome": outcome}) + "\n"
-        for name, outcome in outcomes.items()
+        json.dumps({"trial": number, "episode_id": name, "outcome": outcome}) + "\n"
+        for number, (name, outcome) in enumerate(outcomes.items())
     ))
     return folder
 
@@ -83,6 +83,12 @@ def test_wm_cl_learns_from_rollouts_that_succeeded(built: dict[str, Any], tmp_pa
     )
     weights = made("wm-cl", rollouts=(session,)).weights
     assert (weights > 0).tolist() == [True] * 8 + [False] * 8
+    # A person's verdict, written after the head's, is the one that counts.
+    with (session / "evaluation" / "trials.jsonl").open("a") as file:
+        file.write(json.dumps({"trial": 0, "episode_id": "e1", "outcome": "failure"}) + "\n")
+        file.write(json.dumps({"trial": 1, "episode_id": "e2", "outcome": "success"}) + "\n")
+    weights = made("wm-cl", rollouts=(session,)).weights
+    assert (weights > 0).tolist() == [True] * 4 + [False] * 4 + [True] * 4 + [False] * 4
 
 
 def test_hi_wm_gives_half_to_corrections(built: dict[str, Any]) -> None:

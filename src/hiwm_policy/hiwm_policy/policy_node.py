@@ -14,12 +14,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from hiwm_interfaces.msg import ControlState, PolicyPlan, Tick, WorldInfo
+from hiwm_interfaces.srv import PlanBatch
+from numpy.typing import NDArray
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
+from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
 
 from hiwm_core.control import Mode
 from hiwm_core.embodiment import Embodiment, parse_embodiment
-from hiwm_core.errors import CheckpointError, ConfigError, DeviceError
+from hiwm_core.errors import CheckpointError, ConfigError, DeviceError, HiwmError
 from hiwm_core.frames import Observation, ObservationAssembler, message_stamp_ns
 from hiwm_learning.policies.planning import load_planner
 from hiwm_nodes import qos
@@ -28,6 +32,7 @@ from hiwm_nodes.messages import time_message
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
 from hiwm_policy.inference_thread import Answer, InferenceThread, Question, warm_up
+from hiwm_policy.plan_batch import rows_of
 from hiwm_policy.plan_schedule import Moment, PlanSchedule, Remedy
 
 
@@ -80,6 +85,11 @@ class PolicyNode(Node):
         self._publisher = self.create_publisher(PolicyPlan, "policy/plan", qos.TICK)
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
         self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
+        self.create_service(
+            PlanBatch, "policy/plan_batch", self._on_plan_batch,
+            # Awaits the network, and must keep no tick waiting.
+            callback_group=ReentrantCallbackGroup(),
+        )
         self.get_logger().info(
             f"{self._planner.label} ready: {self._execute} of {self._planner.horizon} actions a "
             f"plan, {took * 1000:.0f} ms each on {device}"
@@ -191,6 +201,38 @@ class PolicyNode(Node):
         self._plan.header.stamp = time_message(answer.question.stamp_ns)
         self._publisher.publish(self._plan)
         self._diagnostics.report(OK, "running")
+
+    async def _on_plan_batch(
+        self, request: PlanBatch.Request, response: PlanBatch.Response
+    ) -> PlanBatch.Response:
+        """Plan for whoever asks; the session is none the wiser."""
+        planned = Future()
+
+        def done(plans: NDArray[np.float64] | None, failure: str) -> None:
+            planned.set_result((plans, failure))
+            self._wake.trigger()
+
+        try:
+            if self._embodiment is None:
+                raise ConfigError(
+                    "no world has said what it is yet", where="policy/plan_batch",
+                    remedy="ask again once it is up",
+                )
+            self._inference.ask_many(rows_of(request, self._planner, self._embodiment), done)
+            plans, failure = await planned
+            if plans is None:
+                raise DeviceError(
+                    f"inference failed: {failure}", where=self._planner.label,
+                    remedy="ask for fewer, or start the policy again",
+                )
+        except HiwmError as error:
+            response.message = str(error)
+            return response
+        response.ok = True
+        response.observation_steps = self._planner.observation_steps
+        response.horizon, response.execute_horizon = plans.shape[1], self._execute
+        response.actions = array.array("d", plans.ravel())
+        return response
 
     def _complain(self, moment: Moment) -> None:
         text = (

@@ -1,7 +1,7 @@
 """The policy node over DDS, with the test as world and arbiter."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from hiwm_interfaces.msg import ControlState, PolicyPlan, Tick, WorldInfo
+from hiwm_interfaces.srv import PlanBatch
 from numpy.typing import NDArray
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -17,9 +18,9 @@ from sensor_msgs.msg import Image, JointState
 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.testing import domain_id
-from hiwm_learning.checkpoints import CheckpointInfo, load_checkpoint, save_checkpoint
-from hiwm_learning.policies.diffusion_policy import DiffusionPolicy, DiffusionPolicyConfig
+from hiwm_learning.checkpoints import load_checkpoint
 from hiwm_learning.policies.planning import load_planner
+from hiwm_learning.policies.testing import write_untrained_policy
 from hiwm_nodes import qos
 from hiwm_nodes.messages import image_message, joint_state_message, time_message
 from hiwm_nodes.testing import NodeProcess, spin_until
@@ -127,6 +128,14 @@ class FakePlanner:
         assert self.go_on.wait(120)
         return np.full((4, 4), self.value)
 
+    def plan_many(
+        self, images: NDArray[np.uint8], proprio: NDArray[np.float32],
+        seeds: Sequence[tuple[int, ...]],
+    ) -> NDArray[np.float64]:
+        return np.stack([
+            self.plan(*row) for row in zip(images, proprio, seeds, strict=True)
+        ])
+
 
 @pytest.fixture
 def context() -> Iterator[Context]:
@@ -146,20 +155,7 @@ def rig(context: Context) -> Iterator[Rig]:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    config = DiffusionPolicyConfig.for_embodiment(
-        EMBODIMENT, horizon=6, execute_horizon=3, encoder_width=8, keypoints=4, features=16,
-        denoiser_width=16, denoiser_blocks=1, sample_steps=2,
-    )
-    policy = DiffusionPolicy(config)
-    info = CheckpointInfo(
-        kind="diffusion_policy", name="random", config=config.to_dict(),
-        embodiment=EMBODIMENT.name, embodiment_hash=EMBODIMENT.hash,
-        embodiment_text=EMBODIMENT.text, task="push_t", task_hash="0", data={}, steps=0, seed=0,
-        minutes=0.0,
-    )
-    path = tmp_path / "random.safetensors"
-    save_checkpoint(path, info, policy.state_dict())
-    return path
+    return write_untrained_policy(tmp_path, EMBODIMENT)
 
 
 @pytest.fixture
@@ -324,3 +320,95 @@ def test_actions_that_are_not_finite_are_told_and_never_sent(
     rig.tick(1, 1)
     rig.wait(lambda: len(rig.plans) == 1)
     assert rig.plans[0].step == 1
+
+
+def asked(count: int, given: int, seed: int = 40, **fields: object) -> PlanBatch.Request:
+    """Return a question about as many observations as seeds, with a camera nobody looks through."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (count * given * 2, 96, 96, 3), dtype=np.uint8)
+    message = PlanBatch.Request(
+        seeds=range(seed, seed + count), cameras=["wrist", "top"], observation_steps=given,
+        images=[image_message(one, time_message(0), "") for one in pixels],
+        proprio=rng.uniform(-0.1, 0.1, count * given * 4).tolist(),
+    )
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
+def call(rig: Rig, request: PlanBatch.Request) -> PlanBatch.Response:
+    client = rig.create_client(PlanBatch, "policy/plan_batch")
+    rig.wait(client.service_is_ready)
+    future = client.call_async(request)
+    rig.wait(future.done)
+    rig.destroy_client(client)
+    return future.result()
+
+
+def test_many_are_planned_for_at_once_as_each_would_be(
+    context: Context, rig: Rig, checkpoint: Path
+) -> None:
+    with NodeProcess(
+        "hiwm_policy", "policy", domain=context.get_domain_id(),
+        parameters={"checkpoint": str(checkpoint), "seed": SEED},
+    ):
+        early = call(rig, asked(1, 1))
+        assert not early.ok and "no world" in early.message
+        rig.begin()
+        answers = {given: call(rig, asked(18, given)) for given in (1, 3)}
+        refused = [
+            call(rig, request) for request in (
+                asked(0, 1), asked(2, 1, proprio=[0.0] * 7), asked(1, 1, cameras=["wrist", "left"]),
+                asked(1, 1, proprio=[float("nan")] * 4), asked(1, 1, images=[Image(), Image()]),
+            )
+        ]
+        rig.mode(ControlState.POLICY, 0, 0)
+        rig.tick(1, 0)
+        rig.wait(lambda: len(rig.plans) == 1)  # and the session is none the wiser
+    planner = load_planner(checkpoint)
+    for given, answer in answers.items():
+        assert answer.ok, answer.message
+        assert (answer.observation_steps, answer.horizon, answer.execute_horizon) == (2, 6, 3)
+        plans = np.array(answer.actions).reshape(18, 6, 4)
+        request = asked(18, given)
+        images = np.stack([np.frombuffer(one.data, np.uint8) for one in request.images[1::2]])
+        images = images.reshape(18, given, 96, 96, 3)
+        proprio = np.array(request.proprio, np.float32).reshape(18, given, 4)
+        newest = [0, 0] if given == 1 else [1, 2]  # as after a reset, where there is no more
+        for row in range(18):
+            expected = planner.plan(images[row, newest], proprio[row, newest], (40 + row,))
+            np.testing.assert_allclose(plans[row], expected, atol=1e-5)
+    for answer, words in zip(
+        refused, ("images of length 0", "proprio of length 7", "no image of camera 'top'",
+                  "not finite", "image"), strict=True,
+    ):
+        assert not answer.ok and words in answer.message
+
+
+def test_a_plan_of_the_session_goes_before_those_of_others(rig: Rig, fake: FakePlanner) -> None:
+    client = rig.create_client(PlanBatch, "policy/plan_batch")
+    rig.wait(client.service_is_ready)
+    fake.go_on.clear()
+    future = client.call_async(asked(40, 1))
+    rig.wait(lambda: bool(fake.begun))
+    rig.mode(ControlState.POLICY, 0, 0)
+    rig.tick(1, 0)
+    rig.spin_some()
+    fake.go_on.set()
+    rig.wait(lambda: future.done() and bool(rig.plans))
+    assert fake.begun.index((SEED, 1, 0)) == 16
+    assert len(future.result().actions) == 40 * 4 * 4
+
+
+def test_what_fails_for_others_is_told_and_the_session_goes_on(
+    rig: Rig, fake: FakePlanner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def burst(*_: object) -> NDArray[np.float64]:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(fake, "plan_many", burst)
+    answer = call(rig, asked(20, 1))
+    assert not answer.ok and "out of memory" in answer.message
+    rig.mode(ControlState.POLICY, 0, 0)
+    rig.tick(1, 0)
+    rig.wait(lambda: len(rig.plans) == 1)

@@ -45,19 +45,22 @@ class EpisodeReset:
         self._timeout_s = timeout_s
         self._waits: list[tuple[Callable[[], bool], float, Future]] = []
 
-    async def reset(self, pose: Sequence[float], seed: int, start: str) -> str:
+    async def reset(
+        self, pose: Sequence[float], seed: int, start: str, *, by_hand: bool
+    ) -> str:
         """Begin a new episode; returns why it could not, or an empty string.
 
         Args:
             pose: object pose x [m], y [m], yaw [rad]; empty draws one.
             seed: of the draw; negative takes the next one.
             start: name of a start; robots have none.
+            by_hand: a person has put the scene as it shall be: nothing is placed or moved.
         """
         robot = self._robot.name
-        if not self._robot.reset_service:
+        if not self._robot.reset_service and not by_hand:
             return (
-                f"robot {robot} has no reset service: put the scene back by hand, then deactivate "
-                "and activate the bridge, which begins a new episode"
+                f"robot {robot} has no reset service: put the scene back by hand, then call "
+                "world/reset with by_hand: true, which begins a new episode"
             )
         if start:
             return f"robot {robot} has no start named {start!r}: give object_pose or a seed"
@@ -68,7 +71,11 @@ class EpisodeReset:
         if self._lockstep and state.phase is Phase.RUNNING:
             # Let the driver finish the step it was sent, or it would take it after the reset.
             await self._until(lambda: state.waiting or bool(state.stale), STEP_WAIT_S)
-        return self._core.begin_reset() or await self.place(pose, seed)
+        problem = self._core.begin_reset()
+        if by_hand and not problem:
+            self._core.start(time.monotonic())
+            return await self._begun()
+        return problem or await self.place(pose, seed)
 
     async def place(self, pose: Sequence[float], seed: int) -> str:
         """Do the reset the core has been told of; arguments and result as of `reset`."""
@@ -94,10 +101,14 @@ class EpisodeReset:
         if self._core.state.phase is Phase.INACTIVE:
             return "the bridge was deactivated meanwhile: activate it again"
         self._core.start(time.monotonic(), stamp_ns(placed.header.stamp))
+        return await self._begun()
+
+    async def _begun(self) -> str:
+        """Wait for the first observation of an episode; return why it did not come, or nothing."""
         if not await self._until(
             lambda: self._core.state.phase is Phase.RUNNING, self._timeout_s
         ):
-            return f"no image of the placed scene within {self._timeout_s:g} s: check the driver"
+            return f"no image of the scene within {self._timeout_s:g} s: check the driver"
         return ""
 
     async def _until(self, condition: Callable[[], bool], timeout_s: float) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from builtin_interfaces.msg import Time
 from hiwm_interfaces.msg import Command, Tick, WorldInfo
-from hiwm_interfaces.srv import Reset, RestoreState, SaveState, SetRate
+from hiwm_interfaces.srv import ContinueState, Reset, RestoreState, SaveState, SetRate
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -145,6 +145,7 @@ class RobotBridge(LifecycleNode):
         self.create_service(SaveState, "world/save_state", self._on_save)
         self.create_service(RestoreState, "world/restore_state", self._on_restore)
         self.create_service(SetRate, "world/set_rate", self._on_set_rate)
+        self.create_service(ContinueState, "world/continue_state", self._on_continue)
 
     # Lifecycle
 
@@ -284,7 +285,9 @@ class RobotBridge(LifecycleNode):
 
     async def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
         pose = [float(value) for value in request.object_pose]
-        problem = await self._reset.reset(pose, int(request.seed), request.start)
+        problem = await self._reset.reset(
+            pose, int(request.seed), request.start, by_hand=request.by_hand
+        )
         response.ok = not problem
         response.message = problem
         response.epoch = self._core.state.epoch
@@ -314,6 +317,15 @@ class RobotBridge(LifecycleNode):
             "with world/reset and begin again, or roll back with world:=imagination"
         )
         response.epoch, response.step = self._core.state.epoch, self._core.state.step
+        return response
+
+    def _on_continue(
+        self, request: ContinueState.Request, response: ContinueState.Response
+    ) -> ContinueState.Response:
+        response.message = (
+            f"a robot cannot try a state many times over (robot {self._robot.name}): let the "
+            "policy go on from here, or ask in a session with world:=imagination"
+        )
         return response
 
     def _on_set_rate(

@@ -14,7 +14,7 @@ import rclpy
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from hiwm_interfaces.msg import Command, GroundTruth, Tick, WorldInfo
-from hiwm_interfaces.srv import Reset, RestoreState, SaveState, SetRate
+from hiwm_interfaces.srv import ContinueState, Reset, RestoreState, SaveState, SetRate
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
@@ -281,12 +281,13 @@ def test_what_a_robot_cannot_do_is_refused_with_the_way_out(graph: Graph) -> Non
     graph.more_ticks(1)
     restore = graph.call(RestoreState, "world/restore_state", RestoreState.Request(state_id="x"))
     save = graph.call(SaveState, "world/save_state", SaveState.Request())
+    ahead = graph.call(ContinueState, "world/continue_state", ContinueState.Request(count=2))
     faster = graph.call(SetRate, "world/set_rate", SetRate.Request(rate=20.0))
     named = graph.call(Reset, "world/reset", Reset.Request(start="corner"))
     off = graph.call(Reset, "world/reset", Reset.Request(object_pose=[9.0, 0.0, 0.0]))
     for answer, words in (
-        (restore, "world/reset"), (save, "imagination"), (faster, "at most 10"),
-        (named, "corner"), (off, "off the table"),
+        (restore, "world/reset"), (save, "imagination"), (ahead, "go on from here"),
+        (faster, "at most 10"), (named, "corner"), (off, "off the table"),
     ):
         assert not answer.ok
         assert words in answer.message
@@ -304,6 +305,27 @@ def test_a_robot_without_reset_says_what_to_do(graph: Graph, tmp_path: Path) -> 
     assert not answer.ok
     assert "by hand" in answer.message
     assert not graph.infos[-1].auto_reset
+
+
+def test_a_scene_put_back_by_hand_begins_an_episode_and_nothing_moves(
+    graph: Graph, tmp_path: Path
+) -> None:
+    graph.driver()
+    graph.bridge(robot=robot_file(tmp_path, reset=None))
+    graph.answer = lambda tick: HOME + 0.01
+    graph.until(lambda: bool(graph.joints) and np.abs(graph.position() - HOME - 0.01).max() < 2e-3)
+    graph.answer = None
+    graph.more_ticks(3)
+    before, standing, sent = graph.ticks[-1], graph.position(), len(graph.sent)
+    answer = graph.call(Reset, "world/reset", Reset.Request(by_hand=True, seed=3))
+    assert answer.ok, answer.message
+    assert answer.epoch == before.epoch + 1
+    graph.until(lambda: graph.ticks[-1].epoch == answer.epoch)
+    begun = next(tick for tick in graph.ticks if tick.epoch == answer.epoch)
+    assert (begun.step, begun.episode_id) == (0, answer.episode_id)
+    graph.more_ticks(3)
+    assert np.abs(graph.position() - standing).max() < 2e-3
+    assert all(np.abs(np.array(target) - standing).max() < 2e-3 for target in graph.sent[sent:])
 
 
 def change(graph: Graph, transition: int) -> bool:

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from builtin_interfaces.msg import Time
 from hiwm_interfaces.msg import Command, Tick, WorldInfo
-from hiwm_interfaces.srv import Reset, RestoreState, SaveState, SetRate
+from hiwm_interfaces.srv import ContinueState, Reset, RestoreState, SaveState, SetRate
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -34,6 +35,8 @@ from hiwm_nodes.messages import (
 )
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
+from hiwm_world.continuation_desk import ContinuationDesk, continuation_message
+from hiwm_world.continuations import Wanted
 from hiwm_world.imagined_world import ImaginedWorld, Moment, load_starts
 
 MAX_RATE = 1000.0
@@ -105,6 +108,11 @@ class Imagination(Node):
         self._begun = False
         self._joined = time.monotonic()  # when the number of listeners last changed
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        # Awaits the policy, and must keep nothing else waiting.
+        self._awaiting = ReentrantCallbackGroup()
+        self._continuations = ContinuationDesk(
+            self, self._awaiting, simulator, self._embodiment.action_dim
+        )
         self._make_interfaces()
         self._diagnostics = diagnostics.Diagnostics(self, self._values)
         self._info_pub.publish(self._world_info())
@@ -133,6 +141,10 @@ class Imagination(Node):
         self.create_service(SaveState, "world/save_state", self._on_save)
         self.create_service(RestoreState, "world/restore_state", self._on_restore)
         self.create_service(SetRate, "world/set_rate", self._on_set_rate)
+        self.create_service(
+            ContinueState, "world/continue_state", self._on_continue,
+            callback_group=self._awaiting,
+        )
         # One-shot: armed by a step that has to wait for its time.
         self._pace = self.create_timer(1.0, self._on_pace, clock=self._steady)
         self._pace.cancel()
@@ -262,10 +274,16 @@ class Imagination(Node):
                     f"object_pose {list(request.object_pose)}", where="world/reset",
                     remedy="give x [m], y [m], yaw [rad], or nothing",
                 )
+            if request.by_hand:
+                raise ConfigError(
+                    "nobody's hands reach an imagined scene", where="world/reset",
+                    remedy="leave by_hand out: the world begins from a frame of its own",
+                )
             moment = self._world.reset(request.start, pose, int(request.seed))
         except HiwmError as error:
             response.message = str(error)
             return response
+        self._continuations.cut("the world was reset")
         self._show(moment)
         response.ok = True
         response.epoch = moment.epoch
@@ -296,9 +314,27 @@ class Imagination(Node):
         except HiwmError as error:
             response.message = str(error)
             return response
+        self._continuations.cut("the world went to another state")
         self._show(moment)
         response.ok = True
         response.epoch, response.step = moment.epoch, moment.step
+        return response
+
+    async def _on_continue(
+        self, request: ContinueState.Request, response: ContinueState.Response
+    ) -> ContinueState.Response:
+        wanted = Wanted(
+            count=request.count, steps=request.steps, seed=request.seed, frames=request.frames
+        )
+        camera = self._cameras[0]
+        try:
+            wanted.check(camera.height * camera.width * 3)
+            found = await self._continuations.serve(self._world.state(request.state_id), wanted)
+        except HiwmError as error:
+            response.message = str(error)
+            return response
+        response.ok = True
+        response.continuations = [continuation_message(one, camera.name) for one in found]
         return response
 
     def _on_set_rate(
@@ -327,7 +363,8 @@ class Imagination(Node):
         }
 
     def close(self) -> None:
-        """Close the store."""
+        """End what is under way, and close the store."""
+        self._continuations.close()
         if self._store is not None:
             with contextlib.suppress(HiwmError):
                 self._store.close()

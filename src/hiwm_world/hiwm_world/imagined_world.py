@@ -141,23 +141,28 @@ class ImaginedWorld:
         Raises:
             StoreError: unknown or damaged state, or one of another model.
         """
-        if self._store is None or self.now is None:
-            raise StoreError(
-                "this world saves no states", where="world/restore_state",
-                remedy="start it with a session_dir",
-            )
-        parts, meta = self._store.get_state(state_id)
-        if meta.get("model") != self._model_hash:
-            raise StoreError(
-                f"state {state_id} was imagined by model {str(meta.get('model'))[:12]}, this is "
-                f"{self._model_hash[:12]}", where="world/restore_state",
-                remedy="start the world with the checkpoint of that session",
-            )
-        state = self._simulator.restored(parts, meta)
+        state, episode = self._saved(state_id, "world/restore_state")
+        assert self.now is not None
         self._epoch += 1
         self._counter.write(self._epoch, self._episode)
-        episode = episode_id or str(meta["episode"])
-        return self._enter(state, episode, branch_id or self.now.branch_id, None, 0, "")
+        return self._enter(
+            state, episode_id or episode, branch_id or self.now.branch_id, None, 0, ""
+        )
+
+    def state(self, state_id: str) -> WorldState:
+        """Return a saved state, or the present one where no id is given; nothing moves.
+
+        Raises:
+            StoreError: as `restore`, or there is no present yet.
+        """
+        if state_id:
+            return self._saved(state_id, "world/continue_state")[0]
+        if self._state is None:
+            raise StoreError(
+                "there is no state yet", where="world/continue_state",
+                remedy="wait for the first tick",
+            )
+        return self._state
 
     def expects(self, epoch: int, step: int) -> bool:
         """Return whether a command answers the present moment."""
@@ -190,6 +195,21 @@ class ImaginedWorld:
             )
         self._store.pin(self.now.state_id, note)
         return self.now
+
+    def _saved(self, state_id: str, where: str) -> tuple[WorldState, str]:
+        """Return a saved state and its episode."""
+        if self._store is None or self.now is None:
+            raise StoreError(
+                "this world saves no states", where=where, remedy="start it with a session_dir",
+            )
+        parts, meta = self._store.get_state(state_id)
+        if meta.get("model") != self._model_hash:
+            raise StoreError(
+                f"state {state_id} was imagined by model {str(meta.get('model'))[:12]}, this is "
+                f"{self._model_hash[:12]}", where=where,
+                remedy="start the world with the checkpoint of that session",
+            )
+        return self._simulator.restored(parts, meta), str(meta["episode"])
 
     def _enter(
         self, state: WorldState, episode: str, branch: str,

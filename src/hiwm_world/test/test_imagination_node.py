@@ -283,6 +283,8 @@ def test_a_reset_takes_a_name_a_pose_or_a_seed(fresh: Session) -> None:
     assert not unknown.ok and "'z'" in unknown.message
     bad = fresh.call(Reset.Request(object_pose=[0.0, float("nan"), 0.0], seed=-1))
     assert not bad.ok and "object_pose" in bad.message
+    placed = fresh.call(Reset.Request(by_hand=True, seed=-1))
+    assert not placed.ok and "imagined" in placed.message
 
 
 def test_the_rate_paces_ticks_and_is_said_again(fresh: Session) -> None:

@@ -79,7 +79,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--repeats", type=int, default=60,
-        help="rollbacks measured, and of takeovers a third (default 60)",
+        help="rollbacks measured, of takeovers a third, of continuations a tenth (default 60)",
     )
     parser.add_argument("--output", "-o", type=Path, help="JSON to write")
     parser.add_argument("--keep", type=Path, help="folder to keep sessions and logs in")

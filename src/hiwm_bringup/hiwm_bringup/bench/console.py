@@ -90,9 +90,7 @@ def page(graph: Graph, watcher: Watcher, session: Path, options: "Options") -> d
 
 
 def _set_rate(watcher: Watcher, rate: float) -> None:
-    answer = watcher.call(SetRate, "world/set_rate", SetRate.Request(rate=rate))
-    if not answer.ok:
-        raise HiwmError(answer.message, where="world/set_rate")
+    watcher.call(SetRate, "world/set_rate", SetRate.Request(rate=rate))
 
 
 def _address(graph: Graph) -> str:

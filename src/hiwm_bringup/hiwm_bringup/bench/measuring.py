@@ -14,11 +14,13 @@ from hiwm_core.testing import domain_id
 from hiwm_nodes.messages import stamp_ns
 
 from . import console
+from .continuations import continued
 from .graph import Graph
 from .leader import measure_leader
 from .rows import (
     CONSOLE_COST,
     CONSOLE_PAGE,
+    CONTINUED,
     FLAT,
     LEADER,
     PACED,
@@ -40,7 +42,7 @@ class Options:
     launch_file: Path
     folder: Path  # sessions and logs of the runs go here
     seconds: float  # a rate is counted over this long
-    repeats: int  # rollbacks measured; of takeovers a third
+    repeats: int  # rollbacks measured; of takeovers a third, of continuations a tenth
     more: Mapping[str, str]  # further launch arguments
 
 
@@ -184,6 +186,12 @@ def _standin(
     }
 
 
+def _continued(
+    graph: Graph, watcher: Watcher, session: Path, options: Options
+) -> dict[str, Measured]:
+    return continued(watcher, max(3, options.repeats // 10))
+
+
 def _rate(times: list[float]) -> float:
     return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else math.nan
 
@@ -201,6 +209,9 @@ _RUNS: Mapping[str, tuple[Mapping[str, str], _Watch]] = {
     ),
     CONSOLE_COST: (
         {"world": "imagination", "rate": "0.0", "device": "none", "view": "false"}, console.cost,
+    ),
+    CONTINUED: (
+        {"world": "imagination", "rate": "10.0", "device": "none"}, _continued
     ),
     STANDIN: (
         {"world": "hardware", "robot": "standin", "fast": "true", "device": "scripted",

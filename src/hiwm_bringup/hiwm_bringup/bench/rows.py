@@ -32,6 +32,7 @@ class Row:
 FLAT, PACED, STANDIN = "imagination_flat", "imagination_paced", "standin_fast"
 CONSOLE_PAGE, CONSOLE_COST = "console_page", "console_cost"
 SPACEMOUSE, LEADER = "spacemouse", "leader"
+CONTINUED = "imagination_continued"
 
 ROWS = (
     Row(key="imagination_rate", text="whole graph in imagination, rate 0, policy in the loop",
@@ -72,6 +73,8 @@ ROWS = (
         unit="ms", at_least=30, aim=15, run=LEADER),
     Row(key="leader_loss", text="leader arm in control lost, to the pause, worst", unit="s",
         at_least=0.5, aim=0.25, run=LEADER),
+    Row(key="continuations", text="16 continuations of a state, 50 steps each, against one",
+        unit="x", at_least=8, aim=4, run=CONTINUED),
 )
 
 

@@ -162,14 +162,21 @@ class Watcher:
         message.header.stamp = self.tick.header.stamp
         self._operator.publish(message)
 
-    def call(self, kind: Any, name: str, request: Any) -> Any:
-        """Return the answer of a service. Raises HiwmError where none comes."""
-        client = self._node.create_client(kind, name)
-        self.until(client.service_is_ready, name)
-        future = client.call_async(request)
-        self.until(future.done, f"answer of {name}")
-        self._node.destroy_client(client)
-        return future.result()
+    def call(
+        self, service_type: Any, name: str, request: Any, timeout_s: float = STEP_S
+    ) -> Any:
+        """Return a service's answer; raises HiwmError where it refuses."""
+        client = self._node.create_client(service_type, name)
+        try:
+            self.until(client.service_is_ready, name)
+            future = client.call_async(request)
+            self.until(future.done, f"answer of {name}", timeout_s)
+        finally:
+            self._node.destroy_client(client)
+        answer: Any = future.result()
+        if not answer.ok:
+            raise HiwmError(answer.message, where=name)
+        return answer
 
     def roll_back(self, steps: int) -> float:
         """Roll back and return the seconds from the call to the first tick after it."""

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core.bags import Segment, read_segment
+from hiwm_core.bags import Segment
 from hiwm_core.branch_reader import BranchReader
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.provenance import Provenance, assign, tree_provenance
 from hiwm_learning.datasets.episodes import EpisodeInfo, EpisodeWriter, load_episodes
+from hiwm_learning.datasets.usable_segments import usable_segment
 
 # Codes of the provenance column: places in the order `Provenance` promises to keep.
 _CODES = {provenance: code for code, provenance in enumerate(Provenance)}
@@ -58,20 +59,16 @@ def build_dataset(
     left_out: list[str] = []
     frames = 0
     trees: dict[Path, _Tree] = {}
+
+    def leave_out(text: str) -> None:
+        left_out.append(text)
+        write(f"left out {text}")
+
     for number, bag in enumerate(bags, 1):
-        try:
-            segment = read_segment(bag)
-        except HiwmError as error:
-            left_out.append(f"{bag.name}: {error}")
-            write(f"left out {left_out[-1]}")
+        segment = usable_segment(bag, embodiment, leave_out)
+        if segment is None:
             continue
         embodiment = embodiment or segment.embodiment
-        if segment.embodiment.hash != embodiment.hash:
-            raise BagError(
-                f"bag of embodiment {segment.embodiment.name} {segment.embodiment.hash}, the "
-                f"training set has {embodiment.name} {embodiment.hash}", where=str(bag),
-                remedy="build one training set for each embodiment",
-            )
         writer = writer or EpisodeWriter(
             output, embodiment, tuple(str(name) for name in Provenance)
         )

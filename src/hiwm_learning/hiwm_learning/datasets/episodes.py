@@ -7,7 +7,8 @@ text and hash of the embodiment, so that a model cannot be trained under another
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from hiwm_core.bags.disk import disk_refusal
 from hiwm_core.embodiment import Embodiment, parse_embodiment
 from hiwm_core.errors import BagError
 
@@ -152,7 +154,7 @@ class EpisodeWriter:
         """Write what waits, and put the store in its place. `notes` are JSON values kept with it.
 
         Raises:
-            BagError: there is no episode.
+            BagError: there is no episode, or the disk refuses, as it may in `add`.
         """
         if not self._infos:
             shutil.rmtree(self._partial, ignore_errors=True)
@@ -160,32 +162,46 @@ class EpisodeWriter:
                 "no usable episode", where=str(self._path), remedy="give folders of closed bags"
             )
         self._write(whole=True)
-        self._root.create_array(
-            "episode_ends", data=np.array(self._ends, np.int64), chunks=(len(self._ends),)
-        )
-        self._root.attrs.update({
-            "format": FORMAT,
-            "embodiment_hash": self._embodiment.hash,
-            "embodiment_text": self._embodiment.text,
-            "provenance_names": list(self._names),
-            "episodes": [asdict(info) for info in self._infos],
-            **notes,
-        })
-        shutil.rmtree(self._path, ignore_errors=True)
-        self._partial.rename(self._path)
+        with self._told():
+            self._root.create_array(
+                "episode_ends", data=np.array(self._ends, np.int64), chunks=(len(self._ends),)
+            )
+            self._root.attrs.update({
+                "format": FORMAT,
+                "embodiment_hash": self._embodiment.hash,
+                "embodiment_text": self._embodiment.text,
+                "provenance_names": list(self._names),
+                "episodes": [asdict(info) for info in self._infos],
+                **notes,
+            })
+            shutil.rmtree(self._path, ignore_errors=True)
+            self._partial.rename(self._path)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Raise BagError where the disk refuses, and make the room of what was begun free again."""
+        try:
+            yield
+        except OSError as error:
+            shutil.rmtree(self._partial, ignore_errors=True)
+            raise BagError(
+                disk_refusal(error, self._path), where=str(self._path.parent),
+                remedy="make room there and build it again: an older one is as it was",
+            ) from error
 
     def _write(self, *, whole: bool) -> None:
-        for name, parts in self._waiting.items():
-            rows = np.concatenate(parts)
-            count = len(rows) if whole else len(rows) // _CHUNK * _CHUNK
-            if name not in self._arrays:
-                self._arrays[name] = self._root.create_array(
-                    name, shape=(0, *rows.shape[1:]), dtype=rows.dtype,
-                    chunks=(_CHUNK if name.startswith("images/") else 4096, *rows.shape[1:]),
-                )
-            if count:
-                self._arrays[name].append(rows[:count])
-            self._waiting[name] = [rows[count:]]
+        with self._told():
+            for name, parts in self._waiting.items():
+                rows = np.concatenate(parts)
+                count = len(rows) if whole else len(rows) // _CHUNK * _CHUNK
+                if name not in self._arrays:
+                    self._arrays[name] = self._root.create_array(
+                        name, shape=(0, *rows.shape[1:]), dtype=rows.dtype,
+                        chunks=(_CHUNK if name.startswith("images/") else 4096, *rows.shape[1:]),
+                    )
+                if count:
+                    self._arrays[name].append(rows[:count])
+                self._waiting[name] = [rows[count:]]
 
 
 def load_episodes(path: Path, cameras: Sequence[str] | None = None) -> Episodes:

@@ -1,19 +1,12 @@
 """Which frames and actions make one training sample, and how much each counts."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core.errors import ConfigError
+from hiwm_core.provenance import Provenance
 from hiwm_learning.datasets.episodes import Episodes
-
-# A base policy learns from demonstrations alone.
-BASE_WEIGHTS: Mapping[str, float] = {"demonstration": 1.0}
-# Post-training keeps what people did and what the policy did well, and leaves out what led to an
-# intervention or was rolled back.
-CORRECTION_WEIGHTS: Mapping[str, float] = {"demonstration": 1.0, "human": 1.0, "policy": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,29 +30,20 @@ class ChunkWindows:
         )
 
 
-def provenance_weights(episodes: Episodes, table: Mapping[str, float]) -> NDArray[np.float32]:
-    """Return how much each frame's action counts, [N]; 0 for what the table does not name.
+def demonstration_weights(episodes: Episodes, first: int | None = None) -> NDArray[np.float32]:
+    """Return how much each frame's action counts, [N]: 1 where it was demonstrated, else 0.
 
-    Raises:
-        ConfigError: the table names a provenance that does not exist.
+    Args:
+        episodes: the training set.
+        first: only so many episodes with demonstrations count, in their order; all when None.
     """
-    unknown = set(table) - set(episodes.provenance_names)
-    if unknown:
-        raise ConfigError(
-            f"unknown provenance {', '.join(sorted(unknown))}", where="weights",
-            remedy=f"use one of {', '.join(episodes.provenance_names)}",
-        )
-    values = np.array([table.get(name, 0.0) for name in episodes.provenance_names], np.float32)
-    return np.where(_known(episodes), values[episodes.provenance], np.float32(0.0))
-
-
-def weights_of_first_episodes(
-    episodes: Episodes, weights: NDArray[np.float32], count: int
-) -> NDArray[np.float32]:
-    """Return weights [N] that are 0 beyond the first `count` episodes in which any is not."""
-    owner = episodes.episode_of
-    first = np.unique(owner[weights > 0])[:count]
-    return np.where(np.isin(owner, first), weights, np.float32(0.0))
+    names = np.array(episodes.provenance_names)
+    counts = (names == Provenance.DEMONSTRATION)[episodes.provenance] & _known(episodes)
+    if first is not None:
+        owner = episodes.episode_of
+        counts &= np.isin(owner, np.unique(owner[counts])[:first])
+    weights: NDArray[np.float32] = counts.astype(np.float32)
+    return weights
 
 
 def chunk_windows(

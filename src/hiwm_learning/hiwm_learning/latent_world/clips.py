@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hiwm_core.bags import Segment, read_segment
+from hiwm_core.bags import Segment
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError
+from hiwm_learning.datasets.usable_segments import usable_segment
 from hiwm_learning.world_model.recordings import HELD_OUT_EVERY
 
 SHORTEST = 12  # ticks of a segment that is worth reading
@@ -74,7 +75,7 @@ def read_clips(
     folders: Sequence[Path], cameras: tuple[str, ...], embodiment: Embodiment,
     report: Callable[[str], None],
 ) -> tuple[Clips, Clips]:
-    """Return training and held-out clips of all segments below folders of data.
+    """Return training and held-out clips of all usable segments below folders of data.
 
     Every tenth segment of a folder is held out, the same ones as for the layered model.
 
@@ -90,8 +91,8 @@ def read_clips(
             )
         frames = 0
         for index, path in enumerate(paths):
-            segment = read_segment(path, embodiment)
-            if segment.length >= SHORTEST:
+            segment = usable_segment(path, embodiment, lambda text: report(f"left out {text}"))
+            if segment is not None and segment.length >= SHORTEST:
                 held_out = index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
                 parts[held_out].append((folder.name, segment))
                 frames += segment.length

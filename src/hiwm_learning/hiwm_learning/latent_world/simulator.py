@@ -22,7 +22,7 @@ from hiwm_core.errors import CheckpointError
 from hiwm_core.limits import Limiter, LimiterState, LimitResult
 from hiwm_learning.latent_world.dynamics import Condition
 from hiwm_learning.latent_world.model import LatentWorldModel
-from hiwm_learning.simulators import ImaginedObservation
+from hiwm_learning.simulators import ImaginedObservation, Reading
 
 # Doubt at which trust has fallen to 1/e: the error expected of a frame is this share of the
 # distance between two unrelated frames.
@@ -185,15 +185,25 @@ class LatentSimulator:
     @torch.no_grad()
     def observe_many(self, states: Sequence[LatentState]) -> list[ImaginedObservation]:
         """Return the observation of each of several states."""
+        frames = self._model.decode(self._latents([state.latents[-1:] for state in states])[:, 0])
+        return [
+            ImaginedObservation(
+                image=image[0], others=dict(zip(self.cameras[1:], image[1:], strict=True)),
+                **vars(reading),
+            )
+            for image, reading in zip(frames.cpu().numpy(), self.read_many(states), strict=True)
+        ]
+
+    @torch.no_grad()
+    def read_many(self, states: Sequence[LatentState]) -> list[Reading]:
+        """Return what joints and heads say of each of several states."""
         latents = self._latents([state.latents[-2:] for state in states])
         actions = torch.from_numpy(np.stack([state.actions[-1] for state in states]))
         scaled = self._model.actions.scaled(actions.to(self._device))
-        frames = self._model.decode(latents[:, -1]).cpu().numpy()
         _, progress, logit = self._model.outcome(latents[:, 0], latents[:, 1], scaled)
         success = torch.sigmoid(logit)
         return [
-            ImaginedObservation(
-                image=frames[i, 0], others=dict(zip(self.cameras[1:], frames[i, 1:], strict=True)),
+            Reading(
                 proprioception=state.proprioception,
                 trust=float(np.exp(-state.doubt / TRUST_SHARE)), progress=float(progress[i]),
                 success=float(success[i]),

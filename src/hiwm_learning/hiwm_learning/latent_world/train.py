@@ -16,7 +16,6 @@ import torch
 from accelerate import Accelerator
 
 from hiwm_core.embodiment import Embodiment, load_embodiment
-from hiwm_core.errors import HiwmError
 from hiwm_core.task import Task, load_task
 from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
 from hiwm_learning.latent_world.autoencoder_training import autoencoder_stage
@@ -25,6 +24,7 @@ from hiwm_learning.latent_world.dynamics_training import Rollouts, dynamics_stag
 from hiwm_learning.latent_world.model import KIND, PRESETS, LatentWorldModel, latent_config
 from hiwm_learning.latent_world.objectives import OBJECTIVES
 from hiwm_learning.latent_world.stage import Company, Stage
+from hiwm_learning.training_command import add_world_model_options, run_training
 from hiwm_learning.training_loop import Budget, train
 from hiwm_learning.world_model.recordings import ON_TASK, STARTS, write_starts
 
@@ -35,10 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="train_world_model --size full", description=__doc__.split("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("data", nargs="+", type=Path, help="folders of bags, one a kind of data")
-    parser.add_argument("--output", "-o", required=True, type=Path, help=".safetensors to write")
-    parser.add_argument("--task", default="push_t", help="name or path of the task")
-    parser.add_argument("--name", default="latent", help="name of the model")
+    add_world_model_options(parser, name="latent", minutes=float("inf"), steps=200_000)
     parser.add_argument("--objective", default="flow", choices=tuple(OBJECTIVES))
     parser.add_argument(
         "--sampler-steps", type=int, help="network calls a step; the objective's usual number"
@@ -50,29 +47,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--autoencoder-steps", type=int, default=50_000)
     parser.add_argument("--autoencoder-minutes", type=float, default=float("inf"))
-    parser.add_argument("--steps", type=int, default=200_000, help="of dynamics training")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="likewise")
     parser.add_argument("--autoencoder-batch", type=int, default=64, help="frames a step")
     parser.add_argument("--batch", type=int, default=64, help="windows a step")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--work", type=Path, help="folder for stages; beside the output")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train from the command line and return the exit code; 130 when interrupted."""
-    options = build_parser().parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    try:
-        return _Run(options).go()
-    except HiwmError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
-        return 130
+    return run_training(
+        lambda options: _Run(options).go(), build_parser().parse_args(arguments)
+    )
 
 
 class _Run:

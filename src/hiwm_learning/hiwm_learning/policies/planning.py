@@ -1,14 +1,17 @@
-"""A policy as a node runs it: arrays in, one chunk out, reproducibly.
+"""A policy as a node runs it: arrays in, chunks out, reproducibly.
 
 The seam between the policy node and whatever plans: the node knows `Planner` alone.
 """
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_learning.checkpoints import load_checkpoint
@@ -39,6 +42,17 @@ class Planner(Protocol):
             seed: numbers from which all randomness is drawn.
         """
 
+    def plan_many(
+        self, images: Images, proprio: Array, seeds: Sequence[tuple[int, ...]]
+    ) -> NDArray[np.float64]:
+        """Return actions [N, horizon, A], to rounding what `plan` gives for each.
+
+        Args:
+            images: [N, S, H, W, 3].
+            proprio: [N, S, P].
+            seeds: N, likewise.
+        """
+
 
 class PolicyPlanner:
     """A policy of any backbone on one device."""
@@ -66,15 +80,54 @@ class PolicyPlanner:
 
     def plan(self, images: Images, proprio: Array, seed: tuple[int, ...]) -> NDArray[np.float64]:
         """Return a chunk; see `Planner`."""
-        generator = torch.Generator()
-        words = np.random.SeedSequence(seed).generate_state(1, np.uint64)
-        generator.manual_seed(int(words[0]) >> 1)
-        chunk = self._policy.sample(
-            torch.from_numpy(images)[None].to(self._device),
-            torch.from_numpy(proprio)[None].to(self._device), generator,
+        chunk: NDArray[np.float64] = self._sampled(images[None], proprio[None], _generator(seed))[0]
+        return chunk
+
+    def plan_many(
+        self, images: Images, proprio: Array, seeds: Sequence[tuple[int, ...]]
+    ) -> NDArray[np.float64]:
+        """Return chunks; see `Planner`."""
+        generators = [_generator(seed) for seed in seeds]
+        with _NoiseByRow(generators):
+            return self._sampled(images, proprio, generators[0])
+
+    def _sampled(
+        self, images: Images, proprio: Array, generator: torch.Generator
+    ) -> NDArray[np.float64]:
+        chunks = self._policy.sample(
+            torch.from_numpy(images).to(self._device), torch.from_numpy(proprio).to(self._device),
+            generator,
         )
-        actions: NDArray[np.float64] = chunk[0].double().cpu().numpy()
+        actions: NDArray[np.float64] = chunks.double().cpu().numpy()
         return actions
+
+
+class _NoiseByRow(TorchFunctionMode):
+    """Within it `torch.randn` draws each row from a generator of its own.
+
+    What a plan is drawn from is then its own seed, whichever plans are made beside it.
+    """
+
+    def __init__(self, generators: Sequence[torch.Generator]) -> None:
+        super().__init__()
+        self._generators = generators
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if function is not torch.randn:
+            return function(*args, **(kwargs or {}))
+        rows: list[Tensor] = [
+            function((1, *args[0][1:]), generator=generator) for generator in self._generators
+        ]
+        return torch.cat(rows)
+
+
+def _generator(seed: tuple[int, ...]) -> torch.Generator:
+    """Return the source of all that is random in a plan."""
+    words = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(words[0]) >> 1)
 
 
 def load_planner(path: Path, device: str = "cpu") -> Planner:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hiwm_core.embodiment import Embodiment, parse_embodiment
 from hiwm_core.provenance import Provenance
+from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
 from hiwm_learning.datasets import EpisodeInfo, Episodes, load_episodes
 from hiwm_learning.datasets.episodes import EpisodeWriter
 from hiwm_learning.policies.backbones import BACKBONES
@@ -63,6 +64,22 @@ def small_config(backbone: str, **changes: Any) -> PolicyConfig:
     return BACKBONES[backbone].config.for_embodiment(
         dot_embodiment(), **{"horizon": 4, "execute_horizon": 2, **_SMALL[backbone], **changes}
     )
+
+
+def write_untrained_policy(folder: Path, embodiment: Embodiment) -> Path:
+    """Write a small diffusion policy with random weights, chunks of 6 of which 3 run."""
+    config = BACKBONES["diffusion"].config.for_embodiment(
+        embodiment, horizon=6, execute_horizon=3, encoder_width=8, keypoints=4, features=16,
+        denoiser_width=16, denoiser_blocks=1, sample_steps=2,
+    )
+    info = CheckpointInfo(
+        kind=config.kind, name="random", config=config.to_dict(), embodiment=embodiment.name,
+        embodiment_hash=embodiment.hash, embodiment_text=embodiment.text, task="push_t",
+        task_hash="0", data={}, steps=0, seed=0, minutes=0.0,
+    )
+    path = folder / "random.safetensors"
+    save_checkpoint(path, info, BACKBONES["diffusion"].build(config).state_dict())
+    return path
 
 
 def picture(*places: NDArray[Any]) -> NDArray[np.uint8]:

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hiwm_core.bags import read_segment
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
+from hiwm_learning.checkpoints import replace_file
+from hiwm_learning.datasets.usable_segments import usable_segment
 
 # Every tenth bag of each folder is held out; which one, so that all kinds of data are in both.
 HELD_OUT_EVERY = 10
@@ -37,7 +38,7 @@ class Recording:
 def read_recordings(
     folders: Sequence[Path], camera: str, embodiment: Embodiment, report: Callable[[str], None]
 ) -> list[Recording]:
-    """Return all segments below folders of data, each with a `bags` folder.
+    """Return all usable segments below folders of data, each with a `bags` folder.
 
     Raises:
         BagError: no bags, or bags of another embodiment.
@@ -52,8 +53,8 @@ def read_recordings(
 
         def read(item: tuple[int, Path], folder: Path = folder) -> Recording | None:
             index, path = item
-            segment = read_segment(path, embodiment)
-            if segment.length < 12:
+            segment = usable_segment(path, embodiment, lambda text: report(f"left out {text}"))
+            if segment is None or segment.length < 12:
                 return None
             labels = segment.labels
             count = segment.length
@@ -91,16 +92,18 @@ def write_starts(
         object_poses: [3] each, NaN where not recorded.
 
     Raises:
-        HiwmError: there is none.
+        HiwmError: there is none, or the disk refuses.
     """
     if not names:
         raise HiwmError(
             "no held-out recording to start from", where=str(output),
             remedy="record ten or more episodes of each kind",
         )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        output.with_name(output.stem + "_starts.npz"), names=np.array(names),
-        images=np.stack(images), proprioception=np.stack(proprioception),
-        object_poses=np.stack(object_poses),
+    arrays = {
+        "names": np.array(names), "images": np.stack(images),
+        "proprioception": np.stack(proprioception), "object_poses": np.stack(object_poses),
+    }
+    replace_file(
+        output.with_name(output.stem + "_starts.npz"),
+        lambda file: np.savez_compressed(file, allow_pickle=False, **arrays),
     )

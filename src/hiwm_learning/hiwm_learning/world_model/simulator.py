@@ -4,17 +4,18 @@ All that an imagined world is at one moment is one `ImaginedState`; nothing is k
 restored state given the same actions yields the same bytes on the same machine.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hiwm_core.errors import CheckpointError
 from hiwm_core.limits import Limiter, LimiterState, LimitResult
-from hiwm_learning.simulators import ImaginedObservation
+from hiwm_learning.simulators import ImaginedObservation, Reading
 from hiwm_learning.world_model import imagination
 from hiwm_learning.world_model.appearance import arm_poses
 from hiwm_learning.world_model.imagination import Imagined
@@ -22,6 +23,8 @@ from hiwm_learning.world_model.layers import frames_to_bytes, frames_to_float
 from hiwm_learning.world_model.model import WorldModel
 from hiwm_learning.world_model.registration import register
 
+# Pictures drawn together; of more, what is worked on falls out of the processor's cache.
+_PICTURES = 4
 _ARRAYS = ("poses", "previous", "own", "own_previous", "previous_step")
 
 
@@ -36,16 +39,6 @@ class ImaginedState:
     previous_step: NDArray[np.float64]  # [A] the limiter's memory, m
     step: int  # control steps since the episode began
     seed: int  # of this episode's random draws
-
-    @property
-    def worlds(self) -> Imagined:
-        """The same as a batch of one."""
-        return Imagined(
-            poses=torch.from_numpy(self.poses)[None],
-            previous=torch.from_numpy(self.previous)[None],
-            own=torch.from_numpy(self.own)[:, None],
-            own_previous=torch.from_numpy(self.own_previous)[:, None],
-        )
 
     def to_parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return arrays and JSON values for a blob store."""
@@ -70,7 +63,7 @@ class ImaginedState:
 
 
 class Simulator:
-    """Runs a world model step by step, one state at a time.
+    """Runs a world model step by step: one state or many at once.
 
     Args:
         model: trained, in evaluation mode.
@@ -98,11 +91,10 @@ class Simulator:
         frame = frames_to_float(torch.from_numpy(np.ascontiguousarray(image))[None])
         poses, _ = register(decoder, frame, arm_poses(decoder, hands), 0, keep=3)
         return ImaginedState(
-            **_arrays(imagination.begin(self._model, poses)),
+            **_arrays(imagination.begin(self._model, poses), 0),
             previous_step=self._limiter.initial_state().previous_step, step=0, seed=seed,
         )
 
-    @torch.no_grad()
     def step(
         self, state: ImaginedState, action: NDArray[np.float64]
     ) -> tuple[ImaginedState, LimitResult]:
@@ -112,46 +104,88 @@ class Simulator:
             state: the present one; not changed.
             action: [A] absolute targets, m; wrong length or not finite means hold.
         """
-        measured = self._proprioception(state)
-        limited = self._limiter.limit(
-            action, measured, LimiterState(previous_step=state.previous_step)
-        )
-        targets = self._model.targets(torch.from_numpy(limited.action.astype(np.float32))[None])
-        following = imagination.advance(self._model, state.worlds, targets)
-        return (
-            replace(
-                state, **_arrays(following), previous_step=limited.state.previous_step,
-                step=state.step + 1,
-            ),
-            limited,
-        )
+        states, limited = self.step_many([state], [action])
+        return states[0], limited[0]
 
     @torch.no_grad()
+    def step_many(
+        self, states: Sequence[ImaginedState], actions: Sequence[NDArray[np.float64]]
+    ) -> tuple[list[ImaginedState], list[LimitResult]]:
+        """Return the next state of each of several worlds, and its action as it was let through."""
+        worlds = _worlds(states)
+        limited = [
+            self._limiter.limit(action, measured, LimiterState(previous_step=state.previous_step))
+            for state, action, measured in zip(
+                states, actions, self._hands(worlds.poses), strict=True
+            )
+        ]
+        taken = np.stack([result.action.astype(np.float32) for result in limited])
+        targets = self._model.targets(torch.from_numpy(taken))
+        following = imagination.advance(self._model, worlds, targets)
+        return [
+            replace(
+                state, **_arrays(following, i), previous_step=limited[i].state.previous_step,
+                step=state.step + 1,
+            )
+            for i, state in enumerate(states)
+        ], limited
+
     def observe(self, state: ImaginedState) -> ImaginedObservation:
         """Return what a camera, the joints and the heads say of a state."""
-        worlds = state.worlds
-        poses = worlds.poses
-        image = frames_to_bytes(self._model.decoder(poses))[0].numpy()
-        progress, logit = self._model.head(poses[:, 0])
-        return ImaginedObservation(
-            image=image, proprioception=self._proprioception(state),
-            trust=float(imagination.trust(imagination.doubt(self._model, worlds))[0]),
-            progress=float(progress[0]), success=float(torch.sigmoid(logit[0])),
-        )
+        return self.observe_many([state])[0]
+
+    @torch.no_grad()
+    def observe_many(self, states: Sequence[ImaginedState]) -> list[ImaginedObservation]:
+        """Return the observation of each of several states."""
+        images = [
+            image for poses in _worlds(states).poses.split(_PICTURES)
+            for image in frames_to_bytes(self._model.decoder(poses)).numpy()
+        ]
+        return [
+            ImaginedObservation(image=image, **vars(reading))
+            for image, reading in zip(images, self.read_many(states), strict=True)
+        ]
+
+    @torch.no_grad()
+    def read_many(self, states: Sequence[ImaginedState]) -> list[Reading]:
+        """Return what joints and heads say of each of several states."""
+        worlds = _worlds(states)
+        progress, logit = self._model.head(worlds.poses[:, 0])
+        success = torch.sigmoid(logit)
+        trust = imagination.trust(imagination.doubt(self._model, worlds))
+        return [
+            Reading(
+                proprioception=hands, trust=float(trust[i]), progress=float(progress[i]),
+                success=float(success[i]),
+            )
+            for i, hands in enumerate(self._hands(worlds.poses))
+        ]
 
     def restored(self, parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> ImaginedState:
         """Return the state whose `to_parts` gave this; raises CheckpointError as `from_parts`."""
         return ImaginedState.from_parts(parts, meta)
 
-    def _proprioception(self, state: ImaginedState) -> NDArray[np.float64]:
-        poses = torch.from_numpy(state.poses)[None]
-        return self._model.proprioception(poses)[0].numpy().astype(np.float64)
+    def _hands(self, poses: Tensor) -> NDArray[np.float64]:
+        """Return proprioception [B, P], m, of poses [B, L, 4]."""
+        return self._model.proprioception(poses).numpy().astype(np.float64)
 
 
-def _arrays(worlds: Imagined) -> dict[str, Any]:
-    """Return a batch of one as the arrays of a state."""
+def _worlds(states: Sequence[ImaginedState]) -> Imagined:
+    """Return states as a batch."""
+    def stacked(name: str, axis: int) -> Tensor:
+        return torch.from_numpy(np.stack([getattr(state, name) for state in states], axis))
+
+    return Imagined(
+        poses=stacked("poses", 0), previous=stacked("previous", 0),
+        own=stacked("own", 1), own_previous=stacked("own_previous", 1),
+    )
+
+
+def _arrays(worlds: Imagined, index: int) -> dict[str, Any]:
+    """Return one world of a batch as the arrays of a state."""
     return {
-        "poses": worlds.poses[0].numpy().copy(), "previous": worlds.previous[0].numpy().copy(),
-        "own": worlds.own[:, 0].numpy().copy(),
-        "own_previous": worlds.own_previous[:, 0].numpy().copy(),
+        "poses": worlds.poses[index].numpy().copy(),
+        "previous": worlds.previous[index].numpy().copy(),
+        "own": worlds.own[:, index].numpy().copy(),
+        "own_previous": worlds.own_previous[:, index].numpy().copy(),
     }

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hiwm_core.bags import read_segment, session_bags
 from hiwm_core.errors import BagError, HiwmError
+from hiwm_learning.checkpoints import replace_file
 
 
 def first_frames(sessions: Sequence[Path], camera: str = "") -> dict[str, NDArray[Any]]:
@@ -81,11 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         arrays = first_frames(options.sessions, options.camera)
+        replace_file(
+            options.output,
+            lambda file: np.savez_compressed(file, allow_pickle=False, **arrays),
+        )
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(options.output, allow_pickle=False, **arrays)
     print(f"{options.output}: {len(arrays['names'])} start frames")
     return 0
 

@@ -18,9 +18,14 @@ import torch
 from torch import Tensor
 
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.errors import HiwmError
 from hiwm_core.task import load_task
-from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
+from hiwm_learning.checkpoints import (
+    CheckpointInfo,
+    load_training_state,
+    save_checkpoint,
+    save_training_state,
+)
+from hiwm_learning.training_command import add_world_model_options, run_training
 from hiwm_learning.training_loop import Budget, train
 from hiwm_learning.world_model.appearance import fit_appearance
 from hiwm_learning.world_model.dynamics import DynamicsConfig, motion
@@ -45,33 +50,15 @@ DOUBT_STEPS = 50
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="train_world_model", description=__doc__.split("\n")[0])
-    parser.add_argument("data", nargs="+", type=Path, help="folders of bags, one a kind of data")
-    parser.add_argument("--output", "-o", required=True, type=Path, help=".safetensors to write")
-    parser.add_argument("--task", default="push_t", help="name or path of the task")
-    parser.add_argument("--name", default="layered", help="name of the model")
-    parser.add_argument("--minutes", type=float, default=40.0, help="of dynamics training")
-    parser.add_argument("--steps", type=int, default=10**7, help="of dynamics training")
+    add_world_model_options(parser, name="layered", minutes=40.0, steps=10**7)
     parser.add_argument("--members", type=int, default=3, help="of the ensemble")
     parser.add_argument("--hidden", type=int, default=192, help="width of a member")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--work", type=Path, help="folder for stages; default beside the output")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train from the command line and return the exit code; 130 when interrupted."""
-    options = build_parser().parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    try:
-        return _train(options)
-    except HiwmError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; --resume goes on from the last finished stage", file=sys.stderr)
-        return 130
+    return run_training(_train, build_parser().parse_args(arguments))
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -88,21 +75,20 @@ def _train(options: argparse.Namespace) -> int:
     torch.manual_seed(options.seed)
     model = WorldModel(config)
     work = options.work or options.output.with_suffix(".work")
-    work.mkdir(parents=True, exist_ok=True)
     recordings = read_recordings(options.data, config.camera, embodiment, report)
 
     appearance_path, tracks_path = work / "appearance.pt", work / "tracks.pt"
     if options.resume and appearance_path.exists():
-        model.decoder.load_state_dict(torch.load(appearance_path, weights_only=True))
+        model.decoder.load_state_dict(load_training_state(appearance_path))
         report("appearance: taken up")
     else:
         frames, hands = _sample(recordings, options.seed)
         fit_appearance(model.decoder, frames, hands, options.seed, report)
-        torch.save(model.decoder.state_dict(), appearance_path)
+        save_training_state(appearance_path, model.decoder.state_dict())
     model.dynamics.set_shape(model.decoder, 0)
 
     if options.resume and tracks_path.exists():
-        poses, errors = torch.load(tracks_path, weights_only=True)
+        poses, errors = load_training_state(tracks_path)
         report("tracks: taken up")
     else:
         with torch.no_grad():
@@ -110,7 +96,7 @@ def _train(options: argparse.Namespace) -> int:
                 model.decoder, [(r.frames, r.proprioception) for r in recordings], report
             )
         poses, errors = [p for p, _ in found], [e for _, e in found]
-        torch.save((poses, errors), tracks_path)
+        save_training_state(tracks_path, (poses, errors))
     bad = BAD_FACTOR * float(torch.cat(errors).median())
     lost = sum(int((e > bad).sum()) for e in errors)
     report(f"tracked; {lost} of {sum(len(e) for e in errors)} frames redrawn badly and left out")

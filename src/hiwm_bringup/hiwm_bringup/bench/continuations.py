@@ -1,0 +1,51 @@
+"""What many continuations of one state cost against one, while the session goes on at rate 10."""
+
+import time
+from typing import Any
+
+from hiwm_interfaces.msg import Command
+from hiwm_interfaces.srv import Continue
+
+from hiwm_nodes.messages import stamp_ns
+
+from .rows import Measured, quantile
+from .watcher import Watcher
+
+MANY = 16
+STEPS = 50
+ANSWER_S = 300.0
+
+
+def continued(watcher: Watcher, repeats: int) -> dict[str, Measured]:
+    """Continue a state some twenty steps into an episode, many times and once, in turn."""
+    watcher.until_running(Command.SOURCE_POLICY)
+    node = f"{watcher.tick.branch_id}:{watcher.tick.step}"
+    watcher.watch(1.0)  # the tree has it by then
+    seconds: dict[int, list[float]] = {1: [], MANY: []}
+    steps: dict[int, list[float]] = {1: [], MANY: []}
+    intervals: list[float] = []
+    for number in range(repeats):
+        for count in seconds:
+            first = len(watcher.ticks)
+            begun = time.monotonic()
+            answer: Any = watcher.call(Continue, "branches/continue", Continue.Request(
+                node_id=node, count=count, steps=STEPS, seed=MANY * number, frames=1
+            ), ANSWER_S)
+            seconds[count].append(time.monotonic() - begun)
+            steps[count].append(sum(one.steps for one in answer.continuations) / count)
+            stamps = [stamp_ns(tick.header.stamp) / 1e6 for _, tick in watcher.ticks[first:]]
+            if count == MANY:
+                intervals += [b - a for a, b in zip(stamps, stamps[1:], strict=False)]
+    one, many = (quantile(seconds[count], 0.5) for count in (1, MANY))
+    made = quantile(steps[MANY], 0.5)
+    return {
+        "continuations": Measured(
+            value=many / one,
+            details={
+                "s for 16": many, "s for one": one, "steps of each": made,
+                "ms per continuation and step": 1e3 * many / (MANY * made),
+                "tick interval meanwhile p50 ms": quantile(intervals, 0.5),
+                "p99 ms": quantile(intervals, 0.99), "n": len(seconds[MANY]),
+            },
+        ),
+    }

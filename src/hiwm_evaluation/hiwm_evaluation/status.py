@@ -1,0 +1,61 @@
+"""Where an evaluation is, as a message, and what it asks of a person, in words."""
+
+import math
+from collections.abc import Sequence
+
+from hiwm_interfaces.msg import EvaluationStatus
+
+from hiwm_evaluation.evaluation import Evaluation
+from hiwm_evaluation.evaluation_messages import Phase
+from hiwm_evaluation.trials import Outcome, TrialResult, seconds_left, summarize
+
+
+def prompt_text(
+    evaluation: Evaluation, trials: int, continue_service: str, label_service: str
+) -> str:
+    """Return what a person is asked to do now; empty when it is nothing."""
+    if evaluation.trial is None:
+        return ""
+    which = f"trial {evaluation.trial + 1}/{trials}"
+    if evaluation.phase is Phase.PLACING:
+        x, y, yaw = evaluation.start
+        return (
+            f"{which}: put the object at x {x:.3f} m, y {y:.3f} m, yaw {math.degrees(yaw):.0f} "
+            f"degrees (table frame) and step back; nothing moves before {continue_service} is "
+            "called"
+        )
+    if evaluation.phase is Phase.JUDGING:
+        return (
+            f"{which}: did it succeed? Call {label_service} with trial: {evaluation.trial}, "
+            "success: true or false, who: your name"
+        )
+    return ""
+
+
+def time_left(evaluation: Evaluation, results: Sequence[TrialResult]) -> float:
+    """Return how long an evaluation will go on, s; NaN where no trial is over yet."""
+    judged = [result for result in results if result.outcome is not Outcome.ABORTED]
+    return seconds_left(judged, *evaluation.left)
+
+
+def status_message(
+    evaluation: Evaluation, results: Sequence[TrialResult], trials: int, prompt: str
+) -> EvaluationStatus:
+    """Return where an evaluation is, without a stamp.
+
+    Args:
+        evaluation: its course.
+        results: the newest of each trial so far.
+        trials: in all.
+        prompt: what a person is asked to do.
+    """
+    summary = summarize(results)
+    left = time_left(evaluation, results)
+    return EvaluationStatus(
+        phase=evaluation.phase.value, prompt=prompt, trial=evaluation.trial or 0, trials=trials,
+        step=evaluation.step, horizon=evaluation.horizon,
+        start=[float(value) for value in evaluation.start], judged=summary["trials"],
+        successes=summary["successes"], aborted=summary["aborted"],
+        # Whole seconds: a status is sent when it has changed.
+        seconds_left=left if math.isnan(left) else float(round(left)),
+    )

@@ -1,0 +1,66 @@
+"""What `train_policy` and `posttrain` have in common: a policy's options, and its training."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_learning.datasets import Episodes
+from hiwm_learning.policies.backbones import BACKBONES
+from hiwm_learning.policies.samples import Sampling
+from hiwm_learning.policies.trainer import PolicyTrainer
+from hiwm_learning.training_command import add_run_options
+from hiwm_learning.training_loop import Budget, train
+
+
+def add_policy_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the training of a policy takes."""
+    add_run_options(parser)
+    parser.add_argument("--name", help="name of the policy (default: what it is)")
+    parser.add_argument("--backbone", choices=sorted(BACKBONES), default="diffusion")
+    parser.add_argument(
+        "--size", choices=("tiny", "full"), default="tiny",
+        help="tiny: trains and runs on two CPU cores; full: for a GPU",
+    )
+    parser.add_argument(
+        "--start-from", type=Path, metavar="CHECKPOINT",
+        help="begin with the weights and scales of a policy of the same backbone and size",
+    )
+    parser.add_argument(
+        "--episodes", type=int,
+        help="learn from the first so many demonstrations alone (default: from all)",
+    )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+
+
+def policy_trainer(
+    options: argparse.Namespace, episodes: Episodes, weights: NDArray[np.float32],
+    data: Mapping[str, Any], *, name: str, sampling: Sampling,
+) -> PolicyTrainer:
+    """Return the trainer of a command line; `name` where none was given."""
+    config = BACKBONES[options.backbone].config.for_embodiment(episodes.embodiment, options.size)
+    return PolicyTrainer(
+        episodes, config, weights=weights, data=data, seed=options.seed, output=options.output,
+        name=options.name or name, device=options.device, sampling=sampling,
+        start_from=options.start_from,
+    )
+
+
+def fit_policy(
+    options: argparse.Namespace, trainer: PolicyTrainer, budget: Budget,
+    checkpoint_every_s: float = 300.0,
+) -> int:
+    """Train and return the exit code; 130 when interrupted."""
+    outcome = train(
+        trainer, budget, state_path=options.output.with_suffix(".training.pt"),
+        resume=options.resume, checkpoint_every_s=checkpoint_every_s, write=say,
+    )
+    return 130 if outcome.interrupted else 0
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    print(line, flush=True)

@@ -1,0 +1,46 @@
+"""What the commands that train have in common: their options, and how they end."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from hiwm_core.errors import HiwmError
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every training takes."""
+    parser.add_argument(
+        "--output", "-o", required=True, type=Path, help="checkpoint to write, .safetensors"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+
+
+def add_world_model_options(
+    parser: argparse.ArgumentParser, *, name: str, minutes: float, steps: int
+) -> None:
+    """Add what the training of either world model takes; name, minutes and steps as defaults."""
+    parser.add_argument("data", nargs="+", type=Path, help="folders of bags, one a kind of data")
+    add_run_options(parser)
+    parser.add_argument("--task", default="push_t", help="name or path of the task")
+    parser.add_argument("--name", default=name, help="name of the model")
+    parser.add_argument("--minutes", type=float, default=minutes, help="of dynamics training")
+    parser.add_argument("--steps", type=int, default=steps, help="likewise")
+    parser.add_argument("--work", type=Path, help="folder for stages; beside the output")
+
+
+def run_training(train: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """Train and return the exit code: 1 after an error, told in one line; 130 when interrupted."""
+    torch.set_num_threads(options.threads)
+    try:
+        return train(options)
+    except HiwmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
+        return 130

@@ -1,0 +1,53 @@
+"""The observations of a `PlanBatch` request as arrays. Held by `test_policies_plan_batch.py`."""
+
+import numpy as np
+from hiwm_interfaces.srv import PlanBatch
+
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.errors import ConfigError
+from hiwm_core.frames import image_array
+from hiwm_learning.policies.planning import Planner
+from hiwm_policy.inference_thread import Row
+
+_WHERE = "policy/plan_batch"
+
+
+def rows_of(request: PlanBatch.Request, planner: Planner, embodiment: Embodiment) -> list[Row]:
+    """Return what to plan from, one row a seed, padded to as many steps as the policy looks at.
+
+    Raises:
+        ConfigError: lengths that do not fit each other, no image of the policy's camera, an image
+            that is none, or proprioception that is not finite.
+    """
+    count, given, cameras = len(request.seeds), request.observation_steps, len(request.cameras)
+    for name, found, wanted in (
+        ("images", len(request.images), count * given * cameras),
+        ("proprio", len(request.proprio), count * given * embodiment.proprio_dim),
+    ):
+        if found != wanted or not found:
+            raise ConfigError(
+                f"{name} of length {found} for {count} seeds, {given} observation_steps and "
+                f"{cameras} cameras", where=_WHERE, remedy=f"give {wanted}, and at least one seed",
+            )
+    if planner.camera not in request.cameras:
+        raise ConfigError(
+            f"no image of camera {planner.camera!r} among {', '.join(request.cameras)}",
+            where=_WHERE, remedy="use a policy and a world that share this camera",
+        )
+    proprio = np.array(request.proprio, np.float32).reshape(count, given, -1)
+    if not np.isfinite(proprio).all():
+        raise ConfigError(
+            "proprioception that is not finite", where=_WHERE, remedy="ask about finite states"
+        )
+    spec = embodiment.camera(planner.camera)
+    images = np.stack([
+        image_array(message, spec)
+        for message in request.images[request.cameras.index(planner.camera) :: cameras]
+    ]).reshape(count, given, spec.height, spec.width, 3)
+    # The newest last; before the first one it was always so, as after a reset.
+    looks = planner.observation_steps
+    taken = np.maximum(np.arange(given - looks, given), 0)
+    return [
+        Row(images=images[i, taken], proprio=proprio[i, taken], seed=int(request.seeds[i]))
+        for i in range(count)
+    ]

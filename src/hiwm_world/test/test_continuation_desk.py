@@ -1,0 +1,158 @@
+"""The desk between world and policy: what is asked, and what an answer may be."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from hiwm_interfaces.srv import PlanBatch
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.executors import SingleThreadedExecutor
+
+from hiwm_core.errors import HiwmError
+from hiwm_core.testing import domain_id
+from hiwm_learning.simulators import ImaginedObservation
+from hiwm_nodes.testing import spin_until
+from hiwm_world import continuation_desk
+from hiwm_world.continuation_desk import ContinuationDesk, continuation_message, plan_request
+from hiwm_world.continuations import Wanted
+
+pytestmark = pytest.mark.nodes
+
+
+def observation(number: int, cameras: tuple[str, ...] = ()) -> ImaginedObservation:
+    def picture(shade: int) -> Any:
+        return np.full((2, 3, 3), shade, np.uint8)
+
+    return ImaginedObservation(
+        image=picture(number), proprioception=np.full(2, float(number)), trust=1.0, progress=0.5,
+        success=0.0, others={name: picture(number + 100) for name in cameras},
+    )
+
+
+class Still:
+    """A world that stays, and may burst."""
+
+    cameras = ("top",)
+    bursts = False
+
+    def observe_many(self, states: list[Any]) -> list[ImaginedObservation]:
+        return [observation(1) for _ in states]
+
+    read_many = observe_many
+
+    def observe(self, state: Any) -> ImaginedObservation:
+        return observation(1)
+
+    def step_many(self, states: list[Any], actions: list[Any]) -> Any:
+        if self.bursts:
+            raise RuntimeError("CUDA out of memory")
+        return states, []
+
+
+class Desk:
+    """A desk on a node of its own, and a policy that answers as told."""
+
+    def __init__(self) -> None:
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=domain_id())
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.world = rclpy.create_node("world", context=self.context)
+        self.policy = rclpy.create_node("policy", context=self.context)
+        self.executor.add_node(self.world)
+        self.executor.add_node(self.policy)
+        self.fields: dict[str, Any] = {}
+        self.policy.create_service(PlanBatch, "policy/plan_batch", self._answer)
+        self.simulator = Still()
+        self.desk = ContinuationDesk(
+            self.world, ReentrantCallbackGroup(), self.simulator, 2  # type: ignore[arg-type]
+        )
+
+    def _answer(
+        self, request: PlanBatch.Request, response: PlanBatch.Response
+    ) -> PlanBatch.Response:
+        count = len(request.seeds)
+        good = {
+            "ok": True, "observation_steps": 1, "horizon": 3, "execute_horizon": 2,
+            "actions": [0.0] * (count * 6),
+        }
+        for name, value in {**good, **self.fields}.items():
+            setattr(response, name, value)
+        return response
+
+    def ask(self) -> Any:
+        task = self.executor.create_task(
+            self.desk.serve, None, Wanted(count=2, steps=4, seed=0, frames=1)
+        )
+        assert spin_until(self.executor, task.done)
+        return task.result()
+
+    def close(self) -> None:
+        self.desk.close()
+        self.executor.shutdown()
+        self.world.destroy_node()
+        self.policy.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    desk = Desk()
+    yield desk
+    desk.close()
+
+
+def test_it_answers_with_what_goes_over_the_wire(desk: Desk) -> None:
+    message = continuation_message(desk.ask()[1], "top")
+    assert (message.seed, message.steps, message.end) == (1, 4, "")
+    assert (message.trust, message.progress, list(message.frame_steps)) == (1.0, 0.5, [4])
+    assert list(message.progress_by_step) == [0.5] * 4
+    assert message.frames[0].encoding == "rgb8" and message.frames[0].width == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"ok": False, "message": "no"}, "no"), ({"execute_horizon": 4}, "4 to run"),
+        ({"execute_horizon": 0}, "0 to run"), ({"actions": [0.0] * 11}, "11 numbers"),
+        ({"observation_steps": 0}, "0 observations"), ({"actions": []}, "0 numbers"),
+    ],
+)
+def test_a_policy_that_refuses_or_makes_no_sense_is_quoted(
+    desk: Desk, fields: dict[str, Any], words: str
+) -> None:
+    desk.fields = fields
+    with pytest.raises(HiwmError, match=words):
+        desk.ask()
+    desk.fields = {}
+    assert len(desk.ask()) == 2
+
+
+def test_a_silent_policy_is_told_of(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(continuation_desk, "PLAN_S", 0.2)
+    assert spin_until(desk.executor, lambda: desk.world.count_services("policy/plan_batch") > 0)
+    desk.executor.remove_node(desk.policy)  # there, and not answering
+    with pytest.raises(HiwmError, match=r"no plans within 0\.2 s"):
+        desk.ask()
+
+
+def test_what_bursts_in_the_world_model_ends_the_request_alone(desk: Desk) -> None:
+    desk.simulator.bursts = True
+    with pytest.raises(HiwmError, match="CUDA out of memory"):
+        desk.ask()
+    desk.simulator.bursts = False
+    assert len(desk.ask()) == 2
+
+
+def test_every_camera_is_sent_observation_by_observation() -> None:
+    runs = [[observation(10 * run + step, ("wrist",)) for step in range(3)] for run in range(2)]
+    request = plan_request(("top", "wrist"), [5, 6], runs)
+    assert [one.data[0] for one in request.images] == [
+        0, 100, 1, 101, 2, 102, 10, 110, 11, 111, 12, 112
+    ]
+    assert list(request.proprio) == [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 10.0, 10.0, 11.0, 11.0, 12.0,
+                                     12.0]
+    assert (list(request.seeds), list(request.cameras), request.observation_steps) == (
+        [5, 6], ["top", "wrist"], 3
+    )
