@@ -37,7 +37,7 @@ const view = new TreeView($("tree-scroll"), $("tree"), $("tree-space"), tree, {
 const compare = new Compare($("compare"), $("compare-body"), tree);
 const grid = new Grid($("grid"), $("grid-body"), act);
 // For tests and the curious: nothing here can do more than the page itself.
-window.hiwm = { state, tree, hands, mark, link, view, grid };
+window.hiwm = { state, tree, hands, mark, link, view, grid, act };
 
 // ---- what comes in ----
 
