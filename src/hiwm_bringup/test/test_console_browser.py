@@ -175,6 +175,13 @@ def test_keys_move_the_arm_and_frames_show_it(session: Session) -> None:
         )))
         assert session.commands[-1].device == "console"
         session.in_control(page)
+        page.key("x")  # stopped while in control: the policy gets nothing of it
+        session.mode(page, "STOPPED")
+        said = session.graph.lines("HANDBACK")
+        assert not said, said
+        page.key(" ")
+        session.mode(page, "PAUSED")
+        session.in_control(page)
         page.key("h")
         session.mode(page, "POLICY")
         assert "handed back" in page.run("hiwm.state.control.reason")

@@ -430,8 +430,9 @@ function pauseOrResume() {
 }
 
 function stop() {
-  hands.drop("");
+  // The stop first: hands taken off before it would hand back to the policy.
   act({ action: "stop", note: "stopped in the console" }, true);
+  hands.drop("");
 }
 
 function takeOver() {

@@ -3,7 +3,7 @@
 
 import { PINNED, ROLLED_BACK, TAKEOVER } from "./tree_model.js";
 
-const ROW = 52, BAR = 40, THUMB = 32, LEFT = 84, RIGHT = 26, MOST_THUMBS = 400;
+const ROW = 52, BAR = 40, THUMB = 32, LEFT = 84, RIGHT = 46, MOST_THUMBS = 400;
 export const SOURCES = [
   { name: "nobody (start, hold)", colour: "#8c8c8c", height: 2 },
   { name: "policy", colour: "#0072b2", height: 5 },
