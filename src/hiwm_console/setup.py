@@ -6,20 +6,21 @@ setup(
     name=NAME,
     version='0.1.0',
     packages=find_packages(exclude=['test']),
-    package_data={NAME: ['py.typed']},
+    package_data={NAME: ['py.typed', 'page/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/' + NAME]),
         ('share/' + NAME, ['package.xml']),
     ],
     install_requires=['setuptools'],
-    zip_safe=True,
+    zip_safe=False,
     maintainer='hiwm maintainers',
     maintainer_email='maintainers@hiwm.invalid',
-    description='The live view of a session.',
+    description='The console: one web page to watch, drive and browse a session.',
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
             'live_view = hiwm_console.live_view_node:main',
+            'web_console = hiwm_console.web_console_node:main',
         ],
     },
 )

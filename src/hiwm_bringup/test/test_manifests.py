@@ -27,6 +27,7 @@ TEST_KEYS = {"pytest": "python3-pytest", "hypothesis": "python3-hypothesis"}
 
 #: Modules without a rosdep key -> their name in requirements/jazzy.in.
 FROM_PIP = {
+    "aiohttp": "aiohttp",
     "torch": "torch",
     "accelerate": "accelerate",
     "mujoco": "mujoco",

@@ -1,1 +1,1 @@
-"""The live view of a session."""
+"""The console: one web page to watch, drive and browse a session; and the live picture."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from hiwm_console.pictures import PNG_OPTIONS
 from hiwm_core.control import Mode
 from hiwm_core.palette import MODE_COLOURS
 
@@ -18,8 +19,6 @@ from hiwm_core.palette import MODE_COLOURS
 _LEAST_SIDE = 380
 _BORDER = 10
 _LINE = 20
-# The fastest settings (zlib's level 1, run lengths alone): it is written ten times a second.
-_COMPRESSION = {"compress_level": 1, "compress_type": 3}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +66,7 @@ def live_picture(frame: NDArray[np.uint8], shown: Shown) -> Image.Image:
 def png_bytes(picture: Image.Image) -> bytes:
     """Return a picture as PNG."""
     out = io.BytesIO()
-    picture.save(out, "PNG", **_COMPRESSION)
+    picture.save(out, "PNG", **PNG_OPTIONS)
     return out.getvalue()
 
 

@@ -1,7 +1,7 @@
 """The live view node: what the world shows now, for people, at no more than a few frames a second.
 
-It only listens. The picture goes to `live.png` in the session folder, to a page on this machine
-and, where there is a display, into a window.
+It only listens. The picture goes to `live.png` in the session folder and, where there is a display,
+into a window. The page to watch and drive is the console's.
 """
 
 import sys
@@ -16,7 +16,6 @@ from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
 
-from hiwm_console.live_page import LivePage
 from hiwm_console.live_picture import Shown, live_picture, png_bytes, write_atomically
 from hiwm_console.live_window import LiveWindow, display_there
 from hiwm_core.control import Mode
@@ -34,11 +33,10 @@ class LiveViewNode(Node):
     """Shows the newest complete frame."""
 
     def __init__(self) -> None:
-        """Open page and window. Raises HiwmError where the port is taken."""
+        """Open the window where there is a display."""
         super().__init__("live_view")
         session = str(parameter(self, "session_dir", "", "folder of live.png; empty = no file"))
         rate = parameter(self, "rate", 10.0, "most pictures a second", 0.1, 30.0)
-        port = parameter(self, "port", 0, "port of the page; 0 = any free one", 0, 65535)
         self._camera = str(parameter(self, "camera", "", "camera shown; empty = the first one"))
         window = bool(parameter(self, "window", True, "open a window where there is a display"))
         self._world = WorldInfo()
@@ -51,18 +49,17 @@ class LiveViewNode(Node):
         self._subscription: Subscription | None = None
         self._shown = RateMeter()
         self._diagnostics = Diagnostics(
-            self, lambda: {"pictures_per_s": f"{self._shown.rate:.1f}", "page": self._page.address}
+            self, lambda: {"pictures_per_s": f"{self._shown.rate:.1f}"}
         )
         self._path: Path | None = None
         if session:
             self._path = Path(session) / "live.png"
             self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._page = LivePage(port)
         self._window = self._open_window() if window and display_there() else None
-        places = [self._page.address, *([str(self._path)] if self._path else [])]
+        places = [str(self._path)] if self._path else []
         if self._window:
             places.append("a window")
-        print(f"live view: {', '.join(places)}", flush=True)
+        print(f"live view: {', '.join(places) or 'nowhere'}", flush=True)
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
         self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
         self.create_subscription(Tick, "tick", self._on_tick, qos.TICK, raw=True)
@@ -70,8 +67,7 @@ class LiveViewNode(Node):
         self.create_timer(1.0 / rate, self._show, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def close(self) -> None:
-        """Close page and window."""
-        self._page.close()
+        """Close the window."""
         if self._window:
             self._window.close()
 
@@ -79,7 +75,7 @@ class LiveViewNode(Node):
         try:
             return LiveWindow("hiwm live view")
         except RuntimeError as error:
-            print(f"no window: {error}; use the page or live.png", flush=True)
+            print(f"no window: {error}; look at live.png", flush=True)
             return None
 
     def _on_world_info(self, message: WorldInfo) -> None:
@@ -136,7 +132,6 @@ class LiveViewNode(Node):
             world=self._world.robot or self._world.kind, reason=control.reason,
         ))
         png = png_bytes(picture)
-        self._page.show(png)
         if self._path:
             try:
                 write_atomically(self._path, png)

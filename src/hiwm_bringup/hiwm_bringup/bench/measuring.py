@@ -13,10 +13,22 @@ from hiwm_core.errors import HiwmError
 from hiwm_core.testing import domain_id
 from hiwm_nodes.messages import stamp_ns
 
+from . import console
 from .continuations import continued
 from .graph import Graph
 from .leader import measure_leader
-from .rows import CONTINUED, FLAT, LEADER, PACED, SPACEMOUSE, STANDIN, Measured, quantile
+from .rows import (
+    CONSOLE_COST,
+    CONSOLE_PAGE,
+    CONTINUED,
+    FLAT,
+    LEADER,
+    PACED,
+    SPACEMOUSE,
+    STANDIN,
+    Measured,
+    quantile,
+)
 from .spacemouse import measure_spacemouse
 from .watcher import Watcher
 
@@ -190,6 +202,14 @@ _Watch = Callable[[Graph, Watcher, Path, Options], dict[str, Measured]]
 _RUNS: Mapping[str, tuple[Mapping[str, str], _Watch]] = {
     FLAT: ({"world": "imagination", "rate": "0.0", "device": "none"}, _flat),
     PACED: ({"world": "imagination", "rate": "10.0", "device": "none"}, _paced),
+    CONSOLE_PAGE: (
+        {"world": "imagination", "rate": "0.0", "device": "none", "view": "false",
+         "console": "true", "console_port": "0"},
+        console.page,
+    ),
+    CONSOLE_COST: (
+        {"world": "imagination", "rate": "0.0", "device": "none", "view": "false"}, console.cost,
+    ),
     CONTINUED: (
         {"world": "imagination", "rate": "10.0", "device": "none"}, _continued
     ),

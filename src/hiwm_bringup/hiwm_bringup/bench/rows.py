@@ -30,6 +30,7 @@ class Row:
 
 
 FLAT, PACED, STANDIN = "imagination_flat", "imagination_paced", "standin_fast"
+CONSOLE_PAGE, CONSOLE_COST = "console_page", "console_cost"
 SPACEMOUSE, LEADER = "spacemouse", "leader"
 CONTINUED = "imagination_continued"
 
@@ -52,6 +53,14 @@ ROWS = (
         at_least=150, aim=50, run=PACED),
     Row(key="standin_speed", text="stand-in graph in fast mode, scripted operator",
         unit="x real time", at_least=5, aim=15, higher_is_better=True, run=STANDIN),
+    Row(key="console_key", text="console: key press to the changed frame in the page, rate 10, p95",
+        unit="ms", at_least=250, aim=130, run=CONSOLE_PAGE),
+    Row(key="console_opening", text="console: page with a tree of 2,000 states opens",
+        unit="ms", at_least=2000, aim=500, run=CONSOLE_PAGE),
+    Row(key="console_rollback", text="console: rollback click to frame, 2,000 states, p95",
+        unit="ms", at_least=500, aim=200, run=CONSOLE_PAGE),
+    Row(key="console_cost", text="console: tick rate lost to it with two viewers, rate 0",
+        unit="%", at_least=15, aim=5, run=CONSOLE_COST),
     Row(key="spacemouse_command", text="SpaceMouse report to the operator's command, p95",
         unit="ms", at_least=15, aim=5, run=SPACEMOUSE),
     Row(key="device_loss", text="device in control lost, to the pause, worst", unit="s",

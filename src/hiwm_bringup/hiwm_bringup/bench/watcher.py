@@ -34,6 +34,8 @@ class Watcher:
 
     def __init__(self, graph: Graph, domain: int, namespace: str = "hiwm") -> None:
         self._graph = graph
+        self.domain = domain
+        self.namespace = namespace
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain)
         self._node = rclpy.create_node("bench", context=self._context, namespace=namespace)

@@ -1,0 +1,355 @@
+"""A running session as the hub sees it: messages in, operator commands and service calls out.
+
+The node's thread hands over messages as they came; they are unpacked here, on the web server's
+thread, which alone touches the state in this file.
+"""
+
+import array
+import asyncio
+import time
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from hiwm_interfaces.msg import ControlState, OperatorCommand, Tick, WorldInfo
+from numpy.typing import NDArray
+from rclpy.client import Client as ServiceClient
+from rclpy.node import Node
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import Image, JointState
+
+from hiwm_console import world_simulator
+from hiwm_console.driving import DEVICE, Command
+from hiwm_console.pictures import picture
+from hiwm_console.protocol import Act
+from hiwm_console.service_routes import ROUTES, answer_of, number
+from hiwm_console.session_files import SessionFiles
+from hiwm_console.web_server import WebServer
+from hiwm_core.bags.cdr import stamp_ns
+from hiwm_core.control import Mode
+from hiwm_core.embodiment import Embodiment, parse_embodiment
+from hiwm_core.errors import ConfigError
+from hiwm_core.frames import image_array, joint_state_array
+from hiwm_nodes import qos
+from hiwm_teleop.leash import LeashedTargets, measured_targets
+
+# A node that starts late is waited for; one that is not there is said to be missing.
+_FIND_S = 3.0
+# Parts of a tick that wait for the others.
+_MOST_PARTS = 16
+# More frames a second than this nobody sees; a world that runs flat out makes more.
+MOST_FRAMES_HZ = 30.0
+# Numbers that change with every tick are told this often besides.
+_STATUS_S = 0.1
+
+
+class GraphLink:
+    """One graph.
+
+    Args:
+        node: publishes and calls.
+        session: where pictures are remembered if the world saves none.
+        speed: of an axis at full, as a share of the action entry's own limit, 0..1.
+    """
+
+    def __init__(self, node: Node, session: SessionFiles, speed: float) -> None:
+        self._node = node
+        self._session = session
+        self._speed = speed
+        self.server: WebServer | None = None
+        self._publisher = node.create_publisher(OperatorCommand, "operator/command", qos.COMMAND)
+        self._clients: dict[str, ServiceClient] = {}
+        for route in ROUTES.values():
+            if route.service not in self._clients:
+                self._clients[route.service] = node.create_client(route.kind, route.service)
+        self._world = WorldInfo()
+        self._embodiment: Embodiment | None = None
+        self._leash: LeashedTargets | None = None
+        self._planes: list[tuple[int, int]] = []
+        self._cameras: list[str] = []
+        self._joints: OrderedDict[int, bytes] = OrderedDict()
+        self._images: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._ticks: OrderedDict[int, Tick] = OrderedDict()
+        self._measured: NDArray[np.float64] | None = None
+        self._tick: Tick | None = None
+        self._moved = (-1, -1)  # tick of the last target
+        self._moved_at = float("-inf")
+        self._target: NDArray[np.float64] | None = None
+        self._rate = 0.0  # ticks/s
+        self._counted = (-1, 0, float("-inf"))  # epoch, step, steady s
+        self._shown = -1  # stamp of the pictures shown last
+        self._shown_at = float("-inf")
+        self._status_at = float("-inf")
+        self._held_back: asyncio.TimerHandle | None = None
+        self._control: tuple[Any, ...] = ()
+        self._since = time.monotonic()
+        self._health: dict[str, dict[str, Any]] = {}
+
+    # What the hub asks for.
+
+    @property
+    def axes(self) -> int:
+        """Number of action entries; 0 while the world is unknown."""
+        return self._embodiment.action_dim if self._embodiment else 0
+
+    def world_simulator_axes(self, keys: frozenset[str]) -> list[float]:
+        """Return axes of keys held in a page of the world simulator's protocol."""
+        return world_simulator.axes_of(keys, self._planes, self.axes)
+
+    def publish(self, command: Command) -> None:
+        """Send an operator command: axes become targets on the leash every device is on."""
+        tick, leash, embodiment = self._tick, self._leash, self._embodiment
+        if tick is None or leash is None or embodiment is None or self._measured is None:
+            return
+        target: Any = []
+        if command.deadman and len(command.axes) == embodiment.action_dim:
+            target = self._target_of(command, leash, embodiment)
+        else:
+            leash.forget()
+            self._moved = (-1, -1)
+        message = OperatorCommand(
+            epoch=command.epoch, step=command.step, device=DEVICE, deadman=command.deadman,
+            synchronous=bool(self._world.lockstep), demonstration=False,
+            action=array.array("d", target),
+        )
+        message.header.stamp = tick.header.stamp
+        message.header.frame_id = embodiment.frame
+        self._publisher.publish(message)
+
+    def _target_of(
+        self, command: Command, leash: LeashedTargets, embodiment: Embodiment
+    ) -> NDArray[np.float64]:
+        """Return the target of a command: one tick's way in lock-step, else the time's since."""
+        now, place = time.monotonic(), (command.epoch, command.step)
+        if self._world.lockstep and place == self._moved and self._target is not None:
+            return self._target  # said again, for a world that is slow
+        seconds = self._period()
+        if not self._world.lockstep:
+            seconds = min(seconds, now - self._moved_at)
+        self._moved, self._moved_at = place, now
+        delta = np.array(command.axes) * self._speed * embodiment.max_velocity * seconds
+        assert self._measured is not None and self._tick is not None
+        applied = np.asarray(self._tick.applied_action, np.float64)
+        self._target = leash.move(delta, self._measured, applied)
+        return self._target
+
+    async def act(self, act: Act) -> dict[str, Any]:
+        """Ask a service; the answer has ok and message."""
+        route = ROUTES[act.action]
+        client = self._clients[route.service]
+        deadline = time.monotonic() + _FIND_S
+        while not client.service_is_ready():
+            if time.monotonic() > deadline:
+                return {
+                    "ok": False,
+                    "message": f"nobody offers {route.service}: start the {route.server}",
+                }
+            await asyncio.sleep(0.05)
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Any] = loop.create_future()
+
+        def hand_over(call: Any) -> None:
+            def take() -> None:
+                if not answered.done():
+                    answered.set_result(call.result())
+
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(take)
+
+        client.call_async(route.request(act)).add_done_callback(hand_over)
+        try:
+            response = await asyncio.wait_for(answered, route.patience_s)
+        except TimeoutError:
+            return {
+                "ok": False, "message": f"{route.service} did not answer in {route.patience_s:g} s"
+            }
+        if response is None:
+            return {"ok": False, "message": f"{route.service} failed"}
+        return answer_of(act.action, response)
+
+    # What the graph says.
+
+    def on_world(self, message: WorldInfo) -> None:
+        """Learn what the world is."""
+        assert self.server is not None
+        if message.embodiment_hash != self._world.embodiment_hash:
+            self._embodiment = parse_embodiment(message.embodiment_yaml, "world_info")
+            self._leash = LeashedTargets(self._embodiment)
+            self._planes = world_simulator.planes_of(self._embodiment)
+        self._world = message
+        self._cameras = list(message.cameras)
+        embodiment = self._embodiment
+        assert embodiment is not None
+        self.server.hub.show("world", {
+            "kind": message.kind, "robot": message.robot, "stand_in": message.stand_in,
+            "rate": message.rate, "lockstep": message.lockstep, "task": message.task,
+            "cameras": [
+                {"name": name, "width": int(width), "height": int(height)}
+                for name, width, height in zip(
+                    message.cameras, message.camera_widths, message.camera_heights, strict=False
+                )
+            ],
+            "embodiment": message.embodiment, "can_restore": message.can_restore,
+            "can_fork": message.can_fork, "auto_reset": message.auto_reset,
+            "session": message.session_id, "checkpoint": message.checkpoint_hash[:12],
+            "software": message.software_version,
+            "actions": [
+                {"name": entry.name, "arm": entry.arm, "unit": entry.unit}
+                for entry in embodiment.actions
+            ],
+        })
+
+    def on_control(self, message: ControlState) -> None:
+        """Hear who is in control."""
+        assert self.server is not None
+        hub = self.server.hub
+        mode = Mode(message.mode)
+        who = (mode, message.device, message.reason)
+        if who[:2] != self._control[:2]:
+            self._since = time.monotonic()
+        self._control = who
+        hub.show("control", {
+            "mode": mode.name, "device": message.device, "reason": message.reason,
+            "since_s": round(time.monotonic() - self._since, 1),
+            "operator_age_s": number(message.operator_age_s),
+            "takeover_ms": number(1e3 * message.takeover_latency_s),
+            "takeover_ticks": message.takeover_latency_ticks, "takeovers": message.takeovers,
+            "plans_dropped": message.plans_dropped, "commands_dropped": message.commands_dropped,
+        })
+        hub.on_control(mode, message.device, message.reason)
+
+    def on_health(self, message: DiagnosticArray) -> None:
+        """Hear how a node is."""
+        assert self.server is not None
+        for status in message.status:
+            self._health[status.name] = {
+                "name": status.name, "level": status.level[0] if status.level else 0,
+                "message": status.message,
+                "values": {pair.key: pair.value for pair in status.values[:20]},
+            }
+        self.server.hub.show("health", {"nodes": [
+            self._health[name] for name in sorted(self._health)
+        ]})
+
+    def on_tree(self, _raw: bytes) -> None:
+        """Hear that the tree has changed; what it is now is read from the disk."""
+        assert self.server is not None
+        self.server.tree_changed()
+
+    def on_joints(self, raw: bytes) -> None:
+        """Take a joint state, packed."""
+        _keep(self._joints, stamp_ns(raw), raw)
+        self._complete(stamp_ns(raw))
+
+    def on_image(self, camera: int, raw: bytes) -> None:
+        """Take an image of a camera, packed."""
+        _keep(self._images, (stamp_ns(raw), camera), raw)
+        self._show_soon()
+
+    def on_tick(self, raw: bytes) -> None:
+        """Take a tick, packed."""
+        tick = deserialize_message(raw, Tick)
+        stamp = stamp_ns(raw)
+        _keep(self._ticks, stamp, tick)
+        self._count(tick)
+        self._complete(stamp)
+        self._show_soon()
+
+    def _count(self, tick: Tick) -> None:
+        """Take the tick rate from the steps, since not every tick is taken."""
+        now = time.monotonic()
+        epoch, step, at = self._counted
+        if tick.epoch != epoch or tick.step < step or now - at > 3.0:
+            self._counted = (tick.epoch, tick.step, now)
+        elif now - at >= 1.0:
+            self._rate = (tick.step - step) / (now - at)
+            self._counted = (tick.epoch, tick.step, now)
+
+    def _complete(self, stamp: int) -> None:
+        """Tell the hub of a tick once its joint state is here as well."""
+        tick, joints = self._ticks.get(stamp), self._joints.get(stamp)
+        if tick is None or joints is None or self._embodiment is None or self.server is None:
+            return
+        if self._tick is not None and (tick.epoch, tick.step) == (
+            self._tick.epoch, self._tick.step
+        ):
+            return
+        if self._leash is not None and (self._tick is None or tick.epoch != self._tick.epoch):
+            self._leash.forget()
+        try:
+            proprio = joint_state_array(deserialize_message(joints, JointState), self._embodiment)
+        except ConfigError:
+            return  # other nodes say what is wrong with it
+        self._measured = measured_targets(proprio, self._embodiment)
+        self._tick = tick
+        self.server.hub.on_tick(
+            int(tick.epoch), int(tick.step), period_s=self._period(),
+            lockstep=bool(self._world.lockstep),
+        )
+
+    def _period(self) -> float:
+        """Seconds from a tick to the next: the world's, or the robot's own where there is none."""
+        rate = self._world.rate
+        if rate <= 0.0 and self._embodiment is not None:
+            rate = self._embodiment.rate_hz
+        return 1.0 / rate if rate > 0.0 else 0.0
+
+    def _show_soon(self) -> None:
+        """Show the newest complete pictures, now or when the last ones have been shown enough."""
+        now = time.monotonic()
+        if self._held_back is not None:
+            return
+        wait = self._shown_at + 1.0 / MOST_FRAMES_HZ - now
+        if wait <= 0.0:
+            self._show()
+        else:
+            self._held_back = asyncio.get_running_loop().call_later(wait, self._show_late)
+
+    def _show_late(self) -> None:
+        self._held_back = None
+        self._show()
+
+    def show_again(self) -> None:
+        """Show the present pictures once more, for somebody who has just come."""
+        self._shown = -1
+        self._show()
+
+    def _show(self) -> None:
+        if self.server is None:
+            return
+        newest = next(
+            (stamp for stamp in reversed(self._ticks)
+             if all((stamp, camera) in self._images for camera in range(len(self._cameras)))),
+            None,
+        )
+        if newest is None or newest == self._shown or not self._cameras:
+            return
+        tick = self._ticks[newest]
+        hub = self.server.hub
+        now = time.monotonic()
+        if hub.clients or not tick.state_id:
+            self._shown, self._shown_at = newest, now
+            for camera in range(len(self._cameras)):
+                raw = self._images[newest, camera]
+                data = picture(np.asarray(image_array(deserialize_message(raw, Image))))
+                hub.on_frame(camera, int(tick.epoch), int(tick.step), data)
+                if camera == 0 and not tick.state_id:
+                    self._session.remember(f"{tick.branch_id}:{tick.step}", data)
+        if now - self._status_at >= _STATUS_S or hub.driving.holding:
+            self._status_at = now
+            hub.show("tick", {
+                "epoch": tick.epoch, "step": tick.step, "episode": tick.episode_id,
+                "branch": tick.branch_id, "trust": number(tick.trust),
+                "progress": number(tick.progress), "success": number(tick.success),
+                "source": tick.applied_source, "by": tick.applied_device,
+                "rate": round(self._rate, 1),
+            })
+
+
+def _keep(parts: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+    parts[key] = value
+    while len(parts) > _MOST_PARTS:
+        parts.popitem(last=False)
+
+

@@ -1,0 +1,353 @@
+"""The heart of the console: everybody connected, what they are shown, and what they may do.
+
+It lives on the web server's event loop and is touched from there alone; what it shows and asks of
+the session comes through `Graph`, of which a stored session has none. Held by `test_hub.py`.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+from hiwm_console import flood, protocol, world_simulator
+from hiwm_console.clients import Client, Frame
+from hiwm_console.driving import Command, Driving, Output, Pause, Released
+from hiwm_console.protocol import Act, Refused
+from hiwm_console.seats import Seats
+from hiwm_core.control import Mode
+
+# A page that fell silent is noticed this soon after its time is up.
+_LOOK_S = 0.02
+# Ticks whose drive stamp is remembered until their frame comes.
+_STAMPS = 64
+# Who may do what: all the rest belongs to the driver alone.
+_FOR_EVERYONE = ("propose",)
+_FOR_WHO_MAY_DRIVE = ("pause", "stop", "continue")
+_READ_ONLY = "this is a stored session: it can be looked at, not changed"
+
+
+class Graph(Protocol):
+    """What the hub asks of a running session."""
+
+    def publish(self, command: Command) -> None:
+        """Send an operator command."""
+
+    def act(self, act: Act) -> Awaitable[dict[str, Any]]:
+        """Ask a service; the answer has ok and message."""
+
+    @property
+    def axes(self) -> int:
+        """Number of action entries; 0 while the world is unknown."""
+
+    def world_simulator_axes(self, keys: frozenset[str]) -> list[float]:
+        """Return axes of keys held in a page of the world simulator's protocol."""
+
+    def show_again(self) -> None:
+        """Show the present pictures once more."""
+
+
+class Hub:
+    """Connects people to a session.
+
+    Args:
+        graph: the running session; None for a stored one.
+        log: called with lines for the log.
+        base: sent to each page first: what is shown, and where frames are.
+    """
+
+    def __init__(
+        self, graph: Graph | None, log: Callable[[str], None], base: Mapping[str, Any]
+    ) -> None:
+        self.graph = graph
+        self.driving = Driving()
+        self.seats = Seats()
+        self.refusals = flood.Refusals(log)
+        self.clients: dict[int, Client] = {}
+        self.want_tree: Callable[[Client], None] = lambda client: None
+        self._base = dict(base)
+        self._log = log
+        self._states: dict[str, str] = {}  # newest of each kind, for who comes later
+        self._stamps: dict[tuple[int, int], tuple[int, float]] = {}
+        self._last_id = 0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._plain_keys: dict[int, tuple[frozenset[str], float, float]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # People.
+
+    def join(self, client_of: Callable[[int], Client]) -> Client:
+        """Take in a connection; `client_of` makes its client from a number."""
+        self._last_id += 1
+        client = client_of(self._last_id)
+        self.clients[client.id] = client
+        self.seats.join(client.id, client.name)
+        if not client.plain:
+            client.say({"type": "hello", "id": client.id, "access": _access(client), **self._base})
+            for kind, text in self._states.items():
+                client.show(kind, text)
+            self.want_tree(client)
+        if self.graph is not None:
+            self.graph.show_again()  # a paused world makes no new ones
+        self._tell_seats()
+        return client
+
+    def leave(self, client: Client) -> None:
+        """A connection has ended."""
+        self.clients.pop(client.id, None)
+        self._plain_keys.pop(client.id, None)
+        before = self.seats.driver
+        if before == client.id:
+            self._do(self.driving.lose("the page in control has closed"))
+        self._seat_changed(self.seats.leave(client.id), before)
+        self._drive(time.monotonic())
+
+    def receive(self, client: Client, text: str) -> None:
+        """Take one text message of a connection."""
+        now = time.monotonic()
+        if not client.bucket.take(now):
+            client.refused += 1
+            if client.refused == 1:
+                self._refuse(client, f"more than {flood.MOST_A_SECOND:.0f} messages a second")
+            if client.refused > flood.PATIENCE:
+                client.gone = "too many messages"
+                client.wake.set()
+            return
+        try:
+            if client.plain:
+                self._receive_plain(client, world_simulator.parse(text), now)
+            else:
+                self._receive(client, protocol.parse(text), now)
+        except Refused as refused:
+            self._refuse(client, str(refused))
+        self._drive(now)
+
+    def _refuse(self, client: Client, reason: str) -> None:
+        self.refusals.note(reason)
+        if not client.plain:
+            client.show("refused", json.dumps({"type": "refused", "reason": reason}))
+
+    def _receive(self, client: Client, message: protocol.Message, now: float) -> None:
+        if isinstance(message, protocol.Drive):
+            self._hear(client, message.axes, message.deadman, message.t, now)
+        elif isinstance(message, protocol.Seen):
+            client.seen(message.n)
+        elif isinstance(message, protocol.Ping):
+            client.show("pong", json.dumps({"type": "pong", "t": message.t}))
+        elif isinstance(message, protocol.LetGo):
+            if self.seats.driver == client.id:
+                self._do(self.driving.lose(message.why or "let go by the page in control"))
+        elif isinstance(message, protocol.SeatWish):
+            self._seat(client, message.do)
+        elif isinstance(message, Act):
+            self._act(client, message)
+        elif isinstance(message, protocol.TreeWish):
+            self.want_tree(client)
+        elif isinstance(message, protocol.Hello) and message.name:
+            client.name = message.name
+            self.seats.join(client.id, message.name)
+            self._tell_seats()
+
+    def _receive_plain(
+        self, client: Client, message: world_simulator.TaskWish | world_simulator.KeyState,
+        now: float,
+    ) -> None:
+        if isinstance(message, world_simulator.TaskWish):
+            if client.access.drive:
+                self._take_seat(client)
+            return
+        self._plain_keys[client.id] = (message.keys, message.t_client, now)
+        self._hear_plain(client, now)
+
+    def answered_ping(self, client: Client) -> None:
+        """A plain page's connection is alive: what it said last still holds."""
+        now = time.monotonic()
+        _, _, at = self._plain_keys.get(client.id, (frozenset(), 0.0, float("-inf")))
+        if now - at < world_simulator.HELD_S:
+            self._hear_plain(client, now)
+            self._drive(now)
+
+    def _hear_plain(self, client: Client, now: float) -> None:
+        if self.graph is None:
+            return
+        keys, _, _ = self._plain_keys[client.id]
+        # Its stamps stand still between two messages, so lateness is not measured by them.
+        axes = self.graph.world_simulator_axes(keys)
+        self._hear(client, tuple(axes), True, 1e3 * now, now)
+
+    # Driving.
+
+    def _hear(
+        self, client: Client, axes: tuple[float, ...], deadman: bool, t: float, now: float
+    ) -> None:
+        if self.graph is None:
+            raise Refused(_READ_ONLY)
+        if not client.access.drive:
+            raise Refused(client.access.reason)
+        if deadman and self.seats.driver is None:
+            self._take_seat(client)
+        if self.seats.driver != client.id:
+            if deadman:
+                raise Refused("somebody else has the controls")
+            return
+        if len(axes) != self.graph.axes:
+            raise Refused(f"drive: {len(axes)} axes, this robot has {self.graph.axes}")
+        problem = self.driving.hear(axes, deadman, t, now)
+        if problem:
+            raise Refused(problem)
+
+    def _drive(self, now: float) -> None:
+        """Let what is due happen, and come back when more is."""
+        self._do(self.driving.take(now))
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        due = self.driving.due(now)
+        if due is not None:
+            self._alarm = asyncio.get_running_loop().call_later(
+                max(0.0, due - now), lambda: self._drive(time.monotonic())
+            )
+
+    def _do(self, outputs: list[Output]) -> None:
+        for output in outputs:
+            if isinstance(output, Command):
+                if self.graph is not None:
+                    self._stamp(output)
+                    self.graph.publish(output)
+            elif isinstance(output, Pause):
+                self._log(f"control released: {output.reason}")
+                self._ask(Act(id=0, action="pause", note=output.reason), None)
+            elif isinstance(output, Released) and self.seats.driver in self.clients:
+                self.clients[self.seats.driver].say(
+                    {"type": "released", "reason": output.reason}
+                )
+
+    def _stamp(self, command: Command) -> None:
+        """Remember whose doing the next frame will show."""
+        driver = self.seats.driver
+        client = self.clients.get(driver) if driver is not None else None
+        if client is None or not command.deadman:
+            return
+        t = self._plain_keys[client.id][1] if client.id in self._plain_keys else command.t
+        self._stamps[command.epoch, command.step + 1] = (client.id, t)
+        while len(self._stamps) > _STAMPS:
+            del self._stamps[next(iter(self._stamps))]
+
+    async def look_after_control(self) -> None:
+        """Notice a driver fallen silent; runs as long as the server."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if self.driving.holding:
+                self._drive(time.monotonic())
+
+    # Seats.
+
+    def _seat(self, client: Client, do: str) -> None:
+        if self.graph is None:
+            raise Refused(_READ_ONLY)
+        before = self.seats.driver
+        if do == "ask":
+            if not client.access.drive:
+                raise Refused(client.access.reason)
+            line = self.seats.ask(client.id, holding=self.driving.holding)
+        elif do == "give":
+            if before == client.id and self.seats.asking is not None:
+                # The other one begins with hands off.
+                self._do(self.driving.lose("the controls were handed over"))
+            line = self.seats.give(client.id)
+        elif do == "keep":
+            line = self.seats.keep(client.id)
+        else:
+            if before == client.id:
+                self._do(self.driving.lose("the driver left the controls"))
+            line = self.seats.stand_up(client.id)
+        self._seat_changed(line, before)
+
+    def _take_seat(self, client: Client) -> None:
+        before = self.seats.driver
+        self._seat_changed(self.seats.ask(client.id, holding=self.driving.holding), before)
+
+    def _seat_changed(self, line: str, before: int | None) -> None:
+        if self.seats.driver != before:
+            self.driving.begin()
+        if line:
+            self.notice(line)
+        self._tell_seats()
+
+    def _tell_seats(self) -> None:
+        text = json.dumps({
+            "type": "seats", "driver": self.seats.driver, "asking": self.seats.asking,
+            "people": {str(person): name for person, name in self.seats.people.items()},
+        })
+        for client in self.clients.values():
+            if not client.plain:
+                client.show("seats", text)
+
+    # Requests.
+
+    def _act(self, client: Client, act: Act) -> None:
+        if self.graph is None:
+            raise Refused(_READ_ONLY)
+        if act.action not in _FOR_EVERYONE and not client.access.drive:
+            raise Refused(client.access.reason)
+        if act.action not in (*_FOR_EVERYONE, *_FOR_WHO_MAY_DRIVE):
+            if self.seats.driver is None:
+                self._take_seat(client)
+            if self.seats.driver != client.id:
+                raise Refused("somebody else has the controls")
+        if act.action in ("pause", "stop") and self.seats.driver == client.id:
+            self.driving.drop()
+        self._ask(act, client)
+
+    def _ask(self, act: Act, client: Client | None) -> None:
+        if self.graph is None:
+            return
+        answer = self.graph.act(act)
+
+        async def wait() -> None:
+            said = await answer
+            if client is not None:
+                client.say({"type": "answer", "id": act.id, "action": act.action, **said})
+
+        task = asyncio.get_running_loop().create_task(wait())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # What is shown.
+
+    def notice(self, text: str) -> None:
+        """Tell everybody a line."""
+        for client in self.clients.values():
+            if not client.plain:
+                client.say({"type": "notice", "text": text})
+
+    def show(self, kind: str, message: Mapping[str, Any]) -> None:
+        """Show everybody a state, and whoever comes later."""
+        text = json.dumps({"type": kind, **message}, separators=(",", ":"), allow_nan=False)
+        self._states[kind] = text
+        for client in self.clients.values():
+            if not client.plain:
+                client.show(kind, text)
+
+    def on_control(self, mode: Mode, device: str, reason: str) -> None:
+        """Hear who is in control."""
+        self._do(self.driving.on_control(mode, device, reason))
+        self._drive(time.monotonic())
+
+    def on_tick(self, epoch: int, step: int, *, period_s: float, lockstep: bool) -> None:
+        """Hear of a tick."""
+        now = time.monotonic()
+        self.driving.on_tick(epoch, step, period_s=period_s, lockstep=lockstep, now=now)
+        self._drive(now)
+
+    def on_frame(self, camera: int, epoch: int, step: int, data: bytes) -> None:
+        """Show a picture of a tick."""
+        driver, t = self._stamps.get((epoch, step), (-1, -1.0))
+        frame = Frame(camera=camera, epoch=epoch, step=step, data=data, t=t, driver=driver)
+        for client in self.clients.values():
+            if not client.plain or camera == 0:
+                client.show_frame(frame)
+
+
+def _access(client: Client) -> dict[str, Any]:
+    return {"drive": client.access.drive, "reason": client.access.reason}

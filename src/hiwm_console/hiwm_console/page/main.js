@@ -1,0 +1,602 @@
+// The console's page: what comes from the server goes to the screen, what hands do goes back.
+
+import { Compare, Grid, fillHelp, make, percent } from "./dialogs.js";
+import { Hands, IDLE_MS, MOVES } from "./hands.js";
+import { Link } from "./link.js";
+import { HAS_STATE, Tree } from "./tree_model.js";
+import { SOURCES, TreeView } from "./tree_view.js";
+
+const $ = (id) => document.getElementById(id);
+const SHAPES = { PAUSED: "❚❚", POLICY: "▶", HUMAN: "●", HANDBACK: "◐", STOPPED: "■" };
+const STRIP = 11; // frames in the filmstrip
+
+const state = {
+  id: 0, access: { drive: false, reason: "" }, stored: false, frames: "", description: {},
+  world: null, control: null, seats: null, tick: null, health: null, connected: false,
+  chosen: "", following: true, proposals: [], proposal: -1, rolledBackTo: "", digits: "",
+};
+const tree = new Tree();
+const answers = new Map();
+let lastAct = 0;
+
+// ms of the page's clock: a key waiting for its frame, a takeover likewise, and how long they took.
+const mark = { pressed: null, took: null, first: 0, latencies: [], takeovers: [] };
+const link = new Link({ message, frame, open, lost });
+const hands = new Hands(link, {
+  taken() { mark.took = performance.now(); showSeat(); showHands(); },
+  freed(why) { mark.pressed = mark.took = null; if (why) toast(why, "bad"); showHands(); showSeat(); },
+  button(name) { buttons[name](); },
+  pressed(at) { mark.pressed = mark.pressed ?? at; },
+  devices(text) { $("device-text").textContent = text; },
+});
+const view = new TreeView($("tree-scroll"), $("tree"), $("tree-space"), tree, {
+  choose: (node) => choose(node.id),
+  go: (node) => { choose(node.id); goThere(); },
+  compare: (node) => compareWith(node.id),
+});
+const compare = new Compare($("compare"), $("compare-body"), tree);
+const grid = new Grid($("grid"), $("grid-body"), act);
+// For tests and the curious: nothing here can do more than the page itself.
+window.hiwm = { state, tree, hands, mark, link, view, grid, act };
+
+// ---- what comes in ----
+
+function open() {
+  state.connected = true;
+  document.body.classList.remove("lost");
+  showMode();
+}
+
+function lost(why) {
+  state.connected = false;
+  hands.drop("the connection was lost");
+  document.body.classList.add("lost");
+  for (const [id, answer] of answers) { answers.delete(id); answer({ ok: false, message: "the connection was lost" }); }
+  showMode(why);
+}
+
+const receivers = {
+  hello(said) {
+    Object.assign(state, { id: said.id, access: said.access, stored: said.stored, description: said.description });
+    view.frames = state.frames = said.frames;
+    document.body.classList.toggle("stored", said.stored);
+    document.body.classList.toggle("viewer", !said.access.drive);
+    document.title = `hiwm console – ${said.session}`;
+    if (said.stored) showStored(said.session);
+    buildControls();
+  },
+  world(said) { state.world = said; hands.setWorld(said); makeCameras(said.cameras); buildControls(); },
+  control(said) { state.control = { ...said, at: performance.now() }; showMode(); },
+  seats(said) { state.seats = said; showSeat(); },
+  tick(said) { state.tick = said; showTick(); },
+  health(said) { state.health = said.nodes; showHealth(); },
+  tree(said) {
+    if (!tree.apply(said)) { link.send({ type: "tree" }); return; }
+    if (state.following || !tree.node(state.chosen)) {
+      state.chosen = tree.head;
+      const node = tree.node(tree.head);
+      if (node && node.branch.row !== followed) { followed = node.branch.row; view.reveal(node); }
+    }
+    $("tree-text").textContent = `${tree.branches.size} branches, ${tree.count} states`;
+    showChosen();
+  },
+  answer(said) { const answer = answers.get(said.id); answers.delete(said.id); answer?.(said); },
+  notice(said) { toast(said.text); },
+  refused(said) { toast(said.reason, "bad"); if (hands.engaged && said.reason.includes("controls")) hands.drop(""); },
+  // Told only to who still thinks to have control: letting go oneself is no news.
+  released(said) { if (hands.engaged) hands.drop(said.reason); },
+};
+
+let followed = -1; // row the tree was last scrolled to
+function message(said) { receivers[said.type]?.(said); }
+
+function frame(seen, bitmap) {
+  const canvas = cameras[seen.camera];
+  if (!canvas) return;
+  if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
+    canvas.width = bitmap.width;
+    canvas.height = bitmap.height;
+    canvas.style.setProperty("--aspect", bitmap.width / bitmap.height);
+  }
+  canvas.getContext("2d").drawImage(bitmap, 0, 0);
+  mark.first ||= performance.now();
+  canvas.dataset.place = `${seen.epoch}:${seen.step}`;
+  canvas.dataset.frames = String(Number(canvas.dataset.frames ?? 0) + 1);
+  if (seen.t < 0 || seen.camera !== 0) return;
+  const now = performance.now();
+  if (mark.took !== null && seen.t >= mark.took) { mark.takeovers.push(now - mark.took); mark.took = null; showNumbers(); }
+  if (mark.pressed !== null && seen.t >= mark.pressed) {
+    mark.latencies.push(now - mark.pressed);
+    if (mark.latencies.length > 200) mark.latencies.shift();
+    mark.pressed = null;
+    showNumbers();
+  }
+}
+
+// ---- what is shown ----
+
+const cameras = [];
+function makeCameras(list) {
+  if (cameras.length === list.length) return;
+  cameras.splice(0).forEach((canvas) => canvas.remove());
+  list.forEach((camera, number) => {
+    const canvas = make("canvas", "", { width: camera.width, height: camera.height, role: "img", "aria-label": `camera ${camera.name}`, id: `camera-${number}` });
+    if (number) canvas.className = "further";
+    $("cameras").append(canvas);
+    cameras.push(canvas);
+  });
+}
+
+function showMode(why = "") {
+  const control = state.control;
+  const mode = !state.connected ? "" : state.stored ? "" : control?.mode ?? "";
+  for (const name of Object.keys(SHAPES)) document.body.classList.toggle(name, name === mode);
+  $("mode-shape").textContent = SHAPES[mode] ?? (state.connected ? "" : "✗");
+  $("mode-name").textContent = state.connected ? (state.stored ? "STORED SESSION" : mode || "WAITING") : "NO CONNECTION";
+  $("who").textContent = state.connected && control?.device ? `by ${control.device}` : "";
+  $("reason").textContent = state.connected ? (state.stored ? storedText() : control?.reason ?? "the graph has not been heard yet") : `${why || "connecting"}; trying again`;
+  const banner = !state.connected ? "NO CONNECTION" : mode === "PAUSED" || mode === "STOPPED" ? `${SHAPES[mode]} ${mode}` : "";
+  $("banner").textContent = banner;
+  $("banner").hidden = !banner || state.stored;
+  showSince();
+  showNumbers();
+  showEnabled();
+}
+
+function showSince() {
+  const control = state.control;
+  if (!control || !state.connected || state.stored) { $("since").textContent = ""; return; }
+  const seconds = Math.round(control.since_s + (performance.now() - control.at) / 1000);
+  $("since").textContent = seconds < 120 ? `for ${seconds} s` : `for ${Math.round(seconds / 60)} min`;
+  const left = IDLE_MS - (performance.now() - hands.touched);
+  const pad = hands.engaged && !hands.keys.size && left < 3000;
+  $("hands").textContent = hands.engaged ? (pad ? `you have control – lapses in ${Math.max(0, left / 1000).toFixed(0)} s` : "you have control") : "";
+}
+setInterval(showSince, 500);
+
+function showHands() { showSince(); showEnabled(); }
+
+function showTick() {
+  const tick = state.tick;
+  for (const key of ["trust", "progress", "success"]) {
+    $(key).value = tick[key] ?? 0;
+    $(`${key}-text`).textContent = tick[key] === null ? "?" : tick[key].toFixed(2);
+  }
+  $("where").textContent = `${tick.branch} step ${tick.step}`;
+  $("rate").textContent = `${tick.rate.toFixed(1)} ticks/s`;
+  const head = `${tick.branch}:${tick.step}`;
+  if (head !== view.head) { view.head = head; view.draw(); }
+}
+
+function quantile(values, share) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
+}
+
+function showNumbers() {
+  const { latencies, takeovers } = mark;
+  $("latency").textContent = latencies.length ? `key to frame ${quantile(latencies, 0.5).toFixed(0)} ms, p95 ${quantile(latencies, 0.95).toFixed(0)} ms` : "";
+  const parts = [];
+  if (takeovers.length) parts.push(`${quantile(takeovers, 0.5).toFixed(0)} ms, p95 ${quantile(takeovers, 0.95).toFixed(0)} ms to the frame`);
+  if (state.control?.takeover_ms != null) parts.push(`last at the arbiter ${state.control.takeover_ms.toFixed(1)} ms`);
+  $("takeover").textContent = parts.length ? `takeover ${parts.join(", ")}` : "";
+  $("network").textContent = link.round === null ? "" : `network ${link.round.toFixed(0)} ms`;
+}
+
+function showHealth() {
+  const words = ["ok", "warning", "ERROR", "stale"], shapes = ["✓", "▲", "✗", "?"];
+  const worst = Math.max(0, ...state.health.map((node) => node.level));
+  $("health-text").textContent = `${shapes[worst]} ${words[worst]}, ${state.health.length} nodes`;
+  if (!$("health").open && worst === 0) return;
+  $("health-list").replaceChildren(...state.health.map((node) => {
+    const values = Object.entries(node.values).map(([key, value]) => `${key} ${value}`).join(", ");
+    return make("li", `${shapes[node.level] ?? "?"} ${node.name}: ${node.message}${values ? ` (${values})` : ""}`);
+  }));
+}
+
+function showSeat() {
+  const { seats } = state;
+  if (!seats || state.stored) return;
+  const mine = seats.driver === state.id;
+  const name = (id) => (id === state.id ? "you" : seats.people[id] ?? "nobody");
+  const viewers = Object.keys(seats.people).length;
+  const looking = `${viewers} ${viewers === 1 ? "person" : "people"} here`;
+  $("seat-text").textContent = !state.access.drive ? state.access.reason : seats.driver === null ? `controls are free, ${looking}` : `controls: ${name(seats.driver)}, ${looking}`;
+  const list = [];
+  const add = (text, key, wish) => {
+    const button = make("button", `${text} `, { type: "button" });
+    button.append(make("kbd", key));
+    button.addEventListener("click", () => link.send({ type: "seat", do: wish }));
+    list.push(button);
+  };
+  if (mine && seats.asking !== null) { add(`Give to ${name(seats.asking)}`, "o", "give"); add("Keep", "e", "keep"); }
+  else if (!mine && seats.driver !== null && state.access.drive) add(seats.asking === state.id ? "Asked …" : "Ask for the controls", "o", "ask");
+  $("seat-buttons").replaceChildren(...list);
+}
+
+function toast(text, kind = "") {
+  if (!text) return;
+  const last = $("toasts").lastElementChild;
+  if (last && last.textContent === text) last.remove();
+  const line = make("p", text, { class: kind });
+  $("toasts").append(line);
+  while ($("toasts").children.length > 4) $("toasts").firstElementChild.remove();
+  setTimeout(() => line.remove(), kind === "bad" ? 9000 : 5000);
+}
+
+// ---- the chosen state ----
+
+function choose(id, from = "") {
+  state.chosen = id;
+  state.following = id === tree.head && from !== "queue";
+  if (from !== "queue") state.proposal = state.proposals.findIndex((one) => one.node === id);
+  showChosen();
+  showQueue();
+}
+
+let stripTimer = 0;
+function showChosen() {
+  const node = tree.node(state.chosen);
+  view.chosen = state.chosen;
+  view.draw();
+  showEnabled();
+  if (!node) { $("chosen-text").textContent = "no state yet"; return; }
+  const source = SOURCES[node.source]?.name ?? "?";
+  const label = ["", "labelled success", "labelled failure"][node.branch.label];
+  const more = [`by ${source}`, `trust ${percent(node.trust)}`, `progress ${percent(node.progress)}`, label, node.branch.discarded ? "discarded" : "", node.branch.note].filter(Boolean);
+  $("chosen-text").textContent = `${state.following ? "now: " : ""}${node.id} · ${more.join(" · ")}`;
+  // While it follows the session once a second is enough: the live picture shows the rest.
+  if (!state.following) { clearTimeout(stripTimer); stripTimer = 0; showStrip(); }
+  else if (!stripTimer) stripTimer = setTimeout(() => { stripTimer = 0; showStrip(); }, 1000);
+}
+
+function setSource(image, address) { if (image.getAttribute("src") !== address) image.src = address; }
+
+function showStrip() {
+  const node = tree.node(state.chosen);
+  if (!node) return;
+  const end = tree.last(node.branch);
+  const line = tree.line(end);
+  const place = line.findIndex((at) => at.id === node.id);
+  const scrub = $("scrub");
+  scrub.max = line.length - 1;
+  scrub.value = place;
+  scrub.setAttribute("aria-valuetext", node.id);
+  setSource($("still"), state.frames + node.id);
+  $("still").alt = `frame of ${node.id}`;
+  if (state.stored) { setSource($("large-still"), state.frames + node.id); $("large-still").alt = `frame of ${node.id}`; $("large-still").hidden = false; }
+  const from = Math.max(0, Math.min(place - (STRIP >> 1), line.length - STRIP));
+  const shown = line.slice(from, from + STRIP);
+  const strip = $("strip");
+  while (strip.children.length > shown.length) strip.lastElementChild.remove();
+  while (strip.children.length < shown.length) {
+    const button = make("button", "", { type: "button", tabindex: -1 });
+    button.append(make("img", "", { alt: "" }));
+    button.addEventListener("click", () => choose(button.dataset.node));
+    strip.append(button);
+  }
+  shown.forEach((at, i) => {
+    const button = strip.children[i];
+    button.dataset.node = at.id;
+    button.classList.toggle("chosen", at.id === node.id);
+    button.setAttribute("aria-label", `step ${at.step}`);
+    setSource(button.firstElementChild, state.frames + at.id);
+  });
+}
+
+$("scrub").addEventListener("input", () => {
+  const node = tree.node(state.chosen);
+  const at = node && tree.line(tree.last(node.branch))[Number($("scrub").value)];
+  if (at) choose(at.id);
+});
+
+function chosenNode() { return state.following ? "" : state.chosen; }
+
+// ---- the queue of failures ----
+
+function showQueue() {
+  view.marks = new Map(state.proposals.map((one, i) => [one.node, i + 1]));
+  view.draw();
+  $("queue-text").textContent = state.proposals.length ? `${state.proposals.length} states, best first` : "press . to look for states worth a correction";
+  $("queue").replaceChildren(...state.proposals.map((one, i) => {
+    const item = make("li");
+    const button = make("button", "", { type: "button", class: i === state.proposal ? "chosen" : "" });
+    button.append(make("img", "", { class: "thumb", alt: "", src: state.frames + one.node, loading: "lazy" }), make("strong", `${i + 1}. ${one.node}`), make("small", `${one.score.toFixed(2)}: ${one.reason}`));
+    button.addEventListener("click", () => pick(i));
+    item.append(button);
+    return item;
+  }));
+}
+
+function pick(i) {
+  state.proposal = i;
+  choose(state.proposals[i].node, "queue");
+  const node = tree.node(state.chosen);
+  if (node) view.reveal(node);
+  $("queue").children[i]?.scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+
+async function nextProposal(step) {
+  const again = !state.proposals.length || (step > 0 && state.proposal === state.proposals.length - 1);
+  if (again) {
+    const answer = await act({ action: "propose" });
+    if (!answer.ok) return;
+    state.proposals = answer.proposals;
+    state.proposal = -1;
+    showQueue();
+    if (!answer.proposals.length) { toast("nothing stands out yet"); return; }
+  }
+  const count = state.proposals.length;
+  pick((state.proposal + step + count) % count);
+}
+
+// ---- what is asked for ----
+
+function act(request, quiet = false) {
+  const id = ++lastAct;
+  const { action, node = "", steps = 0, branch = "", label = 0, note = "", count = 0, seed = 0, restore = false } = request;
+  return new Promise((resolve) => {
+    answers.set(id, (answer) => {
+      if (!answer.ok) toast(`${action.replace("_", " ")}: ${answer.message}`, "bad");
+      else if (answer.message && !quiet && action !== "propose") toast(answer.message, "good");
+      resolve(answer);
+    });
+    if (!link.send({ type: "act", id, action, node, steps, branch, label, note, count, seed, restore })) {
+      answers.get(id)({ ok: false, message: "no connection" });
+      answers.delete(id);
+    }
+    setTimeout(() => { if (answers.delete(id)) resolve({ ok: false, message: "no answer" }); }, 130_000);
+  });
+}
+
+async function pauseFirst() {
+  if (state.control?.mode === "POLICY") await act({ action: "pause", note: "going back" }, true);
+}
+
+async function goThere() {
+  const node = tree.node(state.chosen);
+  if (!node || state.stored) return;
+  if (!(node.flags & HAS_STATE)) { toast("no state is saved here: only an imagined world can go back", "bad"); return; }
+  await pauseFirst();
+  const head = view.present();
+  const ahead = head && tree.line(head).some((at) => at.id === node.id);
+  // On the way that led here: what came after is left behind. Elsewhere: once more from there.
+  went(await act({ action: ahead && state.proposal < 0 ? "rollback" : "fork", node: node.id }));
+}
+
+function went(answer) {
+  if (!answer.ok) return;
+  state.rolledBackTo = answer.node || state.rolledBackTo;
+  state.following = true;
+  state.proposal = -1;
+  showQueue();
+}
+
+async function rollback() {
+  const steps = Math.max(1, Number(state.digits || 10));
+  went(await act({ action: "rollback", steps }));
+}
+
+async function fork() { went(await act({ action: "fork", node: chosenNode() || state.rolledBackTo })); }
+
+function label(value) {
+  const node = tree.node(state.chosen);
+  act({ action: "label", branch: state.following || !node ? "" : node.branch.id, label: value, note: node?.branch.note ?? "" });
+}
+
+function discard() {
+  const node = tree.node(state.chosen);
+  if (node) act({ action: "discard", branch: node.branch.id, restore: node.branch.discarded });
+}
+
+function writeNote() {
+  const node = tree.node(state.chosen);
+  if (!node || state.stored) return;
+  $("note-form").hidden = false;
+  $("note-form").dataset.branch = node.branch.id;
+  $("note").value = node.branch.note;
+  $("note").focus();
+}
+$("note-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const branch = tree.branches.get($("note-form").dataset.branch);
+  act({ action: "label", branch: branch.id, label: branch.label, note: $("note").value });
+  $("note-form").hidden = true;
+});
+$("note-cancel").addEventListener("click", () => { $("note-form").hidden = true; });
+
+function compareWith(id) {
+  const one = tree.node(state.chosen);
+  let two = tree.node(id);
+  if (one && two && one.branch === two.branch && one.branch.from) {
+    // The same branch twice: rather the one it left, or a sister from the same fork.
+    const sisters = tree.rows.filter((row) => row !== one.branch && row.from === one.branch.from);
+    two = tree.last(sisters[0] ?? tree.node(one.branch.from).branch);
+  } else if (one && two && one.branch === two.branch) {
+    const child = tree.rows.find((row) => row.from && tree.node(row.from)?.branch === one.branch);
+    two = child ? tree.last(child) : null;
+  }
+  if (!one || !two) { toast("there is no second branch to compare with"); return; }
+  const problem = compare.open(one, two, state.frames);
+  if (problem) toast(problem, "bad");
+}
+
+function pauseOrResume() {
+  const mode = state.control?.mode;
+  if (mode === "PAUSED") act({ action: "start", note: "resumed in the console" }, true);
+  else if (mode === "STOPPED") act({ action: "clear_stop", note: "cleared in the console" }, true);
+  else if (hands.engaged) hands.letGo("paused in the console", false);
+  else act({ action: "pause", note: "paused in the console" }, true);
+}
+
+function stop() {
+  // The stop first: hands taken off before it would hand back to the policy.
+  act({ action: "stop", note: "stopped in the console" }, true);
+  hands.drop("");
+}
+
+function takeOver() {
+  if (!state.access.drive) { toast(state.access.reason, "bad"); return; }
+  if (state.control?.mode === "STOPPED") { toast("stopped: space clears the stop first", "bad"); return; }
+  // Who only looked asks first: a driver with hands off gives way at once, one in control decides.
+  if (state.seats?.driver !== null && state.seats?.driver !== state.id) link.send({ type: "seat", do: "ask" });
+  hands.engage();
+}
+
+function seatKey() {
+  const { seats } = state;
+  if (!seats) return;
+  link.send({ type: "seat", do: seats.driver === state.id ? "give" : "ask" });
+}
+
+let playing = 0;
+function play() {
+  if (playing) { clearInterval(playing); playing = 0; return; }
+  playing = setInterval(() => {
+    const node = tree.node(state.chosen);
+    const line = node ? tree.line(tree.last(node.branch)) : [];
+    const next = line[line.findIndex((at) => at.id === node?.id) + 1];
+    if (next) choose(next.id); else play();
+  }, 100);
+}
+
+const buttons = {
+  success: () => label(1), failure: () => label(2), fork, rollback, stop, pause: pauseOrResume,
+};
+
+// ---- keys: one table for bindings, buttons and help ----
+
+const live = () => !state.stored;
+const able = () => live() && state.access.drive && state.connected;
+const BINDINGS = [
+  { group: "Control", key: "t", text: "Take over", run: takeOver, bar: "controls", drives: true, when: () => able() && !hands.engaged },
+  { group: "Control", key: "h", text: "Hand back", run: () => hands.handBack(), bar: "controls", drives: true, when: () => hands.engaged },
+  { group: "Control", key: "space", text: "Pause, or go on", run: () => (state.stored ? play() : pauseOrResume()), bar: "controls", stored: true, when: () => able() || state.stored },
+  { group: "Control", key: "x", text: "Stop", run: stop, bar: "controls", when: able },
+  { group: "Control", key: "o", text: "Ask for the controls, or give them", run: seatKey, when: able },
+  { group: "Control", key: "e", text: "Keep the controls when asked", run: () => link.send({ type: "seat", do: "keep" }), when: able },
+  { group: "Going back", key: "b", text: "Back 10 steps (a number first: so many)", short: "Back", run: rollback, bar: "controls", drives: true, when: able },
+  { group: "Going back", key: "f", text: "Fork: once more from the chosen state, or where the last rollback went", short: "Fork", run: fork, bar: "chosen-buttons", drives: true, when: able },
+  { group: "Going back", key: "Enter", text: "Go to the chosen state (pauses first)", short: "Go here", run: goThere, bar: "chosen-buttons", drives: true, when: able },
+  { group: "Going back", key: "r", text: "Next episode", run: () => act({ action: "reset" }), bar: "controls", drives: true, when: able },
+  { group: "Failures", key: ".", text: "Next state worth a correction", run: () => nextProposal(1), bar: "chosen-buttons", short: "Next failure", when: live },
+  { group: "Failures", key: ",", text: "The one before", run: () => nextProposal(-1), when: live },
+  { group: "Failures", key: "g", text: "Grid: the policy many times from the chosen state", short: "Grid", run: () => grid.open(chosenNode()), bar: "chosen-buttons", when: able },
+  { group: "Branches", key: "y", text: "Label success", short: "✓ Success", run: () => label(1), bar: "chosen-buttons", drives: true, when: able },
+  { group: "Branches", key: "n", text: "Label failure", short: "✗ Failure", run: () => label(2), bar: "chosen-buttons", drives: true, when: able },
+  { group: "Branches", key: "u", text: "Take the label away", run: () => label(0), when: able },
+  { group: "Branches", key: "m", text: "Write a note on the branch", short: "Note", run: writeNote, bar: "chosen-buttons", drives: true, when: able },
+  { group: "Branches", key: "z", text: "Discard the branch, or take it back (a mark, nothing is deleted)", short: "Discard", run: discard, bar: "chosen-buttons", drives: true, when: able },
+  { group: "Branches", key: "p", text: "Pin the present state", run: () => act({ action: "save", note: "pinned in the console" }), when: able },
+  { group: "Branches", key: "c", text: "Compare the chosen branch with the present one, side by side from their fork", short: "Compare", run: () => compareWith(view.present()?.id ?? ""), bar: "chosen-buttons", stored: true, when: () => true },
+  { group: "Looking", key: "← → ↑ ↓", text: "Choose a state (with Shift: 10 steps)" },
+  { group: "Looking", key: "v", text: "Follow the session again", run: () => { state.proposal = -1; choose(tree.head); }, when: () => true },
+  { group: "Looking", key: "?", text: "This help", run: () => ($("help").open ? $("help").close() : $("help").showModal()), when: () => true },
+  { group: "Moving, while you have control", key: "w a s d", text: "Left arm" },
+  { group: "Moving, while you have control", key: "i j k l", text: "Right arm" },
+];
+
+function buildControls() {
+  for (const bar of ["controls", "chosen-buttons"]) {
+    $(bar).replaceChildren(...BINDINGS.filter((one) => one.bar === bar && (!state.stored || one.stored)).map((one) => {
+      const text = state.stored && one.key === "space" ? "Play" : one.short ?? one.text;
+      const button = make("button", `${text} `, { type: "button", "data-key": one.key, title: one.text, class: one.drives ? "drives" : "" });
+      if (one.key === "t") button.classList.add("strong");
+      button.append(make("kbd", one.key));
+      button.addEventListener("click", one.run);
+      return button;
+    }));
+  }
+  showEnabled();
+}
+
+function showEnabled() {
+  for (const button of document.querySelectorAll("#controls button, #chosen-buttons button")) {
+    const binding = BINDINGS.find((one) => one.key === button.dataset.key);
+    button.disabled = !binding.when();
+    if (button.dataset.key === "space" && live()) button.firstChild.textContent = { PAUSED: "Policy goes on ", STOPPED: "Clear the stop " }[state.control?.mode] ?? "Pause ";
+  }
+}
+
+const byKey = new Map(BINDINGS.filter((one) => one.run).map((one) => [one.key === "space" ? " " : one.key, one]));
+const typing = (target) => target instanceof HTMLElement && (target.closest("input:not([type=range]), textarea, select") || target.isContentEditable);
+
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey || typing(event.target)) return;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (document.querySelector("dialog[open]") && key !== "?") return;
+  if (key in MOVES && live()) {
+    event.preventDefault();
+    if (!event.repeat) {
+      hands.key(key, true);
+      if (!hands.engaged) toast("t takes over first");
+    } else hands.touch("keys");
+    return;
+  }
+  if (/^[0-9]$/.test(key)) { state.digits = (state.digits + key).slice(-4); return; }
+  const binding = byKey.get(key);
+  // Enter and space on a button are that button's.
+  if (!binding || ((key === "Enter" || key === " ") && event.target instanceof HTMLElement && event.target.closest("button, summary, a"))) return;
+  if (event.repeat) { event.preventDefault(); return; }
+  event.preventDefault();
+  if (hands.engaged) hands.touch("keys");
+  if (binding.when()) binding.run();
+  state.digits = "";
+});
+// A button clicked with the mouse gives the keys back: space is to pause, not to click it again.
+addEventListener("click", (event) => {
+  if (event.detail > 0 && event.target instanceof HTMLElement) event.target.closest("button, summary")?.blur();
+});
+addEventListener("keyup", (event) => {
+  const key = event.key.toLowerCase();
+  if (key in MOVES) hands.key(key, false);
+});
+// The arrows work from anywhere on the page, not only in the tree.
+addEventListener("keydown", (event) => {
+  if (!event.key.startsWith("Arrow") || event.defaultPrevented || typing(event.target)) return;
+  if (document.querySelector("dialog[open]") || event.target === $("scrub")) return;
+  view.key(event);
+});
+
+// ---- the rest ----
+
+function storedText() {
+  const { task = "", world = "", software_version: version = "" } = state.description;
+  return [task && `${task} in ${world}`, "read-only", version && `recorded by ${version}`].filter(Boolean).join(", ");
+}
+
+function showStored(name) {
+  $("reason").textContent = `${name}: ${storedText()}`;
+  $("seat-text").textContent = "looking only";
+  showMode();
+}
+
+const groups = new Map();
+for (const one of BINDINGS) groups.set(one.group, [...(groups.get(one.group) ?? []), [one.key, one.text]]);
+groups.set("Gamepad", [["RB", "held: take over; let go: hand back"], ["sticks", "left and right arm"], ["A B", "success, failure"], ["X Y", "fork, back 10 steps"], ["Back Start", "stop, pause"]]);
+groups.set("SpaceMouse", [["cap", "moves an arm"], ["left", "take over, hand back"], ["right", "other arm"]]);
+fillHelp($("help-table"), [...groups]);
+
+$("help-button").addEventListener("click", () => $("help").showModal());
+if (!hands.mice.possible) {
+  $("hid-button").disabled = true;
+  $("hid-button").textContent = "SpaceMouse: this browser has no WebHID here";
+}
+$("hid-button").addEventListener("click", () => hands.mice.choose().then(() => hands.tellDevices(), (error) => toast(error.message, "bad")));
+$("health").addEventListener("toggle", () => state.health && showHealth());
+const legend = [...SOURCES.map((one) => [one.name, one]), ["▲ takeover", null], ["◆ pinned", null], ["pale: rolled back", null], ["✓ ✗ label", null]];
+$("legend").replaceChildren(...legend.map(([text, source]) => {
+  const entry = make("span");
+  if (source) {
+    const canvas = make("canvas", "", { width: 22, height: 12, "aria-hidden": "true" });
+    const pen = canvas.getContext("2d");
+    pen.fillStyle = source.colour;
+    pen.fillRect(0, 6 - source.height / 2, 20, source.height);
+    if (source.hatched) { pen.fillStyle = "#fff"; for (let x = 2; x < 20; x += 5) pen.fillRect(x, 0, 2, 12); }
+    entry.append(canvas);
+  }
+  entry.append(text);
+  return entry;
+}));
+buildControls();
+showQueue();

@@ -1,0 +1,97 @@
+// The session's tree, from the columns the server sends.
+
+export const PINNED = 1, ROLLED_BACK = 2, TAKEOVER = 4, HAS_STATE = 8;
+
+export class Tree {
+  constructor() { this.clear(); }
+
+  clear() {
+    this.revision = 0;
+    this.head = "";
+    this.branches = new Map(); // id -> {id, episode, from, kind, label, note, discarded, first, nodes}
+    this.count = 0;
+    this.rows = [];
+    this.longest = 1;
+  }
+
+  // Returns false where something is missing: then the whole tree is needed.
+  apply(message) {
+    if (message.since === 0) this.clear();
+    else if (message.revision <= this.revision) return true;
+    else if (message.since > this.revision) return false;
+    for (const entry of message.branches) {
+      const known = this.branches.get(entry.id);
+      this.branches.set(entry.id, { first: known?.first ?? -1, nodes: known?.nodes ?? [], ...entry });
+    }
+    for (const run of message.runs) {
+      const branch = this.branches.get(run.branch);
+      if (!branch) continue;
+      if (branch.first < 0) branch.first = run.step;
+      for (let i = 0; i < run.source.length; i++) {
+        const place = run.step + i - branch.first;
+        if (place < 0) continue;
+        if (!branch.nodes[place]) this.count++;
+        branch.nodes[place] = {
+          id: `${run.branch}:${run.step + i}`, branch, step: run.step + i,
+          source: Number(run.source[i]), flags: parseInt(run.flags[i], 16),
+          trust: run.trust[i] / 100, progress: run.progress[i] / 100, success: run.success[i] / 100,
+        };
+      }
+    }
+    this.revision = message.revision;
+    this.head = message.head;
+    this.arrange();
+    return true;
+  }
+
+  // Rows: each branch beneath the one it left, the latest departure nearest.
+  arrange() {
+    const below = new Map();
+    for (const branch of this.branches.values()) {
+      const parent = branch.from ? branch.from.slice(0, branch.from.lastIndexOf(":")) : "";
+      const key = parent === branch.id ? "" : parent;
+      if (!below.has(key)) below.set(key, []);
+      below.get(key).push(branch);
+    }
+    this.rows = [];
+    const waiting = [...(below.get("") ?? [])].reverse();
+    while (waiting.length) {
+      const branch = waiting.pop();
+      branch.row = this.rows.length;
+      this.rows.push(branch);
+      const children = [...(below.get(branch.id) ?? [])].sort((a, b) => stepOf(a.from) - stepOf(b.from));
+      waiting.push(...children);
+    }
+    this.longest = 1;
+    for (const branch of this.rows) this.longest = Math.max(this.longest, branch.first + branch.nodes.length);
+  }
+
+  node(id) {
+    const colon = id.lastIndexOf(":");
+    const branch = this.branches.get(id.slice(0, colon));
+    if (!branch) return null;
+    return branch.nodes[Number(id.slice(colon + 1)) - branch.first] ?? null;
+  }
+
+  parent(node) {
+    return node.branch.nodes[node.step - 1 - node.branch.first] ?? (node.branch.from ? this.node(node.branch.from) : null);
+  }
+
+  // From the root to a node, over all branches between them.
+  line(node) {
+    const line = [];
+    for (let at = node; at; at = this.parent(at)) line.push(at);
+    return line.reverse();
+  }
+
+  last(branch) { return branch.nodes[branch.nodes.length - 1] ?? (branch.from ? this.node(branch.from) : null); }
+
+  // Where two branches part: the last node both lines share.
+  fork(one, two) {
+    const known = new Set(this.line(one).map((node) => node.id));
+    const shared = this.line(two).filter((node) => known.has(node.id));
+    return shared[shared.length - 1] ?? null;
+  }
+}
+
+export function stepOf(id) { return id ? Number(id.slice(id.lastIndexOf(":") + 1)) : -1; }

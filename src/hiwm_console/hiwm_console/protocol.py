@@ -1,0 +1,236 @@
+"""What a page may say, checked word by word before anything else sees it.
+
+Whatever comes over a socket, `parse` returns one of these dataclasses or raises `Refused` with a
+reason for people; nothing else ever comes out of it. Held by the fuzz tests of `test_protocol.py`.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+# A drive message of twenty axes has 300 bytes, a label with the longest note 2,000.
+MOST_BYTES = 4096
+MOST_AXES = 32
+MOST_NOTE = 500
+_NODE = re.compile(r"[A-Za-z0-9_.-]{1,80}:[0-9]{1,9}")
+_BRANCH = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+
+ACTIONS = (
+    "start", "pause", "stop", "clear_stop", "rollback", "fork", "label", "discard", "reset", "save",
+    "propose", "continue",
+)
+SEAT_WISHES = ("ask", "give", "keep", "leave")
+DEVICES = ("keys", "gamepad", "spacemouse")
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
+    """A message that is not understood or not allowed, with the reason for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hello:
+    """A page says whose it is."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drive:
+    """What the operator's hands say now; repeated while the page is alive."""
+
+    axes: tuple[float, ...]  # one an action entry, -1..1 of full speed
+    deadman: bool
+    t: float  # the page's own clock, ms; never runs backwards
+    device: str = "keys"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LetGo:
+    """The page lets go without handing back: the session is to pause."""
+
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeatWish:
+    """About who drives."""
+
+    do: str  # one of SEAT_WISHES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Act:
+    """A request of the operator; only the fields its action needs are read."""
+
+    id: int  # repeated in the answer
+    action: str  # one of ACTIONS
+    node: str = ""
+    steps: int = 0
+    branch: str = ""
+    label: int = 0
+    note: str = ""
+    count: int = 0
+    seed: int = 0
+    restore: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """The page has drawn a frame: the next may come."""
+
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeWish:
+    """The page has lost track and wants the whole tree."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ping:
+    """Asks for an answer with the same stamp."""
+
+    t: float
+
+
+Message = Hello | Drive | LetGo | SeatWish | Act | Seen | TreeWish | Ping
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise Refused(reason)
+
+
+def _boolean(value: Any) -> bool:
+    return value if isinstance(value, bool) else _refuse("is not true or false")
+
+
+def _integer(lower: int, upper: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not lower <= value <= upper:
+            _refuse(f"is not a whole number from {lower} to {upper}")
+        return value
+
+    return check
+
+
+def _number(lower: float, upper: float) -> Callable[[Any], float]:
+    def check(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            _refuse("is not a number")
+        # A comparison first: an integer may be too large for a float.
+        if not lower <= value <= upper or not math.isfinite(value):
+            _refuse(f"is not from {lower:g} to {upper:g}")
+        return float(value)
+
+    return check
+
+
+def _text(most: int) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if not isinstance(value, str):
+            _refuse("is not text")
+        if len(value) > most:
+            _refuse(f"is longer than {most} characters")
+        return "".join(c if c.isprintable() else " " for c in value)
+
+    return check
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if value not in choices:
+            _refuse(f"is not one of {', '.join(choices)}")
+        return str(value)
+
+    return check
+
+
+def _name(pattern: re.Pattern[str], what: str) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if value == "":
+            return ""
+        if not isinstance(value, str) or pattern.fullmatch(value) is None:
+            _refuse(f"is no {what}")
+        return value
+
+    return check
+
+
+def _axes(value: Any) -> tuple[float, ...]:
+    if not isinstance(value, list) or len(value) > MOST_AXES:
+        _refuse(f"is not a list of at most {MOST_AXES} numbers")
+    one = _number(-1.0, 1.0)
+    return tuple(one(entry) for entry in value)
+
+
+_STAMP = _number(0.0, 1e15)
+_NODE_NAME = _name(_NODE, "node id (<branch>:<step>)")
+
+_FIELDS: Mapping[str, tuple[type[Any], Mapping[str, Callable[[Any], Any]]]] = {
+    "hello": (Hello, {"name": _text(40)}),
+    "drive": (
+        Drive, {"axes": _axes, "deadman": _boolean, "t": _STAMP, "device": _one_of(DEVICES)}
+    ),
+    "let_go": (LetGo, {"why": _text(100)}),
+    "seat": (SeatWish, {"do": _one_of(SEAT_WISHES)}),
+    "act": (Act, {
+        "id": _integer(0, 2**31 - 1), "action": _one_of(ACTIONS), "node": _NODE_NAME,
+        "steps": _integer(0, 100_000), "branch": _name(_BRANCH, "branch id"),
+        "label": _integer(0, 2), "note": _text(MOST_NOTE), "count": _integer(0, 64),
+        "seed": _integer(0, 2**31 - 1), "restore": _boolean,
+    }),
+    "seen": (Seen, {"n": _integer(0, 2**53)}),
+    "tree": (TreeWish, {}),
+    "ping": (Ping, {"t": _STAMP}),
+}
+_NEEDED = {
+    "hello": ("name",), "drive": ("axes", "deadman", "t"), "seat": ("do",),
+    "act": ("id", "action"), "seen": ("n",), "ping": ("t",),
+}
+
+
+def is_node_name(text: str) -> bool:
+    """Return whether a text has the form of a node id."""
+    return _NODE.fullmatch(text) is not None
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """Return the JSON object a text holds. Raises Refused for anything else."""
+    if len(text) > MOST_BYTES:
+        _refuse(f"message of {len(text)} characters, at most {MOST_BYTES} are taken")
+    try:
+        data = json.loads(text, parse_constant=lambda word: _refuse(f"{word} is not a number"))
+    except (ValueError, RecursionError):
+        _refuse("message is not JSON")
+    if not isinstance(data, dict):
+        _refuse("message is not a JSON object")
+    return data
+
+
+def parse(text: str) -> Message:
+    """Return the message a text says.
+
+    Raises:
+        Refused: anything that is not exactly one of the messages above.
+    """
+    data = read_object(text)
+    kind = data.pop("type", None)
+    if not isinstance(kind, str) or kind not in _FIELDS:
+        _refuse(f"message type is not one of {', '.join(_FIELDS)}")
+    make, checks = _FIELDS[kind]
+    for key in _NEEDED.get(kind, ()):
+        if key not in data:
+            _refuse(f"{kind} has no {key}")
+    values = {}
+    for key, value in data.items():
+        if key not in checks:
+            _refuse(f"{kind} has an unknown field")
+        try:
+            values[key] = checks[key](value)
+        except Refused as refused:
+            _refuse(f"{kind}: {key} {refused}")
+    message: Message = make(**values)
+    return message

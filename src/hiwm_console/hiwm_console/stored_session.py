@@ -1,0 +1,65 @@
+"""Look through a stored session: the console's page over a folder, without a graph.
+
+    scripts/console sessions/mine
+"""
+
+import argparse
+import contextlib
+import signal
+import sys
+import threading
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from hiwm_console.access import AccessRules
+from hiwm_console.live_window import display_there
+from hiwm_console.session_files import TREE_FILE, SessionFiles
+from hiwm_console.web_server import WebServer
+from hiwm_core.errors import HiwmError, StoreError
+
+
+def serve(folder: Path, port: int) -> WebServer:
+    """Return a server of a stored session, on this machine alone.
+
+    Raises:
+        HiwmError: no session is there, or the port is taken.
+    """
+    if not (folder / TREE_FILE).is_file():
+        raise StoreError(
+            "no session is stored here", where=str(folder),
+            remedy=f"name a session folder, one with a {TREE_FILE} in it",
+        )
+    return WebServer(
+        host="127.0.0.1", port=port, rules=AccessRules(), session=SessionFiles(folder),
+        graph=None, log=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Serve until interrupted; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/console", description="Look through a stored session in a browser."
+    )
+    parser.add_argument("session", type=Path, help="session folder")
+    parser.add_argument("--port", type=int, default=0, help="TCP port (default: any free one)")
+    options = parser.parse_args(words)
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    try:
+        server = serve(options.session.resolve(), options.port)
+    except HiwmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"console: {server.address} shows {options.session}; Ctrl-C ends it", flush=True)
+    if display_there():
+        with contextlib.suppress(webbrowser.Error):
+            webbrowser.open(server.address)
+    ended.wait()
+    server.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""The tree as a page gets it: columns by run, a tenth of the size of one object a node."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from hiwm_core.branch_records import Branch, Node
+
+# Bits of a node's flag, written as one hexadecimal digit.
+PINNED, ROLLED_BACK, TAKEOVER, HAS_STATE = 1, 2, 4, 8
+
+
+def tree_columns(
+    nodes: Sequence[Node], branches: Sequence[Branch], *, since: int, revision: int, head: str
+) -> dict[str, Any]:
+    """Return nodes that are new or changed since a revision (all: 0), with all branches.
+
+    Runs are nodes of consecutive steps on one branch: `source` and `flags` a digit a node,
+    `trust`, `progress` and `success` in percent, -1 unknown. A node's id is `<branch>:<step>`.
+    """
+    runs: list[dict[str, Any]] = []
+    last: Node | None = None
+    for node in nodes:
+        if last is None or node.branch_id != last.branch_id or node.step != last.step + 1:
+            runs.append({
+                "branch": node.branch_id, "step": node.step, "source": [], "flags": [],
+                "trust": [], "progress": [], "success": [],
+            })
+        run, last = runs[-1], node
+        flags = (
+            PINNED * node.pinned | ROLLED_BACK * node.rolled_back | TAKEOVER * node.takeover
+            | HAS_STATE * bool(node.state_id)
+        )
+        run["source"].append(str(node.source))
+        run["flags"].append(f"{flags:x}")
+        for key, value in (
+            ("trust", node.trust), ("progress", node.progress), ("success", node.success)
+        ):
+            run[key].append(-1 if math.isnan(value) else round(100 * value))
+    for run in runs:
+        run["source"], run["flags"] = "".join(run["source"]), "".join(run["flags"])
+    return {
+        "type": "tree", "since": since, "revision": revision, "head": head,
+        "branches": [
+            {
+                "id": branch.branch_id, "episode": branch.episode_id, "from": branch.fork_node_id,
+                "kind": branch.kind.value, "label": int(branch.label), "note": branch.note,
+                "discarded": branch.discarded,
+            }
+            for branch in branches
+        ],
+        "runs": runs,
+    }

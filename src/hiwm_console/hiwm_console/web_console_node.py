@@ -1,0 +1,159 @@
+"""The console node: a web page to watch and drive a session; it wires the graph to the server."""
+
+import contextlib
+import secrets
+import socket
+import sys
+import time
+import webbrowser
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from hiwm_interfaces.msg import BranchTree, ControlState, Tick, WorldInfo
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image, JointState
+
+from hiwm_console.access import AccessRules, is_loopback
+from hiwm_console.graph_link import GraphLink
+from hiwm_console.live_window import display_there
+from hiwm_console.session_files import SessionFiles
+from hiwm_console.web_server import WebServer
+from hiwm_nodes import qos
+from hiwm_nodes.diagnostics import Diagnostics
+from hiwm_nodes.parameters import parameter
+from hiwm_nodes.running import run
+
+# While nobody drives, messages gather this long before anybody is woken: a page that only looks
+# sees a tick so much later at most, and the graph keeps its processors.
+_GATHER_S = 0.03
+# The newest of each: what came before it meanwhile, nobody will see.
+_NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+_NEWEST_IMAGE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+DEFAULT_PORT = 8642
+
+
+class WebConsoleNode(Node):
+    """Serves the console."""
+
+    def __init__(self) -> None:
+        """Begin to serve. Raises HiwmError where the port is taken."""
+        super().__init__("web_console")
+        folder = str(parameter(self, "session_dir", "", "session folder: its tree and states"))
+        host = str(parameter(
+            self, "host", "127.0.0.1", "address to serve on; another than this machine's own lets "
+            "others look, and needs a token to drive"
+        ))
+        port = int(parameter(self, "port", DEFAULT_PORT, "TCP port; 0 = any free one", 0, 65535))
+        token = str(parameter(
+            self, "token", "", "needed to drive; empty: none on this machine, a new one beyond"
+        ))
+        hosts = _words(parameter(
+            self, "hosts", "", "further names of this machine in addresses, comma-separated"
+        ))
+        origins = _words(parameter(
+            self, "origins", "", "further origins whose pages may connect, comma-separated"
+        ))
+        speed = float(parameter(
+            self, "speed", 0.67, "speed at full deflection, share of each entry's limit", 0.05, 1.0
+        ))
+        opened = bool(parameter(self, "open", False, "open a browser where there is a display"))
+        if not is_loopback(host):
+            token = token or secrets.token_urlsafe(12)
+            hosts += [socket.gethostname(), socket.getfqdn()]
+        session = SessionFiles(Path(folder))
+        self._link = GraphLink(self, session, speed)
+        self._server = WebServer(
+            host=host, port=port, session=session, graph=self._link,
+            rules=AccessRules(token=token, hosts=tuple(hosts), origins=tuple(origins)),
+            log=lambda line: self.get_logger().warning(line),
+        )
+        self._link.server = self._server
+        self._cameras: set[str] = set()
+        self._inbox: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._woken = False
+        self._diagnostics = Diagnostics(self, self._values)
+        self.create_subscription(WorldInfo, "world_info", self._on_world, qos.LATCHED)
+        self.create_subscription(
+            ControlState, "control_state",
+            lambda message: self._hand(self._link.on_control, message), qos.LATCHED,
+        )
+        self.create_subscription(
+            JointState, "joint_states", lambda raw: self._hand(self._link.on_joints, raw),
+            _NEWEST, raw=True,
+        )
+        self.create_subscription(Tick, "tick", self._on_tick, _NEWEST, raw=True)
+        self.create_subscription(
+            BranchTree, "branches/tree", lambda raw: self._hand(self._link.on_tree, raw),
+            qos.LATCHED, raw=True,
+        )
+        self.create_subscription(
+            DiagnosticArray, "/diagnostics",
+            lambda message: self._hand(self._link.on_health, message), 10,
+        )
+        address = self._server.address + (f"#token={token}" if token else "")
+        print(f"console: {address}", flush=True)
+        if opened and display_there():
+            with contextlib.suppress(webbrowser.Error):
+                webbrowser.open(address)
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.close()
+
+    def _hand(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Let the server's thread run a function, together with others that wait already."""
+        self._inbox.append((function, arguments))
+        if not self._woken:
+            self._woken = True
+            self._server.call(self._empty_inbox)
+
+    def _empty_inbox(self) -> None:
+        self._woken = False
+        try:
+            while self._inbox:
+                function, arguments = self._inbox.popleft()
+                function(*arguments)
+        finally:
+            if self._inbox:  # one of them failed, which the loop reports
+                self._server.call(self._empty_inbox)
+
+    def _on_world(self, message: WorldInfo) -> None:
+        self._hand(self._link.on_world, message)
+        for camera, name in enumerate(message.cameras):
+            if name not in self._cameras:
+                self._cameras.add(name)
+                self.create_subscription(
+                    Image, f"cameras/{name}/image_raw",
+                    lambda raw, camera=camera: self._hand(self._link.on_image, camera, raw),
+                    _NEWEST_IMAGE, raw=True,
+                )
+
+    def _on_tick(self, raw: bytes) -> None:
+        self._hand(self._link.on_tick, raw)
+        if not self._server.hub.driving.holding:
+            time.sleep(_GATHER_S)
+
+    def _values(self) -> dict[str, object]:
+        hub = self._server.hub
+        return {
+            "page": self._server.address, "connections": len(hub.clients),
+            "driver": hub.seats.people.get(hub.seats.driver or -1, ""),
+            "refused": hub.refusals.total,
+        }
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def main() -> None:
+    """Run the console until interrupted."""
+    sys.exit(run(WebConsoleNode))
+
+
+if __name__ == "__main__":
+    main()

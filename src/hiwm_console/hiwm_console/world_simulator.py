@@ -1,0 +1,97 @@
+"""The demo protocol of the Interactive World Simulator, as its pages speak it.
+
+Text in: `{"type": "init" | "set_task", "task": ...}` and `{"type": "action", "action": {"w": 0 | 1,
+...}, "t_client": ms}`. Binary out: t_client as a big-endian double, then a PNG. Such a page says
+something only when a key goes down or up, so its keys count as held while its connection answers
+pings, and for `HELD_S` after the last message at most.
+"""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hiwm_console.protocol import Refused, read_object
+from hiwm_core.embodiment import Embodiment
+
+# As long as the keyboard in a terminal holds control after the last key.
+HELD_S = 5.0
+# Arm, axis in the plane, sign: WASD is the first arm, IJKL the second.
+KEYS = {
+    "w": (0, 1, 1), "s": (0, 1, -1), "a": (0, 0, -1), "d": (0, 0, 1),
+    "i": (1, 1, 1), "k": (1, 1, -1), "j": (1, 0, -1), "l": (1, 0, 1),
+}
+# Keys of its other tasks (height, rotation, gripper): taken, and without effect here.
+_MOST_KEYS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskWish:
+    """A page begins, or chooses a task."""
+
+    task: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyState:
+    """Keys held now."""
+
+    keys: frozenset[str]
+    t_client: float  # the page's clock, ms
+
+
+def parse(text: str) -> TaskWish | KeyState:
+    """Return what a page says. Raises Refused for anything else."""
+    data = read_object(text)
+    kind = data.get("type")
+    if kind in ("init", "set_task"):
+        task = data.get("task", "")
+        if not isinstance(task, str) or len(task) > 100:
+            raise Refused(f"{kind}: task is not a short text")
+        return TaskWish(task=task)
+    if kind == "action":
+        action, t_client = data.get("action"), data.get("t_client", 0.0)
+        if not isinstance(action, dict) or len(action) > _MOST_KEYS:
+            raise Refused(f"action: action is not an object of at most {_MOST_KEYS} keys")
+        if not all(value in (0, 1) for value in action.values()):
+            raise Refused("action: a key is neither 0 nor 1")
+        if isinstance(t_client, bool) or not isinstance(t_client, int | float) or not (
+            0 <= t_client <= 1e15
+        ):
+            raise Refused("action: t_client is not a time in ms")
+        keys = frozenset(key.lower() for key, value in action.items() if value)
+        return KeyState(keys=keys, t_client=float(t_client))
+    raise Refused("type is not one of init, set_task, action")
+
+
+def axes_of(keys: frozenset[str], planes: Sequence[tuple[int, int]], size: int) -> list[float]:
+    """Return axes [size] in -1..1 of held keys.
+
+    Args:
+        keys: names of the keys.
+        planes: for each arm, the places of its x and y.
+        size: number of action entries.
+    """
+    axes = [0.0] * size
+    for key in keys & KEYS.keys():
+        arm, axis, sign = KEYS[key]
+        if arm < len(planes):
+            axes[planes[arm][axis]] += sign
+    return axes
+
+
+def planes_of(embodiment: Embodiment) -> list[tuple[int, int]]:
+    """Return the places of x and y of each arm that has two or more entries in m."""
+    planes = []
+    for arm in embodiment.arms:
+        places = [
+            place for place, entry in enumerate(embodiment.actions)
+            if entry.arm == arm and entry.unit == "m"
+        ]
+        if len(places) >= 2:
+            planes.append((places[0], places[1]))
+    return planes
+
+
+def frame_message(t_client: float, png: bytes) -> bytes:
+    """Return a frame as it goes out."""
+    return struct.pack(">d", t_client) + png

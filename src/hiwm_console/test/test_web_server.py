@@ -1,0 +1,484 @@
+"""The server over real sockets: what it shows, what it refuses, and that nobody disturbs others."""
+
+import asyncio
+import contextlib
+import io
+import json
+import struct
+import sys
+import time
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+import pytest
+from aiohttp.client import URL
+from PIL import Image
+
+from hiwm_console.access import AccessRules
+from hiwm_console.pictures import png
+from hiwm_console.session_files import SessionFiles
+from hiwm_console.web_server import WebServer
+from hiwm_core.control import Mode
+from hiwm_core.errors import HiwmError
+
+sys.path.insert(0, str(Path(__file__).parent))
+from stored_tree import frame_of, write_session  # noqa: E402
+
+GUARD_S = 30.0
+
+
+class PlayedGraph:
+    """A graph of four action entries that says yes."""
+
+    axes = 4
+
+    def __init__(self):
+        self.commands = []
+        self.acts = []
+
+    def publish(self, command):
+        self.commands.append(command)
+
+    async def act(self, act):
+        self.acts.append(act)
+        return {"ok": True, "message": act.action}
+
+    def show_again(self):
+        pass
+
+    def world_simulator_axes(self, keys):
+        return [0.0, float("w" in keys), 0.0, 0.0]
+
+
+class Desk:
+    """A server and its log."""
+
+    def __init__(self, folder, *, stored=False, rules=None):
+        self.log = []
+        self.graph = None if stored else PlayedGraph()
+        self.server = WebServer(
+            host="127.0.0.1", port=0, rules=rules or AccessRules(), session=SessionFiles(folder),
+            graph=self.graph, log=self.log.append,
+        )
+        self.base = self.server.address
+
+    def on_loop(self, function, *arguments, **named):
+        """Run something on the server's thread and wait for it."""
+        done = asyncio.run_coroutine_threadsafe(self._call(function, arguments, named),
+                                                self.server.loop)
+        return done.result(GUARD_S)
+
+    @staticmethod
+    async def _call(function, arguments, named):
+        return function(*arguments, **named)
+
+    def tick(self, step, epoch=1):
+        self.on_loop(self.server.hub.on_tick, epoch, step, period_s=0.0, lockstep=True)
+
+    def control(self, mode, device=""):
+        self.on_loop(self.server.hub.on_control, mode, device, "because")
+
+    def frame(self, step, size=8):
+        self.on_loop(
+            self.server.hub.on_frame, 0, 1, step, png(np.full((size, size, 3), step, np.uint8))
+        )
+
+
+@pytest.fixture
+def desk(tmp_path):
+    desk = Desk(tmp_path / "session")
+    yield desk
+    desk.server.close()
+
+
+class Viewer:
+    """A page, as far as its socket goes."""
+
+    def __init__(self, socket):
+        self.socket = socket
+        self.heard = []
+        self.frames = []
+
+    async def say(self, **message):
+        await self.socket.send_str(json.dumps(message))
+
+    async def drive(self, deadman, axes=(0, 0, 0, 0)):
+        await self.say(
+            type="drive", axes=list(axes), deadman=deadman, t=1e3 * time.monotonic()
+        )
+
+    async def until(self, wanted):
+        """Return the first message or frame, heard already or to come, that is wanted."""
+        place = 0
+        async with asyncio.timeout(GUARD_S):
+            while True:
+                for message in self.heard[place:]:
+                    if wanted(message):
+                        return message
+                place = len(self.heard)
+                message = await self.socket.receive()
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    self.heard.append(json.loads(message.data))
+                elif message.type is aiohttp.WSMsgType.BINARY:
+                    self.heard.append(message.data)
+                    self.frames.append(message.data)
+                else:
+                    self.heard.append({"type": "closed", "code": self.socket.close_code})
+
+    async def of(self, kind, **fields):
+        return await self.until(
+            lambda message: isinstance(message, dict) and message.get("type") == kind
+            and all(message.get(key) == value for key, value in fields.items())
+        )
+
+
+def visit(desk, body, *, path="console", count=1, **options):
+    """Run `body` with that many viewers of a desk."""
+
+    async def main():
+        async with contextlib.AsyncExitStack() as stack:
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+            viewers = []
+            for _ in range(count):
+                socket = await session.ws_connect(desk.base + path, **options)
+                stack.push_async_callback(socket.close)
+                viewers.append(Viewer(socket))
+            return await body(*viewers)
+
+    return asyncio.run(main())
+
+
+def fetch(desk, path, **headers):
+    """Return status, headers and body of a page."""
+
+    async def main():
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(URL(desk.base + path, encoded=True), headers=headers) as answer,
+        ):
+            return answer.status, answer.headers, await answer.read()
+
+    return asyncio.run(main())
+
+
+async def eventually(predicate):
+    async with asyncio.timeout(GUARD_S):
+        while not predicate():
+            await asyncio.sleep(0.01)
+
+
+# ---- pages ----
+
+def test_the_page_and_its_parts_are_served_with_strict_headers(desk):
+    status, headers, body = fetch(desk, "")
+    assert status == 200 and b"hiwm console" in body
+    assert "script-src 'self'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    for name in ("main.js", "console.css", "icon.svg"):
+        assert fetch(desk, f"assets/{name}")[0] == 200
+
+
+@pytest.mark.parametrize("path", [
+    "assets/../hub.py", "assets/..%2fhub.py", "assets/%2e%2e/hub.py", "assets/%00", "../setup.py",
+    "frames/KEY/../../session.json", "frames/KEY/..%2f..%2fsession.json", "frames/KEY/x:1",
+    "frames/KEY/%2e%2e%2ftree.sqlite:1", "frames/0000/ep_0001-b000:1", "frames/KEY/" + "a" * 300,
+    "nothing",
+])
+def test_no_path_leads_out_of_what_is_served(tmp_path, path):
+    desk = Desk(write_session(tmp_path / "session"), stored=True)
+    try:
+        key = desk.server.hub._base["frames"].split("/")[2]
+        status, _, body = fetch(desk, path.replace("KEY", key))
+        assert status == 404
+        assert b"sqlite" not in body.lower() and b"import" not in body
+    finally:
+        desk.server.close()
+
+
+def test_foreign_hosts_and_origins_are_refused_everywhere(desk):
+    for path in ("", "assets/main.js", "frames/k/ep_0001-b000:1"):
+        assert fetch(desk, path, Host="evil.example")[0] == 403
+    for path in ("console", "ws"):
+        for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+                visit(desk, None, path=path, headers=headers)
+    assert len(desk.log) == 2, desk.log  # one line a reason, however often
+
+
+def test_a_taken_port_is_one_clear_error(desk, tmp_path):
+    with pytest.raises(HiwmError, match=f"port {desk.server.port}"):
+        WebServer(
+            host="127.0.0.1", port=desk.server.port, rules=AccessRules(),
+            session=SessionFiles(tmp_path), graph=None, log=print,
+        )
+
+
+# ---- driving and seats ----
+
+def test_a_viewer_drives_and_a_frame_brings_its_stamp_back(desk):
+    async def body(viewer):
+        await viewer.of("hello")
+        desk.tick(0)
+        await viewer.drive(False)
+        await viewer.drive(True)
+        await eventually(lambda: desk.graph.commands)
+        desk.control(Mode.HUMAN, "console")
+        stamp = 1e3 * time.monotonic()
+        await viewer.say(type="drive", axes=[1, 0, 0, 0], deadman=True, t=stamp)
+        await viewer.say(type="ping", t=1)
+        await viewer.of("pong")  # by then it has been heard
+        desk.tick(1)
+        await eventually(lambda: len(desk.graph.commands) == 2)
+        desk.frame(2)
+        frame = await viewer.until(lambda message: isinstance(message, bytes))
+        assert struct.unpack_from("<d", frame, 20)[0] == stamp
+        assert np.asarray(Image.open(io.BytesIO(frame[28:])))[0, 0].tolist() == [2, 2, 2]
+
+    visit(desk, body)
+    assert desk.graph.commands[1].axes == (1.0, 0.0, 0.0, 0.0)
+
+
+def test_a_lost_page_pauses_the_session(desk):
+    async def body(viewer):
+        desk.tick(0)
+        await viewer.drive(True)
+        await eventually(lambda: desk.graph.commands)
+
+    visit(desk, body)
+    deadline = time.monotonic() + GUARD_S
+    while not desk.graph.acts and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [act.action for act in desk.graph.acts] == ["pause"]
+    assert "closed" in desk.graph.acts[0].note
+
+
+def test_a_silent_page_pauses_the_session_while_connected(desk):
+    async def body(viewer):
+        desk.tick(0)
+        await viewer.drive(True)
+        await viewer.of("released")
+        assert "silent" in desk.graph.acts[0].note
+
+    visit(desk, body)
+
+
+def test_one_drives_and_the_seat_changes_hands_visibly(desk):
+    async def body(one, two):
+        desk.tick(0)
+        await one.drive(True)
+        await two.of("seats", driver=1)
+        await two.drive(True)
+        assert "somebody else" in (await two.of("refused"))["reason"]
+        await two.say(type="act", id=1, action="rollback", steps=5)
+        await one.drive(True)
+        await two.say(type="seat", do="ask")
+        await one.of("seats", driver=1, asking=2)
+        await one.drive(True)
+        await one.say(type="seat", do="give")
+        await two.of("seats", driver=2)
+        await one.of("released")
+        await two.of("notice", text="viewer 2 has the controls")
+        await two.say(type="act", id=2, action="rollback", steps=5)
+        await two.of("answer", id=2, ok=True)
+
+    visit(desk, body, count=2)
+    assert [act.action for act in desk.graph.acts] == ["pause", "rollback"]
+
+
+def test_everybody_who_may_drive_may_stop(desk):
+    async def body(one, two):
+        desk.tick(0)
+        await one.drive(True)
+        await two.of("seats", driver=1)
+        await two.say(type="act", id=9, action="stop")
+        await two.of("answer", id=9, ok=True)
+
+    visit(desk, body, count=2)
+    assert desk.graph.acts[0].action == "stop"
+
+
+def test_without_the_token_one_looks_and_with_it_one_drives(tmp_path):
+    desk = Desk(tmp_path, rules=AccessRules(token="open-sesame"))
+    try:
+        async def looks(viewer):
+            hello = await viewer.of("hello")
+            assert not hello["access"]["drive"] and "token" in hello["access"]["reason"]
+            for message in (
+                {"type": "drive", "axes": [0] * 4, "deadman": True, "t": 1},
+                {"type": "seat", "do": "ask"}, {"type": "act", "id": 1, "action": "stop"},
+                {"type": "act", "id": 2, "action": "reset"},
+            ):
+                await viewer.say(**message)
+                await viewer.until(lambda said: isinstance(said, dict)
+                                   and said["type"] == "refused")
+                viewer.heard.clear()
+            await viewer.say(type="act", id=3, action="propose")
+            await viewer.of("answer", id=3)
+
+        visit(desk, looks)
+        visit(desk, looks, path="console?token=wrong")
+        assert [act.action for act in desk.graph.acts] == ["propose", "propose"]
+
+        async def drives(viewer):
+            assert (await viewer.of("hello"))["access"]["drive"]
+            await viewer.say(type="act", id=1, action="reset")
+            await viewer.of("answer", id=1, ok=True)
+
+        visit(desk, drives, path="console?token=open-sesame")
+    finally:
+        desk.server.close()
+
+
+# ---- bad input ----
+
+def test_huge_hostile_and_binary_messages_disturb_nobody(desk):
+    async def body(good, bad):
+        await good.of("hello")
+        for text in ("{", "[" * 4000, '{"type": "act"}', '{"type": "drive", "axes": "x"}', "\0"):
+            await bad.socket.send_str(text)
+            await bad.of("refused")
+            bad.heard.clear()
+        await bad.socket.send_bytes(b"\0" * 100)
+        await bad.of("refused")
+        await bad.socket.send_str("x" * 1_000_000)
+        assert (await bad.of("closed"))["code"] == 1009
+        await good.say(type="ping", t=5)
+        await good.of("pong", t=5.0)
+
+    visit(desk, body, count=2)
+    assert any("bytes" in line for line in desk.log), desk.log
+
+
+def test_ten_thousand_messages_at_once_are_refused_once_and_others_go_on(desk):
+    async def body(good, bad):
+        desk.tick(0)
+        await good.of("hello")
+        text = json.dumps({"type": "seen", "n": 1})
+
+        async def flood():
+            with contextlib.suppress(ConnectionError):
+                for _ in range(10_000):
+                    await bad.socket.send_str(text)
+
+        flooding = asyncio.ensure_future(flood())
+        for number in range(20):
+            await good.say(type="ping", t=number)
+            await good.of("pong", t=float(number))
+        await flooding
+        assert (await bad.of("closed"))["code"] == 1008
+        await good.drive(True)
+        await eventually(lambda: desk.graph.commands)
+
+    visit(desk, body, count=2)
+    assert len([line for line in desk.log if "messages a second" in line]) == 1
+
+
+def test_a_slow_viewer_gets_the_newest_frame_and_no_queue(desk):
+    async def body(viewer):
+        await viewer.of("hello")
+        for step in range(60):
+            desk.frame(step)
+        await viewer.until(lambda message: isinstance(message, bytes))
+        for _ in range(3):  # it says what it has seen, and catches up at once
+            number = struct.unpack_from("<d", viewer.frames[-1], 12)[0]
+            await viewer.say(type="seen", n=int(number))
+            if struct.unpack_from("<I", viewer.frames[-1], 8)[0] == 59:
+                break
+            seen = len(viewer.frames)
+            await viewer.until(lambda _, seen=seen: len(viewer.frames) > seen)
+        steps = [struct.unpack_from("<I", frame, 8)[0] for frame in viewer.frames]
+        assert steps[-1] == 59 and len(steps) <= 4, steps
+
+    visit(desk, body)
+
+
+def test_viewers_beyond_all_bounds_are_turned_away(desk):
+    async def main():
+        async with aiohttp.ClientSession() as session:
+            sockets = [await session.ws_connect(desk.base + "console") for _ in range(32)]
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
+                await session.ws_connect(desk.base + "console")
+            for socket in sockets:
+                await socket.close()
+
+    asyncio.run(main())
+
+
+# ---- the world simulator's protocol ----
+
+def test_a_page_of_the_world_simulator_drives(desk):
+    async def body(viewer):
+        desk.tick(0)
+        await viewer.say(type="init", task="pusht")
+        await viewer.say(type="action", action={"w": 1, "a": 0}, t_client=123.5)
+        await eventually(lambda: desk.graph.commands)
+        desk.control(Mode.HUMAN, "console")
+        # It says nothing more while the key is down: its answers to pings keep it in control.
+        reader = asyncio.ensure_future(viewer.until(lambda said: isinstance(said, bytes)))
+        await asyncio.sleep(0.6)
+        assert desk.server.hub.driving.holding
+        desk.tick(1)
+        await eventually(lambda: desk.graph.commands[-1].step == 1)
+        desk.frame(2)
+        frame = await reader
+        assert struct.unpack_from(">d", frame)[0] == 123.5
+        assert Image.open(io.BytesIO(frame[8:])).format == "PNG"
+
+    visit(desk, body, path="ws")
+    assert desk.graph.commands[-1].axes[1] == 1.0
+
+
+def test_a_foreign_page_of_that_kind_may_be_allowed(tmp_path):
+    desk = Desk(tmp_path, rules=AccessRules(origins=("http://demo.example",)))
+    try:
+        async def body(viewer):
+            desk.frame(1)
+            assert await viewer.until(lambda said: isinstance(said, bytes))
+
+        visit(desk, body, path="ws", headers={"Origin": "http://demo.example"})
+    finally:
+        desk.server.close()
+
+
+# ---- stored sessions ----
+
+@pytest.fixture
+def stored(tmp_path):
+    desk = Desk(write_session(tmp_path / "session"), stored=True)
+    yield desk
+    desk.server.close()
+
+
+def test_a_stored_session_shows_tree_and_frames(stored):
+    async def body(viewer):
+        hello = await viewer.of("hello")
+        return hello, await viewer.of("tree")
+
+    hello, tree = visit(stored, body)
+    assert hello["stored"] and hello["description"]["task"] == "push_t"
+    assert [branch["id"] for branch in tree["branches"]] == [
+        "ep_0001-b000", "ep_0001-b001", "ep_0001-b002"]
+    assert tree["branches"][1]["label"] == 1 and tree["branches"][1]["note"] == "went well"
+    assert tree["branches"][2]["from"] == "ep_0001-b000:6"
+    run = next(run for run in tree["runs"] if run["branch"] == "ep_0001-b001")
+    assert run["step"] == 7 and run["source"] == "2" * 12 and run["trust"][0] == 83
+    status, headers, body = fetch(stored, hello["frames"][1:] + "ep_0001-b001:9")
+    assert status == 200 and "immutable" in headers["Cache-Control"]
+    assert (np.asarray(Image.open(io.BytesIO(body))) == frame_of(1, 9)).all()
+
+
+def test_a_stored_session_cannot_be_changed(stored):
+    async def body(viewer):
+        for message in (
+            {"type": "drive", "axes": [0] * 4, "deadman": True, "t": 1},
+            {"type": "act", "id": 1, "action": "label", "label": 2},
+            {"type": "seat", "do": "ask"},
+        ):
+            await viewer.say(**message)
+            assert "stored" in (await viewer.of("refused"))["reason"]
+            viewer.heard.clear()
+
+    visit(stored, body)
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="404"):
+        visit(stored, None, path="ws")
