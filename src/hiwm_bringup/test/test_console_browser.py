@@ -202,8 +202,11 @@ def test_rollback_fork_label_note_and_discard(session: Session) -> None:
         branch = page.run("hiwm.state.tick.branch")
         page.key("f")
         session.until(page, f"hiwm.state.tick.epoch == {epoch + 2}")
-        session.held(page, lambda: page.key("t"),
-                     lambda: bool(page.run("hiwm.state.tick.source == 2")))
+        step = page.run("hiwm.state.tick.step")
+        # A few steps, so that the state before its last one is on the fork as well.
+        session.held(page, lambda: page.key("t"), lambda: bool(page.run(
+            f"hiwm.state.tick.source == 2 && hiwm.state.tick.step > {step + 3}"
+        )))
         session.paused(page)
         page.key("y")
         fork = page.run("hiwm.state.tick.branch")
