@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hiwm_core import push_t
 from hiwm_core.embodiment import Embodiment
+from hiwm_core.push_t_carrier import CarryPlanner
 from hiwm_core.push_t_planner import STEP_M, PushPlanner
 from hiwm_core.task import Task
 
@@ -20,6 +21,7 @@ Array = NDArray[np.float64]
 KINDS = ("demonstration", "exploration", "edge")
 _STREAMS = {"demonstration": 0, "exploration": 2, "edge": 3}  # second word of each kind's seeds
 EDGE_M = 0.13  # how far out the T is sent in edge data: its arms then touch the rim
+_CARRIED = 0.5  # share of the planned ways off the task that carry the T, rather than push it
 STOP_TICKS = 6  # kept after a demonstration has reached its goal
 
 
@@ -40,7 +42,9 @@ class Behaviour:
         self._task = task
         self._embodiment = embodiment
         self._rng = np.random.default_rng([seed, _STREAMS[kind]])
-        self._planner = PushPlanner(task, embodiment, int(self._rng.integers(2**31)))
+        self._planner: PushPlanner | CarryPlanner = CarryPlanner(
+            task, embodiment, int(self._rng.integers(2**31))
+        )
         self._leg = ""
         self._leg_ticks = 0
         self._aims = np.zeros((2, 2))
@@ -86,8 +90,11 @@ class Behaviour:
         if self._leg == "plan":
             goal = self._random_pose(edge)
             task = replace(self._task, goal_pose=(goal[0], goal[1], goal[2]))
-            self._planner = PushPlanner(
-                task, self._embodiment, int(self._rng.integers(2**31)), noise=0.6
+            seed = int(self._rng.integers(2**31))
+            self._planner = (
+                CarryPlanner(task, self._embodiment, seed, variety=float(self._rng.random()))
+                if self._rng.random() < _CARRIED
+                else PushPlanner(task, self._embodiment, seed, noise=0.6)
             )
         elif self._leg == "idle":
             self._leg_ticks = int(self._rng.integers(5, 15))

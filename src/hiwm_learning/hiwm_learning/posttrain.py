@@ -8,6 +8,7 @@ What a set contains is printed, and saved beside the checkpoint as <output>.set.
 """
 
 import argparse
+import fcntl
 import hashlib
 import json
 import sys
@@ -121,10 +122,14 @@ def _built(places: Sequence[Path], cache: Path, write: Callable[[str], None]) ->
         if tree.exists():
             digest.update(str(tree.stat().st_mtime_ns).encode())
     path = cache / f"{digest.hexdigest()[:16]}.zarr"
-    if path.exists():
-        write(f"training set {path.name} is there")
-    else:
-        build_dataset(places, path, write=write)
+    cache.mkdir(parents=True, exist_ok=True)
+    # Two trainings side by side may want the same set: one builds it, the other waits.
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            write(f"training set {path.name} is there")
+        else:
+            build_dataset(places, path, write=write)
     return path
 
 

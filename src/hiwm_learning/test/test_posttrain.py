@@ -1,7 +1,9 @@
 """The three sets hold what they say, and what is missing is named."""
 
 import json
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,3 +131,21 @@ def test_what_a_set_contains_is_said(built: dict[str, Any]) -> None:
     built["episodes"] = episodes((INFO, DEMO), (INFO, HUMAN))
     text = posttrain.describe("hi-wm", made("hi-wm", corrections=(Path("c"),)).description)
     assert "human" in text and "50.0%" in text and "1 failure states" in text
+
+
+def test_two_trainings_side_by_side_build_one_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second waits for the first, and finds what that one has built."""
+    built = []
+
+    def build(places: Sequence[Path], path: Path, write: object) -> None:
+        built.append(path)
+        time.sleep(0.2)
+        path.mkdir()
+
+    monkeypatch.setattr(posttrain, "build_dataset", build)
+    monkeypatch.setattr(posttrain, "find_bags", lambda places: [])
+    with ThreadPoolExecutor(2) as pool:
+        paths = set(pool.map(lambda _: posttrain._built([], tmp_path / "sets", print), range(2)))
+    assert len(paths) == 1 and built == list(paths)

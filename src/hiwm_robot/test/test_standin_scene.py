@@ -9,6 +9,7 @@ import pytest
 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.push_t import signed_distance, to_object
+from hiwm_core.push_t_carrier import CarryPlanner
 from hiwm_core.push_t_planner import PushPlanner
 from hiwm_core.task import load_task
 from hiwm_robot.standin_scene import PUSHER_RADIUS_M, StandinScene
@@ -101,12 +102,13 @@ def test_equal_targets_give_equal_scenes() -> None:
     assert np.array_equal(ends[0], ends[1])
 
 
-def test_expert_solves_it() -> None:
-    """The planner, given the pose, brings nine starts of ten to the goal."""
+@pytest.mark.parametrize("expert", [CarryPlanner, PushPlanner])
+def test_expert_solves_it(expert: type[CarryPlanner] | type[PushPlanner]) -> None:
+    """A planner, given the pose, brings nine starts of ten to the goal."""
     scene, solved = StandinScene(TASK, EMBODIMENT), 0
     for seed in range(10):
         scene.place(None, seed)
-        planner = PushPlanner(TASK, EMBODIMENT, seed)
+        planner = expert(TASK, EMBODIMENT, seed)
         for _ in range(TASK.horizon_steps):
             if planner.done(scene.object_pose):
                 break

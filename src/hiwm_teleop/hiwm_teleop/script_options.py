@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 
 class Planner(Protocol):
-    """What the script needs of hiwm_core.push_t_planner.PushPlanner."""
+    """What the script needs of hiwm_core.push_t_carrier.CarryPlanner."""
 
     def targets(self, object_pose: Array, pushers: Array) -> Array:
         """Return the next absolute targets [4], m."""

@@ -8,16 +8,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from hiwm_core.errors import DeviceError
-from hiwm_core.push_t_planner import PushPlanner
+from hiwm_core.push_t_carrier import CarryPlanner
 from hiwm_core.table_vision import TableSight, TableVision
 from hiwm_teleop.devices.base import Device, DeviceOption, OperatorInput, OperatorView, WorldView
 from hiwm_teleop.operator_script import OperatorScript
 from hiwm_teleop.rollout_watch import WatchOptions
 from hiwm_teleop.script_options import ScriptOptions
-
-# Noise of the planner's choice of pushes. With the least it nearly always goes the same way; with
-# the most, four seeds from one state took 57 to 144 ticks and still arrived.
-_LEAST_NOISE, _VARIETY = 0.15, 0.6
 
 
 class ScriptedDevice(Device):
@@ -106,8 +102,8 @@ class ScriptedDevice(Device):
         )
         return OperatorScript(
             world.task, ScriptOptions(watch=watch, **options),
-            lambda seed, variety: PushPlanner(
-                world.task, world.embodiment, seed, noise=_LEAST_NOISE + _VARIETY * variety
+            lambda seed, variety: CarryPlanner(
+                world.task, world.embodiment, seed, variety=variety
             ),
             self._started,
         )

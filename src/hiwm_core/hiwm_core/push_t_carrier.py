@@ -1,0 +1,156 @@
+"""A planner that takes the T between both pushers and carries it to its goal, from poses alone.
+
+Relied on by the demonstration recorder, which gives it the stand-in's own pose, and by the
+scripted operator, which gives it the pose it sees in the image. It is what a policy can learn from
+few examples: each arm has its own end of the bar, nothing is drawn by chance, and the next target
+follows from poses and pushers alone, so that two like pictures never ask for two unlike actions.
+Where an end of the bar cannot be reached, the pushes of `push_t_planner` free it first.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_core import push_t
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.grid_path import GridPath
+from hiwm_core.push_t_planner import PUSHER_RADIUS_M, STEP_M, PushPlanner
+from hiwm_core.task import Task
+
+Array = NDArray[np.float64]
+
+STANDOFF_M = 0.014  # gap between pusher and end of the bar before both close in
+CORRIDOR_M = 0.006  # a pusher this little beside its contact may close in
+SLIPPED_M = 0.0165  # one farther from the middle, close to the corner, lets go and comes again
+TOUCH_M = 0.0025  # a smaller gap counts as touching
+# Targets lie this far inside the bar: the servos' push, which holds the T by friction.
+SQUEEZE_M = 0.0035
+CARRY_M = 0.007  # longest step of a pusher that carries; what is left of STEP_M squeezes
+GAIN = 0.5  # share of the pose error undone in a tick, near the goal
+CLEARANCE_M = 0.006  # kept from the T on the way round it
+
+
+class CarryPlanner:
+    """Targets for both pushers, tick by tick.
+
+    Args:
+        task: gives the T, its goal and the coverage that counts.
+        embodiment: two arms, x and y each, absolute targets in m.
+        rng_seed: of the pushes that free a T whose ends are out of reach.
+        stop_coverage: coverage at which the planner is satisfied; above the task's own, since
+            what a policy learns ends a little short of what it was shown.
+        variety: 0..1, how far a way round the T keeps from it, and with it where it leads.
+    """
+
+    def __init__(
+        self, task: Task, embodiment: Embodiment, rng_seed: int = 0,
+        stop_coverage: float = 0.96, variety: float = 0.0,
+    ) -> None:
+        self._goal = np.array(task.goal_pose)
+        self._unit = task.object_unit_m
+        self._lower, self._upper = embodiment.lower[:2], embodiment.upper[:2]
+        self._stop = stop_coverage
+        self._clearance = CLEARANCE_M + 0.012 * variety
+        self._freeing = PushPlanner(task, embodiment, rng_seed)
+        x0, x1, y0, y1 = push_t.BAR
+        middle = (y0 + y1) / 2
+        self._ends = np.array([(x0, middle), (x1, middle)]) * self._unit  # [2, 2] object frame
+        self._inward = np.array([(1.0, 0.0), (-1.0, 0.0)])
+        self._grid = GridPath(self._lower, self._upper)
+
+    def coverage(self, object_pose: Array) -> float:
+        """Return the share of the goal a T at a pose [x, y, yaw] covers."""
+        return push_t.coverage(object_pose, self._goal, self._unit)
+
+    def done(self, object_pose: Array) -> bool:
+        """Return whether the T at a pose covers the goal well enough to stop."""
+        return self.coverage(object_pose) >= self._stop
+
+    def targets(self, object_pose: Array, pushers: Array) -> Array:
+        """Return the next absolute targets of both pushers.
+
+        Args:
+            object_pose: [x, y, yaw] of the T, m and rad, table frame.
+            pushers: [4] positions left x, left y, right x, right y, m, table frame.
+
+        Returns:
+            [4] in the same order, each arm at most `STEP_M` from where it is.
+        """
+        hands = np.asarray(pushers, dtype=float).reshape(2, 2)
+        if self.done(object_pose):
+            return hands.reshape(4).copy()
+        touching = self._ends - self._inward * PUSHER_RADIUS_M
+        if not self._within(push_t.to_table(touching, object_pose)).all():
+            return self._freeing.targets(object_pose, pushers)
+        # Seen from its end of the bar: gap to it, and how far beside its middle.
+        local = push_t.to_object(hands, object_pose) - touching
+        gap = -(local * self._inward).sum(1)
+        beside = local[:, 1]
+        held = (gap < TOUCH_M) & (gap > -0.02) & (np.abs(beside) < SLIPPED_M)
+        if held.all():
+            moved = self._carry(object_pose, beside)
+        else:
+            moved = self._come(object_pose, hands, gap, beside)
+        steps = [_shortened(moved[arm] - hands[arm], STEP_M) for arm in (0, 1)]
+        return np.clip(hands + np.array(steps), self._lower, self._upper).reshape(4)
+
+    def _within(self, points: Array) -> NDArray[np.bool_]:
+        inside: NDArray[np.bool_] = ((points >= self._lower) & (points <= self._upper)).all(1)
+        return inside
+
+    def _carry(self, pose: Array, beside: Array) -> Array:
+        """Return targets that move the T towards the goal, held where it is held."""
+        way = self._goal - pose
+        way[2] = push_t.wrap(float(way[2]))
+        place = self._ends - self._inward * PUSHER_RADIUS_M
+        place[:, 1] += beside
+        now = push_t.to_table(place, pose)
+        share = GAIN
+        for _ in range(3):  # the farther pusher's way is not quite linear in the share
+            longest = np.linalg.norm(push_t.to_table(place, pose + share * way) - now, axis=1).max()
+            share *= min(1.0, CARRY_M / max(longest, 1e-9))
+        return push_t.to_table(place + self._inward * SQUEEZE_M, pose + share * way)
+
+    def _come(self, pose: Array, hands: Array, gap: Array, beside: Array) -> Array:
+        """Return targets on the way to the ends of the bar; the arm that is there first waits."""
+        # A pusher does not turn, so it rolls along its end while the T turns between the two:
+        # they begin on one side of the middle and end as far on the other.
+        turn = push_t.wrap(float(self._goal[2] - pose[2]))
+        contact = PUSHER_RADIUS_M * np.clip(turn, -1.6, 1.6) / 2 * np.array([-1.0, 1.0])
+        ready = (np.abs(beside - contact) < CORRIDOR_M) & (gap > -0.004)
+        ready &= gap < STANDOFF_M + 0.006
+        moved = np.zeros((2, 2))
+        for arm in (0, 1):
+            inward = self._inward[arm]
+            place = self._ends[arm] - inward * PUSHER_RADIUS_M + np.array([0.0, contact[arm]])
+            if ready.all():
+                # Both touch at once, so that neither pushes the T away from the other.
+                least = max(gap[arm] - 0.008, 0.0 if gap[1 - arm] < 0.006 else 0.003)
+                ahead = least if least > 0 else -SQUEEZE_M * 0.5
+            else:
+                ahead = STANDOFF_M
+            aim = push_t.to_table((place - inward * ahead)[None], pose)[0]
+            aim = np.clip(aim, self._lower, self._upper)
+            moved[arm] = aim if ready[arm] else self._towards(hands, arm, aim, pose)
+        return moved
+
+    def _towards(self, hands: Array, arm: int, aim: Array, pose: Array) -> Array:
+        """Return the farthest point in a straight line on the way to `aim` round the T."""
+        hand, other = hands[arm], hands[1 - arm]
+
+        def blocked(points: Array) -> NDArray[np.bool_]:
+            distance = push_t.signed_distance(push_t.to_object(points, pose), self._unit)
+            near = np.linalg.norm(points - other, axis=1) < 2 * PUSHER_RADIUS_M + 0.004
+            shut: NDArray[np.bool_] = (distance < PUSHER_RADIUS_M + self._clearance) | near
+            return shut
+
+        way = self._grid.route(hand, aim, blocked)
+        straight = np.linspace(0, 1, 16)[1:, None]
+        for point in way[::-1]:
+            if not blocked(hand + straight * (point - hand)).any():
+                return np.asarray(point)
+        return np.asarray(way[0])
+
+
+def _shortened(step: Array, longest: float) -> Array:
+    length = float(np.linalg.norm(step))
+    return step if length <= longest else step * (longest / length)

@@ -1,0 +1,88 @@
+"""The planner that carries the T between both pushers, on poses alone."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hiwm_core import push_t
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.push_t_carrier import CarryPlanner
+from hiwm_core.push_t_planner import PUSHER_RADIUS_M, STEP_M
+from hiwm_core.task import load_task
+
+TASK = load_task("push_t")
+EMBODIMENT = load_embodiment("planar_bimanual")
+HOME = np.array(EMBODIMENT.home)
+
+poses = st.tuples(
+    st.floats(-0.12, 0.12), st.floats(-0.12, 0.12), st.floats(-np.pi, np.pi)
+).map(np.array)
+hands = st.lists(st.floats(-0.18, 0.18), min_size=4, max_size=4).map(np.array)
+
+
+@settings(max_examples=60, deadline=None)
+@given(poses, hands, st.integers(0, 1000), st.floats(0, 1))
+def test_targets_stay_in_reach(
+    pose: np.ndarray, at: np.ndarray, seed: int, variety: float
+) -> None:
+    """Whatever the scene, each arm's target is finite, in the box and one step away at most."""
+    planner = CarryPlanner(TASK, EMBODIMENT, seed, variety=variety)
+    for _ in range(3):
+        target = planner.targets(pose, at)
+        assert np.isfinite(target).all()
+        assert np.all(target >= EMBODIMENT.lower - 1e-9)
+        assert np.all(target <= EMBODIMENT.upper + 1e-9)
+        steps = np.linalg.norm((target - at).reshape(2, 2), axis=1)
+        assert np.all(steps <= STEP_M + 1e-9)
+        at = target
+
+
+def _ends(pose: np.ndarray, gap: float) -> np.ndarray:
+    """Return pushers [4] in front of the bar's ends."""
+    x0, x1, y0, y1 = np.array(push_t.BAR) * TASK.object_unit_m
+    reach, middle = PUSHER_RADIUS_M + gap, (y0 + y1) / 2
+    return push_t.to_table(
+        np.array([(x0 - reach, middle), (x1 + reach, middle)]), pose
+    ).reshape(4)
+
+
+def test_what_it_asks_for_depends_on_the_scene_alone() -> None:
+    """Nothing is remembered: after any number of other questions the answer is the same."""
+    pose = np.array([0.02, 0.04, 0.5])
+    at = _ends(pose, 0.03)
+    first = CarryPlanner(TASK, EMBODIMENT, 0).targets(pose, at)
+    planner = CarryPlanner(TASK, EMBODIMENT, 9)
+    for yaw in (-1.0, 0.0, 1.3):
+        planner.targets(np.array([0.01, 0.0, yaw]), HOME)
+    assert np.array_equal(planner.targets(pose, at), first)
+
+
+def test_held_by_both_it_goes_towards_the_goal() -> None:
+    """With both pushers at the bar's ends, both squeeze, and carry it nearer."""
+    pose = np.array([0.05, 0.06, 0.4])
+    at = _ends(pose, 0.0)
+    moved = CarryPlanner(TASK, EMBODIMENT).targets(pose, at).reshape(2, 2)
+    inward = push_t.rotation(0.4) @ np.array([1.0, 0.0])
+    spread = moved[1] - moved[0] - (at[2:] - at[:2])
+    assert spread @ inward < -0.003
+    middle = moved.mean(0) - at.reshape(2, 2).mean(0)
+    assert middle @ (np.array(TASK.goal_pose[:2]) - pose[:2]) > 0
+
+
+def test_the_first_to_arrive_waits_for_the_other() -> None:
+    """One pusher at its end, the other far: the first stays off the T."""
+    pose = np.array([0.0, 0.05, 0.0])
+    at = _ends(pose, 0.014)
+    at[2:] = (0.15, -0.15)
+    target = CarryPlanner(TASK, EMBODIMENT).targets(pose, at)
+    assert np.linalg.norm(target[:2] - at[:2]) < 0.002
+    assert np.linalg.norm(target[2:] - at[2:]) > 0.008
+
+
+def test_done_at_the_goal_alone() -> None:
+    """The planner is satisfied on the goal, where it holds still, and not beside it."""
+    planner = CarryPlanner(TASK, EMBODIMENT)
+    goal = np.array(TASK.goal_pose)
+    assert planner.done(goal)
+    assert np.array_equal(planner.targets(goal, HOME), HOME)
+    assert not planner.done(np.array([0.05, 0.0, 0.0]))
