@@ -71,6 +71,14 @@ def test_a_begun_stage_is_told_to_resume(tmp_path: Path, said: list[str]) -> Non
     assert out.read_text() == "--resume"
 
 
+def test_what_cannot_be_resumed_begins_anew(tmp_path: Path, said: list[str]) -> None:
+    begun = tmp_path / "session"
+    begun.mkdir()
+    (begun / "half").touch()
+    Runner(tmp_path / "study", 1, said.append).run([python("session", "", anew=begun)])
+    assert not begun.exists()
+
+
 def test_an_interruption_ends_what_runs(tmp_path: Path, said: list[str]) -> None:
     started = tmp_path / "started"
     code = (

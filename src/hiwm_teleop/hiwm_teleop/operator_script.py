@@ -91,6 +91,7 @@ class OperatorScript:
         self._branch = 0  # continuation of the present failure state, from 1
         self._failure_node = ""  # empty where the world could not go back
         self._failure_error = 0.0
+        self._corrected = 0  # ticks of all corrections
         self._at_goal = False  # the present continuation reached the goal by correction alone
         self._phase_ticks = 0
         self._blind = 0
@@ -181,6 +182,7 @@ class OperatorScript:
         )
 
     def _on_correct(self, view: OperatorView, tick: TickView, sight: TableSight) -> OperatorInput:
+        self._corrected += 1
         pose = sight.object_pose
         self._blind = self._blind + 1 if pose is None else 0
         if self._blind > _BLIND_TICKS:
@@ -312,8 +314,12 @@ class OperatorScript:
     def _after_failure(
         self, view: OperatorView, message: str, *events: OperatorEvent
     ) -> OperatorInput:
-        if self._failures >= self._options.failures:
-            return self._end(view, f"{message}; {self._failures} failure states corrected", events)
+        spent = self._corrected >= self._options.operator_ticks
+        if spent or self._failures >= self._options.failures:
+            return self._end(
+                view, f"{message}; {self._failures} failure states corrected in "
+                f"{self._corrected} ticks", events,
+            )
         return self._reset(view, message, *events)
 
     def _reset(self, view: OperatorView, message: str, *events: OperatorEvent) -> OperatorInput:

@@ -29,6 +29,7 @@ class ScriptOptions:
     branches: int = 3  # continuations of each failure state
     rollback_steps: int = 15  # how far back the failure state lies
     correction_ticks: int = 120  # longest correction
+    operator_ticks: int = 1_000_000  # of corrections in all, after which no failure is begun
     follow_ticks: int = 40  # the policy is watched for so long after a handback
     max_ticks: int = 100_000  # of the whole session
     max_seconds: float = 150.0  # of the whole session, steady clock

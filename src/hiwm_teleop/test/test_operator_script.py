@@ -196,6 +196,15 @@ def test_continuations_of_a_failure_differ_in_seed_and_variety():
     assert len({seed for seed, _ in made[1:]}) == 4
 
 
+def test_no_failure_is_begun_once_the_operators_ticks_are_spent():
+    """A failure state that was begun gets all its continuations."""
+    world = PlayedWorld()
+    script, said = play(world, failures=50, operator_ticks=1)
+    assert script.failures == 1
+    assert kinds(world).count(EventKind.FORK) == 2
+    assert "1 failure states corrected in" in said[-1]
+
+
 def test_a_correction_too_long_is_cut():
     world = PlayedWorld()
     play(world, failures=1, correction_ticks=4)

@@ -19,39 +19,39 @@ class Budget:
     """The size of a study."""
 
     episodes: Mapping[str, int]  # recorded on the stand-in, by kind of data
-    world_minutes: float  # of the dynamics' training
+    world_steps: int  # optimiser steps of the dynamics
     demonstrations: int  # that a base policy learns from: few, so that there is room above it
     base_steps: int  # optimiser steps of a base policy
     post_steps: int  # further steps, the same for every set
     seeds: tuple[int, ...]  # of policies; each is trained, corrected and judged by itself
     trials: int  # of an evaluation
     rollouts: int  # imagined, of which WM-CL takes the successes
-    failures: int  # failure states corrected, for Hi-WM
-    branches: int  # continuations of each
+    operator_ticks: int  # that the operator corrects for in a session, for Hi-WM
+    branches: int  # continuations of each failure state
     size: str  # of the policies: tiny or full
     device: str  # where policies are trained: cpu or cuda
     variants: tuple[Variant, ...]
 
 
-# Between them from next to nothing to about the base: a correlation wants spread.
+# Between them from next to nothing to more than the base: a correlation wants spread.
 _VARIANTS = (
-    Variant(name="few", backbone="diffusion", episodes=15, steps=1500),
-    Variant(name="short", backbone="diffusion", episodes=109, steps=700),
-    Variant(name="few", backbone="act", episodes=15, steps=1500),
-    Variant(name="short", backbone="act", episodes=109, steps=700),
+    Variant(name="few", backbone="diffusion", episodes=15, steps=1000),
+    Variant(name="all", backbone="diffusion", episodes=120, steps=2500),
+    Variant(name="few", backbone="act", episodes=15, steps=1000),
+    Variant(name="short", backbone="act", episodes=120, steps=700),
 )
 
 BUDGETS: Mapping[str, Budget] = {
     "small": Budget(
         episodes={"demonstration": 120, "failure": 60, "exploration": 120, "edge": 80},
-        world_minutes=20.0, demonstrations=109, base_steps=3000,
-        post_steps=1200, seeds=(0,), trials=50, rollouts=60, failures=30, branches=3, size="tiny",
+        world_steps=9000, demonstrations=50, base_steps=2000, post_steps=1500, seeds=(0, 1),
+        trials=50, rollouts=60, operator_ticks=5000, branches=3, size="tiny",
         device="cpu", variants=_VARIANTS,
     ),
     "full": Budget(
         episodes={"demonstration": 120, "failure": 120, "exploration": 240, "edge": 160},
-        world_minutes=60.0, demonstrations=109, base_steps=20000,
-        post_steps=10000, seeds=(0, 1, 2), trials=100, rollouts=200, failures=120, branches=3,
+        world_steps=45000, demonstrations=50, base_steps=20000, post_steps=10000,
+        seeds=(0, 1, 2), trials=100, rollouts=200, operator_ticks=15000, branches=3,
         size="full", device="cuda", variants=_VARIANTS,
     ),
 }

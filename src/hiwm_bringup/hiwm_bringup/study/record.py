@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hiwm_bringup.study.budgets import Budget
-from hiwm_bringup.study.stages import BACKBONES, WORLDS, cells
+from hiwm_bringup.study.stages import WORLDS, cells
 from hiwm_core.branch_reader import BranchReader
 from hiwm_core.branch_records import Label, Node, Source
 from hiwm_core.provenance import Provenance, tree_provenance
@@ -44,9 +44,8 @@ def write_study(
             for cell in made
         ],
         "operator": [
-            operator_session(folder / "sessions" / name, rate_hz, budget.branches > 1)
-            for seed in budget.seeds for backbone in BACKBONES
-            if (folder / "sessions" / (name := f"{backbone}-s{seed}-corrections")).is_dir()
+            operator_session(cell.session(folder), rate_hz, cell.branching and budget.branches > 1)
+            for cell in made if cell.post == "hi-wm" and cell.session(folder).is_dir()
         ],
         "sets": [
             {"cell": cell.name, **_content(cell.checkpoint(folder).with_suffix(".set.json"))}

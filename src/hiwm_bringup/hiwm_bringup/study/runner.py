@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -79,6 +80,8 @@ class Runner:
             if self._stopping:
                 return
         command = list(stage.command)
+        if stage.anew is not None:
+            shutil.rmtree(stage.anew, ignore_errors=True)
         if stage.resumes_from is not None and stage.resumes_from.exists():
             command += stage.resume
         self._say(f"{number}/{count} {stage.name} ...")

@@ -27,6 +27,7 @@ class Stage:
     # Added when a part of the work is there already; empty where the command sees to that itself.
     resume: tuple[str, ...] = ()
     resumes_from: Path | None = None
+    anew: Path | None = None  # a folder to remove first: what a part of the work left is no help
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +39,18 @@ class Cell:
     set: str  # one of SETS, or other
     seed: int
     note: str = ""
+    post: str = ""  # what it is post-trained on, one of SETS; empty: it is trained from nothing
+    branching: bool = True  # whether its failure states are corrected more than once
 
     def checkpoint(self, folder: Path) -> Path:
         """Return its file."""
         return folder / "policies" / f"{self.name}.safetensors"
+
+    def session(self, folder: Path) -> Path:
+        """Return the session in imagination that it learns from, where it learns from one."""
+        kind = "rollouts" if self.post == "wm-cl" else "corrections"
+        once = "" if self.branching else "-unbranched"
+        return folder / "sessions" / f"{self.backbone}-s{self.seed}-{kind}{once}"
 
     def evaluation(self, folder: Path, world: str) -> Path:
         """Return the session folder of its evaluation."""
@@ -51,9 +60,15 @@ class Cell:
 def cells(budget: Budget) -> list[Cell]:
     """Return every policy judged."""
     made = [
-        Cell(name=f"{backbone}-{kind}-s{seed}", backbone=backbone, set=kind, seed=seed)
+        Cell(name=f"{backbone}-{kind}-s{seed}", backbone=backbone, set=kind, seed=seed, post=kind)
         for seed in budget.seeds for backbone in BACKBONES for kind in SETS
     ]
+    # The same operator's time spent on more failure states, each corrected once.
+    made.append(Cell(
+        name=f"{BACKBONES[0]}-hi-wm-s{budget.seeds[0]}-unbranched", backbone=BACKBONES[0],
+        set="other", seed=budget.seeds[0], post="hi-wm", branching=False,
+        note="Hi-WM without branching, for equal operator seconds",
+    ))
     return made + [
         Cell(
             name=f"{variant.backbone}-{variant.name}", backbone=variant.backbone, set="other",
@@ -81,9 +96,14 @@ class Plan:
 
     def stages(self) -> list[Stage]:
         """Return all stages, in order."""
+        first, *others = self._budget.seeds
         return [
-            self._recording(), *self._bases(), self._failures(), self._world_training(),
-            *self._variants(), *self._sessions(), *self._posttraining(), *self._evaluations(),
+            self._recording(),
+            # The policy whose failures the world model learns from must be there first.
+            *self._bases(first, "bases"), self._failures(), self._world_training(),
+            *(stage for seed in others for stage in self._bases(seed, "world and policies")),
+            *self._variants(), *self._starts_recorded(), *self._sessions(), *self._posttraining(),
+            *self._evaluations(),
         ]
 
     def _python(self, module: str, *words: object) -> tuple[str, ...]:
@@ -122,11 +142,11 @@ class Plan:
             name="world",
             command=self._python(
                 "hiwm_learning.world_model.train", *(self._data / kind for kind in KINDS),
-                "--output", self._world, "--minutes", self._budget.world_minutes,
+                "--output", self._world, "--steps", self._budget.world_steps, "--minutes", 600,
                 "--task", self._task,
             ),
             leaves=(self._world,), resume=("--resume",),
-            resumes_from=self._world.with_suffix(".work"), together="world and variants",
+            resumes_from=self._world.with_suffix(".work"), together="world and policies",
         )
 
     def _starts(self, kind: str) -> Path:
@@ -148,15 +168,14 @@ class Plan:
             resumes_from=output.with_suffix(".training.pt"), together=together,
         )
 
-    def _bases(self) -> Iterator[Stage]:
+    def _bases(self, seed: int, together: str) -> Iterator[Stage]:
         budget = self._budget
-        for seed in budget.seeds:
-            for backbone in BACKBONES:
-                yield self._trained(
-                    f"base-{backbone}-s{seed}", self._base(backbone, seed), "base", "bases",
-                    "--backbone", backbone, "--seed", seed, "--steps", budget.base_steps,
-                    "--episodes", budget.demonstrations,
-                )
+        for backbone in BACKBONES:
+            yield self._trained(
+                f"base-{backbone}-s{seed}", self._base(backbone, seed), "base", together,
+                "--backbone", backbone, "--seed", seed, "--steps", budget.base_steps,
+                "--episodes", budget.demonstrations,
+            )
 
     def _variants(self) -> Iterator[Stage]:
         budget = self._budget
@@ -164,13 +183,13 @@ class Plan:
         for variant in budget.variants:
             cell = named[f"{variant.backbone}-{variant.name}"]
             yield self._trained(
-                f"variant-{cell.name}", cell.checkpoint(self._folder), "base", "world and variants",
+                f"variant-{cell.name}", cell.checkpoint(self._folder), "base", "world and policies",
                 "--backbone", variant.backbone, "--seed", cell.seed, "--steps", variant.steps,
                 "--episodes", variant.episodes,
             )
 
-    def _sessions(self) -> Iterator[Stage]:
-        """First frames from the stand-in; then rollouts and corrections in imagination."""
+    def _starts_recorded(self) -> Iterator[Stage]:
+        """First frames from the stand-in, for trials and sessions in imagination."""
         folder, budget = self._folder, self._budget
         first = self._base(BACKBONES[0], budget.seeds[0])
         for kind, seed, count in (
@@ -193,48 +212,52 @@ class Plan:
                 ),
                 leaves=(self._starts(kind),),
             )
-        for seed in budget.seeds:
-            for backbone in BACKBONES:
-                policy: dict[str, object] = {
-                    "policy_checkpoint": self._base(backbone, seed),
-                    "world_checkpoint": self._world, "starts": self._starts("session"),
-                    "world": "imagination",
-                }
-                rollouts = folder / "sessions" / f"{backbone}-s{seed}-rollouts"
+
+    def _sessions(self) -> Iterator[Stage]:
+        """Rollouts and corrections of the base policies in imagination."""
+        folder, budget = self._folder, self._budget
+        for cell in cells(budget):
+            session = cell.session(folder)
+            policy: dict[str, object] = {
+                "policy_checkpoint": self._base(cell.backbone, cell.seed),
+                "world_checkpoint": self._world, "starts": self._starts("session"),
+                "world": "imagination", "session_dir": session,
+            }
+            if cell.post == "wm-cl":
                 yield Stage(
-                    name=f"rollouts-{backbone}-s{seed}",
+                    name=session.name,
                     command=self._launch(
                         "evaluate", **policy, record="true", trials=budget.rollouts,
-                        seed=SESSION_STARTS, session_dir=rollouts,
+                        seed=SESSION_STARTS,
                     ),
-                    leaves=(rollouts / "evaluation" / "results.json",),
+                    leaves=(session / "evaluation" / "results.json",), together="sessions",
                 )
-                corrections = folder / "sessions" / f"{backbone}-s{seed}-corrections"
+            elif cell.post == "hi-wm":
                 yield Stage(
-                    name=f"corrections-{backbone}-s{seed}",
+                    name=session.name,
                     command=self._launch(
                         "session", **policy, rate=0.0, device="scripted", view="false",
-                        failures=budget.failures, branches=budget.branches, correction_ticks=200,
-                        max_seconds=7200.0, seed=seed, session_dir=corrections,
+                        failures=1000, operator_ticks=budget.operator_ticks,
+                        branches=budget.branches if cell.branching else 1, correction_ticks=200,
+                        max_seconds=7200.0, seed=cell.seed,
                     ),
-                    leaves=(corrections / "tree.sqlite",),
+                    leaves=(session / "tree.sqlite",), together="sessions", anew=session,
                 )
 
     def _posttraining(self) -> Iterator[Stage]:
         folder, budget = self._folder, self._budget
         for cell in cells(budget):
-            if cell.set not in SETS:
+            if not cell.post:
                 continue
-            sessions = folder / "sessions" / f"{cell.backbone}-s{cell.seed}"
-            own = {
+            own: dict[str, tuple[object, ...]] = {
                 "base": (),
-                "wm-cl": ("--rollouts", f"{sessions}-rollouts"),
-                "hi-wm": ("--corrections", f"{sessions}-corrections"),
-            }[cell.set]
+                "wm-cl": ("--rollouts", cell.session(folder)),
+                "hi-wm": ("--corrections", cell.session(folder)),
+            }
             yield self._trained(
-                f"post-{cell.name}", cell.checkpoint(folder), cell.set, "post-training", *own,
-                "--backbone", cell.backbone, "--seed", cell.seed, "--steps", budget.post_steps,
-                "--episodes", budget.demonstrations,
+                f"post-{cell.name}", cell.checkpoint(folder), cell.post, "post-training",
+                *own[cell.post], "--backbone", cell.backbone, "--seed", cell.seed,
+                "--steps", budget.post_steps, "--episodes", budget.demonstrations,
                 "--start-from", self._base(cell.backbone, cell.seed),
             )
 
@@ -252,5 +275,5 @@ class Plan:
                         seed=EVALUATION_STARTS, session_dir=session,
                         policy_checkpoint=cell.checkpoint(self._folder), **place,
                     ),
-                    leaves=(session / "evaluation" / "results.json",),
+                    leaves=(session / "evaluation" / "results.json",), together="evaluations",
                 )

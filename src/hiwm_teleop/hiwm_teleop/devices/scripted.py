@@ -34,6 +34,10 @@ class ScriptedDevice(Device):
         "correction_ticks": DeviceOption(
             default=120, description="longest correction [ticks]", lower=1, upper=10_000
         ),
+        "operator_ticks": DeviceOption(
+            default=1_000_000, description="of corrections in all; no failure is begun after them",
+            lower=1, upper=10_000_000,
+        ),
         "follow_ticks": DeviceOption(
             default=40, description="watch after a handback [ticks]", lower=0, upper=10_000
         ),
