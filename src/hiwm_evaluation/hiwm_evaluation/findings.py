@@ -106,10 +106,21 @@ class Gain:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """Imagination against the stand-in, over all policies that were tried in both."""
+    """Imagination against the stand-in, over policies that were tried in both."""
 
     cells: tuple[Cell, ...]
     estimates: dict[str, Estimate]  # by the names of STATISTICS; empty for too few policies
+
+
+def independent(cells: Iterable[Cell]) -> tuple[Cell, ...]:
+    """Return the first cell of each backbone and training seed.
+
+    Cells that share both were post-trained from one policy, so that they are not independent.
+    """
+    first: dict[tuple[Backbone, int], Cell] = {}
+    for cell in cells:
+        first.setdefault((cell.backbone, cell.seed), cell)
+    return tuple(first.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,9 +208,14 @@ def worlds_paired(cell: Cell) -> PairedCounts:
 
 def agreement(study: Study) -> Agreement:
     """Return how imagination and stand-in agree over all policies with trials in both."""
-    cells = tuple(
-        cell for cell in study.cells if all(pooled([cell], world).trials for world in World)
+    return agreement_of(
+        [cell for cell in study.cells if all(pooled([cell], world).trials for world in World)]
     )
+
+
+def agreement_of(chosen: Iterable[Cell]) -> Agreement:
+    """Return how the worlds agree over some policies, all with trials in both."""
+    cells = tuple(chosen)
     if len(cells) < LEAST_POLICIES:
         return Agreement(cells=cells, estimates={})
     imagined, real = (

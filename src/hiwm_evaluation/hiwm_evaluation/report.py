@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from hiwm_core.errors import HiwmError, StoreError
 from hiwm_core.provenance import Provenance
 from hiwm_evaluation.figures import agreement_figure, gains_figure, rates_figure
-from hiwm_evaluation.findings import agreement, effort, gains
+from hiwm_evaluation.findings import agreement, agreement_of, effort, gains, independent
 from hiwm_evaluation.page import (
     MISSING,
     Row,
@@ -66,7 +66,9 @@ def write_report(study_folder: Path, folder: Path) -> Path:
         *success_section(study, pictures["rates.png"]),
         *paper_section(),
         *gains_section(gained, pictures["gains.png"]),
-        *agreement_section(agreed, pictures["agreement.png"]),
+        *agreement_section(
+            agreed, agreement_of(independent(agreed.cells)), pictures["agreement.png"]
+        ),
         *false_outcomes_section(study),
         *_operator(study.operator),
         *_sets(study),

@@ -199,8 +199,14 @@ def gains_section(found: Sequence[Gain], png: bytes) -> list[str]:
     ]
 
 
-def agreement_section(agreed: Agreement, png: bytes) -> list[str]:
-    """Return how imagination foretells the stand-in, over policies."""
+def agreement_section(agreed: Agreement, apart: Agreement, png: bytes) -> list[str]:
+    """Return how imagination foretells the stand-in, over policies.
+
+    Args:
+        agreed: over all of them.
+        apart: over those that were trained independently of each other.
+        png: the scatter plot of all.
+    """
     n = len(agreed.cells)
     parts = [
         heading("Imagination against the stand-in"),
@@ -211,25 +217,28 @@ def agreement_section(agreed: Agreement, png: bytes) -> list[str]:
             f"{n} policies have trials in both worlds; correlations need {LEAST_POLICIES} or more."
         ))
         return parts
-    rows = []
-    for name, estimate in agreed.estimates.items():
-        interval = (estimate.low, estimate.high)
-        rows.append(Row(cells=[
-            name, str(n), number(estimate.value, 3),
+    rows = [
+        Row(cells=[
+            over, name, str(len(some.cells)), number(estimate.value, 3),
             f"{number(estimate.low, 3)} to {number(estimate.high, 3)}",
-            "0 is best" if name == "MMRV" else about_zero(interval), str(estimate.undefined),
-        ]))
+            "0 is best" if name == "MMRV" else about_zero((estimate.low, estimate.high)),
+            str(estimate.undefined),
+        ])
+        for over, some in (("all policies", agreed), ("independently trained ones", apart))
+        for name, estimate in some.estimates.items()
+    ]
     parts += [
         table(
-            ["over policies", "policies, n", "value", "95 % interval", "its interval",
-             "resamples without value"], rows,
+            ["over", "statistic", "policies, n", "value", "95 % interval", "its interval",
+             "resamples without value"], rows, text=(0, 1),
         ),
         paragraph(
             f"Percentile bootstrap over policies, {RESAMPLES} resamples, seed {BOOTSTRAP_SEED}. "
             "MMRV (SIMPLER, arXiv 2405.05941) is the mean over policies of the largest difference "
             "on the stand-in to another policy that imagination puts in the wrong order: 0 is "
-            "best, 1 worst. Policies of one set or backbone are not independent, which the "
-            "bootstrap does not know."
+            "best, 1 worst. Policies that were post-trained from one base are not independent, "
+            "which the bootstrap does not know; of each such family the second half of the table "
+            f"takes one: {', '.join(cell.name for cell in apart.cells)}."
         ),
     ]
     return parts

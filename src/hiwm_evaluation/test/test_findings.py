@@ -11,6 +11,7 @@ from hiwm_evaluation.findings import (
     differing_conditions,
     effort,
     gains,
+    independent,
     pair,
     pooled,
     total,
@@ -107,6 +108,13 @@ def test_agreement_is_over_policies_tried_in_both_worlds(study: Study) -> None:
     for name in ("Pearson", "Spearman"):
         estimate = agreed.estimates[name]
         assert -1.0 <= estimate.low <= estimate.value <= estimate.high <= 1.0
+
+
+def test_policies_of_one_base_are_one_where_independence_counts(study: Study) -> None:
+    apart = independent(agreement(study).cells)
+    keys = [(cell.backbone, cell.seed) for cell in apart]
+    assert len(set(keys)) == len(keys)
+    assert set(keys) == {(cell.backbone, cell.seed) for cell in agreement(study).cells}
 
 
 def test_two_policies_have_no_correlation(tmp_path: Path) -> None:

@@ -122,10 +122,12 @@ def test_the_papers_numbers_are_said_to_be_the_papers(page: Page) -> None:
 
 
 def test_agreement_and_false_outcomes(page: Page) -> None:
-    n, value, interval, where, undefined = page.row("Pearson")
+    n, value, interval, where, undefined = page.row("all policies", "Pearson")
     assert (n, value, where, undefined) == ("9", "0.868", "above zero", "0")
     assert interval.startswith("0.") and " to 0.9" in interval
-    assert page.row("MMRV")[1] == f"{55 / 900:.3f}"
+    assert page.row("all policies", "MMRV")[1] == f"{55 / 900:.3f}"
+    # One of each family: diffusion of two seeds, ACT of one.
+    assert page.row("independently trained ones", "Pearson")[0] == "3"
     assert page.row("all") == [
         "171", "69", "17", "5", "80", f"17/86 ({percents(wilson_interval(17, 86))})",
         f"5/85 ({percents(wilson_interval(5, 85))})",
