@@ -88,6 +88,15 @@ class WorldSimulator(Protocol[StateT]):
     def read_many(self, states: Sequence[StateT]) -> list[Reading]:
         """Return what joints and heads say of each of several states."""
 
+    def redraw(
+        self, recordings: Sequence[tuple[NDArray[np.uint8], NDArray[Any]]]
+    ) -> list[list[ImaginedObservation]]:
+        """Return what the model makes of recorded frames themselves, without foretelling any.
+
+        Args:
+            recordings: frames [T, H, W, 3] that follow one another and proprioception [T, P] each.
+        """
+
     def restored(self, parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> StateT:
         """Return the state whose `to_parts` gave this.
 

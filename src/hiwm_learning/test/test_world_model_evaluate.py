@@ -8,7 +8,10 @@ import pytest
 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
+from hiwm_core.limits import Limiter
 from hiwm_core.task import load_task
+from hiwm_learning.latent_world.simulator import LatentSimulator
+from hiwm_learning.latent_world.testing import untrained_world
 from hiwm_learning.world_model import open_loop
 from hiwm_learning.world_model.curves import draw_curves
 from hiwm_learning.world_model.evaluate import main, read_floor
@@ -16,6 +19,7 @@ from hiwm_learning.world_model.open_loop import Evaluation
 from hiwm_learning.world_model.report import card_numbers, markdown
 from hiwm_learning.world_model.rollouts import held_out_starts
 from hiwm_learning.world_model.scores import BAD_T
+from hiwm_learning.world_model.simulator import Simulator
 from hiwm_learning.world_model.testing import (
     drawn_recording,
     drawn_world_model,
@@ -24,6 +28,7 @@ from hiwm_learning.world_model.testing import (
 
 TASK = load_task("push_t")
 EMBODIMENT = load_embodiment(TASK.embodiment)
+VIEW_M = EMBODIMENT.cameras[0].view_m
 
 
 def test_an_evaluation_measures_writes_and_draws(
@@ -34,8 +39,10 @@ def test_an_evaluation_measures_writes_and_draws(
     model = drawn_world_model(EMBODIMENT)
     recordings = [drawn_recording(model, name, 53, seed=k) for k, name in enumerate("ab")]
     starts = held_out_starts(recordings, 2, seed=0)
-    evaluation = Evaluation(model, TASK, recordings, starts, report=lambda _: None)
-    numbers, compared = evaluation.measure(EMBODIMENT)
+    evaluation = Evaluation(
+        Simulator(model, Limiter(EMBODIMENT)), VIEW_M, TASK, recordings, starts, lambda _: None
+    )
+    numbers, compared = evaluation.measure()
     # What the model itself drew, it registers and draws again all but exactly.
     one = numbers["horizons"]["1"]
     assert one["n"] == 2
@@ -55,6 +62,24 @@ def test_an_evaluation_measures_writes_and_draws(
     draw_curves(numbers["curves"], None, numbers["trust"]["reliability"], BAD_T, picture)
     assert picture.stat().st_size > 1000
     assert all(np.isfinite(one.rmse).any() for one in compared.values())
+
+
+def test_a_latent_model_is_measured_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Untrained, it draws no T: its errors are infinite, and its numbers still JSON."""
+    monkeypatch.setattr(open_loop, "LATENCY_REPEATS", 2)
+    monkeypatch.setattr(open_loop, "IDLE_STEPS", 2)
+    monkeypatch.setattr(open_loop, "HORIZONS", (1, 2))
+    monkeypatch.setattr(open_loop, "ACTION_HORIZONS", (1, 2))
+    drawn = drawn_world_model(EMBODIMENT)
+    recordings = [drawn_recording(drawn, name, 53, seed=k) for k, name in enumerate("ab")]
+    evaluation = Evaluation(
+        LatentSimulator(untrained_world(EMBODIMENT, "regression"), Limiter(EMBODIMENT)), VIEW_M,
+        TASK, recordings, held_out_starts(recordings, 2, seed=0), lambda _: None,
+    )
+    numbers, _ = evaluation.measure()
+    assert numbers["horizons"]["1"]["imagined"]["psnr_db"] < 20
+    assert numbers["horizons"]["1"]["copy"]["psnr_db"] > 25
+    json.dumps(numbers, allow_nan=False)
 
 
 def test_a_floor_of_another_form_is_refused(tmp_path: Path) -> None:

@@ -44,13 +44,13 @@ _VARIANTS = (
 BUDGETS: Mapping[str, Budget] = {
     "small": Budget(
         episodes={"demonstration": 120, "failure": 60, "exploration": 120, "edge": 80},
-        world_steps=9000, demonstrations=50, base_steps=2000, post_steps=1500, seeds=(0, 1),
-        trials=50, rollouts=60, operator_ticks=5000, branches=3, size="tiny",
+        world_steps=9000, demonstrations=30, base_steps=1500, post_steps=1200, seeds=(0, 1),
+        trials=50, rollouts=50, operator_ticks=6000, branches=3, size="tiny",
         device="cpu", variants=_VARIANTS,
     ),
     "full": Budget(
         episodes={"demonstration": 120, "failure": 120, "exploration": 240, "edge": 160},
-        world_steps=45000, demonstrations=50, base_steps=20000, post_steps=10000,
+        world_steps=45000, demonstrations=30, base_steps=20000, post_steps=10000,
         seeds=(0, 1, 2), trials=100, rollouts=200, operator_ticks=15000, branches=3,
         size="full", device="cuda", variants=_VARIANTS,
     ),

@@ -211,6 +211,18 @@ class LatentSimulator:
             for i, state in enumerate(states)
         ]
 
+    def redraw(
+        self, recordings: Sequence[tuple[NDArray[np.uint8], NDArray[Any]]]
+    ) -> list[list[ImaginedObservation]]:
+        """Return recorded frames as they are encoded and decoded; see `WorldSimulator`."""
+        return [
+            [
+                self.observe(self.begin(frame, held, seed=0))
+                for frame, held in zip(frames, hands, strict=True)
+            ]
+            for frames, hands in recordings
+        ]
+
     def restored(self, parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> LatentState:
         """Return the state whose `to_parts` gave this; raises CheckpointError as `from_parts`."""
         return LatentState.from_parts(parts, meta)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 # Told apart by people who see colours differently (after Okabe and Ito).
 STYLES = {
     "imagined": ("#0072b2", "-", "imagined"),
-    "bound": ("#00966e", "-", "true frame registered and drawn again"),
+    "bound": ("#00966e", "-", "true frame encoded and drawn again"),
     "copy": ("#8c8c8c", "-", "first frame repeated"),
     "floor": ("#e67800", "--", "stand-in, start off by 1 mm and 0.7 degrees"),
 }

@@ -2,10 +2,11 @@
 
     scripts/eval-world-model models/world_push_t.safetensors DATA... --floor FLOOR.json
 
-From held-out starts the recorded actions are replayed in imagination. Beside the imagined frames
-stand the true frames registered and drawn again (the encoder's and decoder's own bound), the first
-frame repeated, and, with --floor, what the stand-in itself makes of a slightly other start. Writes
-numbers, curves, a contact sheet and the model's card; prints a table in markdown.
+Layered and latent models alike. From held-out starts the recorded actions are replayed in
+imagination. Beside the imagined frames stand the true frames encoded and drawn again (the model's
+own bound), the first frame repeated, and, with --floor, what the stand-in itself makes of a
+slightly other start. Writes numbers, curves, a contact sheet and the model's card; prints a table
+in markdown.
 """
 
 import argparse
@@ -18,13 +19,13 @@ from typing import Any
 import torch
 
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.errors import BagError, ConfigError, HiwmError
+from hiwm_core.errors import BagError, CheckpointError, ConfigError, HiwmError
 from hiwm_core.task import load_task
 from hiwm_learning.model_card import write_card
+from hiwm_learning.simulators import load_simulator
 from hiwm_learning.world_model import report, scores
 from hiwm_learning.world_model.contact_sheet import draw_contact_sheet
 from hiwm_learning.world_model.curves import draw_curves
-from hiwm_learning.world_model.model import load_world_model
 from hiwm_learning.world_model.open_loop import Evaluation
 from hiwm_learning.world_model.recordings import read_recordings
 from hiwm_learning.world_model.rollouts import held_out_starts
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--task", default="push_t")
     parser.add_argument("--starts", type=int, default=240)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="of a latent model: cpu or cuda")
     options = parser.parse_args(arguments)
     try:
         return _evaluate(options)
@@ -73,24 +75,29 @@ def _evaluate(options: argparse.Namespace) -> int:
     task = load_task(options.task)
     embodiment = load_embodiment(task.embodiment)
     floor = read_floor(options.floor) if options.floor else None
-    model, checkpoint = load_world_model(options.checkpoint, embodiment.hash)
-    recordings = read_recordings(options.data, model.config.camera, embodiment, _say)
+    simulator, checkpoint = load_simulator(options.checkpoint, embodiment, options.device)
+    if len(simulator.cameras) > 1:
+        raise CheckpointError(
+            f"the model draws {len(simulator.cameras)} cameras, and errors are read from one",
+            where=str(options.checkpoint), remedy="evaluate a model of the camera over the table",
+        )
+    camera = simulator.cameras[0]
+    recordings = read_recordings(options.data, camera, embodiment, _say)
     starts = held_out_starts(recordings, options.starts, options.seed)
     if not starts:
         raise BagError(
             "no held-out segment of 60 frames or more", where=str(options.data[0]),
             remedy="record ten or more episodes of each kind",
         )
-    evaluation = Evaluation(model, task, recordings, starts, _say)
-    measured, compared = evaluation.measure(embodiment)
+    view_m = embodiment.camera(camera).view_m
+    evaluation = Evaluation(simulator, view_m, task, recordings, starts, _say)
+    measured, _ = evaluation.measure()
     numbers = {"checkpoint": checkpoint.hash, **measured, "floor": floor}
     folder = options.output or options.checkpoint.parent
     folder.mkdir(parents=True, exist_ok=True)
     stem = options.checkpoint.stem
     (folder / f"{stem}.evaluation.json").write_text(json.dumps(numbers, indent=1) + "\n")
-    draw_contact_sheet(
-        evaluation.sheet(compared["copy"]), folder / f"{stem}.contact_sheet.png"
-    )
+    draw_contact_sheet(evaluation.sheet, folder / f"{stem}.contact_sheet.png")
     draw_curves(
         numbers["curves"], floor["steps"] if floor else None, numbers["trust"]["reliability"],
         scores.BAD_T, folder / f"{stem}.curves.png",
@@ -99,7 +106,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     # Beside the other numbers: a look at part of the data leaves the model's own card alone.
     write_card(
         folder / options.checkpoint.name, checkpoint.info, checkpoint.hash,
-        title=f"World model {checkpoint.label}", paragraphs=report.card_paragraphs(numbers),
+        title=f"World model {checkpoint.label}",
+        paragraphs=report.card_paragraphs(checkpoint.info, numbers),
         numbers={
             "Episodes by kind": str(checkpoint.info.data.get("episodes_by_kind")),
             "Frames by kind": str(checkpoint.info.data.get("frames_by_kind")),

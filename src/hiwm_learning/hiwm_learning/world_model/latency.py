@@ -2,57 +2,38 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from hiwm_core.limits import Limiter
-from hiwm_learning.world_model import imagination
-from hiwm_learning.world_model.layers import frames_to_bytes
-from hiwm_learning.world_model.model import WorldModel
-from hiwm_learning.world_model.simulator import Simulator
+from hiwm_learning.simulators import WorldSimulator
+from hiwm_learning.world_model.rollouts import Start
 
-BATCHES = (8, 32)
+BATCHES = (1, 8, 32)
 WARM_UP = 5
 
 
 def latency(
-    model: WorldModel, limiter: Limiter, image: Tensor, hands: Tensor, repeats: int
+    simulator: WorldSimulator[Any], start: Start, repeats: int
 ) -> dict[str, dict[str, float]]:
-    """Return p50 and p95 in ms per state by states at once: step, draw, heads and trust.
+    """Return p50 and p95 in ms per state by states at once: limits, step, picture, heads, trust.
 
     Args:
-        model: to time, on as many threads as torch is set to.
-        limiter: of the simulator, which is timed where a state is alone.
-        image: [H, W, 3] uint8 frame to begin from.
-        hands: [P] its proprioception, m; held.
-        repeats: measurements of each.
+        simulator: to time, on as many threads as torch is set to.
+        start: to begin from; the arms are told to stay.
+        repeats: measurements of one state; a quarter of them of several.
     """
-    simulator = Simulator(model, limiter)
-    state = simulator.begin(image.numpy(), hands.numpy(), seed=0)
-    action = hands.double().numpy()
-
-    def alone() -> None:
-        following, _ = simulator.step(state, action)
-        simulator.observe(following)
-
-    table = {"1": _timed(alone, 1, repeats)}
+    state = simulator.begin(start.frame, start.hands, seed=0)
+    table = {}
     for batch in BATCHES:
-        poses = torch.from_numpy(state.poses).expand(batch, -1, -1).contiguous()
-        worlds = imagination.begin(model, poses)
-        targets = poses[:, 1:, :2]
+        states, actions = [state] * batch, [start.hands] * batch
 
-        @torch.no_grad()
-        def together(
-            worlds: imagination.Imagined = worlds, targets: Tensor = targets
-        ) -> None:
-            following = imagination.advance(model, worlds, targets)
-            frames_to_bytes(model.decoder(following.poses))
-            model.head(following.poses[:, 0])
-            imagination.trust(imagination.doubt(model, following))
+        def together(states: list[Any] = states, actions: list[Any] = actions) -> None:
+            following, _ = simulator.step_many(states, actions)
+            simulator.observe_many(following)
 
-        table[str(batch)] = _timed(together, batch, max(WARM_UP, repeats // 4))
+        count = repeats if batch == 1 else max(WARM_UP, repeats // 4)
+        table[str(batch)] = _timed(together, batch, count)
     return table
 
 

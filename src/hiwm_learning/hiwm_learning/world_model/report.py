@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hiwm_learning.checkpoints import CheckpointInfo
+from hiwm_learning.world_model.model import KIND
+
 Numbers = Mapping[str, Any]
 
 COLUMNS = ("imagined", "bound", "copy")
@@ -27,13 +30,23 @@ def markdown(numbers: Numbers) -> str:
     return "\n\n".join(parts)
 
 
-def card_paragraphs(numbers: Numbers) -> list[str]:
+_LAYERED = (
+    "A layered world model: learned canvases of a background, one rigid object and the "
+    "arms, moved by a learned ensemble from pose to pose. The object's rigidity is built "
+    "in: its pose, found by registering frames to its canvas, is the explicit state, and "
+    "nothing but that pose is predicted."
+)
+_LATENT = (
+    "A latent world model: frames become a grid of latents, and a network over a window of them "
+    "and their actions gives the next. No rigidity is built in."
+)
+
+
+def card_paragraphs(info: CheckpointInfo, numbers: Numbers) -> list[str]:
     """Return what the model is and how it was measured, for its card."""
+    what = _LAYERED if info.kind == KIND else _LATENT
     return [
-        "A layered world model: learned canvases of a background, one rigid object and the "
-        "arms, moved by a learned ensemble from pose to pose. The object's rigidity is built "
-        "in: its pose, found by registering frames to its canvas, is the explicit state, and "
-        "nothing but that pose is predicted. It is trained from images, joint states and "
+        f"{what} It is trained from images, joint states and "
         "commands; ground truth labels the progress head and the start frames alone.",
         f"Held out: every tenth bag, {numbers['held_out_recordings']} of them. Open loop from "
         f"{numbers['starts']} starts with the recorded actions, the T found by colour "

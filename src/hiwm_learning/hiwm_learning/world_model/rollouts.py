@@ -1,24 +1,24 @@
-"""Held-out starts, what the arms are told from there, and what the model makes of it, all at once.
+"""Held-out starts, what the arms are told from there, and what a world makes of it, all at once.
+
+Of the world model it knows `WorldSimulator` alone: a layered and a latent one are asked alike, and
+the actions pass the limits that they pass in a session.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from hiwm_learning.world_model import imagination
-from hiwm_learning.world_model.appearance import arm_poses
-from hiwm_learning.world_model.layers import frames_to_bytes, frames_to_float
-from hiwm_learning.world_model.model import WorldModel
+from hiwm_learning.simulators import WorldSimulator
 from hiwm_learning.world_model.recordings import Recording
-from hiwm_learning.world_model.registration import register
+
+Array = NDArray[np.float64]
 
 # Starts lie this far apart in a recording, and have this many steps to go.
 EVERY_STEPS, LEAST_STEPS = 12, 50
-_CHUNK = 64  # frames drawn at once: what stays in cache
+TOGETHER = 32  # rollouts imagined at once: their frames are held until they are compared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +33,26 @@ class Start:
         """Recorded steps that follow."""
         return len(self.recording.frames) - 1 - self.step
 
+    @property
+    def frame(self) -> NDArray[np.uint8]:
+        """The picture to begin from, [H, W, 3]."""
+        frame: NDArray[np.uint8] = self.recording.frames[self.step].numpy()
+        return frame
+
+    @property
+    def hands(self) -> Array:
+        """The proprioception to begin from, [P] in the embodiment's units."""
+        return self.recording.proprioception[self.step].double().numpy()
+
 
 @dataclass(frozen=True, kw_only=True)
-class Rollouts:
-    """N imagined rollouts of T steps; what lies beyond a recording's end means nothing."""
+class Rollout:
+    """One imagined rollout, at the steps that were looked at."""
 
-    poses: Tensor  # [N, T + 1, L, 4]
-    trust: NDArray[np.float64]  # [N, T + 1]
+    frames: NDArray[np.uint8]  # [K, H, W, 3]
+    trust: Array  # [K] 0..1
+    progress: Array  # [K] 0..1, by the head
+    success: Array  # [K] 0..1, by the head
 
 
 def held_out_starts(recordings: Sequence[Recording], most: int, seed: int) -> list[Start]:
@@ -53,74 +66,71 @@ def held_out_starts(recordings: Sequence[Recording], most: int, seed: int) -> li
     return [pool[i] for i in rng.permutation(len(pool))[:most]]
 
 
-@torch.no_grad()
-def start_poses(model: WorldModel, starts: Sequence[Start]) -> Tensor:
-    """Return the poses [N, L, 4] found in the starts' frames alone, as the simulator finds them."""
-    frames = torch.stack([s.recording.frames[s.step] for s in starts])
-    hands = torch.stack([s.recording.proprioception[s.step] for s in starts])
-    arms = arm_poses(model.decoder, hands)
-    found = [
-        register(model.decoder, frames_to_float(frames[i : i + 1]), arms[i : i + 1], 0, keep=3)[0]
-        for i in range(len(starts))
-    ]
-    return torch.cat(found)
-
-
-def recorded_targets(model: WorldModel, starts: Sequence[Start], steps: int) -> Tensor:
-    """Return the recorded targets from each start [N, T, arms, 2], m; the last is held on."""
+def recorded_actions(starts: Sequence[Start], steps: int) -> Array:
+    """Return the recorded actions from each start, [N, T, A]; the last is held on."""
     rows = []
     for start in starts:
         count = min(steps, start.ahead)
-        targets = model.targets(start.recording.actions[start.step : start.step + count])
-        rows.append(torch.cat([targets, targets[-1:].expand(steps - count, -1, -1)]))
-    return torch.stack(rows)
+        actions = start.recording.actions[start.step : start.step + count].double().numpy()
+        rows.append(np.concatenate([actions, np.repeat(actions[-1:], steps - count, axis=0)]))
+    return np.stack(rows)
 
 
-def still_targets(poses: Tensor, steps: int) -> Tensor:
-    """Return targets [N, T, arms, 2] that leave the arms of poses [N, L, 4] where they are."""
-    return poses[:, None, 1:, :2].expand(-1, steps, -1, -1)
+def still_actions(starts: Sequence[Start], steps: int) -> Array:
+    """Return actions [N, T, A] that leave every arm where it is.
+
+    Actions are absolute targets of what proprioception measures, in the same order.
+    """
+    return np.stack([np.repeat(start.hands[None], steps, axis=0) for start in starts])
 
 
-def exchanged_targets(
-    targets: Tensor, poses: Tensor, starts: Sequence[Start], reach_m: float, seed: int
-) -> Tensor:
-    """Return targets [N, T, arms, 2] in which every rollout makes another recording's motions.
+def exchanged_actions(actions: Array, starts: Sequence[Start], seed: int) -> Array:
+    """Return actions [N, T, A] in which every rollout makes another recording's motions.
 
     The other's path is begun where the own arms are, so that no step is longer than recorded.
 
     Args:
-        targets: [N, T, arms, 2] recorded, m.
-        poses: [N, L, 4] at the starts.
+        actions: [N, T, A] recorded, absolute targets.
         starts: whose recordings tell which rollouts are others.
-        reach_m: targets stay within this of the table's middle, along x and y.
         seed: of the choice.
     """
     rng = np.random.default_rng(seed)
     names = np.array([start.recording.name for start in starts])
-    other = torch.tensor([
+    other = np.array([
         int(rng.choice(np.flatnonzero(names != name))) if (names != name).any() else i
         for i, name in enumerate(names)
     ])
-    arms = poses[:, None, 1:, :2]
-    return (targets[other] - arms[other] + arms).clamp(-reach_m, reach_m)
+    hands = np.stack([start.hands for start in starts])[:, None]
+    return np.asarray(actions[other] - hands[other] + hands)
 
 
-def imagine(model: WorldModel, poses: Tensor, targets: Tensor) -> Rollouts:
-    """Return what follows from poses [N, L, 4] under targets [N, T, arms, 2]."""
-    worlds = imagination.begin(model, poses)
-    line, trusts = [poses], [torch.ones(len(poses))]
-    for step in range(targets.shape[1]):
-        worlds = imagination.advance(model, worlds, targets[:, step])
-        line.append(worlds.poses)
-        trusts.append(imagination.trust(imagination.doubt(model, worlds)))
-    return Rollouts(
-        poses=torch.stack(line, dim=1), trust=torch.stack(trusts, dim=1).double().numpy()
-    )
+def imagine(
+    simulator: WorldSimulator[Any], starts: Sequence[Start], actions: Array, at: Collection[int]
+) -> Iterator[Rollout]:
+    """Yield what follows from each start, in order.
 
-
-@torch.no_grad()
-def draw(model: WorldModel, poses: Tensor) -> NDArray[np.uint8]:
-    """Return the frames [B, H, W, 3] of poses [B, L, 4]."""
-    chunks = [frames_to_bytes(model.decoder(part)) for part in poses.split(_CHUNK)]
-    frames: NDArray[np.uint8] = torch.cat(chunks).numpy()
-    return frames
+    Args:
+        simulator: of the world model; rollout n draws with seed n.
+        starts: N.
+        actions: [N, T, A].
+        at: the steps looked at, 0 to T, ascending.
+    """
+    for first in range(0, len(starts), TOGETHER):
+        some = starts[first : first + TOGETHER]
+        states = [
+            simulator.begin(start.frame, start.hands, first + i) for i, start in enumerate(some)
+        ]
+        seen = []
+        for step in range(max(at) + 1):
+            if step in at:
+                seen.append(simulator.observe_many(states))
+            if step < max(at):
+                told = list(actions[first : first + len(some), step])
+                states, _ = simulator.step_many(states, told)
+        for line in zip(*seen, strict=True):
+            yield Rollout(
+                frames=np.stack([one.image for one in line]),
+                trust=np.array([one.trust for one in line]),
+                progress=np.array([one.progress for one in line]),
+                success=np.array([one.success for one in line]),
+            )

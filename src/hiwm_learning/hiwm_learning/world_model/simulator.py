@@ -22,6 +22,7 @@ from hiwm_learning.world_model.imagination import Imagined
 from hiwm_learning.world_model.layers import frames_to_bytes, frames_to_float
 from hiwm_learning.world_model.model import WorldModel
 from hiwm_learning.world_model.registration import register
+from hiwm_learning.world_model.tracking import track
 
 # Pictures drawn together; of more, what is worked on falls out of the processor's cache.
 _PICTURES = 4
@@ -90,10 +91,7 @@ class Simulator:
         hands = torch.from_numpy(np.asarray(proprioception, np.float32))[None]
         frame = frames_to_float(torch.from_numpy(np.ascontiguousarray(image))[None])
         poses, _ = register(decoder, frame, arm_poses(decoder, hands), 0, keep=3)
-        return ImaginedState(
-            **_arrays(imagination.begin(self._model, poses), 0),
-            previous_step=self._limiter.initial_state().previous_step, step=0, seed=seed,
-        )
+        return replace(self._resting(poses)[0], seed=seed)
 
     def step(
         self, state: ImaginedState, action: NDArray[np.float64]
@@ -159,6 +157,35 @@ class Simulator:
                 success=float(success[i]),
             )
             for i, hands in enumerate(self._hands(worlds.poses))
+        ]
+
+    def redraw(
+        self, recordings: Sequence[tuple[NDArray[np.uint8], NDArray[Any]]]
+    ) -> list[list[ImaginedObservation]]:
+        """Return recorded frames as they are registered and drawn again; see `WorldSimulator`."""
+        found = track(
+            self._model.decoder,
+            [
+                (torch.from_numpy(frames), torch.from_numpy(np.asarray(hands, np.float32)))
+                for frames, hands in recordings
+            ],
+            lambda _: None,
+        )
+        return [
+            [
+                one for part in poses.split(_PICTURES)
+                for one in self.observe_many(self._resting(part))
+            ]
+            for poses, _ in found
+        ]
+
+    def _resting(self, poses: Tensor) -> list[ImaginedState]:
+        """Return states that have always been at poses [B, L, 4]."""
+        worlds = imagination.begin(self._model, poses)
+        limits = self._limiter.initial_state().previous_step
+        return [
+            ImaginedState(**_arrays(worlds, i), previous_step=limits, step=0, seed=0)
+            for i in range(len(poses))
         ]
 
     def restored(self, parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> ImaginedState:
