@@ -5,23 +5,22 @@ ones, and what is missing is the time of USB and of the mouse itself. A time end
 hears the message.
 """
 
-import random
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from hiwm_interfaces.msg import Command, ControlState, OperatorCommand
+from hiwm_interfaces.msg import Command, ControlState
 
 from hiwm_core.errors import HiwmError
 from hiwm_core.testing import domain_id
-from hiwm_nodes import qos
 from hiwm_teleop.testing import usb_bus
 from hiwm_teleop.testing.usb_bus import FULL, SocketMouse
 
 from .graph import Graph
+from .person import Person
 from .rows import Measured, quantile
-from .watcher import Watcher
+from .watcher import STEP_S, Watcher
 
 _DEADMAN, _PAUSE = 0, 1  # bits of the button report
 _FILE = """
@@ -75,38 +74,27 @@ def measure_spacemouse(
         return _Hand(mouse, watcher).measure(repeats)
 
 
-class _Hand:
-    """A person with that mouse, who waits for chance moments before doing anything."""
+class _Hand(Person):
+    """A person with that mouse."""
 
     def __init__(self, mouse: SocketMouse, watcher: Watcher) -> None:
+        super().__init__(watcher)
         self._mouse = mouse
-        self._watcher = watcher
-        self._chance = random.Random(0)
-        self._said: list[tuple[float, OperatorCommand]] = []
-        self._modes: list[tuple[float, int]] = []
-        watcher.listen(OperatorCommand, "operator/command", self._on_command, qos.COMMAND)
-        watcher.listen(ControlState, "control_state", self._on_state, qos.LATCHED)
-
-    def _on_command(self, message: OperatorCommand) -> None:
-        self._said.append((time.monotonic(), message))
-
-    def _on_state(self, message: ControlState) -> None:
-        self._modes.append((time.monotonic(), int(message.mode)))
 
     def measure(self, repeats: int) -> dict[str, Measured]:
         """Return takeovers, reports and losses, ms and s."""
-        self._watcher.until_running(Command.SOURCE_POLICY)
+        self.watcher.until_running(Command.SOURCE_POLICY)
         takeovers: list[float] = []
         reports: list[float] = []
         losses: dict[str, list[float]] = {"unplugged": [], "frozen": []}
         returns: list[float] = []
         for number in range(repeats):
-            self._pause(0.3)
+            self.pause(0.3)
             takeovers.append(1e3 * self._take_over())
             for _ in range(_REPORTS):
-                self._pause(0.1)
+                self.pause(0.1)
                 reports.append(1e3 * self._report())
-            self._pause(0.1)
+            self.pause(0.1)
             if number % 2:
                 losses["unplugged"].append(self._unplug())
                 returns.append(self._plug())
@@ -134,80 +122,59 @@ class _Hand:
             ),
         }
 
-    def _pause(self, about_s: float) -> None:
-        self._watcher.watch(self._chance.uniform(0.5 * about_s, 1.5 * about_s))
-
-    def _wait(self, found: Callable[[], bool], what: str) -> None:
-        self._watcher.until(found, what)
-
-    def _mode_since(self, begun: float, mode: int) -> float | None:
-        return next((at for at, value in self._modes if at >= begun and value == mode), None)
-
     def _take_over(self) -> float:
         """Press the deadman; return the time to the first frame a person's action led to."""
-        first = len(self._watcher.ticks)
+        first = len(self.watcher.ticks)
         begun = time.monotonic()
         self._mouse.press(_DEADMAN)
 
         def shown() -> float | None:
             return next(
-                (at for at, tick in self._watcher.ticks[first:]
+                (at for at, tick in self.watcher.ticks[first:]
                  if tick.applied_source == Command.SOURCE_HUMAN), None,
             )
 
-        self._wait(lambda: shown() is not None, "frame led to by a person")
+        self.watcher.until(lambda: shown() is not None, "frame led to by a person")
         return (shown() or begun) - begun
 
     def _report(self) -> float:
         """Push the cap and let go; return the time to the first command that shows it."""
-        last = list(self._said[-1][1].action)
-        heard = len(self._said)
-        way = self._chance.choice((FULL, -FULL))
-        begun = time.monotonic()
-        self._mouse.move(x=way)
-
-        def moved() -> float | None:
-            return next(
-                (at for at, command in self._said[heard:] if list(command.action) != last), None
-            )
-
-        self._wait(lambda: moved() is not None, "command that moves")
+        way = self.chance.choice((FULL, -FULL))
+        taken = self.until_moved(lambda: self._mouse.move(x=way), STEP_S)
         self._mouse.move()
-        return (moved() or begun) - begun
+        return taken
 
     def _unplug(self) -> float:
         """Pull the plug; return the time to the pause."""
         begun = time.monotonic()
         self._mouse.unplug()
-        self._wait(
-            lambda: self._mode_since(begun, ControlState.PAUSED) is not None, "pause at a loss"
-        )
-        return (self._mode_since(begun, ControlState.PAUSED) or begun) - begun
+        return self.until_mode(begun, ControlState.PAUSED, "pause at a loss")
 
     def _plug(self) -> float:
         """Plug it in again; return the time to the first word of it."""
-        heard = len(self._said)
+        heard = len(self.said)
         begun = time.monotonic()
         self._mouse.plug()
-        self._wait(lambda: len(self._said) > heard, "word of the mouse plugged in again")
-        return self._said[heard][0] - begun
+        self.watcher.until(
+            lambda: len(self.said) > heard, "word of the mouse plugged in again"
+        )
+        return self.said[heard][0] - begun
 
     def _freeze(self) -> float:
         """Send one report of a cap held aside, then none; return the time to the pause."""
         begun = time.monotonic()
         self._mouse.move(x=FULL)
-        self._wait(
-            lambda: self._mode_since(begun, ControlState.PAUSED) is not None, "pause at a freeze"
-        )
+        taken = self.until_mode(begun, ControlState.PAUSED, "pause at a freeze")
         self._mouse.move()
         self._mouse.press()
-        return (self._mode_since(begun, ControlState.PAUSED) or begun) - begun
+        return taken
 
     def _go_on(self) -> None:
         """Let the policy go on, by the mouse's own button."""
+        # The button pauses or starts by the mode its device has seen, which may hear of the pause
+        # after us: nobody presses it within a hundredth of a second.
+        self.pause(0.2)
         begun = time.monotonic()
         self._mouse.press(_PAUSE)
-        self._wait(
-            lambda: self._mode_since(begun, ControlState.POLICY) is not None, "policy going on"
-        )
+        self.until_mode(begun, ControlState.POLICY, "policy going on")
         self._mouse.press()
