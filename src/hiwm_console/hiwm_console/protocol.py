@@ -19,7 +19,8 @@ _NODE = re.compile(r"[A-Za-z0-9_.-]{1,80}:[0-9]{1,9}")
 _BRANCH = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 
 ACTIONS = (
-    "start", "pause", "stop", "clear_stop", "rollback", "fork", "label", "discard", "reset", "save",
+    "start", "pause", "stop", "clear_stop", "rollback", "fork", "label", "discard", "reset",
+    "reset_by_hand", "save",
     "propose", "continue",
 )
 SEAT_WISHES = ("ask", "give", "keep", "leave")

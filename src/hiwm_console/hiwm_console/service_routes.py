@@ -83,6 +83,10 @@ ROUTES: dict[str, Route] = {
         "branch manager, with a policy and a world that continue in batches", 120.0,
     ),
     "reset": Route("world/reset", Reset, lambda act: Reset.Request(seed=-1), "world"),
+    # A person has put the scene as the picture over the camera shows it.
+    "reset_by_hand": Route(
+        "world/reset", Reset, lambda act: Reset.Request(seed=-1, by_hand=True), "world"
+    ),
     "save": Route(
         "world/save_state", SaveState, lambda act: SaveState.Request(note=act.note), "world"
     ),

@@ -356,12 +356,43 @@ async function pauseFirst() {
 async function goThere() {
   const node = tree.node(state.chosen);
   if (!node || state.stored) return;
-  if (!(node.flags & HAS_STATE)) { toast("no state is saved here: only an imagined world can go back", "bad"); return; }
+  if (!(node.flags & HAS_STATE)) {
+    if (state.world?.can_restore === false) await guideTo(node);
+    else toast("no state is saved here: choose one beside it", "bad");
+    return;
+  }
   await pauseFirst();
   const head = view.present();
   const ahead = head && tree.line(head).some((at) => at.id === node.id);
   // On the way that led here: what came after is left behind. Elsewhere: once more from there.
   went(await act({ action: ahead && state.proposal < 0 ? "rollback" : "fork", node: node.id }));
+}
+
+// A real scene goes back by a person's hands: the wanted frame is laid over the live camera.
+async function guideTo(node) {
+  await pauseFirst();
+  choose(node.id);
+  setSource($("guide"), state.frames + node.id);
+  $("guide").alt = `the scene as it shall be: step ${node.step}`;
+  $("guide").hidden = false;
+  placeGuide();
+  toast("a real scene cannot be put back by software: put it as in the picture laid over the camera, then r begins an episode there; v takes the picture away");
+}
+
+function placeGuide() {
+  const canvas = cameras[0];
+  if (!canvas || $("guide").hidden) return;
+  Object.assign($("guide").style, {
+    left: `${canvas.offsetLeft}px`, top: `${canvas.offsetTop}px`,
+    width: `${canvas.offsetWidth}px`, height: `${canvas.offsetHeight}px`,
+  });
+}
+addEventListener("resize", placeGuide);
+
+async function nextEpisode() {
+  const guided = !$("guide").hidden;
+  const answer = await act({ action: guided ? "reset_by_hand" : "reset" });
+  if (answer.ok) $("guide").hidden = true;
 }
 
 function went(answer) {
@@ -374,6 +405,11 @@ function went(answer) {
 
 async function rollback() {
   const steps = Math.max(1, Number(state.digits || 10));
+  if (state.world?.can_restore === false) {
+    const line = view.present() ? tree.line(view.present()) : [];
+    if (line.length) await guideTo(line[Math.max(0, line.length - 1 - steps)]);
+    return;
+  }
   went(await act({ action: "rollback", steps }));
 }
 
@@ -478,7 +514,7 @@ const BINDINGS = [
   { group: "Going back", key: "b", text: "Back 10 steps (a number first: so many)", short: "Back", run: rollback, bar: "controls", drives: true, when: able },
   { group: "Going back", key: "f", text: "Fork: once more from the chosen state, or where the last rollback went", short: "Fork", run: fork, bar: "chosen-buttons", drives: true, when: able },
   { group: "Going back", key: "Enter", text: "Go to the chosen state (pauses first)", short: "Go here", run: goThere, bar: "chosen-buttons", drives: true, when: able },
-  { group: "Going back", key: "r", text: "Next episode", run: () => act({ action: "reset" }), bar: "controls", drives: true, when: able },
+  { group: "Going back", key: "r", text: "Next episode", run: nextEpisode, bar: "controls", drives: true, when: able },
   { group: "Failures", key: ".", text: "Next state worth a correction", run: () => nextProposal(1), bar: "chosen-buttons", short: "Next failure", when: live },
   { group: "Failures", key: ",", text: "The one before", run: () => nextProposal(-1), when: live },
   { group: "Failures", key: "g", text: "Grid: the policy many times from the chosen state", short: "Grid", run: () => grid.open(chosenNode()), bar: "chosen-buttons", when: able },
@@ -490,7 +526,7 @@ const BINDINGS = [
   { group: "Branches", key: "p", text: "Pin the present state", run: () => act({ action: "save", note: "pinned in the console" }), when: able },
   { group: "Branches", key: "c", text: "Compare the chosen branch with the present one, side by side from their fork", short: "Compare", run: () => compareWith(view.present()?.id ?? ""), bar: "chosen-buttons", stored: true, when: () => true },
   { group: "Looking", key: "← → ↑ ↓", text: "Choose a state (with Shift: 10 steps)" },
-  { group: "Looking", key: "v", text: "Follow the session again", run: () => { state.proposal = -1; choose(tree.head); }, when: () => true },
+  { group: "Looking", key: "v", text: "Follow the session again", run: () => { state.proposal = -1; $("guide").hidden = true; choose(tree.head); }, when: () => true },
   { group: "Looking", key: "?", text: "This help", run: () => ($("help").open ? $("help").close() : $("help").showModal()), when: () => true },
   { group: "Moving, while you have control", key: "w a s d", text: "Left arm" },
   { group: "Moving, while you have control", key: "i j k l", text: "Right arm" },

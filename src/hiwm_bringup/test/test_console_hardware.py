@@ -1,0 +1,58 @@
+"""The console over the stand-in's drivers: the same page, and a person's hands for going back."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from hiwm_console.headless_browser import Browser, chromium
+
+sys.path.insert(0, str(Path(__file__).parent))
+from launched_session import GUARD_S, LaunchedSession  # noqa: E402
+
+pytestmark = [
+    pytest.mark.nodes, pytest.mark.slow, pytest.mark.timeout(400),
+    pytest.mark.skipif(chromium() is None, reason="Chromium is not installed"),
+]
+_OVER_THE_CAMERA = """(() => {
+  const [guide, camera] = ["guide", "camera-0"].map((id) =>
+    document.getElementById(id).getBoundingClientRect());
+  return !document.getElementById("guide").hidden && Math.abs(guide.x - camera.x) < 2
+    && Math.abs(guide.y - camera.y) < 2 && Math.abs(guide.width - camera.width) < 2;
+})()"""
+
+
+def test_a_person_drives_the_stand_in_and_is_guided_back(tmp_path: Path) -> None:
+    arguments = {
+        "world": "hardware", "robot": "standin", "start_mode": "paused", "device": "none",
+        "console": "true", "console_port": "0", "record": "false",
+    }
+    with LaunchedSession(tmp_path / "session", arguments) as graph, Browser() as browser:
+        graph.until(lambda: bool(graph.lines("console: http")) and bool(graph.ticks))
+        address = re.search(r"http://127\.0\.0\.1:\d+/", graph.output)
+        assert address
+        page = browser.open(address[0])
+        page.until("hiwm.state.connected && hiwm.tree.count > 0", GUARD_S)
+        page.key(" ")
+        graph.until(lambda: bool(page.run("hiwm.state.tick?.source == 1")))
+
+        def in_control() -> bool:
+            if page.run("!hiwm.hands.engaged && hiwm.state.control.mode != 'HUMAN'"):
+                page.key("t")
+            return bool(page.run("hiwm.state.tick.source == 2"))
+
+        graph.until(in_control)
+        page.key("h")
+        graph.until(lambda: bool(page.run("hiwm.state.control.mode == 'POLICY'")))
+        graph.until(lambda: bool(page.run("hiwm.state.tick.step > 12")))
+        for key in ("5", "b"):  # a real scene does not go back: the way out is shown
+            page.key(key)
+        graph.until(lambda: bool(page.run(_OVER_THE_CAMERA)))
+        graph.until(lambda: bool(page.run("hiwm.state.control.mode == 'PAUSED'")))
+        assert "cannot be put back" in page.run("document.getElementById('toasts').textContent")
+        epoch = page.run("hiwm.state.tick.epoch")
+        page.key("r")
+        graph.until(lambda: bool(page.run(f"hiwm.state.tick.epoch == {epoch + 1}")))
+        assert page.run("document.getElementById('guide').hidden") is True
+        assert page.errors == []
