@@ -9,6 +9,9 @@ IMAGE_PUB = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 # Streams a node on the tick path must not miss. Images use it too where a lost one would stop a
 # lock-step world: the policy, the operator and the recorder.
 TICK = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+# Publishers of ticks. A consumer that is held up for a moment has nothing overwritten: a lock-step
+# world makes hundreds a second and waits for the policy alone.
+TICK_PUB = QoSProfile(depth=500, reliability=ReliabilityPolicy.RELIABLE)
 COMMAND = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL

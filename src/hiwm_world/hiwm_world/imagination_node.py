@@ -136,7 +136,7 @@ class Imagination(Node):
             for name in names
         ]
         self._joint_pub = self.create_publisher(JointState, "joint_states", qos.TICK)
-        self._tick_pub = self.create_publisher(Tick, "tick", qos.TICK)
+        self._tick_pub = self.create_publisher(Tick, "tick", qos.TICK_PUB)
         self._info_pub = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
         self.create_subscription(Command, "command", self._on_command, qos.COMMAND)
         self.create_service(Reset, "world/reset", self._on_reset)
