@@ -134,7 +134,7 @@ class RobotBridge(LifecycleNode):
             for name in names
         }
         self._joint_pub = self.create_publisher(
-            JointState, "joint_states", qos.TICK, event_callbacks=QUIET
+            JointState, "joint_states", qos.TICK_PUB, event_callbacks=QUIET
         )
         self._tick_pub = self.create_publisher(Tick, "tick", qos.TICK_PUB, event_callbacks=QUIET)
         self._info_pub = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)

@@ -135,7 +135,7 @@ class Imagination(Node):
             self.create_publisher(CameraInfo, f"cameras/{name}/camera_info", qos.IMAGE_PUB)
             for name in names
         ]
-        self._joint_pub = self.create_publisher(JointState, "joint_states", qos.TICK)
+        self._joint_pub = self.create_publisher(JointState, "joint_states", qos.TICK_PUB)
         self._tick_pub = self.create_publisher(Tick, "tick", qos.TICK_PUB)
         self._info_pub = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
         self.create_subscription(Command, "command", self._on_command, qos.COMMAND)
