@@ -125,8 +125,28 @@ def test_there_are_enough_policies_for_a_correlation() -> None:
     for budget in BUDGETS.values():
         names = [cell.name for cell in cells(budget)]
         assert len(set(names)) == len(names) >= 8
-        keys = [(cell.backbone, cell.set, cell.seed) for cell in cells(budget)]
+        apart = {(cell.backbone, cell.seed) for cell in cells(budget)}
+        assert len(apart) >= 8  # trained from nothing, each with a seed of its own
+        keys = [(c.backbone, c.set, c.seed) for c in cells(budget) if c.set != "other"]
         assert len(set(keys)) == len(keys)
+
+
+def test_a_later_round_corrects_what_the_round_before_left(tmp_path: Path) -> None:
+    budget = BUDGETS["small"]
+    assert budget.rounds == 2
+    stages = {
+        stage.name: stage.command for stage in Plan(ROOT, tmp_path, "push_t", budget).stages()
+    }
+    policy = tmp_path / "policies" / "act-hi-wm-s1-round1.safetensors"
+    assert f"policy_checkpoint:={policy}" in stages["act-s1-corrections-2"]
+    last = stages["post-act-hi-wm-s1"]
+    for session in ("act-s1-corrections", "act-s1-corrections-2"):
+        assert str(tmp_path / "sessions" / session) in last
+    # Every set is learnt from the same base, to the same number of steps.
+    for name in ("base", "wm-cl", "hi-wm"):
+        command = stages[f"post-act-{name}-s1"]
+        assert str(tmp_path / "policies" / "act-start-s1.safetensors") in command
+        assert command[command.index("--steps") + 1] == str(budget.post_steps)
 
 
 def test_launch_arguments_are_declared(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ class Budget:
     seeds: tuple[int, ...]  # of policies; each is trained, corrected and judged by itself
     trials: int  # of an evaluation
     rollouts: int  # imagined, of which WM-CL takes the successes
+    weights: str  # of corrections; see hiwm_learning.datasets.weights
+    rounds: int  # of corrections, each of what the policies of the round before still do wrong
     operator_ticks: int  # that the operator corrects for in a session, for Hi-WM
     branches: int  # continuations of each failure state
     size: str  # of the policies: tiny or full
@@ -45,13 +47,13 @@ BUDGETS: Mapping[str, Budget] = {
     "small": Budget(
         episodes={"demonstration": 120, "failure": 60, "exploration": 120, "edge": 80},
         world_steps=9000, demonstrations=30, base_steps=1500, post_steps=1200, seeds=(0, 1),
-        trials=50, rollouts=50, operator_ticks=6000, branches=3, size="tiny",
-        device="cpu", variants=_VARIANTS,
+        trials=50, rollouts=50, weights="rac", rounds=2, operator_ticks=6000, branches=3,
+        size="tiny", device="cpu", variants=_VARIANTS,
     ),
     "full": Budget(
         episodes={"demonstration": 120, "failure": 120, "exploration": 240, "edge": 160},
         world_steps=45000, demonstrations=30, base_steps=20000, post_steps=10000,
-        seeds=(0, 1, 2), trials=100, rollouts=200, operator_ticks=15000, branches=3,
-        size="full", device="cuda", variants=_VARIANTS,
+        seeds=(0, 1, 2), trials=100, rollouts=200, weights="rac", rounds=2, operator_ticks=15000,
+        branches=3, size="full", device="cuda", variants=_VARIANTS,
     ),
 }

@@ -44,8 +44,9 @@ def write_study(
             for cell in made
         ],
         "operator": [
-            operator_session(cell.session(folder), rate_hz, cell.branching and budget.branches > 1)
-            for cell in made if cell.post == "hi-wm" and cell.session(folder).is_dir()
+            operator_session(session, rate_hz, cell.branching and budget.branches > 1)
+            for cell in made if cell.post == "hi-wm" and (cell.set == "hi-wm" or not cell.branching)
+            for session in cell.sessions(folder) if session.is_dir()
         ],
         "sets": [
             {"cell": cell.name, **_content(cell.checkpoint(folder).with_suffix(".set.json"))}

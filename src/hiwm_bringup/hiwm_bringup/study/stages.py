@@ -41,33 +41,53 @@ class Cell:
     note: str = ""
     post: str = ""  # what it is post-trained on, one of SETS; empty: it is trained from nothing
     branching: bool = True  # whether its failure states are corrected more than once
+    round: int = 1  # of corrections; it learns from this one and those before
 
     def checkpoint(self, folder: Path) -> Path:
         """Return its file."""
         return folder / "policies" / f"{self.name}.safetensors"
 
-    def session(self, folder: Path) -> Path:
-        """Return the session in imagination that it learns from, where it learns from one."""
-        kind = "rollouts" if self.post == "wm-cl" else "corrections"
+    def sessions(self, folder: Path) -> tuple[Path, ...]:
+        """Return the sessions in imagination that it learns from, the last round last."""
+        prefix = folder / "sessions" / f"{self.backbone}-s{self.seed}"
+        if self.post == "wm-cl":
+            return (Path(f"{prefix}-rollouts"),)
+        if self.post != "hi-wm":
+            return ()
         once = "" if self.branching else "-unbranched"
-        return folder / "sessions" / f"{self.backbone}-s{self.seed}-{kind}{once}"
+        rounds = range(1, self.round + 1)
+        return tuple(Path(f"{prefix}-corrections{'' if n == 1 else f'-{n}'}{once}") for n in rounds)
 
     def evaluation(self, folder: Path, world: str) -> Path:
         """Return the session folder of its evaluation."""
         return folder / "evaluations" / f"{self.name}-{world}"
 
 
+def corrected(budget: Budget, backbone: str, seed: int, number: int) -> Cell:
+    """Return a base policy corrected for some rounds; the last round is the Hi-WM policy."""
+    last = number == budget.rounds
+    return Cell(
+        name=f"{backbone}-hi-wm-s{seed}" + ("" if last else f"-round{number}"), backbone=backbone,
+        set="hi-wm" if last else "other", seed=seed, post="hi-wm", round=number,
+        note="" if last else f"Hi-WM after round {number} of {budget.rounds}",
+    )
+
+
 def cells(budget: Budget) -> list[Cell]:
     """Return every policy judged."""
     made = [
-        Cell(name=f"{backbone}-{kind}-s{seed}", backbone=backbone, set=kind, seed=seed, post=kind)
+        corrected(budget, backbone, seed, budget.rounds) if kind == "hi-wm" else Cell(
+            name=f"{backbone}-{kind}-s{seed}", backbone=backbone, set=kind, seed=seed, post=kind
+        )
         for seed in budget.seeds for backbone in BACKBONES for kind in SETS
     ]
+    backbone, seed = BACKBONES[0], budget.seeds[0]
+    made += [corrected(budget, backbone, seed, number) for number in range(1, budget.rounds)]
     # The same operator's time spent on more failure states, each corrected once.
     made.append(Cell(
-        name=f"{BACKBONES[0]}-hi-wm-s{budget.seeds[0]}-unbranched", backbone=BACKBONES[0],
-        set="other", seed=budget.seeds[0], post="hi-wm", branching=False,
-        note="Hi-WM without branching, for equal operator seconds",
+        name=f"{backbone}-hi-wm-s{seed}-unbranched", backbone=backbone, set="other", seed=seed,
+        post="hi-wm", branching=False,
+        note="Hi-WM without branching, for the operator seconds of round 1",
     ))
     return made + [
         Cell(
@@ -102,8 +122,12 @@ class Plan:
             # The policy whose failures the world model learns from must be there first.
             *self._bases(first, "bases"), self._failures(), self._world_training(),
             *(stage for seed in others for stage in self._bases(seed, "world and policies")),
-            *self._variants(), *self._starts_recorded(), *self._sessions(), *self._posttraining(),
-            *self._evaluations(),
+            *self._variants(), *self._starts_recorded(), *self._rollouts(), *self._corrections(1),
+            *(
+                stage for number in range(1, self._budget.rounds) for stage in
+                (*self._rounds_trained(number), *self._corrections(number + 1))
+            ),
+            *self._posttraining(), *self._evaluations(),
         ]
 
     def _python(self, module: str, *words: object) -> tuple[str, ...]:
@@ -213,53 +237,75 @@ class Plan:
                 leaves=(self._starts(kind),),
             )
 
-    def _sessions(self) -> Iterator[Stage]:
-        """Rollouts and corrections of the base policies in imagination."""
-        folder, budget = self._folder, self._budget
-        for cell in cells(budget):
-            session = cell.session(folder)
-            policy: dict[str, object] = {
-                "policy_checkpoint": self._base(cell.backbone, cell.seed),
-                "world_checkpoint": self._world, "starts": self._starts("session"),
-                "world": "imagination", "session_dir": session,
-            }
+    def _imagined(self, file: str, policy: Path, session: Path, **arguments: object) -> Stage:
+        """Return a stage in imagination, a part of which is no help where it cannot be resumed."""
+        evaluated = session / "evaluation" / "results.json"
+        return Stage(
+            name=session.name, together="sessions",
+            command=self._launch(
+                file, policy_checkpoint=policy, world_checkpoint=self._world,
+                starts=self._starts("session"), world="imagination", session_dir=session,
+                **arguments,
+            ),
+            leaves=(evaluated if file == "evaluate" else session / "tree.sqlite",),
+            anew=None if file == "evaluate" else session,
+        )
+
+    def _rollouts(self) -> Iterator[Stage]:
+        """The base policies' own, for WM-CL."""
+        for cell in cells(self._budget):
             if cell.post == "wm-cl":
-                yield Stage(
-                    name=session.name,
-                    command=self._launch(
-                        "evaluate", **policy, record="true", trials=budget.rollouts,
-                        seed=SESSION_STARTS,
-                    ),
-                    leaves=(session / "evaluation" / "results.json",), together="sessions",
+                base = self._base(cell.backbone, cell.seed)
+                yield self._imagined(
+                    "evaluate", base, *cell.sessions(self._folder), record="true",
+                    trials=self._budget.rollouts, seed=SESSION_STARTS,
                 )
-            elif cell.post == "hi-wm":
-                yield Stage(
-                    name=session.name,
-                    command=self._launch(
-                        "session", **policy, rate=0.0, device="scripted", view="false",
-                        failures=1000, operator_ticks=budget.operator_ticks,
-                        branches=budget.branches if cell.branching else 1, correction_ticks=200,
-                        max_seconds=7200.0, seed=cell.seed,
-                    ),
-                    leaves=(session / "tree.sqlite",), together="sessions", anew=session,
+
+    def _corrections(self, number: int) -> Iterator[Stage]:
+        """One round: what the policies of the round before still do wrong is corrected."""
+        budget = self._budget
+        rounds = [
+            corrected(budget, backbone, seed, number)
+            for seed in budget.seeds for backbone in BACKBONES
+        ]
+        for cell in (*rounds, *(c for c in cells(budget) if not c.branching and c.round == number)):
+            before = self._base(cell.backbone, cell.seed) if number == 1 else corrected(
+                budget, cell.backbone, cell.seed, number - 1
+            ).checkpoint(self._folder)
+            yield self._imagined(
+                "session", before, cell.sessions(self._folder)[-1], rate=0.0, device="scripted",
+                view="false", failures=1000, operator_ticks=budget.operator_ticks,
+                branches=budget.branches if cell.branching else 1, correction_ticks=200,
+                max_seconds=7200.0, seed=cell.seed + 10 * (number - 1),
+            )
+
+    def _rounds_trained(self, number: int) -> Iterator[Stage]:
+        """The policies that the next round is about."""
+        for seed in self._budget.seeds:
+            for backbone in BACKBONES:
+                yield self._posttrained(
+                    corrected(self._budget, backbone, seed, number), f"round {number}"
                 )
 
     def _posttraining(self) -> Iterator[Stage]:
-        folder, budget = self._folder, self._budget
-        for cell in cells(budget):
-            if not cell.post:
-                continue
-            own: dict[str, tuple[object, ...]] = {
-                "base": (),
-                "wm-cl": ("--rollouts", cell.session(folder)),
-                "hi-wm": ("--corrections", cell.session(folder)),
-            }
-            yield self._trained(
-                f"post-{cell.name}", cell.checkpoint(folder), cell.post, "post-training",
-                *own[cell.post], "--backbone", cell.backbone, "--seed", cell.seed,
-                "--steps", budget.post_steps, "--episodes", budget.demonstrations,
-                "--start-from", self._base(cell.backbone, cell.seed),
-            )
+        for cell in cells(self._budget):
+            if cell.post and (not cell.branching or cell.set in SETS):
+                yield self._posttrained(cell, "post-training")
+
+    def _posttrained(self, cell: Cell, together: str) -> Stage:
+        """Return the training of a base policy on its set."""
+        budget = self._budget
+        sessions = cell.sessions(self._folder)
+        own: dict[str, tuple[object, ...]] = {
+            "base": (), "wm-cl": ("--rollouts", *sessions),
+            "hi-wm": ("--weights", budget.weights, "--corrections", *sessions),
+        }
+        return self._trained(
+            f"post-{cell.name}", cell.checkpoint(self._folder), cell.post, together,
+            *own[cell.post], "--backbone", cell.backbone, "--seed", cell.seed,
+            "--steps", budget.post_steps, "--episodes", budget.demonstrations,
+            "--start-from", self._base(cell.backbone, cell.seed),
+        )
 
     def _evaluations(self) -> Iterator[Stage]:
         for world in WORLDS:
