@@ -46,7 +46,7 @@ _VARIANTS = (
 BUDGETS: Mapping[str, Budget] = {
     "small": Budget(
         episodes={"demonstration": 120, "failure": 60, "exploration": 120, "edge": 80},
-        world_steps=9000, demonstrations=30, base_steps=1500, post_steps=1200, seeds=(0, 1),
+        world_steps=9000, demonstrations=30, base_steps=1500, post_steps=1500, seeds=(0, 1),
         trials=50, rollouts=50, weights="rac", rounds=2, operator_ticks=6000, branches=3,
         size="tiny", device="cpu", variants=_VARIANTS,
     ),
