@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hiwm_core import push_t
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.grid_path import GridPath
-from hiwm_core.push_t_planner import PUSHER_RADIUS_M, STEP_M, PushPlanner
+from hiwm_core.push_t_planner import PUSHER_RADIUS_M, STEP_M, PushPlanner, shortened
 from hiwm_core.task import Task
 
 Array = NDArray[np.float64]
@@ -48,33 +48,20 @@ class CarryPlanner:
         self._goal = np.array(task.goal_pose)
         self._unit = task.object_unit_m
         self._lower, self._upper = embodiment.lower[:2], embodiment.upper[:2]
-        self._stop = stop_coverage
         self._clearance = CLEARANCE_M + 0.012 * variety
-        self._freeing = PushPlanner(task, embodiment, rng_seed)
+        self._freeing = PushPlanner(task, embodiment, rng_seed, stop_coverage)
         x0, x1, y0, y1 = push_t.BAR
         middle = (y0 + y1) / 2
         self._ends = np.array([(x0, middle), (x1, middle)]) * self._unit  # [2, 2] object frame
         self._inward = np.array([(1.0, 0.0), (-1.0, 0.0)])
         self._grid = GridPath(self._lower, self._upper)
 
-    def coverage(self, object_pose: Array) -> float:
-        """Return the share of the goal a T at a pose [x, y, yaw] covers."""
-        return push_t.coverage(object_pose, self._goal, self._unit)
-
     def done(self, object_pose: Array) -> bool:
-        """Return whether the T at a pose covers the goal well enough to stop."""
-        return self.coverage(object_pose) >= self._stop
+        """Return whether the T at a pose [x, y, yaw] covers the goal well enough to stop."""
+        return self._freeing.done(object_pose)
 
     def targets(self, object_pose: Array, pushers: Array) -> Array:
-        """Return the next absolute targets of both pushers.
-
-        Args:
-            object_pose: [x, y, yaw] of the T, m and rad, table frame.
-            pushers: [4] positions left x, left y, right x, right y, m, table frame.
-
-        Returns:
-            [4] in the same order, each arm at most `STEP_M` from where it is.
-        """
+        """Return the next absolute targets [4] of both pushers, as `PushPlanner.targets` does."""
         hands = np.asarray(pushers, dtype=float).reshape(2, 2)
         if self.done(object_pose):
             return hands.reshape(4).copy()
@@ -90,12 +77,13 @@ class CarryPlanner:
             moved = self._carry(object_pose, beside)
         else:
             moved = self._come(object_pose, hands, gap, beside)
-        steps = [_shortened(moved[arm] - hands[arm], STEP_M) for arm in (0, 1)]
-        return np.clip(hands + np.array(steps), self._lower, self._upper).reshape(4)
+        steps = [shortened(moved[arm] - hands[arm], STEP_M) for arm in (0, 1)]
+        clipped: Array = np.clip(hands + np.array(steps), self._lower, self._upper)
+        return clipped.reshape(4)
 
     def _within(self, points: Array) -> NDArray[np.bool_]:
-        inside: NDArray[np.bool_] = ((points >= self._lower) & (points <= self._upper)).all(1)
-        return inside
+        inside = (points >= self._lower) & (points <= self._upper)
+        return np.asarray(inside.all(axis=1))
 
     def _carry(self, pose: Array, beside: Array) -> Array:
         """Return targets that move the T towards the goal, held where it is held."""
@@ -149,8 +137,3 @@ class CarryPlanner:
             if not blocked(hand + straight * (point - hand)).any():
                 return np.asarray(point)
         return np.asarray(way[0])
-
-
-def _shortened(step: Array, longest: float) -> Array:
-    length = float(np.linalg.norm(step))
-    return step if length <= longest else step * (longest / length)

@@ -268,7 +268,7 @@ class PushPlanner:
             else:
                 forward = -0.004
             step = forward * inward + 0.5 * sideways
-            moved[arm] = hands[arm] + _shortened(step, STEP_M)
+            moved[arm] = hands[arm] + shortened(step, STEP_M)
         for arm in (0, 1):
             if arm not in used:
                 place = self._out_of_the_way(pose, hands[arm])
@@ -285,7 +285,7 @@ class PushPlanner:
         while len(path) > 1 and np.linalg.norm(path[0] - hands[arm]) < 0.006:
             path = path[1:]
         push.paths[arm] = path
-        return np.asarray(hands[arm] + _shortened(path[0] - hands[arm], STEP_M))
+        return np.asarray(hands[arm] + shortened(path[0] - hands[arm], STEP_M))
 
     def _blocked(self, points: Array, pose: Array, other: Array) -> NDArray[np.bool_]:
         """Return which table points [N, 2] a pusher's centre must not enter."""
@@ -307,10 +307,11 @@ class PushPlanner:
         moved = hands.copy()
         for arm in (0, 1):
             place = self._out_of_the_way(pose, hands[arm])
-            moved[arm] = hands[arm] + _shortened(place - hands[arm], STEP_M)
+            moved[arm] = hands[arm] + shortened(place - hands[arm], STEP_M)
         return moved
 
 
-def _shortened(step: Array, longest: float) -> Array:
+def shortened(step: Array, longest: float) -> Array:
+    """Return a step [2], shortened to a length where it is longer."""
     length = float(np.linalg.norm(step))
     return step if length <= longest else step * (longest / length)
