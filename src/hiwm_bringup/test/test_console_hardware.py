@@ -18,8 +18,9 @@ pytestmark = [
 _OVER_THE_CAMERA = """(() => {
   const [guide, camera] = ["guide", "camera-0"].map((id) =>
     document.getElementById(id).getBoundingClientRect());
-  return !document.getElementById("guide").hidden && Math.abs(guide.x - camera.x) < 2
-    && Math.abs(guide.y - camera.y) < 2 && Math.abs(guide.width - camera.width) < 2;
+  const picture = document.getElementById("guide");
+  return !picture.hidden && picture.complete && picture.naturalWidth > 0
+    && ["x", "y", "width"].every((key) => Math.abs(guide[key] - camera[key]) < 2);
 })()"""
 
 

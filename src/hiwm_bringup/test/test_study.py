@@ -1,8 +1,11 @@
 """A study runs its stages once, goes on where it was, and names what failed."""
 
 import json
+import os
+import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,18 +91,32 @@ def test_an_interruption_ends_what_runs(tmp_path: Path, said: list[str]) -> None
         f"try: time.sleep(600)\nfinally: open({str(tmp_path / 'ended')!r}, 'w')"
     )
 
-    class Interrupted(Runner):
-        def _run(self, stage: Stage, number: int, count: int) -> None:
-            thread = threading.Thread(target=super()._run, args=(stage, number, count))
-            thread.start()
-            while not started.exists():
-                thread.join(0.05)
-            raise KeyboardInterrupt
+    def interrupt() -> None:
+        while not started.exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        Interrupted(tmp_path / "study", 1, said.append).run([python("long", code)])
+    after = touching(tmp_path)("after", "pair")
+    stages = [python("long", code, together="pair"), after]
+    threading.Thread(target=interrupt, daemon=True).start()
+    kept = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Runner(tmp_path / "study", 1, said.append).run(stages)
+    finally:
+        signal.signal(signal.SIGINT, kept)
     assert (tmp_path / "ended").exists()
+    assert not (tmp_path / "after").exists()
     assert not list((tmp_path / "study" / "done").iterdir())
+
+
+def test_a_failure_ends_its_group(tmp_path: Path, said: list[str]) -> None:
+    bad = python("bad", "raise SystemExit(3)", together="pair")
+    long = python("long", "import time; time.sleep(600)", together="pair")
+    after = touching(tmp_path)("after", "pair")
+    with pytest.raises(HiwmError, match="stage bad failed"):
+        Runner(tmp_path / "study", 2, said.append).run([long, bad, after])
+    assert not (tmp_path / "after").exists()
 
 
 @pytest.mark.parametrize("budget", sorted(BUDGETS))

@@ -4,7 +4,8 @@ Relied on by the demonstration recorder, which gives it the stand-in's own pose,
 scripted operator, which gives it the pose it sees in the image. It is what a policy can learn from
 few examples: each arm has its own end of the bar, nothing is drawn by chance, and the next target
 follows from poses and pushers alone, so that two like pictures never ask for two unlike actions.
-Where an end of the bar cannot be reached, the pushes of `push_t_planner` free it first.
+Where an end of the bar cannot be reached, the pushes of `push_t_planner` free it first; they alone
+are drawn, and remember the push under way.
 """
 
 import numpy as np
@@ -26,7 +27,14 @@ TOUCH_M = 0.0025  # a smaller gap counts as touching
 SQUEEZE_M = 0.0035
 CARRY_M = 0.007  # longest step of a pusher that carries; what is left of STEP_M squeezes
 GAIN = 0.5  # share of the pose error undone in a tick, near the goal
-CLEARANCE_M = 0.006  # kept from the T on the way round it
+CLEARANCE_M = 0.006  # kept from the T on the way round it ...
+VARIED_M = 0.012  # ... and so much more by the most various of continuations
+# Above the task's own: what a policy learns ends a little short of what it was shown.
+STOP_COVERAGE = 0.96
+LOST_M = 0.02  # a pusher seen deeper in the T than that is not holding it: the pose is wrong
+CLOSING_M = 0.008  # step with which both close in
+NEAR_M = 0.006  # gap of the other arm from which on the last ...
+LAST_M = 0.003  # ... of the way is gone, so that both touch within a tick of each other
 
 
 class CarryPlanner:
@@ -36,20 +44,17 @@ class CarryPlanner:
         task: gives the T, its goal and the coverage that counts.
         embodiment: two arms, x and y each, absolute targets in m.
         rng_seed: of the pushes that free a T whose ends are out of reach.
-        stop_coverage: coverage at which the planner is satisfied; above the task's own, since
-            what a policy learns ends a little short of what it was shown.
         variety: 0..1, how far a way round the T keeps from it, and with it where it leads.
     """
 
     def __init__(
-        self, task: Task, embodiment: Embodiment, rng_seed: int = 0,
-        stop_coverage: float = 0.96, variety: float = 0.0,
+        self, task: Task, embodiment: Embodiment, rng_seed: int = 0, variety: float = 0.0
     ) -> None:
         self._goal = np.array(task.goal_pose)
         self._unit = task.object_unit_m
         self._lower, self._upper = embodiment.lower[:2], embodiment.upper[:2]
-        self._clearance = CLEARANCE_M + 0.012 * variety
-        self._freeing = PushPlanner(task, embodiment, rng_seed, stop_coverage)
+        self._clearance = CLEARANCE_M + VARIED_M * variety
+        self._freeing = PushPlanner(task, embodiment, rng_seed, STOP_COVERAGE)
         x0, x1, y0, y1 = push_t.BAR
         middle = (y0 + y1) / 2
         self._ends = np.array([(x0, middle), (x1, middle)]) * self._unit  # [2, 2] object frame
@@ -68,11 +73,12 @@ class CarryPlanner:
         touching = self._ends - self._inward * PUSHER_RADIUS_M
         if not self._within(push_t.to_table(touching, object_pose)).all():
             return self._freeing.targets(object_pose, pushers)
+        self._freeing.reset()
         # Seen from its end of the bar: gap to it, and how far beside its middle.
         local = push_t.to_object(hands, object_pose) - touching
         gap = -(local * self._inward).sum(1)
         beside = local[:, 1]
-        held = (gap < TOUCH_M) & (gap > -0.02) & (np.abs(beside) < SLIPPED_M)
+        held = (gap < TOUCH_M) & (gap > -LOST_M) & (np.abs(beside) < SLIPPED_M)
         if held.all():
             moved = self._carry(object_pose, beside)
         else:
@@ -104,15 +110,15 @@ class CarryPlanner:
         # they begin on one side of the middle and end as far on the other.
         turn = push_t.wrap(float(self._goal[2] - pose[2]))
         contact = PUSHER_RADIUS_M * np.clip(turn, -1.6, 1.6) / 2 * np.array([-1.0, 1.0])
-        ready = (np.abs(beside - contact) < CORRIDOR_M) & (gap > -0.004)
-        ready &= gap < STANDOFF_M + 0.006
+        ready = (np.abs(beside - contact) < CORRIDOR_M) & (gap > -SQUEEZE_M)
+        ready &= gap < STANDOFF_M + NEAR_M
         moved = np.zeros((2, 2))
         for arm in (0, 1):
             inward = self._inward[arm]
             place = self._ends[arm] - inward * PUSHER_RADIUS_M + np.array([0.0, contact[arm]])
             if ready.all():
                 # Both touch at once, so that neither pushes the T away from the other.
-                least = max(gap[arm] - 0.008, 0.0 if gap[1 - arm] < 0.006 else 0.003)
+                least = max(gap[arm] - CLOSING_M, 0.0 if gap[1 - arm] < NEAR_M else LAST_M)
                 ahead = least if least > 0 else -SQUEEZE_M * 0.5
             else:
                 ahead = STANDOFF_M

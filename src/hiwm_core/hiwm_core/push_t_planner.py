@@ -1,7 +1,7 @@
 """A planner that pushes the T to its goal with two pushers, from poses alone.
 
-Relied on by the demonstration recorder, which gives it the stand-in's own pose, and by the
-scripted operator, which gives it the pose it sees in the image. It picks two contacts on the T's
+Relied on by off-task data, which wants pushes of every kind, and by `push_t_carrier`, for a T whose
+ends are out of reach. It picks two contacts on the T's
 outline whose quasi-static pushes best undo the pose error, drives round the T to them, pushes, and
 picks again. The motion model is the ellipsoidal limit surface of Lynch and Mason (Stable Pushing,
 IJRR 1996) for a frictionless contact: force f at r moves the T along (f, r x f / c^2).

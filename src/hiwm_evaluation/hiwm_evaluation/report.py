@@ -109,19 +109,30 @@ def _operator(sessions: Sequence[OperatorSession]) -> list[str]:
          "corrections that succeeded", f"corrections per {_YIELD_S:.0f} s",
          f"successful ones per {_YIELD_S:.0f} s"], rows, text=(0, 1),
     ))
-    if all(seconds.values()):
-        same = "equal" if seconds[True] == seconds[False] else "not equal"
+    named = {session.session: session for session in sessions}
+    pairs = [(session, named[session.beside]) for session in sessions if session.beside in named]
+    for session, other in pairs:
         parts.append(paragraph(
-            f"Operator seconds with branching {seconds[True]:.0f}, without {seconds[False]:.0f}: "
-            f"{same}. The last two columns scale every line to {_YIELD_S:.0f} s in proportion."
+            f"{session.session} is {other.session} without branching: {session.seconds:.0f} s of "
+            f"the operator beside {other.seconds:.0f} s, {session.failure_states} failure states "
+            f"beside {other.failure_states}. What their policies came to is under Success."
         ))
-    else:
-        parts.append(paragraph(
-            "With and without branching cannot be compared: one of the two is missing."
-        ))
+    if not pairs:
+        parts.append(paragraph(_seconds_compared(seconds)))
     if any(session.operator == "scripted" for session in sessions):
         parts.append(paragraph("The operator called scripted is a program, not a person."))
     return parts
+
+
+def _seconds_compared(seconds: Mapping[bool, float]) -> str:
+    """Return how an operator's time with branching compares to that without."""
+    if not all(seconds.values()):
+        return "With and without branching cannot be compared: one of the two is missing."
+    same = "equal" if seconds[True] == seconds[False] else "not equal"
+    return (
+        f"Operator seconds with branching {seconds[True]:.0f}, without {seconds[False]:.0f}: "
+        f"{same}. The last two columns scale every line to {_YIELD_S:.0f} s in proportion."
+    )
 
 
 def _effort_row(

@@ -227,6 +227,11 @@ def agreement_section(agreed: Agreement, apart: Agreement, png: bytes) -> list[s
         for over, some in (("all policies", agreed), ("independently trained ones", apart))
         for name, estimate in some.estimates.items()
     ]
+    families = (
+        "of each such family the second half of the table takes one: "
+        f"{', '.join(cell.name for cell in apart.cells)}."
+        if apart.estimates else f"there are too few families, {len(apart.cells)}, to take one each."
+    )
     parts += [
         table(
             ["over", "statistic", "policies, n", "value", "95 % interval", "its interval",
@@ -237,8 +242,7 @@ def agreement_section(agreed: Agreement, apart: Agreement, png: bytes) -> list[s
             "MMRV (SIMPLER, arXiv 2405.05941) is the mean over policies of the largest difference "
             "on the stand-in to another policy that imagination puts in the wrong order: 0 is "
             "best, 1 worst. Policies that were post-trained from one base are not independent, "
-            "which the bootstrap does not know; of each such family the second half of the table "
-            f"takes one: {', '.join(cell.name for cell in apart.cells)}."
+            f"which the bootstrap does not know; {families}"
         ),
     ]
     return parts

@@ -32,6 +32,7 @@ _OPERATOR = {
     "session": str, "operator": str, "branching": bool, "seconds": float, "frames": int,
     "corrections": int, "failure_states": int, "succeeded": int,
 }
+_OPERATOR_OPTIONAL = {"beside": str}
 _NUMBERS = ("seconds", "frames", "corrections", "failure_states", "succeeded")
 _SET = {"cell": str, "frames_by_provenance": dict, "mass_by_provenance": dict}
 _SET_OPTIONAL = {"dropped_low_trust": int}
@@ -105,6 +106,7 @@ class OperatorSession:
     corrections: int
     failure_states: int  # corrected at least once
     succeeded: int  # corrections that ended in success
+    beside: str = ""  # the session it is compared with: the same operator's time, with branching
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +266,7 @@ def _refuse_doubles(cells: tuple[Cell, ...], where: str) -> None:
 
 
 def _operator(item: Any, where: str) -> OperatorSession:
-    data = strict_fields(item, where, _OPERATOR)
+    data = strict_fields(item, where, _OPERATOR, _OPERATOR_OPTIONAL)
     _not_negative({key: data[key] for key in _NUMBERS}, where)
     if data["succeeded"] > data["corrections"]:
         raise ConfigError(

@@ -1,5 +1,6 @@
 """The report's page against the study it was made from."""
 
+import json
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -193,6 +194,10 @@ def test_unequal_operators_and_conditions_are_said(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("300", "200"))
     page = Page(write_report(study, tmp_path / "r").read_text())
     assert "with branching 300, without 600: not equal" in page.text
+    data["operator"][1] = data["operator"][1] | {"beside": "with_0"}
+    (study / "study.json").write_text(json.dumps(data))
+    page = Page(write_report(study, study / "out").read_text())
+    assert "without_0 is with_0 without branching: 600 s of the operator beside 300 s" in page.text
     assert page.row("all, 1 session", "with")[-2:] == ["60.0", "48.0"]
     assert "on the stand-in were made under the same conditions: horizon: 200, 300" in page.text
 

@@ -27,7 +27,7 @@ START = np.array([0.06, 0.05, 0.8])
 
 
 class StraightPlanner:
-    """Stands for the push planner; its action is the pose it saw, so that worlds can use it."""
+    """Stands for the planner; its action is the pose it saw, so that worlds can use it."""
 
     def targets(self, object_pose, pushers):
         return np.array([*object_pose, pushers[0]])

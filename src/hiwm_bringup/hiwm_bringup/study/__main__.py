@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--folder", type=Path, help="of the study (default: runs/study_TASK_BUDGET)"
     )
     parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="trainings side by side"
+        "--jobs", type=int, default=2, help="trainings, sessions or evaluations side by side"
     )
     parser.add_argument("--list", action="store_true", help="print the stages and end")
     return parser

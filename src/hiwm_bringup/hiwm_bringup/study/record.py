@@ -45,6 +45,7 @@ def write_study(
         ],
         "operator": [
             operator_session(session, rate_hz, cell.branching and budget.branches > 1)
+            | ({} if cell.branching else {"beside": session.name.removesuffix("-unbranched")})
             for cell in made if cell.post == "hi-wm" and (cell.set == "hi-wm" or not cell.branching)
             for session in cell.sessions(folder) if session.is_dir()
         ],

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import groupby
 from pathlib import Path
 
@@ -56,18 +56,20 @@ class Runner:
         left = [stage for stage in stages if not self._done(stage).exists()]
         if len(left) < len(stages):
             self._say(f"{len(stages) - len(left)} of {len(stages)} stages are done")
-        try:
-            # A stage that runs alone is a group of its own.
-            for _, group in groupby(left, key=lambda stage: stage.together or stage.name):
-                with ThreadPoolExecutor(self._jobs) as pool:
-                    for result in [
-                        pool.submit(self._run, stage, numbers[stage.name], len(stages))
-                        for stage in group
-                    ]:
+        # A stage that runs alone is a group of its own.
+        for _, group in groupby(left, key=lambda stage: stage.together or stage.name):
+            with ThreadPoolExecutor(self._jobs) as pool:
+                results = [
+                    pool.submit(self._run, stage, numbers[stage.name], len(stages))
+                    for stage in group
+                ]
+                try:
+                    for result in as_completed(results):
                         result.result()
-        except BaseException:
-            self._stop()
-            raise
+                except BaseException:
+                    # Within the pool, which would otherwise wait for all that is queued.
+                    self._stop()
+                    raise
 
     def _done(self, stage: Stage) -> Path:
         return self._folder / "done" / f"{stage.name}.json"
@@ -103,6 +105,8 @@ class Runner:
             return
         missing = [path for path in stage.leaves if not path.exists()]
         if code or missing:
+            with self._lock:
+                self._stopping = True  # nothing that is queued begins any more
             lines = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
             why = f"exit code {code}" if code else f"left no {missing[0]}"
             raise HiwmError(

@@ -66,7 +66,12 @@ const receivers = {
     buildControls();
   },
   world(said) { state.world = said; hands.setWorld(said); makeCameras(said.cameras); buildControls(); },
-  control(said) { state.control = { ...said, at: performance.now() }; showMode(); },
+  control(said) {
+    state.control = { ...said, at: performance.now() };
+    // Once the policy goes on, the scene is no longer the one that was put back by hand.
+    if (said.mode === "POLICY") $("guide").hidden = true;
+    showMode();
+  },
   seats(said) { state.seats = said; showSeat(); },
   tick(said) { state.tick = said; showTick(); },
   health(said) { state.health = said.nodes; showHealth(); },
@@ -337,7 +342,7 @@ function act(request, quiet = false) {
   const { action, node = "", steps = 0, branch = "", label = 0, note = "", count = 0, seed = 0, restore = false } = request;
   return new Promise((resolve) => {
     answers.set(id, (answer) => {
-      if (!answer.ok) toast(`${action.replace("_", " ")}: ${answer.message}`, "bad");
+      if (!answer.ok) toast(`${action.replaceAll("_", " ")}: ${answer.message}`, "bad");
       else if (answer.message && !quiet && action !== "propose") toast(answer.message, "good");
       resolve(answer);
     });
@@ -390,10 +395,15 @@ function placeGuide() {
 addEventListener("resize", placeGuide);
 
 async function nextEpisode() {
-  const guided = !$("guide").hidden;
-  const answer = await act({ action: guided ? "reset_by_hand" : "reset" });
-  if (answer.ok) $("guide").hidden = true;
+  const answer = await act({ action: $("guide").hidden ? "reset" : "reset_by_hand" });
+  if (answer.ok) { $("guide").hidden = true; state.proposal = -1; choose(tree.head); }
 }
+
+$("guide").addEventListener("error", () => {
+  if ($("guide").hidden) return;
+  $("guide").hidden = true;
+  toast("no picture of that state is kept: choose another", "bad");
+});
 
 function went(answer) {
   if (!answer.ok) return;

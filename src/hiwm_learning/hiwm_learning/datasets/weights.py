@@ -158,7 +158,7 @@ def _shares(scheme: Scheme, frames: Mapping[str, float]) -> dict[str, float]:
     natural = {name: count / total for name, count in there.items()}
     human, before = str(Provenance.HUMAN), str(Provenance.PRE_INTERVENTION)
     if human not in there or scheme in (Scheme.UNIFORM, Scheme.RAC):
-        # Without corrections nothing is shared out; RaC draws from people's frames as they are.
+        # Without corrections nothing is shared out; RaC gives people's frames their natural share.
         return natural
     if scheme is Scheme.IWR:
         rest = {name: share for name, share in natural.items() if name != human}

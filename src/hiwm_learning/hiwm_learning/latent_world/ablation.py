@@ -3,8 +3,8 @@
     scripts/ablate_objectives data/demonstration data/exploration --folder runs/objectives
 
 Trains each with the same data, batches and steps, evaluates each on the same held-out starts, and
-prints a table in markdown, with every layered checkpoint named by --beside as a further line. What
-is there already is not made again.
+prints a table in markdown, with every checkpoint named by --beside as a further line. What is
+there already is not made again.
 """
 
 import argparse
@@ -45,6 +45,10 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, evaluate and print from the command line; return the exit code."""
     options = build_parser().parse_args(arguments)
+    doubled = {path.stem for path in options.beside} & set(OBJECTIVES)
+    if doubled:
+        print(f"error: --beside {', '.join(doubled)}: named as an objective", file=sys.stderr)
+        return 1
     folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -84,6 +88,9 @@ def _train(options: argparse.Namespace, objective: str, path: Path) -> None:
     ], check=True)
     if not shared.exists():
         shutil.copy(work / shared.name, shared)
+    starts = partial.with_name(f"{partial.stem}_starts.npz")
+    if starts.exists():
+        starts.rename(path.with_name(f"{path.stem}_starts.npz"))
     partial.rename(path)
 
 
@@ -128,7 +135,11 @@ def _along(numbers: dict[str, Any], name: str, column: str) -> str:
     """Return one column at all horizons."""
     values = [numbers["horizons"][step].get(name, {}).get(column) for step in HORIZONS]
     form = ".1f" if column == "psnr_db" else ".2f"
-    return " / ".join("lost" if value is None else format(value, form) for value in values)
+    counted = [numbers["horizons"][step]["n"] for step in HORIZONS]
+    return " / ".join(
+        "-" if not n else "lost" if value is None else format(value, form)
+        for n, value in zip(counted, values, strict=True)
+    )
 
 
 if __name__ == "__main__":

@@ -216,10 +216,9 @@ class LatentSimulator:
     ) -> list[list[ImaginedObservation]]:
         """Return recorded frames as they are encoded and decoded; see `WorldSimulator`."""
         return [
-            [
-                self.observe(self.begin(frame, held, seed=0))
-                for frame, held in zip(frames, hands, strict=True)
-            ]
+            self.observe_many([
+                self.begin(frame, held, seed=0) for frame, held in zip(frames, hands, strict=True)
+            ])
             for frames, hands in recordings
         ]
 

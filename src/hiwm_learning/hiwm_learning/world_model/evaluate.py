@@ -76,12 +76,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     embodiment = load_embodiment(task.embodiment)
     floor = read_floor(options.floor) if options.floor else None
     simulator, checkpoint = load_simulator(options.checkpoint, embodiment, options.device)
-    if len(simulator.cameras) > 1:
-        raise CheckpointError(
-            f"the model draws {len(simulator.cameras)} cameras, and errors are read from one",
-            where=str(options.checkpoint), remedy="evaluate a model of the camera over the table",
-        )
     camera = simulator.cameras[0]
+    if len(simulator.cameras) > 1 or not all(embodiment.camera(camera).view_m):
+        raise CheckpointError(
+            f"the model draws {', '.join(simulator.cameras)}, and errors are read from one camera "
+            "that looks straight down", where=str(options.checkpoint),
+            remedy="evaluate a model of that camera alone",
+        )
     recordings = read_recordings(options.data, camera, embodiment, _say)
     starts = held_out_starts(recordings, options.starts, options.seed)
     if not starts:
@@ -91,13 +92,13 @@ def _evaluate(options: argparse.Namespace) -> int:
         )
     view_m = embodiment.camera(camera).view_m
     evaluation = Evaluation(simulator, view_m, task, recordings, starts, _say)
-    measured, _ = evaluation.measure()
+    measured, sheet = evaluation.measure()
     numbers = {"checkpoint": checkpoint.hash, **measured, "floor": floor}
     folder = options.output or options.checkpoint.parent
     folder.mkdir(parents=True, exist_ok=True)
     stem = options.checkpoint.stem
     (folder / f"{stem}.evaluation.json").write_text(json.dumps(numbers, indent=1) + "\n")
-    draw_contact_sheet(evaluation.sheet, folder / f"{stem}.contact_sheet.png")
+    draw_contact_sheet(sheet, folder / f"{stem}.contact_sheet.png")
     draw_curves(
         numbers["curves"], floor["steps"] if floor else None, numbers["trust"]["reliability"],
         scores.BAD_T, folder / f"{stem}.curves.png",

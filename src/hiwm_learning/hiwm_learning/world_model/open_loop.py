@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,16 @@ Images = NDArray[np.uint8]
 Array = NDArray[np.float64]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """All rollouts of an evaluation beside what was recorded."""
+
+    comparisons: dict[str, Comparison]  # imagined, bound, copy
+    heads: dict[str, Any]  # how right they are, on held-out frames and on rollouts' last ones
+    trust: Array  # [N, T + 1]
+    sheet: list[tuple[Images, Images]]  # true and imagined frames of some in which the T goes far
+
+
 class Evaluation:
     """One model, its held-out starts, and all that was measured.
 
@@ -74,9 +85,6 @@ class Evaluation:
         self.sights = {
             r.name: look_along(self.vision, r.frames.numpy()) for r in self.recordings
         }
-        self.sheet: list[tuple[Images, Images]] = []  # true and imagined frames worth a look
-        self._trust: list[Array] = []
-        self._ends: list[tuple[float, float, float]] = []  # progress, success, coverage
 
     def truth(self, start: Start, steps: int) -> Truth:
         """Return what was recorded for some steps from a start, or till the recording's end."""
@@ -87,12 +95,10 @@ class Evaluation:
             hands=start.recording.proprioception[rows].numpy().astype(np.float64),
         )
 
-    def compared(self) -> tuple[dict[str, Comparison], dict[str, Any]]:
-        """Return imagined, redrawn and repeated frames against the recorded ones, every step.
-
-        And how right the heads are, on held-out frames and on rollouts' last ones.
-        """
-        bound, heads = {}, []
+    def compared(self) -> "Compared":
+        """Return imagined, redrawn and repeated frames against the recorded ones, every step."""
+        bound, heads, ends, trust = {}, [], [], []
+        sheet: list[tuple[Images, Images]] = []
         redrawn = self.simulator.redraw([
             (r.frames.numpy(), r.proprioception.double().numpy()) for r in self.recordings
         ])
@@ -119,21 +125,24 @@ class Evaluation:
             )
             rows["bound"].append(compare(truth, again[span], _part(sights, span), HORIZONS))
             rows["copy"].append(copied)
-            self._trust.append(rollout.trust)
-            self._ends.append((
+            trust.append(rollout.trust)
+            ends.append((
                 rollout.progress[count - 1], rollout.success[count - 1],
                 float(start.recording.coverage[start.step + count - 1]),
             ))
             far = copied["place_m"][min(SHEET_STEP, count - 1)]
-            if far > SHEET_M and len(self.sheet) < SHEET_ROWS:
-                self.sheet.append((truth.frames, frames))
+            if far > SHEET_M and len(sheet) < SHEET_ROWS:
+                sheet.append((truth.frames, frames))
             if number % 40 == 39:
                 self._report(f"compared {number + 1} of {len(self.starts)} rollouts")
-        table = {
-            "held_out_frames": self._heads(np.array(heads)),
-            "last_imagined_frames": self._heads(np.array(self._ends)),
-        }
-        return {name: stack(found, self.steps) for name, found in rows.items()}, table
+        return Compared(
+            comparisons={name: stack(found, self.steps) for name, found in rows.items()},
+            heads={
+                "held_out_frames": self._heads(np.array(heads)),
+                "last_imagined_frames": self._heads(np.array(ends)),
+            },
+            trust=np.stack(trust), sheet=sheet,
+        )
 
     def _heads(self, rows: Array) -> dict[str, Any]:
         """Return how right the heads are in rows of progress, success and coverage, [N, 3]."""
@@ -183,9 +192,10 @@ class Evaluation:
             f"under_{IDLE_T:g}": float((drift < IDLE_T).mean()),
         }
 
-    def measure(self) -> tuple[dict[str, Any], dict[str, Comparison]]:
-        """Return all numbers as JSON values, and the comparisons they come from."""
-        compared, heads = self.compared()
+    def measure(self) -> tuple[dict[str, Any], list[tuple[Images, Images]]]:
+        """Return all numbers as JSON values, and frames worth a look: true and imagined ones."""
+        found = self.compared()
+        compared = found.comparisons
         imagined, copy = compared["imagined"], compared["copy"]
         return {
             "starts": len(self.starts), "held_out_recordings": len(self.recordings),
@@ -199,12 +209,12 @@ class Evaluation:
                 name: scores.divergence(one, self.size_m) for name, one in compared.items()
             },
             "trust": scores.trust_scores(
-                np.stack(self._trust), imagined, copy,
+                found.trust, imagined, copy,
                 [s for s in TRUST_HORIZONS if s <= self.steps], self.size_m,
             ),
-            "heads": heads, "idle_drift_T": self.idle_drift(),
+            "heads": found.heads, "idle_drift_T": self.idle_drift(),
             "latency": latency(self.simulator, self.starts[0], LATENCY_REPEATS),
-        }, compared
+        }, found.sheet
 
 
 def _part(sights: Sights, rows: slice | list[int]) -> Sights:
