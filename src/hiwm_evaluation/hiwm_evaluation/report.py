@@ -1,4 +1,4 @@
-"""The report of a study: one page and its figures.
+"""The report of a study: one page, its figures, and its main numbers in markdown.
 
     python -m hiwm_evaluation.report STUDY_FOLDER [-o FOLDER]
 
@@ -40,8 +40,10 @@ from hiwm_evaluation.report_results import (
     success_section,
 )
 from hiwm_evaluation.study import OperatorSession, Study, World, read_study
+from hiwm_evaluation.summary import summary
 
 PAGE_FILE = "report.html"
+SUMMARY_FILE = "summary.md"
 # Yields of sessions of unequal length are compared per this much of an operator's time.
 _YIELD_S = 600.0
 
@@ -55,6 +57,7 @@ def write_report(study_folder: Path, folder: Path) -> Path:
     """
     study = read_study(study_folder)
     agreed = agreement(study)
+    apart = agreement_of(independent(agreed.cells))
     gained = [gain for world in World for gain in gains(study, world)]
     pictures = {
         "rates.png": _png(rates_figure(study)),
@@ -66,9 +69,7 @@ def write_report(study_folder: Path, folder: Path) -> Path:
         *success_section(study, pictures["rates.png"]),
         *paper_section(),
         *gains_section(gained, pictures["gains.png"]),
-        *agreement_section(
-            agreed, agreement_of(independent(agreed.cells)), pictures["agreement.png"]
-        ),
+        *agreement_section(agreed, apart, pictures["agreement.png"]),
         *false_outcomes_section(study),
         *_operator(study.operator),
         *_sets(study),
@@ -81,6 +82,7 @@ def write_report(study_folder: Path, folder: Path) -> Path:
         for name, content in pictures.items():
             (folder / name).write_bytes(content)
         page.write_text(document(f"Study of {study.task}", parts), encoding="utf-8")
+        (folder / SUMMARY_FILE).write_text(summary(study, gained, agreed, apart), encoding="utf-8")
     except OSError as error:
         raise StoreError(
             f"cannot be written: {error.strerror or error}", where=str(folder),

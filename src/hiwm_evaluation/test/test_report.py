@@ -122,6 +122,16 @@ def test_the_papers_numbers_are_said_to_be_the_papers(page: Page) -> None:
     assert "arXiv 2604.21741, n about 34" in page.text
 
 
+def test_the_summary_says_the_same_in_markdown(folder: Path) -> None:
+    lines = (folder / "summary.md").read_text().splitlines()
+    assert any(
+        line.startswith("| Diffusion Policy, Hi-WM | 30/39, 76.9 % |") for line in lines
+    ), lines
+    assert any(line.startswith("| Diffusion Policy, Hi-WM minus base | +41.9 (") for line in lines)
+    assert any(line.startswith("| Pearson, all | 9 | 0.868 (") for line in lines)
+    assert lines[-1].startswith("Of 171 pairs of trials 69 succeeded in both worlds, 17 in")
+
+
 def test_agreement_and_false_outcomes(page: Page) -> None:
     n, value, interval, where, undefined = page.row("all policies", "Pearson")
     assert (n, value, where, undefined) == ("9", "0.868", "above zero", "0")

@@ -1,0 +1,67 @@
+"""A study's main numbers in markdown, for pages and terminals; the report has all of them."""
+
+from collections.abc import Sequence
+
+from hiwm_evaluation.figures import BACKBONE_NAMES, SET_NAMES
+from hiwm_evaluation.findings import SETS, Agreement, Gain, cells_of, pooled, total, worlds_paired
+from hiwm_evaluation.page import number, percent, percent_range, points, points_range
+from hiwm_evaluation.study import Backbone, Cell, Study, TrainingSet, World
+
+_WORLDS = (World.STAND_IN, World.IMAGINATION)
+
+
+def summary(
+    study: Study, gained: Sequence[Gain], agreed: Agreement, apart: Agreement
+) -> str:
+    """Return rates, gains on the stand-in and the agreement of the worlds as markdown tables."""
+    lines = [
+        "| policy | stand-in | 95 % | imagination | 95 % |", "|---|---|---|---|---|",
+    ]
+    for backbone in Backbone:
+        for which in SETS:
+            cells = cells_of(study, backbone, which)
+            if cells:
+                name = f"{BACKBONE_NAMES[backbone]}, {SET_NAMES[which]}"
+                lines.append(_rate_line(name, cells))
+    lines += [
+        _rate_line(cell.name, [cell]) for cell in study.cells if cell.set is TrainingSet.OTHER
+    ]
+    lines += [
+        "", "| gain on the stand-in, points | all trials (95 %) | pairs (95 %), n |",
+        "|---|---|---|",
+    ]
+    for gain in gained:
+        if gain.world is not World.STAND_IN or not gain.known:
+            continue
+        paired = f"{points(gain.pairs.difference)} ({points_range(gain.paired_interval)}), " \
+            f"{gain.pairs.trials}" if gain.pairs.trials else "none"
+        lines.append(
+            f"| {BACKBONE_NAMES[gain.backbone]}, {SET_NAMES[gain.more]} minus "
+            f"{SET_NAMES[gain.less]} | {points(gain.difference)} "
+            f"({points_range(gain.interval)}) | {paired} |"
+        )
+    lines += ["", "| the worlds, over policies | n | value (95 %) |", "|---|---|---|"]
+    for over, some in (("all", agreed), ("one of each base", apart)):
+        lines += [
+            f"| {name}, {over} | {len(some.cells)} | {number(estimate.value, 3)} "
+            f"({number(estimate.low, 3)} to {number(estimate.high, 3)}) |"
+            for name, estimate in some.estimates.items()
+        ]
+    paired_worlds = total(worlds_paired(cell) for cell in study.cells)
+    lines += [
+        "",
+        f"Of {paired_worlds.trials} pairs of trials {paired_worlds.both} succeeded in both worlds, "
+        f"{paired_worlds.first_only} in imagination alone, {paired_worlds.second_only} on the "
+        f"stand-in alone, {paired_worlds.neither} in neither.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _rate_line(name: str, cells: Sequence[Cell]) -> str:
+    texts = []
+    for world in _WORLDS:
+        rate = pooled(cells, world)
+        texts += [
+            f"{rate.successes}/{rate.trials}, {percent(rate.rate)}", percent_range(rate.interval)
+        ] if rate.trials else ["missing", ""]
+    return f"| {name} | {' | '.join(texts)} |"
