@@ -1,5 +1,7 @@
 """The push planner, its ways round obstacles, and the behaviours made of it."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hiwm_core.behaviours import KINDS, Behaviour
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.grid_path import GridPath
 from hiwm_core.push_t import signed_distance
+from hiwm_core.push_t_carrier import CarryPlanner
 from hiwm_core.push_t_planner import (
     PUSHER_RADIUS_M,
     STEP_M,
@@ -39,11 +42,18 @@ poses = st.tuples(
 hands = st.lists(st.floats(-0.18, 0.18), min_size=4, max_size=4).map(np.array)
 
 
+@pytest.mark.parametrize("make", [
+    lambda seed, variety: PushPlanner(TASK, EMBODIMENT, seed, noise=variety),
+    lambda seed, variety: CarryPlanner(TASK, EMBODIMENT, seed, variety=variety),
+])
 @settings(max_examples=60, deadline=None)
-@given(poses, hands, st.integers(0, 1000))
-def test_targets_stay_in_reach(pose: np.ndarray, at: np.ndarray, seed: int) -> None:
+@given(pose=poses, at=hands, seed=st.integers(0, 1000), variety=st.floats(0, 1))
+def test_targets_stay_in_reach(
+    make: Callable[[int, float], PushPlanner | CarryPlanner], pose: np.ndarray, at: np.ndarray,
+    seed: int, variety: float,
+) -> None:
     """Whatever the scene, each arm's target is finite, in the box and one step away at most."""
-    planner = PushPlanner(TASK, EMBODIMENT, seed)
+    planner = make(seed, variety)
     for _ in range(3):
         target = planner.targets(pose, at)
         assert np.isfinite(target).all()

@@ -59,12 +59,11 @@ class Runner:
         # A stage that runs alone is a group of its own.
         for _, group in groupby(left, key=lambda stage: stage.together or stage.name):
             with ThreadPoolExecutor(self._jobs) as pool:
-                results = [
-                    pool.submit(self._run, stage, numbers[stage.name], len(stages))
-                    for stage in group
-                ]
                 try:
-                    for result in as_completed(results):
+                    for result in as_completed([
+                        pool.submit(self._run, stage, numbers[stage.name], len(stages))
+                        for stage in group
+                    ]):
                         result.result()
                 except BaseException:
                     # Within the pool, which would otherwise wait for all that is queued.
