@@ -61,8 +61,9 @@ class Imagination(Node):
             self, "rate", 10.0, "ticks per second; 0 = as fast as commands come", 0.0, MAX_RATE
         ))
         seed = int(parameter(self, "seed", 0, "order of the start frames", 0, 2**31 - 1))
+        # A listener is counted here before it hears: at 1.5 s recorders still missed first ticks.
         self._settle_s = float(parameter(
-            self, "settle_s", 1.5,
+            self, "settle_s", 3.0,
             "the first tick waits until nobody new has begun to listen for this long, s", 0.0, 60.0,
         ))
         threads = int(parameter(self, "threads", 1, "CPU threads of the model", 1, 64))
