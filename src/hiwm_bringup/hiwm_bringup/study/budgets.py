@@ -45,13 +45,13 @@ _VARIANTS = (
 
 BUDGETS: Mapping[str, Budget] = {
     "small": Budget(
-        episodes={"demonstration": 120, "failure": 60, "exploration": 120, "edge": 80},
-        world_steps=9000, demonstrations=30, base_steps=1500, post_steps=1500, seeds=(0, 1),
+        episodes={"demonstration": 120, "failure": 90, "exploration": 300, "edge": 80},
+        world_steps=12000, demonstrations=30, base_steps=1500, post_steps=1500, seeds=(0, 1),
         trials=50, rollouts=50, weights="rac", rounds=2, operator_ticks=6000, branches=3,
         size="tiny", device="cpu", variants=_VARIANTS,
     ),
     "full": Budget(
-        episodes={"demonstration": 120, "failure": 120, "exploration": 240, "edge": 160},
+        episodes={"demonstration": 120, "failure": 180, "exploration": 600, "edge": 160},
         world_steps=45000, demonstrations=30, base_steps=20000, post_steps=10000,
         seeds=(0, 1, 2), trials=100, rollouts=200, weights="rac", rounds=2, operator_ticks=15000,
         branches=3, size="full", device="cuda", variants=_VARIANTS,

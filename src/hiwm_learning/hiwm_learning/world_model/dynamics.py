@@ -30,7 +30,7 @@ class DynamicsConfig:
     """Size of the ensemble."""
 
     members: int = 3
-    hidden: int = 192
+    hidden: int = 256
     depth: int = 4
 
 

@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="train_world_model", description=__doc__.split("\n")[0])
     add_world_model_options(parser, name="layered", minutes=40.0, steps=10**7)
     parser.add_argument("--members", type=int, default=3, help="of the ensemble")
-    parser.add_argument("--hidden", type=int, default=192, help="width of a member")
+    parser.add_argument("--hidden", type=int, default=256, help="width of a member")
     return parser
 
 
