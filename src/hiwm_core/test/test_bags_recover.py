@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rosbags.rosbag2 import Reader
 
 from hiwm_core.bags import (
+    AUDIT_FILE,
     Lineage,
     RecordedTopic,
     RecordingSession,
@@ -18,8 +19,8 @@ from hiwm_core.bags import (
     needs_recovery,
     read_segment,
     recover_bag,
-    recover_session,
     session_bags,
+    unfinished,
 )
 from hiwm_core.bags.audit import mcap_path
 from hiwm_core.bags.finisher import BagFinisher
@@ -154,16 +155,15 @@ def test_an_interrupted_recovery_can_be_run_again(
     assert audit.ticks == 10
 
 
-def test_a_session_is_recovered_bag_by_bag(tmp_path: Path) -> None:
-    record(tmp_path, run(5))
-    record(tmp_path, run(7), close=False)
-    empty = tmp_path / "bags" / "ep_0009-b000_e0009"
-    empty.mkdir()
-    (empty / "ep_0009-b000_e0009.mcap").write_bytes(b"\x89MCAP0\r\n")
-    results = recover_session(tmp_path)
-    assert sorted(results) == ["ep_0001-b000_e0001_p2", "ep_0009-b000_e0009"]
-    assert isinstance(results["ep_0009-b000_e0009"], BagError)
-    assert all(audit_bag(bag).ok for bag in session_bags(tmp_path)[:2])
+def test_a_bag_closed_and_never_audited_is_unfinished_too(tmp_path: Path) -> None:
+    bag = record(tmp_path, run(5))
+    (bag / AUDIT_FILE).unlink(missing_ok=True)
+    assert unfinished(bag) and not needs_recovery(bag)
+    before = mcap_path(bag).read_bytes()
+    audit = recover_bag(bag)
+    assert audit.ok and not audit.recovered, audit.problems
+    assert not unfinished(bag)
+    assert mcap_path(bag).read_bytes() == before
 
 
 def lose(topic: RecordedTopic, number: int) -> Feed:

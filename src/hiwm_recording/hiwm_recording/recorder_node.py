@@ -19,7 +19,15 @@ from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
 
-from hiwm_core.bags import Lineage, RecordedTopic, RecordingSession, Role, Topic, needs_recovery
+from hiwm_core.bags import (
+    Lineage,
+    RecordedTopic,
+    RecordingSession,
+    Role,
+    Topic,
+    needs_recovery,
+    unfinished,
+)
 from hiwm_core.bags.finisher import BagFinisher, FinishedBag
 from hiwm_core.bags.recover import session_bags
 from hiwm_core.embodiment import load_embodiment
@@ -239,6 +247,8 @@ class Recorder(Node):
             if needs_recovery(bag):
                 self.get_logger().warning(f"{bag.name} was never closed; recovering it")
                 self._finisher.finish(bag, whole=False)
+            elif unfinished(bag):
+                self._finisher.finish(bag, whole=True)
 
     def _on_close(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         before = self._bags_closed

@@ -19,7 +19,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 
-from hiwm_core.bags import audit_bag, needs_recovery, read_segment, session_bags
+from hiwm_core.bags import AUDIT_FILE, audit_bag, needs_recovery, read_segment, session_bags
 from hiwm_core.bags.audit import mcap_path
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.frames import Observation, ObservationAssembler
@@ -233,6 +233,35 @@ def test_a_recorder_started_again_mends_what_the_killed_one_left(recorded: Recor
     assert audit_bag(first).recovered
     for bag in (first, second):
         assert audit_bag(bag).ok, audit_bag(bag).problems
+
+
+def test_a_recorder_started_again_audits_what_the_killed_one_closed(recorded: Recorded) -> None:
+    with recorded.recorder() as recorder:
+        with recorded.world("--ticks", 20, "--rate", 50) as world:
+            world.wait(GUARD_S)
+        recorder.interrupt()
+        assert recorder.wait(GUARD_S) == 0
+    (bag,) = recorded.bags()
+    (bag / AUDIT_FILE).unlink()
+    with recorded.recorder() as recorder:
+        while not (bag / AUDIT_FILE).exists():
+            assert recorder.process.poll() is None, recorder.output
+            threading.Event().wait(0.05)
+        recorder.interrupt()
+        assert recorder.wait(GUARD_S) == 0
+    audited = audit_bag(bag)
+    assert audited.ok and not audited.recovered, audited.problems
+
+
+def test_recover_says_which_bag_it_cannot_mend(
+    recorded: Recorded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = recorded.folder / "bags" / "ep_0009-b000_e0009"
+    empty.mkdir(parents=True)
+    (empty / "ep_0009-b000_e0009.mcap").write_bytes(b"\x89MCAP0\r\n")
+    assert recover.main([str(recorded.folder)]) == 1
+    printed = capsys.readouterr().out
+    assert f"BAD {empty.name}: " in printed and "1 bags were unfinished, 0 are mended" in printed
 
 
 def test_the_close_service_ends_the_bag_at_hand(recorded: Recorded) -> None:

@@ -9,7 +9,7 @@
 from hiwm_core.bags.audit import AUDIT_FILE, Audit, audit_bag
 from hiwm_core.bags.lineage import Lineage
 from hiwm_core.bags.reader import Labels, Segment, read_segment
-from hiwm_core.bags.recover import needs_recovery, recover_bag, recover_session, session_bags
+from hiwm_core.bags.recover import needs_recovery, recover_bag, session_bags, unfinished
 from hiwm_core.bags.session import ClosedBag, RecordedTopic, RecordingSession, Role
 from hiwm_core.bags.tree import session_tree
 from hiwm_core.bags.writer import BagFile, Topic, open_bag
@@ -17,6 +17,6 @@ from hiwm_core.bags.writer import BagFile, Topic, open_bag
 __all__ = [
     "AUDIT_FILE", "Audit", "BagFile", "ClosedBag", "Labels", "Lineage", "RecordedTopic",
     "RecordingSession", "Role", "Segment", "Topic", "audit_bag", "needs_recovery", "open_bag",
-    "read_segment", "recover_bag", "recover_session", "session_bags",
+    "read_segment", "recover_bag", "session_bags", "unfinished",
     "session_tree",
 ]

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from hiwm_core.bags.audit import Audit, audit_bag, bag_lineage, mcap_path
+from hiwm_core.bags.audit import AUDIT_FILE, Audit, audit_bag, bag_lineage, mcap_path
 from hiwm_core.bags.lineage import Lineage
 from hiwm_core.bags.mcap_file import McapContents, decoded, read_mcap
 from hiwm_core.bags.writer import METADATA_FILE, Topic, open_bag
@@ -31,8 +31,18 @@ def needs_recovery(bag: Path) -> bool:
     )
 
 
+def unfinished(bag: Path) -> bool:
+    """Return whether `recover_bag` has something to do: a bag never closed, or never audited.
+
+    A recorder that is killed leaves both: a bag is closed some tenths of a second before its audit
+    is there.
+    """
+    closed = (bag / METADATA_FILE).exists()
+    return needs_recovery(bag) or (closed and not (bag / AUDIT_FILE).exists())
+
+
 def recover_bag(bag: Path) -> Audit:
-    """Make a bag folder that was never closed valid, and return its audit.
+    """Make a bag folder that was never closed valid, and return its audit, which is kept beside it.
 
     Safe to run again after being interrupted; a bag that is whole already is only audited.
 
@@ -70,22 +80,6 @@ def recover_bag(bag: Path) -> Audit:
     audit = audit_bag(bag)
     audit.save(bag)
     return audit
-
-
-def recover_session(session_dir: Path) -> dict[str, Audit | BagError]:
-    """Recover every bag of a session that was never closed.
-
-    Returns:
-        Bag name to its audit, or to why it could not be recovered. Whole bags are left out.
-    """
-    results: dict[str, Audit | BagError] = {}
-    for bag in session_bags(session_dir):
-        if needs_recovery(bag):
-            try:
-                results[bag.name] = recover_bag(bag)
-            except BagError as error:
-                results[bag.name] = error
-    return results
 
 
 def session_bags(session_dir: Path) -> list[Path]:
