@@ -86,6 +86,7 @@ def check_folder(folder: Path, killed: str, bags_before: int) -> None:
     if killed != "recorder":  # killed, it may have closed the bag before and not audited it yet
         assert all((bag / AUDIT_FILE).exists() for bag in bags)
     assert recover([str(folder)]) == 0
+    bags = session_bags(folder)  # one that was begun at the kill is put aside
     assert all((bag / AUDIT_FILE).exists() for bag in bags)
     assert audit([str(folder)]) == 0
     audits = [audit_bag(bag) for bag in bags]

@@ -25,6 +25,7 @@ from hiwm_core.bags import (
 from hiwm_core.bags.audit import mcap_path
 from hiwm_core.bags.finisher import BagFinisher
 from hiwm_core.bags.mcap_file import read_mcap
+from hiwm_core.bags.recover import NoTickError
 from hiwm_core.bags.testing import (
     COMMAND,
     EMBODIMENT_TEXT,
@@ -106,15 +107,16 @@ def test_a_file_torn_anywhere_keeps_all_that_was_flushed_before(
     assert contents.good_bytes <= cut
     full = read_mcap(file).messages
     assert [m.data for m in contents.messages] == [m.data for m in full[: len(contents.messages)]]
-    if not contents.messages:
-        with pytest.raises(BagError, match="no whole message"):
+    if not any(m.channel.topic == TICK.topic.name for m in contents.messages):
+        # Torn right behind the head: no bag of the session, and not gone.
+        with pytest.raises(NoTickError, match=r"before this bag's first tick.*\.without_ticks"):
             recover_bag(bag)
+        assert session_bags(bag.parent) == []
+        (kept,) = bag.parent.glob(f".without_ticks/*/{file.name}")
+        assert kept.read_bytes() == content[:cut]
         return
     audit = recover_bag(bag)
-    if audit.ticks:
-        assert audit.ok, audit.problems
-    else:
-        assert audit.problems == ["no tick"]  # torn right behind the head
+    assert audit.ok, audit.problems
     assert audit.messages == len(contents.messages)
     shutil.rmtree(bag.parent)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hiwm_core.bags import recover_bag, unfinished
+from hiwm_core.bags.recover import NoTickError
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_recording.audit import audit_line, bags_of
 
@@ -21,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for bag in bags:
             try:
                 print(audit_line(bag.name, recover_bag(bag)))
+            except NoTickError as error:
+                print(f"--  {error}")
             except BagError as error:
                 failed += 1
                 print(f"BAD {bag.name}: {error}")

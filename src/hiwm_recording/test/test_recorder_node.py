@@ -258,7 +258,7 @@ def test_recover_says_which_bag_it_cannot_mend(
 ) -> None:
     empty = recorded.folder / "bags" / "ep_0009-b000_e0009"
     empty.mkdir(parents=True)
-    (empty / "ep_0009-b000_e0009.mcap").write_bytes(b"\x89MCAP0\r\n")
+    (empty / "ep_0009-b000_e0009.mcap").write_bytes(b"no bag")
     assert recover.main([str(recorded.folder)]) == 1
     printed = capsys.readouterr().out
     assert f"BAD {empty.name}: " in printed and "1 bags were unfinished, 0 are mended" in printed

@@ -20,6 +20,12 @@ from hiwm_core.errors import BagError
 ORIGINAL_SUFFIX = ".original"
 # Beside the bags; a bag written in it carries the final name, so nothing has to be renamed inside.
 _SCRATCH_FOLDER = ".recovering"
+# Beside the bags: what a recorder left that was killed as it began a bag.
+EMPTY_FOLDER = ".without_ticks"
+
+
+class NoTickError(BagError):
+    """An open bag held no tick and was put aside: nothing had happened in it."""
 
 
 def needs_recovery(bag: Path) -> bool:
@@ -47,6 +53,7 @@ def recover_bag(bag: Path) -> Audit:
     Safe to run again after being interrupted; a bag that is whole already is only audited.
 
     Raises:
+        NoTickError: it held no tick, and lies in `EMPTY_FOLDER` now, as it was.
         BagError: nothing readable in it.
         OSError: the disk refuses; the original is untouched.
     """
@@ -59,10 +66,11 @@ def recover_bag(bag: Path) -> Audit:
         return audit
     original = _original(bag)
     contents = read_mcap(original)
-    if not contents.messages:
-        raise BagError(
-            "no whole message was written before the recorder ended", where=str(bag),
-            remedy="remove the folder",
+    if not any(message.channel.topic.endswith("/tick") for message in contents.messages):
+        aside = _put_aside(bag)
+        raise NoTickError(
+            "the recorder ended before this bag's first tick", where=bag.name,
+            remedy=f"nothing to do; the file is kept as {aside}",
         )
     lineage = replace(_with_parent(bag_lineage(bag, contents), contents), recovered=True)
     try:
@@ -101,6 +109,16 @@ def _begun(bag: Path) -> tuple[int, str]:
     except ValueError:
         contents_epoch = 0
     return contents_epoch, bag.name
+
+
+def _put_aside(bag: Path) -> Path:
+    folder = bag.parent / EMPTY_FOLDER
+    folder.mkdir(exist_ok=True)
+    aside, number = folder / bag.name, 1
+    while aside.exists():
+        number += 1
+        aside = folder / f"{bag.name}.{number}"
+    return bag.rename(aside)
 
 
 def _original(bag: Path) -> Path:

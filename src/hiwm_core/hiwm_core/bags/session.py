@@ -300,8 +300,6 @@ class RecordingSession:
         for item in loose:
             # Not the time it was latched: a replay would start with a pause of minutes.
             self._write(segment, replace(item, time_ns=tick.time_ns))
-        # On the disk at once: a killed recorder leaves at least the head.
-        self._guard(self._flush)
         return self._segments.get(key)
 
     def _segment_lineage(self, key: TickKey) -> Lineage:
