@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.nodes, pytest.mark.slow, pytest.mark.timeout(600)]
 FLUSH_S = 1.0  # the recorder's flush_period_s
 # The operator never ends these sessions by itself.
 OPERATOR = {"device": "scripted", "failures": 1000, "max_seconds": 100000.0}
-# Not as fast as it can: there the operator's next fork may come between a test's and its first tick.
+# Not as fast as it can: there the operator may fork again between a test's fork and its first tick.
 IMAGINATION = {"world": "imagination", "rate": "10.0", **OPERATOR}
 STANDIN = {"world": "hardware", "robot": "standin", "fast": "true", **OPERATOR}
 

@@ -41,6 +41,7 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
         self._waitables: list[Any] = []
         self._changed = True
         self._look_at_events = 0.0
+        self._stop_asked = False
         super().__init__(context=context)
 
     def wake(self) -> None:
@@ -58,19 +59,26 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
         self._changed = True
         super().remove_node(node)
 
+    def stop_soon(self) -> None:
+        """Have `spin` return once the callback at hand is done; may be called by a signal handler.
+
+        No message is lost by it: one that was taken reaches its callback, others stay to be taken.
+        """
+        self._stop_asked = True
+
     def shutdown(self, timeout_sec: float | None = None) -> bool:
         """Stop, and let go of all entities."""
         self._release()
         return super().shutdown(timeout_sec)
 
     def spin(self) -> None:
-        """Run callbacks until shut down, or until one raises.
+        """Run callbacks until shut down or asked to stop, or until one raises.
 
         Raises:
             ExternalShutdownException: the context was shut down by something else.
         """
         try:
-            while self.context.ok() and not self._is_shutdown:
+            while self.context.ok() and not self._is_shutdown and not self._stop_asked:
                 if self._awaiting():
                     # What awaits holds its callback group, which rclpy keeps account of.
                     self._release()
@@ -98,7 +106,7 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
         for add in self._add:
             add()
         wait_set.wait(_LONGEST_WAIT_NS)
-        if self._is_shutdown:
+        if self._is_shutdown or self._stop_asked:
             return
         if not self.context.ok():
             raise ExternalShutdownException()
@@ -114,7 +122,7 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
             self._look_at_events = now + _EVENTS_EVERY_S
             self.spin_once(timeout_sec=0.0)
         for i, pointer in enumerate(ready):
-            if self._changed or self._awaiting():
+            if self._changed or self._stop_asked or self._awaiting():
                 # An entity came or went, or something now awaits: what else is ready stays so, but
                 # for triggers, which waiting has taken.
                 for left in ready[i:]:

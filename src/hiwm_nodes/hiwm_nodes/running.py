@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 import rclpy
@@ -14,6 +15,9 @@ from hiwm_core.errors import HiwmError
 from hiwm_nodes.executor import KeptWaitSetExecutor
 
 _LISTENER_NICE = 5
+# A signal this long after the first is a person who insists; sooner it is the same wish twice, as
+# when a terminal and a launcher both pass on one Ctrl-C.
+_INSISTS_S = 1.0
 
 
 class NodeEnd(Exception):  # noqa: N818 - an outcome, not an error
@@ -33,14 +37,23 @@ def run(
     A `listener` is a node no tick waits for: on a busy machine it yields to those on the tick path.
 
     The node's `close()` is called in the end where it has one, with the context still up, so that
-    a recorder can close its bag. A `HiwmError` becomes one line on stderr and exit code 1.
+    a recorder can close its bag. A signal lets the callback at hand finish, so that no message is
+    taken and then lost; a second one, a second later, cuts it short. A `HiwmError` becomes one line on stderr and exit code 1.
     """
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
 
     interrupted = False
+    spinning: KeptWaitSetExecutor | None = None
+    asked_at: float | None = None
 
     def interrupt(_signal: int, _frame: object) -> None:
-        nonlocal interrupted
+        nonlocal interrupted, asked_at
+        if spinning is not None:
+            now = time.monotonic()
+            asked_at = now if asked_at is None else asked_at
+            if now - asked_at < _INSISTS_S:
+                spinning.stop_soon()
+                return
         interrupted = True
         raise KeyboardInterrupt
 
@@ -54,6 +67,7 @@ def run(
             os.nice(_LISTENER_NICE)
         executor = KeptWaitSetExecutor()
         executor.add_node(node)
+        spinning = executor
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass

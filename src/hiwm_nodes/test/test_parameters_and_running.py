@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import rclpy
 from rclpy.node import Node
+from std_msgs.msg import String
 
 from hiwm_core.errors import ConfigError
 from hiwm_core.testing import domain_id
@@ -79,6 +80,8 @@ def test_an_interrupt_that_rclpy_made_its_own_error_is_an_end_and_others_are_err
         try:
             if interrupted:
                 os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(1.2)
+                os.kill(os.getpid(), signal.SIGINT)
                 time.sleep(30.0)
         finally:
             raise kind("Unable to convert call argument")
@@ -91,6 +94,35 @@ def test_an_interrupt_that_rclpy_made_its_own_error_is_an_end_and_others_are_err
     with nullcontext() if interrupted else pytest.raises(kind, match="Unable"):
         assert run(make, arguments("1")) == 0
     assert not rclpy.ok()
+
+
+def test_a_message_taken_when_a_signal_comes_still_reaches_its_callback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or a recorder's bag has the commands of its last step without the tick they answer."""
+    sent = String(data="of the last step")
+    heard: list[str] = []
+    make_message = String.__init__
+
+    def interrupted(self: String, **fields: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)  # in the middle of taking
+        make_message(self, **fields)
+
+    def make() -> Node:
+        node = Node("interrupted")
+        publisher = node.create_publisher(String, "words", 10)
+        node.create_subscription(String, "words", lambda message: heard.append(message.data), 10)
+
+        def publish() -> None:
+            if publisher.get_subscription_count():
+                monkeypatch.setattr(String, "__init__", interrupted)
+                publisher.publish(sent)
+
+        node.create_timer(0.02, publish)
+        return node
+
+    assert run(make, arguments("1")) == 0
+    assert heard == [sent.data]
 
 
 def test_stamps_and_images_survive() -> None:

@@ -4,11 +4,9 @@ Wires topics to `hiwm_core.bags.RecordingSession`. Messages are taken serialized
 came.
 """
 
-import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from hiwm_interfaces.msg import SegmentReport, WorldInfo
@@ -82,8 +80,6 @@ class Recorder(Node):
             self, "seed", -1, "Seed of the session, kept in each bag; -1 = none",
             -1, 2**62,
         ))
-        self._busy = False
-        self._stopping = False
         self._bags_closed = 0
         self._bags_failed = 0
         self._inboxes: list[tuple[RecordedTopic, Subscription]] = []
@@ -116,8 +112,6 @@ class Recorder(Node):
             flush_period_s, self._poll,
             clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
         self.get_logger().info(f"recording into {self._session_dir}/bags")
 
     def close(self) -> None:
@@ -142,8 +136,7 @@ class Recorder(Node):
         )
 
         def receive(raw: bytes, information: Mapping[str, int]) -> None:
-            with self._uninterrupted():
-                self._receive([(_received_ns(information), topic, raw)])
+            self._receive([(_received_ns(information), topic, raw)])
 
         subscription = self.create_subscription(
             source.message, name, receive, source.qos, raw=True,
@@ -190,9 +183,8 @@ class Recorder(Node):
     # -- periodic work ---------------------------------------------------------------------------
 
     def _poll(self) -> None:
-        with self._uninterrupted():
-            self._session.poll(time.monotonic())
-            self._finish_closed()
+        self._session.poll(time.monotonic())
+        self._finish_closed()
         self._publish_finished()
         refusal = self._session.refusal
         if refusal != self._refusal:
@@ -252,9 +244,9 @@ class Recorder(Node):
 
     def _on_close(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         before = self._bags_closed
-        with self._uninterrupted():
-            self._session.close_all()
-            self._finish_closed()
+        self._receive([])
+        self._session.close_all()
+        self._finish_closed()
         finished = self._finisher.drain(_AUDIT_WAIT_S)
         self._publish_finished()
         response.success = finished and not self._session.refusal
@@ -271,24 +263,6 @@ class Recorder(Node):
             "messages_outside": session.outside, "bags_closed": self._bags_closed,
             "bags_failed": self._bags_failed,
         }
-
-    # -- signals ---------------------------------------------------------------------------------
-
-    @contextmanager
-    def _uninterrupted(self) -> Iterator[None]:
-        """Keep a signal from cutting a record in two: it takes effect when the block is done."""
-        self._busy = True
-        try:
-            yield
-        finally:
-            self._busy = False
-        if self._stopping:
-            raise KeyboardInterrupt
-
-    def _on_signal(self, _number: int, _frame: object) -> None:
-        self._stopping = True
-        if not self._busy:
-            raise KeyboardInterrupt
 
 
 def _received_ns(information: Mapping[str, int]) -> int:
