@@ -14,7 +14,7 @@ from hiwm_evaluation.statistics import Interval
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, "DejaVu Sans", Arial, sans-serif; color: #282c34;
-  background: #fff; max-width: 68rem; margin: 2rem auto; padding: 0 1.2rem; }
+  background: #fff; max-width: 80rem; margin: 2rem auto; padding: 0 1.2rem; }
 h1 { font-size: 1.6rem; margin: 0 0 .3rem; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 .4rem; border-bottom: 1px solid #d8dbe0; }
 p { margin: .5rem 0; max-width: 54rem; }
@@ -24,7 +24,7 @@ caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 th, td { padding: .22rem .6rem; text-align: right; vertical-align: top; }
 th { border-bottom: 1px solid #808690; font-weight: 600; vertical-align: bottom; }
 td { white-space: nowrap; }
-th.text, td.text { text-align: left; white-space: normal; }
+th.text, td.text { text-align: left; white-space: normal; min-width: 5.5rem; }
 tr.sum td { background: #f3f4f6; font-weight: 600; border-top: 1px solid #d8dbe0; }
 td.missing { color: #be1e28; }
 figure { margin: .8rem 0; }
