@@ -63,7 +63,10 @@ def page(graph: Graph, watcher: Watcher, session: Path, options: "Options") -> d
             opened.append(float(shown.run("Math.max(hiwm.view.painted, hiwm.mark.first)")))
             shown.ask("Page.close")
         shown = browser.open(address)
-        shown.until("hiwm.state.control && hiwm.tree.count > 0 && hiwm.state.tick")
+        shown.until(
+            "hiwm.state.control && hiwm.tree.count > 0 && hiwm.state.tick && "
+            "document.querySelector('#cameras canvas')?.dataset.place"
+        )
         for _ in range(max(1, options.repeats // 3)):
             rollbacks.append(_roll_back(shown))
         latencies = _press_keys(watcher, shown, options.repeats)
