@@ -243,6 +243,23 @@ def test_a_command_for_no_tick_is_found(tmp_path: Path) -> None:
     assert problems == ["commands without their tick: step 43"]
 
 
+def test_an_answer_to_the_tick_that_a_killed_world_never_finished_is_counted(
+    tmp_path: Path,
+) -> None:
+    """The policy got the tick, and the recorder did not."""
+    def feed(world: RecordedWorld) -> None:
+        world.run(3)
+        world.send(IMAGE, world.image())
+        world.send(JOINT_STATES, world.joint_state())
+        world.send(COMMAND, world.command())
+
+    bag = record(tmp_path, feed)
+    audit = audit_bag(bag)
+    assert audit.ok, audit.problems
+    assert (audit.ticks, audit.last_step, audit.commands_past_end) == (3, 2, 1)
+    assert read_segment(bag).steps.tolist() == [0, 1, 2]
+
+
 def test_stamps_that_run_back_are_found(tmp_path: Path) -> None:
     def feed(world: RecordedWorld) -> None:
         world.run(3)

@@ -17,6 +17,8 @@ def audit_line(name: str, audit: Audit) -> str:
         f"{verdict} {name}{mark}: steps {audit.first_step}..{audit.last_step}, {audit.ticks} ticks,"
         f" {audit.frames} frames, {audit.commands} commands"
     )
+    if audit.commands_past_end:
+        line += f" ({audit.commands_past_end} for a tick that never came)"
     return "\n".join([line, *(f"      {problem}" for problem in audit.problems)])
 
 

@@ -48,6 +48,8 @@ class Audit:
     incomplete_at_start: int  # ticks before the recorder had joined every topic
     incomplete_at_end: int  # of a recovered bag: ticks whose parts were not yet written
     messages: int
+    # Answers to one further tick, which never came: its world was killed as it published it.
+    commands_past_end: int = 0
     problems: list[str] = field(default_factory=list)
 
     def save(self, bag: Path) -> None:
@@ -134,7 +136,7 @@ def audit_contents(bag: Path, contents: McapContents, lineage: Lineage) -> Audit
         if stamp not in joints:
             problems.add("ticks without a joint state", f"step {step}")
     _check_order(ticks, stamps, steps, problems)
-    _check_commands(commands, ticks, lineage, problems)
+    past_end = _check_commands(commands, ticks, lineage, problems)
     closed = contents.closed and (bag / METADATA_FILE).exists()
     if not closed:
         problems.add("bag was never closed; run hiwm_recording.recover on it", "")
@@ -145,7 +147,7 @@ def audit_contents(bag: Path, contents: McapContents, lineage: Lineage) -> Audit
         frames_by_source=_sources(ticks), first_step=steps[0] if steps else -1,
         last_step=steps[-1] if steps else -1, incomplete_at_start=skipped,
         incomplete_at_end=cut, messages=len(messages),
-        problems=problems.lines(),
+        commands_past_end=past_end, problems=problems.lines(),
     )
 
 
@@ -205,22 +207,28 @@ def _check_order(
 
 def _check_commands(
     commands: list[Message], ticks: list[Message], lineage: Lineage, problems: _Problems
-) -> None:
+) -> int:
+    """Note commands that answer no tick; return how many answer the one after the last."""
     known: dict[tuple[int, int], set[int]] = {}
     for tick in ticks:
         known.setdefault(epoch_and_step(tick.data), set()).add(stamp_ns(tick.data))
     epochs = {epoch for epoch, _ in known}
     first = min((step for _, step in known), default=0)
+    next_step = max((step for _, step in known), default=-1) + 1
+    past_end = 0
     for command in commands:
         epoch, step = epoch_and_step(command.data)
         if epochs and epoch not in epochs:
             problems.add("commands of another epoch", f"epoch {epoch} step {step}")
+        elif known and step == next_step:
+            past_end += 1
         elif (epoch, step) not in known:
             # A command may answer a tick from before the recorder joined.
             if not (lineage.joined_late and step < first):
                 problems.add("commands without their tick", f"step {step}")
         elif stamp_ns(command.data) not in known[epoch, step]:
             problems.add("commands with another stamp than their tick", f"step {step}")
+    return past_end
 
 
 def _sources(ticks: list[Message]) -> list[int]:
