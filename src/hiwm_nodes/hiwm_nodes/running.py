@@ -38,7 +38,8 @@ def run(
 
     The node's `close()` is called in the end where it has one, with the context still up, so that
     a recorder can close its bag. A signal lets the callback at hand finish, so that no message is
-    taken and then lost; a second one, a second later, cuts it short. A `HiwmError` becomes one line on stderr and exit code 1.
+    taken and then lost; a second one, a second later, cuts it short. A `HiwmError` becomes one line
+    on stderr and exit code 1.
     """
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
 
