@@ -78,18 +78,27 @@ def check_end(graph: LaunchedSession, killed: str) -> None:
     assert "while ending" not in graph.output, graph.output
 
 
-def check_folder(folder: Path, killed: str, bags_before: int) -> None:
-    """Every bag is good or can be made so, and the tree holds the episode."""
-    bags = session_bags(folder)
-    assert len(bags) > bags_before
+def bag_names(folder: Path) -> set[str]:
+    """Return the names of a session's bags; of none, where there is no session yet."""
+    return {bag.name for bag in session_bags(folder)} if folder.exists() else set()
+
+
+def check_folder(folder: Path, killed: str, before: set[str]) -> None:
+    """Every new bag is good or can be made so, and the tree holds the episode.
+
+    New ones alone: the bags of another kill are that one's to judge.
+    """
+    bags = [bag for bag in session_bags(folder) if bag.name not in before]
+    assert bags
     open_bags = [bag for bag in bags if needs_recovery(bag)]
     assert bool(open_bags) == (killed == "recorder")
     if killed != "recorder":  # killed, it may have closed the bag before and not audited it yet
         assert all((bag / AUDIT_FILE).exists() for bag in bags)
     assert recover([str(folder)]) == 0
-    bags = session_bags(folder)  # one that was begun at the kill is put aside
+    # One that was begun at the kill is put aside.
+    bags = [bag for bag in session_bags(folder) if bag.name not in before]
     assert all((bag / AUDIT_FILE).exists() for bag in bags)
-    assert audit([str(folder)]) == 0
+    assert [audit([str(bag)]) for bag in bags] == [0] * len(bags)
     audits = [audit_bag(bag) for bag in bags]
     assert all(audited.ticks > 0 for audited in audits)
     assert {audited.episode_id for audited in audits} <= {
@@ -103,7 +112,7 @@ def check_folder(folder: Path, killed: str, bags_before: int) -> None:
 def test_in_imagination(imagination_folder: Path, killed: str) -> None:
     folder = imagination_folder
     before = nodes_of(folder)
-    bags = len(session_bags(folder)) if folder.exists() else 0
+    bags = bag_names(folder)
     with LaunchedSession(folder, {**IMAGINATION, "view": str(killed == "policy").lower()}) as graph:
         policy_ticks(graph, 10)
         if before:
@@ -145,7 +154,7 @@ def restored_and_gone_on(graph: LaunchedSession, before: list[Node]) -> None:
 def test_on_the_standin(standin_folder: Path, killed: str) -> None:
     folder = standin_folder
     before = nodes_of(folder)
-    bags = len(session_bags(folder)) if folder.exists() else 0
+    bags = bag_names(folder)
     with LaunchedSession(folder, STANDIN) as graph:
         policy_ticks(graph, 10)
         if before:
