@@ -14,7 +14,7 @@ from hiwm_interfaces.srv import Continue, Discard, Fork, Label, ListBranches, Pr
 from rclpy.executors import SingleThreadedExecutor
 
 from hiwm_core.blob_store import BlobStore
-from hiwm_core.testing import domain_id
+from hiwm_core.ros_domains import domain_id
 from hiwm_nodes.qos import LATCHED
 from hiwm_nodes.testing import NodeProcess, spin_until
 

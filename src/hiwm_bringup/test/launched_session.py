@@ -14,7 +14,7 @@ import rclpy
 from hiwm_interfaces.msg import Tick
 from rclpy.executors import SingleThreadedExecutor
 
-from hiwm_core.testing import domain_id
+from hiwm_core.ros_domains import domain_id
 from hiwm_nodes import qos
 from hiwm_nodes.testing import spin_until
 

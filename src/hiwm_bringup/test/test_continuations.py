@@ -14,8 +14,8 @@ from rclpy.task import Future
 from sensor_msgs.msg import Image
 
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.ros_domains import domain_id
 from hiwm_core.task import load_task
-from hiwm_core.testing import domain_id
 from hiwm_learning.policies.testing import write_untrained_policy
 from hiwm_learning.world_model.testing import write_drawn_checkpoint
 from hiwm_nodes import qos

@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image
 
 from hiwm_core.control import Mode
 from hiwm_core.palette import MODE_COLOURS
-from hiwm_core.testing import domain_id
+from hiwm_core.ros_domains import domain_id
 from hiwm_nodes import qos
 from hiwm_nodes.messages import image_message, time_message
 from hiwm_nodes.testing import NodeProcess, spin_until

@@ -24,8 +24,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from hiwm_core.ros_domains import domain_id
 from hiwm_core.task import load_task
-from hiwm_core.testing import domain_id
 from hiwm_nodes import qos
 from hiwm_nodes.messages import time_message
 from hiwm_nodes.testing import NodeProcess, spin_until

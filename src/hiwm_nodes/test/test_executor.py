@@ -18,7 +18,7 @@ from rclpy.task import Future
 from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
 
-from hiwm_core.testing import domain_id
+from hiwm_core.ros_domains import domain_id
 from hiwm_nodes.executor import KeptWaitSetExecutor
 
 pytestmark = pytest.mark.nodes

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from hiwm_core.errors import ConfigError
-from hiwm_core.testing import domain_id
+from hiwm_core.ros_domains import domain_id
 from hiwm_nodes.messages import image_message, stamp_ns, time_message
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import NodeEnd, run

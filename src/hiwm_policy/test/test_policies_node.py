@@ -17,7 +17,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.testing import domain_id
+from hiwm_core.ros_domains import domain_id
 from hiwm_learning.checkpoints import load_checkpoint
 from hiwm_learning.policies.planning import load_planner
 from hiwm_learning.policies.testing import write_untrained_policy

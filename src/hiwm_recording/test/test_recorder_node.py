@@ -23,7 +23,7 @@ from hiwm_core.bags import AUDIT_FILE, audit_bag, needs_recovery, read_segment, 
 from hiwm_core.bags.audit import mcap_path
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.frames import Observation, ObservationAssembler
-from hiwm_core.testing import domain_id
+from hiwm_core.ros_domains import domain_id
 from hiwm_nodes import qos
 from hiwm_nodes.testing import NodeProcess, spin_until
 from hiwm_recording import audit, recover

@@ -24,7 +24,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from hiwm_core.config_files import find_config
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.testing import domain_id
+from hiwm_core.ros_domains import domain_id
 from hiwm_nodes import qos
 from hiwm_nodes.messages import stamp_ns
 from hiwm_nodes.testing import NodeProcess, spin_until

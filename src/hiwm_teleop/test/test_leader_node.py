@@ -18,8 +18,8 @@ from sensor_msgs.msg import Image, JointState
 
 from hiwm_core.control import Mode
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.ros_domains import domain_id
 from hiwm_core.task import load_task
-from hiwm_core.testing import domain_id
 from hiwm_nodes import qos
 from hiwm_nodes.messages import image_message, joint_state_message, time_message
 from hiwm_nodes.testing import NodeProcess, spin_until

@@ -29,8 +29,8 @@ from sensor_msgs.msg import Image, JointState, Joy
 from hiwm_core import push_t
 from hiwm_core.config_files import find_config
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.ros_domains import domain_id
 from hiwm_core.task import load_task
-from hiwm_core.testing import domain_id
 from hiwm_nodes import qos
 from hiwm_nodes.messages import image_message, joint_state_message, time_message
 from hiwm_nodes.testing import NodeProcess, spin_until

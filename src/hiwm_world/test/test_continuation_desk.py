@@ -11,7 +11,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import SingleThreadedExecutor
 
 from hiwm_core.errors import HiwmError
-from hiwm_core.testing import domain_id
+from hiwm_core.ros_domains import domain_id
 from hiwm_learning.simulators import ImaginedObservation
 from hiwm_nodes.testing import spin_until
 from hiwm_world import continuation_desk

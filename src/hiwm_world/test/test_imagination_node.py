@@ -17,8 +17,8 @@ from sensor_msgs.msg import Image, JointState
 
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.ros_domains import domain_id
 from hiwm_core.task import load_task
-from hiwm_core.testing import domain_id
 from hiwm_learning.latent_world.testing import write_untrained_checkpoint
 from hiwm_learning.world_model.testing import write_drawn_checkpoint
 from hiwm_nodes import qos

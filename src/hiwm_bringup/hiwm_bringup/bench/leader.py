@@ -14,7 +14,7 @@ from pathlib import Path
 from hiwm_interfaces.msg import Command, ControlState
 
 from hiwm_core.errors import HiwmError
-from hiwm_core.testing import domain_id
+from hiwm_core.ros_domains import domain_id
 from hiwm_teleop.leader.arm import make_bus
 from hiwm_teleop.leader.calibration_file import CalibratedServo, Calibration, save_calibration
 from hiwm_teleop.leader.leader_file import load_leader

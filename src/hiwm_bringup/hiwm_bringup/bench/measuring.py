@@ -10,7 +10,7 @@ from hiwm_interfaces.msg import Command
 
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.errors import HiwmError
-from hiwm_core.testing import domain_id
+from hiwm_core.ros_domains import domain_id
 from hiwm_nodes.messages import stamp_ns
 
 from . import console

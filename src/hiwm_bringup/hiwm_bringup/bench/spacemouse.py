@@ -13,7 +13,7 @@ from pathlib import Path
 from hiwm_interfaces.msg import Command, ControlState
 
 from hiwm_core.errors import HiwmError
-from hiwm_core.testing import domain_id
+from hiwm_core.ros_domains import domain_id
 from hiwm_teleop.testing import usb_bus
 from hiwm_teleop.testing.usb_bus import FULL, SocketMouse
 

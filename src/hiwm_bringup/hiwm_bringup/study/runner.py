@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hiwm_bringup.study.stages import Stage
 from hiwm_core.errors import HiwmError
-from hiwm_core.testing import domain_id
+from hiwm_core.ros_domains import domain_id
 
 # A recorder closes and audits its bag, a trainer writes its checkpoint.
 _END_S = 60.0
