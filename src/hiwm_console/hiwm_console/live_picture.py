@@ -2,10 +2,8 @@
 
 import io
 import math
-import os
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,10 +66,3 @@ def png_bytes(picture: Image.Image) -> bytes:
     out = io.BytesIO()
     picture.save(out, "PNG", **PNG_OPTIONS)
     return out.getvalue()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(path)

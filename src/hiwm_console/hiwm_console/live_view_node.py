@@ -16,8 +16,9 @@ from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
 
-from hiwm_console.live_picture import Shown, live_picture, png_bytes, write_atomically
+from hiwm_console.live_picture import Shown, live_picture, png_bytes
 from hiwm_console.live_window import LiveWindow, display_there
+from hiwm_core.atomic_files import replace_file
 from hiwm_core.control import Mode
 from hiwm_core.errors import ConfigError
 from hiwm_core.frames import image_array, message_stamp_ns
@@ -134,7 +135,7 @@ class LiveViewNode(Node):
         png = png_bytes(picture)
         if self._path:
             try:
-                write_atomically(self._path, png)
+                replace_file(self._path, png, durable=False)
             except OSError as error:
                 self._diagnostics.report(WARN, f"live.png not written: {error}")
         if self._window:

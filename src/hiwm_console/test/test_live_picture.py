@@ -1,13 +1,9 @@
-"""The picture shows the frame and who is in control; the file is never half written."""
-
-import io
-import threading
+"""The picture shows the frame and who is in control."""
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from hiwm_console.live_picture import Shown, live_picture, png_bytes, write_atomically
+from hiwm_console.live_picture import Shown, live_picture
 from hiwm_core.control import Mode
 from hiwm_core.palette import MODE_COLOURS
 
@@ -40,23 +36,3 @@ def test_a_very_long_reason_and_large_frames_fit():
     frame = np.zeros((480, 640, 3), np.uint8)
     picture = live_picture(frame, shown(Mode.PAUSED, reason="because " * 200))
     assert picture.width == 660
-
-
-def test_readers_never_see_half_a_file(tmp_path):
-    path = tmp_path / "live.png"
-    frame = np.zeros((96, 96, 3), np.uint8)
-    pictures = [png_bytes(live_picture(frame, shown(mode))) for mode in Mode]
-    write_atomically(path, pictures[0])
-    done = threading.Event()
-
-    def write():
-        for i in range(200):
-            write_atomically(path, pictures[i % len(pictures)])
-        done.set()
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    while not done.is_set():
-        Image.open(io.BytesIO(path.read_bytes())).load()
-    writer.join()
-    assert [file.name for file in tmp_path.iterdir()] == ["live.png"]

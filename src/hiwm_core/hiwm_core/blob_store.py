@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hiwm_core.atomic_files import replace_file
 from hiwm_core.errors import StoreError
 from hiwm_core.pack_files import PackFiles, RecordKind, write_error
 
@@ -196,12 +197,9 @@ class BlobStore:
         if not self.has_state(_checked_id(state_id, self.root)):
             raise _unknown_state(state_id, self.root)
         path = self.root / "pins" / state_id
-        temporary = path.with_name(f".{state_id}-{os.getpid()}")
         try:
-            temporary.write_text(note)
-            os.replace(temporary, path)
+            replace_file(path, note)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise write_error(error, path) from error
 
     def pins(self) -> dict[str, str]:

@@ -2,12 +2,12 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from hiwm_core.atomic_files import replace_file
 from hiwm_core.errors import StoreError
 
 
@@ -61,11 +61,8 @@ class EpisodeCounter:
 
 
 def _write(path: Path, data: Mapping[str, Any]) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(dict(data), indent=2) + "\n")
-        part.replace(path)
+        replace_file(path, json.dumps(dict(data), indent=2) + "\n")
     except OSError as error:
         raise StoreError(
             f"cannot write: {error.strerror}", where=str(path),

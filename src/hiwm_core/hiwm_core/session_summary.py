@@ -9,7 +9,6 @@ Reads bags and branch store alone, so it also tells of sessions that ended badly
 import argparse
 import json
 import math
-import os
 import statistics
 import sys
 from collections import Counter
@@ -17,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hiwm_core.atomic_files import replace_file
 from hiwm_core.bag_digest import BagDigest, Takeover, read_digest
 from hiwm_core.bags.audit import AUDIT_FILE, Audit, audit_bag
 from hiwm_core.bags.recover import session_bags
@@ -84,7 +84,7 @@ def summarise(session_dir: Path, *, pictures: bool = True) -> dict[str, Any]:
         "problems": [store_problem] if store_problem else [],
     }
     summary["files"] = _draw(session_dir, summary, bags, branches) if pictures else {}
-    _write(session_dir / SUMMARY_FILE, json.dumps(summary, indent=1) + "\n")
+    replace_file(session_dir / SUMMARY_FILE, json.dumps(summary, indent=1) + "\n")
     return summary
 
 
@@ -242,12 +242,6 @@ def _rows(bags: Sequence[BagDigest], branches: Sequence[Branch]) -> list[Row]:
             sources=tuple(tick.source for tick in bag.ticks),
         ))
     return rows
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text)
-    os.replace(part, path)
 
 
 def summary_text(summary: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from hiwm_core.atomic_files import replace_file
 from hiwm_core.config_files import number_list
 from hiwm_core.errors import ConfigError, StoreError
 from hiwm_core.task import Task
@@ -160,7 +161,7 @@ class TrialFolder:
     def write_summary(self) -> dict[str, Any]:
         """Write ``results.json`` and return its content."""
         summary = summarize(list(self._results.values())) | {"conditions": self._conditions}
-        _write(self._path / "results.json", json.dumps(summary, indent=2) + "\n")
+        replace_file(self._path / "results.json", json.dumps(summary, indent=2) + "\n")
         return summary
 
     def close(self) -> None:
@@ -170,7 +171,7 @@ class TrialFolder:
     def _check_conditions(self, conditions: dict[str, Any]) -> None:
         path = self._path / "evaluation.json"
         if not path.exists():
-            _write(path, json.dumps(conditions, indent=2) + "\n")
+            replace_file(path, json.dumps(conditions, indent=2) + "\n")
             return
         try:
             kept = json.loads(path.read_text())
@@ -200,7 +201,7 @@ class TrialFolder:
             if len(kept) >= len(starts):
                 return
         poses = yaml.safe_dump([list(pose) for pose in starts], default_flow_style=None)
-        _write(path, "# x [m], y [m], yaw [rad] of the object, one a trial\n" + poses)
+        replace_file(path, "# x [m], y [m], yaw [rad] of the object, one a trial\n" + poses)
 
     def _read(self) -> dict[int, TrialResult]:
         """Read every whole line, and cut off a last one that a kill left half-written."""
@@ -295,13 +296,3 @@ def summary_line(summary: dict[str, Any]) -> str:
         f"success {summary['successes']}/{summary['trials']}{share}, 95 % Wilson interval "
         f"{100 * low:.0f} to {100 * high:.0f} %{aborted}"
     )
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    draft = path.with_suffix(path.suffix + ".part")
-    with draft.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

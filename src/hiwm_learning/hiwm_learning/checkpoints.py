@@ -5,14 +5,11 @@ that they cannot be parted; what only training needs (optimiser state) is kept a
 its own. A checkpoint made for another embodiment is refused with both hashes named.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import safetensors
 import torch
@@ -20,6 +17,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from hiwm_core.atomic_files import Content, replace_file
 from hiwm_core.bags.disk import disk_refusal
 from hiwm_core.errors import CheckpointError
 
@@ -74,7 +72,7 @@ def save_checkpoint(path: Path, info: CheckpointInfo, weights: dict[str, Tensor]
         {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()},
         metadata={HEADER_KEY: header},
     )
-    write_atomically(path, content)
+    write_file(path, content)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -135,8 +133,8 @@ def load_weights(module: torch.nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def save_training_state(path: Path, state: Any) -> None:
-    """Write what resuming needs (tensors, numbers, strings, lists, dicts); see `replace_file`."""
-    replace_file(path, lambda file: torch.save(state, file))
+    """Write what resuming needs (tensors, numbers, strings, lists, dicts); see `write_file`."""
+    write_file(path, lambda file: torch.save(state, file))
 
 
 def load_training_state(path: Path) -> Any:
@@ -150,33 +148,19 @@ def load_training_state(path: Path) -> Any:
         ) from None
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; see `replace_file`."""
-    replace_file(path, lambda file: file.write(content))
-
-
-def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part.
+def write_file(path: Path, content: Content) -> None:
+    """Write a file whole or not at all; see `hiwm_core.atomic_files.replace_file`.
 
     Raises:
         CheckpointError: the disk is full, or refuses otherwise; the old file is as it was.
     """
-    partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            write(file)
-            file.flush()
-            # Some disks find out only now that they are full.
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        replace_file(path, content)
     except (OSError, RuntimeError) as error:
         # torch raises an error of its own over the disk's.
         refusal = error if isinstance(error, OSError) else error.__context__
         if not isinstance(refusal, OSError):
             raise
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise CheckpointError(
             disk_refusal(refusal, path), where=str(path.parent),
             remedy="make room there and start again, training with --resume: what was written "

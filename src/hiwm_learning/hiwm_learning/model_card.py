@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from hiwm_learning.checkpoints import CheckpointInfo, write_atomically
+from hiwm_learning.checkpoints import CheckpointInfo, write_file
 
 
 def write_card(
@@ -26,9 +26,9 @@ def write_card(
         **{key: value for key, value in asdict(info).items() if key != "embodiment_text"},
         "file": checkpoint.name, "sha256": content_hash,
     }
-    write_atomically(
+    write_file(
         checkpoint.with_suffix(".card.json"),
-        (json.dumps(record, indent=1, sort_keys=True) + "\n").encode(),
+        json.dumps(record, indent=1, sort_keys=True) + "\n",
     )
     rows = {
         "File": f"`{checkpoint.name}`, sha256 `{content_hash}`",
@@ -44,6 +44,4 @@ def write_card(
     }
     lines = [f"# {title}", "", *(f"{text}\n" for text in paragraphs), "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in rows.items()]
-    write_atomically(
-        checkpoint.with_suffix(".card.md"), ("\n".join(lines) + "\n").encode()
-    )
+    write_file(checkpoint.with_suffix(".card.md"), "\n".join(lines) + "\n")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hiwm_core.errors import BagError
-from hiwm_learning.checkpoints import write_atomically
+from hiwm_learning.checkpoints import write_file
 from hiwm_learning.datasets import Episodes, load_episodes
 from hiwm_learning.datasets.build import build_dataset, find_bags
 from hiwm_learning.datasets.weights import Scheme, WeightedSet, weigh
@@ -196,9 +196,7 @@ def _posttrain(options: argparse.Namespace) -> int:
     )
     data = {"set": options.set, **weighted.description}
     say(describe(options.set, weighted.description))
-    write_atomically(
-        options.output.with_suffix(".set.json"), (json.dumps(data, indent=1) + "\n").encode()
-    )
+    write_file(options.output.with_suffix(".set.json"), json.dumps(data, indent=1) + "\n")
     trainer = policy_trainer(
         options, episodes, weighted.weights, data, sampling="weighted",
         name=f"{options.backbone}-{options.set}-s{options.seed}",

@@ -4,13 +4,15 @@ A file under way is led to /dev/full, where the kernel refuses every byte as a f
 """
 
 import resource
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
 import torch
 
+from hiwm_core import atomic_files
 from hiwm_core.errors import BagError, CheckpointError
 from hiwm_learning.checkpoints import load_checkpoint, load_training_state, save_training_state
 from hiwm_learning.datasets import Episodes, load_episodes
@@ -23,9 +25,21 @@ FULL = Path("/dev/full")
 pytestmark = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 
 
-def fill(path: Path) -> None:
-    """Let the next write of a file find the disk full."""
-    path.with_name(path.name + ".partial").symlink_to(FULL)
+@pytest.fixture
+def fill(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Return what lets the next write of a file find the disk full."""
+    opened = atomic_files._open_new
+    full: set[str] = set()
+
+    def open_new(part: Path) -> BinaryIO:
+        name = part.name[1:].rsplit(".", 2)[0]
+        if name not in full:
+            return opened(part)
+        full.remove(name)
+        return FULL.open("wb")
+
+    monkeypatch.setattr(atomic_files, "_open_new", open_new)
+    return lambda path: full.add(path.name)
 
 
 def quiet(_line: str) -> None:
@@ -35,12 +49,12 @@ def quiet(_line: str) -> None:
 class Filling:
     """A trainer during whose step the disk fills for one of its files."""
 
-    def __init__(self, trainer: PolicyTrainer, path: Path, at: int) -> None:
-        self._trainer, self._path, self._at = trainer, path, at
+    def __init__(self, trainer: PolicyTrainer, fill: Callable[[], None], at: int) -> None:
+        self._trainer, self._fill, self._at = trainer, fill, at
 
     def train_step(self, step: int, progress: float) -> dict[str, float]:
         if step == self._at:
-            fill(self._path)
+            self._fill()
         return self._trainer.train_step(step, progress)
 
     def __getattr__(self, name: str) -> Any:
@@ -70,15 +84,16 @@ def whole(episodes: Episodes, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.mark.parametrize("which", ["p.pt", "p.safetensors", "p.card.json"])
 def test_a_full_disk_ends_training_and_the_last_good_checkpoint_stays(
-    episodes: Episodes, whole: dict[str, torch.Tensor], tmp_path: Path, which: str
+    episodes: Episodes, whole: dict[str, torch.Tensor], tmp_path: Path, which: str,
+    fill: Callable[[Path], None],
 ) -> None:
     state, output = tmp_path / "p.pt", tmp_path / "p.safetensors"
-    filling = Filling(trainer(episodes, output), tmp_path / which, at=3)
+    filling = Filling(trainer(episodes, output), lambda: fill(tmp_path / which), at=3)
     with pytest.raises(CheckpointError) as caught:
         train(filling, Budget(steps=5), state_path=state, checkpoint_every_s=0.0, write=quiet)
     for words in ("disk is full", which, str(tmp_path), "make room", "--resume"):
         assert words in str(caught.value)
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(tmp_path.glob(".*.part"))
     assert load_checkpoint(output).info.steps == (4 if which == "p.card.json" else 3)
     assert load_training_state(state)["step"] == (3 if which == "p.pt" else 4)
 
@@ -89,7 +104,7 @@ def test_a_full_disk_ends_training_and_the_last_good_checkpoint_stays(
 
 
 def test_the_command_ends_with_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fill: Callable[[Path], None]
 ) -> None:
     dot_episodes(tmp_path / "set.zarr", 2)
     output = tmp_path / "p.safetensors"
@@ -117,4 +132,4 @@ def test_a_set_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (load_episodes(path).ends == before.ends).all()
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(tmp_path.glob(".*.part"))

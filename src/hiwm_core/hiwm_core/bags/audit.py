@@ -12,10 +12,11 @@ from pathlib import Path
 
 import yaml
 
+from hiwm_core.atomic_files import replace_file
 from hiwm_core.bags.cdr import epoch_and_step, stamp_ns, tick_key
 from hiwm_core.bags.lineage import RECORD_NAME, Lineage
 from hiwm_core.bags.mcap_file import McapContents, Message, decoded, read_mcap
-from hiwm_core.bags.writer import METADATA_FILE, replace_file, write_metadata
+from hiwm_core.bags.writer import METADATA_FILE, write_metadata
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import BagError, HiwmError
 

@@ -29,6 +29,7 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, storage_mcap
 from rosbags.rosbag2.errors import WriterError
 
+from hiwm_core.atomic_files import replace_file
 from hiwm_core.bags.lineage import RECORD_NAME
 from hiwm_core.bags.mcap_file import METADATA
 from hiwm_core.bags.schema import recording_types
@@ -96,19 +97,6 @@ def write_metadata(path: Path, change: Mapping[str, str]) -> None:
     information["custom_data"] = {**(information.get("custom_data") or {}), **change}
     text = yaml.dump(data, Dumper=yaml.CSafeDumper, sort_keys=False, width=1_000_000)
     replace_file(file, text)
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a text file by rename, so that readers see the old or the new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 class RosbagsBag:

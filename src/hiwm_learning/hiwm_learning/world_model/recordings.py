@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
-from hiwm_learning.checkpoints import replace_file
+from hiwm_learning.checkpoints import write_file
 from hiwm_learning.datasets.usable_segments import usable_segment
 
 # Every tenth bag of each folder is held out; which one, so that all kinds of data are in both.
@@ -103,7 +103,7 @@ def write_starts(
         "names": np.array(names), "images": np.stack(images),
         "proprioception": np.stack(proprioception), "object_poses": np.stack(object_poses),
     }
-    replace_file(
+    write_file(
         output.with_name(output.stem + "_starts.npz"),
         lambda file: np.savez_compressed(file, allow_pickle=False, **arrays),
     )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hiwm_core.bags import read_segment, session_bags
 from hiwm_core.errors import BagError, HiwmError
-from hiwm_learning.checkpoints import replace_file
+from hiwm_learning.checkpoints import write_file
 
 
 def first_frames(sessions: Sequence[Path], camera: str = "") -> dict[str, NDArray[Any]]:
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         arrays = first_frames(options.sessions, options.camera)
-        replace_file(
+        write_file(
             options.output,
             lambda file: np.savez_compressed(file, allow_pickle=False, **arrays),
         )

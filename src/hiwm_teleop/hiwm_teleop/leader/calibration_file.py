@@ -5,9 +5,6 @@ mean to a follower is in the device file. A file made for other servos, or whose
 been given another offset, is refused. Held by ``test_leader_files.py``.
 """
 
-import contextlib
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import Any, Literal
 
 import yaml
 
+from hiwm_core.atomic_files import replace_file
 from hiwm_core.config_files import find_config
 from hiwm_core.errors import ConfigError, DeviceError
 from hiwm_teleop.devices.device_files import number, parse_device_file
@@ -125,47 +123,27 @@ def save_calibration(path: Path, calibration: Calibration, *, overwrite: bool) -
     }
     text = "# Written by scripts/calibrate_leader. Counts of the servos.\n"
     text += yaml.safe_dump(data, sort_keys=False)
-    part = ""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=path.name, delete=False, encoding="utf-8"
-        ) as file:
-            part = file.name
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if overwrite:
-            os.replace(part, path)
-        else:
-            _link(part, path)
+        replace_file(path, text, overwrite=overwrite)
+    except FileExistsError:
+        raise _taken(path) from None
     except OSError as error:
         raise DeviceError(
             f"cannot be written: {error.strerror}", where=str(path),
-            remedy="mend calibration in the device file, or the folder's permissions",
+            remedy="correct calibration in the device file, or the folder's permissions",
         ) from None
-    finally:
-        if part:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(part)
 
 
 def need_free(path: Path) -> None:
     """Raise DeviceError where there is a calibration already."""
     if path.exists():
-        raise DeviceError(
-            "there is a calibration already", where=str(path),
-            remedy="add --overwrite to replace it",
-        )
+        raise _taken(path)
 
 
-def _link(part: str, path: Path) -> None:
-    """Give a file its name, unless one has it, also one made this moment."""
-    need_free(path)
-    with contextlib.suppress(FileExistsError):
-        os.link(part, path)
-        return
-    need_free(path)
+def _taken(path: Path) -> DeviceError:
+    return DeviceError(
+        "there is a calibration already", where=str(path), remedy="add --overwrite to replace it"
+    )
 
 
 def check_servos(bus: ServoBus, leader: LeaderFile, arm_name: str) -> dict[str, int]:

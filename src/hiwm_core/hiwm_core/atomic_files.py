@@ -1,0 +1,175 @@
+"""Writing a file or a folder whole or not at all.
+
+Everything that replaces a file or a folder writes the new one beside it and renames it: a reader,
+or a run that is interrupted, finds the old one or the new one, never a part. Errors of the disk
+come out as `OSError`; whoever writes says what they mean.
+"""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+Content = str | bytes | Callable[[BinaryIO], object]
+
+_NAME_KEPT = 50  # characters of the name, so that the part's name stays below 255 bytes
+_AT_FDCWD = -100  # <fcntl.h>: paths are relative to the working folder
+_RENAME_EXCHANGE = 2  # <linux/fs.h>
+
+
+def replace_file(
+    path: Path, content: Content, *, durable: bool = True, overwrite: bool = True
+) -> None:
+    """Write a file so that readers see the old one or the new one.
+
+    Args:
+        path: of the file; its folder is made where it is missing. A link stays a link: the file
+            it names is replaced.
+        content: text (written as UTF-8), bytes, or a function that writes to an open binary file.
+        durable: whether the file must survive a power cut that follows at once. Without it the
+            write does not wait for the disk: for files that are written again soon.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        FileExistsError: the file exists and `overwrite` is False.
+        OSError: the disk refuses; the old file is as it was.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = _part_of(path)
+    try:
+        with _open_new(part) as file:
+            if isinstance(content, str):
+                file.write(content.encode())
+            elif isinstance(content, bytes):
+                file.write(content)
+            else:
+                content(file)
+            file.flush()
+            if durable:
+                # Some disks find out only now that they are full.
+                os.fsync(file.fileno())
+        if overwrite:
+            part.replace(path)
+        else:
+            os.link(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+    if durable:
+        sync_folder(path.parent)
+
+
+@contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder to fill, and put it in the place of `path` when the block ends.
+
+    An error in the block leaves the old folder as it was and removes the new one. What killed
+    runs left unfinished beside `path` is removed first. Whoever calls this has made sure that the
+    old folder may go (`output_folders.check_output_folder`).
+
+    Raises:
+        OSError: the disk refuses; the old folder is as it was.
+    """
+    path = Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
+    part = _part_of(path)
+    part.mkdir()
+    lock = os.open(part, os.O_RDONLY)
+    try:
+        # It tells other runs that this one lives. Disks without locks keep their parts.
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield part
+        _sync_tree(part)
+        if path.exists():
+            _exchange(part, path)
+        else:
+            part.rename(path)
+        sync_folder(path.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        os.close(lock)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new and renamed names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network disks do not sync folders.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _part_of(path: Path) -> Path:
+    return path.with_name(f".{path.name[:_NAME_KEPT]}.{secrets.token_hex(4)}.part")
+
+
+def _open_new(part: Path) -> BinaryIO:
+    # Unlike a temporary file's, these permissions follow the user's umask.
+    return os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb")
+
+
+def _sync_tree(folder: Path) -> None:
+    """Make a folder with all it holds survive a power cut that follows its renaming."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            descriptor = os.open(Path(root, name), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        sync_folder(Path(root))
+
+
+def _exchange(part: Path, path: Path) -> None:
+    """Swap two folders in one step where the disk can, else in two."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with contextlib.suppress(AttributeError):  # C libraries before glibc 2.28
+        if not libc.renameat2(
+            _AT_FDCWD, os.fsencode(part), _AT_FDCWD, os.fsencode(path), _RENAME_EXCHANGE
+        ):
+            return
+        number = ctypes.get_errno()
+        if number not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise OSError(number, os.strerror(number), str(path))
+    aside = _part_of(path).with_suffix(".old")
+    path.rename(aside)
+    try:
+        part.rename(path)
+    except BaseException:
+        aside.rename(path)
+        raise
+    aside.rename(part)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the parts of this folder whose writers have died."""
+    named = re.compile(re.escape(f".{path.name[:_NAME_KEPT]}.") + r"[0-9a-f]{8}\.part")
+    for part in path.parent.iterdir():
+        if not named.fullmatch(part.name) or part.is_symlink() or not part.is_dir():
+            continue
+        lock = os.open(part, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        else:
+            shutil.rmtree(part, ignore_errors=True)
+        finally:
+            os.close(lock)

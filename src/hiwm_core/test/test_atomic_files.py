@@ -1,0 +1,126 @@
+"""A file or folder is replaced whole or not at all."""
+
+import errno
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from hiwm_core import atomic_files
+from hiwm_core.atomic_files import replace_file, replaced_folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_readers_never_see_half_a_file(tmp_path):
+    path = tmp_path / "live.png"
+    contents = [bytes([number]) * 100_000 for number in range(4)]
+    replace_file(path, contents[0])
+    done = threading.Event()
+
+    def write():
+        for number in range(200):
+            replace_file(path, contents[number % 4], durable=False)
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not done.is_set():
+        assert path.read_bytes() in contents
+    writer.join()
+    assert names(tmp_path) == ["live.png"]
+
+
+def test_text_bytes_and_a_writer_make_the_same_file(tmp_path):
+    path = tmp_path / "deeper" / "é.txt"
+    for content in ("ü\n", "ü\n".encode(), lambda file: file.write("ü\n".encode())):
+        replace_file(path, content)
+        assert path.read_text(encoding="utf-8") == "ü\n"
+
+
+def test_permissions_follow_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        replace_file(tmp_path / "file", "text")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        replace_file(path, fail)
+    assert path.read_text() == "old" and names(tmp_path) == ["file"]
+
+
+def test_a_link_stays_and_the_file_it_names_is_replaced(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    replace_file(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "new"
+
+
+def test_a_file_that_must_not_be_overwritten_stays(tmp_path):
+    path = tmp_path / "file"
+    replace_file(path, "first", overwrite=False)
+    with pytest.raises(FileExistsError):
+        replace_file(path, "second", overwrite=False)
+    assert path.read_text() == "first" and names(tmp_path) == ["file"]
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "."):
+        with pytest.raises(OSError, match="not a regular file"):
+            replace_file(tmp_path / name, "text")
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "file"
+
+    def write_within(file):
+        replace_file(path, "inner")
+        file.write(b"outer")
+
+    replace_file(path, write_within)
+    assert path.read_text() == "outer" and names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("exchange", [True, False], ids=["one step", "two steps"])
+def test_a_folder_is_swapped_when_it_is_whole(tmp_path, monkeypatch, exchange):
+    if not exchange:
+        monkeypatch.setattr(atomic_files, "_RENAME_EXCHANGE", 1 << 20)  # the kernel knows it not
+    path = tmp_path / "store"
+    for text in ("first", "second"):
+        with replaced_folder(path) as part:
+            (part / "file").write_text(text)
+            assert not path.exists() or (path / "file").read_text() == "first"
+        assert (path / "file").read_text() == text and names(tmp_path) == ["store"]
+    with pytest.raises(KeyboardInterrupt), replaced_folder(path) as part:
+        (part / "file").write_text("third")
+        raise KeyboardInterrupt
+    assert (path / "file").read_text() == "second" and names(tmp_path) == ["store"]
+
+
+def test_only_the_parts_of_dead_writers_are_removed(tmp_path):
+    for name in (".store.0123abcd.part", ".store.mine.part", "store.part", ".other.0123abcd.part"):
+        (tmp_path / name).mkdir()
+    with replaced_folder(tmp_path / "store") as living:
+        (living / "file").write_text("x")
+        assert not (tmp_path / ".store.0123abcd.part").exists()
+        with replaced_folder(tmp_path / "store") as other:
+            (other / "file").write_text("y")
+        assert (living / "file").exists()
+    assert names(tmp_path) == [".other.0123abcd.part", ".store.mine.part", "store", "store.part"]
+    assert (tmp_path / "store" / "file").read_text() == "x"
