@@ -6,8 +6,11 @@ The rules, held by `test_access.py`:
   name or one that was allowed. A foreign name that resolves here (DNS rebinding) is refused.
 - A browser's Origin must be the page's own, or one that was allowed: no other site's page may
   connect from a visitor's browser.
-- With a token set, driving needs the token. Without one, a connection from this machine may drive
-  and any other may only look; one that a proxy forwards counts as another machine's.
+- With a token set, driving needs the token. Without one, a connection from this machine, to one of
+  its loopback names, may drive and any other may only look. One that a proxy forwards counts as
+  another machine's.
+- Where further hosts or origins are allowed, driving needs a token in any case: a proxy that says
+  nothing of itself makes every client look like one of this machine.
 """
 
 import hmac
@@ -17,8 +20,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
-# A proxy on this machine makes everyone look local; it says so in one of these.
-_FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip", "via")
+# A proxy on this machine makes everyone look local. Most say so in one of these headers, or in one
+# that begins with x-forwarded.
+_FORWARDED = ("forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,10 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address.split("%")[0]).is_loopback
     except ValueError:
         return False
+
+
+def _tells_of_a_proxy(header: str) -> bool:
+    return header in _FORWARDED or header.startswith("x-forwarded")
 
 
 def host_name(host: str) -> str:
@@ -60,6 +68,11 @@ class AccessRules:
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
 
+    @property
+    def needs_token(self) -> bool:
+        """Whether nobody may drive without a token."""
+        return bool(self.token or self.hosts or self.origins)
+
     def judge(self, peer: str, headers: Mapping[str, str], token: str = "") -> Access:
         """Return what a connection may do.
 
@@ -81,7 +94,13 @@ class AccessRules:
                 return Access(look=True, drive=True)
             why = "the token is wrong" if token else "driving needs the token"
             return Access(look=True, drive=False, reason=f"view only: {why}")
-        if is_loopback(peer) and not any(key in headers for key in _FORWARDED):
+        if self.needs_token:
+            return Access(
+                look=True, drive=False,
+                reason="view only: with further hosts or origins allowed, driving needs a token",
+            )
+        # A loopback peer that asked for another address came through a proxy or a forwarded port.
+        if is_loopback(peer) and is_loopback(name) and not any(map(_tells_of_a_proxy, headers)):
             return Access(look=True, drive=True)
         return Access(
             look=True, drive=False, reason="view only: driving from another machine needs a token"

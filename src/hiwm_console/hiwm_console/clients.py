@@ -44,7 +44,6 @@ class Client:
     name: str = ""
     gone: str = ""  # why it is to be closed
     revision: int = 0  # of the tree it holds
-    refused: int = 0
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     _waiting: deque[str] = field(default_factory=deque)
     _newest: dict[str, str] = field(default_factory=dict)
@@ -56,6 +55,7 @@ class Client:
 
     def __post_init__(self) -> None:
         self.bucket = flood.Bucket(flood.MOST_A_SECOND, flood.BURST, self.now)
+        self.patience = flood.Bucket(flood.FORGOTTEN_A_SECOND, flood.PATIENCE, self.now)
 
     def say(self, message: dict[str, Any]) -> None:
         """Send a message that must arrive, in order."""

@@ -143,7 +143,10 @@ class Driving:
             self._must_let_go = False
             if self._state is _State.HELD:
                 self._state = _State.HANDING_BACK
-        elif self._state is _State.IDLE and not self._must_let_go and self._late <= FRESH_S:
+        elif (
+            self._state is _State.IDLE and not self._must_let_go and self._late <= FRESH_S
+            and self._tick is not None  # before the first tick there is nothing to control
+        ):
             self._state, self._granted, self._began = _State.HELD, False, now
             self._answered, self._answer_at = False, now
             self._latched = current

@@ -6,8 +6,10 @@ from collections.abc import Callable
 # A page sends 30 drive messages and 30 acknowledgements a second at most; twice that, and bursts.
 MOST_A_SECOND = 120.0
 BURST = 240.0
-# One that goes on regardless is cut off after this many refused messages.
+# A page that sends on regardless is cut off after this many refused messages. They are forgotten at
+# this rate, so that a page is not cut off for what it sent an hour ago.
 PATIENCE = 2000
+FORGOTTEN_A_SECOND = 10.0
 
 
 class Bucket:

@@ -1,10 +1,11 @@
 """The heart of the console: everybody connected, what they are shown, and what they may do.
 
 It lives on the web server's event loop and is touched from there alone; what it shows and asks of
-the session comes through `Graph`, of which a stored session has none. Held by `test_hub.py`.
+the session comes through `Graph`, of which a stored session has none. Held by `test_web_server.py`.
 """
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,6 +16,7 @@ from hiwm_console.clients import Client, Frame
 from hiwm_console.driving import Command, Driving, Output, Pause, Released
 from hiwm_console.protocol import Act, Refused
 from hiwm_console.seats import Seats
+from hiwm_console.world_simulator import SimulatorPage
 from hiwm_core.control import Mode
 
 # A page that fell silent is noticed this soon after its time is up.
@@ -71,7 +73,7 @@ class Hub:
         self._stamps: dict[tuple[int, int], tuple[int, float]] = {}
         self._last_id = 0
         self._alarm: asyncio.TimerHandle | None = None
-        self._plain_keys: dict[int, tuple[frozenset[str], float, float]] = {}
+        self._pages: dict[int, SimulatorPage] = {}  # those of the world simulator's protocol
         self._tasks: set[asyncio.Task[None]] = set()
 
     # People.
@@ -82,7 +84,9 @@ class Hub:
         client = client_of(self._last_id)
         self.clients[client.id] = client
         self.seats.join(client.id, client.name)
-        if not client.plain:
+        if client.plain:
+            self._pages[client.id] = SimulatorPage()
+        else:
             client.say({"type": "hello", "id": client.id, "access": _access(client), **self._base})
             for kind, text in self._states.items():
                 client.show(kind, text)
@@ -95,7 +99,7 @@ class Hub:
     def leave(self, client: Client) -> None:
         """A connection has ended."""
         self.clients.pop(client.id, None)
-        self._plain_keys.pop(client.id, None)
+        self._pages.pop(client.id, None)
         before = self.seats.driver
         if before == client.id:
             self._do(self.driving.lose("the page in control has closed"))
@@ -105,16 +109,20 @@ class Hub:
     def receive(self, client: Client, text: str) -> None:
         """Take one text message of a connection."""
         now = time.monotonic()
-        if not client.bucket.take(now):
-            client.refused += 1
-            if client.refused == 1:
-                self._refuse(client, f"more than {flood.MOST_A_SECOND:.0f} messages a second")
-            if client.refused > flood.PATIENCE:
+        if client.bucket.take(now):
+            self._read(client, text, now)
+        elif client.plain:
+            self._pages[client.id].unread = text
+        else:
+            self._refuse(client, f"more than {flood.MOST_A_SECOND:.0f} messages a second")
+            if not client.patience.take(now):
                 client.gone = "too many messages"
                 client.wake.set()
-            return
+
+    def _read(self, client: Client, text: str, now: float) -> None:
         try:
             if client.plain:
+                self._pages[client.id].unread = ""
                 self._receive_plain(client, world_simulator.parse(text), now)
             else:
                 self._receive(client, protocol.parse(text), now)
@@ -153,27 +161,30 @@ class Hub:
         now: float,
     ) -> None:
         if isinstance(message, world_simulator.TaskWish):
-            if client.access.drive:
-                self._take_seat(client)
-            return
-        self._plain_keys[client.id] = (message.keys, message.t_client, now)
-        self._hear_plain(client, now)
+            return  # the session has its task
+        page = self._pages[client.id]
+        pressed = not page.holding
+        page.keys, page.t_client, page.heard_at = message.keys, message.t_client, now
+        pressed &= page.holding
+        if pressed and client.access.drive and self.seats.driver != client.id:
+            self._take_seat(client)
+        self._hear_plain(client, page, now)
 
     def answered_ping(self, client: Client) -> None:
         """A plain page's connection is alive: what it said last still holds."""
-        now = time.monotonic()
-        _, _, at = self._plain_keys.get(client.id, (frozenset(), 0.0, float("-inf")))
-        if now - at < world_simulator.HELD_S:
-            self._hear_plain(client, now)
-            self._drive(now)
+        now, page = time.monotonic(), self._pages.get(client.id)
+        if page is None or not page.holding or now - page.heard_at >= world_simulator.HELD_S:
+            return
+        with contextlib.suppress(Refused):  # the message itself was refused already
+            self._hear_plain(client, page, now)
+        self._drive(now)
 
-    def _hear_plain(self, client: Client, now: float) -> None:
+    def _hear_plain(self, client: Client, page: SimulatorPage, now: float) -> None:
         if self.graph is None:
             return
-        keys, _, _ = self._plain_keys[client.id]
         # Its stamps stand still between two messages, so lateness is not measured by them.
-        axes = self.graph.world_simulator_axes(keys)
-        self._hear(client, tuple(axes), True, 1e3 * now, now)
+        axes = self.graph.world_simulator_axes(page.keys)
+        self._hear(client, tuple(axes), page.holding, 1e3 * now, now)
 
     # Driving.
 
@@ -182,14 +193,14 @@ class Hub:
     ) -> None:
         if self.graph is None:
             raise Refused(_READ_ONLY)
+        if not deadman and self.seats.driver != client.id:
+            return
         if not client.access.drive:
             raise Refused(client.access.reason)
-        if deadman and self.seats.driver is None:
+        if self.seats.driver is None:
             self._take_seat(client)
         if self.seats.driver != client.id:
-            if deadman:
-                raise Refused("somebody else has the controls")
-            return
+            raise Refused("somebody else has the controls")
         if len(axes) != self.graph.axes:
             raise Refused(f"drive: {len(axes)} axes, this robot has {self.graph.axes}")
         problem = self.driving.hear(axes, deadman, t, now)
@@ -218,9 +229,9 @@ class Hub:
                 self._log(f"control released: {output.reason}")
                 self._ask(Act(id=0, action="pause", note=output.reason), None)
             elif isinstance(output, Released) and self.seats.driver in self.clients:
-                self.clients[self.seats.driver].say(
-                    {"type": "released", "reason": output.reason}
-                )
+                driver = self.clients[self.seats.driver]
+                if not driver.plain:
+                    driver.say({"type": "released", "reason": output.reason})
 
     def _stamp(self, command: Command) -> None:
         """Remember whose doing the next frame will show."""
@@ -228,17 +239,22 @@ class Hub:
         client = self.clients.get(driver) if driver is not None else None
         if client is None or not command.deadman:
             return
-        t = self._plain_keys[client.id][1] if client.id in self._plain_keys else command.t
+        t = self._pages[client.id].t_client if client.id in self._pages else command.t
         self._stamps[command.epoch, command.step + 1] = (client.id, t)
         while len(self._stamps) > _STAMPS:
             del self._stamps[next(iter(self._stamps))]
 
     async def look_after_control(self) -> None:
-        """Notice a driver fallen silent; runs as long as the server."""
+        """Notice a silent driver and read what came too fast, for as long as the server runs."""
         while True:
             await asyncio.sleep(_LOOK_S)
+            now = time.monotonic()
+            for number, page in self._pages.items():
+                client = self.clients[number]
+                if page.unread and client.bucket.take(now):
+                    self._read(client, page.unread, now)
             if self.driving.holding:
-                self._drive(time.monotonic())
+                self._drive(now)
 
     # Seats.
 

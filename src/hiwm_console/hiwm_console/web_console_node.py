@@ -8,6 +8,7 @@ import time
 import webbrowser
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ class WebConsoleNode(Node):
         ))
         port = int(parameter(self, "port", DEFAULT_PORT, "TCP port; 0 = any free one", 0, 65535))
         token = str(parameter(
-            self, "token", "", "needed to drive; empty: none on this machine, a new one beyond"
+            self, "token", "", "needed to drive; empty: none, or a new one where the console is "
+            "served to other machines, or to further hosts or origins"
         ))
         hosts = _words(parameter(
             self, "hosts", "", "further names of this machine in addresses, comma-separated"
@@ -62,13 +64,16 @@ class WebConsoleNode(Node):
         ))
         opened = bool(parameter(self, "open", False, "open a browser where there is a display"))
         if not is_loopback(host):
-            token = token or secrets.token_urlsafe(12)
             hosts += [socket.gethostname(), socket.getfqdn()]
+        rules = AccessRules(token=token, hosts=tuple(hosts), origins=tuple(origins))
+        if rules.needs_token and not token:
+            token = secrets.token_urlsafe(12)
+            rules = replace(rules, token=token)
         session = SessionFiles(Path(folder))
         self._link = GraphLink(self, session, speed)
         self._server = WebServer(
             host=host, port=port, session=session, graph=self._link,
-            rules=AccessRules(token=token, hosts=tuple(hosts), origins=tuple(origins)),
+            rules=rules,
             log=lambda line: self.get_logger().warning(line),
         )
         self._link.server = self._server

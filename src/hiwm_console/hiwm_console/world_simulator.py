@@ -1,8 +1,10 @@
 """The demo protocol of the Interactive World Simulator, as its pages speak it.
 
 Text in: `{"type": "init" | "set_task", "task": ...}` and `{"type": "action", "action": {"w": 0 | 1,
-...}, "t_client": ms}`. Binary out: t_client as a big-endian double, then a PNG. Such a page says
-something only when a key goes down or up, so its keys count as held while its connection answers
+...}, "t_client": ms}`; a message without a type is an action. Binary out: t_client as a big-endian
+double, then a PNG. Its standard page sends an action every 1 to 4 ms, since `t_client` differs each
+time; others send one only when a key goes down or up. So more messages than `flood` allows are not
+refused: the newest replaces the ones before it. And keys count as held while the connection answers
 pings, and for `HELD_S` after the last message at most.
 """
 
@@ -39,10 +41,25 @@ class KeyState:
     t_client: float  # the page's clock, ms
 
 
+@dataclass(kw_only=True)
+class SimulatorPage:
+    """What a connection of this protocol last said."""
+
+    keys: frozenset[str] = frozenset()
+    t_client: float = 0.0  # the page's clock, ms
+    heard_at: float = float("-inf")  # steady s
+    unread: str = ""  # newest message that came too soon after the ones before it
+
+    @property
+    def holding(self) -> bool:
+        """Whether a key is held that moves an arm."""
+        return not self.keys.isdisjoint(KEYS)
+
+
 def parse(text: str) -> TaskWish | KeyState:
     """Return what a page says. Raises Refused for anything else."""
     data = read_object(text)
-    kind = data.get("type")
+    kind = data.get("type", "action")
     if kind in ("init", "set_task"):
         task = data.get("task", "")
         if not isinstance(task, str) or len(task) > 100:

@@ -14,7 +14,8 @@ HERE = {"host": "localhost:8642"}
     "gpu-box:8642",
 ])
 def test_this_machines_names_are_known(host):
-    assert AccessRules(hosts=("gpu-box",)).judge("127.0.0.1", {"host": host}).drive
+    rules = AccessRules(hosts=("gpu-box",), token="word")
+    assert rules.judge("127.0.0.1", {"host": host}, "word").drive
 
 
 @pytest.mark.parametrize("host", [
@@ -38,8 +39,8 @@ def test_other_machines_names_are_not(host):
     ("http://demo.example", True),
 ])
 def test_only_our_own_page_and_allowed_ones_may_connect(origin, fits):
-    rules = AccessRules(origins=("http://demo.example",))
-    access = rules.judge("127.0.0.1", {**HERE, "origin": origin})
+    rules = AccessRules(origins=("http://demo.example",), token="word")
+    access = rules.judge("127.0.0.1", {**HERE, "origin": origin}, "word")
     assert access.look is fits and access.drive is fits
 
 
@@ -48,7 +49,25 @@ def test_beyond_this_machine_one_may_look():
     assert access.look and not access.drive and "token" in access.reason
 
 
-@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded", "via"])
+@pytest.mark.parametrize("rules", [
+    AccessRules(hosts=("gpu-box",)), AccessRules(origins=("http://demo.example",)),
+    AccessRules(origins=("null",)),
+])
+def test_where_others_are_allowed_nobody_drives_without_a_token(rules):
+    for headers in (HERE, {**HERE, "origin": "http://localhost:8642"}):
+        access = rules.judge("127.0.0.1", headers)
+        assert access.look and not access.drive and "token" in access.reason
+
+
+def test_a_silent_proxy_that_is_asked_for_by_its_address_makes_nobody_local():
+    headers = {"host": "192.168.1.7", "origin": "http://192.168.1.7"}
+    access = AccessRules().judge("127.0.0.1", headers)
+    assert access.look and not access.drive and "token" in access.reason
+
+
+@pytest.mark.parametrize("header", [
+    "x-forwarded-for", "x-forwarded-proto", "forwarded", "via", "x-real-ip",
+])
 def test_a_proxy_on_this_machine_makes_nobody_local(header):
     access = AccessRules().judge("127.0.0.1", {**HERE, header: "10.0.0.1"})
     assert access.look and not access.drive

@@ -218,6 +218,14 @@ def test_services_answer_and_missing_ones_are_named(graph, tmp_path):
         visitor.leave()
 
 
+def test_for_pages_of_other_sites_a_token_is_made(graph):
+    with NodeProcess(
+        "hiwm_console", "web_console", domain=graph.domain,
+        parameters={"port": 0, "origins": "http://demo.example"},
+    ) as console:
+        assert re.search(r"/#token=\S{12,}", address_of(graph, console))
+
+
 def test_beyond_this_machine_a_token_is_made_and_a_taken_port_is_one_line(graph):
     with NodeProcess(
         "hiwm_console", "web_console", domain=graph.domain,

@@ -12,77 +12,17 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 import pytest
-from aiohttp.client import URL
 from PIL import Image
 
 from hiwm_console.access import AccessRules
-from hiwm_console.pictures import png
 from hiwm_console.session_files import SessionFiles
 from hiwm_console.web_server import WebServer
 from hiwm_core.control import Mode
 from hiwm_core.errors import HiwmError
 
 sys.path.insert(0, str(Path(__file__).parent))
+from console_desk import GUARD_S, Desk, eventually, fetch, visit  # noqa: E402
 from stored_tree import frame_of, write_session  # noqa: E402
-
-GUARD_S = 30.0
-
-
-class PlayedGraph:
-    """A graph of four action entries that says yes."""
-
-    axes = 4
-
-    def __init__(self):
-        self.commands = []
-        self.acts = []
-
-    def publish(self, command):
-        self.commands.append(command)
-
-    async def act(self, act):
-        self.acts.append(act)
-        return {"ok": True, "message": act.action}
-
-    def show_again(self):
-        pass
-
-    def world_simulator_axes(self, keys):
-        return [0.0, float("w" in keys), 0.0, 0.0]
-
-
-class Desk:
-    """A server and its log."""
-
-    def __init__(self, folder, *, stored=False, rules=None):
-        self.log = []
-        self.graph = None if stored else PlayedGraph()
-        self.server = WebServer(
-            host="127.0.0.1", port=0, rules=rules or AccessRules(), session=SessionFiles(folder),
-            graph=self.graph, log=self.log.append,
-        )
-        self.base = self.server.address
-
-    def on_loop(self, function, *arguments, **named):
-        """Run something on the server's thread and wait for it."""
-        done = asyncio.run_coroutine_threadsafe(self._call(function, arguments, named),
-                                                self.server.loop)
-        return done.result(GUARD_S)
-
-    @staticmethod
-    async def _call(function, arguments, named):
-        return function(*arguments, **named)
-
-    def tick(self, step, epoch=1):
-        self.on_loop(self.server.hub.on_tick, epoch, step, period_s=0.0, lockstep=True)
-
-    def control(self, mode, device=""):
-        self.on_loop(self.server.hub.on_control, mode, device, "because")
-
-    def frame(self, step, size=8):
-        self.on_loop(
-            self.server.hub.on_frame, 0, 1, step, png(np.full((size, size, 3), step, np.uint8))
-        )
 
 
 @pytest.fixture
@@ -90,82 +30,6 @@ def desk(tmp_path):
     desk = Desk(tmp_path / "session")
     yield desk
     desk.server.close()
-
-
-class Viewer:
-    """A page, as far as its socket goes."""
-
-    def __init__(self, socket):
-        self.socket = socket
-        self.heard = []
-        self.frames = []
-
-    async def say(self, **message):
-        await self.socket.send_str(json.dumps(message))
-
-    async def drive(self, deadman, axes=(0, 0, 0, 0)):
-        await self.say(
-            type="drive", axes=list(axes), deadman=deadman, t=1e3 * time.monotonic()
-        )
-
-    async def until(self, wanted):
-        """Return the first message or frame, heard already or to come, that is wanted."""
-        place = 0
-        async with asyncio.timeout(GUARD_S):
-            while True:
-                for message in self.heard[place:]:
-                    if wanted(message):
-                        return message
-                place = len(self.heard)
-                message = await self.socket.receive()
-                if message.type is aiohttp.WSMsgType.TEXT:
-                    self.heard.append(json.loads(message.data))
-                elif message.type is aiohttp.WSMsgType.BINARY:
-                    self.heard.append(message.data)
-                    self.frames.append(message.data)
-                else:
-                    self.heard.append({"type": "closed", "code": self.socket.close_code})
-
-    async def of(self, kind, **fields):
-        return await self.until(
-            lambda message: isinstance(message, dict) and message.get("type") == kind
-            and all(message.get(key) == value for key, value in fields.items())
-        )
-
-
-def visit(desk, body, *, path="console", count=1, **options):
-    """Run `body` with that many viewers of a desk."""
-
-    async def main():
-        async with contextlib.AsyncExitStack() as stack:
-            session = await stack.enter_async_context(aiohttp.ClientSession())
-            viewers = []
-            for _ in range(count):
-                socket = await session.ws_connect(desk.base + path, **options)
-                stack.push_async_callback(socket.close)
-                viewers.append(Viewer(socket))
-            return await body(*viewers)
-
-    return asyncio.run(main())
-
-
-def fetch(desk, path, **headers):
-    """Return status, headers and body of a page."""
-
-    async def main():
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(URL(desk.base + path, encoded=True), headers=headers) as answer,
-        ):
-            return answer.status, answer.headers, await answer.read()
-
-    return asyncio.run(main())
-
-
-async def eventually(predicate):
-    async with asyncio.timeout(GUARD_S):
-        while not predicate():
-            await asyncio.sleep(0.01)
 
 
 # ---- pages ----
@@ -403,42 +267,6 @@ def test_viewers_beyond_all_bounds_are_turned_away(desk):
                 await socket.close()
 
     asyncio.run(main())
-
-
-# ---- the world simulator's protocol ----
-
-def test_a_page_of_the_world_simulator_drives(desk):
-    async def body(viewer):
-        desk.tick(0)
-        await viewer.say(type="init", task="pusht")
-        await viewer.say(type="action", action={"w": 1, "a": 0}, t_client=123.5)
-        await eventually(lambda: desk.graph.commands)
-        desk.control(Mode.HUMAN, "console")
-        # It says nothing more while the key is down: its answers to pings keep it in control.
-        reader = asyncio.ensure_future(viewer.until(lambda said: isinstance(said, bytes)))
-        await asyncio.sleep(0.6)
-        assert desk.server.hub.driving.holding
-        desk.tick(1)
-        await eventually(lambda: desk.graph.commands[-1].step == 1)
-        desk.frame(2)
-        frame = await reader
-        assert struct.unpack_from(">d", frame)[0] == 123.5
-        assert Image.open(io.BytesIO(frame[8:])).format == "PNG"
-
-    visit(desk, body, path="ws")
-    assert desk.graph.commands[-1].axes[1] == 1.0
-
-
-def test_a_foreign_page_of_that_kind_may_be_allowed(tmp_path):
-    desk = Desk(tmp_path, rules=AccessRules(origins=("http://demo.example",)))
-    try:
-        async def body(viewer):
-            desk.frame(1)
-            assert await viewer.until(lambda said: isinstance(said, bytes))
-
-        visit(desk, body, path="ws", headers={"Origin": "http://demo.example"})
-    finally:
-        desk.server.close()
 
 
 # ---- stored sessions ----

@@ -1,0 +1,178 @@
+"""Pages of the world simulator's protocol: what they send, who drives, and what closes them."""
+
+import asyncio
+import io
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from hiwm_console.access import AccessRules
+from hiwm_core.control import Mode
+
+sys.path.insert(0, str(Path(__file__).parent))
+from console_desk import GUARD_S, Desk, eventually, visit  # noqa: E402
+
+
+@pytest.fixture
+def desk(tmp_path):
+    desk = Desk(tmp_path / "session")
+    yield desk
+    desk.server.close()
+
+
+def test_a_page_of_the_world_simulator_drives(desk):
+    async def body(viewer):
+        desk.tick(0)
+        await viewer.say(type="init", task="pusht")
+        await viewer.say(type="action", action={"w": 1, "a": 0}, t_client=123.5)
+        await eventually(lambda: desk.graph.commands)
+        desk.control(Mode.HUMAN, "console")
+        # It says nothing more while the key is down: its answers to pings keep it in control.
+        reader = asyncio.ensure_future(viewer.until(lambda said: isinstance(said, bytes)))
+        await asyncio.sleep(0.6)
+        assert desk.server.hub.driving.holding
+        desk.tick(1)
+        await eventually(lambda: desk.graph.commands[-1].step == 1)
+        desk.frame(2)
+        frame = await reader
+        assert struct.unpack_from(">d", frame)[0] == 123.5
+        assert Image.open(io.BytesIO(frame[8:])).format == "PNG"
+
+    visit(desk, body, path="ws")
+    assert desk.graph.commands[-1].axes[1] == 1.0
+
+
+def test_a_foreign_page_of_that_kind_may_be_allowed(tmp_path):
+    desk = Desk(tmp_path, rules=AccessRules(origins=("http://demo.example",)))
+    try:
+        async def body(viewer):
+            desk.frame(1)
+            assert await viewer.until(lambda said: isinstance(said, bytes))
+
+        visit(desk, body, path="ws", headers={"Origin": "http://demo.example"})
+    finally:
+        desk.server.close()
+
+
+NO_KEYS = dict.fromkeys("wsadqeikjluo", 0)
+
+
+async def hold(viewer, *keys, until):
+    """Send what the standard page sends: its keys every few ms, until something holds."""
+    async def send():
+        now = asyncio.get_running_loop().time
+        while not until():
+            action = {**NO_KEYS, **dict.fromkeys(keys, 1)}
+            await viewer.say(type="action", action=action, t_client=1e3 * now())
+            await asyncio.sleep(0.004)
+
+    await asyncio.wait_for(send(), GUARD_S)
+
+
+def last_deadman(desk):
+    return desk.graph.commands[-1].deadman if desk.graph.commands else None
+
+
+def test_two_pages_take_turns_and_neither_connection_dies(desk):
+    async def body(one, two):
+        desk.tick(0)
+        readers = [asyncio.ensure_future(page.until(lambda _: False)) for page in (one, two)]
+        await one.say(type="init", task="pusht")
+        await hold(one, "w", until=lambda: last_deadman(desk))
+        desk.control(Mode.HUMAN, "console")
+        assert desk.server.hub.seats.driver == 1
+        await two.say(type="init", task="pusht")
+        # The other page's keys are refused while the first holds some.
+        for _ in range(20):
+            await hold(two, "i", until=lambda refused=desk.server.hub.refusals.total:
+                       desk.server.hub.refusals.total > refused)
+            sent = len(desk.graph.commands)
+            await hold(one, "w", until=lambda sent=sent: len(desk.graph.commands) > sent)
+        assert desk.server.hub.seats.driver == 1
+        await hold(one, until=lambda: last_deadman(desk) is False)
+        await hold(two, until=lambda: not desk.server.hub._pages[2].holding)
+        desk.control(Mode.PAUSED)
+        await hold(two, "i", until=lambda: last_deadman(desk))
+        assert desk.server.hub.seats.driver == 2
+        assert not one.socket.closed and not two.socket.closed
+        for reader in readers:
+            assert not reader.done()
+            reader.cancel()
+
+    visit(desk, body, path="ws", count=2)
+
+
+def test_a_page_that_lost_control_lets_go_and_takes_it_again(desk):
+    async def body(viewer):
+        desk.tick(0)
+        await hold(viewer, "w", until=lambda: last_deadman(desk))
+        desk.control(Mode.HUMAN, "console")
+        desk.control(Mode.PAUSED)  # somebody else paused
+        await hold(viewer, "w", until=lambda: last_deadman(desk) is False)
+        sent = len(desk.graph.commands)
+        await hold(viewer, "w", until=lambda: viewer.socket.closed or next(ticks, None) is None)
+        assert len(desk.graph.commands) == sent, "taken again without letting go"
+        await hold(viewer, until=lambda: not desk.server.hub._pages[1].holding)
+        await hold(viewer, "w", until=lambda: last_deadman(desk))
+        desk.control(Mode.HUMAN, "console")
+        await hold(viewer, until=lambda: last_deadman(desk) is False)
+        assert desk.graph.acts == [], "letting go asks for no pause"
+
+    ticks = iter(range(50))
+    visit(desk, body, path="ws")
+
+
+def test_a_page_that_came_before_the_first_tick_drives_from_it_on(desk):
+    async def body(viewer):
+        ticks = iter(range(300))  # longer than the arbiter's answer is waited for
+        await hold(viewer, "w", until=lambda: next(ticks, None) is None)
+        assert not desk.graph.commands
+        desk.tick(0)
+        await hold(viewer, "w", until=lambda: last_deadman(desk))
+
+    visit(desk, body, path="ws")
+
+
+def test_a_page_that_sends_a_thousand_actions_a_second_is_read_and_not_closed(desk):
+    async def body(viewer):
+        desk.tick(0)
+        for number in range(5000):
+            keys = {**NO_KEYS, "w": int(number % 2)}
+            await viewer.say(type="action", action=keys, t_client=number)
+        await viewer.say(type="action", action={**NO_KEYS, "d": 1}, t_client=5000)
+        await eventually(lambda: desk.server.hub._pages[1].keys == {"d"})
+        assert not viewer.socket.closed and not desk.server.hub.clients[1].gone
+
+    visit(desk, body, path="ws")
+    assert desk.server.hub.refusals.total == 0
+
+
+@pytest.mark.parametrize("text", [
+    "", "{", "[]", '{"type": "action", "action": {"w": 2}}', '{"type": "reset"}',
+    '{"type": "set_task", "task": null}', '{"type": "action", "action": {"w": 1}, "t_client": "x"}',
+])
+def test_what_it_cannot_read_is_refused_and_the_page_stays(desk, text):
+    async def body(viewer):
+        await viewer.socket.send_str(text)
+        await viewer.socket.send_bytes(b"\0")
+        await eventually(lambda: desk.server.hub.refusals.total == 2)
+        desk.frame(1)
+        assert await viewer.until(lambda said: isinstance(said, bytes))
+
+    visit(desk, body, path="ws")
+
+
+def test_keys_without_effect_take_no_control(desk):
+    async def body(viewer):
+        desk.tick(0)
+        await viewer.say(type="action", action={"q": 1, "u": 1}, t_client=1)
+        await eventually(lambda: desk.server.hub._pages[1].keys == {"q", "u"})
+        await viewer.say(action={"w": 1}, t_client=2)  # no type: an action
+        await eventually(lambda: desk.graph.commands)
+
+    visit(desk, body, path="ws")
+    assert desk.server.hub.seats.driver is None  # it has left
+    assert all(command.axes[1] == 1.0 for command in desk.graph.commands if command.deadman)
