@@ -1,5 +1,6 @@
 """The console in a real browser, over the whole graph in imagination, with the shipped models."""
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -254,6 +255,28 @@ def test_the_queue_of_failures_help_and_comparison(session: Session) -> None:
             page, "document.querySelectorAll('#grid .card').length > 0 || document"
             ".querySelector('#grid-body p[role=status]').textContent.includes('✗')"
         )
+
+
+def test_a_world_model_without_a_success_head_is_given_no_verdict(session: Session) -> None:
+    with session.page() as page:
+        one = json.dumps({
+            "seed": 1, "steps": 9, "success": None, "progress": None, "trust": None, "frames": [],
+        })
+        shown = page.run(
+            "(() => { const status = document.createElement('p'), cards = "
+            f"document.createElement('div'); hiwm.grid.show([{one}], status, cards); "
+            "return status.textContent + '|' + cards.textContent + cards.firstChild.className; })()"
+        )
+        verdict, card = shown.split("|")
+        assert "does not know success" in verdict and "recover" not in verdict
+        assert "✗" not in card and "0 %" not in card and "likely" not in card
+        page.run(
+            "Object.assign(hiwm.state.tick, {trust: null, progress: null, success: null}); "
+            "hiwm.showTick()"
+        )
+        for name in ("trust", "progress", "success"):
+            assert page.run(f"document.getElementById('{name}').hidden")
+            assert page.run(f"document.getElementById('{name}-text').textContent") == "?"
 
 
 def test_a_frozen_hidden_or_closed_page_gives_control_away(session: Session) -> None:

@@ -27,7 +27,7 @@ class Shown:
     device: str  # who is in control, empty when nobody
     branch_id: str
     step: int
-    trust: float  # 0..1
+    trust: float  # 0..1, NaN where unknown
     progress: float  # 0..1, NaN where unknown
     world: str  # imagination, or the robot's name
     reason: str  # why this mode
@@ -51,9 +51,13 @@ def live_picture(frame: NDArray[np.uint8], shown: Shown) -> Image.Image:
     picture.paste(large, (_BORDER, _BORDER))
     draw = ImageDraw.Draw(picture)
     who = f" by {shown.device}" if shown.device else ""
-    known = "" if math.isnan(shown.progress) else f"  progress {shown.progress:.2f}"
+    known = "".join(
+        f"  {name} {value:.2f}"
+        for name, value in (("trust", shown.trust), ("progress", shown.progress))
+        if not math.isnan(value)
+    )
     top = f"{shown.mode.name}{who}   {shown.branch_id}  step {shown.step}"
-    bottom = f"{shown.world}  trust {shown.trust:.2f}{known}  {shown.reason}"
+    bottom = f"{shown.world}{known}  {shown.reason}"
     fitting = (width + _BORDER) // 6
     y = height + 2 * _BORDER - 3
     draw.text((_BORDER, y), top, fill="white", font=_font(16))

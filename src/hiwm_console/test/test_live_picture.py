@@ -32,6 +32,16 @@ def test_captions_change_the_picture():
     assert (one != two).any()
 
 
+def test_an_unknown_trust_is_left_out_not_drawn_as_a_number():
+    frame = np.zeros((96, 96, 3), np.uint8)
+    unknown = {"trust": float("nan"), "reason": ""}
+    one = np.asarray(live_picture(frame, shown(Mode.POLICY, **unknown)))
+    two = np.asarray(live_picture(frame, shown(Mode.POLICY, **unknown, progress=float("nan"))))
+    shorter = np.asarray(live_picture(frame, shown(Mode.POLICY, reason="")))
+    ink = [int((picture[-20:] == 255).all(axis=2).sum()) for picture in (one, shorter)]
+    assert (one == two).all() and ink[0] < ink[1]
+
+
 def test_a_very_long_reason_and_large_frames_fit():
     frame = np.zeros((480, 640, 3), np.uint8)
     picture = live_picture(frame, shown(Mode.PAUSED, reason="because " * 200))

@@ -1,5 +1,6 @@
 """A session on one page: a row a branch, evenly spaced frames, coloured by who was in control."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ class Tile:
     frame: NDArray[np.uint8]  # [H, W, 3] rgb
     source: int  # Command.SOURCE_* of the action that led to it
     step: int
-    trust: float  # 0..1
+    trust: float  # 0..1, NaN where unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +109,7 @@ def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: Row, top: int)
         frame = Image.fromarray(tile.frame).resize((_TILE, _TILE), Image.Resampling.BICUBIC)
         sheet.paste(frame, (x + _BORDER, top + _BORDER))
         draw.text(
-            (x + 2, top + side + 1), f"{tile.step}   {tile.trust:.2f}", fill=_INK, font=small
+            (x + 2, top + side + 1), _caption(tile), fill=_INK, font=small
         )
     y = top + _TILE + 2 * _BORDER + _CAPTION + 2
     width = len(row.tiles) * (_TILE + 2 * _BORDER + _GAP) - _GAP
@@ -116,6 +117,10 @@ def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: Row, top: int)
         x0 = _LABEL + i * width // len(row.sources)
         x1 = _LABEL + (i + 1) * width // len(row.sources) - 1
         draw.rectangle((x0, y, max(x0, x1), y + _STRIP), fill=SOURCE_COLOURS[Source(source)])
+
+
+def _caption(tile: Tile) -> str:
+    return f"{tile.step}" if math.isnan(tile.trust) else f"{tile.step}   {tile.trust:.2f}"
 
 
 def _wrapped(

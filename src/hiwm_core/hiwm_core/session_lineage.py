@@ -31,6 +31,18 @@ def write_session(folder: Path, lineage: Mapping[str, Any]) -> bool:
     return True
 
 
+def session_heads(folder: Path) -> tuple[str, ...] | None:
+    """Return the trained heads of a session's world model; None where its session.json has none.
+
+    A session on a robot and one from before heads were listed have none.
+    """
+    try:
+        heads = json.loads((folder / "session.json").read_text()).get("heads")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return tuple(str(name) for name in heads) if isinstance(heads, list) else None
+
+
 class EpisodeCounter:
     """The last epoch and episode used in a session, so that a restarted world goes on from them.
 

@@ -52,7 +52,7 @@ def summarise(session_dir: Path, *, pictures: bool = True) -> dict[str, Any]:
     provenance = tree_provenance(nodes)
     ticks = sum(len(bag.ticks) for bag in bags)
     active_s = sum(_active_seconds(bag) for bag in bags)
-    trusts = [tick.trust for bag in bags for tick in bag.ticks]
+    trusts = [tick.trust for bag in bags for tick in bag.ticks if not math.isnan(tick.trust)]
     first = bags[0].lineage
     summary: dict[str, Any] = {
         "session": first.session_id or session_dir.name,

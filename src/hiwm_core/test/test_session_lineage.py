@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hiwm_core.errors import StoreError
-from hiwm_core.session_lineage import EpisodeCounter, write_session
+from hiwm_core.session_lineage import EpisodeCounter, session_heads, write_session
 
 
 def test_the_first_writer_wins(tmp_path: Path) -> None:
@@ -15,6 +15,15 @@ def test_the_first_writer_wins(tmp_path: Path) -> None:
     assert not write_session(folder, {"robot": "two"})
     assert json.loads((folder / "session.json").read_text()) == {"robot": "one"}
     assert [path.name for path in folder.iterdir()] == ["session.json"]
+
+
+def test_the_heads_of_a_session_are_unknown_where_it_does_not_list_them(tmp_path: Path) -> None:
+    assert session_heads(tmp_path) is None
+    write_session(tmp_path / "robot", {"robot": "one"})
+    assert session_heads(tmp_path / "robot") is None
+    for name, heads in (("none", []), ("some", ["trust"])):
+        write_session(tmp_path / name, {"heads": heads})
+        assert session_heads(tmp_path / name) == tuple(heads)
 
 
 def test_counters_survive(tmp_path: Path) -> None:

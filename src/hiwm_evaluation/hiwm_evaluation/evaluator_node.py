@@ -21,6 +21,7 @@ from std_srvs.srv import Trigger
 from hiwm_core.control import Mode
 from hiwm_core.errors import ConfigError, HiwmError
 from hiwm_core.task import parse_task
+from hiwm_core.world_heads import require_success_head
 from hiwm_evaluation.evaluation import Evaluation
 from hiwm_evaluation.evaluation_messages import (
     Action,
@@ -77,8 +78,17 @@ class EvaluatorNode(Node):
         ))
         self._threshold = float(parameter(
             self, "success_threshold", 0.5,
-            "in imagination: probability of success that counts as success", 0.0, 1.0,
+            "imagination: probability of success that counts as success", 0.0, 1.0,
         ))
+        self._judge = str(parameter(
+            self, "judge", "auto",
+            "who judges: auto (success head, ground truth, or a person on a robot) or person",
+        ))
+        if self._judge not in ("auto", "person"):
+            raise ConfigError(
+                f"judge {self._judge!r}", where="parameter judge of evaluator",
+                remedy="use auto or person",
+            )
         self._tick_timeout = float(parameter(
             self, "tick_timeout_s", 20.0,
             "without a tick for so long a trial is aborted [s]", 0.1, 3600.0,
@@ -262,6 +272,8 @@ class EvaluatorNode(Node):
             else sampled_starts(task, self._seed, self._trials)
         )
         imagined = info.kind == "imagination"
+        if imagined and self._judge == "auto":
+            require_success_head(info.heads, f"world model {info.checkpoint_hash[:8]}")
         threshold = self._threshold if imagined else task.success_coverage
         self._folder = TrialFolder(self._output, self._conditions(info, horizon, threshold), starts)
         results = list(self._folder.results.values())
@@ -270,6 +282,8 @@ class EvaluatorNode(Node):
             self._say(f"resuming: {len(finished)} of {self._trials} trials are done")
 
         def judge() -> Judge:
+            if self._judge == "person":
+                return PersonJudge()
             if imagined:
                 return HeadJudge(threshold)
             return CoverageJudge(threshold) if info.stand_in else PersonJudge()

@@ -7,6 +7,8 @@ Held by ``test_judges.py``.
 
 from typing import Protocol
 
+from hiwm_core.world_heads import SUCCESS_HEAD
+
 
 class Judge(Protocol):
     """Watches one trial. Stamps in ns, steps as in its ticks."""
@@ -105,7 +107,7 @@ class HeadJudge:
         threshold: probability that counts as success, 0..1.
     """
 
-    name = "success head"
+    name = SUCCESS_HEAD
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold

@@ -50,6 +50,7 @@ class Graph(Node):
         fields = {
             "kind": "imagination", "auto_reset": True, "lockstep": True, "task": TASK.name,
             "task_yaml": TASK.text, "task_hash": TASK.hash, "checkpoint_hash": "abc",
+            "heads": ["progress", "success", "trust"],
         }
         self.info = WorldInfo(**(fields | info))
         self._info = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
@@ -293,6 +294,23 @@ def test_what_a_person_says_outranks_the_success_head(
     assert code == 0, output
     assert outcomes(tmp_path) == {0: "failure", 1: "failure", 2: "failure", 3: "failure"}
     assert "0/4" in output and "said person anna" in output and " left" in output
+
+
+@pytest.mark.parametrize("graph", [{"heads": ["trust"]}], indirect=True, ids=["no success head"])
+def test_without_a_success_head_there_is_no_verdict_but_a_person_s(
+    graph: tuple[Graph, int], tmp_path: Path
+) -> None:
+    world, domain = graph
+    with evaluator(domain, tmp_path) as process:
+        code, output = run_to_end(world, process)
+    assert code == 1 and "success head was never trained" in output, output
+    assert "judge:=person" in output and "Traceback" not in output
+    assert not world.resets and not (tmp_path / "trials.jsonl").exists()
+    with evaluator(domain, tmp_path, trials=1, judge="person") as process:
+        assert world.wait(lambda: "did it succeed" in world.status.prompt), process.output
+        assert world.call(LabelTrial, "evaluation/label", trial=0, success=True, who="anna").ok
+        code, output = run_to_end(world, process)
+    assert code == 0 and outcomes(tmp_path) == {0: "success"}, output
 
 
 def test_an_incomplete_graph_is_named(tmp_path: Path) -> None:

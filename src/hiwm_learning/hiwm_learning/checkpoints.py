@@ -7,7 +7,7 @@ its own. A checkpoint made for another embodiment is refused with both hashes na
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,9 @@ class CheckpointInfo:
     seed: int  # seed of the training run
     minutes: float  # wall-clock training time
     scores: dict[str, float] = field(default_factory=dict)  # held-out numbers
+    # World models: the heads that were trained, of `hiwm_core.world_heads.HEADS`. None in policies
+    # and in files from before heads were listed.
+    heads: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,9 +191,15 @@ def _read_info(content: bytes, path: Path) -> CheckpointInfo:
     data = json.loads(text)
     version = data.pop("format", None)
     known = {entry.name for entry in fields(CheckpointInfo)}
-    if version != FORMAT or set(data) != known:
+    required = {
+        entry.name for entry in fields(CheckpointInfo)
+        if entry.default is MISSING and entry.default_factory is MISSING
+    }
+    if version != FORMAT or not required <= set(data) <= known:
         raise CheckpointError(
             f"checkpoint format {version}, this version reads {FORMAT}", where=str(path),
             remedy="use the version that wrote it, or train again",
         )
+    if data.get("heads") is not None:
+        data["heads"] = tuple(data["heads"])
     return CheckpointInfo(**data)

@@ -38,8 +38,9 @@ def write_card(
         "Frames by provenance": ", ".join(
             f"{name} {count}" for name, count in info.data.get("frames_by_provenance", {}).items()
         ),
-        "Recorded on": ", ".join(info.data.get("worlds", [])),
+        "Recorded on": ", ".join(info.data.get("worlds", [])) or "unknown",
         "Training": f"{info.steps} steps, {info.minutes:.1f} min, seed {info.seed}",
+        **({} if info.heads is None else {"Trained heads": ", ".join(info.heads) or "none"}),
         **numbers,
     }
     lines = [f"# {title}", "", *(f"{text}\n" for text in paragraphs), "| | |", "|---|---|"]

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from hiwm_core.errors import BagError
+from hiwm_core.session_lineage import session_heads
+from hiwm_core.world_heads import SUCCESS_HEAD, require_success_head
 from hiwm_learning.checkpoints import write_file
 from hiwm_learning.datasets import Episodes, load_episodes
 from hiwm_learning.datasets.build import build_dataset, find_bags
@@ -91,6 +93,7 @@ def successes(session: Path) -> set[tuple[str, str]]:
 
     Raises:
         BagError: the session holds no evaluation.
+        CheckpointError: its world model had no trained success head, and no person judged.
     """
     path = session / "evaluation" / "trials.jsonl"
     if not path.is_file():
@@ -101,6 +104,10 @@ def successes(session: Path) -> set[tuple[str, str]]:
     trials = [json.loads(line) for line in path.read_text().splitlines()]
     # A trial may have several lines, a person's verdict after a head's: the last one counts.
     newest = {trial["trial"]: trial for trial in trials}.values()
+    if any(trial.get("judged_by") == SUCCESS_HEAD for trial in newest):
+        heads = session_heads(session)
+        if heads is not None:
+            require_success_head(heads, str(session))
     return {
         (session.name, trial["episode_id"]) for trial in newest if trial["outcome"] == "success"
     }

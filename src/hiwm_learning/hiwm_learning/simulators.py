@@ -1,6 +1,7 @@
 """What every imagined world offers, and the loading of one from a checkpoint of any kind."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -17,12 +18,15 @@ from hiwm_learning.checkpoints import Checkpoint, load_checkpoint
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What joints and heads say of a state: all but the pictures, which cost far more."""
+    """What joints and heads say of a state: all but the pictures, which cost far more.
+
+    A head that was not trained gives NaN, as in a tick: unknown is neither 0 nor 1.
+    """
 
     proprioception: NDArray[np.float64]  # [P] in the embodiment's units
-    trust: float  # 0..1
-    progress: float  # 0..1
-    success: float  # 0..1
+    trust: float  # 0..1, or NaN
+    progress: float  # 0..1, or NaN
+    success: float  # 0..1, or NaN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,18 @@ class ImaginedObservation(Reading):
 
     image: NDArray[np.uint8]  # [H, W, 3] rgb, of the world model's first camera
     others: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)  # its other cameras
+
+
+def reading(
+    heads: Collection[str], *, proprioception: NDArray[np.float64], trust: float, progress: float,
+    success: float,
+) -> Reading:
+    """Return a reading in which the heads that are not among `heads` say nothing."""
+    said = {"trust": trust, "progress": progress, "success": success}
+    return Reading(
+        proprioception=proprioception,
+        **{name: value if name in heads else math.nan for name, value in said.items()},
+    )
 
 
 class WorldState(Protocol):
@@ -52,9 +68,11 @@ class WorldSimulator(Protocol[StateT]):
 
     Attributes:
         cameras: names, the first one giving `ImaginedObservation.image`.
+        heads: those that were trained, of `hiwm_core.world_heads.HEADS`; the others give NaN.
     """
 
     cameras: tuple[str, ...]
+    heads: frozenset[str]
 
     def begin(
         self, image: NDArray[np.uint8], proprioception: NDArray[Any], seed: int
@@ -132,14 +150,17 @@ def load_simulator(
         from hiwm_learning.world_model.simulator import Simulator
 
         world, checkpoint = layered.load_world_model(path, embodiment.hash)
-        return Simulator(world, Limiter(embodiment)), checkpoint
+        heads = layered.trained_heads(world, checkpoint.info)
+        return Simulator(world, Limiter(embodiment), heads), checkpoint
     from hiwm_learning.latent_world import model as latent
 
     if kind == latent.KIND:
         from hiwm_learning.latent_world.simulator import LatentSimulator
 
         model, checkpoint = latent.load_latent_world(path, embodiment.hash, device)
-        return LatentSimulator(model, Limiter(embodiment), device), checkpoint
+        # One that does not say which of its heads were trained has none.
+        heads = checkpoint.info.heads or ()
+        return LatentSimulator(model, Limiter(embodiment), heads, device), checkpoint
     raise CheckpointError(
         f"this checkpoint is a {kind}, not a world model", where=str(path),
         remedy=f"give the path of a {layered.KIND} or {latent.KIND} checkpoint",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.errors import BagError
+from hiwm_core.errors import BagError, CheckpointError
 from hiwm_core.provenance import Provenance
 from hiwm_learning import posttrain
 from hiwm_learning.datasets import EpisodeInfo, Episodes
@@ -91,6 +91,21 @@ def test_wm_cl_learns_from_rollouts_that_succeeded(built: dict[str, Any], tmp_pa
         file.write(json.dumps({"trial": 1, "episode_id": "e2", "outcome": "success"}) + "\n")
     weights = made("wm-cl", rollouts=(session,)).weights
     assert (weights > 0).tolist() == [True] * 4 + [False] * 4 + [True] * 4 + [False] * 4
+
+
+def test_wm_cl_refuses_successes_of_a_head_that_was_never_trained(
+    built: dict[str, Any], tmp_path: Path
+) -> None:
+    session = rollouts(tmp_path / "s", e1="success")
+    built["episodes"] = episodes((INFO, DEMO), (replace(INFO, episode_id="e1"), POLICY))
+    (session / "session.json").write_text(json.dumps({"heads": ["trust"]}))
+    trials = session / "evaluation" / "trials.jsonl"
+    trial = {"trial": 0, "episode_id": "e1", "outcome": "success", "judged_by": "success head"}
+    trials.write_text(json.dumps(trial) + "\n")
+    with pytest.raises(CheckpointError, match="never trained"):
+        made("wm-cl", rollouts=(session,))
+    trials.write_text(json.dumps(trial | {"judged_by": "person anna"}) + "\n")
+    assert (made("wm-cl", rollouts=(session,)).weights > 0).all()
 
 
 def test_hi_wm_gives_half_to_corrections(built: dict[str, Any]) -> None:

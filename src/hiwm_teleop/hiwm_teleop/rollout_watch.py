@@ -1,5 +1,6 @@
 """Whether a rollout goes wrong, judged from what is seen of it."""
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -101,7 +102,7 @@ class RolloutWatch:
         far = f"{self.error_m * 1e3:.0f} mm from the goal"
         if self._doubtful >= _IN_A_ROW:
             return (
-                f"the picture is doubtful (trust {tick.trust:.2f}, T overlaps a rigid one by "
+                f"the picture is doubtful (trust {_known(tick.trust)}, T overlaps a rigid one by "
                 f"{sight.overlap:.2f})"
             )
         if self._errors and self.error_m > self._best + options.growth_m:
@@ -112,3 +113,7 @@ class RolloutWatch:
         if self._ticks > options.episode_ticks:
             return f"{options.episode_ticks} ticks spent, {far}"
         return ""
+
+
+def _known(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"{value:.2f}"

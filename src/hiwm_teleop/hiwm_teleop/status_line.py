@@ -1,5 +1,6 @@
 """What a person at a terminal is shown: one line of status, and whole lines above it."""
 
+import math
 from collections.abc import Sequence
 
 from hiwm_teleop.devices.base import Answer, OperatorView
@@ -36,9 +37,9 @@ class StatusLine:
         """Draw the line."""
         parts = [f"[{view.mode.name}]"]
         if view.tick is not None:
-            parts += [
-                view.tick.branch_id, f"step {view.tick.step}", f"trust {view.tick.trust:.2f}"
-            ]
+            parts += [view.tick.branch_id, f"step {view.tick.step}"]
+            if not math.isnan(view.tick.trust):
+                parts.append(f"trust {view.tick.trust:.2f}")
         else:
             parts.append("waiting for the world")
         if extra:

@@ -1,6 +1,7 @@
 """The teleop node: shows a device what happens, publishes what it does, asks for what it wants."""
 
 import array
+import math
 import sys
 import time
 
@@ -266,8 +267,8 @@ class TeleopNode(Node):
             return
         self._say(
             f"{self._ticks} ticks, {self._rate.rate:.1f} a second, "
-            f"{Mode(self._control.mode).name}, {tick.branch_id} step {tick.step}, "
-            f"trust {tick.trust:.2f}"
+            f"{Mode(self._control.mode).name}, {tick.branch_id} step {tick.step}"
+            + ("" if math.isnan(tick.trust) else f", trust {tick.trust:.2f}")
         )
 
     def _diagnostic_values(self) -> dict[str, object]:

@@ -81,6 +81,7 @@ class Imagination(Node):
                 where=str(path), remedy="use the task file it was trained under, or train again",
             )
         self._checkpoint_hash = checkpoint.hash
+        self._heads = sorted(simulator.heads)
         self._cameras = [self._embodiment.camera(name) for name in simulator.cameras]
         self._session = Path(session) if session else None
         store = BlobStore(self._session / "states") if self._session else None
@@ -94,7 +95,8 @@ class Imagination(Node):
                 "session_id": self._session.name, "world": "imagination", "robot": "",
                 "stand_in": False, "embodiment": self._embodiment.name,
                 "embodiment_hash": self._embodiment.hash, "task": self._task.name,
-                "task_hash": self._task.hash, "checkpoint_hash": checkpoint.hash, "seed": seed,
+                "task_hash": self._task.hash, "checkpoint_hash": checkpoint.hash,
+                "heads": self._heads, "seed": seed,
                 "lockstep": True, "software_version": software_version(),
             })
         self._dropped = 0
@@ -125,6 +127,10 @@ class Imagination(Node):
             f"imagining {self._task.name} with {checkpoint.label}, "
             + (f"{self._rate:g} ticks/s" if self._rate else "as fast as commands come")
         )
+        if "success" not in self._heads:
+            self.get_logger().warning(
+                "the world model's success head was never trained: ticks say nothing of success"
+            )
 
     def _make_interfaces(self) -> None:
         names = [camera.name for camera in self._cameras]
@@ -162,7 +168,7 @@ class Imagination(Node):
             embodiment_hash=self._embodiment.hash, embodiment_yaml=self._embodiment.text,
             task=self._task.name, task_hash=self._task.hash, task_yaml=self._task.text,
             can_restore=self._store is not None, can_fork=self._store is not None,
-            auto_reset=True, checkpoint_hash=self._checkpoint_hash,
+            auto_reset=True, heads=self._heads, checkpoint_hash=self._checkpoint_hash,
             session_id=self._session.name if self._session else "",
             software_version=software_version(),
         )
@@ -364,7 +370,8 @@ class Imagination(Node):
             "save_p50_s": f"{save_p50:.5f}", "save_p99_s": f"{save_p99:.5f}",
             "tick_age_s": f"{stamp_age:.2f}",
             "commands_dropped": self._dropped, "actions_held": self._world.holds,
-            "trust": f"{moment.observation.trust:.3f}" if moment else "",
+            "trust": f"{moment.observation.trust:.3f}"
+            if moment and "trust" in self._heads else "",
         }
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ The node relies on one promise: after `reset`, `restore` or an accepted `step`, 
 is whole, saved in the store and named by its state id.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -220,8 +221,10 @@ class ImaginedWorld:
         if self._store is not None:
             parts, meta = state.to_parts()
             everything: dict[str, Any] = {
-                **meta, "model": self._model_hash, "episode": episode, "trust": observation.trust,
+                **meta, "model": self._model_hash, "episode": episode,
             }
+            if not math.isnan(observation.trust):
+                everything["trust"] = observation.trust
             state_id = self._store.put_state({**parts, "frame": observation.image}, everything)
         self._state = state
         self.now = Moment(

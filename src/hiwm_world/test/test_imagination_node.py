@@ -18,6 +18,7 @@ from sensor_msgs.msg import Image, JointState
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.ros_domains import domain_id
+from hiwm_core.session_lineage import session_heads
 from hiwm_core.task import load_task
 from hiwm_learning.latent_world.testing import write_untrained_checkpoint
 from hiwm_learning.world_model.testing import write_drawn_checkpoint
@@ -192,7 +193,8 @@ def test_one_command_makes_one_step_and_no_command_none(fresh: Session) -> None:
 
 
 def test_a_latent_checkpoint_makes_a_world_as_well(tmp_path: Path) -> None:
-    session = Session(write_untrained_checkpoint(tmp_path), tmp_path / "session")
+    path = write_untrained_checkpoint(tmp_path, heads=("trust",))
+    session = Session(path, tmp_path / "session")
     try:
         begun = session.tick
         wanted = session.seen.content(session.step(HOME + 0.001))[0]
@@ -200,6 +202,10 @@ def test_a_latent_checkpoint_makes_a_world_as_well(tmp_path: Path) -> None:
         assert session.tick.epoch == begun.epoch + 1
         assert session.seen.content(session.step(HOME + 0.001))[0] == wanted
         assert session.tick.trust < 1.0
+        # Heads that were not trained say nothing.
+        assert session.infos[-1].heads == ["trust"]
+        assert np.isnan([session.tick.success, session.tick.progress]).all()
+        assert session_heads(tmp_path / "session") == ("trust",)
     finally:
         session.close()
 

@@ -118,13 +118,14 @@ export class Grid {
   }
 
   show(all, status, cards) {
-    const likely = all.filter((one) => (one.success ?? 0) >= 0.5).length;
+    const judged = all.every((one) => one.success !== null);
+    const likely = all.filter((one) => one.success >= 0.5).length;
     const verdict = likely === 0 ? "the policy does not recover from here: correct it" : likely === all.length ? "recoverable: the policy does it by itself" : "sometimes: a correction here teaches most";
-    status.textContent = `${likely} of ${all.length} reach the goal as the world model sees it – ${verdict}`;
+    status.textContent = !judged ? "this world model does not know success: look for yourself" : `${likely} of ${all.length} reach the goal as the world model sees it – ${verdict}`;
     const sorted = [...all].sort((a, b) => (b.success ?? -1) - (a.success ?? -1) || (b.progress ?? -1) - (a.progress ?? -1));
     cards.replaceChildren(...sorted.map((one) => {
-      const good = (one.success ?? 0) >= 0.5;
-      const card = make("div", "", { class: `card ${good ? "likely" : "unlikely"}`, tabindex: 0 });
+      const good = one.success >= 0.5;
+      const card = make("div", "", { class: `card ${!judged ? "" : good ? "likely" : "unlikely"}`, tabindex: 0 });
       const image = make("img", "", { alt: `end of the continuation with seed ${one.seed}` });
       image.src = one.frames[one.frames.length - 1] ?? "";
       let at = one.frames.length - 1;
@@ -134,7 +135,7 @@ export class Grid {
       const stop = () => { clearInterval(timer); timer = 0; at = one.frames.length - 1; image.src = one.frames[at] ?? ""; };
       card.addEventListener("pointerenter", start); card.addEventListener("focus", start);
       card.addEventListener("pointerleave", stop); card.addEventListener("blur", stop);
-      card.append(image, make("strong", `${good ? "✓" : "✗"} ${percent(one.success)}`), make("p", `progress ${percent(one.progress)}, trust ${percent(one.trust)}`), make("p", `${one.steps} steps, seed ${one.seed}`, { class: "quiet" }));
+      card.append(image, make("strong", judged ? `${good ? "✓" : "✗"} ${percent(one.success)}` : ""), make("p", `progress ${percent(one.progress)}, trust ${percent(one.trust)}`), make("p", `${one.steps} steps, seed ${one.seed}`, { class: "quiet" }));
       return card;
     }));
   }

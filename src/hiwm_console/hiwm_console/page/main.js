@@ -37,7 +37,7 @@ const view = new TreeView($("tree-scroll"), $("tree"), $("tree-space"), tree, {
 const compare = new Compare($("compare"), $("compare-body"), tree);
 const grid = new Grid($("grid"), $("grid-body"), act);
 // For tests and the curious: nothing here can do more than the page itself.
-window.hiwm = { state, tree, hands, mark, link, view, grid, act };
+window.hiwm = { state, tree, hands, mark, link, view, grid, act, showTick };
 
 // ---- what comes in ----
 
@@ -165,6 +165,7 @@ function showTick() {
   const tick = state.tick;
   for (const key of ["trust", "progress", "success"]) {
     $(key).value = tick[key] ?? 0;
+    $(key).hidden = tick[key] === null;  // an empty bar would read as 0
     $(`${key}-text`).textContent = tick[key] === null ? "?" : tick[key].toFixed(2);
   }
   $("where").textContent = `${tick.branch} step ${tick.step}`;

@@ -88,7 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             torch.manual_seed(0)
             model = ready(LatentWorldModel(config), options.device)
-            simulator = LatentSimulator(model, Limiter(embodiment), options.device)
+            simulator = LatentSimulator(
+                model, Limiter(embodiment), device=options.device
+            )
             millions = sum(p.numel() for p in model.parameters()) / 1e6
             for batch in options.batches:
                 rate = frames_per_second(simulator, embodiment, batch, options.seconds)

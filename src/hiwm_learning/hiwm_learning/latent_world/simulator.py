@@ -9,7 +9,7 @@ A step of one state and of a batch take other kernels, so they agree to rounding
 each replays its own bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,10 @@ from torch import Tensor
 
 from hiwm_core.errors import CheckpointError
 from hiwm_core.limits import Limiter, LimiterState, LimitResult
+from hiwm_core.world_heads import HEADS
 from hiwm_learning.latent_world.dynamics import Condition
 from hiwm_learning.latent_world.model import LatentWorldModel
-from hiwm_learning.simulators import ImaginedObservation, Reading
+from hiwm_learning.simulators import ImaginedObservation, Reading, reading
 
 # Doubt at which trust has fallen to 1/e: the error expected of a frame is this share of the
 # distance between two unrelated frames.
@@ -80,13 +81,16 @@ class LatentSimulator:
     Args:
         model: `ready` on the device.
         limiter: the gate every action passes, the same as on the robot.
+        heads: those that were trained; the others give NaN.
         device: of the model.
     """
 
     def __init__(
-        self, model: LatentWorldModel, limiter: Limiter, device: torch.device | str = "cpu"
+        self, model: LatentWorldModel, limiter: Limiter, heads: Collection[str] = HEADS,
+        device: torch.device | str = "cpu",
     ) -> None:
         self._model = model
+        self.heads = frozenset(heads)
         self._limiter = limiter
         self._device = torch.device(device)
         self.cameras = model.config.cameras
@@ -189,9 +193,9 @@ class LatentSimulator:
         return [
             ImaginedObservation(
                 image=image[0], others=dict(zip(self.cameras[1:], image[1:], strict=True)),
-                **vars(reading),
+                **vars(read),
             )
-            for image, reading in zip(frames.cpu().numpy(), self.read_many(states), strict=True)
+            for image, read in zip(frames.cpu().numpy(), self.read_many(states), strict=True)
         ]
 
     @torch.no_grad()
@@ -203,8 +207,8 @@ class LatentSimulator:
         _, progress, logit = self._model.outcome(latents[:, 0], latents[:, 1], scaled)
         success = torch.sigmoid(logit)
         return [
-            Reading(
-                proprioception=state.proprioception,
+            reading(
+                self.heads, proprioception=state.proprioception,
                 trust=float(np.exp(-state.doubt / TRUST_SHARE)), progress=float(progress[i]),
                 success=float(success[i]),
             )

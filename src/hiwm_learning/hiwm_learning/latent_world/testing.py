@@ -8,6 +8,7 @@ import torch
 
 from hiwm_core.embodiment import CameraSpec, Embodiment, load_embodiment
 from hiwm_core.task import load_task
+from hiwm_core.world_heads import HEADS
 from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
 from hiwm_learning.latent_world.clips import Clips
 from hiwm_learning.latent_world.model import KIND, LatentWorldModel, latent_config, ready
@@ -37,7 +38,8 @@ def untrained_world(
 
 
 def write_untrained_checkpoint(
-    folder: Path, *, name: str = "world.safetensors", embodiment_hash: str = "", seed: int = 0
+    folder: Path, *, name: str = "world.safetensors", embodiment_hash: str = "", seed: int = 0,
+    heads: tuple[str, ...] = HEADS,
 ) -> Path:
     """Write an untrained model of the push_t task and three starts; return the model's path.
 
@@ -46,6 +48,7 @@ def write_untrained_checkpoint(
         name: file name of the model.
         embodiment_hash: written instead of the push_t embodiment's own.
         seed: of the weights and frames.
+        heads: that the file calls trained.
     """
     task = load_task("push_t")
     embodiment = load_embodiment(task.embodiment)
@@ -58,6 +61,7 @@ def write_untrained_checkpoint(
             embodiment=embodiment.name, embodiment_hash=embodiment_hash or embodiment.hash,
             embodiment_text=embodiment.text, task=task.name, task_hash=task.hash, data={}, steps=0,
             seed=seed, minutes=0.0,
+            heads=heads,
         ),
         dict(model.state_dict()),
     )

@@ -26,7 +26,13 @@ from hiwm_learning.latent_world.objectives import OBJECTIVES
 from hiwm_learning.latent_world.stage import Company, Stage
 from hiwm_learning.training_command import add_world_model_options, run_training
 from hiwm_learning.training_loop import Budget, train
-from hiwm_learning.world_model.recordings import ON_TASK, STARTS, write_starts
+from hiwm_learning.world_model.recordings import (
+    ON_TASK,
+    STARTS,
+    heads_line,
+    outcome_heads,
+    write_starts,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -87,6 +93,8 @@ class _Run:
         clips, held_out = read_clips(
             options.data, model.config.cameras, self._embodiment, self._report
         )
+        self._heads = trained_heads(model, clips, self._task.success_coverage)
+        self._report(heads_line(self._heads))
         fit_scales(model, clips)
         self._report(
             f"{accelerator.num_processes} process(es) on {accelerator.device.type}; autoencoder "
@@ -149,7 +157,16 @@ class _Run:
             embodiment_text=self._embodiment.text, task=self._task.name, task_hash=self._task.hash,
             data={**clips.summary, "held_out_episodes": held_out.summary["episodes"]},
             steps=steps, seed=self._options.seed, minutes=minutes, scores=scores,
+            heads=self._heads,
         )
+
+
+def trained_heads(
+    model: LatentWorldModel, clips: Clips, success_coverage: float
+) -> tuple[str, ...]:
+    """Return the heads that training on clips gives a model."""
+    trust = ("trust",) if model.config.doubt_members > 1 else ()
+    return outcome_heads(clips.coverage, success_coverage) + trust
 
 
 def _write_starts(output: Path, held_out: Clips) -> None:

@@ -45,7 +45,7 @@ class Tracks:
 
     def starts(self, length: int) -> Tensor:
         """Return rows with one row of history before and `length` rows after, in one episode."""
-        rows = torch.arange(1, len(self.episode) - length)
+        rows = torch.arange(1, max(1, len(self.episode) - length))
         same = (self.episode[rows - 1] == self.episode[rows]) & (
             self.episode[rows + length] == self.episode[rows]
         )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError, ConfigError
-from hiwm_learning.checkpoints import Checkpoint, load_checkpoint, load_weights
+from hiwm_learning.checkpoints import Checkpoint, CheckpointInfo, load_checkpoint, load_weights
 from hiwm_learning.world_model.dynamics import DynamicsConfig, DynamicsEnsemble
 from hiwm_learning.world_model.heads import OutcomeHead
 from hiwm_learning.world_model.layers import LayeredDecoder, LayerSpec
@@ -133,6 +133,29 @@ class WorldModel(nn.Module):
         """Return arm targets [B, arms, 2], m, of actions [B, A] in proprioception's order."""
         places = [spec.proprioception for spec in self.config.layers if spec.proprioception]
         return torch.stack([actions[:, list(place)] for place in places], dim=1)
+
+
+def ensemble_heads(config: WorldModelConfig) -> tuple[str, ...]:
+    """Return the heads that need no labels: trust, where there are members to disagree."""
+    return ("trust",) if config.dynamics.members > 1 else ()
+
+
+def trained_heads(model: WorldModel, info: CheckpointInfo) -> tuple[str, ...]:
+    """Return the heads of a model that were trained.
+
+    Files written before checkpoints listed their heads are looked into: a head that was never
+    trained still has the weights that training's seed gave it.
+    """
+    if info.heads is not None:
+        return info.heads
+    with torch.random.fork_rng():
+        torch.manual_seed(info.seed)
+        initial = WorldModel(model.config).head.state_dict()
+    untrained = all(
+        torch.equal(value, initial[name]) for name, value in model.head.state_dict().items()
+    )
+    outcome = () if untrained else ("progress", "success")
+    return outcome + ensemble_heads(model.config)
 
 
 def load_world_model(

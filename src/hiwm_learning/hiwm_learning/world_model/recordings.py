@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
+from hiwm_core.world_heads import HEADS
 from hiwm_learning.checkpoints import write_file
 from hiwm_learning.datasets.usable_segments import usable_segment
 
@@ -76,6 +77,33 @@ def read_recordings(
         report(f"{folder.name}: {len(found)} segments, {frames} frames")
         recordings += found
     return recordings
+
+
+def outcome_heads(coverage: Tensor, success_coverage: float) -> tuple[str, ...]:
+    """Return the heads that labels can teach: progress from any, success from both outcomes.
+
+    Args:
+        coverage: [N] labels, NaN where there is none.
+        success_coverage: share of the goal covered that counts as success.
+    """
+    labels = coverage[~coverage.isnan()]
+    if not len(labels):
+        return ()
+    good = labels >= success_coverage
+    return ("progress", "success") if good.any() and not good.all() else ("progress",)
+
+
+def heads_line(heads: Sequence[str]) -> str:
+    """Return which heads a training gives a model, and why it lacks the others."""
+    lacking = [name for name in HEADS if name not in heads]
+    line = f"heads: {', '.join(heads) or 'none'}"
+    if lacking:
+        line += f"; the model will say nothing of {' and '.join(lacking)}"
+    if "progress" in lacking:
+        line += ": no bag has labels"
+    elif "success" in lacking:
+        line += ": the labels hold no success, or nothing else"
+    return line
 
 
 def write_starts(

@@ -111,7 +111,7 @@ def trust_scores(
     """Return how well trust foretells errors, over all rollouts and over those whose T moves.
 
     Args:
-        trust: [N, T + 1], 0..1.
+        trust: [N, T + 1], 0..1; NaN, of a model without it, counts nowhere.
         compared: of the imagined frames.
         copy: of the first frame, for what moves.
         steps: horizons, also pooled; one recording gives several rollouts, so that n counts
@@ -119,7 +119,7 @@ def trust_scores(
         size_m: of the T.
     """
     error, frames = compared.pose_m / size_m, compared.rmse
-    known = ~np.isnan(error)
+    known = ~np.isnan(error) & ~np.isnan(trust)
     moving = known & (copy.pose_m >= MOVING_M)
 
     def scored(chosen: NDArray[np.bool_]) -> Table:
@@ -147,18 +147,20 @@ def trust_scores(
 
 
 def outcome(progress: Array, success: Array, coverage: Array, wanted: float) -> Table:
-    """Return how right the heads are on rows whose coverage is known.
+    """Return how right the heads are on rows whose coverage is known; n is 0 without a head.
 
     Args:
-        progress: [N] of the head.
-        success: [N] of the head, 0..1.
+        progress: [N] of the head, NaN where it was not trained.
+        success: [N] of the head, 0..1, or NaN likewise.
         coverage: [N] labels, NaN unknown.
         wanted: coverage that counts as success.
     """
-    known = ~np.isnan(coverage)
-    label, said = coverage[known], success[known] >= SUCCESS_AT
+    judged = ~np.isnan(coverage) & ~np.isnan(success)
+    label, said = coverage[judged], success[judged] >= SUCCESS_AT
+    error = np.abs(progress - coverage)
+    known = error[~np.isnan(error)]
     return {
-        "n": int(known.sum()), "positives": int((label >= wanted).sum()),
+        "n": int(judged.sum()), "positives": int((label >= wanted).sum()),
         **confusion(said, label >= wanted),
-        "progress_mae": finite(float(np.abs(progress[known] - label).mean())),
+        "progress_mae": float(known.mean()) if len(known) else None,
     }

@@ -4,7 +4,7 @@ All that an imagined world is at one moment is one `ImaginedState`; nothing is k
 restored state given the same actions yields the same bytes on the same machine.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from hiwm_core.errors import CheckpointError
 from hiwm_core.limits import Limiter, LimiterState, LimitResult
-from hiwm_learning.simulators import ImaginedObservation, Reading
+from hiwm_core.world_heads import HEADS
+from hiwm_learning.simulators import ImaginedObservation, Reading, reading
 from hiwm_learning.world_model import imagination
 from hiwm_learning.world_model.appearance import arm_poses
 from hiwm_learning.world_model.imagination import Imagined
@@ -69,11 +70,15 @@ class Simulator:
     Args:
         model: trained, in evaluation mode.
         limiter: the gate every action passes, the same as on the robot.
+        heads: those that were trained; the others give NaN.
     """
 
-    def __init__(self, model: WorldModel, limiter: Limiter) -> None:
+    def __init__(
+        self, model: WorldModel, limiter: Limiter, heads: Collection[str] = HEADS
+    ) -> None:
         self._model = model
         self._limiter = limiter
+        self.heads = frozenset(heads)
         self.cameras: tuple[str, ...] = (model.config.camera,)
 
     @torch.no_grad()
@@ -140,8 +145,8 @@ class Simulator:
             for image in frames_to_bytes(self._model.decoder(poses)).numpy()
         ]
         return [
-            ImaginedObservation(image=image, **vars(reading))
-            for image, reading in zip(images, self.read_many(states), strict=True)
+            ImaginedObservation(image=image, **vars(read))
+            for image, read in zip(images, self.read_many(states), strict=True)
         ]
 
     @torch.no_grad()
@@ -152,9 +157,9 @@ class Simulator:
         success = torch.sigmoid(logit)
         trust = imagination.trust(imagination.doubt(self._model, worlds))
         return [
-            Reading(
-                proprioception=hands, trust=float(trust[i]), progress=float(progress[i]),
-                success=float(success[i]),
+            reading(
+                self.heads, proprioception=hands, trust=float(trust[i]),
+                progress=float(progress[i]), success=float(success[i]),
             )
             for i, hands in enumerate(self._hands(worlds.poses))
         ]

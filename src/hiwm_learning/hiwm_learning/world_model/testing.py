@@ -9,6 +9,7 @@ from torch import Tensor
 from hiwm_core.embodiment import Embodiment, load_embodiment
 from hiwm_core.push_t import inside
 from hiwm_core.task import load_task
+from hiwm_core.world_heads import HEADS
 from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
 from hiwm_learning.world_model.appearance import arm_poses
 from hiwm_learning.world_model.dynamics import DynamicsConfig
@@ -72,7 +73,8 @@ def drawn_recording(
 
 
 def write_drawn_checkpoint(
-    folder: Path, *, name: str = "world.safetensors", embodiment_hash: str = "", seed: int = 0
+    folder: Path, *, name: str = "world.safetensors", embodiment_hash: str = "", seed: int = 0,
+    heads: tuple[str, ...] = HEADS,
 ) -> Path:
     """Write a drawn model and three start frames, named a, b and c; return the model's path.
 
@@ -81,6 +83,7 @@ def write_drawn_checkpoint(
         name: file name of the model.
         embodiment_hash: written instead of the push_t embodiment's own.
         seed: of the untrained dynamics.
+        heads: that the file calls trained.
     """
     task = load_task("push_t")
     embodiment = load_embodiment(task.embodiment)
@@ -92,6 +95,7 @@ def write_drawn_checkpoint(
             kind=KIND, name="drawn", config=model.config.as_json(), embodiment=embodiment.name,
             embodiment_hash=embodiment_hash or embodiment.hash, embodiment_text=embodiment.text,
             task=task.name, task_hash=task.hash, data={}, steps=0, seed=seed, minutes=0.0,
+            heads=heads,
         ),
         dict(model.state_dict()),
     )

@@ -32,11 +32,13 @@ from hiwm_learning.world_model.dynamics import DynamicsConfig, motion
 from hiwm_learning.world_model.dynamics_trainer import DynamicsTrainer, Tracks
 from hiwm_learning.world_model.heads import fit_head
 from hiwm_learning.world_model.imagination import advance, begin, parting
-from hiwm_learning.world_model.model import KIND, WorldModel, planar_config
+from hiwm_learning.world_model.model import KIND, WorldModel, ensemble_heads, planar_config
 from hiwm_learning.world_model.recordings import (
     ON_TASK,
     STARTS,
     Recording,
+    heads_line,
+    outcome_heads,
     read_recordings,
     write_starts,
 )
@@ -106,25 +108,28 @@ def _train(options: argparse.Namespace) -> int:
     tracks = _tracks(model, recordings, poses, errors, bad, fitting)
     held_out = _tracks(model, recordings, poses, errors, bad, apart)
 
-    trained = [recordings[i] for i in fitting]
+    fitted = [recordings[i] for i in fitting]
     info: dict[str, Any] = {
         "kind": KIND, "name": options.name, "config": config.as_json(),
         "embodiment": embodiment.name, "embodiment_hash": embodiment.hash,
         "embodiment_text": embodiment.text, "task": task.name, "task_hash": task.hash,
         "seed": options.seed,
         "data": {
-            "episodes": len(trained), "frames": sum(len(r.frames) for r in trained),
-            "episodes_by_kind": dict(Counter(r.kind for r in trained)),
+            "episodes": len(fitted), "frames": sum(len(r.frames) for r in fitted),
+            "episodes_by_kind": dict(Counter(r.kind for r in fitted)),
             "frames_by_kind": {
-                kind: sum(len(r.frames) for r in trained if r.kind == kind)
-                for kind in dict.fromkeys(r.kind for r in trained)
+                kind: sum(len(r.frames) for r in fitted if r.kind == kind)
+                for kind in dict.fromkeys(r.kind for r in fitted)
             },
             "held_out_episodes": len(apart), "worlds": ["standin"],
         },
     }
     coverage = torch.cat([recordings[i].coverage for i in fitting])
     labelled = torch.nonzero(~coverage.isnan())[:, 0]
-    if len(labelled):
+    outcome = outcome_heads(coverage, task.success_coverage)
+    info["heads"] = outcome + ensemble_heads(config)
+    report(heads_line(info["heads"]))
+    if outcome:
         objects = torch.cat([poses[i][:, 0] for i in fitting])[labelled]
         order = torch.randperm(
             len(labelled), generator=torch.Generator().manual_seed(options.seed)
@@ -156,13 +161,13 @@ def _train(options: argparse.Namespace) -> int:
         f"dynamics: {sum(p.numel() for p in model.dynamics.parameters())} parameters, "
         f"{len(tracks.episode)} frames, {int(tracks.moving().sum())} with the object moving"
     )
-    outcome = train(
+    finished = train(
         trainer, Budget(steps=options.steps, minutes=options.minutes),
         state_path=work / "dynamics.pt",
         resume=options.resume and (work / "dynamics.pt").exists(), report_every_s=30,
         held_out_every_s=120, checkpoint_every_s=240, write=report,
     )
-    return 130 if outcome.interrupted else 0
+    return 130 if finished.interrupted else 0
 
 
 def _sample(recordings: Sequence[Recording], seed: int, each: int = 6) -> tuple[Tensor, Tensor]:
