@@ -37,8 +37,9 @@ from hiwm_branching.world_calls import (
 )
 from hiwm_core import branch_records
 from hiwm_core.blob_store import read_pins
-from hiwm_core.branch_records import BranchKind, Source
+from hiwm_core.branch_records import BranchKind
 from hiwm_core.branch_store import BranchStore
+from hiwm_core.control import Source
 from hiwm_core.errors import ConfigError, HiwmError, StoreError
 from hiwm_core.fork_proposals import propose_forks
 from hiwm_nodes.diagnostics import ERROR, OK, Diagnostics, RateMeter

@@ -6,7 +6,7 @@ from builtin_interfaces.msg import Time
 from hiwm_interfaces.msg import BranchNode, BranchTree, Tick, WorldInfo
 
 from hiwm_core.branch_records import Node, SessionRecord, TickRecord
-from hiwm_nodes.messages import stamp_ns
+from hiwm_core.stamps import stamp_ns
 
 
 def tick_record(tick: Tick) -> TickRecord:

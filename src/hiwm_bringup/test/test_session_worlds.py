@@ -10,7 +10,8 @@ import pytest
 
 from hiwm_core.bags import Segment, read_segment, session_bags
 from hiwm_core.branch_reader import BranchReader
-from hiwm_core.branch_records import Branch, BranchKind, Node, Source
+from hiwm_core.branch_records import Branch, BranchKind, Node
+from hiwm_core.control import Source
 from hiwm_core.session_summary import summarise
 from hiwm_recording.audit import main as audit
 

@@ -21,7 +21,8 @@ from hiwm_console.live_window import LiveWindow, display_there
 from hiwm_core.atomic_files import replace_file
 from hiwm_core.control import Mode
 from hiwm_core.errors import ConfigError
-from hiwm_core.frames import image_array, message_stamp_ns
+from hiwm_core.frames import image_array
+from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import WARN, Diagnostics, RateMeter
 from hiwm_nodes.parameters import parameter
@@ -112,7 +113,7 @@ class LiveViewNode(Node):
         for raw in reversed(self._ticks):
             tick = deserialize_message(raw, Tick)
             for image in reversed(images):
-                if message_stamp_ns(image) == message_stamp_ns(tick):
+                if stamp_ns(image.header.stamp) == stamp_ns(tick.header.stamp):
                     return image, tick
         return self._seen
 

@@ -3,8 +3,9 @@
 import numpy as np
 
 from hiwm_core.blob_store import BlobStore
-from hiwm_core.branch_records import BranchKind, Label, SessionRecord, Source, TickRecord
+from hiwm_core.branch_records import BranchKind, Label, SessionRecord, TickRecord
 from hiwm_core.branch_store import BranchStore
+from hiwm_core.control import Source
 
 
 def frame_of(branch, step):

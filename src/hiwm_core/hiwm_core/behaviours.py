@@ -75,11 +75,11 @@ class Behaviour:
             return self._planner.targets(object_pose, pushers)
         if self._leg == "idle":
             return np.asarray(pushers, dtype=float).copy()
-        hands = np.asarray(pushers, dtype=float).reshape(2, 2)
-        offset = self._aims - hands
+        pushers_xy = np.asarray(pushers, dtype=float).reshape(2, 2)
+        offset = self._aims - pushers_xy
         length = np.maximum(np.linalg.norm(offset, axis=1), 1e-9)
         step = offset * (np.minimum(self._speeds, length) / length)[:, None]
-        return np.asarray(hands + step + self._rng.normal(0, 0.001, (2, 2))).reshape(4)
+        return np.asarray(pushers_xy + step + self._rng.normal(0, 0.001, (2, 2))).reshape(4)
 
     def _begin_leg(self, pose: Array, pushers: Array) -> None:
         edge = self.kind == "edge"
@@ -104,8 +104,8 @@ class Behaviour:
             unit = self._task.object_unit_m
             local = self._rng.uniform((-2 * unit, -2.6 * unit), (2 * unit, 1.3 * unit), (2, 2))
             through = push_t.to_table(local, pose)
-            hands = np.asarray(pushers).reshape(2, 2)
-            self._aims = hands + (through - hands) * self._rng.uniform(1.0, 1.6, (2, 1))
+            pushers_xy = np.asarray(pushers).reshape(2, 2)
+            self._aims = pushers_xy + (through - pushers_xy) * self._rng.uniform(1.0, 1.6, (2, 1))
             self._speeds = self._rng.uniform(0.003, STEP_M, 2)
         else:
             reach = 0.18

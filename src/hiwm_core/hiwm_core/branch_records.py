@@ -10,15 +10,7 @@ import enum
 import math
 from dataclasses import dataclass
 
-
-class Source(enum.IntEnum):
-    """Who gave an action: hiwm_interfaces/Command.SOURCE_*."""
-
-    NONE = 0
-    POLICY = 1
-    HUMAN = 2
-    DEMONSTRATION = 3
-    HANDBACK = 4
+from hiwm_core.control import Source
 
 
 class Label(enum.IntEnum):

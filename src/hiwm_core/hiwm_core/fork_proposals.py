@@ -14,7 +14,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from hiwm_core.branch_records import Label, Node, Source
+from hiwm_core.branch_records import Label, Node
+from hiwm_core.control import Source
 
 # Sirius calls the 15 steps before a takeover pre-intervention; we look ahead as far for all three.
 WINDOW_STEPS = 15

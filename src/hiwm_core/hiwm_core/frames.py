@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hiwm_core.embodiment import CameraSpec, Embodiment
 from hiwm_core.errors import ConfigError
+from hiwm_core.stamps import stamp_ns
 
 # Bytes per pixel of the encodings understood; everything becomes rgb.
 ENCODINGS = {"rgb8": 3, "bgr8": 3, "mono8": 1}
@@ -41,12 +42,6 @@ class Observation:
     applied_action: NDArray[np.float64]  # [A], or [0] on the first tick of an epoch
     applied_source: int  # Command.SOURCE_*
     applied_device: str
-
-
-def message_stamp_ns(message: Any) -> int:
-    """Return a message's header stamp in nanoseconds."""
-    stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def image_array(message: Any, camera: CameraSpec | None = None) -> NDArray[np.uint8]:
@@ -200,7 +195,7 @@ class ObservationAssembler:
             ConfigError: the image does not fit the embodiment.
         """
         pixels = image_array(message, self._cameras.get(camera) or self._embodiment.camera(camera))
-        stamp = message_stamp_ns(message)
+        stamp = stamp_ns(message.header.stamp)
         self._partial(stamp).images[camera] = np.array(pixels, order="C")
         return self._completed(stamp)
 
@@ -211,13 +206,13 @@ class ObservationAssembler:
             ConfigError: the joints do not fit the embodiment.
         """
         proprio = joint_state_array(message, self._embodiment)
-        stamp = message_stamp_ns(message)
+        stamp = stamp_ns(message.header.stamp)
         self._partial(stamp).proprio = proprio
         return self._completed(stamp)
 
     def add_tick(self, message: Any) -> Observation | None:
         """Take a tick; return the observation it completes, if any."""
-        stamp = message_stamp_ns(message)
+        stamp = stamp_ns(message.header.stamp)
         if (stamp, message.epoch, message.step) == self._last:
             return None
         self._partial(stamp).tick = message

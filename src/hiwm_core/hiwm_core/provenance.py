@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
-from hiwm_core.branch_records import Source
+from hiwm_core.control import Source
 
 # Sirius (Liu et al., RSS 2023): the steps before a takeover that count as leading to it.
 PRE_INTERVENTION_STEPS = 15

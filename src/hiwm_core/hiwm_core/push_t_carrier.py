@@ -67,24 +67,24 @@ class CarryPlanner:
 
     def targets(self, object_pose: Array, pushers: Array) -> Array:
         """Return the next absolute targets [4] of both pushers, as `PushPlanner.targets` does."""
-        hands = np.asarray(pushers, dtype=float).reshape(2, 2)
+        pushers_xy = np.asarray(pushers, dtype=float).reshape(2, 2)
         if self.done(object_pose):
-            return hands.reshape(4).copy()
+            return pushers_xy.reshape(4).copy()
         touching = self._ends - self._inward * PUSHER_RADIUS_M
         if not self._within(push_t.to_table(touching, object_pose)).all():
             return self._freeing.targets(object_pose, pushers)
         self._freeing.reset()
         # Seen from its end of the bar: gap to it, and how far beside its middle.
-        local = push_t.to_object(hands, object_pose) - touching
+        local = push_t.to_object(pushers_xy, object_pose) - touching
         gap = -(local * self._inward).sum(1)
         beside = local[:, 1]
         held = (gap < TOUCH_M) & (gap > -LOST_M) & (np.abs(beside) < SLIPPED_M)
         if held.all():
             moved = self._carry(object_pose, beside)
         else:
-            moved = self._come(object_pose, hands, gap, beside)
-        steps = [shortened(moved[arm] - hands[arm], STEP_M) for arm in (0, 1)]
-        clipped: Array = np.clip(hands + np.array(steps), self._lower, self._upper)
+            moved = self._come(object_pose, pushers_xy, gap, beside)
+        steps = [shortened(moved[arm] - pushers_xy[arm], STEP_M) for arm in (0, 1)]
+        clipped: Array = np.clip(pushers_xy + np.array(steps), self._lower, self._upper)
         return clipped.reshape(4)
 
     def _within(self, points: Array) -> NDArray[np.bool_]:
@@ -104,7 +104,7 @@ class CarryPlanner:
             share *= min(1.0, CARRY_M / max(longest, 1e-9))
         return push_t.to_table(place + self._inward * SQUEEZE_M, pose + share * way)
 
-    def _come(self, pose: Array, hands: Array, gap: Array, beside: Array) -> Array:
+    def _come(self, pose: Array, pushers_xy: Array, gap: Array, beside: Array) -> Array:
         """Return targets on the way to the ends of the bar; the arm that is there first waits."""
         # A pusher does not turn, so it rolls along its end while the T turns between the two:
         # they begin on one side of the middle and end as far on the other.
@@ -124,12 +124,12 @@ class CarryPlanner:
                 ahead = STANDOFF_M
             aim = push_t.to_table((place - inward * ahead)[None], pose)[0]
             aim = np.clip(aim, self._lower, self._upper)
-            moved[arm] = aim if ready[arm] else self._towards(hands, arm, aim, pose)
+            moved[arm] = aim if ready[arm] else self._towards(pushers_xy, arm, aim, pose)
         return moved
 
-    def _towards(self, hands: Array, arm: int, aim: Array, pose: Array) -> Array:
+    def _towards(self, pushers_xy: Array, arm: int, aim: Array, pose: Array) -> Array:
         """Return the farthest point in a straight line on the way to `aim` round the T."""
-        hand, other = hands[arm], hands[1 - arm]
+        hand, other = pushers_xy[arm], pushers_xy[1 - arm]
 
         def blocked(points: Array) -> NDArray[np.bool_]:
             distance = push_t.signed_distance(push_t.to_object(points, pose), self._unit)

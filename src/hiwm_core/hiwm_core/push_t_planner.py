@@ -124,20 +124,20 @@ class PushPlanner:
         Returns:
             [4] in the same order, each arm at most `STEP_M` from where it is.
         """
-        hands = np.asarray(pushers, dtype=float).reshape(2, 2)
+        pushers_xy = np.asarray(pushers, dtype=float).reshape(2, 2)
         if self.done(object_pose):
-            return self._retreat(object_pose, hands).reshape(4)
+            return self._retreat(object_pose, pushers_xy).reshape(4)
         for _ in range(2):
             if self._push is None:
-                self._push = self._choose(object_pose, hands)
-            moved = self._follow(self._push, object_pose, hands)
+                self._push = self._choose(object_pose, pushers_xy)
+            moved = self._follow(self._push, object_pose, pushers_xy)
             if moved is not None:
                 return np.clip(moved, self._lower, self._upper).reshape(4)
             gained = self._push.error_m - float(np.linalg.norm(self.error(object_pose)))
             # A push that gained nothing would be picked again: look further afield.
             self._idle_pushes = 0 if gained > 0.002 else self._idle_pushes + 1
             self._push = None
-        return hands.reshape(4).copy()
+        return pushers_xy.reshape(4).copy()
 
     def error(self, object_pose: Array) -> Array:
         """Return goal minus pose in the object frame, [dx, dy, arc], m."""
@@ -145,7 +145,7 @@ class PushPlanner:
         arc = push_t.wrap(float(self._goal[2] - object_pose[2])) * self._length
         return np.array([offset[0], offset[1], arc])
 
-    def _choose(self, pose: Array, hands: Array) -> Push:
+    def _choose(self, pose: Array, pushers_xy: Array) -> Push:
         """Pick the contacts whose push leaves the least error, travel included."""
         error = self.error(pose)
         places = push_t.to_table(
@@ -156,7 +156,7 @@ class PushPlanner:
         if len(index) == 0:
             index = np.arange(len(self._points))
         twists, places = self._twists[index], places[index]
-        travel = np.linalg.norm(hands[:, None] - places[None], axis=-1)  # [2, N]
+        travel = np.linalg.norm(pushers_xy[:, None] - places[None], axis=-1)  # [2, N]
         # One contact alone.
         amount = np.clip((twists @ error) / (twists**2).sum(1), 0.0, REACH_M)
         single = np.linalg.norm(error - amount[:, None] * twists, axis=1)
@@ -197,14 +197,14 @@ class PushPlanner:
             normal[arm] = self._normals[index[i]]
         return Push(contact=contact, normal=normal, error_m=length)
 
-    def _follow(self, push: Push, pose: Array, hands: Array) -> Array | None:
+    def _follow(self, push: Push, pose: Array, pushers_xy: Array) -> Array | None:
         """Return where both pushers go next, or None once this push has nothing more to give."""
         push.ticks += 1
         if push.ticks > PATIENCE_TICKS:
             return None
         used = [arm for arm in (0, 1) if not np.isnan(push.contact[arm, 0])]
         if push.approaching:
-            moved = hands.copy()
+            moved = pushers_xy.copy()
             arrived = True
             for arm in (0, 1):
                 if arm in used:
@@ -214,17 +214,17 @@ class PushPlanner:
                         ],
                         pose,
                     )[0]
-                    arrived &= bool(np.linalg.norm(place - hands[arm]) < 0.006)
+                    arrived &= bool(np.linalg.norm(place - pushers_xy[arm]) < 0.006)
                 else:
-                    place = self._out_of_the_way(pose, hands[arm])
-                moved[arm] = self._towards(push, arm, place, pose, hands)
+                    place = self._out_of_the_way(pose, pushers_xy[arm])
+                moved[arm] = self._towards(push, arm, place, pose, pushers_xy)
             if not arrived:
                 return moved
             push.approaching = False
             push.ticks = 0
-        return self._press(push, used, pose, hands)
+        return self._press(push, used, pose, pushers_xy)
 
-    def _press(self, push: Push, used: list[int], pose: Array, hands: Array) -> Array | None:
+    def _press(self, push: Push, used: list[int], pose: Array, pushers_xy: Array) -> Array | None:
         error = self.error(pose)
         turn = push_t.rotation(float(pose[2]))
         twists, gaps = [], []
@@ -234,7 +234,7 @@ class PushPlanner:
             scale = 1.0 / (1.0 + (cross / self._length) ** 2)
             twists.append(np.array([n[0] * scale, n[1] * scale, cross / self._length * scale]))
             place = push_t.to_table((r - n * PUSHER_RADIUS_M)[None], pose)[0]
-            gaps.append(place - hands[arm])
+            gaps.append(place - pushers_xy[arm])
         matrix = np.array(twists).T
         amounts = np.linalg.lstsq(matrix, error, rcond=None)[0]
         if len(used) == 2 and amounts.min() < 0:
@@ -244,7 +244,7 @@ class PushPlanner:
             amounts = np.zeros(2)
             amounts[k] = alone
         amounts = np.maximum(amounts, 0.0)
-        moved = hands.copy()
+        moved = pushers_xy.copy()
         if amounts.max() < 0.0015:
             return None
         closing = False
@@ -268,24 +268,25 @@ class PushPlanner:
             else:
                 forward = -0.004
             step = forward * inward + 0.5 * sideways
-            moved[arm] = hands[arm] + shortened(step, STEP_M)
+            moved[arm] = pushers_xy[arm] + shortened(step, STEP_M)
         for arm in (0, 1):
             if arm not in used:
-                place = self._out_of_the_way(pose, hands[arm])
-                moved[arm] = self._towards(push, arm, place, pose, hands)
+                place = self._out_of_the_way(pose, pushers_xy[arm])
+                moved[arm] = self._towards(push, arm, place, pose, pushers_xy)
         return moved
 
-    def _towards(self, push: Push, arm: int, place: Array, pose: Array, hands: Array) -> Array:
+    def _towards(self, push: Push, arm: int, place: Array, pose: Array, pushers_xy: Array) -> Array:
         """Return the next point on a way to `place` round the T and the other pusher."""
         if push.ticks % 4 == 1 or len(push.paths[arm]) == 0:
             push.paths[arm] = GridPath(self._lower, self._upper).route(
-                hands[arm], place, lambda points: self._blocked(points, pose, hands[1 - arm])
+                pushers_xy[arm], place,
+                lambda points: self._blocked(points, pose, pushers_xy[1 - arm]),
             )
         path = push.paths[arm]
-        while len(path) > 1 and np.linalg.norm(path[0] - hands[arm]) < 0.006:
+        while len(path) > 1 and np.linalg.norm(path[0] - pushers_xy[arm]) < 0.006:
             path = path[1:]
         push.paths[arm] = path
-        return np.asarray(hands[arm] + shortened(path[0] - hands[arm], STEP_M))
+        return np.asarray(pushers_xy[arm] + shortened(path[0] - pushers_xy[arm], STEP_M))
 
     def _blocked(self, points: Array, pose: Array, other: Array) -> NDArray[np.bool_]:
         """Return which table points [N, 2] a pusher's centre must not enter."""
@@ -303,11 +304,11 @@ class PushPlanner:
         away = away / max(1e-6, float(np.linalg.norm(away)))
         return np.asarray(np.clip(hand + 0.03 * away, self._lower, self._upper))
 
-    def _retreat(self, pose: Array, hands: Array) -> Array:
-        moved = hands.copy()
+    def _retreat(self, pose: Array, pushers_xy: Array) -> Array:
+        moved = pushers_xy.copy()
         for arm in (0, 1):
-            place = self._out_of_the_way(pose, hands[arm])
-            moved[arm] = hands[arm] + shortened(place - hands[arm], STEP_M)
+            place = self._out_of_the_way(pose, pushers_xy[arm])
+            moved[arm] = pushers_xy[arm] + shortened(place - pushers_xy[arm], STEP_M)
         return moved
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from hiwm_core.branch_reader import BranchReader
-from hiwm_core.branch_records import Label, Node, Source
+from hiwm_core.branch_records import Label, Node
+from hiwm_core.control import Source
 from hiwm_core.errors import HiwmError, StoreError
 
 Colour = tuple[int, int, int]

@@ -13,15 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hiwm_core.branch_reader import BranchReader
-from hiwm_core.branch_records import (
-    BranchKind,
-    Label,
-    Node,
-    SessionRecord,
-    Source,
-    TickRecord,
-)
+from hiwm_core.branch_records import BranchKind, Label, Node, SessionRecord, TickRecord
 from hiwm_core.branch_store import BranchStore
+from hiwm_core.control import Source
 from hiwm_core.errors import StoreError
 
 

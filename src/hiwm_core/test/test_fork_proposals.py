@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hiwm_core.branch_records import Label, Node, Source
+from hiwm_core.branch_records import Label, Node
+from hiwm_core.control import Source
 from hiwm_core.fork_proposals import WINDOW_STEPS, propose_forks
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hiwm_core.branch_records import Source
+from hiwm_core.control import Source
 from hiwm_core.provenance import (
     PRE_INTERVENTION_STEPS,
     Provenance,

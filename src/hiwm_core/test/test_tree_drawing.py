@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hiwm_core.branch_records import BranchKind, Label, Node, Source, TickRecord
+from hiwm_core.branch_records import BranchKind, Label, Node, TickRecord
 from hiwm_core.branch_store import BranchStore
+from hiwm_core.control import Source
 from hiwm_core.errors import StoreError
 from hiwm_core.tree_drawing import SOURCE_COLOURS, draw_session, draw_tree, main
 

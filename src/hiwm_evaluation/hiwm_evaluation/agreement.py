@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hiwm_core import rank_statistics
+
 Rates = NDArray[np.float64]  # [N], one a policy
 Statistic = Callable[[Rates, Rates], float]
 
@@ -45,12 +47,12 @@ def pearson(imagined: ArrayLike, real: ArrayLike) -> float:
 
 
 def spearman(imagined: ArrayLike, real: ArrayLike) -> float:
-    """Return Spearman's rank correlation, -1..1, equal values sharing their mean rank.
+    """Return Spearman's rank correlation, -1..1; NaN when either side does not vary.
 
-    NaN when either side does not vary. Raises ValueError as `pearson` does.
+    Raises:
+        ValueError: as `pearson` does.
     """
-    x, y = _paired(imagined, real)
-    return pearson(_ranks(x), _ranks(y))
+    return rank_statistics.spearman(*_paired(imagined, real))
 
 
 def mean_maximum_rank_violation(imagined: ArrayLike, real: ArrayLike) -> float:
@@ -116,10 +118,3 @@ def _paired(imagined: ArrayLike, real: ArrayLike) -> tuple[Rates, Rates]:
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError("a rate is not finite: leave policies without trials out")
     return x, y
-
-
-def _ranks(values: Rates) -> Rates:
-    """Return ranks from 1, equal values sharing the mean of theirs."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    shared = np.cumsum(counts) - (counts - 1) / 2.0
-    return np.asarray(shared[place], np.float64)

@@ -20,6 +20,7 @@ from std_srvs.srv import Trigger
 
 from hiwm_core.control import Mode
 from hiwm_core.errors import ConfigError, HiwmError
+from hiwm_core.stamps import stamp_ns
 from hiwm_core.task import parse_task
 from hiwm_core.world_heads import require_success_head
 from hiwm_evaluation.evaluation import Evaluation
@@ -45,7 +46,6 @@ from hiwm_evaluation.trials import (
 )
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import OK, WARN, Diagnostics
-from hiwm_nodes.messages import stamp_ns
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import NodeEnd, run
 

@@ -1,4 +1,4 @@
-"""Training a world model of either size: `--size tiny` is layered, `--size full` is latent."""
+"""Train a world model of either family: `--family layered` (default) or `--family latent`."""
 
 import argparse
 import sys
@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Hand the command line to the training of the size it names; return the exit code."""
+    """Hand the command line to the training of the family it names; return the exit code."""
     parser = argparse.ArgumentParser(prog="train_world_model", add_help=False, allow_abbrev=False)
-    parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
+    parser.add_argument("--family", choices=("layered", "latent"), default="layered")
     chosen, rest = parser.parse_known_args(arguments)
-    # Either kind brings imports that the other does not need.
-    if chosen.size == "full":
+    # Each family has imports that the other does not need.
+    if chosen.family == "latent":
         from hiwm_learning.latent_world.train import main as train
     else:
         from hiwm_learning.world_model.train import main as train
         if {"-h", "--help"} & set(rest):
-            print("--size tiny (default) takes the options below; --size full --help has its own\n")
+            print("options of the default, --family layered; see also --family latent --help\n")
     return train(rest)
 
 

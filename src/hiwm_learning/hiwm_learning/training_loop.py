@@ -56,7 +56,7 @@ class Trainable(Protocol):
         """Write the checkpoint that others use."""
 
 
-class Together(Protocol):
+class TrainingProcesses(Protocol):
     """The processes that train one thing; all but one of them only take steps."""
 
     main: bool  # whether this process measures, writes and reports
@@ -65,7 +65,7 @@ class Together(Protocol):
         """Return the largest value given by any process; all must ask, in the same order."""
 
 
-class Alone:
+class OneProcess:
     """A run of one process."""
 
     main = True
@@ -90,7 +90,7 @@ def train(
     checkpoint_every_s: float = 300.0, report_every_s: float = 10.0,
     held_out_every_s: float = 60.0,
     clock: Callable[[], float] = time.monotonic, write: Callable[[str], None] = print,
-    together: Together | None = None,
+    processes: TrainingProcesses | None = None,
 ) -> Outcome:
     """Train until the budget is used or SIGINT or SIGTERM comes, and leave a checkpoint.
 
@@ -104,18 +104,18 @@ def train(
         held_out_every_s: seconds between held-out measurements.
         clock: seconds, never running back.
         write: takes a progress line.
-        together: the processes of the run, each of which calls this; one when None.
+        processes: the processes of the run, each of which calls this; one when None.
 
     Raises:
         CheckpointError: resume asked for, and the state cannot be read.
     """
-    together = together or Alone()
+    processes = processes or OneProcess()
     step, before_s = 0, 0.0
     if resume:
         state = load_training_state(state_path)
         step, before_s = int(state["step"]), float(state["elapsed_s"])
         trainable.load_state(state["trainable"])
-        if together.main:
+        if processes.main:
             write(f"resumed at step {step} after {before_s / 60:.1f} min")
     first, begun = step, clock()
     reported = checkpointed = measured = begun
@@ -136,7 +136,7 @@ def train(
         while True:
             # Clocks and signals differ between processes; all must stop at the same step.
             used = budget.progress(step, before_s + clock() - begun)
-            progress = together.most(_INTERRUPTED if interrupted() else used)
+            progress = processes.most(_INTERRUPTED if interrupted() else used)
             if progress >= 1.0:
                 stopped = progress >= _INTERRUPTED
                 break
@@ -144,7 +144,7 @@ def train(
                 sums[name] = sums.get(name, 0.0) + value
             step += 1
             count += 1
-            if not together.main:
+            if not processes.main:
                 continue
             now = clock()
             if now - measured >= held_out_every_s:
@@ -160,11 +160,11 @@ def train(
             if now - checkpointed >= checkpoint_every_s:
                 save()
                 checkpointed = clock()
-        if together.main:
+        if processes.main:
             scores = trainable.held_out()
             save()
     elapsed_s = before_s + clock() - begun
-    if together.main:
+    if processes.main:
         write(
             f"{'interrupted' if stopped else 'finished'} at step {step} after "
             f"{elapsed_s / 60:.1f} min" + "".join(f", {k} {v:.4f}" for k, v in scores.items())

@@ -10,7 +10,7 @@ import pytest
 
 from hiwm_core.bags import Lineage, Topic, audit_bag, open_bag, read_segment
 from hiwm_core.bags.schema import recording_types
-from hiwm_core.branch_records import Source
+from hiwm_core.control import Source
 from hiwm_core.embodiment import load_embodiment, parse_embodiment
 from hiwm_core.errors import BagError
 from hiwm_learning.datasets import build as build_module

@@ -9,11 +9,6 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 
-def stamp_ns(stamp: Time) -> int:
-    """Return a stamp in nanoseconds."""
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-
-
 def time_message(nanoseconds: int) -> Time:
     """Return a stamp message of nanoseconds."""
     return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)

@@ -13,7 +13,8 @@ from std_msgs.msg import String
 
 from hiwm_core.errors import ConfigError
 from hiwm_core.ros_domains import domain_id
-from hiwm_nodes.messages import image_message, stamp_ns, time_message
+from hiwm_core.stamps import stamp_ns
+from hiwm_nodes.messages import image_message, time_message
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import NodeEnd, run
 

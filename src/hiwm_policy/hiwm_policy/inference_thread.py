@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from hiwm_learning.policies.planning import Planner
-from hiwm_policy.plan_schedule import Moment
+from hiwm_policy.plan_schedule import TickId
 
 # A question of the session waits no longer than these take: about as long as two of its own.
 ROWS_AT_ONCE = 8
@@ -26,7 +26,7 @@ ROWS_AT_ONCE = 8
 class Question:
     """What to plan from."""
 
-    moment: Moment
+    tick_id: TickId
     stamp_ns: int  # of the tick
     images: NDArray[np.uint8]  # [S, H, W, 3], newest last
     proprio: NDArray[np.float32]  # [S, P], newest last

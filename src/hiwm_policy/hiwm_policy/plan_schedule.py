@@ -14,7 +14,7 @@ _PLANNING = (Mode.POLICY, Mode.HANDBACK)
 
 
 @dataclass(frozen=True)
-class Moment:
+class TickId:
     """One tick of the world."""
 
     epoch: int
@@ -40,15 +40,15 @@ class PlanSchedule:
         self._execute = execute_horizon
         self._mode = Mode.PAUSED
         self._takeovers = 0
-        self._seen: Moment | None = None  # newest complete observation
-        self._plan: Moment | None = None  # what the plan in force was made from
-        self._under_way: Moment | None = None
-        self._tried: Moment | None = None  # gave no plan; not to be tried again unasked
-        self._not_before: Moment | None = None  # plans from earlier ticks of its epoch are refused
-        self._sent_again: Moment | None = None
+        self._seen: TickId | None = None  # newest complete observation
+        self._plan: TickId | None = None  # what the plan in force was made from
+        self._under_way: TickId | None = None
+        self._tried: TickId | None = None  # gave no plan; not to be tried again unasked
+        self._not_before: TickId | None = None  # plans from earlier ticks of its epoch are refused
+        self._sent_again: TickId | None = None
 
     @property
-    def plan(self) -> Moment | None:
+    def plan(self) -> TickId | None:
         """Return the tick the plan in force was made from."""
         return self._plan
 
@@ -61,13 +61,13 @@ class PlanSchedule:
         entered_handback = mode is Mode.HANDBACK and self._mode is not Mode.HANDBACK
         if mode is Mode.HUMAN or entered_handback or takeovers != self._takeovers:
             self._plan = self._under_way = self._tried = None
-            self._not_before = Moment(epoch, step)
+            self._not_before = TickId(epoch, step)
         self._mode, self._takeovers = mode, takeovers
 
     def on_observation(self, epoch: int, step: int) -> bool:
         """Take a complete observation; return whether a new epoch begins with it."""
         begins = self._seen is None or self._seen.epoch != epoch or step <= self._seen.step
-        self._seen = Moment(epoch, step)
+        self._seen = TickId(epoch, step)
         if begins:
             self._plan = self._under_way = self._tried = None
             if self._not_before and self._not_before.epoch != epoch:
@@ -76,16 +76,16 @@ class PlanSchedule:
 
     def on_repeated_tick(self, epoch: int, step: int) -> Remedy:
         """Say what helps a world that repeats its newest tick."""
-        moment = Moment(epoch, step)
-        if moment != self._seen or self._mode not in _PLANNING or self._under_way:
+        tick_id = TickId(epoch, step)
+        if tick_id != self._seen or self._mode not in _PLANNING or self._under_way:
             return Remedy.NOTHING
-        if self._plan and self._sent_again != moment and self._covers(self._plan, moment):
-            self._sent_again = moment
+        if self._plan and self._sent_again != tick_id and self._covers(self._plan, tick_id):
+            self._sent_again = tick_id
             return Remedy.SEND_AGAIN
         self._plan = self._tried = None
         return Remedy.PLAN
 
-    def due(self) -> Moment | None:
+    def due(self) -> TickId | None:
         """Return the tick to plan from now, or None."""
         seen = self._seen
         if seen is None or self._mode not in _PLANNING or self._under_way:
@@ -97,25 +97,25 @@ class PlanSchedule:
             return None
         return seen
 
-    def begin(self, moment: Moment) -> None:
+    def begin(self, tick_id: TickId) -> None:
         """Note that a plan is being made from a tick."""
-        self._under_way = moment
+        self._under_way = tick_id
 
-    def finish(self, moment: Moment, *, usable: bool) -> bool:
+    def finish(self, tick_id: TickId, *, usable: bool) -> bool:
         """Note the end of inference and return whether its plan is to be published.
 
         It is not when the epoch changed or a person took over meanwhile.
         """
-        if self._under_way != moment:
+        if self._under_way != tick_id:
             return False
         self._under_way = None
         if self._mode not in _PLANNING:
             return False
         if usable:
-            self._plan = moment
+            self._plan = tick_id
         else:
-            self._tried = moment
+            self._tried = tick_id
         return usable
 
-    def _covers(self, plan: Moment, moment: Moment) -> bool:
-        return plan.epoch == moment.epoch and 0 <= moment.step - plan.step < self._execute
+    def _covers(self, plan: TickId, tick_id: TickId) -> bool:
+        return plan.epoch == tick_id.epoch and 0 <= tick_id.step - plan.step < self._execute

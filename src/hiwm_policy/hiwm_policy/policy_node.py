@@ -24,7 +24,8 @@ from sensor_msgs.msg import Image, JointState
 from hiwm_core.control import Mode
 from hiwm_core.embodiment import Embodiment, parse_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, DeviceError, HiwmError
-from hiwm_core.frames import Observation, ObservationAssembler, message_stamp_ns
+from hiwm_core.frames import Observation, ObservationAssembler
+from hiwm_core.stamps import stamp_ns
 from hiwm_learning.policies.planning import load_planner
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import ERROR, OK, Diagnostics, RateMeter
@@ -33,7 +34,7 @@ from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
 from hiwm_policy.inference_thread import Answer, InferenceThread, Question, warm_up
 from hiwm_policy.plan_batch import rows_of
-from hiwm_policy.plan_schedule import Moment, PlanSchedule, Remedy
+from hiwm_policy.plan_schedule import PlanSchedule, Remedy, TickId
 
 
 class PolicyNode(Node):
@@ -132,7 +133,7 @@ class PolicyNode(Node):
         assert self._assembler is not None
         newest = self._history[-1] if self._history else None
         if newest and (newest.stamp_ns, newest.epoch, newest.step) == (
-            message_stamp_ns(message), message.epoch, message.step
+            stamp_ns(message.header.stamp), message.epoch, message.step
         ):
             remedy = self._schedule.on_repeated_tick(message.epoch, message.step)
             if remedy is Remedy.SEND_AGAIN and self._plan is not None:
@@ -157,17 +158,17 @@ class PolicyNode(Node):
         self._plan_if_due()
 
     def _plan_if_due(self) -> None:
-        moment = self._schedule.due()
-        if moment is None:
+        tick_id = self._schedule.due()
+        if tick_id is None:
             return
-        self._schedule.begin(moment)
+        self._schedule.begin(tick_id)
         missing = self._planner.observation_steps - len(self._history)
         seen = [self._history[0]] * missing + list(self._history)
         self._inference.ask(Question(
-            moment=moment, stamp_ns=seen[-1].stamp_ns,
+            tick_id=tick_id, stamp_ns=seen[-1].stamp_ns,
             images=np.stack([one.images[self._planner.camera] for one in seen]),
             proprio=np.stack([one.proprio for one in seen]),
-            asked_at=time.monotonic(), seed=(self._seed, moment.epoch, moment.step),
+            asked_at=time.monotonic(), seed=(self._seed, tick_id.epoch, tick_id.step),
         ))
 
     def _on_answer(self) -> None:
@@ -176,7 +177,7 @@ class PolicyNode(Node):
         self._plan_if_due()
 
     def _take(self, answer: Answer) -> None:
-        moment = answer.question.moment
+        tick_id = answer.question.tick_id
         if answer.actions is None:
             raise DeviceError(
                 f"inference failed: {answer.failure}", where=self._planner.label,
@@ -185,15 +186,15 @@ class PolicyNode(Node):
         finite = bool(np.isfinite(answer.actions).all())
         if not finite:
             self._unusable += 1
-            self._complain(moment)
-        if not self._schedule.finish(moment, usable=finite):
+            self._complain(tick_id)
+        if not self._schedule.finish(tick_id, usable=finite):
             self._dropped += finite
             return
         self._inference_s = time.monotonic() - answer.question.asked_at
         self._plans += 1
         horizon, action_dim = answer.actions.shape
         self._plan = PolicyPlan(
-            epoch=moment.epoch, step=moment.step, horizon=horizon,
+            epoch=tick_id.epoch, step=tick_id.step, horizon=horizon,
             execute_horizon=self._execute, action_dim=action_dim,
             actions=array.array("d", answer.actions.ravel()), policy=self._planner.label,
             inference_s=self._inference_s,
@@ -234,10 +235,10 @@ class PolicyNode(Node):
         response.actions = array.array("d", plans.ravel())
         return response
 
-    def _complain(self, moment: Moment) -> None:
+    def _complain(self, tick_id: TickId) -> None:
         text = (
-            f"{self._planner.label} gave actions that are not finite (epoch {moment.epoch} step "
-            f"{moment.step}); no plan was sent: take over, or train the policy again"
+            f"{self._planner.label} gave actions that are not finite (epoch {tick_id.epoch} step "
+            f"{tick_id.step}); no plan was sent: take over, or train the policy again"
         )
         if self._unusable == 1:
             self.get_logger().error(text)

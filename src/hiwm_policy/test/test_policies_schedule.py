@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hiwm_core.control import Mode
-from hiwm_policy.plan_schedule import Moment, PlanSchedule, Remedy
+from hiwm_policy.plan_schedule import PlanSchedule, Remedy, TickId
 
 
 def in_control(execute: int = 4) -> PlanSchedule:
@@ -13,13 +13,13 @@ def in_control(execute: int = 4) -> PlanSchedule:
     return schedule
 
 
-def plan_now(schedule: PlanSchedule) -> Moment:
+def plan_now(schedule: PlanSchedule) -> TickId:
     """Let the plan that is due be made and published."""
-    moment = schedule.due()
-    assert moment is not None
-    schedule.begin(moment)
-    assert schedule.finish(moment, usable=True)
-    return moment
+    tick_id = schedule.due()
+    assert tick_id is not None
+    schedule.begin(tick_id)
+    assert schedule.finish(tick_id, usable=True)
+    return tick_id
 
 
 def test_a_chunk_runs_to_its_end_before_the_next_one() -> None:
@@ -48,24 +48,24 @@ def test_a_new_epoch_is_planned_for_at_once() -> None:
     schedule.on_observation(1, 5)
     plan_now(schedule)
     assert schedule.on_observation(2, 3)
-    assert schedule.due() == Moment(2, 3)
+    assert schedule.due() == TickId(2, 3)
 
 
 def test_a_plan_is_dropped_when_the_epoch_changed_meanwhile() -> None:
     schedule = in_control()
     schedule.on_observation(1, 5)
-    schedule.begin(Moment(1, 5))
+    schedule.begin(TickId(1, 5))
     schedule.on_observation(2, 3)
-    assert not schedule.finish(Moment(1, 5), usable=True)
-    assert schedule.due() == Moment(2, 3)
+    assert not schedule.finish(TickId(1, 5), usable=True)
+    assert schedule.due() == TickId(2, 3)
 
 
 def test_a_plan_is_dropped_when_a_person_took_over_meanwhile() -> None:
     schedule = in_control()
     schedule.on_observation(1, 5)
-    schedule.begin(Moment(1, 5))
+    schedule.begin(TickId(1, 5))
     schedule.on_control(Mode.HUMAN, 1, 5, 1)
-    assert not schedule.finish(Moment(1, 5), usable=True)
+    assert not schedule.finish(TickId(1, 5), usable=True)
     assert schedule.due() is None
 
 
@@ -79,7 +79,7 @@ def test_handback_needs_a_plan_from_where_the_person_left_things() -> None:
     schedule.on_control(Mode.HANDBACK, 1, 7, 1)
     assert schedule.due() is None
     schedule.on_observation(1, 7)
-    assert schedule.due() == Moment(1, 7)
+    assert schedule.due() == TickId(1, 7)
     plan_now(schedule)
     schedule.on_control(Mode.POLICY, 1, 9, 1)
     schedule.on_observation(1, 9)
@@ -92,7 +92,7 @@ def test_a_takeover_that_was_over_before_it_was_heard_of_still_counts() -> None:
     plan_now(schedule)
     schedule.on_observation(1, 6)
     schedule.on_control(Mode.POLICY, 1, 6, 1)
-    assert schedule.due() == Moment(1, 6)
+    assert schedule.due() == TickId(1, 6)
 
 
 def test_a_pause_keeps_the_chunk() -> None:
@@ -107,11 +107,11 @@ def test_a_pause_keeps_the_chunk() -> None:
 def test_a_plan_that_cannot_be_used_is_not_tried_again_from_the_same_tick() -> None:
     schedule = in_control()
     schedule.on_observation(1, 5)
-    schedule.begin(Moment(1, 5))
-    assert not schedule.finish(Moment(1, 5), usable=False)
+    schedule.begin(TickId(1, 5))
+    assert not schedule.finish(TickId(1, 5), usable=False)
     assert schedule.due() is None
     schedule.on_observation(1, 6)
-    assert schedule.due() == Moment(1, 6)
+    assert schedule.due() == TickId(1, 6)
 
 
 def test_a_world_that_waits_gets_the_plan_again_and_then_a_new_one() -> None:
@@ -122,7 +122,7 @@ def test_a_world_that_waits_gets_the_plan_again_and_then_a_new_one() -> None:
     assert schedule.on_repeated_tick(1, 4) is Remedy.NOTHING
     assert schedule.on_repeated_tick(1, 5) is Remedy.SEND_AGAIN
     assert schedule.on_repeated_tick(1, 5) is Remedy.PLAN
-    assert schedule.due() == Moment(1, 5)
+    assert schedule.due() == TickId(1, 5)
     schedule.on_control(Mode.PAUSED, 1, 5, 0)
     assert schedule.on_repeated_tick(1, 5) is Remedy.NOTHING
 
@@ -134,7 +134,7 @@ def test_a_world_that_starts_again_is_planned_for() -> None:
     schedule.on_observation(9, 41)
     plan_now(schedule)
     schedule.on_observation(1, 0)
-    assert schedule.due() == Moment(1, 0)
+    assert schedule.due() == TickId(1, 0)
 
 
 EVENTS = st.one_of(
@@ -150,7 +150,7 @@ EVENTS = st.one_of(
 def test_no_plan_outlives_its_epoch_or_a_person(events: list[tuple[object, ...]]) -> None:
     schedule = PlanSchedule(3)
     epoch, step, mode, takeovers = 1, 0, Mode.PAUSED, 0
-    under_way: Moment | None = None
+    under_way: TickId | None = None
     spoilt = False
     schedule.on_observation(epoch, step)
     for event in events:
@@ -165,7 +165,7 @@ def test_no_plan_outlives_its_epoch_or_a_person(events: list[tuple[object, ...]]
             schedule.on_control(mode, epoch, step, takeovers)
         elif event[0] == "begin" and (due := schedule.due()):
             assert mode in (Mode.POLICY, Mode.HANDBACK)
-            assert due == Moment(epoch, step)
+            assert due == TickId(epoch, step)
             schedule.begin(due)
             under_way, spoilt = due, False
         elif event[0] == "finish" and under_way is not None:

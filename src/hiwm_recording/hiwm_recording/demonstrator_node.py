@@ -17,8 +17,8 @@ from hiwm_core.behaviours import KINDS, Behaviour
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.frames import proprioception_array
+from hiwm_core.stamps import stamp_ns
 from hiwm_core.task import parse_task
-from hiwm_nodes.messages import stamp_ns
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.qos import COMMAND, LATCHED, TICK
 from hiwm_nodes.running import NodeEnd, run

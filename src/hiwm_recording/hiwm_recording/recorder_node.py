@@ -35,7 +35,7 @@ from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import ERROR, OK, WARN, Diagnostics
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
-from hiwm_recording.topics import SOURCES, Source, camera_sources, ground_truth_source
+from hiwm_recording.topics import SOURCES, RecorderInput, camera_sources, ground_truth_source
 
 # Seconds an audit may take before closing goes on without its result; it takes tenths.
 _AUDIT_WAIT_S = 60.0
@@ -126,7 +126,7 @@ class Recorder(Node):
 
     # -- topics ----------------------------------------------------------------------------------
 
-    def _subscribe(self, source: Source) -> None:
+    def _subscribe(self, source: RecorderInput) -> None:
         name = self.resolve_topic_name(source.name)
         if any(topic.topic.name == name for topic, _ in self._inboxes):
             return

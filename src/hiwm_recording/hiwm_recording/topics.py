@@ -24,7 +24,7 @@ QUEUE_DEPTH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class RecorderInput:
     """A topic to subscribe to."""
 
     name: str  # relative
@@ -50,29 +50,29 @@ class Source:
 
 
 SOURCES = (
-    Source(name="world_info", message=WorldInfo, role=Role.WORLD_INFO, latched=True),
-    Source(name="tick", message=Tick, role=Role.TICK),
-    Source(name="joint_states", message=JointState, role=Role.STAMPED),
-    Source(name="command", message=Command, role=Role.ANSWER),
-    Source(name="control_state", message=ControlState, role=Role.ANSWER, latched=True),
-    Source(name="policy/plan", message=PolicyPlan, role=Role.ANSWER),
-    Source(name="operator/command", message=OperatorCommand, role=Role.ANSWER),
-    Source(name="branches/tree", message=BranchTree, role=Role.TREE, latched=True),
+    RecorderInput(name="world_info", message=WorldInfo, role=Role.WORLD_INFO, latched=True),
+    RecorderInput(name="tick", message=Tick, role=Role.TICK),
+    RecorderInput(name="joint_states", message=JointState, role=Role.STAMPED),
+    RecorderInput(name="command", message=Command, role=Role.ANSWER),
+    RecorderInput(name="control_state", message=ControlState, role=Role.ANSWER, latched=True),
+    RecorderInput(name="policy/plan", message=PolicyPlan, role=Role.ANSWER),
+    RecorderInput(name="operator/command", message=OperatorCommand, role=Role.ANSWER),
+    RecorderInput(name="branches/tree", message=BranchTree, role=Role.TREE, latched=True),
 )
 
 
-def camera_sources(cameras: Sequence[str]) -> list[Source]:
+def camera_sources(cameras: Sequence[str]) -> list[RecorderInput]:
     """Return the topics of cameras by name."""
     sources = []
     for camera in cameras:
         base = f"cameras/{camera}"
         sources += [
-            Source(name=f"{base}/image_raw", message=Image, role=Role.STAMPED),
-            Source(name=f"{base}/camera_info", message=CameraInfo, role=Role.STAMPED),
+            RecorderInput(name=f"{base}/image_raw", message=Image, role=Role.STAMPED),
+            RecorderInput(name=f"{base}/camera_info", message=CameraInfo, role=Role.STAMPED),
         ]
     return sources
 
 
-def ground_truth_source(topic: str) -> Source:
+def ground_truth_source(topic: str) -> RecorderInput:
     """Return the stand-in's ground truth, recorded for labels and evaluation alone."""
-    return Source(name=topic, message=GroundTruth, role=Role.STAMPED)
+    return RecorderInput(name=topic, message=GroundTruth, role=Role.STAMPED)

@@ -8,8 +8,8 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from hiwm_core.robot_config import RobotConfig
+from hiwm_core.stamps import stamp_ns
 from hiwm_core.task import Task
-from hiwm_nodes.messages import stamp_ns
 from hiwm_robot.bridge_core import BridgeCore, Phase
 from hiwm_robot.robot_side import RobotSide
 

@@ -17,8 +17,8 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.robot_config import RobotConfig
+from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
-from hiwm_nodes.messages import stamp_ns
 from hiwm_robot.camera_images import embodiment_image
 from hiwm_robot.command_adapters import command_adapter
 from hiwm_robot.streams import Streams

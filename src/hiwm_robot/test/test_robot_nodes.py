@@ -25,8 +25,8 @@ from trajectory_msgs.msg import JointTrajectory
 from hiwm_core.config_files import find_config
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.ros_domains import domain_id
+from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
-from hiwm_nodes.messages import stamp_ns
 from hiwm_nodes.testing import NodeProcess, spin_until
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]

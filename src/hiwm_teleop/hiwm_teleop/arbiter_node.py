@@ -15,9 +15,10 @@ from hiwm_core.control import Mode
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.plan_buffer import Plan
+from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import ERROR, OK, WARN, Diagnostics, RateMeter
-from hiwm_nodes.messages import stamp_ns, time_message
+from hiwm_nodes.messages import time_message
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
 from hiwm_teleop.arbiter import Arbiter, CommandDecision, OperatorSample, TickSeen

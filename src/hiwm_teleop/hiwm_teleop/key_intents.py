@@ -9,8 +9,9 @@ never hands back on its own. Pure, with the clock passed in; test_key_intents.py
 import math
 from dataclasses import dataclass, field
 
+from hiwm_core.branch_records import Label
 from hiwm_core.control import Mode
-from hiwm_teleop.devices.base import BranchLabel, EventKind, OperatorEvent
+from hiwm_teleop.devices.base import EventKind, OperatorEvent
 
 # Key to (arm index, x, y): up and down the picture are +y and -y.
 MOVES = {
@@ -95,7 +96,7 @@ class KeyIntents:
             where = self.rolled_back_to or "the present state"
             self._ask(EventKind.FORK, f"forking {where}", node_id=self.rolled_back_to)
         elif key in ("y", "n"):
-            label = BranchLabel.SUCCESS if key == "y" else BranchLabel.FAILURE
+            label = Label.SUCCESS if key == "y" else Label.FAILURE
             self._ask(EventKind.LABEL, f"labelling {label.name.lower()}", label=label)
         elif key == "r":
             self.rolled_back_to = ""
@@ -158,7 +159,7 @@ class KeyIntents:
 
     def _ask(
         self, kind: EventKind, said: str, *, steps: int = 0, node_id: str = "",
-        label: BranchLabel = BranchLabel.NONE, note: str = "",
+        label: Label = Label.NONE, note: str = "",
     ) -> None:
         if said:
             self._note = said

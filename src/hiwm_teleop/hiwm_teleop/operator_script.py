@@ -14,12 +14,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from hiwm_core.branch_records import Label
 from hiwm_core.control import Mode
 from hiwm_core.table_vision import TableSight
 from hiwm_core.task import Task
 from hiwm_teleop.devices.base import (
     Answer,
-    BranchLabel,
     EventKind,
     OperatorEvent,
     OperatorInput,
@@ -163,7 +163,7 @@ class OperatorScript:
             return self._reset(
                 view, f"{tick.episode_id}: the policy reached the goal at step {tick.step}",
                 OperatorEvent(
-                    kind=EventKind.LABEL, branch_id=tick.branch_id, label=BranchLabel.SUCCESS,
+                    kind=EventKind.LABEL, branch_id=tick.branch_id, label=Label.SUCCESS,
                     note="goal reached by the policy",
                 ),
             )
@@ -186,7 +186,7 @@ class OperatorScript:
         pose = sight.object_pose
         self._blind = self._blind + 1 if pose is None else 0
         if self._blind > _BLIND_TICKS:
-            return self._finish_branch(view, tick, BranchLabel.FAILURE, "the T is out of sight")
+            return self._finish_branch(view, tick, Label.FAILURE, "the T is out of sight")
         if pose is None:
             return OperatorInput(deadman=True)  # no action = hold
         error = self._watch.error_of(pose)
@@ -195,18 +195,18 @@ class OperatorScript:
         covered = self._watch.coverage_of(pose)
         if self._planner.done(pose):
             return self._finish_branch(
-                view, tick, BranchLabel.SUCCESS, f"goal covered to {covered:.2f}"
+                view, tick, Label.SUCCESS, f"goal covered to {covered:.2f}"
             )
         recovered = error < _RECOVERED_SHARE * self._failure_error
         last_of_several = self._last_branch() and self._branch > 1
         if last_of_several and recovered and self._phase_ticks > 5:
             return self._finish_branch(
-                view, tick, BranchLabel.NONE, f"recovered: {error * 1e3:.0f} mm from the goal"
+                view, tick, Label.NONE, f"recovered: {error * 1e3:.0f} mm from the goal"
             )
         if self._phase_ticks > self._options.correction_ticks:
             good = covered >= self._task.success_coverage
             return self._finish_branch(
-                view, tick, BranchLabel.SUCCESS if good else BranchLabel.NONE,
+                view, tick, Label.SUCCESS if good else Label.NONE,
                 f"{self._options.correction_ticks} ticks spent, {error * 1e3:.0f} mm from the "
                 f"goal, covered to {covered:.2f}",
             )
@@ -220,7 +220,7 @@ class OperatorScript:
             return self._after_failure(
                 view, f"the policy reached the goal after the handback, at step {tick.step}",
                 OperatorEvent(
-                    kind=EventKind.LABEL, branch_id=tick.branch_id, label=BranchLabel.SUCCESS,
+                    kind=EventKind.LABEL, branch_id=tick.branch_id, label=Label.SUCCESS,
                     note="goal reached by the policy after a handback",
                 ),
             )
@@ -291,12 +291,12 @@ class OperatorScript:
         )
 
     def _finish_branch(
-        self, view: OperatorView, tick: TickView, label: BranchLabel, note: str
+        self, view: OperatorView, tick: TickView, label: Label, note: str
     ) -> OperatorInput:
         mark = OperatorEvent(
             kind=EventKind.LABEL, branch_id=tick.branch_id, label=label, note=note
         )
-        self._at_goal = label is BranchLabel.SUCCESS
+        self._at_goal = label is Label.SUCCESS
         said = f"continuation {self._branch} ended after {self._phase_ticks - 1} ticks: {note}"
         if self._last_branch():
             self._watch = RolloutWatch(self._task, self._options.watch)

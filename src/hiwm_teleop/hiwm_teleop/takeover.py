@@ -25,8 +25,8 @@ class BlendIn:
         self._seconds = seconds
         self._since: float | None = None
 
-    def share(self, now_s: float, in_control: bool) -> float:
-        """Return the share, 0..1.
+    def scale(self, now_s: float, in_control: bool) -> float:
+        """Return the factor for the wanted velocity, 0..1.
 
         Args:
             now_s: steady clock, s.
@@ -70,8 +70,8 @@ class TakeoverTimes:
             self._times.append(now_s - self._pressed_s)
             self._pressed_s = None
 
-    def share(self, share: float) -> float:
-        """Return the time within which a share of the takeovers was seen, s; NaN before any."""
+    def quantile(self, q: float) -> float:
+        """Return the q-quantile, q in 0..1, of the takeover times, s; NaN before any."""
         if not self._times:
             return float("nan")
-        return float(np.quantile(list(self._times), share))
+        return float(np.quantile(list(self._times), q))

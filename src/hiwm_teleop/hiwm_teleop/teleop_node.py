@@ -31,7 +31,7 @@ from hiwm_teleop.devices.base import (
 )
 from hiwm_teleop.devices.registry import device_class
 from hiwm_teleop.leash import LeashedTargets, measured_targets
-from hiwm_teleop.service_desk import ServiceDesk
+from hiwm_teleop.service_requests import ServiceRequests
 from hiwm_teleop.takeover import BlendIn, TakeoverTimes
 
 # A stream device is read and published at least this often, and whenever it says that it has news;
@@ -89,7 +89,7 @@ class TeleopNode(Node):
         self._said_at = time.monotonic()
         self._rate = RateMeter()
         self._publisher = self.create_publisher(OperatorCommand, "operator/command", qos.COMMAND)
-        self._desk = ServiceDesk(self, self._on_answer)
+        self._requests = ServiceRequests(self, self._on_answer)
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
         self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
         self.create_subscription(JointState, "joint_states", self._on_joint_state, qos.TICK)
@@ -185,8 +185,8 @@ class TeleopNode(Node):
             self._say(f"{answer.kind.value}: {refused}{answer.message}")
 
     def _on_time(self) -> None:
-        self._desk.pump()
-        if self._leaving is not None and self._desk.idle:
+        self._requests.pump()
+        if self._leaving is not None and self._requests.idle:
             raise NodeEnd(self._leaving.exit_code)
         now = time.monotonic()
         held_up, self._turned_at = now - self._turned_at > _HELD_UP_S, now
@@ -222,7 +222,7 @@ class TeleopNode(Node):
             if event.kind is EventKind.QUIT:
                 self._leaving = event
             elif self._leaving is None:
-                self._desk.ask(event)
+                self._requests.ask(event)
 
     def _publish(self, done: OperatorInput) -> None:
         tick, leash, world = self._tick, self._leash, self._world
@@ -235,7 +235,7 @@ class TeleopNode(Node):
         self._takeover_times.deadman(done.deadman, mine, now)
         self._deadman = done.deadman
         action = done.action
-        share = self._blend.share(now, done.deadman and mine)
+        share = self._blend.scale(now, done.deadman and mine)
         if done.delta is not None:
             action = leash.move(share * done.delta, tick.proprio, tick.applied)
         said = (tick.epoch, tick.step, done.deadman, action is None)
@@ -276,8 +276,8 @@ class TeleopNode(Node):
             "device": self._device.name, "deadman": self._deadman,
             "ticks_per_s": f"{self._rate.rate:.1f}",
             "observations_dropped": self._assembler.dropped if self._assembler else 0,
-            "takeover_to_frame_p50_s": f"{self._takeover_times.share(0.5):.3f}",
-            "takeover_to_frame_p95_s": f"{self._takeover_times.share(0.95):.3f}",
+            "takeover_to_frame_p50_s": f"{self._takeover_times.quantile(0.5):.3f}",
+            "takeover_to_frame_p95_s": f"{self._takeover_times.quantile(0.95):.3f}",
         }
 
 

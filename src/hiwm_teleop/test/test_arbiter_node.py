@@ -19,8 +19,9 @@ from sensor_msgs.msg import JointState
 from hiwm_core import control
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.ros_domains import domain_id
+from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
-from hiwm_nodes.messages import joint_state_message, stamp_ns, time_message
+from hiwm_nodes.messages import joint_state_message, time_message
 from hiwm_nodes.testing import NodeProcess, spin_until
 
 pytestmark = pytest.mark.nodes

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hiwm_core.branch_records import Label
 from hiwm_core.control import Mode
-from hiwm_teleop.devices.base import Answer, BranchLabel, EventKind, OperatorView
+from hiwm_teleop.devices.base import Answer, EventKind, OperatorView
 from hiwm_teleop.devices.buttons import EVENTS, Buttons, ByControl, Pressed
 
 USES: dict[str, Any] = {
@@ -86,8 +87,8 @@ def test_pause_goes_on_from_a_pause_and_never_leaves_a_stop(mode: Mode) -> None:
 def test_every_request_a_file_may_name_is_made(use: Any) -> None:
     event = after(buttons(X=use), "X").events[0]
     assert event.kind is EVENTS[use]
-    labels = {"success": BranchLabel.SUCCESS, "failure": BranchLabel.FAILURE}
-    assert event.label is labels.get(use, BranchLabel.NONE)
+    labels = {"success": Label.SUCCESS, "failure": Label.FAILURE}
+    assert event.label is labels.get(use, Label.NONE)
 
 
 @given(st.lists(st.sets(st.sampled_from("ABCDP")), max_size=40), st.integers(1, 7))

@@ -57,34 +57,34 @@ class FakeEntry:
 
 def test_built_in_devices_and_their_defaults():
     for name in ("keyboard", "scripted"):
-        device = registry.make_device(name)
+        device = registry.device_class(name)()
         assert device.name == name
         assert device.options == {key: o.default for key, o in device.OPTIONS.items()}
-    assert registry.make_device("scripted", {"branches": 5}).options["branches"] == 5
+    assert registry.device_class("scripted")({"branches": 5}).options["branches"] == 5
 
 
 def test_an_unknown_device_is_refused_with_the_nearest():
     with pytest.raises(DeviceError, match="did you mean 'keyboard'"):
-        registry.make_device("keybord")
+        registry.device_class("keybord")
 
 
 def test_devices_of_other_packages(monkeypatch):
     monkeypatch.setattr(registry, "entry_points", lambda group: [FakeEntry(PluggedDevice)])
-    assert registry.make_device("plugged").read(OperatorView(now_s=0.0)).deadman
+    assert registry.device_class("plugged")().read(OperatorView(now_s=0.0)).deadman
     monkeypatch.setattr(
         registry, "entry_points", lambda group: [FakeEntry(ImportError("no hidapi"))]
     )
     with pytest.raises(DeviceError, match="no hidapi"):
-        registry.make_device("plugged")
+        registry.device_class("plugged")()
     monkeypatch.setattr(registry, "entry_points", lambda group: [FakeEntry(dict)])
     with pytest.raises(DeviceError, match="not a Device class"):
-        registry.make_device("plugged")
+        registry.device_class("plugged")()
 
 
 @pytest.fixture
 def keyboard():
     ours, theirs = pty.openpty()
-    device = registry.make_device("keyboard", {"tty": os.ttyname(theirs)})
+    device = registry.device_class("keyboard")({"tty": os.ttyname(theirs)})
     device.open()
     yield device, ours
     device.close()
@@ -127,7 +127,7 @@ def test_forking_uses_the_node_of_the_last_rollback(keyboard):
 
 
 def test_the_scripted_operator_waits_for_a_world_but_not_for_ever():
-    device = registry.make_device("scripted", {"max_seconds": 1.0})
+    device = registry.device_class("scripted")({"max_seconds": 1.0})
     device.open()
     start = device._started
     assert device.read(OperatorView(now_s=start)).silent
@@ -136,7 +136,7 @@ def test_the_scripted_operator_waits_for_a_world_but_not_for_ever():
 
 
 def test_the_scripted_operator_starts_a_paused_policy():
-    device = registry.make_device("scripted")
+    device = registry.device_class("scripted")()
     device.open()
     done = device.read(OperatorView(now_s=device._started, world=WORLD, tick=TICK))
     assert [event.kind for event in done.events] == [EventKind.START]

@@ -3,8 +3,9 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from hiwm_core.branch_records import Label
 from hiwm_core.control import Mode
-from hiwm_teleop.devices.base import BranchLabel, EventKind
+from hiwm_teleop.devices.base import EventKind
 from hiwm_teleop.key_intents import DEFAULT_ROLLBACK, HOLD_S, MOVES, KeyIntents
 
 
@@ -129,7 +130,7 @@ def test_labels_reset_and_quit():
         EventKind.LABEL, EventKind.LABEL, EventKind.RESET, EventKind.PAUSE, EventKind.QUIT,
     ]
     assert [event.label for event in intent.events[:2]] == [
-        BranchLabel.SUCCESS, BranchLabel.FAILURE,
+        Label.SUCCESS, Label.FAILURE,
     ]
 
 

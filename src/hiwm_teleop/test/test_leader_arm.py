@@ -16,7 +16,7 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError, DeviceError
 from hiwm_core.task import load_task
 from hiwm_teleop.devices.base import EventKind, JoySample, OperatorView, TickView, WorldView
-from hiwm_teleop.devices.registry import make_device
+from hiwm_teleop.devices.registry import device_class
 from hiwm_teleop.testing.pty_servos import READ, SYNC_READ
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -96,8 +96,8 @@ def start(tmp_path, bus, changes=(), embodiment=TWO_ARMS):
     with leader(tmp_path, bus, changes) as made:
         for arm in made.servos:
             made.point(arm, NEAR)
-        device = make_device(
-            "leader_arm", {"device_file": str(made.file), "tty": os.ttyname(theirs)}
+        device = device_class("leader_arm")(
+            {"device_file": str(made.file), "tty": os.ttyname(theirs)}
         )
         device.open()
         person = Person(made, device, ours, embodiment)
@@ -325,8 +325,8 @@ def refused(tmp_path, bus="feetech", changes=(), spoil=lambda made: None):
     with leader(tmp_path, bus, changes) as made:
         spoil(made)
         ours, theirs = pty.openpty()
-        device = make_device(
-            "leader_arm", {"device_file": str(made.file), "tty": os.ttyname(theirs)}
+        device = device_class("leader_arm")(
+            {"device_file": str(made.file), "tty": os.ttyname(theirs)}
         )
         with pytest.raises((DeviceError, ConfigError)) as error:
             device.open()
@@ -386,10 +386,10 @@ def test_two_leaders_at_one_port_are_refused(tmp_path):
 
 def test_a_leader_must_be_named_and_keys_need_a_terminal(tmp_path):
     with pytest.raises(DeviceError, match="give device_file:=NAME"):
-        make_device("leader_arm")
+        device_class("leader_arm")()
     with leader(tmp_path, "feetech") as made:
-        device = make_device(
-            "leader_arm", {"device_file": str(made.file), "tty": str(tmp_path / "none")}
+        device = device_class("leader_arm")(
+            {"device_file": str(made.file), "tty": str(tmp_path / "none")}
         )
         with pytest.raises(DeviceError, match="name a pedal or a joint"):
             device.open()

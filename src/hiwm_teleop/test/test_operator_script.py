@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hiwm_core.branch_records import Label
 from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.table_vision import TableSight
 from hiwm_core.task import load_task
 from hiwm_teleop.devices.base import (
     Answer,
-    BranchLabel,
     EventKind,
     OperatorView,
     TickView,
@@ -177,7 +177,7 @@ def test_corrections_that_reach_the_goal_are_labelled_success_and_the_last_hande
     world = PlayedWorld()
     play(world, failures=1)
     assert [label for _, label in world.labels] == [
-        BranchLabel.SUCCESS, BranchLabel.SUCCESS, BranchLabel.NONE,
+        Label.SUCCESS, Label.SUCCESS, Label.NONE,
     ]
     assert len({branch for branch, _ in world.labels}) == 3
     assert world.mode is Mode.PAUSED  # the last thing asked for before leaving
@@ -208,7 +208,7 @@ def test_no_failure_is_begun_once_the_operators_ticks_are_spent():
 def test_a_correction_too_long_is_cut():
     world = PlayedWorld()
     play(world, failures=1, correction_ticks=4)
-    assert [label for _, label in world.labels] == [BranchLabel.NONE] * 3
+    assert [label for _, label in world.labels] == [Label.NONE] * 3
 
 
 def test_without_rollback_it_corrects_from_where_things_are_in_every_episode():
@@ -219,7 +219,7 @@ def test_without_rollback_it_corrects_from_where_things_are_in_every_episode():
     assert kinds(world).count(EventKind.FORK) == 0
     assert kinds(world).count(EventKind.RESET) == 2
     assert sum("no rollback here" in line for line in said) == 3
-    assert [label for _, label in world.labels] == [BranchLabel.SUCCESS] * 3
+    assert [label for _, label in world.labels] == [Label.SUCCESS] * 3
 
 
 def test_a_refused_reset_ends_the_session_in_good_order():
@@ -234,7 +234,7 @@ def test_a_policy_that_succeeds_is_left_alone():
     play(world, max_ticks=300, max_seconds=1e6)
     assert not world.takeovers
     assert world.labels
-    assert {label for _, label in world.labels} == {BranchLabel.SUCCESS}
+    assert {label for _, label in world.labels} == {Label.SUCCESS}
 
 
 def test_time_half_gone_without_a_failure_brings_a_correction():

@@ -16,7 +16,7 @@ def test_a_velocity_comes_in_from_nothing_each_time_control_begins(
     blend, now, since = BlendIn(), 100.0, None
     for wait, in_control in script:
         now += wait
-        share = blend.share(now, in_control)
+        share = blend.scale(now, in_control)
         if not in_control:
             since = None
             assert share == 0.0
@@ -27,13 +27,13 @@ def test_a_velocity_comes_in_from_nothing_each_time_control_begins(
 
 def test_most_of_the_first_second_of_a_correction_moves_the_arm() -> None:
     blend = BlendIn()
-    shares = [blend.share(i * 0.01, True) for i in range(100)]
+    shares = [blend.scale(i * 0.01, True) for i in range(100)]
     assert sum(shares) / 100 > 0.8
 
 
 def test_the_time_runs_from_the_press_to_the_first_frame_of_the_person() -> None:
     times = TakeoverTimes()
-    assert math.isnan(times.share(0.5))
+    assert math.isnan(times.quantile(0.5))
     for begun, frames in ((0.0, [0.05, 0.12]), (10.0, [10.02, 10.3])):
         times.deadman(True, False, begun)
         times.deadman(True, False, begun + 0.01)
@@ -42,8 +42,8 @@ def test_the_time_runs_from_the_press_to_the_first_frame_of_the_person() -> None
         times.frame(True, frames[1])
         times.frame(True, frames[1] + 0.1)
         times.deadman(False, True, frames[1] + 0.2)
-    assert times.share(0.0) == pytest.approx(0.12)
-    assert times.share(1.0) == pytest.approx(0.3)
+    assert times.quantile(0.0) == pytest.approx(0.12)
+    assert times.quantile(1.0) == pytest.approx(0.3)
 
 
 def test_a_press_that_was_let_go_before_it_took_effect_is_not_timed() -> None:
@@ -53,4 +53,4 @@ def test_a_press_that_was_let_go_before_it_took_effect_is_not_timed() -> None:
     times.frame(True, 0.2)
     times.deadman(True, True, 0.3)
     times.frame(True, 0.4)
-    assert math.isnan(times.share(0.5))
+    assert math.isnan(times.quantile(0.5))

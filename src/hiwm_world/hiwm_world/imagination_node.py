@@ -35,10 +35,10 @@ from hiwm_nodes.messages import (
 )
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
-from hiwm_world.continuation_desk import ContinuationDesk, continuation_message
+from hiwm_world.continuation_service import ContinuationService, continuation_message
 from hiwm_world.continuations import Wanted
-from hiwm_world.imagined_world import ImaginedWorld, Moment, load_starts
-from hiwm_world.turns import Turns
+from hiwm_world.imagined_world import ImaginedWorld, PresentTick, load_starts
+from hiwm_world.tick_priority import TickPriority
 
 MAX_RATE = 1000.0
 # A node that joins late has missed the waiting tick, and a disk that was full may have room again:
@@ -106,7 +106,7 @@ class Imagination(Node):
         self._meter = diagnostics.RateMeter()
         self._last_tick = 0.0  # steady clock
         self._last_stamp_ns = 0
-        self._waiting: Moment | None = None  # computed, held back until its time has come
+        self._waiting: PresentTick | None = None  # computed, held back until its time has come
         self._unsaved: Command | None = None  # its step could not be saved
         self._listeners = 0
         self._begun = False
@@ -114,9 +114,9 @@ class Imagination(Node):
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         # Awaits the policy, and must keep nothing else waiting.
         self._awaiting = ReentrantCallbackGroup()
-        self._turns = Turns()
-        self._continuations = ContinuationDesk(
-            self, self._awaiting, simulator, self._embodiment.action_dim, self._turns
+        self._priority = TickPriority()
+        self._continuations = ContinuationService(
+            self, self._awaiting, simulator, self._embodiment.action_dim, self._priority
         )
         self._make_interfaces()
         self._diagnostics = diagnostics.Diagnostics(self, self._values)
@@ -187,12 +187,12 @@ class Imagination(Node):
             return
         begun = time.perf_counter()
         try:
-            with self._turns.tick():
-                moment = self._world.step(
+            with self._priority.tick():
+                present = self._world.step(
                     np.array(message.action), int(message.source), message.device
                 )
         except StoreError as error:
-            # The present moment stands, and the command is tried again until there is room.
+            # The present tick stands, and the command is tried again until there is room.
             self._unsaved = message
             self._diagnostics.report(diagnostics.ERROR, str(error))
             self.get_logger().error(str(error), throttle_duration_sec=5.0)
@@ -209,9 +209,9 @@ class Imagination(Node):
             )
         left = self._last_tick + self._period - time.monotonic()
         if left <= 0.0:
-            self._show(moment)
+            self._show(present)
             return
-        self._waiting = moment
+        self._waiting = present
         self._pace.timer_period_ns = int(left * 1e9)
         self._pace.reset()
 
@@ -220,7 +220,7 @@ class Imagination(Node):
         if self._waiting is not None:
             self._show(self._waiting)
 
-    def _show(self, moment: Moment) -> None:
+    def _show(self, present: PresentTick) -> None:
         """Publish an observation under a new stamp, the tick last."""
         self._waiting = self._unsaved = None
         self._begun = True
@@ -229,10 +229,10 @@ class Imagination(Node):
         self._last_stamp_ns = max(now, self._last_stamp_ns + 1)
         self._last_tick = time.monotonic()
         self._meter.count()
-        self._publish(moment, time_message(self._last_stamp_ns))
+        self._publish(present, time_message(self._last_stamp_ns))
 
-    def _publish(self, moment: Moment, stamp: Time) -> None:
-        seen = moment.observation
+    def _publish(self, present: PresentTick, stamp: Time) -> None:
+        seen = present.observation
         for camera, images, infos in zip(
             self._cameras, self._image_pubs, self._camera_pubs, strict=True
         ):
@@ -245,13 +245,13 @@ class Imagination(Node):
             joint_state_message(names, seen.proprioception, stamp, self._embodiment.frame)
         )
         tick = Tick(
-            epoch=moment.epoch, step=moment.step, episode_id=moment.episode_id,
-            branch_id=moment.branch_id, state_id=moment.state_id, trust=seen.trust,
-            progress=seen.progress, success=seen.success, applied_source=moment.applied_source,
-            applied_device=moment.applied_device,
+            epoch=present.epoch, step=present.step, episode_id=present.episode_id,
+            branch_id=present.branch_id, state_id=present.state_id, trust=seen.trust,
+            progress=seen.progress, success=seen.success, applied_source=present.applied_source,
+            applied_device=present.applied_device,
         )
-        if moment.applied_action is not None:
-            tick.applied_action = array.array("d", moment.applied_action)
+        if present.applied_action is not None:
+            tick.applied_action = array.array("d", present.applied_action)
         tick.header.stamp = stamp
         tick.header.frame_id = self._embodiment.frame
         self._tick_pub.publish(tick)
@@ -289,46 +289,46 @@ class Imagination(Node):
                     "nobody's hands reach an imagined scene", where="world/reset",
                     remedy="leave by_hand out: the world begins from a frame of its own",
                 )
-            moment = self._world.reset(request.start, pose, int(request.seed))
+            present = self._world.reset(request.start, pose, int(request.seed))
         except HiwmError as error:
             response.message = str(error)
             return response
         self._continuations.cut("the world was reset")
-        self._show(moment)
+        self._show(present)
         response.ok = True
-        response.epoch = moment.epoch
-        response.episode_id = moment.episode_id
-        response.state_id = moment.state_id
+        response.epoch = present.epoch
+        response.episode_id = present.episode_id
+        response.state_id = present.state_id
         return response
 
     def _on_save(
         self, request: SaveState.Request, response: SaveState.Response
     ) -> SaveState.Response:
         try:
-            moment = self._world.pin(request.note)
+            present = self._world.pin(request.note)
         except HiwmError as error:
             response.message = str(error)
             return response
         response.ok = True
-        response.state_id = moment.state_id
-        response.epoch, response.step = moment.epoch, moment.step
+        response.state_id = present.state_id
+        response.epoch, response.step = present.epoch, present.step
         return response
 
     def _on_restore(
         self, request: RestoreState.Request, response: RestoreState.Response
     ) -> RestoreState.Response:
         try:
-            with self._turns.tick():
-                moment = self._world.restore(
+            with self._priority.tick():
+                present = self._world.restore(
                     request.state_id, request.branch_id, request.episode_id
                 )
         except HiwmError as error:
             response.message = str(error)
             return response
         self._continuations.cut("the world went to another state")
-        self._show(moment)
+        self._show(present)
         response.ok = True
-        response.epoch, response.step = moment.epoch, moment.step
+        response.epoch, response.step = present.epoch, present.step
         return response
 
     async def _on_continue(
@@ -361,7 +361,7 @@ class Imagination(Node):
         return response
 
     def _values(self) -> dict[str, object]:
-        moment = self._world.now
+        present = self._world.now
         stamp_age = (self.get_clock().now().nanoseconds - self._last_stamp_ns) / 1e9
         saves = self._save_s or [float("nan")]
         save_p50, save_p99 = np.quantile(saves, (0.5, 0.99))
@@ -370,8 +370,8 @@ class Imagination(Node):
             "save_p50_s": f"{save_p50:.5f}", "save_p99_s": f"{save_p99:.5f}",
             "tick_age_s": f"{stamp_age:.2f}",
             "commands_dropped": self._dropped, "actions_held": self._world.holds,
-            "trust": f"{moment.observation.trust:.3f}"
-            if moment and "trust" in self._heads else "",
+            "trust": f"{present.observation.trust:.3f}"
+            if present and "trust" in self._heads else "",
         }
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """What the imagination node does, without ROS: episodes, epochs, steps, saving and restoring.
 
-The node relies on one promise: after `reset`, `restore` or an accepted `step`, the present moment
+The node relies on one promise: after `reset`, `restore` or an accepted `step`, the present tick
 is whole, saved in the store and named by its state id.
 """
 
@@ -68,7 +68,7 @@ def load_starts(path: Path) -> Starts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moment:
+class PresentTick:
     """The present, as the node publishes it."""
 
     epoch: int
@@ -83,7 +83,7 @@ class Moment:
 
 
 class ImaginedWorld:
-    """One imagined world and its present moment.
+    """One imagined world and its present tick.
 
     Args:
         simulator: runs the model.
@@ -107,12 +107,12 @@ class ImaginedWorld:
         self._order = np.random.default_rng(seed).permutation(len(starts.names))
         self._resets = self._episode
         self._state: WorldState | None = None
-        self.now: Moment | None = None
+        self.now: PresentTick | None = None
         self.holds = 0  # actions refused and answered with a hold
 
     def reset(
         self, name: str = "", object_pose: NDArray[np.float64] | None = None, seed: int = -1
-    ) -> Moment:
+    ) -> PresentTick:
         """Begin an episode.
 
         Args:
@@ -136,7 +136,7 @@ class ImaginedWorld:
         episode = f"ep_{self._episode:04d}"
         return self._enter(state, episode, f"{episode}-b000", None, 0, "")
 
-    def restore(self, state_id: str, branch_id: str, episode_id: str) -> Moment:
+    def restore(self, state_id: str, branch_id: str, episode_id: str) -> PresentTick:
         """Make a saved state the present one.
 
         Raises:
@@ -166,10 +166,10 @@ class ImaginedWorld:
         return self._state
 
     def expects(self, epoch: int, step: int) -> bool:
-        """Return whether a command answers the present moment."""
+        """Return whether a command answers the present tick."""
         return self.now is not None and (epoch, step) == (self.now.epoch, self.now.step)
 
-    def step(self, action: NDArray[np.float64], source: int, device: str) -> Moment:
+    def step(self, action: NDArray[np.float64], source: int, device: str) -> PresentTick:
         """Take one step; a wrong-length or non-finite action holds.
 
         Raises:
@@ -183,7 +183,7 @@ class ImaginedWorld:
             state, self.now.episode_id, self.now.branch_id, limited.action, source, device
         )
 
-    def pin(self, note: str) -> Moment:
+    def pin(self, note: str) -> PresentTick:
         """Keep the present state for good.
 
         Raises:
@@ -215,7 +215,7 @@ class ImaginedWorld:
     def _enter(
         self, state: WorldState, episode: str, branch: str,
         action: NDArray[np.float64] | None, source: int, device: str,
-    ) -> Moment:
+    ) -> PresentTick:
         observation = self._simulator.observe(state)
         state_id = ""
         if self._store is not None:
@@ -227,7 +227,7 @@ class ImaginedWorld:
                 everything["trust"] = observation.trust
             state_id = self._store.put_state({**parts, "frame": observation.image}, everything)
         self._state = state
-        self.now = Moment(
+        self.now = PresentTick(
             epoch=self._epoch, step=state.step, episode_id=episode, branch_id=branch,
             state_id=state_id, observation=observation, applied_action=action,
             applied_source=source, applied_device=device,

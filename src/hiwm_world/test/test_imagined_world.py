@@ -18,7 +18,7 @@ from hiwm_core.task import load_task
 from hiwm_learning.latent_world.testing import write_untrained_checkpoint
 from hiwm_learning.simulators import load_simulator
 from hiwm_learning.world_model.testing import write_drawn_checkpoint
-from hiwm_world.imagined_world import ImaginedWorld, Moment, load_starts
+from hiwm_world.imagined_world import ImaginedWorld, PresentTick, load_starts
 
 EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
 HOME = np.array(EMBODIMENT.home)
@@ -42,10 +42,10 @@ def make_world(
     )
 
 
-def content(moment: Moment) -> tuple[bytes, bytes, str, float]:
-    seen = moment.observation
+def content(present: PresentTick) -> tuple[bytes, bytes, str, float]:
+    seen = present.observation
     return (
-        seen.image.tobytes(), seen.proprioception.tobytes(), moment.state_id, seen.trust
+        seen.image.tobytes(), seen.proprioception.tobytes(), present.state_id, seen.trust
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from hiwm_interfaces.msg import Command, Tick
 from hiwm_interfaces.srv import Continue
 
-from hiwm_nodes.messages import stamp_ns
+from hiwm_core.stamps import stamp_ns
 
 from .rows import Measured, quantile
 from .watcher import Watcher

@@ -11,7 +11,7 @@ from hiwm_interfaces.msg import Command
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.errors import HiwmError
 from hiwm_core.ros_domains import domain_id
-from hiwm_nodes.messages import stamp_ns
+from hiwm_core.stamps import stamp_ns
 
 from . import console
 from .continuations import continued

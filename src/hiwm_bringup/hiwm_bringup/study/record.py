@@ -10,7 +10,8 @@ from typing import Any
 from hiwm_bringup.study.budgets import Budget
 from hiwm_bringup.study.stages import WORLDS, cells
 from hiwm_core.branch_reader import BranchReader
-from hiwm_core.branch_records import Label, Node, Source
+from hiwm_core.branch_records import Label, Node
+from hiwm_core.control import Source
 from hiwm_core.provenance import Provenance, tree_provenance
 from hiwm_learning.checkpoints import load_checkpoint
 

@@ -80,7 +80,7 @@ def _train(options: argparse.Namespace, objective: str, path: Path) -> None:
         shutil.copy(shared, work / shared.name)
     partial = path.with_suffix(".partial.safetensors")
     subprocess.run([
-        sys.executable, "-m", "hiwm_learning.train_world_model", "--size", "full",
+        sys.executable, "-m", "hiwm_learning.train_world_model", "--family", "latent",
         *map(str, options.data), "--output", str(partial), "--work", str(work), "--resume",
         "--network", options.network, "--objective", objective, "--batch", str(options.batch),
         "--autoencoder-batch", str(options.batch), "--steps", str(options.steps),

@@ -90,13 +90,13 @@ class DynamicsLosses(nn.Module):
         read, progress, logit = self.outcome(
             window[:, -1], future[:, 0], actions[:, window.shape[1] - 1]
         )
-        hands: Tensor = (read - proprioception[:, 0]).abs().mean(1)
+        joints: Tensor = (read - proprioception[:, 0]).abs().mean(1)
         labelled = ~coverage[:, 0].isnan()
         label = torch.nan_to_num(coverage[:, 0])
         judged = (progress - label).abs() + 0.2 * functional.binary_cross_entropy_with_logits(
             logit, (label >= self._success_coverage).to(logit.dtype), reduction="none"
         )
-        return hands + torch.where(labelled, judged, torch.zeros_like(judged))
+        return joints + torch.where(labelled, judged, torch.zeros_like(judged))
 
 
 @torch.no_grad()
@@ -212,7 +212,7 @@ def dynamics_stage(
     rollouts = Rollouts(model, held_out, encoded(model, held_out, device), device)
     length = model.config.dynamics.context
     spread, mean = model.proprio_spread.cpu(), model.proprio_mean.cpu()
-    hands = (clips.proprioception - mean) / spread
+    joints = (clips.proprioception - mean) / spread
     pools = {ahead: clips.rows(ahead) for ahead in (1, unroll)}
 
     def ahead_at(progress: float) -> int:
@@ -232,7 +232,7 @@ def dynamics_stage(
         actions = torch.cat([acted, clips.actions[following[:, :-1]]], dim=1)
         return (
             latents[past].to(device).float(), model.actions.scaled(actions.to(device)),
-            latents[following].to(device).float(), hands[following].to(device),
+            latents[following].to(device).float(), joints[following].to(device),
             clips.coverage[following].to(device), generator, progress,
         )
 

@@ -172,11 +172,11 @@ class LatentSimulator:
         after = self._latents([(latent,) for latent in following])[:, 0]
         spread = self._model.doubt.spread(latents[:, -2], now, act) * self._model.doubt_scale
         read = self._model.proprioception(self._model.outcome(now, after, act)[0])
-        hands = read.double().cpu().numpy()
+        joints = read.double().cpu().numpy()
         return [
             LatentState(
                 latents=(*state.latents[1:], following[i]), actions=taken[i, 1:],
-                proprioception=hands[i], previous_step=limited[i].state.previous_step,
+                proprioception=joints[i], previous_step=limited[i].state.previous_step,
                 doubt=state.doubt + float(spread[i]), step=state.step + 1, seed=state.seed,
             )
             for i, state in enumerate(states)
@@ -221,9 +221,9 @@ class LatentSimulator:
         """Return recorded frames as they are encoded and decoded; see `WorldSimulator`."""
         return [
             self.observe_many([
-                self.begin(frame, held, seed=0) for frame, held in zip(frames, hands, strict=True)
+                self.begin(frame, held, seed=0) for frame, held in zip(frames, joints, strict=True)
             ])
-            for frames, hands in recordings
+            for frames, joints in recordings
         ]
 
     def restored(self, parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> LatentState:

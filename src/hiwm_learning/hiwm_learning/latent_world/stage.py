@@ -21,8 +21,8 @@ T = TypeVar("T")
 Export = Callable[[int, float, dict[str, float]], None]
 
 
-class Company:
-    """The processes of a run; `training_loop.Together`."""
+class AcceleratedProcesses:
+    """The processes of a run; `training_loop.TrainingProcesses`."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.main = bool(accelerator.is_main_process)

@@ -1,7 +1,7 @@
 """Training a latent world model from bags: the autoencoder first, then dynamics and heads.
 
-    scripts/train_world_model --size full DATA... --output models/world.safetensors
-    accelerate launch -m hiwm_learning.train_world_model --size full DATA... --output ...
+    scripts/train_world_model --family latent DATA... --output models/world.safetensors
+    accelerate launch -m hiwm_learning.train_world_model --family latent DATA... --output ...
 
 One CPU, one GPU or many: `accelerate` decides. Ctrl-C writes a checkpoint; --resume goes on.
 """
@@ -23,7 +23,7 @@ from hiwm_learning.latent_world.clips import Clips, read_clips
 from hiwm_learning.latent_world.dynamics_training import Rollouts, dynamics_stage, fit_scales
 from hiwm_learning.latent_world.model import KIND, PRESETS, LatentWorldModel, latent_config
 from hiwm_learning.latent_world.objectives import OBJECTIVES
-from hiwm_learning.latent_world.stage import Company, Stage
+from hiwm_learning.latent_world.stage import AcceleratedProcesses, Stage
 from hiwm_learning.training_command import add_world_model_options, run_training
 from hiwm_learning.training_loop import Budget, train
 from hiwm_learning.world_model.recordings import (
@@ -38,7 +38,7 @@ from hiwm_learning.world_model.recordings import (
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="train_world_model --size full", description=__doc__.split("\n")[0],
+        prog="train_world_model --family latent", description=__doc__.split("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add_world_model_options(parser, name="latent", minutes=float("inf"), steps=200_000)
@@ -72,7 +72,7 @@ class _Run:
         self._options = options
         self._begun = time.monotonic()
         self._accelerator = Accelerator()
-        self._company = Company(self._accelerator)
+        self._processes = AcceleratedProcesses(self._accelerator)
         self._work: Path = options.work or options.output.with_suffix(".work")
         task: Task = load_task(options.task)
         embodiment: Embodiment = load_embodiment(task.embodiment)
@@ -100,7 +100,7 @@ class _Run:
             f"{accelerator.num_processes} process(es) on {accelerator.device.type}; autoencoder "
             f"{_size(model.autoencoder)}, dynamics {_size(model.dynamics)} parameters"
         )
-        if self._company.main:
+        if self._processes.main:
             _write_starts(options.output, held_out)
         first = autoencoder_stage(
             accelerator, model, clips, held_out, batch=options.autoencoder_batch,
@@ -138,14 +138,14 @@ class _Run:
         outcome = train(
             stage, budget, state_path=path, resume=self._options.resume and path.exists(),
             report_every_s=30, held_out_every_s=300, checkpoint_every_s=600, write=self._report,
-            together=self._company,
+            processes=self._processes,
         )
         # Nobody may look for a file of this stage before it is there.
         self._accelerator.wait_for_everyone()
         return outcome.interrupted
 
     def _report(self, line: str) -> None:
-        if self._company.main:
+        if self._processes.main:
             print(f"[{(time.monotonic() - self._begun) / 60:5.1f} min] {line}", flush=True)
 
     def _info(

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hiwm_core.rank_statistics import ranks
+
 Array = NDArray[np.float64]
 
 PEAK = 255.0
@@ -66,25 +68,6 @@ def _blurred(image: Array) -> Array:
         windows = np.lib.stride_tricks.sliding_window_view(image, SSIM_SIDE, axis=axis)
         image = windows @ kernel
     return image
-
-
-def ranks(values: ArrayLike) -> Array:
-    """Return the ranks of values [N] from 1, equal values sharing their mean rank."""
-    _, place, count = np.unique(
-        np.asarray(values, dtype=float), return_inverse=True, return_counts=True
-    )
-    last = count.cumsum()
-    return np.asarray((last - (count - 1) / 2)[place], dtype=float)
-
-
-def spearman(a: ArrayLike, b: ArrayLike) -> float:
-    """Return the rank correlation of values [N] and [N], -1..1; NaN where one is constant."""
-    rank_a, rank_b = ranks(a), ranks(b)
-    if len(rank_a) < 2:
-        return float("nan")
-    rank_a, rank_b = rank_a - rank_a.mean(), rank_b - rank_b.mean()
-    scale = np.sqrt((rank_a**2).sum() * (rank_b**2).sum())
-    return float((rank_a * rank_b).sum() / scale) if scale > 0 else float("nan")
 
 
 def roc_auc(score: ArrayLike, positive: ArrayLike) -> float:

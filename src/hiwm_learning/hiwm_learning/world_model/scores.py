@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.rank_statistics import spearman
 from hiwm_learning.world_model.comparison import Comparison
 from hiwm_learning.world_model.metrics import (
     confusion,
     finite,
     reliability,
     roc_auc,
-    spearman,
     survival_quantile,
 )
 

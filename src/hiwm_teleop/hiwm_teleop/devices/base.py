@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.branch_records import Label
 from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.task import Task
@@ -37,14 +38,6 @@ class EventKind(enum.Enum):
     QUIT = "quit"
 
 
-class BranchLabel(enum.IntEnum):
-    """Label of a branch, numbered as in hiwm_interfaces/BranchNode."""
-
-    NONE = 0
-    SUCCESS = 1
-    FAILURE = 2
-
-
 @dataclass(frozen=True, kw_only=True)
 class OperatorEvent:
     """One request. Only the fields its kind needs are read."""
@@ -53,7 +46,7 @@ class OperatorEvent:
     steps: int = 0  # ROLLBACK: steps back from the present state, where node_id is empty
     node_id: str = ""  # ROLLBACK, FORK: "<branch_id>:<step>"; empty = the present state
     branch_id: str = ""  # LABEL, DISCARD: empty = the present branch
-    label: BranchLabel = BranchLabel.NONE
+    label: Label = Label.NONE
     note: str = ""  # LABEL, SAVE, PAUSE, STOP, QUIT: for people and logs
     exit_code: int = 0  # QUIT
 

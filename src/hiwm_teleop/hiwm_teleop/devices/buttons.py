@@ -9,8 +9,9 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
+from hiwm_core.branch_records import Label
 from hiwm_core.control import Mode
-from hiwm_teleop.devices.base import BranchLabel, EventKind, OperatorEvent, OperatorView
+from hiwm_teleop.devices.base import EventKind, OperatorEvent, OperatorView
 
 Press = Literal[
     "gripper", "next_arm", "next_lock", "rollback", "fork", "success", "failure", "discard",
@@ -23,8 +24,8 @@ EVENTS: Mapping[Press, EventKind] = {
     "failure": EventKind.LABEL, "discard": EventKind.DISCARD, "reset": EventKind.RESET,
     "pause": EventKind.PAUSE, "stop": EventKind.STOP, "clear_stop": EventKind.CLEAR_STOP,
 }
-_LABELS: Mapping[Press, BranchLabel] = {
-    "success": BranchLabel.SUCCESS, "failure": BranchLabel.FAILURE,
+_LABELS: Mapping[Press, Label] = {
+    "success": Label.SUCCESS, "failure": Label.FAILURE,
 }
 
 
@@ -121,6 +122,6 @@ class Buttons(Generic[K]):
             # One button to pause and go on, as the keyboard's space. STOPPED is left by name alone.
             kind = EventKind.START
         return OperatorEvent(
-            kind=kind, steps=self._steps, label=_LABELS.get(meant, BranchLabel.NONE),
+            kind=kind, steps=self._steps, label=_LABELS.get(meant, Label.NONE),
             node_id=self._rolled_back_to if kind is EventKind.FORK else "", note=self._said_by,
         )

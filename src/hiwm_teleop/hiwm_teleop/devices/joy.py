@@ -16,7 +16,7 @@ from hiwm_teleop.devices.base import (
 )
 from hiwm_teleop.devices.buttons import Buttons, ButtonUse, ByControl
 from hiwm_teleop.devices.device_files import load_device_file, number
-from hiwm_teleop.devices.driving import Driving, Hand, HandState, Part
+from hiwm_teleop.devices.device_parts import Part, PartCombiner, Stick, StickState
 from hiwm_teleop.devices.motion import AxisName, AxisSetting, MotionSettings
 
 # What a button does to one hand, and so stands with that hand.
@@ -87,7 +87,7 @@ class JoyParts:
         self._stale_after_s = settings.stale_after_s
         self._axes = [hand.axes for hand in settings.hands]
         self._hands = [
-            Hand(arms=hand.arms, axes=hand.axes, settings=settings.motion,
+            Stick(arms=hand.arms, axes=hand.axes, settings=settings.motion,
                  where=f"{where}: hands[{i}]")
             for i, hand in enumerate(settings.hands)
         ]
@@ -116,7 +116,7 @@ class JoyParts:
                 for buttons in self._buttons:
                     buttons.feed(levels)
         return [Part(buttons=self._buttons[0], problem=problem), *(
-            Part(buttons=buttons, hands=(HandState(hand=hand, values=value, heard_s=heard_s),))
+            Part(buttons=buttons, hands=(StickState(hand=hand, values=value, heard_s=heard_s),))
             for buttons, hand, value in zip(self._buttons[1:], self._hands, values, strict=True)
         )]
 
@@ -151,7 +151,7 @@ class JoyDevice(Device):
         super().__init__(options)
         file = str(self.options["device_file"]) or "gamepad"
         self._parts = JoyParts(load_device_file(file, self.name, JoyFile), file, self.name)
-        self._driving = Driving(self.name)
+        self._combiner = PartCombiner(self.name)
 
     @property
     def joy_topics(self) -> tuple[str, ...]:
@@ -160,4 +160,4 @@ class JoyDevice(Device):
 
     def read(self, view: OperatorView) -> OperatorInput:
         """Return what sticks and buttons say."""
-        return self._driving.turn(view, self._parts.look(view))
+        return self._combiner.turn(view, self._parts.look(view))

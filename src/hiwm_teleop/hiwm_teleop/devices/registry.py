@@ -1,8 +1,6 @@
 """Which devices there are, by name."""
 
-from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import Any
 
 from hiwm_core.config_files import nearest
 from hiwm_core.errors import DeviceError
@@ -50,8 +48,3 @@ def device_class(name: str) -> type[Device]:
             remedy="let its entry point name a subclass of hiwm_teleop.devices.base.Device",
         )
     return found
-
-
-def make_device(name: str, options: Mapping[str, Any] | None = None) -> Device:
-    """Return a device, not yet opened; raises as `device_class`."""
-    return device_class(name)(options)

@@ -9,7 +9,7 @@ from hiwm_core.errors import ConfigError, DeviceError
 from hiwm_teleop.devices.base import Device, DeviceOption, OperatorInput, OperatorView
 from hiwm_teleop.devices.buttons import Buttons, ButtonUse
 from hiwm_teleop.devices.device_files import load_device_file, number
-from hiwm_teleop.devices.driving import Driving, Hand, HandState, Part
+from hiwm_teleop.devices.device_parts import Part, PartCombiner, Stick, StickState
 from hiwm_teleop.devices.joy import JoyFile, JoyParts, need_deadman
 from hiwm_teleop.devices.motion import AxisName, AxisSetting, MotionSettings, shaped
 from hiwm_teleop.devices.spacemouse_reader import Opened, SpaceMouseReader, button_names
@@ -61,7 +61,7 @@ class _Mouse:
         self.buttons: Buttons[str] = Buttons(
             settings.buttons, settings.rollback_steps, "spacemouse"
         )
-        self.hand = Hand(
+        self.hand = Stick(
             arms=setting.arms, axes=settings.axes, settings=settings.motion, where=place
         )
 
@@ -91,7 +91,7 @@ class _Mouse:
         named = self._setting.path or self._setting.serial
         return Part(
             buttons=self.buttons,
-            hands=(HandState(hand=self.hand, values=state.values, heard_s=state.heard_s),),
+            hands=(StickState(hand=self.hand, values=state.values, heard_s=state.heard_s),),
             problem=" ".join(filter(None, [named, state.problem])) if state.problem else "",
         )
 
@@ -119,7 +119,7 @@ class SpaceMouse(Device):
         if settings.pedal:
             pedal = load_device_file(settings.pedal, "joy", JoyFile)
             self._pedal = JoyParts(pedal, settings.pedal, self.name)
-        self._driving = Driving(self.name)
+        self._combiner = PartCombiner(self.name)
         self._opened = ""
 
     @property
@@ -170,7 +170,7 @@ class SpaceMouse(Device):
         parts = [mouse.look() for mouse in self._mice]
         if self._pedal:
             parts += self._pedal.look(view)
-        done = self._driving.turn(view, parts)
+        done = self._combiner.turn(view, parts)
         if self._opened:
             done = replace(done, message=", ".join(filter(None, [self._opened, done.message])))
             self._opened = ""

@@ -1,4 +1,4 @@
-"""The desk between world and policy: what is asked, and what an answer may be."""
+"""The service between world and policy: what is asked, and what an answer may be."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,10 +14,10 @@ from hiwm_core.errors import HiwmError
 from hiwm_core.ros_domains import domain_id
 from hiwm_learning.simulators import ImaginedObservation
 from hiwm_nodes.testing import spin_until
-from hiwm_world import continuation_desk
-from hiwm_world.continuation_desk import ContinuationDesk, continuation_message, plan_request
+from hiwm_world import continuation_service
+from hiwm_world.continuation_service import ContinuationService, continuation_message, plan_request
 from hiwm_world.continuations import Wanted
-from hiwm_world.turns import Turns
+from hiwm_world.tick_priority import TickPriority
 
 pytestmark = pytest.mark.nodes
 
@@ -52,8 +52,8 @@ class Still:
         return states, []
 
 
-class Desk:
-    """A desk on a node of its own, and a policy that answers as told."""
+class Rig:
+    """The service on a node of its own, and a policy that answers as told."""
 
     def __init__(self) -> None:
         self.context = rclpy.Context()
@@ -66,8 +66,8 @@ class Desk:
         self.fields: dict[str, Any] = {}
         self.policy.create_service(PlanBatch, "policy/plan_batch", self._answer)
         self.simulator = Still()
-        self.desk = ContinuationDesk(
-            self.world, ReentrantCallbackGroup(), self.simulator, 2, Turns()  # type: ignore
+        self.service = ContinuationService(
+            self.world, ReentrantCallbackGroup(), self.simulator, 2, TickPriority()  # type: ignore
         )
 
     def _answer(
@@ -84,13 +84,13 @@ class Desk:
 
     def ask(self) -> Any:
         task = self.executor.create_task(
-            self.desk.serve, None, Wanted(count=2, steps=4, seed=0, frames=1)
+            self.service.serve, None, Wanted(count=2, steps=4, seed=0, frames=1)
         )
         assert spin_until(self.executor, task.done)
         return task.result()
 
     def close(self) -> None:
-        self.desk.close()
+        self.service.close()
         self.executor.shutdown()
         self.world.destroy_node()
         self.policy.destroy_node()
@@ -98,14 +98,14 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    desk = Desk()
-    yield desk
-    desk.close()
+def rig() -> Iterator[Rig]:
+    rig = Rig()
+    yield rig
+    rig.close()
 
 
-def test_it_answers_with_what_goes_over_the_wire(desk: Desk) -> None:
-    message = continuation_message(desk.ask()[1], "top")
+def test_it_answers_with_what_goes_over_the_wire(rig: Rig) -> None:
+    message = continuation_message(rig.ask()[1], "top")
     assert (message.seed, message.steps, message.end) == (1, 4, "")
     assert (message.trust, message.progress, list(message.frame_steps)) == (1.0, 0.5, [4])
     assert list(message.progress_by_step) == [0.5] * 4
@@ -121,29 +121,29 @@ def test_it_answers_with_what_goes_over_the_wire(desk: Desk) -> None:
     ],
 )
 def test_a_policy_that_refuses_or_makes_no_sense_is_quoted(
-    desk: Desk, fields: dict[str, Any], words: str
+    rig: Rig, fields: dict[str, Any], words: str
 ) -> None:
-    desk.fields = fields
+    rig.fields = fields
     with pytest.raises(HiwmError, match=words):
-        desk.ask()
-    desk.fields = {}
-    assert len(desk.ask()) == 2
+        rig.ask()
+    rig.fields = {}
+    assert len(rig.ask()) == 2
 
 
-def test_a_silent_policy_is_told_of(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(continuation_desk, "PLAN_S", 0.2)
-    assert spin_until(desk.executor, lambda: desk.world.count_services("policy/plan_batch") > 0)
-    desk.executor.remove_node(desk.policy)  # there, and not answering
+def test_a_silent_policy_is_told_of(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(continuation_service, "PLAN_S", 0.2)
+    assert spin_until(rig.executor, lambda: rig.world.count_services("policy/plan_batch") > 0)
+    rig.executor.remove_node(rig.policy)  # there, and not answering
     with pytest.raises(HiwmError, match=r"no plans within 0\.2 s"):
-        desk.ask()
+        rig.ask()
 
 
-def test_what_bursts_in_the_world_model_ends_the_request_alone(desk: Desk) -> None:
-    desk.simulator.bursts = True
+def test_what_bursts_in_the_world_model_ends_the_request_alone(rig: Rig) -> None:
+    rig.simulator.bursts = True
     with pytest.raises(HiwmError, match="CUDA out of memory"):
-        desk.ask()
-    desk.simulator.bursts = False
-    assert len(desk.ask()) == 2
+        rig.ask()
+    rig.simulator.bursts = False
+    assert len(rig.ask()) == 2
 
 
 def test_every_camera_is_sent_observation_by_observation() -> None:

@@ -2,7 +2,7 @@
 
 import threading
 
-from hiwm_world.turns import PatientSimulator, Turns
+from hiwm_world.tick_priority import TickPriority, YieldingSimulator
 
 
 class Recorder:
@@ -35,27 +35,27 @@ class Recorder:
 
 def test_pictures_are_drawn_in_pieces_and_all_of_them() -> None:
     simulator = Recorder()
-    patient = PatientSimulator(simulator, Turns())  # type: ignore
-    assert patient.observe_many(list(range(19))) == list(range(19))
+    yielding = YieldingSimulator(simulator, TickPriority())  # type: ignore
+    assert yielding.observe_many(list(range(19))) == list(range(19))
     assert simulator.asked == [8, 8, 3]
-    assert patient.step_many([1, 2], [3, 4]) == ([1, 2], [3, 4])  # type: ignore
-    assert patient.read_many([1]) == [1]
+    assert yielding.step_many([1, 2], [3, 4]) == ([1, 2], [3, 4])  # type: ignore
+    assert yielding.read_many([1]) == [1]
 
 
 def test_no_piece_begins_while_a_tick_is_made_and_a_tick_waits_for_one_piece_alone() -> None:
-    simulator, turns = Recorder(), Turns()
-    patient = PatientSimulator(simulator, turns)  # type: ignore
+    simulator, priority = Recorder(), TickPriority()
+    yielding = YieldingSimulator(simulator, priority)  # type: ignore
     over = threading.Event()
 
     def work() -> None:
         while not over.is_set():
-            patient.observe_many(list(range(8)))
+            yielding.observe_many(list(range(8)))
 
     thread = threading.Thread(target=work)
     thread.start()
     try:
         for _ in range(50):
-            with turns.tick():
+            with priority.tick():
                 assert simulator.busy.acquire(blocking=False)
                 before = len(simulator.asked)
                 threading.Event().wait(0.002)

@@ -2,7 +2,7 @@
 
 A device says which parts it has and what each one says now; here the parts become one operator: any
 lost part is a lost device, any deadman held is control, and every hand moves the arm it is on.
-Pure; held by ``test_driving.py``.
+Pure; held by ``test_device_parts.py``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from hiwm_teleop.devices.motion import (
 )
 
 
-class Hand:
+class Stick:
     """One cap or stick on an arm.
 
     Args:
@@ -127,10 +127,10 @@ class Hand:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HandState:
+class StickState:
     """What a hand's cap or stick says now."""
 
-    hand: Hand
+    hand: Stick
     values: Mapping[AxisName, float]  # deflections, -1..1
     heard_s: float  # steady clock
 
@@ -140,11 +140,11 @@ class Part:
     """What one piece of a device says now."""
 
     buttons: Buttons[Any]
-    hands: tuple[HandState, ...] = ()
+    hands: tuple[StickState, ...] = ()
     problem: str = ""  # why it is lost; empty while it is there
 
 
-class Driving:
+class PartCombiner:
     """Makes one operator of a device's parts.
 
     Args:

@@ -13,7 +13,7 @@ from hiwm_core.errors import DeviceError
 from hiwm_core.task import load_task
 from hiwm_teleop.devices.base import EventKind, OperatorInput, OperatorView, TickView, WorldView
 from hiwm_teleop.devices.buttons import Buttons
-from hiwm_teleop.devices.driving import Driving, Hand, HandState, Part
+from hiwm_teleop.devices.device_parts import Part, PartCombiner, Stick, StickState
 from hiwm_teleop.devices.motion import AXES, AxisSetting, MotionSettings
 from hiwm_teleop.testing.robots import spatial_arm
 
@@ -29,9 +29,9 @@ class Bench:
 
     def __init__(self, robot: Embodiment = PLANAR, arms: tuple[str, ...] = ()) -> None:
         self.robot = robot
-        self.hand = Hand(arms=arms, axes=ALL, settings=SETTINGS, where="pad.yaml: hands[0]")
+        self.hand = Stick(arms=arms, axes=ALL, settings=SETTINGS, where="pad.yaml: hands[0]")
         self.buttons: Buttons[str] = Buttons(USES, 5, "pad")
-        self.driving = Driving("pad")
+        self.combiner = PartCombiner("pad")
         self.now = 100.0
         self.mode = Mode.HUMAN
         self.opening = 1.0
@@ -42,7 +42,7 @@ class Bench:
         self.now += 0.01
         self.buttons.feed(dict.fromkeys(down, True))
         deflected = {axis: values.get(axis, 0.0) for axis in AXES}
-        state = HandState(hand=self.hand, values=deflected, heard_s=self.now - 0.01)
+        state = StickState(hand=self.hand, values=deflected, heard_s=self.now - 0.01)
         world = WorldView(
             kind="imagination", robot="", can_restore=True, can_fork=True, auto_reset=True,
             embodiment=self.robot, task=TASK,
@@ -53,7 +53,7 @@ class Bench:
             proprio=np.full(self.robot.action_dim, self.opening),
         )
         view = OperatorView(now_s=self.now, world=world, tick=tick, mode=self.mode)
-        return self.driving.turn(
+        return self.combiner.turn(
             view, [Part(buttons=self.buttons, hands=(state,), problem=problem)]
         )
 

@@ -2,7 +2,7 @@
 
 Two threads that both run many small operations of torch hand Python's lock to each other at every
 one of them: on two loaded cores a tick beside continuations took twice as long. So these are made
-in pieces, and none begins while a tick is being made. Held by `test_turns.py`.
+in pieces, and none begins while a tick is being made. Held by `test_tick_priority.py`.
 """
 
 import threading
@@ -19,7 +19,7 @@ from hiwm_learning.simulators import ImaginedObservation, Reading, WorldSimulato
 _PICTURES = 8  # drawn in one piece: about as long as a step
 
 
-class Turns:
+class TickPriority:
     """Lets one thread go before another."""
 
     def __init__(self) -> None:
@@ -45,30 +45,30 @@ class Turns:
             yield
 
 
-class PatientSimulator:
+class YieldingSimulator:
     """What continuations need of a simulator, in pieces that wait for their turn."""
 
-    def __init__(self, simulator: WorldSimulator[Any], turns: Turns) -> None:
+    def __init__(self, simulator: WorldSimulator[Any], priority: TickPriority) -> None:
         self._simulator = simulator
-        self._turns = turns
+        self._priority = priority
         self.cameras = simulator.cameras
 
     def step_many(
         self, states: Sequence[Any], actions: Sequence[NDArray[np.float64]]
     ) -> tuple[list[Any], list[LimitResult]]:
         """Return the next state of each, and its action as it was let through."""
-        with self._turns.piece():
+        with self._priority.piece():
             return self._simulator.step_many(states, actions)
 
     def read_many(self, states: Sequence[Any]) -> list[Reading]:
         """Return what joints and heads say of each."""
-        with self._turns.piece():
+        with self._priority.piece():
             return self._simulator.read_many(states)
 
     def observe_many(self, states: Sequence[Any]) -> list[ImaginedObservation]:
         """Return the observation of each."""
         found: list[ImaginedObservation] = []
         for first in range(0, len(states), _PICTURES):
-            with self._turns.piece():
+            with self._priority.piece():
                 found += self._simulator.observe_many(states[first : first + _PICTURES])
         return found

@@ -23,7 +23,7 @@ from hiwm_core.errors import DeviceError, HiwmError
 from hiwm_learning.simulators import ImaginedObservation, WorldSimulator, WorldState
 from hiwm_nodes.messages import image_message
 from hiwm_world.continuations import Continuation, CutShortError, Plans, Wanted, continuations
-from hiwm_world.turns import PatientSimulator, Turns
+from hiwm_world.tick_priority import TickPriority, YieldingSimulator
 
 POLICY_THERE_S = 1.0  # a policy node that has just come up is heard of within this
 PLAN_S = 60.0  # for as many plans as there are continuations
@@ -50,7 +50,7 @@ class _Job:
             )
 
 
-class ContinuationDesk:
+class ContinuationService:
     """Serves continuations, one request at a time, in a thread of its own.
 
     Args:
@@ -58,14 +58,14 @@ class ContinuationDesk:
         group: reentrant; of the policy's client.
         simulator: of the world.
         action_dim: entries of an action.
-        turns: in which the node takes a turn for every tick.
+        priority: which the node takes for every tick.
     """
 
     def __init__(
         self, node: Node, group: CallbackGroup, simulator: WorldSimulator[Any], action_dim: int,
-        turns: Turns,
+        priority: TickPriority,
     ) -> None:
-        self._simulator = PatientSimulator(simulator, turns)
+        self._simulator = YieldingSimulator(simulator, priority)
         self._action_dim = action_dim
         self._threads = torch.get_num_threads()
         self._policy = node.create_client(PlanBatch, "policy/plan_batch", callback_group=group)

@@ -74,7 +74,7 @@ ROUTES: dict[EventKind, _Route] = {
 }
 
 
-class ServiceDesk:
+class ServiceRequests:
     """Calls services for events, without waiting, and hands back the answers.
 
     Args:
