@@ -150,7 +150,7 @@ def test_only_the_main_process_writes_and_all_stop_together(
     stage = make_autoencoder_stage(make_model(), clips)
     outcome = train(
         stage, Budget(steps=50), state_path=tmp_path / "state.pt", write=lines.append,
-        together=Second(),
+        processes=Second(),
     )
     assert (outcome.steps, outcome.interrupted) == (2, True)
     assert not lines
