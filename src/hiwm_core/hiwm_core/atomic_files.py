@@ -45,7 +45,7 @@ def replace_file(
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     part = _part_of(path)
     try:
         with _open_new(part) as file:
@@ -82,7 +82,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         OSError: the disk refuses; the old folder is as it was.
     """
     path = Path(os.path.realpath(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     _remove_abandoned(path)
     part = _part_of(path)
     part.mkdir()
@@ -114,6 +114,14 @@ def sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        # FileExistsError means the file itself to callers that must not overwrite.
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
 
 
 def _part_of(path: Path) -> Path:

@@ -4,20 +4,14 @@ The one translation between topics and arrays. Live nodes, bag conversion, check
 limits all read it from the same text, whose hash travels with every bag and checkpoint.
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core.config_files import (
-    find_config,
-    number_list,
-    parse_mapping,
-    strict_fields,
-    text_hash,
-)
+from hiwm_core.config_files import find_config, parse_mapping, text_hash
+from hiwm_core.config_schema import settings
 from hiwm_core.errors import ConfigError
 
 # Units an entry may have. Anything else is refused rather than converted: SI on the wire.
@@ -38,6 +32,20 @@ class ActionEntry:
     max_velocity: float  # [unit/s]; entries of one arm in m are limited as one vector
     max_acceleration: float  # [unit/s^2]
 
+    def __post_init__(self) -> None:
+        _check_unit(self.unit)
+        if not self.lower < self.upper:
+            raise ConfigError(
+                f"lower {self.lower} and upper {self.upper} are no range", where="upper",
+                remedy="give two finite numbers, the lower one first",
+            )
+        for key in ("max_velocity", "max_acceleration"):
+            if not getattr(self, key) > 0:
+                raise ConfigError(
+                    f"{key} is {getattr(self, key)}", where=key,
+                    remedy="give a positive, finite number",
+                )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProprioceptionEntry:
@@ -48,6 +56,14 @@ class ProprioceptionEntry:
     field: str  # one of FIELDS
     unit: str
 
+    def __post_init__(self) -> None:
+        _check_unit(self.unit)
+        if self.field not in FIELDS:
+            raise ConfigError(
+                f"field {self.field!r} is not in JointState", where="field",
+                remedy=f"use one of {', '.join(FIELDS)}",
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class CameraSpec:
@@ -57,7 +73,19 @@ class CameraSpec:
     width: int  # [px]
     height: int  # [px]
     encoding: str  # rgb8
-    view_m: tuple[float, float]  # width and height of the table it sees [m]; (0, 0) = not planar
+    # Width and height of the table it sees [m]; (0, 0) = not planar.
+    view_m: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if self.encoding != "rgb8":
+            raise ConfigError(
+                f"encoding {self.encoding!r}", where="encoding",
+                remedy="write rgb8, the only encoding that worlds publish",
+            )
+        if min(self.width, self.height) < 8:
+            raise ConfigError(
+                "image smaller than 8 px", where="width", remedy="correct width and height"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,115 +169,60 @@ def parse_embodiment(text: str, where: str) -> Embodiment:
     Raises:
         ConfigError: as `load_embodiment`.
     """
-    data = strict_fields(
-        parse_mapping(text, where), where,
-        {"name": str, "frame": str, "rate_hz": float, "arms": list, "actions": list,
-         "proprioception": list, "home": list, "cameras": list},
-    )
-    arms = tuple(str(arm) for arm in data["arms"])
-    actions = tuple(
-        _action(entry, f"{where}: actions[{i}]", arms) for i, entry in enumerate(data["actions"])
-    )
-    proprioception = tuple(
-        _proprioception(entry, f"{where}: proprioception[{i}]")
-        for i, entry in enumerate(data["proprioception"])
-    )
-    cameras = tuple(
-        _camera(entry, f"{where}: cameras[{i}]") for i, entry in enumerate(data["cameras"])
-    )
-    for label, names in (
-        ("actions", [entry.name for entry in actions]),
-        ("proprioception", [entry.name for entry in proprioception]),
-        ("cameras", [entry.name for entry in cameras]),
-    ):
-        if not names or len(set(names)) != len(names):
-            raise ConfigError(
-                f"{label} are empty or share a name: {names}", where=f"{where}: {label}",
-                remedy="give each entry a name of its own",
-            )
-    if not 0 < data["rate_hz"] < math.inf:
-        raise ConfigError(
-            f"rate_hz is {data['rate_hz']}", where=where, remedy="give control steps per second"
-        )
-    home = number_list(data["home"], len(actions), f"{where}: home")
-    for entry, value in zip(actions, home, strict=True):
-        if not entry.lower <= value <= entry.upper:
-            raise ConfigError(
-                f"home {value} of {entry.name} is outside its limits",
-                where=f"{where}: home", remedy=f"keep it in [{entry.lower}, {entry.upper}]",
-            )
+    file = settings(_EmbodimentFile, parse_mapping(text, where), where)
     return Embodiment(
-        name=data["name"], frame=data["frame"], rate_hz=float(data["rate_hz"]), arms=arms,
-        actions=actions, proprioception=proprioception, home=home, cameras=cameras, text=text,
-        hash=text_hash(text),
+        name=file.name, frame=file.frame, rate_hz=file.rate_hz, arms=file.arms,
+        actions=file.actions, proprioception=file.proprioception, home=file.home,
+        cameras=file.cameras, text=text, hash=text_hash(text),
     )
 
 
-def _unit(value: str, where: str) -> str:
+@dataclass(frozen=True, kw_only=True)
+class _EmbodimentFile:
+    name: str
+    frame: str
+    rate_hz: float
+    arms: tuple[str, ...]
+    actions: tuple[ActionEntry, ...]
+    proprioception: tuple[ProprioceptionEntry, ...]
+    home: tuple[float, ...]
+    cameras: tuple[CameraSpec, ...]
+
+    def __post_init__(self) -> None:
+        for label in ("actions", "proprioception", "cameras"):
+            names = [entry.name for entry in getattr(self, label)]
+            if not names or len(set(names)) != len(names):
+                raise ConfigError(
+                    f"{label} are empty or share a name: {names}", where=label,
+                    remedy="give each entry a name of its own",
+                )
+        if not self.rate_hz > 0:
+            raise ConfigError(
+                f"rate_hz is {self.rate_hz}", where="rate_hz",
+                remedy="give control steps per second",
+            )
+        for i, entry in enumerate(self.actions):
+            if entry.arm not in self.arms:
+                raise ConfigError(
+                    f"arm {entry.arm!r} is not listed", where=f"actions[{i}].arm",
+                    remedy=f"use one of {', '.join(self.arms)}",
+                )
+        if len(self.home) != len(self.actions):
+            raise ConfigError(
+                f"{len(self.home)} numbers for {len(self.actions)} actions", where="home",
+                remedy="give one number for each action",
+            )
+        for entry, value in zip(self.actions, self.home, strict=True):
+            if not entry.lower <= value <= entry.upper:
+                raise ConfigError(
+                    f"home {value} of {entry.name} is outside its limits", where="home",
+                    remedy=f"keep it in [{entry.lower}, {entry.upper}]",
+                )
+
+
+def _check_unit(value: str) -> None:
     if value not in UNITS:
         raise ConfigError(
-            f"unit {value!r} is not SI", where=where,
+            f"unit {value!r} is not SI", where="unit",
             remedy=f"use one of {', '.join(UNITS)} and convert the numbers",
         )
-    return value
-
-
-def _action(entry: object, where: str, arms: tuple[str, ...]) -> ActionEntry:
-    data = strict_fields(
-        entry, where,
-        {"name": str, "arm": str, "joint": str, "unit": str, "lower": float, "upper": float,
-         "max_velocity": float, "max_acceleration": float},
-    )
-    if data["arm"] not in arms:
-        raise ConfigError(
-            f"arm {data['arm']!r} is not listed", where=where,
-            remedy=f"use one of {', '.join(arms)}",
-        )
-    if not -math.inf < data["lower"] < data["upper"] < math.inf:
-        raise ConfigError(
-            f"lower {data['lower']} and upper {data['upper']} are no range", where=where,
-            remedy="give two finite numbers, the lower one first",
-        )
-    for key in ("max_velocity", "max_acceleration"):
-        if not 0 < data[key] < math.inf:
-            raise ConfigError(
-                f"{key} is {data[key]}", where=where, remedy="give a positive, finite number"
-            )
-    numbers = {
-        key: float(data[key]) for key in ("lower", "upper", "max_velocity", "max_acceleration")
-    }
-    return ActionEntry(
-        name=data["name"], arm=data["arm"], joint=data["joint"],
-        unit=_unit(data["unit"], where), **numbers,
-    )
-
-
-def _proprioception(entry: object, where: str) -> ProprioceptionEntry:
-    data = strict_fields(entry, where, {"name": str, "joint": str, "field": str, "unit": str})
-    if data["field"] not in FIELDS:
-        raise ConfigError(
-            f"field {data['field']!r} is not in JointState", where=where,
-            remedy=f"use one of {', '.join(FIELDS)}",
-        )
-    return ProprioceptionEntry(
-        name=data["name"], joint=data["joint"], field=data["field"],
-        unit=_unit(data["unit"], where),
-    )
-
-
-def _camera(entry: object, where: str) -> CameraSpec:
-    data = strict_fields(
-        entry, where, {"name": str, "width": int, "height": int, "encoding": str},
-        {"view_m": list},
-    )
-    if data["encoding"] != "rgb8":
-        raise ConfigError(
-            f"encoding {data['encoding']!r}", where=where, remedy="worlds publish rgb8 alone"
-        )
-    if min(data["width"], data["height"]) < 8:
-        raise ConfigError("image smaller than 8 px", where=where, remedy="mend width and height")
-    view = number_list(data.get("view_m", [0.0, 0.0]), 2, f"{where}: view_m")
-    return CameraSpec(
-        name=data["name"], width=data["width"], height=data["height"],
-        encoding=data["encoding"], view_m=(view[0], view[1]),
-    )

@@ -1,14 +1,16 @@
 """Robots: where a robot's drivers are found, and how it is commanded.
 
 The robot bridge reads one of config/robots; nothing above the bridge does. An adapter or a pace
-that this version cannot serve is refused on load, not when the first command is due.
+that this version does not support is refused on load, not when the first command is due.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from hiwm_core.config_files import find_config, nearest, parse_mapping, ros_name, strict_fields
+from hiwm_core.config_files import find_config, nearest, parse_mapping, ros_name
+from hiwm_core.config_schema import settings
 from hiwm_core.errors import ConfigError
 
 # How commands reach controllers, and whether this version can send them.
@@ -18,7 +20,6 @@ ADAPTERS = {
     "twist_stamped": False,
     "pose_stamped": False,
 }
-PACES = ("camera", "timer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class CommandTopic:
 
     adapter: str  # a key of ADAPTERS
     topic: str
-    time_from_start_s: float = 0.1  # joint_trajectory: time to reach a target [s]
+    time_from_start_s: float  # joint_trajectory: time to reach a target [s]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class RobotConfig:
     name: str
     stand_in: bool  # True: a simulation standing in for a robot
     embodiment: str
-    pace: str  # one of PACES: a tick for each image of the first camera, or by a timer
+    pace: str  # camera: a tick for each image of the first camera; timer: by a timer
     lockstep: bool  # True: the driver waits for the command of each observation
     stale_after_s: float  # age at which an image or a joint state holds the robot [s]
     joint_states: str
@@ -67,6 +68,80 @@ def load_robot(name: str | Path) -> RobotConfig:
     return parse_robot(path.read_text(), str(path))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _CameraEntry:
+    image: str
+    compressed: bool = False
+
+    def __post_init__(self) -> None:
+        ros_name(self.image, "image")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CommandEntry:
+    adapter: str
+    topic: str
+    time_from_start_s: float | None = None
+
+    def __post_init__(self) -> None:
+        ros_name(self.topic, "topic")
+        if self.adapter not in ADAPTERS:
+            raise ConfigError(
+                f"adapter {self.adapter!r}", where="adapter",
+                remedy=f"use one of {', '.join(ADAPTERS)}" + nearest(self.adapter, ADAPTERS),
+            )
+        if not ADAPTERS[self.adapter]:
+            supported = ", ".join(name for name, is_supported in ADAPTERS.items() if is_supported)
+            raise ConfigError(
+                f"adapter {self.adapter!r} is not yet supported", where="adapter",
+                remedy=f"use a controller that takes one of {supported}",
+            )
+        if self.time_from_start_s is None:
+            return
+        if self.adapter != "joint_trajectory":
+            raise ConfigError(
+                f"time_from_start_s has no meaning for {self.adapter}", where="time_from_start_s",
+                remedy="leave it out, or use the adapter joint_trajectory",
+            )
+        _check_seconds(self.time_from_start_s, "time_from_start_s", 10.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ResetEntry:
+    service: str
+
+    def __post_init__(self) -> None:
+        ros_name(self.service, "service")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RobotFile:
+    name: str
+    stand_in: bool
+    embodiment: str
+    pace: Literal["camera", "timer"]
+    stale_after_s: float
+    joint_states: str
+    cameras: Mapping[str, _CameraEntry]
+    command: _CommandEntry
+    lockstep: bool = False
+    reset: _ResetEntry | None = None
+    ground_truth: str | None = None
+
+    def __post_init__(self) -> None:
+        ros_name(self.joint_states, "joint_states")
+        if self.ground_truth is not None:
+            ros_name(self.ground_truth, "ground_truth")
+        _check_seconds(self.stale_after_s, "stale_after_s", 60.0)
+        if not self.cameras:
+            raise ConfigError("no camera", where="cameras", remedy="name at least one")
+        if self.lockstep and self.pace != "camera":
+            raise ConfigError(
+                "lockstep with pace timer", where="lockstep",
+                remedy="use pace camera: a lock-step driver publishes when it was commanded",
+            )
+
+
 def parse_robot(text: str, where: str) -> RobotConfig:
     """Return the robot a YAML text describes.
 
@@ -77,86 +152,27 @@ def parse_robot(text: str, where: str) -> RobotConfig:
     Raises:
         ConfigError: as `load_robot`.
     """
-    data = strict_fields(
-        parse_mapping(text, where), where,
-        {"name": str, "stand_in": bool, "embodiment": str, "pace": str, "stale_after_s": float,
-         "joint_states": str, "cameras": dict, "command": dict},
-        {"lockstep": bool, "reset": dict, "ground_truth": str},
-    )
-    if data["pace"] not in PACES:
-        raise ConfigError(
-            f"pace {data['pace']!r}", where=f"{where}: pace",
-            remedy=f"use one of {', '.join(PACES)}" + nearest(data["pace"], PACES),
-        )
-    if not data["cameras"]:
-        raise ConfigError("no camera", where=f"{where}: cameras", remedy="name at least one")
-    lockstep = bool(data.get("lockstep", False))
-    if lockstep and data["pace"] != "camera":
-        raise ConfigError(
-            "lockstep with pace timer", where=where,
-            remedy="use pace camera, since a lock-step driver publishes when it was commanded",
-        )
-    reset = ""
-    if "reset" in data:
-        service = strict_fields(data["reset"], f"{where}: reset", {"service": str})["service"]
-        reset = ros_name(service, f"{where}: reset.service")
-    truth = data.get("ground_truth", "")
+    file = settings(_RobotFile, parse_mapping(text, where), where)
+    seconds = file.command.time_from_start_s
     return RobotConfig(
-        name=data["name"], stand_in=data["stand_in"], embodiment=data["embodiment"],
-        pace=data["pace"], lockstep=lockstep,
-        stale_after_s=_seconds(data["stale_after_s"], f"{where}: stale_after_s", 60.0),
-        joint_states=ros_name(data["joint_states"], f"{where}: joint_states"),
+        name=file.name, stand_in=file.stand_in, embodiment=file.embodiment, pace=file.pace,
+        lockstep=file.lockstep, stale_after_s=file.stale_after_s, joint_states=file.joint_states,
         cameras=tuple(
-            _camera(str(name), entry, f"{where}: cameras.{name}")
-            for name, entry in data["cameras"].items()
+            CameraTopic(name=name, image=entry.image, compressed=entry.compressed)
+            for name, entry in file.cameras.items()
         ),
-        command=_command(data["command"], f"{where}: command"),
-        reset_service=reset,
-        ground_truth=ros_name(truth, f"{where}: ground_truth") if truth else "",
-        text=text,
+        command=CommandTopic(
+            adapter=file.command.adapter, topic=file.command.topic,
+            time_from_start_s=0.1 if seconds is None else seconds,
+        ),
+        reset_service=file.reset.service if file.reset else "",
+        ground_truth=file.ground_truth or "", text=text,
     )
 
 
-def _camera(name: str, entry: Any, where: str) -> CameraTopic:
-    data = strict_fields(entry, where, {"image": str}, {"compressed": bool})
-    return CameraTopic(
-        name=name, image=ros_name(data["image"], f"{where}.image"),
-        compressed=data.get("compressed", False),
-    )
-
-
-def _command(entry: Any, where: str) -> CommandTopic:
-    data = strict_fields(
-        entry, where, {"adapter": str, "topic": str}, {"time_from_start_s": float}
-    )
-    adapter = data["adapter"]
-    if adapter not in ADAPTERS:
-        raise ConfigError(
-            f"adapter {adapter!r}", where=f"{where}.adapter",
-            remedy=f"use one of {', '.join(ADAPTERS)}" + nearest(adapter, ADAPTERS),
-        )
-    if not ADAPTERS[adapter]:
-        served = ", ".join(name for name, is_served in ADAPTERS.items() if is_served)
-        raise ConfigError(
-            f"adapter {adapter!r} is not yet supported", where=f"{where}.adapter",
-            remedy=f"use a controller that takes one of {served}",
-        )
-    if "time_from_start_s" in data and adapter != "joint_trajectory":
-        raise ConfigError(
-            f"time_from_start_s has no meaning for {adapter}", where=where,
-            remedy="leave it out, or use the adapter joint_trajectory",
-        )
-    seconds = _seconds(data.get("time_from_start_s", 0.1), f"{where}.time_from_start_s", 10.0)
-    return CommandTopic(
-        adapter=adapter, topic=ros_name(data["topic"], f"{where}.topic"),
-        time_from_start_s=seconds,
-    )
-
-
-def _seconds(value: float, where: str, upper: float) -> float:
+def _check_seconds(value: float, where: str, upper: float) -> None:
     # Milliseconds written where seconds are meant land above the upper bound.
     if not 0 < value <= upper:
         raise ConfigError(
             f"{value} s", where=where, remedy=f"give seconds, above 0 and at most {upper:g}"
         )
-    return float(value)

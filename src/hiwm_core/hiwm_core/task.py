@@ -8,18 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiwm_core import push_t
-from hiwm_core.config_files import (
-    find_config,
-    number_list,
-    parse_mapping,
-    strict_fields,
-    text_hash,
-)
+from hiwm_core.config_files import find_config, parse_mapping, text_hash
+from hiwm_core.config_schema import settings
 from hiwm_core.errors import ConfigError
 
 # Lengths beyond a table and angles beyond a turn are taken for millimetres and degrees.
 _MOST_M = 3.0
 _MOST_RAD = 2 * math.pi
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -62,52 +58,78 @@ def load_task(name: str | Path) -> Task:
     return parse_task(path.read_text(), str(path))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _ObjectEntry:
+    unit_m: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.unit_m < _MOST_M:
+            raise ConfigError(
+                f"unit_m is {self.unit_m}", where="unit_m", remedy="give a length in m"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SuccessEntry:
+    coverage: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.coverage <= 1:
+            raise ConfigError(f"coverage {self.coverage}", where="coverage", remedy="use 0..1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ResetEntry:
+    x_m: tuple[float, float]
+    y_m: tuple[float, float]
+    yaw_rad: tuple[float, float]
+    min_coverage_gap: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_coverage_gap <= 1:
+            raise ConfigError(
+                f"min_coverage_gap {self.min_coverage_gap}", where="min_coverage_gap",
+                remedy="use 0..1",
+            )
+        for key, (low, high) in (
+            ("x_m", self.x_m), ("y_m", self.y_m), ("yaw_rad", self.yaw_rad)
+        ):
+            if low > high:
+                raise ConfigError(
+                    f"{key} runs from {low} down to {high}", where=key,
+                    remedy="write [lower, upper]",
+                )
+        _check_units((*self.x_m, *self.y_m), self.yaw_rad, "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TaskFile:
+    name: str
+    embodiment: str
+    horizon_steps: int
+    goal_pose: tuple[float, float, float]
+    object: _ObjectEntry
+    success: _SuccessEntry
+    reset: _ResetEntry
+
+    def __post_init__(self) -> None:
+        if self.horizon_steps < 1:
+            raise ConfigError(
+                f"horizon_steps is {self.horizon_steps}", where="horizon_steps",
+                remedy="make it positive",
+            )
+        _check_units(self.goal_pose[:2], self.goal_pose[2:], "goal_pose")
+
+
 def parse_task(text: str, where: str) -> Task:
     """Return the task a YAML text describes; raises ConfigError as `load_task`."""
-    data = strict_fields(
-        parse_mapping(text, where), where,
-        {"name": str, "embodiment": str, "horizon_steps": int, "goal_pose": list,
-         "object": dict, "success": dict, "reset": dict},
-    )
-    item = strict_fields(data["object"], f"{where}: object", {"unit_m": float})
-    success = strict_fields(data["success"], f"{where}: success", {"coverage": float})
-    reset = strict_fields(
-        data["reset"], f"{where}: reset",
-        {"x_m": list, "y_m": list, "yaw_rad": list, "min_coverage_gap": float},
-    )
-    if data["horizon_steps"] < 1:
-        raise ConfigError("horizon_steps below 1", where=where, remedy="make it positive")
-    if not 0 < success["coverage"] <= 1:
-        raise ConfigError(
-            f"coverage {success['coverage']}", where=f"{where}: success", remedy="use 0..1"
-        )
-    if not 0 < item["unit_m"] < _MOST_M:
-        raise ConfigError(
-            f"unit_m is {item['unit_m']}", where=f"{where}: object", remedy="give a length in m"
-        )
-    if not 0 <= reset["min_coverage_gap"] <= 1:
-        raise ConfigError(
-            f"min_coverage_gap {reset['min_coverage_gap']}", where=f"{where}: reset",
-            remedy="use 0..1",
-        )
-    goal = number_list(data["goal_pose"], 3, f"{where}: goal_pose")
-    _check_units(goal[:2], goal[2:], f"{where}: goal_pose")
-    spans = {}
-    for key in ("x_m", "y_m", "yaw_rad"):
-        low, high = number_list(reset[key], 2, f"{where}: reset.{key}")
-        if low > high:
-            raise ConfigError(
-                f"{key} runs from {low} down to {high}", where=f"{where}: reset",
-                remedy="write [lower, upper]",
-            )
-        spans[key] = (low, high)
-    _check_units((*spans["x_m"], *spans["y_m"]), spans["yaw_rad"], f"{where}: reset")
+    file = settings(_TaskFile, parse_mapping(text, where), where)
     return Task(
-        name=data["name"], embodiment=data["embodiment"], horizon_steps=data["horizon_steps"],
-        goal_pose=(goal[0], goal[1], goal[2]), object_unit_m=float(item["unit_m"]),
-        success_coverage=float(success["coverage"]), reset_x_m=spans["x_m"],
-        reset_y_m=spans["y_m"], reset_yaw_rad=spans["yaw_rad"],
-        min_coverage_gap=float(reset["min_coverage_gap"]), text=text, hash=text_hash(text),
+        name=file.name, embodiment=file.embodiment, horizon_steps=file.horizon_steps,
+        goal_pose=file.goal_pose, object_unit_m=file.object.unit_m,
+        success_coverage=file.success.coverage, reset_x_m=file.reset.x_m,
+        reset_y_m=file.reset.y_m, reset_yaw_rad=file.reset.yaw_rad,
+        min_coverage_gap=file.reset.min_coverage_gap, text=text, hash=text_hash(text),
     )
 
 

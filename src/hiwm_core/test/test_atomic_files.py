@@ -124,3 +124,10 @@ def test_only_the_parts_of_dead_writers_are_removed(tmp_path):
         assert (living / "file").exists()
     assert names(tmp_path) == [".other.0123abcd.part", ".store.mine.part", "store", "store.part"]
     assert (tmp_path / "store" / "file").read_text() == "x"
+
+
+def test_a_file_in_the_place_of_the_folder_is_no_file_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(NotADirectoryError):
+        replace_file(tmp_path / "file" / "inner", "new", overwrite=False)
+    assert (tmp_path / "file").read_text() == "kept"

@@ -50,7 +50,7 @@ def test_minimal_robot_has_no_reset_and_no_ground_truth() -> None:
         ({"stale_after": 0.5, "stale_after_s": None}, ["stale_after", "did you mean"]),
         ({"stale_after_s": 500}, ["500", "seconds", "stale_after_s"]),
         ({"stale_after_s": 0}, ["stale_after_s", "seconds"]),
-        ({"stale_after_s": float("nan")}, ["stale_after_s", "seconds"]),
+        ({"stale_after_s": float("nan")}, ["stale_after_s", "not finite"]),
         ({"stale_after_s": "0.5 s"}, ["stale_after_s", "float"]),
         ({"pace": "cam"}, ["pace", "camera", "timer"]),
         ({"pace": "timer", "lockstep": True}, ["lockstep", "camera"]),

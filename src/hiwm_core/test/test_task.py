@@ -52,7 +52,7 @@ def test_an_unknown_key_is_named_with_the_nearest(place: tuple[str, ...], rename
         (("object", "unit_m"), 0.0, ["object", "unit_m"]),
         (("goal_pose",), [0.0, 100.0, 0.0], ["goal_pose", "100.0", "give m"]),
         (("goal_pose",), [0.0, 0.0, 90.0], ["goal_pose", "90.0", "give rad"]),
-        (("goal_pose",), [0.0, 0.0], ["goal_pose", "3 numbers"]),
+        (("goal_pose",), [0.0, 0.0], ["goal_pose", "3 entries"]),
         (("reset", "x_m"), [-90, 90], ["reset", "give m"]),
         (("reset", "yaw_rad"), [-90, 90], ["reset", "give rad"]),
         (("reset", "y_m"), [0.09, -0.07], ["reset", "y_m", "[lower, upper]"]),

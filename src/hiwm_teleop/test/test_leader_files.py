@@ -91,7 +91,7 @@ def test_what_is_saved_is_read_and_never_overwritten_unasked(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DeviceError, match="cannot be written.*mend calibration"):
+    with pytest.raises(DeviceError, match="cannot be written.*correct calibration"):
         save_calibration(
             tmp_path / "file" / "left.yaml", calibration(SETTINGS, "left"), overwrite=False
         )

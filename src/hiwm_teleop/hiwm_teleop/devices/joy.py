@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
 from hiwm_core.config_files import ros_name
+from hiwm_core.config_schema import number
 from hiwm_core.errors import ConfigError
 from hiwm_teleop.devices.base import (
     Device,
@@ -15,7 +16,7 @@ from hiwm_teleop.devices.base import (
     OperatorView,
 )
 from hiwm_teleop.devices.buttons import Buttons, ButtonUse, ByControl
-from hiwm_teleop.devices.device_files import load_device_file, number
+from hiwm_teleop.devices.device_files import load_device_file
 from hiwm_teleop.devices.device_parts import Part, PartCombiner, Stick, StickState
 from hiwm_teleop.devices.motion import AxisName, AxisSetting, MotionSettings
 

@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.config_schema import number
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import DeviceError
-from hiwm_teleop.devices.device_files import number
 
 AxisName = Literal["x", "y", "z", "roll", "pitch", "yaw"]
 Lock = Literal["none", "translation", "planar"]

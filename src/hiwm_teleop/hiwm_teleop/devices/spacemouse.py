@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from hiwm_core.config_files import nearest
+from hiwm_core.config_schema import number
 from hiwm_core.errors import ConfigError, DeviceError
 from hiwm_teleop.devices.base import Device, DeviceOption, OperatorInput, OperatorView
 from hiwm_teleop.devices.buttons import Buttons, ButtonUse
-from hiwm_teleop.devices.device_files import load_device_file, number
+from hiwm_teleop.devices.device_files import load_device_file
 from hiwm_teleop.devices.device_parts import Part, PartCombiner, Stick, StickState
 from hiwm_teleop.devices.joy import JoyFile, JoyParts, need_deadman
 from hiwm_teleop.devices.motion import AxisName, AxisSetting, MotionSettings, shaped

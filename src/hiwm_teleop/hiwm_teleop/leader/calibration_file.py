@@ -14,8 +14,9 @@ import yaml
 
 from hiwm_core.atomic_files import replace_file
 from hiwm_core.config_files import find_config
+from hiwm_core.config_schema import number
 from hiwm_core.errors import ConfigError, DeviceError
-from hiwm_teleop.devices.device_files import number, parse_device_file
+from hiwm_teleop.devices.device_files import parse_device_file
 from hiwm_teleop.leader.leader_file import ArmFile, LeaderFile
 from hiwm_teleop.leader.servo_bus import ServoBus
 from hiwm_teleop.leader.servo_models import MODELS

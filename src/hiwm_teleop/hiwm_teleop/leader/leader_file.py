@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from hiwm_core.config_schema import number
 from hiwm_core.errors import ConfigError
-from hiwm_teleop.devices.device_files import load_device_file, number
+from hiwm_teleop.devices.device_files import load_device_file
 from hiwm_teleop.leader.servo_models import MODELS
 
 DEVICE = "leader_arm"
