@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from hiwm_interfaces.msg import BranchTree, ControlState, Tick, WorldInfo
@@ -46,6 +45,7 @@ from hiwm_nodes.diagnostics import ERROR, OK, Diagnostics, RateMeter
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.qos import LATCHED
 from hiwm_nodes.running import run
+from hiwm_nodes.session import hold_role, session_folder
 
 # A rollback in a long tree takes longer than a tick; none may be lost meanwhile.
 _EVERY_TICK = QoSProfile(depth=500, reliability=ReliabilityPolicy.RELIABLE)
@@ -57,9 +57,7 @@ class BranchManager(Node):
 
     def __init__(self) -> None:
         super().__init__("branch_manager")
-        folder = parameter(
-            self, "session_dir", "", "session folder; the tree is kept in its tree.sqlite"
-        )
+        folder = session_folder(self, "session folder; the tree is kept in its tree.sqlite")
         timeout_s = parameter(
             self, "world_timeout_s", 5.0, "how long the world may take to answer [s]", 0.1, 600.0
         )
@@ -67,13 +65,14 @@ class BranchManager(Node):
             self, "continue_timeout_s", 300.0,
             "how long the world may take over continuations [s]", 0.1, 3600.0,
         )
-        if not folder:
+        if folder is None:
             raise ConfigError(
                 "no session folder is given",
                 where="parameter session_dir of branch_manager",
                 remedy="set session_dir:=sessions/<name>",
             )
-        self._session = Path(folder)
+        hold_role(folder, "branch_manager")
+        self._session = folder
         self._store = BranchStore(self._session / "tree.sqlite")
         self._info: WorldInfo | None = None
         self._mode = ControlState.PAUSED

@@ -190,6 +190,8 @@ def declared_parameters(module: Path) -> dict[str, type | None]:
                 name, *default = node.args[DECLARING[called(node)]:]
                 if isinstance(name, ast.Constant):
                     found[str(name.value)] = literal_type(default[0] if default else None)
+            if isinstance(node, ast.Call) and called(node) == "session_folder":
+                found["session_dir"] = str
             if isinstance(node, ast.Dict):  # the options of an operator's device
                 for key, value in zip(node.keys, node.values, strict=True):
                     if isinstance(key, ast.Constant) and isinstance(value, ast.Call) and (

@@ -277,6 +277,32 @@ def test_nodes_read_no_standard_input_and_keep_the_launchers_group(graph: Graph)
     assert f"[one] input '' group {graph.process.pid}" in graph.text
 
 
+def test_no_node_outlives_a_killed_launcher(graph: Graph) -> None:
+    graph.node("one")
+    graph.node("two", attributes='on_exit="shutdown"')
+    graph.start()
+    graph.ready(2)
+    pids = [graph.pid_of(name) for name in ("one", "two")]
+    assert graph.process is not None
+    graph.process.kill()
+    graph.process.wait()
+    deadline = time.monotonic() + HANG_GUARD_S
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline, "a node still runs"
+        time.sleep(0.05)
+
+
+def test_every_node_has_the_launchers_id(graph: Graph) -> None:
+    show = "print('launch', os.environ['HIWM_LAUNCH_ID'])"
+    graph.node("one", body=show)
+    graph.node("two", body=show)
+    graph.start()
+    assert graph.end() == 0
+    assert graph.process is not None
+    ids = re.findall(r"launch (\S+)", graph.text)
+    assert len(ids) == 2 and ids[0] == ids[1] and ids[0].endswith(f"_{graph.process.pid}")
+
+
 def test_nothing_starts_where_an_executable_is_missing(graph: Graph) -> None:
     graph.node("one")
     graph.node("two")

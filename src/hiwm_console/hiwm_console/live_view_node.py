@@ -27,6 +27,7 @@ from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import WARN, Diagnostics, RateMeter
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
+from hiwm_nodes.session import hold_role, session_folder
 
 _GATHER_S = 0.05
 
@@ -37,7 +38,7 @@ class LiveViewNode(Node):
     def __init__(self) -> None:
         """Open the window where there is a display."""
         super().__init__("live_view")
-        session = str(parameter(self, "session_dir", "", "folder of live.png; empty = no file"))
+        session = session_folder(self, "folder of live.png; empty = no file")
         rate = parameter(self, "rate", 10.0, "most pictures a second", 0.1, 30.0)
         self._camera = str(parameter(self, "camera", "", "camera shown; empty = the first one"))
         window = bool(parameter(self, "window", True, "open a window where there is a display"))
@@ -54,9 +55,9 @@ class LiveViewNode(Node):
             self, lambda: {"pictures_per_s": f"{self._shown.rate:.1f}"}
         )
         self._path: Path | None = None
-        if session:
-            self._path = Path(session) / "live.png"
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+        if session is not None:
+            hold_role(session, "live_view")
+            self._path = session / "live.png"
         self._window = self._open_window() if window and display_there() else None
         places = [str(self._path)] if self._path else []
         if self._window:

@@ -17,6 +17,7 @@ from hiwm_console.live_window import display_there
 from hiwm_console.session_files import TREE_FILE, SessionFiles
 from hiwm_console.web_server import WebServer
 from hiwm_core.errors import HiwmError, StoreError
+from hiwm_core.session_lock import owners
 
 
 def serve(folder: Path, port: int) -> WebServer:
@@ -52,6 +53,8 @@ def main(words: Sequence[str] | None = None) -> int:
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    for owner in owners(options.session):
+        print(f"console: the session is still being written by {owner}", flush=True)
     print(f"console: {server.address} shows {options.session}; Ctrl-C ends it", flush=True)
     if display_there():
         with contextlib.suppress(webbrowser.Error):

@@ -27,6 +27,7 @@ from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import Diagnostics
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
+from hiwm_nodes.session import session_folder
 
 # While nobody drives, messages gather this long before anybody is woken: a page that only looks
 # sees a tick so much later at most, and the graph keeps its processors.
@@ -43,7 +44,7 @@ class WebConsoleNode(Node):
     def __init__(self) -> None:
         """Begin to serve. Raises HiwmError where the port is taken."""
         super().__init__("web_console")
-        folder = str(parameter(self, "session_dir", "", "session folder: its tree and states"))
+        folder = session_folder(self, "session folder: its tree and states")
         host = str(parameter(
             self, "host", "127.0.0.1", "address to serve on; another than this machine's own lets "
             "others look, and needs a token to drive"
@@ -69,7 +70,7 @@ class WebConsoleNode(Node):
         if rules.needs_token and not token:
             token = secrets.token_urlsafe(12)
             rules = replace(rules, token=token)
-        session = SessionFiles(Path(folder))
+        session = SessionFiles(folder or Path())
         self._link = GraphLink(self, session, speed)
         self._server = WebServer(
             host=host, port=port, session=session, graph=self._link,

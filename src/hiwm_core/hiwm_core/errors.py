@@ -38,6 +38,10 @@ class StoreError(HiwmError):
     """The session's branch or blob store cannot be read or written."""
 
 
+class BusyError(HiwmError):
+    """Another process holds what only one may have: a session, a world's place in a graph."""
+
+
 class BagError(HiwmError):
     """A bag cannot be read or written, or belongs to something else."""
 

@@ -26,6 +26,7 @@ from hiwm_core.contact_sheet import Row, Tile, contact_sheet, evenly
 from hiwm_core.control import Source
 from hiwm_core.errors import BagError, HiwmError, StoreError
 from hiwm_core.provenance import Provenance, assign, tree_provenance
+from hiwm_core.session_lock import tool_lock
 from hiwm_core.tree_drawing import draw_session
 
 TREE_FILE = "tree.sqlite"
@@ -45,8 +46,16 @@ def summarise(session_dir: Path, *, pictures: bool = True) -> dict[str, Any]:
 
     Raises:
         BagError: the folder holds no bag.
+        BusyError: the session is still being written.
     """
     bags, unread = _digests(session_dir)
+    with tool_lock(session_dir, "summary"):
+        return _summary(session_dir, bags, unread, pictures=pictures)
+
+
+def _summary(
+    session_dir: Path, bags: Sequence[BagDigest], unread: dict[str, list[str]], *, pictures: bool
+) -> dict[str, Any]:
     branches, nodes, store_problem = _tree(session_dir)
     audits = [_audit(bag.path) for bag in bags]
     provenance = tree_provenance(nodes)

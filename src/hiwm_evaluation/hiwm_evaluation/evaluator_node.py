@@ -20,6 +20,7 @@ from std_srvs.srv import Trigger
 
 from hiwm_core.control import Mode
 from hiwm_core.errors import ConfigError, HiwmError
+from hiwm_core.launch_identity import session_path
 from hiwm_core.stamps import stamp_ns
 from hiwm_core.task import parse_task
 from hiwm_core.world_heads import require_success_head
@@ -48,6 +49,7 @@ from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import OK, WARN, Diagnostics
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import NodeEnd, run
+from hiwm_nodes.session import hold_role, session_folder
 
 # No world waits for the evaluator, and a lost tick may be the one that succeeded: room for a stall
 # of several seconds at the fastest rates.
@@ -97,16 +99,21 @@ class EvaluatorNode(Node):
             self, "startup_timeout_s", 120.0,
             "the graph must be complete within this time [s]", 1.0, 3600.0,
         ))
-        session = str(parameter(self, "session_dir", "", "session folder"))
+        session = session_folder(self, "session folder")
         output = str(parameter(
             self, "output_dir", "", "result folder; empty = evaluation in the session folder"
         ))
-        if not output and not session:
+        if session is not None:
+            self._output = session / "evaluation"
+            hold_role(session, "evaluator")
+        if output:
+            self._output = session_path(output)
+            hold_role(self._output, "evaluator")
+        elif session is None:
             raise ConfigError(
                 "no place for results", where="parameters output_dir and session_dir of evaluator",
                 remedy="give one of the two",
             )
-        self._output = Path(output) if output else Path(session) / "evaluation"
         truth_topic = str(parameter(
             self, "ground_truth_topic", "driver/ground_truth", "the stand-in's ground truth"
         ))

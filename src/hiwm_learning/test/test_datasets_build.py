@@ -1,5 +1,6 @@
 """A training set holds what the bags hold, and says what it left out."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from hiwm_core.bags.schema import recording_types
 from hiwm_core.control import Source
 from hiwm_core.embodiment import load_embodiment, parse_embodiment
 from hiwm_core.errors import BagError
+from hiwm_core.session_lock import RECORDER, SessionLock
 from hiwm_learning.datasets import build as build_module
 from hiwm_learning.datasets import load_episodes
 from hiwm_learning.datasets.build import build_dataset
@@ -77,6 +79,16 @@ def write_bag(
 
 def quiet(_line: str) -> None:
     pass
+
+
+def test_a_bag_that_is_being_recorded_is_left_out(tmp_path: Path) -> None:
+    write_bag(tmp_path / "one", "ep_0001-b000", [Source.POLICY] * 5)
+    live = write_bag(tmp_path / "one", "ep_0001-b001", [Source.POLICY] * 5)
+    (live / "metadata.yaml").unlink()
+    with SessionLock(tmp_path / "one", RECORDER):
+        [line] = build_dataset([tmp_path / "one"], tmp_path / "set.zarr", write=quiet)
+    assert line.startswith(f"ep_0001-b001: being recorded by pid {os.getpid()} on ")
+    assert len(load_episodes(tmp_path / "set.zarr").ends) == 1
 
 
 def test_a_set_holds_the_arrays_of_its_bags(tmp_path: Path) -> None:

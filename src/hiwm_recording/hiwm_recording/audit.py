@@ -3,10 +3,13 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from hiwm_core.bags import Audit, audit_bag, session_bags
+from hiwm_core.bags.recover import recorded_by, session_of
 from hiwm_core.errors import BagError, HiwmError
+from hiwm_core.session_lock import tool_lock
 
 
 def audit_line(name: str, audit: Audit) -> str:
@@ -42,24 +45,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("path", type=Path, help="session folder, or one bag")
     parser.add_argument("--save", action="store_true", help="write audit.json into each bag")
     options = parser.parse_args(arguments)
-    failed = 0
+    failed = recording = 0
     try:
         bags = bags_of(options.path)
-        for bag in bags:
-            try:
-                audit = audit_bag(bag)
-            except BagError as error:
-                failed += 1
-                print(f"BAD {bag.name}: {error}")
-                continue
-            failed += not audit.ok
-            print(audit_line(bag.name, audit))
-            if options.save:
-                audit.save(bag)
+        session = session_of(bags[0])
+        with tool_lock(session, "audit") if options.save else nullcontext():
+            for bag in bags:
+                if owner := recorded_by(bag):
+                    recording += 1
+                    print(f"--  {bag.name}: being recorded by {owner.process}")
+                    continue
+                try:
+                    audit = audit_bag(bag)
+                except BagError as error:
+                    failed += 1
+                    print(f"BAD {bag.name}: {error}")
+                    continue
+                failed += not audit.ok
+                print(audit_line(bag.name, audit))
+                if options.save:
+                    audit.save(bag)
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{len(bags)} bags, {failed} bad")
+    more = f", {recording} being recorded" if recording else ""
+    print(f"{len(bags)} bags, {failed} bad{more}")
     return 1 if failed else 0
 
 

@@ -7,7 +7,6 @@ came.
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from hiwm_interfaces.msg import SegmentReport, WorldInfo
 from rclpy.clock import Clock, ClockType
@@ -31,10 +30,12 @@ from hiwm_core.bags.recover import session_bags
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.robot_config import load_robot
+from hiwm_core.session_lock import RECORDER
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import ERROR, OK, WARN, Diagnostics
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
+from hiwm_nodes.session import hold_role, session_folder
 from hiwm_recording.topics import SOURCES, RecorderInput, camera_sources, ground_truth_source
 
 # Seconds an audit may take before closing goes on without its result; it takes tenths.
@@ -49,15 +50,14 @@ class Recorder(Node):
 
     def __init__(self) -> None:
         super().__init__("recorder")
-        session_dir = str(parameter(
-            self, "session_dir", "", "Folder of the session; bags go into its bags folder"
-        ))
-        if not session_dir:
+        folder = session_folder(self, "Folder of the session; bags go into its bags folder")
+        if folder is None:
             raise ConfigError(
                 "no session_dir", where="parameter session_dir of recorder",
                 remedy="give the session's folder",
             )
-        self._session_dir = Path(session_dir).expanduser().absolute()
+        self._session_dir = folder
+        hold_role(folder, RECORDER)
         embodiment = str(parameter(
             self, "embodiment", "planar_bimanual", "Name or path; its cameras are recorded"
         ))

@@ -1,4 +1,9 @@
-"""Make bags of what a killed recorder left: python -m hiwm_recording.recover BAG_OR_SESSION"""
+"""Recover the bags that a killed recorder left open.
+
+    python -m hiwm_recording.recover BAG_OR_SESSION
+
+A session that is still being written is refused.
+"""
 
 import argparse
 import sys
@@ -6,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hiwm_core.bags import recover_bag, unfinished
-from hiwm_core.bags.recover import NoTickError
+from hiwm_core.bags.recover import NoTickError, session_of
 from hiwm_core.errors import BagError, HiwmError
+from hiwm_core.session_lock import RECORDER, tool_lock
 from hiwm_recording.audit import audit_line, bags_of
 
 
@@ -18,19 +24,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     failed = 0
     try:
-        bags = [bag for bag in bags_of(options.path) if unfinished(bag)]
-        for bag in bags:
-            try:
-                print(audit_line(bag.name, recover_bag(bag)))
-            except NoTickError as error:
-                print(f"--  {error}")
-            except BagError as error:
-                failed += 1
-                print(f"BAD {bag.name}: {error}")
+        bags = bags_of(options.path)
+        with tool_lock(session_of(bags[0]), RECORDER):
+            bags = [bag for bag in bags if unfinished(bag)]
+            for bag in bags:
+                try:
+                    print(audit_line(bag.name, recover_bag(bag)))
+                except NoTickError as error:
+                    print(f"--  {error}")
+                except BagError as error:
+                    failed += 1
+                    print(f"BAD {bag.name}: {error}")
     except (HiwmError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{len(bags)} bags were unfinished, {len(bags) - failed} are mended")
+    print(f"{len(bags)} bags were unfinished, {len(bags) - failed} are recovered")
     return 1 if failed else 0
 
 

@@ -261,7 +261,35 @@ def test_recover_says_which_bag_it_cannot_mend(
     (empty / "ep_0009-b000_e0009.mcap").write_bytes(b"no bag")
     assert recover.main([str(recorded.folder)]) == 1
     printed = capsys.readouterr().out
-    assert f"BAD {empty.name}: " in printed and "1 bags were unfinished, 0 are mended" in printed
+    assert f"BAD {empty.name}: " in printed and "1 bags were unfinished, 0 are recovered" in printed
+
+
+def test_a_live_session_is_left_to_its_recorder(
+    recorded: Recorded, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with recorded.recorder() as recorder, recorded.world("--ticks", 10_000, "--rate", 50):
+        while not any(
+            path.stat().st_size > 500_000 for path in recorded.folder.glob("bags/*/*.mcap")
+        ):
+            assert recorder.process.poll() is None, recorder.output
+            threading.Event().wait(0.05)
+        [bag] = recorded.bags()
+        monkeypatch.setenv("HIWM_LAUNCH_ID", "another")
+        with recorded.recorder() as second:
+            assert second.wait(GUARD_S) == 1
+            owner = f"being recorded by pid {recorder.process.pid} on "
+            assert owner in second.output and "Traceback" not in second.output
+        assert recover.main([str(recorded.folder)]) == 1
+        assert owner in capsys.readouterr().err
+        assert audit.main([str(recorded.folder)]) == 0
+        assert "1 bags, 0 bad, 1 being recorded" in (printed := capsys.readouterr().out)
+        assert f"--  {bag.name}: {owner}" in printed
+        recorder.interrupt()
+        assert recorder.wait(GUARD_S) == 0
+    # Nobody touched what was being written.
+    assert [path.name for path in bag.iterdir() if "original" in path.name] == []
+    audited = audit_bag(bag)
+    assert audited.ok and not audited.recovered and audited.ticks > 10
 
 
 def test_the_close_service_ends_the_bag_at_hand(recorded: Recorded) -> None:

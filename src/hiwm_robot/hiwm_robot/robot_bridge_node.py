@@ -6,7 +6,6 @@ bridge moves anything; deactivating holds. Decisions are `bridge_core`'s.
 
 import array
 import time
-from pathlib import Path
 from typing import Any
 
 from builtin_interfaces.msg import Time
@@ -26,6 +25,7 @@ from hiwm_nodes import diagnostics, qos
 from hiwm_nodes.messages import camera_info_message, time_message
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
+from hiwm_nodes.session import hold_role, session_folder
 from hiwm_robot.bridge_core import BridgeCore, TickPlan
 from hiwm_robot.episode_reset import EpisodeReset
 from hiwm_robot.robot_side import QUIET, RobotSide
@@ -63,8 +63,9 @@ class RobotBridge(LifecycleNode):
             self, "hold_after_s", 1.0, "lock-step: hold when no command came for this long, wall s",
             0.05, 600.0,
         )
-        session = parameter(self, "session_dir", "", "session folder; empty writes nothing")
-        self._session = Path(session) if session else None
+        self._session = session_folder(self, "session folder; empty writes nothing")
+        if self._session is not None:
+            hold_role(self._session, "world")
         self._counter = EpisodeCounter(self._session)
         epoch, episode = self._counter.read()
         # A reset waits for the driver; nothing else may wait for the reset.

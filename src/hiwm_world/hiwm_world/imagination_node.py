@@ -35,6 +35,7 @@ from hiwm_nodes.messages import (
 )
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
+from hiwm_nodes.session import hold_role, session_folder
 from hiwm_world.continuation_service import ContinuationService, continuation_message
 from hiwm_world.continuations import Wanted
 from hiwm_world.imagined_world import ImaginedWorld, PresentTick, load_starts
@@ -70,7 +71,9 @@ class Imagination(Node):
         device = str(parameter(
             self, "device", "cpu", "where a latent world model runs: cpu or cuda"
         ))
-        session = str(parameter(self, "session_dir", "", "session folder; empty saves nothing"))
+        self._session = session_folder(self, "session folder; empty saves nothing")
+        if self._session is not None:
+            hold_role(self._session, "world")
         torch.set_num_threads(threads)
         self._embodiment = load_embodiment(self._task.embodiment)
         simulator, checkpoint = load_simulator(path, self._embodiment, device)
@@ -83,7 +86,6 @@ class Imagination(Node):
         self._checkpoint_hash = checkpoint.hash
         self._heads = sorted(simulator.heads)
         self._cameras = [self._embodiment.camera(name) for name in simulator.cameras]
-        self._session = Path(session) if session else None
         store = BlobStore(self._session / "states") if self._session else None
         self._world = ImaginedWorld(
             simulator,

@@ -14,8 +14,10 @@ from pathlib import Path
 from hiwm_core.bags.audit import AUDIT_FILE, Audit, audit_bag, bag_lineage, mcap_path
 from hiwm_core.bags.lineage import Lineage
 from hiwm_core.bags.mcap_file import McapContents, decoded, read_mcap
+from hiwm_core.bags.session import BAGS_FOLDER
 from hiwm_core.bags.writer import METADATA_FILE, Topic, open_bag
 from hiwm_core.errors import BagError
+from hiwm_core.session_lock import Owner, recording_owner
 
 ORIGINAL_SUFFIX = ".original"
 # Beside the bags; a bag written in it carries the final name, so nothing has to be renamed inside.
@@ -35,6 +37,17 @@ def needs_recovery(bag: Path) -> bool:
     return not (bag / METADATA_FILE).exists() and (
         any(bag.glob("*.mcap")) or any(bag.glob(f"*.mcap{ORIGINAL_SUFFIX}"))
     )
+
+
+def recorded_by(bag: Path) -> Owner | None:
+    """Return the process that is writing a bag now; None for one that is closed or left open."""
+    return recording_owner(session_of(bag)) if needs_recovery(bag) else None
+
+
+def session_of(bag: Path) -> Path:
+    """Return the session folder a bag lies in."""
+    folder = bag.absolute().parent
+    return folder.parent if folder.name == BAGS_FOLDER else folder
 
 
 def unfinished(bag: Path) -> bool:
@@ -92,7 +105,7 @@ def recover_bag(bag: Path) -> Audit:
 
 def session_bags(session_dir: Path) -> list[Path]:
     """Return the bag folders of a session, in the order they were begun."""
-    folder = session_dir / "bags"
+    folder = session_dir / BAGS_FOLDER
     if not folder.is_dir():
         folder = session_dir
     bags = [

@@ -1,13 +1,15 @@
 """Which bags training takes: all of one embodiment whose ticks are whole.
 
 A bag that failed its audit for a gap, a lost frame or damage is left out, and named. One that only
-was not closed, or lacks a command, has all that training reads and is taken.
+was not closed, or lacks a command, has all that training reads and is taken. A bag that is being
+recorded is left out.
 """
 
 from collections.abc import Callable
 from pathlib import Path
 
 from hiwm_core.bags import Segment, read_segment
+from hiwm_core.bags.recover import recorded_by
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
 
@@ -25,6 +27,9 @@ def usable_segment(
     Raises:
         BagError: it is whole, and of another embodiment.
     """
+    if owner := recorded_by(bag):
+        leave_out(f"{bag.name}: being recorded by {owner.process}")
+        return None
     try:
         segment = read_segment(bag)
     except HiwmError as error:

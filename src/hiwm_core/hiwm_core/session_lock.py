@@ -1,0 +1,217 @@
+"""One writer for each role of a session, and all of them of one launch.
+
+Each role (recorder, branch_manager, world, evaluator and so on) is a file in `<session>/locks`,
+locked by the process that has the role. The system drops the lock when that process ends, however
+it ends, so a file without a lock is stale and the next process takes it over. The file's text says
+who holds it. A tool that writes into a session, such as `hiwm_recording.recover`, takes a role too.
+
+The locks are open-file-description locks (fcntl(2)): they can be queried without being taken, they
+work in read-only folders for whoever only asks, and network file systems pass them on.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from hiwm_core.errors import BusyError, StoreError
+from hiwm_core.launch_identity import launch_id, process_id
+
+LOCKS_FOLDER: Final = "locks"
+RECORDER: Final = "recorder"
+_SUFFIX: Final = ".lock"
+# Held while a role is taken, so that two launches cannot both find the session free.
+_GUARD: Final = "guard"
+_GUARD_WAIT_S: Final = 10.0
+_GUARD_POLL_S: Final = 0.02
+# struct flock: type, whence, start, length (0: the whole file), pid (0 for this kind of lock).
+_FLOCK: Final = struct.Struct("hhqqi4x")
+_WHOLE_FILE: Final = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+_HELD: Final = (errno.EAGAIN, errno.EACCES)
+_UNSUPPORTED: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """The process that holds a role."""
+
+    role: str
+    pid: int = 0
+    host: str = ""
+    launch: str = ""
+    since: str = ""  # local date and time
+
+    @property
+    def process(self) -> str:
+        """Process and host, for people."""
+        where = f"pid {self.pid}" if self.pid else "an unknown process"
+        where += f" on {self.host}" if self.host else ""
+        return where + (f" since {self.since}" if self.since else "")
+
+    def __str__(self) -> str:
+        """Return the role with its process."""
+        return f"{self.role}, {self.process}"
+
+
+class SessionLock:
+    """A role of a session, held until `release` or until this process ends.
+
+    Args:
+        session: the session's folder; made where it is missing.
+        role: file name in the folder's `locks`.
+        launch: id that every holder in the session shares; by default that of this launch.
+
+    Raises:
+        BusyError: another process holds the role, or another launch writes the session.
+        StoreError: the folder cannot be written, or its file system cannot lock.
+    """
+
+    def __init__(self, session: Path, role: str, launch: str | None = None) -> None:
+        self.owner = Owner(
+            role=role, pid=os.getpid(), host=socket.gethostname(), launch=launch or launch_id(),
+            since=time.strftime("%Y-%m-%d %H:%M:%S"),
+        )
+        self._descriptor: int | None = None
+        folder = session / LOCKS_FOLDER
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with _guard(folder):
+                others = owners(session)
+                if any(o.role == role or o.launch != self.owner.launch for o in others):
+                    raise _busy(session, role, others)
+                self._descriptor = _take(folder / f"{role}{_SUFFIX}", self.owner)
+        except OSError as error:
+            raise StoreError(
+                f"cannot hold the lock of {role}: {error.strerror}", where=str(folder),
+                remedy="give yourself the right to write there, free the disk, or name another "
+                "session_dir",
+            ) from error
+
+    def release(self) -> None:
+        """Give the role up; the file stays, since it may be waited for."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        """Return itself, held already."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Give the role up."""
+        self.release()
+
+
+def tool_lock(session: Path, role: str) -> SessionLock:
+    """Hold a role for a command that belongs to no launch: nobody else may write the session.
+
+    Raises:
+        BusyError, StoreError: as `SessionLock`.
+    """
+    return SessionLock(session, role, launch=process_id(os.getpid()))
+
+
+def owners(session: Path) -> list[Owner]:
+    """Return the processes that write a session now; changes nothing."""
+    folder = session / LOCKS_FOLDER
+    if not folder.is_dir():
+        return []
+    found = (_owner(path) for path in sorted(folder.glob(f"*{_SUFFIX}")))
+    return [owner for owner in found if owner is not None]
+
+
+def recording_owner(session: Path) -> Owner | None:
+    """Return the process that records a session now, None where none does."""
+    return _owner(session / LOCKS_FOLDER / f"{RECORDER}{_SUFFIX}")
+
+
+def _owner(path: Path) -> Owner | None:
+    """Return who holds a lock file, None where nobody does or it is not there."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _WHOLE_FILE)
+        if _FLOCK.unpack(answer)[0] == fcntl.F_UNLCK:
+            return None
+        text = os.read(descriptor, 1 << 16).decode(errors="replace")
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    try:
+        return Owner(**json.loads(text))
+    except (ValueError, TypeError):  # taken this very moment
+        return Owner(role=path.name.removesuffix(_SUFFIX))
+
+
+def _take(path: Path, owner: Owner) -> int:
+    descriptor = _locked(path)
+    if descriptor is None:
+        raise _busy(path.parent.parent, owner.role, [Owner(role=owner.role)])
+    try:
+        text = json.dumps(asdict(owner)).encode() + b"\n"
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text, 0)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _locked(path: Path) -> int | None:
+    """Return a descriptor that holds a file's lock, None where another holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _WHOLE_FILE)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in _HELD:
+            return None
+        if error.errno in _UNSUPPORTED:
+            raise StoreError(
+                f"the file system cannot lock files ({error.strerror})", where=str(path),
+                remedy="name a session_dir on a local disk, or mount this one with locking",
+            ) from error
+        raise
+    return descriptor
+
+
+@contextmanager
+def _guard(folder: Path) -> Iterator[None]:
+    deadline = time.monotonic() + _GUARD_WAIT_S
+    while (descriptor := _locked(folder / _GUARD)) is None:
+        if time.monotonic() > deadline:
+            raise StoreError(
+                f"another process has been taking a role for {_GUARD_WAIT_S:g} s",
+                where=str(folder / _GUARD), remedy="end it: it may be stopped; then start again",
+            )
+        time.sleep(_GUARD_POLL_S)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _busy(session: Path, role: str, others: list[Owner]) -> BusyError:
+    recorder = next((owner for owner in others if owner.role == RECORDER), None)
+    if recorder is not None:
+        what = f"the session is being recorded by {recorder.process}"
+        others = [owner for owner in others if owner is not recorder]
+        what += "".join(f"; {owner}" for owner in others)
+    else:
+        what = f"the session is in use by {'; '.join(map(str, others))}"
+    return BusyError(
+        what, where=f"{role} of {session}",
+        remedy="end that launch, or its processes where the launcher is gone; or name another "
+        "session_dir. Nodes started one by one need one HIWM_LAUNCH_ID",
+    )
