@@ -29,7 +29,7 @@ pytestmark = pytest.mark.nodes
 EMBODIMENT = load_embodiment("planar_bimanual")
 HOME = np.array(EMBODIMENT.home)
 # Long enough for a busy machine between two messages of a test.
-PARAMETERS = {"start_mode": "policy", "operator_timeout_s": 2.0, "handback_ticks": 4}
+PARAMETERS = {"start_mode": "policy", "operator_timeout_s": 5.0, "handback_ticks": 4}
 
 
 class Rig(Node):

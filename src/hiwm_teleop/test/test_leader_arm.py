@@ -22,6 +22,10 @@ from hiwm_teleop.testing.pty_servos import READ, SYNC_READ
 sys.path.insert(0, str(Path(__file__).parent))
 from leader_rig import EMBODIMENT, leader  # noqa: E402
 
+pytestmark = pytest.mark.flaky(
+    reruns=2, reason="an arm silent for tenths of a second is lost; its reader may be starved"
+)
+
 TWO_ARMS = load_embodiment(EMBODIMENT)
 HOME = np.array(TWO_ARMS.home)
 # Each arm near enough to its follower at home.

@@ -29,6 +29,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from leader_rig import EMBODIMENT, leader  # noqa: E402
 
 pytestmark = pytest.mark.nodes
+flaky = pytest.mark.flaky(
+    reruns=2, reason="an operator silent for 0.5 s loses control; a starved process is silent"
+)
 
 PICTURE = np.zeros((96, 96, 3), np.uint8)
 NEAR = [0.4, 0.25, -0.35, -0.4, 0.25, 0.4]
@@ -114,6 +117,7 @@ def graph(request):
     made.end()
 
 
+@flaky
 def test_a_leader_leads_is_lost_comes_back_and_hands_back(graph, tmp_path, terminal):
     keys, tty = terminal
     robot = graph.robot

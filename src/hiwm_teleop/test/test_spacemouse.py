@@ -29,7 +29,12 @@ from hiwm_teleop.testing import usb_bus
 from hiwm_teleop.testing.robots import spatial_arm
 from hiwm_teleop.testing.usb_bus import FULL, WIRELESS, SocketMouse
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler"),
+    pytest.mark.flaky(
+        reruns=2, reason="a mouse silent for tenths of a second is lost; its reader may be starved"
+    ),
+]
 
 PLANAR = load_embodiment("planar_bimanual")
 TASK = load_task("push_t")

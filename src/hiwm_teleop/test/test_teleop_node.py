@@ -38,6 +38,9 @@ from hiwm_teleop.testing import usb_bus
 from hiwm_teleop.testing.usb_bus import FULL, SocketMouse
 
 pytestmark = pytest.mark.nodes
+flaky = pytest.mark.flaky(
+    reruns=2, reason="an operator silent for 0.5 s loses control; a starved process is silent"
+)
 
 EMBODIMENT = load_embodiment("planar_bimanual")
 TASK = load_task("push_t")
@@ -219,6 +222,7 @@ def test_without_rollback_the_reason_is_shown_and_control_taken_all_the_same(gra
     assert not graph.world.forked
 
 
+@flaky
 def test_keys_take_over_move_and_hand_back(graph):
     ours, theirs = pty.openpty()
     os.set_blocking(ours, False)
@@ -319,6 +323,7 @@ def mouse(tmp_path, monkeypatch):
     plugged.unplug()
 
 
+@flaky
 def test_a_spacemouse_takes_over_moves_is_lost_comes_back_and_hands_back(
     graph, states, mouse, tmp_path
 ):
@@ -376,6 +381,7 @@ def test_a_spacemouse_takes_over_moves_is_lost_comes_back_and_hands_back(
         assert "SpaceNavigator at" in teleop.output and "is back" in teleop.output
 
 
+@flaky
 def test_a_gamepad_is_heard_through_joy_and_its_silence_pauses(graph, states, tmp_path):
     said = graph.world.said
     options = {"device": "joy", "device_file": patient("gamepad", tmp_path)}
@@ -434,6 +440,7 @@ LAUNCH = """<launch>
 """
 
 
+@flaky
 def test_keys_reach_the_node_through_the_launcher_and_the_terminal_comes_back(tmp_path):
     file = tmp_path / "keys.launch.xml"
     file.write_text(LAUNCH)
