@@ -13,6 +13,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from hiwm_core.errors import HiwmError
 from hiwm_nodes.executor import KeptWaitSetExecutor
+from hiwm_nodes.leaving import leaving
 
 _LISTENER_NICE = 5
 # A signal this long after the first is a person who insists; sooner it is the same wish twice, as
@@ -39,7 +40,8 @@ def run(
     The node's `close()` is called in the end where it has one, with the context still up, so that
     a recorder can close its bag. A signal lets the callback at hand finish, so that no message is
     taken and then lost; a second one, a second later, cuts it short. A `HiwmError` becomes one line
-    on stderr and exit code 1.
+    on stderr and exit code 1. What the middleware does once the node has closed changes no exit
+    code (see `hiwm_nodes.leaving`).
     """
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
 
@@ -61,7 +63,7 @@ def run(
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     node: Node | None = None
-    code = 0
+    code = 1
     try:
         node = make_node()
         if listener:  # only now: to be late at the start is to miss the first ticks
@@ -70,20 +72,21 @@ def run(
         executor.add_node(node)
         spinning = executor
         executor.spin()
+        code = 0
     except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        code = 0
     except NodeEnd as end:
         code = end.code
         if str(end):
             print(str(end), flush=True)
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        code = 1
     except (RuntimeError, SystemError):
         # An interrupt in the middle of rclpy's own code, such as the conversion of a message, comes
         # out as one of these, from its binding.
         if not interrupted:
             raise
+        code = 0
     finally:
         # A second Ctrl-C must not cut the closing of files short.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -96,7 +99,9 @@ def run(
                 except HiwmError as error:
                     print(f"error: {error}", file=sys.stderr, flush=True)
                     code = code or 1
-            node.destroy_node()
-        if rclpy.ok():
-            rclpy.shutdown()
+        with leaving(code):
+            if node is not None:
+                node.destroy_node()
+            if rclpy.ok():
+                rclpy.shutdown()
     return code
