@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hiwm_bringup.bench.memory_growth import Sample, growth
 from hiwm_bringup.bench.rows import ROWS, Measured, as_json, quantile, table, verdict
 
 BY_KEY = {row.key: row for row in ROWS}
@@ -44,3 +45,25 @@ def test_a_row_that_was_not_measured_is_shown_and_written_as_missing() -> None:
     assert "none" in table(results)
     (row,) = json.loads(json.dumps(as_json(results), allow_nan=False))
     assert (row["measured"], row["met"], row["details"]) == (None, "no", {"p50 ms": None})
+
+
+def _samples(memory: dict[float, float]) -> list[Sample]:
+    return [
+        Sample(seconds=at, ticks=int(at), resident={"world": held, "policy": 100.0},
+               proportional={})
+        for at, held in memory.items()
+    ]
+
+
+def test_growth_leaves_out_what_nodes_load_at_first_and_single_peaks() -> None:
+    memory = {10.0 * n: 100.0 + min(n, 20) + 0.1 * n for n in range(181)}
+    memory[310.0] = memory[1750.0] = 500.0
+    grown = growth(_samples(memory), 300.0)
+    assert grown["policy"] == 0.0
+    assert grown["world"] == pytest.approx(100 * (137.7 / 123.3 - 1), abs=0.2)
+    assert grown["all"] == pytest.approx(100 * (237.7 / 223.3 - 1), abs=0.2)
+
+
+def test_growth_of_a_run_too_short_is_no_number() -> None:
+    assert math.isnan(growth(_samples({0.0: 1.0, 60.0: 2.0}), 300.0)["all"])
+    assert math.isnan(growth([], 300.0)["all"])

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hiwm_core.errors import StoreError
+from hiwm_core.pack_index import PackIndex
 
 # A pack is copied, checked and lost as a whole: large enough to be few, small enough to handle.
 PACK_LIMIT_BYTES = 256 * 1024 * 1024
@@ -47,7 +48,7 @@ class PackFiles:
         self._root = root
         self._paths: list[Path] = []
         self._walked: list[int] = []  # bytes of each pack already in the index
-        self._places: dict[RecordKind, dict[bytes, tuple[int, int]]] = {k: {} for k in RecordKind}
+        self._places = {kind: PackIndex() for kind in RecordKind}
         self._descriptor: int | None = None
         self._pack = -1  # number of the pack this process writes
         self._refresh()
@@ -80,7 +81,7 @@ class PackFiles:
             os.ftruncate(descriptor, start)
             raise write_error(error, self._paths[self._pack]) from error
         for kind, name, offset in offsets:
-            self._places[kind][name] = (self._pack, start + offset)
+            self._places[kind].add(name, self._pack, start + offset)
         self._walked[self._pack] = start + length
         return length
 
@@ -92,8 +93,7 @@ class PackFiles:
 
     def read(self, kind: RecordKind, name: bytes) -> bytes:
         """Return a record's content. Raises StoreError if missing, zlib.error if damaged."""
-        path = self.path_of(kind, name)
-        _, offset = self._places[kind][name]
+        path, offset = self._place(kind, name)
         try:
             with path.open("rb", buffering=0) as file:
                 _, _, _, codec, found, stored, _ = _HEADER.unpack(
@@ -114,25 +114,31 @@ class PackFiles:
 
     def path_of(self, kind: RecordKind, name: bytes) -> Path:
         """Pack that holds a record. Raises StoreError when none does."""
+        return self._place(kind, name)[0]
+
+    def _place(self, kind: RecordKind, name: bytes) -> tuple[Path, int]:
+        """Pack that holds a record, and the record's offset in it."""
         if not self.holds(kind, name):
             raise StoreError(
                 f"part {name.hex()} of a state is missing",
                 where=str(self._root),
                 remedy="restore the missing or damaged .pack file of this folder from a copy",
             )
-        return self._paths[self._places[kind][name][0]]
+        place = self._places[kind].get(name)
+        assert place is not None
+        return self._paths[place[0]], place[1]
 
     def stored_bytes(self, kind: RecordKind, name: bytes) -> int:
         """Bytes a record takes on disk, its header included."""
-        path = self.path_of(kind, name)
+        path, offset = self._place(kind, name)
         with path.open("rb", buffering=0) as file:
-            header = os.pread(file.fileno(), _HEADER.size, self._places[kind][name][1])
+            header = os.pread(file.fileno(), _HEADER.size, offset)
         return _HEADER.size + int(_HEADER.unpack(header)[5])
 
     def digests(self, kind: RecordKind) -> list[bytes]:
         """Names of all records of a kind."""
         self._refresh()
-        return list(self._places[kind])
+        return list(self._places[kind].names())
 
     def bytes_on_disk(self) -> int:
         """Bytes of all packs."""
@@ -141,7 +147,7 @@ class PackFiles:
 
     def forget(self, kind: RecordKind, name: bytes) -> None:
         """Drop a damaged record from the index."""
-        self._places[kind].pop(name, None)
+        self._places[kind].forget(name)
 
     def close(self) -> None:
         """Close the pack this process writes."""
@@ -193,7 +199,7 @@ class PackFiles:
                 end = offset + _HEADER.size + stored
                 if end > size:
                     break  # still being written, or cut by a kill
-                self._places[RecordKind(kind)][name] = (number, offset)
+                self._places[RecordKind(kind)].add(name, number, offset)
                 offset = end
             self._walked[number] = offset
 

@@ -76,18 +76,22 @@ class Graph:
         Resident memory counts a shared library once for every node; the proportional set size
         counts it once in all.
         """
-        resident = proportional = 0.0
-        nodes: dict[str, float] = {}
+        resident, proportional = self.memory_by_node()
+        return sum(resident.values()) / 1e3, sum(proportional.values()) / 1e3, proportional
+
+    def memory_by_node(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Return resident and proportional memory of each node, MB."""
+        resident: dict[str, float] = {}
+        proportional: dict[str, float] = {}
         for process in psutil.Process(self._process.pid).children(recursive=True):
             try:
                 full = process.memory_full_info()
                 name = _node_name(process)
             except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
                 continue
-            resident += full.rss / 1e9
-            proportional += full.pss / 1e9
-            nodes[name] = nodes.get(name, 0.0) + full.pss / 1e6
-        return resident, proportional, nodes
+            resident[name] = resident.get(name, 0.0) + full.rss / 1e6
+            proportional[name] = proportional.get(name, 0.0) + full.pss / 1e6
+        return resident, proportional
 
     def __enter__(self) -> Self:
         """Return itself; the graph is starting."""

@@ -1,0 +1,171 @@
+"""How much memory the imagination graph gains while it runs for long, at rate 0.
+
+    python -m hiwm_bringup.bench.memory_growth --minutes 30
+
+The policy acts without a pause; every few hundred ticks the world is reset, and now and then rolled
+back. Resident memory of each node is sampled; what the nodes load in the first minutes is not
+growth.
+"""
+
+import argparse
+import json
+import math
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from ament_index_python.packages import get_package_share_directory
+from hiwm_interfaces.msg import Command
+from hiwm_interfaces.srv import Reset
+
+from hiwm_bringup.launcher.command_line import parse_arguments
+from hiwm_core.errors import HiwmError
+from hiwm_core.ros_domains import domain_id
+
+from .graph import Graph
+from .machine import machine
+from .watcher import Watcher
+
+AT_MOST_PERCENT = 5.0
+SAMPLE_S = 5.0
+WINDOW_S = 60.0  # memory at a moment is the median of the samples over this long
+RESET_TICKS = 300
+ROLLBACK_EVERY = 5  # episodes
+ROLLBACK_STEPS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Memory at one moment, MB by node.
+
+    Args:
+        seconds: since the first tick.
+        ticks: since the first tick.
+        resident: RSS; memory-mapped files of the state store count as well.
+        proportional: PSS, shared libraries counted once in all.
+    """
+
+    seconds: float
+    ticks: int
+    resident: Mapping[str, float]
+    proportional: Mapping[str, float]
+
+
+def growth(samples: Sequence[Sample], settle_s: float) -> dict[str, float]:
+    """Return how much resident memory grew after `settle_s`, %, by node and as ``all``.
+
+    The median over a window that begins at `settle_s` against that over the last window; NaN where
+    the run is shorter than both.
+    """
+    if not samples or samples[-1].seconds < settle_s + 2 * WINDOW_S:
+        return {"all": math.nan}
+    last_s = samples[-1].seconds
+    first = [s for s in samples if settle_s <= s.seconds <= settle_s + WINDOW_S]
+    last = [s for s in samples if s.seconds >= last_s - WINDOW_S]
+    nodes = set.intersection(*(set(s.resident) for s in (*first, *last)))
+    grown = {
+        node: _percent([s.resident[node] for s in first], [s.resident[node] for s in last])
+        for node in sorted(nodes)
+    }
+    totals = [[sum(s.resident.values()) for s in window] for window in (first, last)]
+    return {"all": _percent(*totals), **grown}
+
+
+def _percent(before: Sequence[float], after: Sequence[float]) -> float:
+    return 100.0 * (median(after) / median(before) - 1.0)
+
+
+def run(
+    launch_file: Path, folder: Path, minutes: float, more: Mapping[str, str]
+) -> list[Sample]:
+    """Run the graph and return its samples; raises HiwmError where it ends or stands still."""
+    arguments = {
+        "session_dir": str(folder / "session"), "world": "imagination", "rate": "0.0",
+        "device": "none", **more,
+    }
+    domain = domain_id()
+    samples: list[Sample] = []
+    with (
+        Graph(launch_file, arguments, domain, folder / "graph.log") as graph,
+        Watcher(graph, domain, arguments.get("ns", "hiwm")) as watcher,
+    ):
+        watcher.until_running(Command.SOURCE_POLICY)
+        begun = time.monotonic()
+        ticks = episodes = in_episode = 0
+        while (now := time.monotonic() - begun) < 60.0 * minutes:
+            heard = len(watcher.watch(SAMPLE_S))
+            graph.check()
+            del watcher.ticks[:-1]
+            if not heard:
+                raise HiwmError(
+                    f"no tick for {SAMPLE_S:g} s", where=str(graph.log), remedy="read that file"
+                )
+            ticks, in_episode = ticks + heard, in_episode + heard
+            resident, proportional = graph.memory_by_node()
+            samples.append(Sample(
+                seconds=now, ticks=ticks, resident=resident, proportional=proportional
+            ))
+            if in_episode < RESET_TICKS:
+                continue
+            in_episode, episodes = 0, episodes + 1
+            if episodes % ROLLBACK_EVERY:
+                watcher.call(Reset, "world/reset", Reset.Request())
+            else:
+                watcher.roll_back(ROLLBACK_STEPS)
+    return samples
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure and return 0; 1 where memory grew by more than it may, or could not be measured."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hiwm_bringup.bench.memory_growth", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "arguments", nargs="*", metavar="name:=value",
+        help="further arguments of launch/session.launch.xml",
+    )
+    parser.add_argument("--minutes", type=float, default=30.0, help="default 30")
+    parser.add_argument(
+        "--settle-minutes", type=float, default=5.0, help="growth is counted after these (5)"
+    )
+    parser.add_argument("--output", "-o", type=Path, help="JSON to write, samples and all")
+    options = parser.parse_intermixed_args(words)
+    # Ended from outside, it ends its graph as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    share = Path(get_package_share_directory("hiwm_bringup"))
+    described = machine()
+    with tempfile.TemporaryDirectory(prefix="hiwm_memory_") as scratch:
+        try:
+            samples = run(
+                share / "launch" / "session.launch.xml", Path(scratch), options.minutes,
+                parse_arguments(options.arguments),
+            )
+        except HiwmError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+    grown = growth(samples, 60.0 * options.settle_minutes)
+    last = samples[-1]
+    print(f"{last.ticks} ticks in {last.seconds / 60.0:.1f} min, {last.ticks / last.seconds:.1f}/s")
+    for node in sorted(last.resident):
+        print(
+            f"{node:24} RSS {samples[0].resident.get(node, math.nan):7.1f} -> "
+            f"{last.resident[node]:7.1f} MB, PSS {last.proportional[node]:7.1f} MB, "
+            f"after {options.settle_minutes:g} min {grown.get(node, math.nan):+.2f} %"
+        )
+    print(f"all nodes: {grown['all']:+.2f} % (at most {AT_MOST_PERCENT:g} %)")
+    if options.output:
+        options.output.write_text(json.dumps({
+            "machine": described, "growth_percent": grown,
+            "samples": [asdict(sample) for sample in samples],
+        }, indent=1) + "\n")
+    return int(not grown["all"] <= AT_MOST_PERCENT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
