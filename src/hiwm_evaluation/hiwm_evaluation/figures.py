@@ -1,8 +1,8 @@
 """The report's figures: rates, gains, and imagination against the stand-in.
 
 Colours are those of who acted (``hiwm_core.palette``): grey for the base policy, blue where it
-learnt from its own rollouts, orange where it learnt from a person. Shapes say the same again, for
-print without colours. Held by ``test_figures.py``.
+learnt from its own rollouts, green from demonstrations, orange from corrections. Shapes say the
+same again, for print without colours. Held by ``test_figures.py``.
 """
 
 from collections.abc import Sequence
@@ -14,22 +14,27 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hiwm_core import palette
-from hiwm_evaluation.findings import SETS, Agreement, Gain, Rate, cells_of, pooled
-from hiwm_evaluation.study import Backbone, Study, TrainingSet, World
+from hiwm_evaluation.findings import Agreement, Gain, Rate, cells_of, pooled, sets_of
+from hiwm_evaluation.study_file import Backbone, Study, TrainingSet, World
 
 SET_NAMES = {
-    TrainingSet.BASE: "base", TrainingSet.WM_CL: "WM-CL", TrainingSet.HI_WM: "Hi-WM",
-    TrainingSet.OTHER: "other",
+    TrainingSet.START: "start", TrainingSet.BASE: "base", TrainingSet.WM_CL: "WM-CL",
+    TrainingSet.DEMONSTRATIONS: "demonstrations", TrainingSet.STAND_IN_CORRECTIONS: "stand-in",
+    TrainingSet.HI_WM: "Hi-WM", TrainingSet.OTHER: "other",
 }
 BACKBONE_NAMES = {Backbone.DIFFUSION: "Diffusion Policy", Backbone.ACT: "ACT"}
 WORLD_NAMES = {World.STAND_IN: "stand-in", World.IMAGINATION: "imagination"}
 
 _SET_COLOURS = {
-    TrainingSet.BASE: palette.GREY, TrainingSet.WM_CL: palette.BLUE,
-    TrainingSet.HI_WM: palette.ORANGE, TrainingSet.OTHER: palette.PURPLE,
+    TrainingSet.START: palette.GREY, TrainingSet.BASE: palette.GREY,
+    TrainingSet.WM_CL: palette.BLUE, TrainingSet.DEMONSTRATIONS: palette.GREEN,
+    TrainingSet.STAND_IN_CORRECTIONS: palette.ORANGE, TrainingSet.HI_WM: palette.ORANGE,
+    TrainingSet.OTHER: palette.PURPLE,
 }
 _SET_MARKERS = {
-    TrainingSet.BASE: "o", TrainingSet.WM_CL: "s", TrainingSet.HI_WM: "^", TrainingSet.OTHER: "D",
+    TrainingSet.START: ".", TrainingSet.BASE: "o", TrainingSet.WM_CL: "s",
+    TrainingSet.DEMONSTRATIONS: "P", TrainingSet.STAND_IN_CORRECTIONS: "v",
+    TrainingSet.HI_WM: "^", TrainingSet.OTHER: "D",
 }
 _INK = "#282c34"
 _FAINT = "#808690"
@@ -46,16 +51,19 @@ _STYLE: dict[Any, Any] = {
 
 def rates_figure(study: Study) -> Figure:
     """Return the pooled rates of each set, a panel a backbone; small marks are single seeds."""
+    shown = sets_of(study)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH_IN, 3.3), layout="constrained")
+        figure = Figure(figsize=(_WIDTH_IN, 3.3 if len(shown) < 4 else 3.8), layout="constrained")
         panels = figure.subplots(1, len(Backbone), sharey=True, squeeze=False)[0]
         for axes, backbone in zip(panels, Backbone, strict=True):
-            for place, training_set in enumerate(SETS):
+            for place, training_set in enumerate(shown):
                 for shift, world in ((-0.17, World.STAND_IN), (0.17, World.IMAGINATION)):
                     _rate_mark(axes, study, backbone, training_set, world, place + shift)
             axes.set_title(BACKBONE_NAMES[backbone])
-            axes.set_xticks(range(len(SETS)), [SET_NAMES[which] for which in SETS])
-            axes.set_xlim(-0.5, len(SETS) - 0.5)
+            axes.set_xticks(range(len(shown)), [SET_NAMES[which] for which in shown])
+            if len(shown) > 3:
+                axes.tick_params(axis="x", labelrotation=20)
+            axes.set_xlim(-0.5, len(shown) - 0.5)
             axes.tick_params(axis="x", length=0)
             axes.grid(axis="y", color=_GRID)
         panels[0].set_ylim(-4, 112)

@@ -23,7 +23,7 @@ from hiwm_evaluation.statistics import (
     paired_difference_interval,
     wilson_interval,
 )
-from hiwm_evaluation.study import (
+from hiwm_evaluation.study_file import (
     Backbone,
     Cell,
     Evaluation,
@@ -34,12 +34,24 @@ from hiwm_evaluation.study import (
 )
 from hiwm_evaluation.trials import Outcome, TrialResult
 
-SETS = (TrainingSet.BASE, TrainingSet.WM_CL, TrainingSet.HI_WM)
-#: Which set is compared with which.
-GAINS = (
+#: The paper's sets, shown even where they are missing.
+PAPER_SETS = (TrainingSet.BASE, TrainingSet.WM_CL, TrainingSet.HI_WM)
+#: Which of the paper's sets is compared with which.
+PAPER_GAINS = (
     (TrainingSet.HI_WM, TrainingSet.BASE),
     (TrainingSet.HI_WM, TrainingSet.WM_CL),
     (TrainingSet.WM_CL, TrainingSet.BASE),
+)
+#: All that are compared, those of controls only in a study that has them.
+GAINS = (
+    (TrainingSet.HI_WM, TrainingSet.BASE),
+    (TrainingSet.HI_WM, TrainingSet.STAND_IN_CORRECTIONS),
+    (TrainingSet.HI_WM, TrainingSet.DEMONSTRATIONS),
+    (TrainingSet.HI_WM, TrainingSet.WM_CL),
+    (TrainingSet.STAND_IN_CORRECTIONS, TrainingSet.BASE),
+    (TrainingSet.DEMONSTRATIONS, TrainingSet.BASE),
+    (TrainingSet.WM_CL, TrainingSet.BASE),
+    (TrainingSet.BASE, TrainingSet.START),
 )
 STATISTICS: dict[str, Statistic] = {
     "Pearson": pearson, "Spearman": spearman, "MMRV": mean_maximum_rank_violation,
@@ -133,6 +145,8 @@ class Effort:
     corrections: int
     failure_states: int
     succeeded: int
+    robot_seconds: float
+    resets: int
 
 
 def pooled(cells: Iterable[Cell], world: World) -> Rate:
@@ -143,6 +157,44 @@ def pooled(cells: Iterable[Cell], world: World) -> Rate:
         successes=sum(wins for wins, _ in counts), trials=sum(n for _, n in counts),
         aborted=sum(len(e.results) - len(e.judged) for e in found),
         asked=sum(e.asked for e in found),
+    )
+
+
+def sets_of(study: Study) -> tuple[TrainingSet, ...]:
+    """Return the sets to show: the paper's, and those of controls that the study has."""
+    there = {cell.set for cell in study.cells}
+    return tuple(
+        which for which in TrainingSet
+        if which is not TrainingSet.OTHER and (which in PAPER_SETS or which in there)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanCost:
+    """What one set of a backbone took, the mean over its policies."""
+
+    policies: int
+    operator_frames: float
+    learnt_frames: float
+    operator_seconds: float
+    robot_seconds: float
+    resets: float
+
+
+def mean_cost(study: Study, backbone: Backbone, training_set: TrainingSet) -> MeanCost | None:
+    """Return the mean cost of a set; None where the study does not say it of all its policies."""
+    names = {cell.name for cell in cells_of(study, backbone, training_set)}
+    found = [cost for cost in study.costs if cost.cell in names]
+    if not found or len(found) < len(names):
+        return None
+    count = len(found)
+    return MeanCost(
+        policies=count,
+        operator_frames=sum(cost.operator_frames for cost in found) / count,
+        learnt_frames=sum(cost.learnt_frames for cost in found) / count,
+        operator_seconds=sum(cost.operator_seconds for cost in found) / count,
+        robot_seconds=sum(cost.robot_seconds for cost in found) / count,
+        resets=sum(cost.resets for cost in found) / count,
     )
 
 
@@ -171,10 +223,13 @@ def pair(first: Evaluation | None, second: Evaluation | None) -> PairedCounts:
 
 
 def gains(study: Study, world: World) -> list[Gain]:
-    """Return the gains of every backbone in one world, known or not."""
+    """Return the gains of every backbone in one world, known or not, between the study's sets."""
     found = []
+    shown = sets_of(study)
     for backbone in Backbone:
         for more, less in GAINS:
+            if more not in shown or less not in shown:
+                continue
             of_more, of_less = (cells_of(study, backbone, which) for which in (more, less))
             by_seed = {cell.seed: cell for cell in of_less}
             rates = [pooled(cells, world) for cells in (of_more, of_less)]
@@ -235,6 +290,8 @@ def effort(sessions: Sequence[OperatorSession]) -> Effort:
         frames=sum(s.frames for s in sessions), corrections=sum(s.corrections for s in sessions),
         failure_states=sum(s.failure_states for s in sessions),
         succeeded=sum(s.succeeded for s in sessions),
+        robot_seconds=sum(s.robot_seconds for s in sessions),
+        resets=sum(s.resets for s in sessions),
     )
 
 

@@ -2,8 +2,8 @@
 
     python -m hiwm_evaluation.report STUDY_FOLDER [-o FOLDER]
 
-Reads what ``study.py`` describes, computes nothing itself (``findings.py`` does) and shows every
-number with the trials it comes from. Held by ``test_report.py``.
+Reads what ``study_file.py`` describes, computes nothing itself (``findings.py`` does) and shows
+every number with the trials it comes from. Held by ``test_report.py``.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from hiwm_evaluation.page import (
 )
 from hiwm_evaluation.report_results import (
     agreement_section,
+    costs_section,
     count_of,
     false_outcomes_section,
     gains_section,
@@ -39,8 +40,8 @@ from hiwm_evaluation.report_results import (
     paper_section,
     success_section,
 )
-from hiwm_evaluation.study import OperatorSession, Study, World, read_study
-from hiwm_evaluation.summary import summary
+from hiwm_evaluation.study_file import OperatorSession, Study, World, read_study
+from hiwm_evaluation.summary import agreement_limits, summary
 
 PAGE_FILE = "report.html"
 SUMMARY_FILE = "summary.md"
@@ -69,7 +70,8 @@ def write_report(study_folder: Path, folder: Path) -> Path:
         *success_section(study, pictures["rates.png"]),
         *paper_section(),
         *gains_section(gained, pictures["gains.png"]),
-        *agreement_section(agreed, apart, pictures["agreement.png"]),
+        *costs_section(study),
+        *agreement_section(agreed, apart, pictures["agreement.png"], agreement_limits(study)),
         *false_outcomes_section(study),
         *_operator(study.operator),
         *_sets(study),
@@ -106,21 +108,13 @@ def _operator(sessions: Sequence[OperatorSession]) -> list[str]:
         if some:
             rows.append(_effort_row(some, "all", sum_row=True))
     parts.append(table(
-        ["session", "branching", "operator s", "frames", "corrections", "failure states",
-         "s per correction", "frames per correction", "corrections per failure state",
-         "corrections that succeeded", f"corrections per {_YIELD_S:.0f} s",
-         f"successful ones per {_YIELD_S:.0f} s"], rows, text=(0, 1),
+        ["session", "branching", "operator s", "robot s", "resets", "frames", "corrections",
+         "failure states", "s per correction", "frames per correction",
+         "corrections per failure state", "corrections that succeeded",
+         f"corrections per {_YIELD_S:.0f} s", f"successful ones per {_YIELD_S:.0f} s"],
+        rows, text=(0, 1),
     ))
-    named = {session.session: session for session in sessions}
-    pairs = [(session, named[session.beside]) for session in sessions if session.beside in named]
-    for session, other in pairs:
-        parts.append(paragraph(
-            f"{session.session} is {other.session} without branching: {session.seconds:.0f} s of "
-            f"the operator beside {other.seconds:.0f} s, {session.failure_states} failure states "
-            f"beside {other.failure_states}. What their policies came to is under Success."
-        ))
-    if not pairs:
-        parts.append(paragraph(_seconds_compared(seconds)))
+    parts.append(paragraph(_seconds_compared(seconds)))
     if any(session.operator == "scripted" for session in sessions):
         parts.append(paragraph("The operator called scripted is a program, not a person."))
     return parts
@@ -145,6 +139,7 @@ def _effort_row(
         f"{name}, {done.sessions} {'session' if done.sessions == 1 else 'sessions'}"
         if sum_row else name,
         "with" if sessions[0].branching else "without", number(done.seconds, 0),
+        number(done.robot_seconds, 0), str(done.resets),
         str(done.frames), str(done.corrections), str(done.failure_states),
         ratio(done.seconds, done.corrections, 1), ratio(done.frames, done.corrections, 1),
         ratio(done.corrections, done.failure_states, 2), count_of(done.succeeded, done.corrections),

@@ -10,15 +10,17 @@ from hiwm_evaluation.agreement import RESAMPLES
 from hiwm_evaluation.figures import BACKBONE_NAMES, SET_NAMES, WORLD_NAMES
 from hiwm_evaluation.findings import (
     BOOTSTRAP_SEED,
-    GAINS,
     LEAST_POLICIES,
-    SETS,
+    PAPER_GAINS,
+    PAPER_SETS,
     Agreement,
     Gain,
     Rate,
     cells_of,
     differing_conditions,
+    mean_cost,
     pooled,
+    sets_of,
     total,
     worlds_paired,
 )
@@ -37,7 +39,7 @@ from hiwm_evaluation.page import (
     table,
 )
 from hiwm_evaluation.statistics import PairedCounts, wilson_interval
-from hiwm_evaluation.study import Backbone, Cell, Study, TrainingSet, World
+from hiwm_evaluation.study_file import Backbone, Cell, Study, TrainingSet, World
 
 # Push-T on real robots: Hi-WM, arXiv 2604.21741. It gives rates; all six are whole trials of 34.
 PAPER_TRIALS = 34
@@ -71,7 +73,7 @@ def success_section(study: Study, png: bytes) -> list[str]:
     """Return the rates of every policy in both worlds, pooled over seeds and seed by seed."""
     rows = []
     for backbone in Backbone:
-        for training_set in SETS:
+        for training_set in sets_of(study):
             cells = cells_of(study, backbone, training_set)
             seeds = f", {len(cells)} training seeds pooled" if len(cells) > 1 else ""
             rows.append(_rate_row(
@@ -140,16 +142,16 @@ def paper_section() -> list[str]:
     rows = []
     for name, successes in PAPER_SUCCESSES.items():
         cells = [name]
-        for which in SETS:
+        for which in PAPER_SETS:
             wins = successes[which]
             low, high = wilson_interval(wins, PAPER_TRIALS)
             cells.append(f"{100 * wins / PAPER_TRIALS:.1f} % ({percent_range((low, high))})")
-        cells += [points((successes[a] - successes[b]) / PAPER_TRIALS) for a, b in GAINS]
+        cells += [points((successes[a] - successes[b]) / PAPER_TRIALS) for a, b in PAPER_GAINS]
         rows.append(Row(cells=cells))
     return [
         table(
-            ["the paper's policy", *(SET_NAMES[which] for which in SETS),
-             *(f"{SET_NAMES[a]} minus {SET_NAMES[b]}, points" for a, b in GAINS)],
+            ["the paper's policy", *(SET_NAMES[which] for which in PAPER_SETS),
+             *(f"{SET_NAMES[a]} minus {SET_NAMES[b]}, points" for a, b in PAPER_GAINS)],
             rows, caption="The paper's own numbers: Push-T on real robots",
         ),
         paragraph(
@@ -199,13 +201,53 @@ def gains_section(found: Sequence[Gain], png: bytes) -> list[str]:
     ]
 
 
-def agreement_section(agreed: Agreement, apart: Agreement, png: bytes) -> list[str]:
+def costs_section(study: Study) -> list[str]:
+    """Return what each set took, beside what it came to."""
+    rows = []
+    for backbone in Backbone:
+        for which in sets_of(study):
+            cost = mean_cost(study, backbone, which)
+            if cost is None:
+                continue
+            rate = pooled(cells_of(study, backbone, which), World.STAND_IN)
+            rows.append(Row(cells=[
+                f"{BACKBONE_NAMES[backbone]}, {SET_NAMES[which]}", str(cost.policies),
+                f"{rate.successes}/{rate.trials}" if rate.trials else MISSING,
+                *(
+                    number(value, 0) for value in (
+                        cost.learnt_frames, cost.operator_frames, cost.operator_seconds,
+                        cost.robot_seconds, cost.resets,
+                    )
+                ),
+            ]))
+    if not rows:
+        return []
+    return [
+        heading("What each set took"),
+        table(
+            ["policy", "policies, n", "stand-in, successes/n", "operator frames learnt from",
+             "operator frames driven", "operator s", "robot s", "resets"], rows,
+        ),
+        paragraph(
+            "Means of a policy, beyond what its base policy took. Seconds are frames at the "
+            "control rate. Robot seconds are those of the stand-in, with the policy's frames, but "
+            "without the time of the resets. Trials are not in them, and neither is the data of "
+            "the world model, which the sets in imagination need."
+        ),
+        *(paragraph(text) for text in study.choices),
+    ]
+
+
+def agreement_section(
+    agreed: Agreement, apart: Agreement, png: bytes, limits: str = ""
+) -> list[str]:
     """Return how imagination foretells the stand-in, over policies.
 
     Args:
         agreed: over all of them.
         apart: over those that were trained independently of each other.
         png: the scatter plot of all.
+        limits: which world models the numbers say something of, for people.
     """
     n = len(agreed.cells)
     parts = [
@@ -244,6 +286,7 @@ def agreement_section(agreed: Agreement, apart: Agreement, png: bytes) -> list[s
             "best, 1 worst. Policies that were post-trained from one base are not independent, "
             f"which the bootstrap does not know; {families}"
         ),
+        *([paragraph(limits)] if limits else []),
     ]
     return parts
 

@@ -3,9 +3,18 @@
 from collections.abc import Sequence
 
 from hiwm_evaluation.figures import BACKBONE_NAMES, SET_NAMES
-from hiwm_evaluation.findings import SETS, Agreement, Gain, cells_of, pooled, total, worlds_paired
+from hiwm_evaluation.findings import (
+    Agreement,
+    Gain,
+    cells_of,
+    mean_cost,
+    pooled,
+    sets_of,
+    total,
+    worlds_paired,
+)
 from hiwm_evaluation.page import number, percent, percent_range, points, points_range
-from hiwm_evaluation.study import Backbone, Cell, Study, TrainingSet, World
+from hiwm_evaluation.study_file import Backbone, Cell, Study, TrainingSet, World
 
 _WORLDS = (World.STAND_IN, World.IMAGINATION)
 
@@ -18,7 +27,7 @@ def summary(
         "| policy | stand-in | 95 % | imagination | 95 % |", "|---|---|---|---|---|",
     ]
     for backbone in Backbone:
-        for which in SETS:
+        for which in sets_of(study):
             cells = cells_of(study, backbone, which)
             if cells:
                 name = f"{BACKBONE_NAMES[backbone]}, {SET_NAMES[which]}"
@@ -26,6 +35,7 @@ def summary(
     lines += [
         _rate_line(cell.name, [cell]) for cell in study.cells if cell.set is TrainingSet.OTHER
     ]
+    lines += _cost_lines(study)
     lines += [
         "", "| gain on the stand-in, points | all trials (95 %) | pairs (95 %), n |",
         "|---|---|---|",
@@ -51,10 +61,43 @@ def summary(
     lines += [
         "",
         f"Of {paired_worlds.trials} pairs of trials {paired_worlds.both} succeeded in both worlds, "
-        f"{paired_worlds.first_only} in imagination alone, {paired_worlds.second_only} on the "
-        f"stand-in alone, {paired_worlds.neither} in neither.",
+        f"{paired_worlds.first_only} only in imagination, {paired_worlds.second_only} only on the "
+        f"stand-in, {paired_worlds.neither} in neither.",
     ]
+    lines += [line for text in (agreement_limits(study), *study.choices) if text
+              for line in ("", text)]
     return "\n".join(lines) + "\n"
+
+
+def agreement_limits(study: Study) -> str:
+    """Return what the agreement of the worlds is limited to; empty where the study does not say."""
+    return (
+        f"The correlations are those of a world model whose state is {study.world_state}; they say "
+        "nothing of a world model without such a state."
+    ) if study.world_state else ""
+
+
+def _cost_lines(study: Study) -> list[str]:
+    """Return what each set took beyond its base policy's, a line each."""
+    rows = []
+    for backbone in Backbone:
+        for which in sets_of(study):
+            cost = mean_cost(study, backbone, which)
+            if cost is None:
+                continue
+            rate = pooled(cells_of(study, backbone, which), World.STAND_IN)
+            success = percent(rate.rate) if rate.trials else "missing"
+            rows.append(
+                f"| {BACKBONE_NAMES[backbone]}, {SET_NAMES[which]} | {success} | "
+                f"{number(cost.learnt_frames, 0)} | {number(cost.operator_frames, 0)} | "
+                f"{number(cost.operator_seconds, 0)} | {number(cost.robot_seconds, 0)} | "
+                f"{number(cost.resets, 0)} |"
+            )
+    return [
+        "", "| mean of a policy | success on the stand-in | operator frames learnt from | "
+        "operator frames driven | operator s | robot s | resets |", "|---|---|---|---|---|---|---|",
+        *rows,
+    ] if rows else []
 
 
 def _rate_line(name: str, cells: Sequence[Cell]) -> str:

@@ -10,7 +10,7 @@ from matplotlib.text import Text
 
 from hiwm_evaluation.figures import agreement_figure, gains_figure, rates_figure
 from hiwm_evaluation.findings import agreement, gains
-from hiwm_evaluation.study import Study, World, read_study
+from hiwm_evaluation.study_file import Study, World, read_study
 
 sys.path.insert(0, str(Path(__file__).parent))
 from synthetic_study import write_study  # noqa: E402

@@ -18,7 +18,7 @@ from hiwm_evaluation.findings import (
     worlds_paired,
 )
 from hiwm_evaluation.statistics import PairedCounts, paired_difference_interval, wilson_interval
-from hiwm_evaluation.study import Backbone, Cell, Study, TrainingSet, World, read_study
+from hiwm_evaluation.study_file import Backbone, Cell, Study, TrainingSet, World, read_study
 
 sys.path.insert(0, str(Path(__file__).parent))
 from synthetic_study import study_data, write_evaluation, write_study  # noqa: E402

@@ -1,150 +1,309 @@
-"""Reading a study folder: what is missing stays visible, what is wrong is named."""
+"""A study runs its stages once, goes on where it was, and names what failed."""
 
 import json
+import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hiwm_core.errors import ConfigError, HiwmError, StoreError
-from hiwm_evaluation.study import Backbone, TrainingSet, World, read_evaluation, read_study
-
-sys.path.insert(0, str(Path(__file__).parent))
-from synthetic_study import (  # noqa: E402
-    CELLS,
-    STARTS,
-    TRIALS,
-    study_data,
-    write_evaluation,
-    write_study,
+from hiwm_core.errors import HiwmError
+from hiwm_core.task import load_task
+from hiwm_evaluation.study.budgets import BUDGETS, Budget
+from hiwm_evaluation.study.policies import (
+    POST_SETS,
+    REPORT_STARTS,
+    SESSION_STARTS,
+    TUNING_STARTS,
+    Block,
+    blocks,
+    judged_cells,
 )
+from hiwm_evaluation.study.runner import Runner
+from hiwm_evaluation.study.stages import Plan, Stage
+from hiwm_evaluation.trials import Pose, sampled_starts
+
+ROOT = Path(__file__).parents[3]
 
 
-def test_everything_is_read(tmp_path: Path) -> None:
-    study = read_study(write_study(tmp_path))
-    assert (study.task, study.seeds, study.date) == ("push_t", (0, 1), "2026-01-02")
-    assert [cell.name for cell in study.cells] == list(CELLS)
-    cell = study.cells[5]
-    assert (cell.backbone, cell.set, cell.seed) == (Backbone.DIFFUSION, TrainingSet.HI_WM, 1)
-    stand_in = cell.evaluations[World.STAND_IN]
-    assert stand_in.counts == (14, 19)
-    assert (stand_in.asked, len(stand_in.results), len(stand_in.judged)) == (TRIALS, 20, 19)
-    assert stand_in.results[3].start == STARTS[3] and stand_in.results[3].seed == 1003
-    assert [session.branching for session in study.operator] == [True, False]
-    assert study.sets[1].mass["human"] == 0.5 and study.sets[1].dropped_low_trust == 77
-    assert study.world_model["frames"] == 48074
+@pytest.fixture
+def said() -> list[str]:
+    return []
 
 
-def test_missing_evaluations_leave_their_cell(tmp_path: Path) -> None:
-    data = study_data()
-    data["cells"][0]["imagination"] = ""
-    data["cells"][1]["hardware"] = None
-    del data["cells"][2]["hardware"]
-    for key in ("operator", "sets", "world_model"):
-        del data[key]
-    study = read_study(write_study(tmp_path, data))
-    assert list(study.cells[0].evaluations) == [World.STAND_IN]
-    assert list(study.cells[1].evaluations) == [World.IMAGINATION]
-    assert list(study.cells[2].evaluations) == [World.IMAGINATION]
-    assert list(study.cells[8].evaluations) == [World.STAND_IN]  # its folder was never made
-    assert study.operator == () and study.sets == () and study.world_model == {}
+def python(name: str, code: str, *leaves: Path, **more: object) -> Stage:
+    return Stage(name=name, command=(sys.executable, "-c", code), leaves=leaves, **more)
 
 
-def test_an_evaluation_that_only_began_is_missing_and_one_cut_short_is_not(tmp_path: Path) -> None:
-    write_evaluation(tmp_path / "began", "hardware", "")
-    assert read_evaluation(tmp_path / "began", World.STAND_IN, "push_t") is None
-    write_evaluation(tmp_path / "short", "hardware", "sfs")
-    evaluation = read_evaluation(tmp_path / "short", World.STAND_IN, "push_t")
-    assert evaluation is not None and evaluation.counts == (2, 3) and evaluation.asked == TRIALS
+def touching(folder: Path) -> Callable[[str], Stage]:
+    """Return stages that add a line to a file of their name."""
+    def stage(name: str, *named: Path) -> Stage:
+        path = folder / name
+        code = f"open({str(path)!r}, 'a').write('x')"
+        return Stage(
+            name=name, command=(sys.executable, "-c", code, *map(str, named)), leaves=(path,)
+        )
+
+    return stage
 
 
-def change(data: dict[str, Any], place: tuple[str | int, ...], value: Any) -> None:
-    inner: Any = data
-    for key in place[:-1]:
-        inner = inner[key]
-    inner[place[-1]] = value
+def test_stages_run_once(tmp_path: Path, said: list[str]) -> None:
+    stage = touching(tmp_path)
+    stages = [stage("a"), stage("b"), stage("c"), stage("d", tmp_path / "c")]
+    Runner(tmp_path / "study", 2, said.append).run(stages[:3])
+    runner = Runner(tmp_path / "study", 2, said.append)
+    runner.run(stages)
+    assert [(tmp_path / name).read_text() for name in "abcd"] == ["x"] * 4
+    assert set(runner.seconds()) == set("abcd")
+    assert any("3 of 4 stages are done" in line for line in said)
 
 
-@pytest.mark.parametrize(
-    ("place", "value", "said"),
-    [
-        (("cell",), [], r"study.json\): known keys are .*did you mean 'cells'"),
-        (("cells",), {}, "'cells' is {}, expected list"),
-        (("cells", 3, "backbone"), "difusion", r"cells\[3\].*did you mean 'diffusion'"),
-        (("cells", 3, "set"), "hiwm", r"cells\[3\].*did you mean 'hi-wm'"),
-        (("cells", 3, "seed"), -1, r"'seed' is -1 .*cells\[3\]"),
-        (("cells", 3, "seed"), "0", r"'seed' is '0', expected int .*cells\[3\]"),
-        (("cells", 1, "name"), "diffusion-base-s0", "two cells are named 'diffusion-base-s0'"),
-        (("cells", 1, "seed"), 0, "both diffusion base of seed 0.*'other'"),
-        (("cells", 0), "x", r"cells\[0\]"),
-        (("operator", 1, "seconds"), -1.0, r"'seconds' is -1.0 .*operator\[1\]"),
-        (("operator", 1, "seconds"), float("inf"), r"'seconds' is inf .*operator\[1\]"),
-        (("operator", 0, "succeeded"), 31, r"31 of 30 corrections .*operator\[0\]"),
-        (("operator", 0, "branching"), 1, r"'branching' is 1, expected bool"),
-        (("sets", 0, "cell"), "diffusion-bas-s0", r"sets\[0\].*did you mean 'diffusion-base-s0'"),
-        (("sets", 0, "frames_by_provenance", "human"), "1", r"sets\[0\].frames_by_provenance"),
-    ],
-)
-def test_a_wrong_field_is_named_with_a_remedy(
-    tmp_path: Path, place: tuple[str | int, ...], value: Any, said: str
+def test_a_stage_waits_for_what_it_names_and_for_nothing_else(
+    tmp_path: Path, said: list[str]
 ) -> None:
-    data = study_data()
-    change(data, place, value)
-    with pytest.raises(ConfigError, match=said):
-        read_study(write_study(tmp_path, data, {}))
+    """Two at once: the third goes before the second, which the first holds up."""
+    gate = tmp_path / "gate"
+    slow = python(
+        "slow", "import pathlib, time\n"
+        f"while not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.01)\n"
+        f"open({str(tmp_path / 'slow')!r}, 'w')", tmp_path / "slow",
+    )
+    waiting = touching(tmp_path)("waiting", tmp_path / "slow")
+    free = touching(tmp_path)("gate")
+    Runner(tmp_path / "study", 2, said.append).run([slow, waiting, free])
+    ended = [line.split("/3 ")[1].split()[0] for line in said if "done in" in line]
+    assert ended == ["gate", "slow", "waiting"]
 
 
-@pytest.mark.parametrize("text", [None, "", "{", "[]"])
-def test_a_folder_without_a_study_is_refused(tmp_path: Path, text: str | None) -> None:
-    if text is not None:
-        (tmp_path / "study.json").write_text(text)
-    with pytest.raises(HiwmError, match=r"study\.json"):
-        read_study(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"world": "imagination"}, "'world' is 'imagination', expected 'hardware'"),
-        ({"stand_in": False}, "'stand_in' is False, expected True"),
-        ({"task": "fold_towel"}, "'task' is 'fold_towel', expected 'push_t'"),
-    ],
-)
-def test_an_evaluation_of_something_else_is_refused(
-    tmp_path: Path, changes: dict[str, Any], said: str
+def test_a_failed_stage_is_named_and_what_comes_after_waits(
+    tmp_path: Path, said: list[str]
 ) -> None:
-    write_evaluation(tmp_path / "e", "hardware", "sf", **changes)
-    with pytest.raises(StoreError, match=rf"{said} .*evaluation\.json"):
-        read_evaluation(tmp_path / "e", World.STAND_IN, "push_t")
+    bad = python("bad", "print('no disk'); raise SystemExit(3)")
+    with pytest.raises(HiwmError, match="stage bad failed: exit code 3.*no disk") as error:
+        Runner(tmp_path / "study", 1, said.append).run([bad, touching(tmp_path)("after")])
+    assert "bad.log" in str(error.value)
+    assert not (tmp_path / "after").exists()
 
 
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (lambda e: (e / "evaluation.json").unlink(), r"evaluation\.json"),
-        (lambda e: (e / "evaluation.json").write_text("[]"), r"evaluation\.json"),
-        (lambda e: (e / "starts.yaml").unlink(), r"starts\.yaml"),
-        (lambda e: (e / "starts.yaml").write_text("a: 1"), r"starts\.yaml"),
-        (lambda e: (e / "trials.jsonl").write_text("{}\n"), r"trials\.jsonl line 1"),
-    ],
-)
-def test_a_damaged_evaluation_is_named(
-    tmp_path: Path, spoil: Callable[[Path], Any], said: str
-) -> None:
-    write_evaluation(tmp_path / "e", "hardware", "sf")
-    spoil(tmp_path / "e")
-    with pytest.raises(StoreError, match=said):
-        read_evaluation(tmp_path / "e", World.STAND_IN, "push_t")
+def test_a_stage_that_leaves_nothing_has_failed(tmp_path: Path, said: list[str]) -> None:
+    with pytest.raises(HiwmError, match="left no .*missing"):
+        Runner(tmp_path, 1, said.append).run([python("empty", "", tmp_path / "missing")])
 
 
-def test_reading_changes_nothing(tmp_path: Path) -> None:
-    write_evaluation(tmp_path / "e", "hardware", "sf")
-    lines = tmp_path / "e" / "trials.jsonl"
-    lines.write_bytes(lines.read_bytes() + b'{"trial": 2, "sta')  # being written
-    before = lines.read_bytes()
-    evaluation = read_evaluation(tmp_path / "e", World.STAND_IN, "push_t")
-    assert evaluation is not None and evaluation.counts == (1, 2)
-    assert lines.read_bytes() == before
-    assert json.loads((tmp_path / "e" / "evaluation.json").read_text())["horizon"] == 300
+def test_a_begun_stage_is_told_to_resume(tmp_path: Path, said: list[str]) -> None:
+    state, out = tmp_path / "state", tmp_path / "out"
+    code = f"import sys; open({str(out)!r}, 'w').write(' '.join(sys.argv[1:]))"
+    stage = python("train", code, out, resume=("--resume",), resumes_from=state)
+    Runner(tmp_path / "first", 1, said.append).run([stage])
+    assert out.read_text() == ""
+    state.touch()
+    Runner(tmp_path / "second", 1, said.append).run([stage])
+    assert out.read_text() == "--resume"
+
+
+def test_what_cannot_be_resumed_begins_anew(tmp_path: Path, said: list[str]) -> None:
+    begun = tmp_path / "session"
+    begun.mkdir()
+    (begun / "half").touch()
+    Runner(tmp_path / "study", 1, said.append).run([python("session", "", anew=begun)])
+    assert not begun.exists()
+
+
+def test_an_interruption_ends_what_runs(tmp_path: Path, said: list[str]) -> None:
+    started = tmp_path / "started"
+    code = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))\n"
+        f"open({str(started)!r}, 'w')\n"
+        f"try: time.sleep(600)\nfinally: open({str(tmp_path / 'ended')!r}, 'w')"
+    )
+
+    def interrupt() -> None:
+        while not started.exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    after = touching(tmp_path)("after")
+    stages = [python("long", code), after]
+    threading.Thread(target=interrupt, daemon=True).start()
+    kept = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Runner(tmp_path / "study", 1, said.append).run(stages)
+    finally:
+        signal.signal(signal.SIGINT, kept)
+    assert (tmp_path / "ended").exists()
+    assert not (tmp_path / "after").exists()
+    assert not list((tmp_path / "study" / "done").iterdir())
+
+
+def test_a_failure_ends_what_runs_beside_it(tmp_path: Path, said: list[str]) -> None:
+    bad = python("bad", "raise SystemExit(3)")
+    long = python("long", "import time; time.sleep(600)")
+    after = touching(tmp_path)("after")
+    with pytest.raises(HiwmError, match="stage bad failed"):
+        Runner(tmp_path / "study", 2, said.append).run([long, bad, after])
+    assert not (tmp_path / "after").exists()
+
+
+def planned(budget: Budget, folder: Path, block: Block, world: Path | None) -> list[Stage]:
+    return Plan(ROOT, folder, "push_t", budget, world=world, weights="rac").stages(block)
+
+
+@pytest.mark.parametrize("world_given", [True, False])
+@pytest.mark.parametrize("budget", sorted(BUDGETS))
+def test_a_plan_makes_before_it_uses(budget: str, world_given: bool, tmp_path: Path) -> None:
+    """Every path of the study that a block names was left by a stage before it, or is its own."""
+    world = ROOT / "models" / "world_push_t.safetensors" if world_given else None
+    for block in blocks(BUDGETS[budget]):
+        made: list[Path] = []
+        stages = planned(BUDGETS[budget], tmp_path, block, world)
+        assert len({stage.name for stage in stages}) == len(stages)
+        for stage in stages:
+            own = [*stage.leaves, *(path.parent for path in stage.leaves)]
+            for word in stage.command:
+                value = Path(word.rpartition(":=")[2])
+                if not value.is_relative_to(tmp_path) or value == tmp_path / "sets":
+                    continue
+                known = [*made, *own]
+                assert any(
+                    path == value or path.is_relative_to(value) for path in known
+                ), (stage.name, word)
+            made += stage.leaves
+        assert any(stage.name == "world" for stage in stages) is not world_given
+
+
+@pytest.mark.parametrize("budget", sorted(BUDGETS))
+def test_blocks_share_only_what_is_the_same(budget: str, tmp_path: Path) -> None:
+    """Work folders are shared by blocks, so equal names must be equal commands."""
+    seen: dict[str, Stage] = {}
+    for block in blocks(BUDGETS[budget]):
+        for stage in planned(BUDGETS[budget], tmp_path, block, None):
+            assert seen.setdefault(stage.name, stage) == stage
+
+
+def test_there_are_enough_policies_for_a_correlation() -> None:
+    for name in ("small", "full"):
+        budget = BUDGETS[name]
+        cells = [
+            cell for block in blocks(budget) if not block.tuning
+            for cell in judged_cells(budget, block)
+        ]
+        assert len({cell.name for cell in cells}) == len(cells) >= 24
+        keys = [(c.block.backbone, c.set, c.block.seed) for c in cells if c.set != "other"]
+        assert len(set(keys)) == len(keys)
+        for block in blocks(budget):
+            sets = {cell.set for cell in judged_cells(budget, block)}
+            assert block.tuning or sets - {"other"} == {"start", *POST_SETS}
+
+
+def test_a_later_round_corrects_what_the_round_before_left(tmp_path: Path) -> None:
+    budget = BUDGETS["small"]
+    assert budget.rounds == 2
+    stages = {
+        stage.name: stage.command
+        for stage in planned(budget, tmp_path, Block(backbone="act", seed=1), None)
+    }
+    for learns, world in (("hi-wm", "imagination"), ("stand-in", "hardware")):
+        policy = tmp_path / "policies" / f"act-{learns}-s1-round1.safetensors"
+        corrected = stages[f"act-s1-{learns}-2"]
+        assert f"policy_checkpoint:={policy}" in corrected
+        assert f"world:={world}" in corrected
+        assert f"operator_ticks:={budget.operator_ticks}" in corrected
+        last = stages[f"act-{learns}-s1"]
+        for session in (f"act-s1-{learns}-1", f"act-s1-{learns}-2"):
+            assert str(tmp_path / "sessions" / session) in last
+    # Both kinds of corrections are asked for alike, but for the world and what follows from it.
+    imagined, real = (
+        {word for word in stages[f"act-s1-{learns}-1"] if "_dir" not in word}
+        for learns in ("hi-wm", "stand-in")
+    )
+    differing = {word.partition(":=")[0] for word in imagined ^ real}
+    assert differing == {"world", "world_checkpoint", "starts", "rate", "robot", "fast"}
+
+
+def test_every_set_gets_the_same_steps_and_frames(tmp_path: Path) -> None:
+    budget = BUDGETS["small"]
+    stages = {
+        stage.name: stage.command
+        for stage in planned(budget, tmp_path, Block(backbone="act", seed=1), None)
+    }
+
+    def option(name: str, word: str) -> str:
+        command = stages[f"act-{name}-s1"]
+        return command[command.index(word) + 1]
+
+    for name in POST_SETS:
+        assert option(name, "--start-from") == str(
+            tmp_path / "policies" / "act-start-s1.safetensors"
+        )
+        assert option(name, "--steps") == str(budget.post_steps)
+        assert option(name, "--episodes") == str(budget.demonstrations)
+    frames = int(option("demonstrations", "--further-frames"))
+    for name in ("hi-wm", "stand-in"):
+        assert int(option(name, "--correction-frames")) * budget.rounds == frames
+        assert option(name, "--weights") == "rac"
+    assert budget.operator_ticks >= budget.operator_frames
+
+
+@pytest.mark.parametrize("budget", sorted(BUDGETS))
+def test_nothing_is_chosen_or_corrected_where_it_is_judged(budget: str, tmp_path: Path) -> None:
+    """Start poses of tuning, sessions and reports are apart; so are those of earlier studies."""
+    task, sizes = load_task("push_t"), BUDGETS[budget]
+
+    def evaluated(seed: int, count: int) -> set[Pose]:
+        # Resets without a pose draw it from their own seed, which counts on from the first.
+        single = {sampled_starts(task, seed + number, 1)[0] for number in range(count)}
+        return {*sampled_starts(task, seed, count), *single}
+
+    used = {
+        "earlier": evaluated(1000, 100), "tuning": evaluated(TUNING_STARTS, sizes.trials),
+        "report": evaluated(REPORT_STARTS, sizes.trials),
+        "session": set(sampled_starts(task, SESSION_STARTS, sizes.session_starts)),
+        "demonstrations": evaluated(0, 200),
+    }
+    for block in blocks(sizes):
+        for number in range(1, sizes.rounds + 1):
+            used["session"] |= evaluated(block.session_seed(number), 100)
+    for name, poses in used.items():
+        others = set().union(*(more for other, more in used.items() if other != name))
+        assert not poses & others, name
+    # And the stages ask for these seeds.
+    for block in blocks(sizes):
+        for stage in planned(sizes, tmp_path, block, None):
+            if stage.name.endswith(("-hardware", "-imagination")):
+                seed = TUNING_STARTS if block.tuning else REPORT_STARTS
+                assert f"seed:={seed}" in stage.command
+
+
+@given(st.integers(0, 99), st.integers(1, 2), st.integers(0, 99), st.integers(1, 2))
+def test_rounds_of_corrections_have_starts_of_their_own(a: int, n: int, b: int, m: int) -> None:
+    first, second = (
+        Block(backbone="act", seed=seed).session_seed(number) for seed, number in ((a, n), (b, m))
+    )
+    assert first == second if (a, n) == (b, m) else abs(first - second) >= 1000
+    assert min(first, second) > REPORT_STARTS + 1000
+
+
+def test_launch_arguments_are_declared(tmp_path: Path) -> None:
+    for block in blocks(BUDGETS["small"]):
+        for stage in planned(BUDGETS["small"], tmp_path, block, None):
+            files = [Path(word) for word in stage.command if word.endswith(".launch.xml")]
+            for file in files:
+                text = file.read_text()
+                for word in stage.command:
+                    name, value, _ = word.partition(":=")
+                    assert not value or f'<arg name="{name}"' in text, (stage.name, word)
+
+
+def test_seconds_are_kept_as_json(tmp_path: Path, said: list[str]) -> None:
+    stage = touching(tmp_path)("a")
+    Runner(tmp_path, 1, said.append).run([stage])
+    kept = json.loads((tmp_path / "done" / "a.json").read_text())
+    assert kept["command"] == list(stage.command)

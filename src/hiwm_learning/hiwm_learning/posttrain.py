@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hiwm_core.errors import BagError
 from hiwm_core.session_lineage import session_heads
 from hiwm_core.world_heads import SUCCESS_HEAD, require_success_head
@@ -29,6 +32,8 @@ from hiwm_learning.training_command import run_training
 from hiwm_learning.training_loop import Budget
 
 SETS = ("base", "wm-cl", "hi-wm")
+# How contested starts are told: by so many trials beside them, 0.1 m as far as 1 rad.
+NEIGHBOURS, METRES_PER_RADIAN = 4, 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,10 @@ class SetOptions:
     min_trust: float = 0.0
     low_trust_factor: float = 0.0
     demonstration_episodes: int | None = None  # learn from the first so many; from all when None
+    further_frames: int = 0  # of the demonstrations after those
+    correction_frames: int | None = None  # of a person in each session; all when None
+    trials: int | None = None  # wm-cl: the first so many of each evaluation; all when None
+    contested: bool = False  # wm-cl: only successes among failures; see `successes`
 
 
 def make_set(
@@ -66,10 +75,13 @@ def make_set(
     chosen = None
     if options.kind == "wm-cl":
         _require(options.rollouts, "--rollouts", "a recorded evaluation in imagination")
-        chosen = {episode for session in options.rollouts for episode in successes(session)}
+        chosen = successes(
+            options.rollouts, trials=options.trials, contested=options.contested
+        )
         if not chosen:
             raise BagError(
-                "no rollout succeeded", where=", ".join(map(str, options.rollouts)),
+                "no rollout succeeded" + options.contested * " among failures",
+                where=", ".join(map(str, options.rollouts)),
                 remedy="give more trials, or a better policy: WM-CL learns from successes alone",
             )
     if options.kind == "hi-wm":
@@ -79,6 +91,8 @@ def make_set(
         episodes, options.scheme if options.kind == "hi-wm" else Scheme.UNIFORM,
         min_trust=options.min_trust, low_trust_factor=options.low_trust_factor,
         policy_episodes=chosen, demonstration_episodes=options.demonstration_episodes,
+        further_demonstration_frames=options.further_frames,
+        correction_frames=options.correction_frames,
     )
     if options.kind == "hi-wm" and not weighted.description["failure_states"]:
         raise BagError(
@@ -88,13 +102,52 @@ def make_set(
     return episodes, weighted
 
 
-def successes(session: Path) -> set[tuple[str, str]]:
-    """Return (session_id, episode_id) of an evaluation's trials that succeeded.
+def successes(
+    sessions: Sequence[Path], *, trials: int | None = None, contested: bool = False
+) -> set[tuple[str, str]]:
+    """Return (session_id, episode_id) of the trials of some evaluations that succeeded.
+
+    Args:
+        sessions: folders of evaluations.
+        trials: of each evaluation count only the first so many; all when None.
+        contested: keep only successes among failures, where `NEIGHBOURS` trials from the nearest
+            start poses failed in half of the cases or more.
 
     Raises:
-        BagError: the session holds no evaluation.
+        BagError: a session holds no evaluation.
         CheckpointError: its world model had no trained success head, and no person judged.
     """
+    tried = [
+        (session.name, trial) for session in sessions for trial in _trials(session)
+        if trial["outcome"] != "aborted" and (trials is None or trial["trial"] < trials)
+    ]
+    won = np.array([trial["outcome"] == "success" for _, trial in tried], bool)
+    kept = won & _among_failures([trial["start"] for _, trial in tried], won) if contested else won
+    return {
+        (name, trial["episode_id"])
+        for (name, trial), is_kept in zip(tried, kept, strict=True) if is_kept
+    }
+
+
+def _among_failures(
+    starts: Sequence[Sequence[float]], won: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return whether half or more of the trials from the nearest start poses failed, [N].
+
+    Args:
+        starts: x [m], y [m], yaw [rad] of each trial.
+        won: whether it succeeded, [N].
+    """
+    poses = np.array(starts, np.float64).reshape(-1, 3)
+    apart = poses[:, None] - poses
+    turned = np.abs(np.arctan2(np.sin(apart[..., 2]), np.cos(apart[..., 2])))
+    distance = np.hypot(apart[..., 0], apart[..., 1]) / METRES_PER_RADIAN + turned
+    np.fill_diagonal(distance, np.inf)
+    nearest = np.argsort(distance, axis=1, kind="stable")[:, : min(NEIGHBOURS, len(poses) - 1)]
+    return np.asarray((~won[nearest]).sum(axis=1) * 2 >= max(1, nearest.shape[1]))
+
+
+def _trials(session: Path) -> list[dict[str, Any]]:
     path = session / "evaluation" / "trials.jsonl"
     if not path.is_file():
         raise BagError(
@@ -103,14 +156,12 @@ def successes(session: Path) -> set[tuple[str, str]]:
         )
     trials = [json.loads(line) for line in path.read_text().splitlines()]
     # A trial may have several lines, a person's verdict after a head's: the last one counts.
-    newest = {trial["trial"]: trial for trial in trials}.values()
+    newest = list({trial["trial"]: trial for trial in trials}.values())
     if any(trial.get("judged_by") == SUCCESS_HEAD for trial in newest):
         heads = session_heads(session)
         if heads is not None:
             require_success_head(heads, str(session))
-    return {
-        (session.name, trial["episode_id"]) for trial in newest if trial["outcome"] == "success"
-    }
+    return newest
 
 
 def _require(places: Sequence[Path], option: str, what: str) -> None:
@@ -179,6 +230,23 @@ def build_parser() -> argparse.ArgumentParser:
         "--low-trust-factor", type=float, default=0.0,
         help="what a frame below it keeps of its weight; 0 drops it",
     )
+    parser.add_argument(
+        "--further-frames", type=int, default=0,
+        help="with --episodes: about so many frames of the demonstrations after those as well",
+    )
+    parser.add_argument(
+        "--correction-frames", type=int,
+        help="hi-wm: about so many frames of a person in each session, whole corrections;\n"
+        "default: all",
+    )
+    parser.add_argument(
+        "--trials", type=int, help="wm-cl: the first so many of each evaluation (default: all)"
+    )
+    parser.add_argument(
+        "--contested", action="store_true",
+        help=f"wm-cl: only successes where half or more of the {NEIGHBOURS} trials from the "
+        "nearest\nstart poses failed",
+    )
     parser.add_argument("--steps", type=int, required=True, help="optimiser steps, for every set")
     parser.add_argument(
         "--cache", type=Path, help="folder of training sets (default: sets beside the output)"
@@ -198,6 +266,8 @@ def _posttrain(options: argparse.Namespace) -> int:
             rollouts=tuple(options.rollouts), corrections=tuple(options.corrections),
             scheme=Scheme(options.weights), min_trust=options.min_trust,
             low_trust_factor=options.low_trust_factor, demonstration_episodes=options.episodes,
+            further_frames=options.further_frames, correction_frames=options.correction_frames,
+            trials=options.trials, contested=options.contested,
         ),
         options.cache or options.output.parent / "sets", say,
     )

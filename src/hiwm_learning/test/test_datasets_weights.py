@@ -149,6 +149,49 @@ def test_fewer_demonstrations_on_request() -> None:
     assert (found.weights > 0).tolist() == [True] * 12 + [False] * 4
 
 
+def test_further_demonstrations_by_their_frames() -> None:
+    data = segments(*(
+        (replace(ROOT, episode_id=f"d{i}", branch_id=f"d{i}-b000"), [DEMO] * 4) for i in range(5)
+    ))
+    found = weigh(data, Scheme.UNIFORM, demonstration_episodes=1, further_demonstration_frames=9)
+    assert (found.weights > 0).tolist() == [True] * 12 + [False] * 8
+    assert found.description["demonstrations"] == 3
+    with pytest.raises(ConfigError, match="16 frames, 40 are wanted"):
+        weigh(data, Scheme.UNIFORM, demonstration_episodes=1, further_demonstration_frames=40)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=8), min_size=1, max_size=3),
+    st.integers(1, 30), st.sampled_from(list(Scheme)),
+)
+def test_sessions_are_cut_to_equal_frames_but_for_half_a_correction(
+    sessions: list[list[int]], frames: int, scheme: Scheme
+) -> None:
+    data = segments(
+        (replace(ROOT, session_id="d", branch_id="d-b000"), [DEMO] * 5),
+        *(
+            (replace(branch(number, 3), session_id=f"s{place}"), [HUMAN] * length)
+            for place, lengths in enumerate(sessions)
+            for number, length in enumerate(lengths, 1)
+        ),
+    )
+    if any(sum(lengths) + max(lengths) < frames for lengths in sessions):
+        with pytest.raises(ConfigError, match="are wanted"):
+            weigh(data, scheme, correction_frames=frames)
+        return
+    learnt = weigh(data, scheme, correction_frames=frames).weights > 0
+    assert learnt[:5].all()
+    names = np.array([info.session_id for info in data.infos])[data.episode_of]
+    for place, lengths in enumerate(sessions):
+        kept = learnt[names == f"s{place}"]
+        whole = [bool(part.all()) for part in np.split(kept, np.cumsum(lengths)[:-1])]
+        assert whole == sorted(whole, reverse=True)  # the first ones
+        assert sum(n for n, is_kept in zip(lengths, whole, strict=True) if is_kept) == kept.sum()
+        if sum(lengths) >= frames:
+            assert abs(kept.sum() - frames) <= max(lengths) / 2
+
+
 @pytest.mark.parametrize("name", ["min_trust", "low_trust_factor"])
 def test_a_bad_share_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=name):

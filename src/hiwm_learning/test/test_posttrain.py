@@ -59,7 +59,9 @@ def rollouts(folder: Path, **outcomes: str) -> Path:
     """Return a session with an evaluation of these outcomes."""
     (folder / "evaluation").mkdir(parents=True)
     (folder / "evaluation" / "trials.jsonl").write_text("".join(
-        json.dumps({"trial": number, "episode_id": name, "outcome": outcome}) + "\n"
+        json.dumps(
+            {"trial": number, "episode_id": name, "outcome": outcome, "start": [number, 0, 0]}
+        ) + "\n"
         for number, (name, outcome) in enumerate(outcomes.items())
     ))
     return folder
@@ -87,8 +89,11 @@ def test_wm_cl_learns_from_rollouts_that_succeeded(built: dict[str, Any], tmp_pa
     assert (weights > 0).tolist() == [True] * 8 + [False] * 8
     # A person's verdict, written after the head's, is the one that counts.
     with (session / "evaluation" / "trials.jsonl").open("a") as file:
-        file.write(json.dumps({"trial": 0, "episode_id": "e1", "outcome": "failure"}) + "\n")
-        file.write(json.dumps({"trial": 1, "episode_id": "e2", "outcome": "success"}) + "\n")
+        for trial, outcome in enumerate(("failure", "success")):
+            file.write(json.dumps({
+                "trial": trial, "episode_id": f"e{trial + 1}", "outcome": outcome,
+                "start": [trial, 0, 0],
+            }) + "\n")
     weights = made("wm-cl", rollouts=(session,)).weights
     assert (weights > 0).tolist() == [True] * 4 + [False] * 4 + [True] * 4 + [False] * 4
 
@@ -106,6 +111,30 @@ def test_wm_cl_refuses_successes_of_a_head_that_was_never_trained(
         made("wm-cl", rollouts=(session,))
     trials.write_text(json.dumps(trial | {"judged_by": "person anna"}) + "\n")
     assert (made("wm-cl", rollouts=(session,)).weights > 0).all()
+
+
+def test_contested_successes_lie_among_failures(tmp_path: Path) -> None:
+    """Two crowds of starts a metre apart: one is easy but for one failure, one is hard."""
+    outcomes = {
+        **{f"easy{i}": "failure" if i == 0 else "success" for i in range(6)},
+        **{f"hard{i}": "success" if i == 0 else "failure" for i in range(6)}, "cut": "aborted",
+    }
+    session = rollouts(tmp_path / "s", **outcomes)
+    path = session / "evaluation" / "trials.jsonl"
+    path.write_text("".join(
+        json.dumps({**trial, "start": [float("hard" in trial["episode_id"]), place * 1e-3, 3.14]})
+        + "\n" for place, trial in enumerate(map(json.loads, path.read_text().splitlines()))
+    ))
+    assert len(posttrain.successes([session])) == 6
+    assert posttrain.successes([session], contested=True) == {("s", "hard0")}
+    assert posttrain.successes([session], trials=3) == {("s", "easy1"), ("s", "easy2")}
+
+
+def test_a_half_turn_either_way_is_the_same_start() -> None:
+    starts = [[0, 0, 3.1], *([0, 0, -3.1 + 1e-3 * i] for i in range(4)),
+              *([0, 0, 1 + 1e-3 * i] for i in range(6))]
+    won = np.array([True] + [False] * 4 + [True] * 6)
+    assert posttrain._among_failures(starts, won)[0]
 
 
 def test_hi_wm_gives_half_to_corrections(built: dict[str, Any]) -> None:

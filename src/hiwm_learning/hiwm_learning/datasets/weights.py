@@ -63,7 +63,8 @@ class WeightedSet:
 def weigh(
     episodes: Episodes, scheme: Scheme, *, min_trust: float = 0.0, low_trust_factor: float = 0.0,
     policy_episodes: Collection[tuple[str, str]] | None = None,
-    demonstration_episodes: int | None = None,
+    demonstration_episodes: int | None = None, further_demonstration_frames: int = 0,
+    correction_frames: int | None = None,
 ) -> WeightedSet:
     """Return how much each frame's action counts.
 
@@ -75,19 +76,25 @@ def weigh(
         policy_episodes: (session_id, episode_id) whose policy frames are learnt from; all when
             None.
         demonstration_episodes: learn from the first so many demonstrations; from all when None.
+        further_demonstration_frames: learn from about so many frames of the demonstrations after
+            those as well, whole demonstrations in their order.
+        correction_frames: learn from about so many frames of a person in each session, whole
+            corrections in their order; from all when None.
 
     Raises:
-        ConfigError: min_trust or low_trust_factor outside 0..1.
+        ConfigError: min_trust or low_trust_factor outside 0..1, or a session or the demonstrations
+            hold fewer frames than asked for.
     """
     for name, value in (("min_trust", min_trust), ("low_trust_factor", low_trust_factor)):
         if not 0.0 <= value <= 1.0:
             raise ConfigError(f"{name} {value:g}", where="weights", remedy="use 0 to 1")
     usable = _usable(episodes, scheme, policy_episodes)
     if demonstration_episodes is not None:
-        shown = episodes.provenance == episodes.provenance_names.index(Provenance.DEMONSTRATION)
-        owner = episodes.episode_of
-        kept = np.unique(owner[shown & usable])[:demonstration_episodes]
-        usable &= ~shown | np.isin(owner, kept)
+        usable = _first_demonstrations(
+            episodes, usable, demonstration_episodes, further_demonstration_frames
+        )
+    if correction_frames is not None:
+        usable = _first_corrections(episodes, usable, correction_frames)
     # Unknown trust is that of a world which does not doubt itself.
     low = usable & (np.nan_to_num(episodes.trust, nan=1.0) < min_trust)
     counts = np.where(low, low_trust_factor, 1.0) * usable
@@ -119,6 +126,9 @@ def weigh(
                 for name, mask in members.items() if (learnt & mask).any()
             },
             "failure_states": states, "continuations": continuations,
+            "demonstrations": len(np.unique(
+                episodes.episode_of[learnt & members[Provenance.DEMONSTRATION]]
+            )),
             "min_trust": min_trust, "low_trust_factor": low_trust_factor,
             "low_trust_frames": int(low.sum()),
             "dropped_low_trust": int(low.sum()) if low_trust_factor == 0.0 else 0,
@@ -144,6 +154,64 @@ def _usable(
         ], bool)
         usable &= wanted[owner] | ~by_policy
     return np.asarray(usable)
+
+
+def _first_demonstrations(
+    episodes: Episodes, usable: NDArray[np.bool_], count: int, further_frames: int
+) -> NDArray[np.bool_]:
+    """Return `usable` [N] without demonstrations beyond the first ones and further frames."""
+    shown = episodes.provenance == episodes.provenance_names.index(Provenance.DEMONSTRATION)
+    owner = np.where(shown & usable, episodes.episode_of, -1)
+    known = np.unique(owner[owner >= 0])
+    kept = known[:count]
+    if further_frames:
+        kept = np.concatenate((
+            kept, _closest(owner, known[count:], further_frames, "further demonstrations")
+        ))
+    return np.asarray(usable & (~shown | np.isin(owner, kept)))
+
+
+def _first_corrections(
+    episodes: Episodes, usable: NDArray[np.bool_], frames: int
+) -> NDArray[np.bool_]:
+    """Return `usable` [N] without a person's frames beyond the first ones of each session."""
+    human = episodes.provenance == episodes.provenance_names.index(Provenance.HUMAN)
+    sessions = np.array([info.session_id for info in episodes.infos])[episodes.episode_of]
+    continuation = np.where(human & usable, _keys(episodes)[1], -1)
+    kept = [
+        _closest(
+            np.where(sessions == session, continuation, -1),
+            np.unique(continuation[(sessions == session) & (continuation >= 0)]),
+            frames, f"corrections of session {session}",
+        )
+        for session in np.unique(sessions[human & usable])
+    ]
+    chosen = np.isin(continuation, np.concatenate(kept)) if kept else np.zeros_like(usable)
+    return np.asarray(usable & (~human | chosen))
+
+
+def _closest(
+    owner: NDArray[np.int64], parts: NDArray[np.int64], frames: int, what: str
+) -> NDArray[np.int64]:
+    """Return the first parts, as many as come closest to a number of frames.
+
+    Args:
+        owner: the part of each frame, [N]; -1 of none.
+        parts: in their order.
+        frames: wanted.
+        what: the parts are, for an error.
+
+    Raises:
+        ConfigError: all parts together fall short by more than the longest of them.
+    """
+    lengths = np.array([(owner == part).sum() for part in parts], np.int64)
+    if lengths.sum() + lengths.max(initial=0) < frames:
+        raise ConfigError(
+            f"{what}: {lengths.sum()} frames, {frames} are wanted", where="weights",
+            remedy="record more of them, or ask for fewer frames",
+        )
+    short = np.abs(np.concatenate(([0], np.cumsum(lengths))) - frames)
+    return parts[: int(short.argmin())]
 
 
 def _shares(scheme: Scheme, frames: Mapping[str, float]) -> dict[str, float]:

@@ -8,13 +8,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from itertools import groupby
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from hiwm_bringup.study.stages import Stage
 from hiwm_core.errors import HiwmError
 from hiwm_core.ros_domains import domain_id
+from hiwm_evaluation.study.stages import Stage
 
 # A recorder closes and audits its bag, a trainer writes its checkpoint.
 _END_S = 60.0
@@ -25,7 +24,7 @@ class Runner:
 
     Args:
         folder: of the study; marks go to done/, output to logs/.
-        jobs: stages of one kind run side by side, at most.
+        jobs: stages run side by side, at most.
         write: takes progress lines.
     """
 
@@ -56,19 +55,31 @@ class Runner:
         left = [stage for stage in stages if not self._done(stage).exists()]
         if len(left) < len(stages):
             self._say(f"{len(stages) - len(left)} of {len(stages)} stages are done")
-        # A stage that runs alone is a group of its own.
-        for _, group in groupby(left, key=lambda stage: stage.together or stage.name):
-            with ThreadPoolExecutor(self._jobs) as pool:
-                try:
-                    for result in as_completed([
-                        pool.submit(self._run, stage, numbers[stage.name], len(stages))
-                        for stage in group
-                    ]):
-                        result.result()
-                except BaseException:
-                    # Within the pool, which would otherwise wait for all that is queued.
-                    self._stop()
-                    raise
+        running: dict[Future[None], Stage] = {}
+        with ThreadPoolExecutor(self._jobs) as pool:
+            try:
+                while left or running:
+                    for stage in self._ready(left, list(running.values())):
+                        left.remove(stage)
+                        running[pool.submit(
+                            self._run, stage, numbers[stage.name], len(stages)
+                        )] = stage
+                    ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in ended:
+                        del running[future]
+                        future.result()
+            except BaseException:
+                # Within the pool, which would otherwise wait for what runs.
+                self._stop()
+                raise
+
+    def _ready(self, left: Sequence[Stage], running: Sequence[Stage]) -> list[Stage]:
+        """Return the stages to begin now: the first ones that wait for nothing that is not done."""
+        found = [
+            stage for place, stage in enumerate(left)
+            if not any(stage.waits_for(other) for other in (*running, *left[:place]))
+        ]
+        return found[: max(0, self._jobs - len(running))]
 
     def _done(self, stage: Stage) -> Path:
         return self._folder / "done" / f"{stage.name}.json"
@@ -110,7 +121,7 @@ class Runner:
             why = f"exit code {code}" if code else f"left no {missing[0]}"
             raise HiwmError(
                 f"stage {stage.name} failed: {why}; it said last: {lines[-1][:200]}",
-                where=str(log), remedy="mend the cause and give the same command: it goes on here",
+                where=str(log), remedy="fix the cause and give the same command: it goes on here",
             )
         seconds = time.monotonic() - begun
         self._done(stage).write_text(

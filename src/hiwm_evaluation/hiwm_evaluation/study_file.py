@@ -2,7 +2,7 @@
 
 ``study.json`` names the folders that the evaluator wrote (``trials.py``), relative to itself;
 docs/study.md has the format. ``findings.py`` computes from it, ``report.py`` shows it. Held by
-``test_study.py``.
+``test_study_file.py``.
 """
 
 import json
@@ -23,7 +23,10 @@ STUDY_FILE = "study.json"
 
 _MAYBE_TEXT = (str, type(None))
 _STUDY = {"task": str, "command": str, "seeds": list, "software": str, "date": str, "cells": list}
-_STUDY_OPTIONAL = {"operator": list, "sets": list, "world_model": dict}
+_STUDY_OPTIONAL = {
+    "operator": list, "sets": list, "costs": list, "choices": list, "world_model": dict,
+    "world_state": str,
+}
 _CELL = {"name": str, "backbone": str, "set": str, "seed": int}
 _CELL_OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "checkpoint": _MAYBE_TEXT, "note": str, "hardware": _MAYBE_TEXT, "imagination": _MAYBE_TEXT,
@@ -32,8 +35,12 @@ _OPERATOR = {
     "session": str, "operator": str, "branching": bool, "seconds": float, "frames": int,
     "corrections": int, "failure_states": int, "succeeded": int,
 }
-_OPERATOR_OPTIONAL = {"beside": str}
-_NUMBERS = ("seconds", "frames", "corrections", "failure_states", "succeeded")
+_OPERATOR_OPTIONAL = {"robot_seconds": float, "resets": int}
+_NUMBERS = (*list(_OPERATOR)[3:], *_OPERATOR_OPTIONAL)
+_COST = {
+    "cell": str, "operator_frames": int, "learnt_frames": int, "operator_seconds": float,
+    "robot_seconds": float, "resets": int,
+}
 _SET = {"cell": str, "frames_by_provenance": dict, "mass_by_provenance": dict}
 _SET_OPTIONAL = {"dropped_low_trust": int}
 
@@ -46,10 +53,13 @@ class Backbone(StrEnum):
 
 
 class TrainingSet(StrEnum):
-    """What a policy was trained on, as in Hi-WM (arXiv 2604.21741)."""
+    """What a policy was trained on: Hi-WM's sets (arXiv 2604.21741), and controls."""
 
-    BASE = "base"
+    START = "start"  # the policy that all others of its backbone and seed were trained on from
+    BASE = "base"  # the same demonstrations, for as many further steps as the sets below
     WM_CL = "wm-cl"
+    DEMONSTRATIONS = "demonstrations"  # further ones
+    STAND_IN_CORRECTIONS = "stand-in"  # given on the stand-in, without a world model
     HI_WM = "hi-wm"
     OTHER = "other"  # shown, and part of no gain
 
@@ -106,7 +116,8 @@ class OperatorSession:
     corrections: int
     failure_states: int  # corrected at least once
     succeeded: int  # corrections that ended in success
-    beside: str = ""  # the session it is compared with: the same operator's time, with branching
+    robot_seconds: float = 0.0  # of a robot or its stand-in, the policy's ticks among them
+    resets: int = 0  # of a robot or its stand-in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +128,18 @@ class SetContent:
     frames: dict[str, int]
     mass: dict[str, float]  # share of the training weight
     dropped_low_trust: int  # imagined frames left out because the world model was unsure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a policy's set took beyond that of the policy it was trained on from."""
+
+    cell: str
+    operator_frames: int  # driven by the operator or demonstrator
+    learnt_frames: int  # of those, the ones that were learnt from
+    operator_seconds: float
+    robot_seconds: float
+    resets: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +154,10 @@ class Study:
     cells: tuple[Cell, ...]
     operator: tuple[OperatorSession, ...]
     sets: tuple[SetContent, ...]
+    costs: tuple[Cost, ...]
+    choices: tuple[str, ...]  # what was chosen on starts that are not reported on, for people
     world_model: dict[str, Any]
+    world_state: str  # what the world model's state is, and what its success head reads
 
 
 def read_study(folder: Path) -> Study:
@@ -166,7 +192,12 @@ def read_study(folder: Path) -> Study:
         sets=tuple(
             _set(item, f"{path}: sets[{i}]", names) for i, item in enumerate(data.get("sets", []))
         ),
-        world_model=data.get("world_model", {}),
+        costs=tuple(
+            _cost(item, f"{path}: costs[{i}]", names)
+            for i, item in enumerate(data.get("costs", []))
+        ),
+        choices=tuple(map(str, data.get("choices", []))),
+        world_model=data.get("world_model", {}), world_state=data.get("world_state", ""),
     )
 
 
@@ -267,7 +298,7 @@ def _refuse_doubles(cells: tuple[Cell, ...], where: str) -> None:
 
 def _operator(item: Any, where: str) -> OperatorSession:
     data = strict_fields(item, where, _OPERATOR, _OPERATOR_OPTIONAL)
-    _not_negative({key: data[key] for key in _NUMBERS}, where)
+    _not_negative({key: data[key] for key in _NUMBERS if key in data}, where)
     if data["succeeded"] > data["corrections"]:
         raise ConfigError(
             f"'succeeded' is {data['succeeded']} of {data['corrections']} corrections",
@@ -276,13 +307,24 @@ def _operator(item: Any, where: str) -> OperatorSession:
     return OperatorSession(**data)
 
 
+def _cost(item: Any, where: str, cells: set[str]) -> Cost:
+    data = strict_fields(item, where, _COST)
+    _refuse_unknown_cell(data["cell"], where, cells)
+    _not_negative({key: value for key, value in data.items() if key != "cell"}, where)
+    return Cost(**data)
+
+
+def _refuse_unknown_cell(name: str, where: str, cells: set[str]) -> None:
+    if name not in cells:
+        raise ConfigError(
+            f"'cell' is {name!r}, and no cell is named so", where=where,
+            remedy=f"use the name of a cell{nearest(name, cells)}",
+        )
+
+
 def _set(item: Any, where: str, cells: set[str]) -> SetContent:
     data = strict_fields(item, where, _SET, _SET_OPTIONAL)
-    if data["cell"] not in cells:
-        raise ConfigError(
-            f"'cell' is {data['cell']!r}, and no cell is named so", where=where,
-            remedy=f"use the name of a cell{nearest(data['cell'], cells)}",
-        )
+    _refuse_unknown_cell(data["cell"], where, cells)
     dropped = data.get("dropped_low_trust", 0)
     _not_negative(data["frames_by_provenance"], f"{where}.frames_by_provenance")
     _not_negative(data["mass_by_provenance"], f"{where}.mass_by_provenance")

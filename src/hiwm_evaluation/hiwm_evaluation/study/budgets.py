@@ -1,0 +1,61 @@
+"""How much of everything a study takes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The size of a study."""
+
+    episodes: Mapping[str, int]  # recorded on the stand-in, by kind of data
+    world_steps: int  # optimiser steps of the dynamics, where the world model is trained here
+    demonstrations: int  # that a base policy learns from: few, so that there is room above it
+    base_steps: int  # optimiser steps of a base policy
+    post_steps: int  # further steps, the same for every set
+    backbones: tuple[str, ...]
+    seeds: tuple[int, ...]  # of policies; each is trained, corrected and judged by itself
+    trials: int  # of an evaluation
+    rollouts: int  # imagined, of which WM-CL takes the successes
+    more_rollouts: int  # for two more WM-CL policies of some blocks
+    with_more_rollouts: tuple[str, ...]  # names of those blocks
+    weights: tuple[str, ...]  # of corrections, one of which is chosen on tuning starts
+    rounds: int  # of corrections, each of what the policies of the round before still do wrong
+    operator_ticks: int  # that the operator corrects for in a session, at least
+    operator_frames: int  # a session, that a policy learns from; the same for every source of them
+    branches: int  # continuations of each failure state in imagination
+    session_starts: int  # imagined sessions begin at, in turn
+    size: str  # of the policies: tiny or full
+    device: str  # where policies are trained: cpu or cuda
+    # Policy of the first backbone to begin its base policies with; for trying the commands only.
+    start_from: str = ""
+
+
+BUDGETS: Mapping[str, Budget] = {
+    "small": Budget(
+        episodes={"demonstration": 270, "failure": 90, "exploration": 300, "edge": 80},
+        world_steps=12000, demonstrations=30, base_steps=1500, post_steps=1500, seeds=(0, 1),
+        backbones=("diffusion", "act"), trials=100, rollouts=50,
+        more_rollouts=300, with_more_rollouts=("diffusion-s0",),
+        weights=("rac", "sirius"), rounds=2, operator_ticks=6200, operator_frames=6000,
+        branches=3, session_starts=300, size="tiny", device="cpu",
+    ),
+    "full": Budget(
+        episodes={"demonstration": 600, "failure": 180, "exploration": 600, "edge": 160},
+        world_steps=45000, demonstrations=30, base_steps=20000, post_steps=10000,
+        seeds=(0, 1, 2), backbones=("diffusion", "act"), trials=100, rollouts=200,
+        more_rollouts=1200, with_more_rollouts=("diffusion-s0",),
+        weights=("rac", "sirius"), rounds=2, operator_ticks=15300, operator_frames=15000,
+        branches=3, session_starts=1200, size="full", device="cuda",
+    ),
+    # Every command of a block in minutes. Its numbers say nothing.
+    "smoke": Budget(
+        episodes={"demonstration": 12, "failure": 2, "exploration": 2, "edge": 2},
+        world_steps=50, demonstrations=3, base_steps=2, post_steps=20, seeds=(0,),
+        backbones=("diffusion",), trials=2,
+        rollouts=6, more_rollouts=16, with_more_rollouts=("diffusion-s0",),
+        weights=("rac", "sirius"), rounds=2,
+        operator_ticks=150, operator_frames=120, branches=2, session_starts=16, size="tiny",
+        device="cpu", start_from="policy_push_t.safetensors",
+    ),
+}

@@ -1,0 +1,56 @@
+"""What an operator did in a session, and what the robot did for it, from the session's tree."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hiwm_core.branch_reader import BranchReader
+from hiwm_core.branch_records import Label, Node
+from hiwm_core.control import Source
+from hiwm_core.provenance import Provenance, tree_provenance
+
+
+def operator_session(
+    session: Path, rate_hz: float, *, branching: bool, on_robot: bool
+) -> dict[str, Any]:
+    """Return a session as an `operator` entry of study.json.
+
+    A correction is a branch with frames of a person; its seconds are theirs at the control rate,
+    which is what a person would have spent, however fast the session ran. A robot spends every
+    tick, the policy's as well, and a reset an episode.
+
+    Args:
+        session: folder of it.
+        rate_hz: ticks a second of the embodiment.
+        branching: whether failure states were continued more than once.
+        on_robot: whether it ran on a robot or its stand-in.
+    """
+    with BranchReader(session / "tree.sqlite") as reader:
+        nodes = reader.tree(include_discarded=False)
+    found = tree_provenance(nodes)
+    by_hand = [node for node in nodes if found[node.node_id] is Provenance.HUMAN]
+    labels = {node.branch_id: node.label for node in by_hand}
+    return {
+        "session": session.name, "operator": "scripted", "branching": branching,
+        "seconds": round(len(by_hand) / rate_hz, 1), "frames": len(by_hand),
+        "corrections": len(labels), "failure_states": len(_failure_states(nodes, set(labels))),
+        "succeeded": sum(label == Label.SUCCESS for label in labels.values()),
+        "robot_seconds": round(len(nodes) / rate_hz, 1) if on_robot else 0.0,
+        "resets": len({node.episode_id for node in nodes}) if on_robot else 0,
+    }
+
+
+def _failure_states(nodes: Sequence[Node], corrected: set[str]) -> set[str]:
+    """Return the states that corrected branches continue: where each has left its parent."""
+    by_id = {node.node_id: node for node in nodes}
+    states = set()
+    for node in nodes:
+        before = by_id.get(node.parent_id)
+        if before is None or node.branch_id not in corrected:
+            continue
+        taken_over = node.source in (Source.HUMAN, Source.HANDBACK) and before.source not in (
+            Source.HUMAN, Source.HANDBACK
+        )
+        if before.branch_id != node.branch_id or taken_over:
+            states.add(before.node_id)
+    return states

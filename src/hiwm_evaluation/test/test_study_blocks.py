@@ -1,0 +1,199 @@
+"""Finished blocks are text, are never run again, and make one study if they belong to one."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hiwm_core.errors import ConfigError, StoreError
+from hiwm_evaluation.study import __main__ as command
+from hiwm_evaluation.study import blocks as blocks_module
+from hiwm_evaluation.study.blocks import (
+    BLOCK_FILE,
+    StudySettings,
+    chosen_weights,
+    is_finished,
+    write_block,
+    write_study,
+)
+from hiwm_evaluation.study.budgets import BUDGETS
+from hiwm_evaluation.study.policies import WORLDS, Block, blocks, judged_cells, start_cell
+from hiwm_evaluation.study_file import TrainingSet, World, read_study
+
+sys.path.insert(0, str(Path(__file__).parent))
+from synthetic_study import write_evaluation  # noqa: E402
+
+ROOT = Path(__file__).parents[3]
+WORLD_MODEL = ROOT / "models" / "world_push_t.safetensors"
+BUDGET = replace(BUDGETS["small"], with_more_rollouts=())
+SETTINGS = StudySettings(
+    task="push_t", budget=BUDGET, world=WORLD_MODEL, command="scripts/reproduce", software="1",
+    rate_hz=10.0,
+)
+TUNING, FIRST, SECOND = blocks(BUDGET)[:3]
+
+
+@pytest.fixture(autouse=True)
+def session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for sessions' trees: what an operator did in any of them."""
+    def found(path: Path, rate_hz: float, *, branching: bool, on_robot: bool) -> dict[str, Any]:
+        return {
+            "session": path.name, "operator": "scripted", "branching": branching,
+            "seconds": 610.0, "frames": 6100, "corrections": 150, "failure_states": 50,
+            "succeeded": 140, "robot_seconds": 1500.0 * on_robot, "resets": 150 * on_robot,
+        }
+
+    monkeypatch.setattr(blocks_module, "operator_session", found)
+
+
+def worked(folder: Path, block: Block, wins: dict[str, int] | None = None) -> Path:
+    """Leave in a work folder what the stages of a block would, and return it."""
+    cells = judged_cells(BUDGET, block)
+    for cell in {start_cell(block), *cells}:
+        frames = {"demonstration": 1740}
+        if cell.set == "demonstrations":
+            frames["demonstration"] += 12010
+        if cell.set in ("hi-wm", "stand-in"):
+            frames["human"] = 11990
+        path = cell.checkpoint(folder).with_suffix(".set.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({
+            "frames_by_provenance": frames, "mass_by_provenance": {"demonstration": 1.0},
+            "dropped_low_trust": 0,
+            "demonstrations": 240 if cell.set == "demonstrations" else 30,
+        }))
+    for cell in cells:
+        for world in WORLDS:
+            ends = "s" * (wins or {}).get(cell.weights, 5)
+            write_evaluation(
+                cell.evaluation(folder, world) / "evaluation", world, ends + "f" * (20 - len(ends))
+            )
+    return folder
+
+
+def finished(tmp_path: Path, block: Block, settings: StudySettings = SETTINGS) -> Path:
+    return write_block(
+        tmp_path / "results", worked(tmp_path / "work", block), block, settings, weights="rac",
+        seconds={"data": 1.5},
+    )
+
+
+def test_a_block_leaves_text_only_and_makes_a_study(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    finished(tmp_path, FIRST)
+    assert is_finished(results, FIRST) and not is_finished(results, SECOND)
+    assert {path.suffix for path in results.rglob("*") if path.is_file()} == {
+        ".json", ".yaml", ".jsonl",
+    }
+    missing = write_study(results, BUDGET)
+    assert missing == ["tune", "act-s0", "diffusion-s1", "act-s1"]
+    study = read_study(results)
+    assert {cell.set for cell in study.cells} == set(TrainingSet) - {TrainingSet.OTHER}
+    assert all(cell.evaluations[world].counts == (5, 20) for cell in study.cells for world in World)
+    costs = {cost.cell: cost for cost in study.costs}
+    assert "reads that pose" in study.world_state
+    real, imagined, shown, start = (
+        costs[f"diffusion-{name}-s0"] for name in ("stand-in", "hi-wm", "demonstrations", "start")
+    )
+    assert (real.operator_frames, real.learnt_frames, real.resets) == (12200, 11990, 300)
+    assert (real.operator_seconds, real.robot_seconds) == (1220.0, 3000.0)
+    assert (imagined.operator_frames, imagined.robot_seconds, imagined.resets) == (12200, 0.0, 0)
+    assert (shown.operator_frames, shown.operator_seconds, shown.resets) == (12010, 1201.0, 210)
+    assert shown.robot_seconds == 1201.0
+    assert (start.operator_frames, start.robot_seconds, start.resets) == (0, 0.0, 0)
+
+
+def test_blocks_are_merged_in_order_whenever_they_were_made(tmp_path: Path) -> None:
+    finished(tmp_path, SECOND)
+    write_study(tmp_path / "results", BUDGET)
+    finished(tmp_path, FIRST)
+    write_study(tmp_path / "results", BUDGET)
+    study = read_study(tmp_path / "results")
+    assert [cell.backbone.value for cell in study.cells] == ["diffusion"] * 6 + ["act"] * 6
+    assert len(study.operator) == 8 and study.seeds == (0,)
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"budget": replace(BUDGET, trials=99)}, "budget"), ({"task": "other"}, "task"),
+])
+def test_blocks_of_different_studies_are_not_merged(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    finished(tmp_path, FIRST)
+    finished(tmp_path, SECOND, replace(SETTINGS, **change))
+    with pytest.raises(StoreError, match=f"diffusion-s0 and act-s0 differ in {words}"):
+        write_study(tmp_path / "results", BUDGET)
+
+
+def test_weights_are_chosen_by_the_tuning_block(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    with pytest.raises(StoreError, match="run the block tune first"):
+        chosen_weights(results)
+    work = worked(tmp_path / "work", TUNING, {"rac": 6, "sirius": 9})
+    write_block(results, work, TUNING, SETTINGS, weights="", seconds={})
+    assert chosen_weights(results) == "sirius"
+    finished(tmp_path, FIRST)
+    with pytest.raises(StoreError, match="tune and diffusion-s0 differ in weights"):
+        write_study(results, BUDGET)
+    work = worked(tmp_path / "again", TUNING, {"rac": 12, "sirius": 9})
+    write_block(results, work, TUNING, SETTINGS, weights="", seconds={})
+    write_study(results, BUDGET)
+    study = read_study(results)
+    assert all(cell.seed < 100 for cell in study.cells)  # its policies are not reported on
+    assert ["are rac" in text and "rac 12 of 20, sirius 9 of 20" in text
+            for text in study.choices] == [True]
+
+
+def test_damaged_and_absent_results_are_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no block is finished"):
+        write_study(tmp_path, BUDGET)
+    path = finished(tmp_path, FIRST)
+    path.write_text("{")
+    with pytest.raises(StoreError, match=r"block\.json.*run it again"):
+        write_study(tmp_path / "results", BUDGET)
+
+
+def test_a_finished_block_is_never_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HIWM_ROOT", str(ROOT))
+    monkeypatch.setitem(BUDGETS, "small", BUDGET)  # type: ignore[misc]
+    ran: list[str] = []
+
+    class Idle:
+        def __init__(self, *_: object) -> None: ...
+
+        def run(self, stages: list[Any]) -> None:
+            ran.extend(stage.name for stage in stages)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "Runner", Idle)
+    write_block(
+        tmp_path / "results", worked(tmp_path / "work", TUNING), TUNING, SETTINGS, weights="",
+        seconds={},
+    )
+    for block in blocks(BUDGET)[1:4]:
+        finished(tmp_path, block)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob(BLOCK_FILE)}
+    arguments = [
+        "push_t", "--world-model", str(WORLD_MODEL), "--folder", str(tmp_path / "other"),
+        "--results", str(tmp_path / "results"),
+    ]
+    assert command.main(arguments) == 130
+    assert ran and all("s1" in name for name in ran if name.startswith(("act", "diffusion")))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob(BLOCK_FILE)} == before
+    ran.clear()
+    assert command.main([*arguments, "--block", "diffusion-s0", "--block", "tune"]) == 0
+    assert not ran
+    assert "not run yet: act-s1" in capsys.readouterr().out
+    assert (tmp_path / "results" / "report" / "report.html").is_file()
+
+
+def test_an_unknown_block_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match="use one of tune, diffusion-s0, act-s0"):
+        command._asked(["diffusion-s9"], BUDGET)
+    assert command.main(["push_t", "--block", "nothing", "--list"]) == 1
+    assert "is no block" in capsys.readouterr().err
