@@ -171,9 +171,12 @@ def sets_of(study: Study) -> tuple[TrainingSet, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class MeanCost:
-    """What one set of a backbone took, the mean over its policies."""
+    """What one set of a backbone took, the mean over its policies, and what it came to."""
 
+    backbone: Backbone
+    set: TrainingSet
     policies: int
+    rate: Rate  # on the stand-in
     operator_frames: float
     learnt_frames: float
     operator_seconds: float
@@ -181,21 +184,30 @@ class MeanCost:
     resets: float
 
 
-def mean_cost(study: Study, backbone: Backbone, training_set: TrainingSet) -> MeanCost | None:
-    """Return the mean cost of a set; None where the study does not say it of all its policies."""
-    names = {cell.name for cell in cells_of(study, backbone, training_set)}
-    found = [cost for cost in study.costs if cost.cell in names]
-    if not found or len(found) < len(names):
-        return None
-    count = len(found)
-    return MeanCost(
-        policies=count,
-        operator_frames=sum(cost.operator_frames for cost in found) / count,
-        learnt_frames=sum(cost.learnt_frames for cost in found) / count,
-        operator_seconds=sum(cost.operator_seconds for cost in found) / count,
-        robot_seconds=sum(cost.robot_seconds for cost in found) / count,
-        resets=sum(cost.resets for cost in found) / count,
-    )
+def mean_costs(study: Study) -> list[MeanCost]:
+    """Return the costs of the sets whose policies' costs the study says, all of them."""
+    found = []
+    by_cell = {cost.cell: cost for cost in study.costs}
+    for backbone in Backbone:
+        for which in sets_of(study):
+            cells = cells_of(study, backbone, which)
+            costs = [by_cell[cell.name] for cell in cells if cell.name in by_cell]
+            if not costs or len(costs) < len(cells):
+                continue
+
+            def mean(values: Iterable[float], count: int = len(costs)) -> float:
+                return sum(values) / count
+
+            found.append(MeanCost(
+                backbone=backbone, set=which, policies=len(costs),
+                rate=pooled(cells, World.STAND_IN),
+                operator_frames=mean(cost.operator_frames for cost in costs),
+                learnt_frames=mean(cost.learnt_frames for cost in costs),
+                operator_seconds=mean(cost.operator_seconds for cost in costs),
+                robot_seconds=mean(cost.robot_seconds for cost in costs),
+                resets=mean(cost.resets for cost in costs),
+            ))
+    return found
 
 
 def cells_of(study: Study, backbone: Backbone, training_set: TrainingSet) -> list[Cell]:

@@ -18,7 +18,7 @@ from hiwm_evaluation.findings import (
     Rate,
     cells_of,
     differing_conditions,
-    mean_cost,
+    mean_costs,
     pooled,
     sets_of,
     total,
@@ -203,23 +203,19 @@ def gains_section(found: Sequence[Gain], png: bytes) -> list[str]:
 
 def costs_section(study: Study) -> list[str]:
     """Return what each set took, beside what it came to."""
-    rows = []
-    for backbone in Backbone:
-        for which in sets_of(study):
-            cost = mean_cost(study, backbone, which)
-            if cost is None:
-                continue
-            rate = pooled(cells_of(study, backbone, which), World.STAND_IN)
-            rows.append(Row(cells=[
-                f"{BACKBONE_NAMES[backbone]}, {SET_NAMES[which]}", str(cost.policies),
-                f"{rate.successes}/{rate.trials}" if rate.trials else MISSING,
-                *(
-                    number(value, 0) for value in (
-                        cost.learnt_frames, cost.operator_frames, cost.operator_seconds,
-                        cost.robot_seconds, cost.resets,
-                    )
-                ),
-            ]))
+    rows = [
+        Row(cells=[
+            f"{BACKBONE_NAMES[cost.backbone]}, {SET_NAMES[cost.set]}", str(cost.policies),
+            f"{cost.rate.successes}/{cost.rate.trials}" if cost.rate.trials else MISSING,
+            *(
+                number(value, 0) for value in (
+                    cost.learnt_frames, cost.operator_frames, cost.operator_seconds,
+                    cost.robot_seconds, cost.resets,
+                )
+            ),
+        ])
+        for cost in mean_costs(study)
+    ]
     if not rows:
         return []
     return [

@@ -7,7 +7,7 @@ from hiwm_evaluation.findings import (
     Agreement,
     Gain,
     cells_of,
-    mean_cost,
+    mean_costs,
     pooled,
     sets_of,
     total,
@@ -79,20 +79,14 @@ def agreement_limits(study: Study) -> str:
 
 def _cost_lines(study: Study) -> list[str]:
     """Return what each set took beyond its base policy's, a line each."""
-    rows = []
-    for backbone in Backbone:
-        for which in sets_of(study):
-            cost = mean_cost(study, backbone, which)
-            if cost is None:
-                continue
-            rate = pooled(cells_of(study, backbone, which), World.STAND_IN)
-            success = percent(rate.rate) if rate.trials else "missing"
-            rows.append(
-                f"| {BACKBONE_NAMES[backbone]}, {SET_NAMES[which]} | {success} | "
-                f"{number(cost.learnt_frames, 0)} | {number(cost.operator_frames, 0)} | "
-                f"{number(cost.operator_seconds, 0)} | {number(cost.robot_seconds, 0)} | "
-                f"{number(cost.resets, 0)} |"
-            )
+    rows = [
+        f"| {BACKBONE_NAMES[cost.backbone]}, {SET_NAMES[cost.set]} | "
+        f"{percent(cost.rate.rate) if cost.rate.trials else 'missing'} | "
+        f"{number(cost.learnt_frames, 0)} | {number(cost.operator_frames, 0)} | "
+        f"{number(cost.operator_seconds, 0)} | {number(cost.robot_seconds, 0)} | "
+        f"{number(cost.resets, 0)} |"
+        for cost in mean_costs(study)
+    ]
     return [
         "", "| mean of a policy | success on the stand-in | operator frames learnt from | "
         "operator frames driven | operator s | robot s | resets |", "|---|---|---|---|---|---|---|",

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hiwm_core.atomic_files import replace_file
 from hiwm_core.errors import StoreError
 from hiwm_evaluation.study.budgets import Budget
 from hiwm_evaluation.study.policies import (
@@ -32,7 +33,7 @@ from hiwm_evaluation.study.policies import (
 )
 from hiwm_evaluation.study.sessions import operator_session
 from hiwm_evaluation.study_file import STUDY_FILE, World, read_evaluation
-from hiwm_learning.checkpoints import load_checkpoint, write_atomically
+from hiwm_learning.checkpoints import load_checkpoint
 
 BLOCK_FILE = "block.json"
 _KEPT = ("evaluation.json", "starts.yaml", "trials.jsonl")
@@ -125,7 +126,7 @@ def write_block(
         "seconds": dict(seconds),
     }
     path = place / BLOCK_FILE
-    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+    replace_file(path, json.dumps(content, indent=1) + "\n")
     return path
 
 
@@ -162,7 +163,7 @@ def write_study(results: Path, budget: Budget) -> list[str]:
         "world_model": made[0]["world_model"], "world_state": made[0]["world_state"],
         "choices": [_choice(content) for content in found if content["tuned"]],
     }
-    write_atomically(results / STUDY_FILE, (json.dumps(study, indent=1) + "\n").encode())
+    replace_file(results / STUDY_FILE, json.dumps(study, indent=1) + "\n")
     return [block.name for block in blocks(budget) if block not in there]
 
 
