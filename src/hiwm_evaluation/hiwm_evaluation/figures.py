@@ -19,7 +19,8 @@ from hiwm_evaluation.study_file import Backbone, Study, TrainingSet, World
 
 SET_NAMES = {
     TrainingSet.START: "start", TrainingSet.BASE: "base", TrainingSet.WM_CL: "WM-CL",
-    TrainingSet.DEMONSTRATIONS: "demonstrations", TrainingSet.STAND_IN_CORRECTIONS: "stand-in",
+    TrainingSet.DEMONSTRATIONS: "more demonstrations",
+    TrainingSet.STAND_IN_CORRECTIONS: "stand-in corrections",
     TrainingSet.HI_WM: "Hi-WM", TrainingSet.OTHER: "other",
 }
 BACKBONE_NAMES = {Backbone.DIFFUSION: "Diffusion Policy", Backbone.ACT: "ACT"}
