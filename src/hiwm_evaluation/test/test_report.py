@@ -241,7 +241,9 @@ def test_controls_are_shown_with_what_they_took(tmp_path: Path) -> None:
     ends = {name: ("s" * 12 + "f" * 8, "s" * 11 + "f" * 9) for name in names}
     study = write_study(tmp_path, data, CELLS | ends)
     page = Page(write_report(study, tmp_path / "r").read_text())
-    assert page.row("Diffusion Policy, stand-in corrections", "1") == ["12/20", "120", "130", "13", "99", "4"]
+    assert page.row("Diffusion Policy, stand-in corrections", "1") == [
+        "12/20", "120", "130", "13", "99", "4",
+    ]
     took = [row for row in page.rows if row[:2] == ["Diffusion Policy, Hi-WM", "2"]]
     assert [row[3:] for row in took] == [["120", "130", "13", "0", "4"]]
     assert not [row for row in page.rows if row[:2] == ["Diffusion Policy, base", "1"]]
@@ -250,10 +252,10 @@ def test_controls_are_shown_with_what_they_took(tmp_path: Path) -> None:
     assert "Chosen on other starts." in page.text
     assert "state is a pose that its head reads" in page.text
     summary = (tmp_path / "r" / "summary.md").read_text()
-    assert "| Diffusion Policy, stand-in corrections | 60.0 % | 120 | 130 | 13 | 99 | 4 |" in summary
+    assert "stand-in corrections | 60.0 % | 120 | 130 | 13 | 99 | 4 |" in summary
     assert "state is a pose that its head reads" in summary
 
 
 def test_a_study_without_controls_shows_none(page: Page) -> None:
     assert "What each set took" not in page.text
-    assert not [row for row in page.rows if row and row[0] == "Diffusion Policy, stand-in corrections"]
+    assert not [row for row in page.rows if row and "stand-in corrections" in row[0]]
