@@ -245,6 +245,10 @@ class Evaluation:
         who = "the world" if self.phase is Phase.RESETTING else "the arbiter"
         return self._end(Outcome.ABORTED, f"{who} did not answer while {self.phase.value}")
 
+    def abort(self, reason: str) -> list[Action]:
+        """End the present trial unjudged."""
+        return self._end(Outcome.ABORTED, reason)
+
     def _judge_tick(self, tick: TrialTick) -> list[Action]:
         """Judge a tick of the trial, which begins with the observation the policy first acts on.
 

@@ -37,7 +37,6 @@ from hiwm_nodes.messages import (
 )
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
-from hiwm_robot.joint_controller import JointController
 
 # Until the first command the fast mode shows the scene this often, so that a bridge finds it.
 IDLE_PERIOD_S = 0.2
@@ -66,13 +65,12 @@ class StandinDriver(Node):
         )
         # The offscreen renderer, where the environment names none; read when mujoco is imported.
         os.environ.setdefault("MUJOCO_GL", "egl")
-        from hiwm_robot.standin_scene import TIMESTEP_S, StandinScene
+        from hiwm_robot.standin_robot import StandinRobot
+        from hiwm_robot.standin_scene import TIMESTEP_S
 
         self._timestep = TIMESTEP_S
-        self._scene = StandinScene(task, embodiment, seed=seed, render_size=size)
-        self._controller = JointController(embodiment.joint_names, embodiment.home)
-        self._period_ns = round(1e9 / (embodiment.rate_hz if self._fast else camera_rate))
-        self._elapsed = 0.0  # physics time of the controller [s]
+        self._robot = StandinRobot(task, embodiment, seed=seed, render_size=size)
+        self._scene = self._robot.scene
         self._clock_ns = 0  # fast: simulated time
         self._last_wall = time.monotonic()
         self._observed_wall = -1e9
@@ -112,7 +110,7 @@ class StandinDriver(Node):
             period = min(IDLE_PERIOD_S, self._patience_s / 4)
             self.create_timer(period, self._on_patience, clock=steady)
         else:
-            self.create_timer(self._period_ns * 1e-9, self._observe_now, clock=steady)
+            self.create_timer(1.0 / camera_rate, self._observe_now, clock=steady)
             if joint_rate > camera_rate:
                 self.create_timer(1.0 / joint_rate, self._show_joints, clock=steady)
         self.get_logger().info(
@@ -133,13 +131,11 @@ class StandinDriver(Node):
             for point in message.points
         ]
         self._catch_up()
-        self._commanded(
-            self._controller.follow(message.joint_names, points, self._elapsed), "trajectory"
-        )
+        self._commanded(self._robot.follow(message.joint_names, points), "trajectory")
 
     def _on_commands(self, message: Float64MultiArray) -> None:
         self._catch_up()
-        self._commanded(self._controller.jump(message.data, self._elapsed), "command")
+        self._commanded(self._robot.jump(message.data), "command")
 
     def _commanded(self, problem: str, kind: str) -> None:
         if problem:
@@ -157,8 +153,8 @@ class StandinDriver(Node):
 
     def _step(self) -> None:
         """Fast: let one control period pass, and show it."""
-        self._advance(self._period_ns * 1e-9)
-        self._clock_ns += self._period_ns
+        self._robot.advance()
+        self._clock_ns += self._robot.period_ns
         self._observe(self._clock_ns)
 
     def _on_patience(self) -> None:
@@ -181,16 +177,7 @@ class StandinDriver(Node):
             self._last_wall = time.monotonic()
         else:
             self._last_wall += steps * self._timestep
-        self._advance(steps * self._timestep)
-
-    def _advance(self, seconds: float) -> None:
-        if seconds <= 0:
-            return
-        end = self._elapsed + seconds
-        for segment in self._controller.segments(self._elapsed, end):
-            self._scene.set_target(segment.target)
-            self._scene.advance(segment.seconds, ramp=segment.ramp)
-        self._elapsed = end
+        self._robot.advance(steps * self._timestep)
 
     # Observations
 
@@ -239,12 +226,11 @@ class StandinDriver(Node):
             response.message = problem
             return response
         pose = np.array(request.object_pose) if len(request.object_pose) else None
-        placed = self._scene.place(pose, int(request.seed))
-        self._controller.reset()
+        placed = self._robot.place(pose, int(request.seed))
         self._last_wall = time.monotonic()
         self._counts["resets"] += 1
         if self._fast:
-            self._clock_ns += self._period_ns
+            self._clock_ns += self._robot.period_ns
             stamp_ns = self._clock_ns
         else:
             stamp_ns = self.get_clock().now().nanoseconds
@@ -257,8 +243,7 @@ class StandinDriver(Node):
 
     def close(self) -> None:
         """Free the renderer while its display is still there."""
-        for renderer in self._scene._renderers.values():
-            renderer.close()
+        self._scene.close()
 
     def _values(self) -> dict[str, Any]:
         return {

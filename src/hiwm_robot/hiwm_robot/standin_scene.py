@@ -226,3 +226,8 @@ class StandinScene:
             + pixels[:, 1, :, 1]
         )
         return ((total + 2) // 4).astype(np.uint8)
+
+    def close(self) -> None:
+        """Free the renderers while their display is still there."""
+        for renderer in self._renderers.values():
+            renderer.close()

@@ -6,6 +6,7 @@ restored state given the same actions yields the same bytes on the same machine.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from hiwm_learning.world_model.tracking import track
 
 # Pictures drawn together; of more, what is worked on falls out of the processor's cache.
 _PICTURES = 4
+_FRAMES_KNOWN = 512
 _ARRAYS = ("poses", "previous", "own", "own_previous", "previous_step")
 
 
@@ -80,8 +82,10 @@ class Simulator:
         self._limiter = limiter
         self.heads = frozenset(heads)
         self.cameras: tuple[str, ...] = (model.config.camera,)
+        # Episodes begin from the same few frames again and again, and finding the object in one
+        # costs as much as forty steps.
+        self._registered = lru_cache(maxsize=_FRAMES_KNOWN)(self._register)
 
-    @torch.no_grad()
     def begin(
         self, image: NDArray[np.uint8], proprioception: NDArray[Any], seed: int
     ) -> ImaginedState:
@@ -92,11 +96,20 @@ class Simulator:
             proprioception: [P] m.
             seed: of the episode's draws.
         """
+        hands = np.asarray(proprioception, np.float32)
+        return replace(self._registered(image.tobytes(), image.shape, hands.tobytes()), seed=seed)
+
+    @torch.no_grad()
+    def _register(
+        self, image: bytes, shape: tuple[int, ...], proprioception: bytes
+    ) -> ImaginedState:
         decoder = self._model.decoder
-        hands = torch.from_numpy(np.asarray(proprioception, np.float32))[None]
-        frame = frames_to_float(torch.from_numpy(np.ascontiguousarray(image))[None])
-        poses, _ = register(decoder, frame, arm_poses(decoder, hands), 0, keep=3)
-        return replace(self._resting(poses)[0], seed=seed)
+        hands = torch.frombuffer(bytearray(proprioception), dtype=torch.float32)[None]
+        pixels = torch.frombuffer(bytearray(image), dtype=torch.uint8).reshape(1, *shape)
+        poses, _ = register(
+            decoder, frames_to_float(pixels), arm_poses(decoder, hands), 0, keep=3
+        )
+        return self._resting(poses)[0]
 
     def step(
         self, state: ImaginedState, action: NDArray[np.float64]

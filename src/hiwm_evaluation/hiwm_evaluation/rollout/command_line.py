@@ -1,0 +1,312 @@
+"""`scripts/rollout`: reads the options, keeps the results, says how far it is."""
+
+import argparse
+import hashlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hiwm_core.embodiment import Embodiment, load_embodiment
+from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, StoreError
+from hiwm_core.session_lock import tool_lock
+from hiwm_core.task import Task, load_task
+from hiwm_core.world_heads import require_success_head
+from hiwm_evaluation.rollout.setting import STAND_IN_ROBOT, RolloutWorld, Setting
+from hiwm_evaluation.rollout.workers import run_trials
+from hiwm_evaluation.trials import (
+    Outcome,
+    TrialFolder,
+    TrialResult,
+    duration_text,
+    read_starts,
+    sampled_starts,
+    summary_line,
+)
+from hiwm_learning.checkpoints import Checkpoint, load_checkpoint, require_embodiment
+from hiwm_learning.simulators import load_simulator
+
+MODELS = Path("models")
+SUCCESS_PROBABILITY = 0.5  # as the evaluator's success_threshold
+_PROGRESS_S = 5.0  # between two lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyFile:
+    """A policy to try."""
+
+    name: str  # of its folder
+    path: Path
+    label: str  # as in results
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Roll out and return 0; 1 after an error or with aborted trials, 130 when interrupted."""
+    options = _parser().parse_args(words)
+    # Ended from outside, it ends its processes as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with tool_lock(options.output, "rollout"):
+            return _run(options)
+    except HiwmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/rollout",
+        description="Run policies from many starts, in the world model or on the stand-in, without "
+        "a graph. Writes what the evaluator writes, into OUTPUT/NAME/WORLD.",
+    )
+    parser.add_argument(
+        "--policy", action="append", required=True, metavar="[NAME=]PATH", dest="policies",
+        help="policy checkpoint; give it again for more. NAME is its file name when left out",
+    )
+    parser.add_argument(
+        "--world", action="append", choices=[world.value for world in RolloutWorld],
+        dest="worlds", help="give it again for both (default: imagination)",
+    )
+    parser.add_argument("--output", "-o", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--trials", type=int, default=50, help="of each policy (default 50)")
+    parser.add_argument(
+        "--start-seed", type=int, default=0,
+        help="draws the starts; trial i is reset with it + i, and plans are drawn from it "
+        "(default 0)",
+    )
+    parser.add_argument(
+        "--starts-file", type=Path, help="YAML list of starts [x m, y m, yaw rad] instead"
+    )
+    parser.add_argument(
+        "--horizon", type=int, default=0, help="ticks a trial may take (default: the task's own)"
+    )
+    parser.add_argument("--task", help="name or path of the task (default: the first policy's)")
+    parser.add_argument(
+        "--world-checkpoint", type=Path, help="world model (default: models/world_TASK.safetensors)"
+    )
+    parser.add_argument(
+        "--starts", type=Path,
+        help="imagination: start frames (default: those beside the world model)",
+    )
+    parser.add_argument(
+        "--batch", type=int, default=64,
+        help="imagination: trials side by side in each process; 1 gives the bytes of a graph "
+        "(default 64)",
+    )
+    parser.add_argument(
+        "--processes", type=int, default=len(os.sched_getaffinity(0)),
+        help="that share the trials (default: the cores)",
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, help="CPU threads of each process (default 1)"
+    )
+    parser.add_argument("--device", default="cpu", help="of the models: cpu or cuda")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    for name, least in (
+        ("trials", 1), ("start_seed", 0), ("horizon", 0), ("batch", 1), ("processes", 1),
+        ("threads", 1),
+    ):
+        if getattr(options, name) < least:
+            raise ConfigError(
+                f"{getattr(options, name)}", where=f"--{name.replace('_', '-')}",
+                remedy=f"give {least} or more",
+            )
+    named = _named(options.policies)
+    checkpoints = {name: load_checkpoint(path) for name, path in named.items()}
+    task = load_task(options.task or next(iter(checkpoints.values())).info.task)
+    embodiment = load_embodiment(task.embodiment)
+    for path, checkpoint in zip(named.values(), checkpoints.values(), strict=True):
+        require_embodiment(checkpoint.info, embodiment.hash, str(path))
+    policies = [
+        PolicyFile(name=name, path=named[name], label=checkpoint.label)
+        for name, checkpoint in checkpoints.items()
+    ]
+    starts = (
+        read_starts(options.starts_file, options.trials) if options.starts_file
+        else sampled_starts(task, options.start_seed, options.trials)
+    )
+    model = options.world_checkpoint or MODELS / f"world_{task.name}.safetensors"
+    aborted = 0
+    for world in dict.fromkeys(RolloutWorld(w) for w in options.worlds or ["imagination"]):
+        setting = Setting(
+            world=world, task=options.task or task.name, policies=tuple(named.values()),
+            starts=tuple(starts), seed=options.start_seed,
+            horizon=options.horizon or task.horizon_steps,
+            threshold=(
+                SUCCESS_PROBABILITY if world is RolloutWorld.IMAGINATION
+                else task.success_coverage
+            ),
+            world_checkpoint=model,
+            start_frames=options.starts or model.with_name(model.stem + "_starts.npz"),
+            batch=options.batch, device=options.device,
+        )
+        aborted += _roll_out(setting, policies, task, embodiment, options)
+    return int(aborted > 0)
+
+
+def _named(given: Sequence[str]) -> dict[str, Path]:
+    """Return the paths of policies by their names."""
+    named: dict[str, Path] = {}
+    for text in given:
+        name, equals, path = text.rpartition("=")
+        name = name if equals else Path(path).stem
+        if not name or Path(name).name != name:
+            raise ConfigError(f"name {name!r}", where="--policy", remedy="give a folder's name")
+        if name in named:
+            raise ConfigError(
+                f"two policies are named {name!r}", where="--policy",
+                remedy="name them: --policy one=PATH --policy other=PATH",
+            )
+        named[name] = Path(path)
+    return named
+
+
+def _roll_out(
+    setting: Setting, policies: Sequence[PolicyFile], task: Task, embodiment: Embodiment,
+    options: argparse.Namespace,
+) -> int:
+    """Run what is left of all policies in one world; return how many trials were aborted."""
+    conditions = _conditions(setting, task, embodiment)
+    folders: list[TrialFolder] = []
+    try:
+        for policy in policies:
+            folder = options.output / policy.name / setting.world.value
+            folders.append(TrialFolder(folder, conditions, setting.starts))
+            _check_policy(folders[-1].results, policy, folder)
+        count = len(setting.starts)
+        left = [sorted(set(range(count)) - folder.finished) for folder in folders]
+        wanted = [(p, trial) for p, numbers in enumerate(left) for trial in numbers]
+        progress = _Progress(setting, policies, [len(numbers) for numbers in left])
+        progress.begin(len(policies) * count)
+
+        def keep(policy: int, result: TrialResult) -> None:
+            folders[policy].append(result)
+            if progress.count(policy, result):
+                print(
+                    f"{progress.name(policy)}: {summary_line(folders[policy].write_summary())}",
+                    flush=True,
+                )
+
+        if wanted:
+            effort = run_trials(
+                setting, wanted, processes=options.processes, threads=options.threads,
+                on_result=keep,
+            )
+            print(
+                f"{setting.world.value}: {effort.steps} steps in {effort.seconds:.1f} s, "
+                f"{effort.rate:.0f} steps/s; results in {options.output}", flush=True,
+            )
+        return sum(
+            folder.results[trial].outcome is Outcome.ABORTED
+            for folder in folders for trial in range(count)
+        )
+    finally:
+        for folder in folders:
+            folder.write_summary()
+            folder.close()
+
+
+def _conditions(setting: Setting, task: Task, embodiment: Embodiment) -> dict[str, Any]:
+    """Return what the evaluator keeps, and how it was rolled out."""
+    imagined = setting.world is RolloutWorld.IMAGINATION
+    conditions: dict[str, Any] = {
+        "world": "imagination" if imagined else "hardware",
+        "robot": "" if imagined else STAND_IN_ROBOT, "stand_in": not imagined,
+        "embodiment_hash": embodiment.hash, "task": task.name, "task_hash": task.hash,
+        "checkpoint_hash": "", "seed": setting.seed, "horizon": setting.horizon,
+        "success_threshold": setting.threshold, "made_by": "rollout",
+    }
+    if imagined:
+        simulator, checkpoint = load_simulator(setting.world_checkpoint, embodiment)
+        _check_task(checkpoint, task)
+        require_success_head(simulator.heads, str(setting.world_checkpoint))
+        conditions |= {
+            "checkpoint_hash": checkpoint.hash, "batch": setting.batch,
+            "start_frames_hash": _file_hash(setting.start_frames),
+        }
+    return conditions
+
+
+def _check_task(checkpoint: Checkpoint, task: Task) -> None:
+    """Raise CheckpointError unless a world model was trained under a task."""
+    if checkpoint.info.task_hash != task.hash:
+        raise CheckpointError(
+            f"the checkpoint was made for task {checkpoint.info.task} with hash "
+            f"{checkpoint.info.task_hash[:12]}, this one has {task.hash[:12]}",
+            where=str(checkpoint.path),
+            remedy="use the task file it was trained under, or train again",
+        )
+
+
+def _check_policy(results: Mapping[int, TrialResult], policy: PolicyFile, folder: Path) -> None:
+    others = {result.policy for result in results.values() if result.policy} - {policy.label}
+    if others:
+        raise StoreError(
+            f"holds trials of {', '.join(sorted(others))}, this policy is {policy.label}",
+            where=str(folder), remedy="give another --output, or another NAME=",
+        )
+
+
+def _file_hash(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read the start frames: {error.strerror}", where=str(path),
+            remedy="they are written beside the world-model checkpoint by its training; or name "
+            "them with --starts",
+        ) from None
+
+
+class _Progress:
+    """Counts trials, and prints a line now and then."""
+
+    def __init__(
+        self, setting: Setting, policies: Sequence[PolicyFile], left: Sequence[int]
+    ) -> None:
+        self._world = setting.world.value
+        self._policies = policies
+        self._left = list(left)
+        self._total = sum(left)
+        self._done = 0
+        self._began = self._said = time.monotonic()
+
+    def name(self, policy: int) -> str:
+        """Return a policy in this world, for people."""
+        return f"{self._policies[policy].name}, {self._world}"
+
+    def begin(self, total: int) -> None:
+        """Say what is to be done, of so many trials in all."""
+        done = total - self._total
+        resumed = f"; {done} of {total} are done already" if done else ""
+        names = ", ".join(policy.name for policy in self._policies)
+        print(
+            f"{self._world}: {self._total} trials of {names}{resumed}",
+            flush=True,
+        )
+
+    def count(self, policy: int, result: TrialResult) -> bool:
+        """Count a trial; return whether it was the last one of its policy."""
+        self._done += 1
+        self._left[policy] -= 1
+        now = time.monotonic()
+        if result.outcome is Outcome.ABORTED:
+            print(f"{self.name(policy)}, trial {result.trial}: aborted, {result.reason}")
+        if now - self._said > _PROGRESS_S and self._done < self._total:
+            self._said = now
+            seconds = (now - self._began) / self._done * (self._total - self._done)
+            print(
+                f"{self._world}: {self._done} of {self._total} trials, {duration_text(seconds)}",
+                flush=True,
+            )
+        return self._left[policy] == 0

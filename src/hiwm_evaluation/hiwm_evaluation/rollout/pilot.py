@@ -1,0 +1,66 @@
+"""What a policy sees and plans in one trial, at the steps at which the policy node does.
+
+Held by ``test_rollout_parity.py`` against the node itself.
+"""
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_learning.policies.planning import Planner
+
+
+class Pilot:
+    """The policy's side of one trial.
+
+    Args:
+        planner: the policy.
+        seed: of the evaluation.
+        epoch: of the trial.
+    """
+
+    def __init__(self, planner: Planner, seed: int, epoch: int) -> None:
+        self.planner = planner
+        self._seed = seed
+        self._epoch = epoch
+        self._seen: deque[tuple[NDArray[np.uint8], NDArray[np.float32]]] = deque(
+            maxlen=planner.observation_steps
+        )
+        self._plan = np.empty(0)
+        self._planned = self._due = 0  # steps of the plan in force and of the next one
+
+    def looks(self, step: int) -> bool:
+        """Return whether the next plan is made from the observation of a step, among others."""
+        return step > self._due - self.planner.observation_steps
+
+    def see(self, image: NDArray[np.uint8], proprio: NDArray[np.float32]) -> None:
+        """Take an observation: the camera's image [H, W, 3] and proprioception [P]."""
+        self._seen.append((image, proprio))
+
+    def plans(self, step: int) -> bool:
+        """Return whether a plan is due."""
+        return step == self._due
+
+    def question(self) -> tuple[NDArray[np.uint8], NDArray[np.float32], tuple[int, int, int]]:
+        """Return images [S, H, W, 3], proprioception [S, P] and the seed of the plan due now.
+
+        Before the first observation it was always as in it.
+        """
+        missing = self.planner.observation_steps - len(self._seen)
+        seen = [self._seen[0]] * missing + list(self._seen)
+        return (
+            np.stack([image for image, _ in seen]), np.stack([proprio for _, proprio in seen]),
+            (self._seed, self._epoch, self._due),
+        )
+
+    def follow(self, plan: NDArray[np.float64]) -> bool:
+        """Follow a plan [K, A] from now on; return whether it can be followed."""
+        self._plan = plan
+        self._planned, self._due = self._due, self._due + self.planner.execute_horizon
+        return bool(np.isfinite(plan).all())
+
+    def action(self, step: int) -> NDArray[np.float64]:
+        """Return the action [A] that answers the observation of a step."""
+        action: NDArray[np.float64] = self._plan[step - self._planned]
+        return action

@@ -1,0 +1,89 @@
+"""Where and how trials are rolled out: all that a worker needs to know."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.robot_config import load_robot
+from hiwm_core.task import load_task
+from hiwm_evaluation.judges import CoverageJudge, HeadJudge
+from hiwm_evaluation.rollout.imagined import ImaginedTrials
+from hiwm_evaluation.rollout.trial import JudgedTrial
+from hiwm_evaluation.trials import Pose, TrialResult
+from hiwm_learning.policies.planning import Planner, load_planner
+from hiwm_learning.simulators import load_simulator
+from hiwm_world.imagined_world import load_starts
+
+STAND_IN_ROBOT = "standin"  # of config/robots
+# Policies kept in memory: those of the trials under way.
+_POLICIES = 8
+
+Wanted = tuple[int, int]  # number of the policy, number of the trial
+
+
+class RolloutWorld(StrEnum):
+    """Where policies act."""
+
+    IMAGINATION = "imagination"
+    STAND_IN = "standin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One world, and the policies and starts to try in it."""
+
+    world: RolloutWorld
+    task: str  # name or path
+    policies: tuple[Path, ...]
+    starts: tuple[Pose, ...]  # of every trial
+    seed: int  # trial i is reset with seed + i; plans are drawn from it
+    horizon: int  # ticks after which a trial without success has failed
+    threshold: float  # probability of success, or coverage, that counts as success
+    world_checkpoint: Path  # imagination
+    start_frames: Path  # imagination
+    batch: int = 64  # imagination: trials side by side
+    device: str = "cpu"  # of the models
+
+
+def trials(setting: Setting, wanted: Iterable[Wanted]) -> Iterator[tuple[int, TrialResult]]:
+    """Run trials in this process; yield the number of the policy and the result of each.
+
+    Raises:
+        HiwmError: a file is missing, damaged, or made for something else.
+    """
+    task = load_task(setting.task)
+    embodiment = load_embodiment(task.embodiment)
+
+    @lru_cache(maxsize=_POLICIES)
+    def planner(number: int) -> Planner:
+        return load_planner(setting.policies[number], setting.device)
+
+    def make_trial(number: int, policy: str) -> JudgedTrial:
+        imagined = setting.world is RolloutWorld.IMAGINATION
+        return JudgedTrial(
+            number=number, starts=setting.starts, seed=setting.seed, horizon=setting.horizon,
+            judge=(HeadJudge if imagined else CoverageJudge)(setting.threshold), policy=policy,
+        )
+
+    if setting.world is RolloutWorld.IMAGINATION:
+        simulator, _ = load_simulator(setting.world_checkpoint, embodiment, setting.device)
+        yield from ImaginedTrials(
+            simulator, load_starts(setting.start_frames), planner, make_trial,
+            poses=setting.starts, seed=setting.seed, batch=setting.batch,
+        ).run(wanted)
+        return
+    # MuJoCo chooses its renderer as it is imported, and only the stand-in needs it.
+    from hiwm_evaluation.rollout.standin import StandinTrials
+    from hiwm_robot.standin_robot import StandinRobot
+
+    body = StandinRobot(task, embodiment, render_size=embodiment.cameras[0].width)
+    try:
+        yield from StandinTrials(
+            body, embodiment, load_robot(STAND_IN_ROBOT), planner, make_trial,
+            poses=setting.starts, seed=setting.seed,
+        ).run(wanted)
+    finally:
+        body.close()

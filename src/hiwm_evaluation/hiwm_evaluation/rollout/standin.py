@@ -1,0 +1,77 @@
+"""Trials on the stand-in, one after the other, in simulated time.
+
+Scene and controllers are those that the driver runs, the limits those of the bridge. Held by
+``test_rollout_parity.py``.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.frames import proprioception_array
+from hiwm_core.limits import Limiter
+from hiwm_core.robot_config import RobotConfig
+from hiwm_evaluation.rollout.pilot import Pilot
+from hiwm_evaluation.rollout.trial import MakeTrial, trial_epoch
+from hiwm_evaluation.trials import Pose, TrialResult
+from hiwm_learning.policies.planning import Planner
+from hiwm_robot.standin_robot import StandinRobot
+
+
+class StandinTrials:
+    """Runs trials of policies on one stand-in.
+
+    Args:
+        body: scene and controllers.
+        embodiment: of the stand-in.
+        config: the robot's; says how long a target takes.
+        planner: a policy by its number.
+        make_trial: begins a trial.
+        poses: start of every trial.
+        seed: of the evaluation.
+    """
+
+    def __init__(
+        self, body: StandinRobot, embodiment: Embodiment, config: RobotConfig,
+        planner: Callable[[int], Planner], make_trial: MakeTrial, *, poses: Sequence[Pose],
+        seed: int,
+    ) -> None:
+        self._body = body
+        self._embodiment = embodiment
+        self._reach_s = config.command.time_from_start_s
+        self._limiter = Limiter(embodiment)
+        self._planner = planner
+        self._make_trial = make_trial
+        self._poses = poses
+        self._seed = seed
+
+    def run(self, wanted: Iterable[tuple[int, int]]) -> Iterator[tuple[int, TrialResult]]:
+        """Yield policies and results, in the order wanted."""
+        for policy, number in wanted:
+            yield policy, self._trial(self._planner(policy), number)
+
+    def _trial(self, planner: Planner, number: int) -> TrialResult:
+        body, scene, names = self._body, self._body.scene, self._embodiment.joint_names
+        pilot = Pilot(planner, self._seed, trial_epoch(number))
+        trial = self._make_trial(number, planner.label)
+        body.place(np.array(self._poses[number]), self._seed + number)
+        limits = self._limiter.initial_state()
+        step = 0
+        while not trial.observe(coverage=scene.coverage):
+            measured = scene.joint_positions
+            if pilot.looks(step):
+                pilot.see(scene.render(), proprioception_array(
+                    names, measured.tolist(), self._embodiment, scene.joint_velocities.tolist()
+                ))
+            if pilot.plans(step) and not pilot.follow(planner.plan(*pilot.question())):
+                return trial.abort(
+                    f"{planner.label} gave actions that are not finite at step {step}"
+                )
+            allowed = self._limiter.limit(pilot.action(step), measured, limits)
+            limits = allowed.state
+            body.follow(names, [(allowed.action.tolist(), self._reach_s)])
+            body.advance()
+            step += 1
+        assert trial.result is not None
+        return trial.result

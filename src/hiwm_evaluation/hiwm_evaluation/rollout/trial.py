@@ -1,0 +1,90 @@
+"""One trial of a rollout, judged as the evaluator judges a trial of a graph.
+
+It drives the evaluator's own `Evaluation`, so that outcome, steps and wording cannot differ. Held
+by ``test_rollout_trial.py`` and, against a graph, by ``test_rollout_parity.py``.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from hiwm_core.control import Source
+from hiwm_evaluation.evaluation import Evaluation
+from hiwm_evaluation.evaluation_messages import Action, Record, Request, TrialTick
+from hiwm_evaluation.judges import Judge
+from hiwm_evaluation.trials import Pose, TrialResult
+
+# A graph begins epoch 1 when it starts, and one more with the reset of each trial.
+_FIRST_EPOCH = 2
+
+
+def trial_epoch(number: int) -> int:
+    """Return the epoch that a fresh graph is in during a trial, counted from 0."""
+    return number + _FIRST_EPOCH
+
+
+class JudgedTrial:
+    """One trial from its reset on.
+
+    Args:
+        number: of the trial, from 0.
+        starts: pose of every trial.
+        seed: trial i is reset with seed + i.
+        horizon: ticks after which a trial without success has failed.
+        judge: says what success is.
+        policy: label of the policy.
+    """
+
+    def __init__(
+        self, *, number: int, starts: Sequence[Pose], seed: int, horizon: int, judge: Judge,
+        policy: str,
+    ) -> None:
+        self._policy = policy
+        self._epoch = trial_epoch(number)
+        self._step = 0
+        self.result: TrialResult | None = None  # once it is over
+        self._evaluation = Evaluation(
+            starts=starts, seed=seed, horizon=horizon,
+            finished=set(range(len(starts))) - {number}, policy=policy, make_judge=lambda: judge,
+            tick_timeout_s=math.inf, clock=time.monotonic,
+        )
+        # Pause, reset and start; in a graph the arbiter and the world answer.
+        actions = self._evaluation.begin()
+        while actions:
+            (request,) = actions
+            assert isinstance(request, Request)
+            actions = self._evaluation.on_reply(
+                request.number, accepted=True, message="", epoch=self._epoch
+            )
+
+    def observe(self, *, success: float = math.nan, coverage: float | None = None) -> bool:
+        """Take the next observation, the reset's first; return whether the trial is over.
+
+        Args:
+            success: the world model's probability of success.
+            coverage: the stand-in's ground truth.
+        """
+        if coverage is not None:
+            self._take(self._evaluation.on_truth(self._step, coverage))
+        acted = self._step > 0
+        self._take(self._evaluation.on_tick(TrialTick(
+            epoch=self._epoch, step=self._step, stamp_ns=self._step, success=success,
+            source=Source.POLICY if acted else Source.NONE, device=self._policy if acted else "",
+            episode_id=f"ep_{self._epoch:04d}",
+        )))
+        self._step += 1
+        return self.result is not None
+
+    def abort(self, reason: str) -> TrialResult:
+        """End the trial unjudged."""
+        self._take(self._evaluation.abort(reason))
+        assert self.result is not None
+        return self.result
+
+    def _take(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Record):
+                self.result = action.result
+
+
+MakeTrial = Callable[[int, str], JudgedTrial]  # number, label of the policy

@@ -1,0 +1,135 @@
+"""`scripts/rollout` over processes of its own: folders, going on after a kill, refusals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.session_lock import tool_lock
+from hiwm_core.task import load_task
+from hiwm_evaluation.rollout.command_line import main
+from hiwm_evaluation.study_file import World, read_evaluation
+from hiwm_evaluation.trials import read_results
+from hiwm_learning.policies.testing import write_untrained_policy
+from hiwm_learning.world_model.testing import write_drawn_checkpoint
+
+TASK = load_task("push_t")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        "policy": write_untrained_policy(folder, load_embodiment(TASK.embodiment)),
+        "world": write_drawn_checkpoint(folder),
+        "headless": write_drawn_checkpoint(
+            folder, name="headless.safetensors", heads=("trust",)
+        ),
+    }
+
+
+def words(models: dict[str, Path], output: Path, **changes: Any) -> list[str]:
+    """Return a command line; two policies that are one file."""
+    if changes.get("world-checkpoint") == "headless.safetensors":
+        changes["world-checkpoint"] = models["headless"]
+    options = {
+        "task": "push_t", "world-checkpoint": models["world"], "output": output, "trials": 5,
+        "horizon": 6, "processes": 2, "batch": 2, **changes,
+    }
+    policies = [f"--policy={name}={models['policy']}" for name in ("a", "b")]
+    return [*policies, *(f"--{name}={value}" for name, value in options.items())]
+
+
+def lines(output: Path, name: str) -> list[dict[str, Any]]:
+    content = (output / name / "imagination" / "trials.jsonl").read_text()
+    return [json.loads(line) for line in content.splitlines()]
+
+
+def test_it_writes_what_the_evaluator_writes_and_goes_on(
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(models, tmp_path)) == 0
+    first = read_evaluation(tmp_path / "a" / "imagination", World.IMAGINATION, TASK.name)
+    assert first is not None and first.conditions["made_by"] == "rollout"
+    assert [result.trial for result in first.results] == list(range(5)) and first.asked == 5
+    summary = json.loads((tmp_path / "b" / "imagination" / "results.json").read_text())
+    assert summary["trials"] == 5
+    # A kill left the second policy with half a line.
+    path = tmp_path / "b" / "imagination" / "trials.jsonl"
+    before = read_results(path)
+    whole = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(whole[:2]) + whole[2][:20])
+    capsys.readouterr()
+    assert main(words(models, tmp_path)) == 0
+    assert "3 trials of a, b; 7 of 10 are done already" in capsys.readouterr().out
+    assert len(lines(tmp_path, "a")) == len(lines(tmp_path, "b")) == 5
+    again = read_results(path)
+    assert {n: (r.outcome, r.steps, r.best) for n, r in again.items()} == {
+        n: (r.outcome, r.steps, r.best) for n, r in before.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def done(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with one trial of each policy."""
+    output = tmp_path_factory.mktemp("done")
+    assert main(words(models, output, trials=1)) == 0
+    return output
+
+
+@pytest.mark.parametrize(("changes", "complaint"), [
+    ({"start-seed": 1}, "other conditions: seed 0, now 1"),
+    ({"batch": 3}, "other conditions: batch 2, now 3"),
+    ({"trials": 0}, "--trials"),
+    ({"world-checkpoint": "headless.safetensors"}, "success head was never trained"),
+    ({"world-checkpoint": "none.safetensors"}, "none.safetensors"),
+    ({"policy": "a=none.safetensors"}, "two policies are named 'a'"),
+])
+def test_what_cannot_be_done_is_refused_in_a_line(
+    models: dict[str, Path], done: Path, capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any], complaint: str,
+) -> None:
+    assert main(words(models, done, **{"trials": 1, **changes})) == 1
+    assert complaint in capsys.readouterr().err
+
+
+def test_another_policy_in_the_folder_is_refused(
+    models: dict[str, Path], done: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = done / "a" / "imagination" / "trials.jsonl"
+    path.write_text(path.read_text().replace("random-", "other-"))
+    assert main(words(models, done, trials=2)) == 1
+    assert "holds trials of other-" in capsys.readouterr().err
+
+
+def test_a_second_command_into_one_folder_is_refused(
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tool_lock(tmp_path, "rollout"):
+        assert main(words(models, tmp_path)) == 1
+    assert f"pid {os.getpid()}" in capsys.readouterr().err
+
+
+def test_an_interrupt_leaves_whole_results(models: dict[str, Path], tmp_path: Path) -> None:
+    command = words(models, tmp_path, trials=40, horizon=100)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hiwm_evaluation.rollout", *command],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )
+    results = tmp_path / "a" / "imagination" / "trials.jsonl"
+    while process.poll() is None and not (results.exists() and results.read_bytes()):
+        time.sleep(0.02)
+    # As a terminal does it: to every process of the command.
+    os.killpg(process.pid, signal.SIGINT)
+    output, complaints = process.communicate(timeout=60)
+    assert process.returncode == 130, output + complaints
+    assert "the same command goes on" in complaints and "Traceback" not in complaints
+    done = len(read_results(results))
+    assert json.loads(results.with_name("results.json").read_text())["trials"] == done >= 1
