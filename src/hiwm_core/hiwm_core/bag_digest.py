@@ -1,6 +1,7 @@
-"""What a person wants to know of one bag, read in one pass: its ticks, takeovers and a few frames.
+"""What a person wants to know of one bag: its ticks, takeovers and a few frames.
 
 Reads less than `bags.reader` does, and forgives more: a bag cut short still has a story to tell.
+Frames are read when they are asked for, so a digest is small whatever the bag's size.
 """
 
 from dataclasses import dataclass, field
@@ -9,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core.bags.audit import bag_lineage, mcap_path
 from hiwm_core.bags.cdr import stamp_ns
+from hiwm_core.bags.contents import BagContents, errors_of
 from hiwm_core.bags.lineage import Lineage
-from hiwm_core.bags.mcap_file import Message, decoded, read_mcap
+from hiwm_core.bags.mcap_file import McapFile, decoded
+from hiwm_core.bags.topics import Stream, stream
 from hiwm_core.frames import image_array
 
 
@@ -43,14 +45,27 @@ class BagDigest:
 
     path: Path
     lineage: Lineage
-    ticks: list[TickDigest] = field(default_factory=list)
+    ticks: list[TickDigest] = field(default_factory=list)  # in order of their steps
     takeovers: list[Takeover] = field(default_factory=list)
-    _images: dict[int, Message] = field(default_factory=dict)  # of the first camera, by stamp
+    _file: McapFile
+    _camera: str = ""  # topic of the first camera
+    _chunks: dict[int, int] = field(default_factory=dict)  # of its images, by stamp
 
     def frame(self, tick: TickDigest) -> NDArray[np.uint8] | None:
-        """Return the first camera's frame [H, W, 3] rgb of a tick; None where it is missing."""
-        message = self._images.get(tick.stamp_ns)
-        return None if message is None else np.array(image_array(decoded(message)))
+        """Return the first camera's frame [H, W, 3] rgb of a tick; None where it is missing.
+
+        Reads the chunk that holds it.
+
+        Raises:
+            BagError: the file has changed since.
+        """
+        chunk_at = self._chunks.get(tick.stamp_ns)
+        if not chunk_at:
+            return None
+        for message in self._file.chunk_messages(chunk_at):
+            if message.channel.topic == self._camera and stamp_ns(message.data) == tick.stamp_ns:
+                return np.array(image_array(decoded(message)))
+        return None
 
 
 def read_digest(bag: Path) -> BagDigest:
@@ -59,33 +74,37 @@ def read_digest(bag: Path) -> BagDigest:
     Raises:
         BagError: there is no readable file.
     """
-    contents = read_mcap(mcap_path(bag))
-    digest = BagDigest(path=bag, lineage=bag_lineage(bag, contents))
+    with errors_of(bag):
+        return _digest(BagContents(bag))
+
+
+def _digest(contents: BagContents) -> BagDigest:
     camera = ""
-    steps: set[tuple[int, int]] = set()
+    chunks: dict[int, int] = {}
+    ticks: dict[tuple[int, int], TickDigest] = {}
     heard: dict[int, Takeover] = {}
-    for message in sorted(contents.messages, key=lambda message: message.time_ns):
-        topic = message.channel.topic
-        if topic.endswith("/tick"):
+    for message in contents.messages():
+        kind = stream(message.channel)
+        if kind is Stream.TICK:
             tick = decoded(message)
-            if (tick.epoch, tick.step) in steps:
-                continue  # published again
-            steps.add((tick.epoch, tick.step))
-            digest.ticks.append(TickDigest(
+            ticks.setdefault((int(tick.epoch), int(tick.step)), TickDigest(
                 received_ns=message.time_ns, stamp_ns=stamp_ns(message.data), step=int(tick.step),
                 source=int(tick.applied_source), trust=float(tick.trust),
                 success=float(tick.success),
             ))
-        elif topic.endswith("/image_raw") and "/driver/" not in topic:
-            camera = camera or topic
-            if topic == camera:
-                digest._images[stamp_ns(message.data)] = message
-        elif topic.endswith("/control_state"):
+        elif kind is Stream.IMAGE:
+            camera = camera or message.channel.topic
+            if message.channel.topic == camera:
+                chunks[stamp_ns(message.data)] = message.chunk_at
+        elif kind is Stream.CONTROL_STATE:
             state = decoded(message)
             if state.takeovers:
                 heard[int(state.takeovers)] = Takeover(
                     number=int(state.takeovers), latency_s=float(state.takeover_latency_s),
                     latency_ticks=int(state.takeover_latency_ticks),
                 )
-    digest.takeovers = list(heard.values())
-    return digest
+    return BagDigest(
+        path=contents.path, lineage=contents.lineage(),
+        ticks=[ticks[place] for place in sorted(ticks)], takeovers=list(heard.values()),
+        _file=contents.file, _camera=camera, _chunks=chunks,
+    )

@@ -5,11 +5,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.rosbag2 import Reader
 
+from hiwm_core.bag_digest import read_digest
 from hiwm_core.bags import (
     AUDIT_FILE,
     Lineage,
@@ -22,9 +24,9 @@ from hiwm_core.bags import (
     session_bags,
     unfinished,
 )
-from hiwm_core.bags.audit import mcap_path
+from hiwm_core.bags.contents import mcap_path
 from hiwm_core.bags.finisher import BagFinisher
-from hiwm_core.bags.mcap_file import read_mcap
+from hiwm_core.bags.mcap_file import McapFile
 from hiwm_core.bags.recover import NoTickError
 from hiwm_core.bags.testing import (
     COMMAND,
@@ -32,6 +34,8 @@ from hiwm_core.bags.testing import (
     IMAGE,
     JOINT_STATES,
     TICK,
+    TICK_NS,
+    TRUTH,
     RecordedWorld,
 )
 from hiwm_core.embodiment import parse_embodiment
@@ -41,14 +45,17 @@ FLUSHES, TICKS = 6, 4
 Feed = Callable[[RecordedWorld], None]
 
 
-def record(folder: Path, feed: Feed, close: bool = True) -> Path:
+def record(
+    folder: Path, feed: Feed, close: bool = True,
+    clock: Callable[[float], float] = lambda now: now,
+) -> Path:
     """Record what `feed` does with a world; return the one bag."""
     session = RecordingSession(folder, Lineage())
-    now = [1000.0]
+    now = [10000.0]
 
     def send(topic: RecordedTopic, raw: bytes) -> None:
         now[0] += 0.002
-        session.receive(topic, raw, int(now[0] * 1e9), now[0])
+        session.receive(topic, raw, int(clock(now[0]) * 1e9), now[0])
         if topic is TICK:
             session.poll(now[0])
 
@@ -103,11 +110,10 @@ def test_a_file_torn_anywhere_keeps_all_that_was_flushed_before(
     bag.mkdir()
     torn = bag / file.name
     torn.write_bytes(content[:cut])
-    contents = read_mcap(torn)
-    assert contents.good_bytes <= cut
-    full = read_mcap(file).messages
-    assert [m.data for m in contents.messages] == [m.data for m in full[: len(contents.messages)]]
-    if not any(m.channel.topic == TICK.topic.name for m in contents.messages):
+    contents = list(McapFile(torn).messages())
+    full = list(McapFile(file).messages())
+    assert [m.data for m in contents] == [m.data for m in full[: len(contents)]]
+    if not any(m.channel.topic == TICK.topic.name for m in contents):
         # Torn right behind the head: no bag of the session, and not gone.
         with pytest.raises(NoTickError, match=r"before this bag's first tick.*\.without_ticks"):
             recover_bag(bag)
@@ -117,7 +123,7 @@ def test_a_file_torn_anywhere_keeps_all_that_was_flushed_before(
         return
     audit = recover_bag(bag)
     assert audit.ok, audit.problems
-    assert audit.messages == len(contents.messages)
+    assert audit.messages == len(contents)
     shutil.rmtree(bag.parent)
 
 
@@ -130,7 +136,7 @@ def test_damaged_bytes_never_crash_the_reader(
     content[at : at + len(noise)] = noise
     damaged = tmp_path_factory.getbasetemp() / "damaged.mcap"
     damaged.write_bytes(content)
-    read_mcap(damaged)
+    list(McapFile(damaged).messages())
 
 
 def test_an_interrupted_recovery_can_be_run_again(
@@ -260,13 +266,77 @@ def test_an_answer_to_the_tick_that_a_killed_world_never_finished_is_counted(
     assert read_segment(bag).steps.tolist() == [0, 1, 2]
 
 
-def test_stamps_that_run_back_are_found(tmp_path: Path) -> None:
-    def feed(world: RecordedWorld) -> None:
-        world.run(3)
-        world.stamp_ns -= 250_000_000
-        world.run(1)
+def test_a_clock_that_is_set_back_harms_neither_audit_nor_reading(tmp_path: Path) -> None:
+    """Ticks are in order by their steps; what belongs to one has its stamp."""
+    pixels = []
 
-    assert "stamps not rising: step 3" in audit_bag(record(tmp_path, feed)).problems
+    def feed(world: RecordedWorld) -> None:
+        inner = world.send
+
+        def send(topic: RecordedTopic, raw: bytes) -> None:
+            if topic is IMAGE:
+                pixels.append(np.frombuffer(raw, np.uint8)[-96 * 96 * 3 :].reshape(96, 96, 3))
+            inner(topic, raw)
+
+        world.send = send
+        world.run(8)
+        world.stamp_ns -= 3600 * 10**9
+        world.run(12)
+        world.stamp_ns += 3600 * 10**9
+        world.run(8)
+
+    bag = record(tmp_path, feed, clock=lambda now: now - 3600 if 8 <= len(pixels) < 20 else now)
+    audit = audit_bag(bag)
+    assert audit.ok, audit.problems
+    assert (audit.ticks, audit.clock_set_back) == (28, 1)
+    segment = read_segment(bag)
+    assert segment.steps.tolist() == list(range(28))
+    assert np.array_equal(segment.observations["top"], np.stack(pixels))
+    assert segment.actions[:-1, 0] == pytest.approx([0.001 * step for step in range(1, 28)])
+    assert segment.labels is not None
+    assert segment.labels.object_pose[:, 0].tolist() == list(range(28))
+    assert [tick.step for tick in read_digest(bag).ticks] == list(range(28))
+
+
+def test_labels_between_ticks_are_those_of_the_same_run_of_the_clock(tmp_path: Path) -> None:
+    """A clock set back by less than the bag is long shows the same times twice."""
+    def feed(world: RecordedWorld) -> None:
+        inner = world.send
+
+        def send(topic: RecordedTopic, raw: bytes) -> None:
+            if topic is TRUTH:
+                world.stamp_ns += 20_000_000
+                raw = world.truth()
+                world.stamp_ns -= 20_000_000
+            inner(topic, raw)
+
+        world.send = send
+        world.run(10)
+        world.stamp_ns -= 500_000_001
+        world.run(10)
+
+    segment = read_segment(record(tmp_path, feed))
+    assert segment.labels is not None
+    assert segment.labels.object_pose[:, 0].tolist() == list(range(20))
+
+
+def test_steps_that_share_a_stamp_are_refused(tmp_path: Path) -> None:
+    def feed(world: RecordedWorld) -> None:
+        world.run(5)
+        world.stamp_ns -= 3 * TICK_NS
+        world.run(2)
+
+    bag = record(tmp_path, feed)
+    assert "ticks that share a stamp: steps 2 and 5, steps 3 and 6" in audit_bag(bag).problems
+    with pytest.raises(BagError, match=r"steps \[2, 5\] share a stamp"):
+        read_segment(bag)
+
+
+def test_lost_frames_at_the_end_are_no_shorter_bag(tmp_path: Path) -> None:
+    bag = record(tmp_path, lose(IMAGE, 10))
+    assert not audit_bag(bag).ok
+    with pytest.raises(BagError, match="1 ticks at its ends lack an image.* step 9"):
+        read_segment(bag)
 
 
 def test_another_embodiment_is_refused_with_both_named(whole: Path) -> None:
@@ -286,7 +356,7 @@ def test_what_is_not_a_bag_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BagError, match="not an MCAP file"):
         read_segment(tmp_path)
     with pytest.raises(BagError, match="cannot read"):
-        read_mcap(tmp_path / "nothing.mcap")
+        list(McapFile(tmp_path / "nothing.mcap").messages())
 
 
 def test_bags_are_audited_and_recovered_off_the_recording_thread(tmp_path: Path) -> None:

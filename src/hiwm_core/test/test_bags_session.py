@@ -19,8 +19,7 @@ from hiwm_core.bags import (
     recover_bag,
     session_bags,
 )
-from hiwm_core.bags.audit import mcap_path
-from hiwm_core.bags.mcap_file import read_mcap
+from hiwm_core.bags.contents import BagContents
 from hiwm_core.bags.testing import (
     COMMAND,
     IMAGE,
@@ -55,8 +54,8 @@ class Recording:
         return [bag.name for bag in session_bags(self.folder)]
 
     def topics(self, name: str) -> list[str]:
-        contents = read_mcap(mcap_path(self.folder / "bags" / name))
-        return [message.channel.topic for message in contents.messages]
+        contents = BagContents(self.folder / "bags" / name)
+        return [message.channel.topic for message in contents.messages()]
 
 
 @pytest.fixture
@@ -100,7 +99,7 @@ def test_nothing_received_is_lost(recording: Recording) -> None:
     kept = [
         (message.channel.topic, bytes(message.data))
         for bag in session_bags(recording.folder)
-        for message in read_mcap(mcap_path(bag)).messages
+        for message in BagContents(bag).messages()
         if message.channel.topic != WORLD_INFO.topic.name
     ]
     assert sorted(kept) == sorted(entry for entry in sent if entry[0] != WORLD_INFO.topic.name)

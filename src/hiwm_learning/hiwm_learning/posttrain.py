@@ -25,7 +25,8 @@ from hiwm_core.session_lineage import session_heads
 from hiwm_core.world_heads import SUCCESS_HEAD, require_success_head
 from hiwm_learning.checkpoints import write_file
 from hiwm_learning.datasets import Episodes, load_episodes
-from hiwm_learning.datasets.build import build_dataset, find_bags
+from hiwm_learning.datasets.build import build_dataset
+from hiwm_learning.datasets.usable_segments import find_bags
 from hiwm_learning.datasets.weights import Scheme, WeightedSet, weigh
 from hiwm_learning.policies.command import add_policy_options, fit_policy, policy_trainer, say
 from hiwm_learning.training_command import run_training

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from hiwm_core.bags import Audit, audit_bag, session_bags
+from hiwm_core.bags import Audit, audit_bag, is_bag, session_bags
 from hiwm_core.bags.recover import recorded_by, session_of
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.session_lock import tool_lock
@@ -16,12 +16,18 @@ def audit_line(name: str, audit: Audit) -> str:
     """Return one line about a bag, with its problems below it."""
     verdict = "ok " if audit.ok else "BAD"
     mark = " (recovered)" if audit.recovered else ""
+    if audit.lost:
+        mark = f" (recovered; lost {audit.lost})"
     line = (
         f"{verdict} {name}{mark}: steps {audit.first_step}..{audit.last_step}, {audit.ticks} ticks,"
         f" {audit.frames} frames, {audit.commands} commands"
     )
     if audit.commands_past_end:
         line += f" ({audit.commands_past_end} for a tick that never came)"
+    if audit.clock_set_back:
+        line += f", the clock was set back {audit.clock_set_back} times"
+    if not audit.checksums:
+        line += ", no checksums"
     return "\n".join([line, *(f"      {problem}" for problem in audit.problems)])
 
 
@@ -33,7 +39,7 @@ def bags_of(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         raise BagError("no such folder", where=str(path), remedy="give a session's folder or a bag")
-    bags = [path] if any(path.glob("*.mcap*")) else session_bags(path)
+    bags = [path] if is_bag(path) else session_bags(path)
     if not bags:
         raise BagError("no bags", where=str(path), remedy="give a session's folder or a bag")
     return bags
@@ -57,15 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     continue
                 try:
                     audit = audit_bag(bag)
-                except BagError as error:
+                    if options.save:
+                        audit.save(bag)
+                except (BagError, OSError) as error:
                     failed += 1
                     print(f"BAD {bag.name}: {error}")
                     continue
                 failed += not audit.ok
                 print(audit_line(bag.name, audit))
-                if options.save:
-                    audit.save(bag)
-    except HiwmError as error:
+    except (HiwmError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     more = f", {recording} being recorded" if recording else ""

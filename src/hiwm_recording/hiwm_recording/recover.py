@@ -11,34 +11,39 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hiwm_core.bags import recover_bag, unfinished
-from hiwm_core.bags.recover import NoTickError, session_of
+from hiwm_core.bags.recover import NoTickError, is_damaged, session_of
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.session_lock import RECORDER, tool_lock
 from hiwm_recording.audit import audit_line, bags_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Recover every bag never closed, audit every one never audited; return 0 when all could be."""
+    """Recover every bag that was never closed or is damaged, audit every one never audited.
+
+    Returns 0 when all could be.
+    """
     parser = argparse.ArgumentParser(prog="hiwm_recording.recover", description=main.__doc__)
     parser.add_argument("path", type=Path, help="one bag, or a session folder")
     options = parser.parse_args(arguments)
-    failed = 0
+    done = failed = 0
     try:
         bags = bags_of(options.path)
         with tool_lock(session_of(bags[0]), RECORDER):
-            bags = [bag for bag in bags if unfinished(bag)]
             for bag in bags:
                 try:
+                    if not unfinished(bag) and not is_damaged(bag):
+                        continue
+                    done += 1
                     print(audit_line(bag.name, recover_bag(bag)))
                 except NoTickError as error:
                     print(f"--  {error}")
-                except BagError as error:
+                except (BagError, OSError) as error:
                     failed += 1
                     print(f"BAD {bag.name}: {error}")
     except (HiwmError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{len(bags)} bags were unfinished, {len(bags) - failed} are recovered")
+    print(f"{done} bags needed recovery, {done - failed} are recovered")
     return 1 if failed else 0
 
 

@@ -20,7 +20,7 @@ from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 
 from hiwm_core.bags import AUDIT_FILE, audit_bag, needs_recovery, read_segment, session_bags
-from hiwm_core.bags.audit import mcap_path
+from hiwm_core.bags.contents import mcap_path
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.frames import Observation, ObservationAssembler
 from hiwm_core.ros_domains import domain_id
@@ -261,7 +261,7 @@ def test_recover_says_which_bag_it_cannot_mend(
     (empty / "ep_0009-b000_e0009.mcap").write_bytes(b"no bag")
     assert recover.main([str(recorded.folder)]) == 1
     printed = capsys.readouterr().out
-    assert f"BAD {empty.name}: " in printed and "1 bags were unfinished, 0 are recovered" in printed
+    assert f"BAD {empty.name}: " in printed and "1 bags needed recovery, 0 are recovered" in printed
 
 
 def test_a_live_session_is_left_to_its_recorder(

@@ -6,17 +6,18 @@ scripts audit again whenever they like.
 
 import dataclasses
 import json
-import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import yaml
+from typing import NamedTuple
 
 from hiwm_core.atomic_files import replace_file
-from hiwm_core.bags.cdr import epoch_and_step, stamp_ns, tick_key
-from hiwm_core.bags.lineage import RECORD_NAME, Lineage
-from hiwm_core.bags.mcap_file import McapContents, Message, decoded, read_mcap
-from hiwm_core.bags.writer import METADATA_FILE, write_metadata
+from hiwm_core.bags.cdr import TickKey, epoch_and_step, stamp_ns, tick_key
+from hiwm_core.bags.contents import BagContents, errors_of
+from hiwm_core.bags.lineage import Lineage
+from hiwm_core.bags.mcap_file import Message, decoded
+from hiwm_core.bags.metadata import METADATA_FILE, write_custom_data
+from hiwm_core.bags.topics import Stream, camera_name, stream
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import BagError, HiwmError
 
@@ -25,7 +26,6 @@ AUDIT_KEY = "hiwm.audit"  # in custom_data of metadata.yaml
 SOURCES = 5  # Command.SOURCE_* values
 # Problems listed by kind; a bag with ten thousand of one kind is no clearer than one with five.
 _LISTED = 5
-_IMAGE_TOPIC = re.compile(r"cameras/([^/]+)/image_raw$")
 
 
 @dataclass(kw_only=True)
@@ -51,104 +51,125 @@ class Audit:
     messages: int
     # Answers to one further tick, which never came: its world was killed as it published it.
     commands_past_end: int = 0
+    clock_set_back: int = 0  # times the ticks' clock ran back; no fault, they are in order by step
+    checksums: bool = True  # False: of an older or another writer, damage would not show
+    lost: str = ""  # of a recovered bag: what could not be read again
     problems: list[str] = field(default_factory=list)
 
     def save(self, bag: Path) -> None:
-        """Keep the result in the bag's folder and in its metadata.yaml."""
+        """Keep the result in the bag's folder and, where it can be read, in its metadata.yaml."""
         text = json.dumps(dataclasses.asdict(self), indent=1)
         replace_file(bag / AUDIT_FILE, text + "\n")
-        if (bag / METADATA_FILE).exists():
-            write_metadata(bag, {AUDIT_KEY: json.dumps(dataclasses.asdict(self))})
-
-
-def mcap_path(bag: Path) -> Path:
-    """Return the one MCAP file of a bag folder (or the path itself, if it is a file).
-
-    Raises:
-        BagError: none, or several.
-    """
-    if bag.is_file():
-        return bag
-    files = sorted(bag.glob("*.mcap"))
-    if len(files) != 1:
-        raise BagError(
-            f"{len(files)} MCAP files", where=str(bag),
-            remedy="give the folder of one recorded segment",
-        )
-    return files[0]
-
-
-def bag_lineage(bag: Path, contents: McapContents) -> Lineage:
-    """Return a bag's lineage: the completed one of metadata.yaml, else that of the file's head."""
-    data = dict(contents.metadata.get(RECORD_NAME, {}))
-    metadata = bag / METADATA_FILE
-    if bag.is_dir() and metadata.exists():
-        information = yaml.load(metadata.read_text(), Loader=yaml.CSafeLoader)
-        data |= information["rosbag2_bagfile_information"].get("custom_data") or {}
-    return Lineage.from_custom_data(data)
+        if not (bag / METADATA_FILE).exists():
+            return
+        with suppress(BagError):  # among the problems already
+            write_custom_data(bag, {AUDIT_KEY: json.dumps(dataclasses.asdict(self))})
 
 
 def audit_bag(bag: Path) -> Audit:
-    """Return the audit of a bag folder, closed or not.
+    """Return the audit of a bag folder, closed or not. Reads it once, a chunk at a time.
 
     Raises:
         BagError: there is no readable file.
     """
-    contents = read_mcap(mcap_path(bag))
-    return audit_contents(bag, contents, bag_lineage(bag, contents))
+    with errors_of(bag):
+        contents = BagContents(bag)
+        read = _Read()
+        for message in contents.messages():
+            read.take(message)
+        return _audit(contents, read)
 
 
-def audit_contents(bag: Path, contents: McapContents, lineage: Lineage) -> Audit:
-    """Return the audit of a file already read."""
-    messages = sorted(contents.messages, key=lambda message: message.time_ns)
-    ticks = _unique_ticks([m for m in messages if m.channel.topic.endswith("/tick")])
-    images: dict[str, set[int]] = {name: set() for name in _camera_names(lineage)}
-    joints: set[int] = set()
-    commands: list[Message] = []
-    frames = 0
-    for message in messages:
-        topic = message.channel.topic
-        if camera := _IMAGE_TOPIC.search(topic):
-            frames += 1
-            images.setdefault(camera.group(1), set()).add(stamp_ns(message.data))
-        elif topic.endswith("/joint_states") and "/driver/" not in topic:
-            joints.add(stamp_ns(message.data))
-        elif topic.endswith("/command") and "/operator/" not in topic:
-            commands.append(message)
-    stamps = [stamp_ns(m.data) for m in ticks]
-    steps = [epoch_and_step(m.data)[1] for m in ticks]
-    complete = [s in joints and all(s in seen for seen in images.values()) for s in stamps]
+class _Tick(NamedTuple):
+    """What an audit keeps of a tick."""
+
+    epoch: int
+    step: int
+    stamp: int
+    key: TickKey
+    source: int  # Command.SOURCE_* of the action that led to it
+
+
+class _Answer(NamedTuple):
+    """What an audit keeps of a command."""
+
+    epoch: int
+    step: int
+    stamp: int
+
+
+class _Read:
+    """What an audit keeps of a bag's messages."""
+
+    def __init__(self) -> None:
+        self.ticks: list[_Tick] = []
+        self.images: dict[str, set[int]] = {}  # stamps by camera
+        self.joints: set[int] = set()
+        self.commands: list[_Answer] = []
+        self.frames = 0
+
+    def take(self, message: Message) -> None:
+        kind = stream(message.channel)
+        if kind is Stream.TICK:
+            self.ticks.append(_Tick(
+                *epoch_and_step(message.data), stamp_ns(message.data), tick_key(message.data),
+                int(decoded(message).applied_source),
+            ))
+        elif kind is Stream.IMAGE:
+            self.frames += 1
+            self.images.setdefault(camera_name(message.channel), set()).add(stamp_ns(message.data))
+        elif kind is Stream.JOINT_STATES:
+            self.joints.add(stamp_ns(message.data))
+        elif kind is Stream.COMMAND:
+            self.commands.append(
+                _Answer(*epoch_and_step(message.data), stamp_ns(message.data))
+            )
+
+
+def _audit(contents: BagContents, read: _Read) -> Audit:
+    lineage = contents.lineage()
+    # By epoch and step: clocks can be set back, steps cannot. A dict drops ticks sent twice.
+    ticks = sorted(dict.fromkeys(read.ticks), key=lambda tick: (tick.epoch, tick.step))
+    images = {name: read.images.get(name, set()) for name in _camera_names(lineage)} | read.images
+    complete = [
+        tick.stamp in read.joints and all(tick.stamp in seen for seen in images.values())
+        for tick in ticks
+    ]
     skipped = cut = 0
     if lineage.joined_late and True in complete:
         skipped = complete.index(True)
     if lineage.recovered and True in complete:
         cut = complete[::-1].index(True)
-    whole = slice(skipped, len(ticks) - cut)
+    whole = ticks[skipped : len(ticks) - cut]
     problems = _Problems()
+    for problem in contents.problems():
+        problems.add(problem, "")
     if not ticks:
         problems.add("no tick", "")
     if not images:
         problems.add("no camera", "")
-    for camera_name, seen in images.items():
-        for stamp, step in list(zip(stamps, steps, strict=True))[whole]:
-            if stamp not in seen:
-                problems.add(f"ticks without an image of camera {camera_name}", f"step {step}")
-    for stamp, step in list(zip(stamps, steps, strict=True))[whole]:
-        if stamp not in joints:
-            problems.add("ticks without a joint state", f"step {step}")
-    _check_order(ticks, stamps, steps, problems)
-    past_end = _check_commands(commands, ticks, lineage, problems)
-    closed = contents.closed and (bag / METADATA_FILE).exists()
-    if not closed:
-        problems.add("bag was never closed; run hiwm_recording.recover on it", "")
+    for name, seen in images.items():
+        for tick in whole:
+            if tick.stamp not in seen:
+                problems.add(f"ticks without an image of camera {name}", f"step {tick.step}")
+    for tick in whole:
+        if tick.stamp not in read.joints:
+            problems.add("ticks without a joint state", f"step {tick.step}")
+    set_back = _check_order(ticks, problems)
+    past_end = _check_commands(read.commands, ticks, lineage, problems)
     return Audit(
-        bag=bag.name, episode_id=lineage.episode_id, branch_id=lineage.branch_id,
-        epoch=lineage.epoch, ok=not problems.lines(), closed=closed, recovered=lineage.recovered,
-        ticks=len(ticks), frames=frames, joint_states=len(joints), commands=len(commands),
-        frames_by_source=_sources(ticks), first_step=steps[0] if steps else -1,
-        last_step=steps[-1] if steps else -1, incomplete_at_start=skipped,
-        incomplete_at_end=cut, messages=len(messages),
-        commands_past_end=past_end, problems=problems.lines(),
+        bag=contents.path.name, episode_id=lineage.episode_id, branch_id=lineage.branch_id,
+        epoch=lineage.epoch, ok=not problems.lines(), closed=contents.closed,
+        recovered=lineage.recovered, ticks=len(ticks), frames=read.frames,
+        joint_states=len(read.joints), commands=len(read.commands),
+        frames_by_source=[
+            sum(tick.source == source for tick in ticks) for source in range(SOURCES)
+        ],
+        first_step=ticks[0].step if ticks else -1, last_step=ticks[-1].step if ticks else -1,
+        incomplete_at_start=skipped, incomplete_at_end=cut,
+        messages=contents.file.counts.total(), commands_past_end=past_end,
+        clock_set_back=set_back, checksums=contents.file.checksums, lost=lineage.lost,
+        problems=problems.lines(),
     )
 
 
@@ -170,18 +191,6 @@ class _Problems:
         return lines
 
 
-def _unique_ticks(ticks: list[Message]) -> list[Message]:
-    """Leave out ticks published again for the same observation."""
-    seen: set[tuple[int, tuple[int, int]]] = set()
-    unique = []
-    for tick in ticks:
-        key = (stamp_ns(tick.data), epoch_and_step(tick.data))
-        if key not in seen:
-            seen.add(key)
-            unique.append(tick)
-    return unique
-
-
 def _camera_names(lineage: Lineage) -> list[str]:
     if not lineage.embodiment_yaml:
         return []
@@ -192,33 +201,38 @@ def _camera_names(lineage: Lineage) -> list[str]:
     return [camera.name for camera in embodiment.cameras]
 
 
-def _check_order(
-    ticks: list[Message], stamps: list[int], steps: list[int], problems: _Problems
-) -> None:
-    keys = {tick_key(tick.data) for tick in ticks}
+def _check_order(ticks: list[_Tick], problems: _Problems) -> int:
+    """Note gaps and ambiguous stamps; return how often the clock ran back from tick to tick."""
+    keys = {tick.key for tick in ticks}
     if len(keys) > 1:
         problems.add("more than one segment", "; ".join(map(str, sorted(keys))))
-    for i in range(1, len(ticks)):
-        if stamps[i] <= stamps[i - 1]:
-            problems.add("stamps not rising", f"step {steps[i]}")
+    set_back = 0
+    step_of: dict[int, int] = {}
+    for before, tick in zip([None, *ticks], ticks, strict=False):
+        # Streams belong to the tick of their stamp.
+        if step_of.setdefault(tick.stamp, tick.step) != tick.step:
+            problems.add("ticks that share a stamp", f"steps {step_of[tick.stamp]} and {tick.step}")
+        if before is None:
+            continue
+        set_back += tick.stamp < before.stamp
         # A world may show a step again, under a new stamp, to those who came late.
-        if steps[i] not in (steps[i - 1], steps[i - 1] + 1):
-            problems.add("gaps", f"step {steps[i - 1]} to {steps[i]}")
+        if tick.step not in (before.step, before.step + 1):
+            problems.add("gaps", f"step {before.step} to {tick.step}")
+    return set_back
 
 
 def _check_commands(
-    commands: list[Message], ticks: list[Message], lineage: Lineage, problems: _Problems
+    commands: list[_Answer], ticks: list[_Tick], lineage: Lineage, problems: _Problems
 ) -> int:
     """Note commands that answer no tick; return how many answer the one after the last."""
     known: dict[tuple[int, int], set[int]] = {}
     for tick in ticks:
-        known.setdefault(epoch_and_step(tick.data), set()).add(stamp_ns(tick.data))
+        known.setdefault((tick.epoch, tick.step), set()).add(tick.stamp)
     epochs = {epoch for epoch, _ in known}
     first = min((step for _, step in known), default=0)
     next_step = max((step for _, step in known), default=-1) + 1
     past_end = 0
-    for command in commands:
-        epoch, step = epoch_and_step(command.data)
+    for epoch, step, stamp in commands:
         if epochs and epoch not in epochs:
             problems.add("commands of another epoch", f"epoch {epoch} step {step}")
         elif known and step == next_step:
@@ -227,15 +241,6 @@ def _check_commands(
             # A command may answer a tick from before the recorder joined.
             if not (lineage.joined_late and step < first):
                 problems.add("commands without their tick", f"step {step}")
-        elif stamp_ns(command.data) not in known[epoch, step]:
+        elif stamp not in known[epoch, step]:
             problems.add("commands with another stamp than their tick", f"step {step}")
     return past_end
-
-
-def _sources(ticks: list[Message]) -> list[int]:
-    counts = [0] * SOURCES
-    for tick in ticks:
-        source = int(decoded(tick).applied_source)
-        if source < SOURCES:
-            counts[source] += 1
-    return counts

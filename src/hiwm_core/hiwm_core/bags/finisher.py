@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hiwm_core.bags.audit import Audit, audit_bag
+from hiwm_core.bags.contents import errors_of
 from hiwm_core.bags.recover import recover_bag
 from hiwm_core.errors import HiwmError
 
@@ -78,11 +79,12 @@ class BagFinisher:
     def _finished(self, bag: Path, whole: bool) -> FinishedBag:
         audit: Audit | None = None
         try:
-            if not whole:
-                return FinishedBag(path=bag, audit=recover_bag(bag))
-            audit = audit_bag(bag)
-            audit.save(bag)
-            return FinishedBag(path=bag, audit=audit)
+            with errors_of(bag):
+                if not whole:
+                    return FinishedBag(path=bag, audit=recover_bag(bag))
+                audit = audit_bag(bag)
+                audit.save(bag)
+                return FinishedBag(path=bag, audit=audit)
         except OSError as error:
             if whole:
                 # The audit stands even where the disk has no room for it.

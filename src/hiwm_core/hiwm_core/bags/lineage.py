@@ -40,7 +40,8 @@ class Lineage:
     policies: str = ""  # comma-separated: name and first 8 digits of the checkpoint's hash
     software_version: str = ""
     joined_late: bool = False  # the recorder started while this segment ran
-    recovered: bool = False  # rebuilt from a file that was never closed
+    recovered: bool = False  # rebuilt from a file that was never closed, or was damaged
+    lost: str = ""  # of a recovered bag: what could not be read again, for people
 
     def custom_data(self) -> dict[str, str]:
         """Return the fields as the text map rosbag2 and MCAP keep."""

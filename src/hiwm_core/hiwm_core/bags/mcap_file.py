@@ -1,28 +1,43 @@
-"""Reading MCAP files front to back, whether or not they were ever closed.
+"""Reading MCAP files through the mcap library, one chunk at a time, closed or not.
 
-rosbags reads closed files through their index. Audit, recovery and training want the whole file
-anyway, and a file whose writer was killed has no index; so this one reader serves all three. It
-understands the records rosbag2 and rosbags write and skips the rest.
+Audit, recovery, digest and training all want the whole file, and the file of a killed recorder has
+no index; so one pass from front to back serves all four. Memory is that of one chunk, whatever the
+file's size. Every checksum the file carries is verified: those of the chunks, of the data section
+and of the summary. A damaged chunk is left out and named, and reading goes on behind it.
 See https://mcap.dev/spec for the layout.
 """
 
+import os
 import struct
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple, cast
 
-from rosbags.rosbag2 import storage_mcap
+import zstandard
+from mcap import records
+from mcap.exceptions import EndOfFile, McapError
+from mcap.stream_reader import CRCValidationError, StreamReader, breakup_chunk
+from mcap.writer import MCAP0_MAGIC
 
 from hiwm_core.bags.schema import embedded_types
 from hiwm_core.errors import BagError
 
-MAGIC = b"\x89MCAP0\r\n"
-FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, METADATA, DATA_END = 2, 3, 4, 5, 6, 0x0C, 0x0F
-_RECORD = struct.Struct("<BQ")
-_CHUNK = struct.Struct("<QQQI")
-_MESSAGE = struct.Struct("<HIQQ")
+# Bytes of one record or one chunk, uncompressed. Far above any message; a damaged length beyond it
+# must not make the reader ask for that much memory.
+_MOST_BYTES: Final = 512 << 20
+_FOOTER_BYTES: Final = 9 + 8 + 8 + 4
+_CHUNK_HEAD: Final = struct.Struct("<BQ24xI")
+# Where a chunk's compression is named, seen from the chunk's start.
+_COMPRESSION_AT: Final = 9 + 8 + 8 + 8 + 4
+_ZSTD: Final = b"\x04\x00\x00\x00zstd"
+_CHUNK_OPCODE: Final = 6
+_SEARCH_BYTES: Final = 1 << 20
+# What the library raises on bytes that are no MCAP.
+_UNREADABLE = (McapError, ValueError, struct.error, MemoryError, OverflowError, RuntimeError,
+               zstandard.ZstdError)
 
 
 class Channel(NamedTuple):
@@ -32,140 +47,358 @@ class Channel(NamedTuple):
     message_type: str
     encoding: str  # of the definition: ros2msg or ros2idl
     definition: str
+    qos: str  # offered QoS profiles, YAML as rosbag2 keeps it
+    type_hash: str  # RIHS01
 
 
 class Message(NamedTuple):
     """One serialized message."""
 
     channel: Channel
-    time_ns: int
-    data: memoryview
+    time_ns: int  # log time: receipt, system clock
+    data: bytes
+    chunk_at: int  # byte its chunk begins at; 0 in a file without chunks
 
 
-@dataclass
-class McapContents:
-    """What a file holds, as far as it is whole."""
+class McapFile:
+    """One MCAP file, read in passes.
 
-    channels: dict[int, Channel] = field(default_factory=dict)
-    messages: list[Message] = field(default_factory=list)
-    metadata: dict[str, dict[str, str]] = field(default_factory=dict)
-    closed: bool = False  # the writer finished it: index and footer are there
-    good_bytes: int = 0  # length up to the end of the last whole record
-    size: int = 0  # length of the file
+    The attributes tell of the last pass, and are complete when it has reached its end.
 
-
-def read_mcap(path: Path) -> McapContents:
-    """Return everything readable in a file; a torn tail is left out, not an error.
-
-    Raises:
-        BagError: not there, or not an MCAP file.
+    Attributes:
+        metadata: text maps of the file by name; the last of a name counts.
+        channels: topics by channel id.
+        counts: messages read by topic.
+        first_ns: least log time; -1 without messages.
+        last_ns: largest log time.
+        closed: index and footer are there.
+        checksums: chunks or data section carry checksums.
+        stated: messages by topic as the index states them; empty without an index. Known from the
+            first message on.
+        damage: what is wrong with the file, each with its place; a missing end is not damage.
+        lost_chunks: damaged chunks left out.
     """
-    try:
-        data = memoryview(path.read_bytes())
-    except OSError as error:
-        raise BagError(
-            f"cannot read: {error.strerror}", where=str(path), remedy="check the path"
-        ) from error
-    if bytes(data[:8]) != MAGIC:
-        raise BagError(
-            "not an MCAP file", where=str(path), remedy="give a bag recorded with MCAP storage"
-        )
-    contents = McapContents(good_bytes=8, size=len(data))
-    schemas: dict[int, tuple[str, str, str]] = {}
-    for operation, body, end in _records(data, 8):
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._begin_pass()
+
+    def _begin_pass(self) -> None:
+        self.metadata: dict[str, dict[str, str]] = {}
+        self.channels: dict[int, Channel] = {}
+        self.counts: Counter[str] = Counter()
+        self.first_ns = self.last_ns = -1
+        self.closed = False
+        self.checksums = False
+        self.damage: list[str] = []
+        self.lost_chunks = 0
+        self.stated: Counter[str] = Counter()
+        self._schemas: dict[int, records.Schema] = {}
+        self._chunked = False
+        self._data_ended = False
+        self._search_from = len(MCAP0_MAGIC)
+
+    def messages(self) -> Iterator[Message]:
+        """Read the file from front to back and yield every whole message, in file order.
+
+        Raises:
+            BagError: not there, or not an MCAP file.
+        """
+        self._begin_pass()
+        with _opened(self.path) as source:
+            if source.ends_closed():
+                self._read_summary(source)
+            start: int | None = 0
+            while start is not None:
+                start = yield from self._read_from(source, start)
+        if self.closed and not self.damage and self.stated and self.stated != self.counts:
+            self.damage.append(
+                f"its index counts {self.stated.total()} messages, {self.counts.total()} were read"
+            )
+
+    def chunk_messages(self, chunk_at: int) -> list[Message]:
+        """Return the messages of one chunk again, after a pass.
+
+        Args:
+            chunk_at: a message's, from a file with chunks.
+
+        Raises:
+            BagError: the file has changed meanwhile.
+        """
+        with _opened(self.path) as source:
+            source.seek(chunk_at)
+            try:
+                chunk = next(iter(_records(source)))
+                if not isinstance(chunk, records.Chunk):
+                    raise ValueError("no chunk")
+                contents = _chunk_records(chunk)
+            except (*_UNREADABLE, StopIteration) as error:
+                raise BagError(
+                    f"the chunk at byte {chunk_at} cannot be read again", where=str(self.path),
+                    remedy="audit it with python -m hiwm_recording.audit",
+                ) from error
+        return [
+            Message(self.channels[item.channel_id], item.log_time, item.data, chunk_at)
+            for item in contents
+            if isinstance(item, records.Message) and item.channel_id in self.channels
+        ]
+
+    def _read_summary(self, source: "_Source") -> None:
+        """Read definitions and counts from the index: a lost chunk may have held the only others.
+        """
+        end = source.size - len(MCAP0_MAGIC)
         try:
-            if operation == CHUNK:
-                for inner, inner_body, _ in _records(_uncompressed(body), 0, whole=True):
-                    _take(inner, inner_body, schemas, contents)
-            else:
-                _take(operation, body, schemas, contents)
-        except (ValueError, struct.error, UnicodeDecodeError, KeyError, RuntimeError, MemoryError):
-            # A chunk whose length was written but whose bytes never reached the disk.
-            return contents
-        contents.good_bytes = end
-        if operation in (DATA_END, FOOTER):
-            contents.closed = bytes(data[-8:]) == MAGIC
-            break
-    return contents
+            source.seek(end - _FOOTER_BYTES)
+            footer = next(iter(_records(source)))
+            if not isinstance(footer, records.Footer):
+                raise ValueError("no footer")
+            begin = footer.summary_start or end - _FOOTER_BYTES
+            # Of the summary and the footer, up to the checksum itself.
+            if footer.summary_crc and source.checksum(begin, end - 4) != footer.summary_crc:
+                raise ValueError("another checksum")
+            source.seek(begin)
+            for record in _records(source):
+                if isinstance(record, records.Statistics):
+                    for channel_id, count in record.channel_message_counts.items():
+                        if count and channel_id in self.channels:
+                            self.stated[self.channels[channel_id].topic] += count
+                else:
+                    self._take_definition(record)
+        except (*_UNREADABLE, StopIteration) as error:
+            self.damage.append(f"its index cannot be read ({error})")
+
+    def _read_from(
+        self, source: "_Source", start: int
+    ) -> Generator[Message, None, int | None]:
+        """Read from a record's start; return where to go on after damage, None at the end."""
+        source.seek(start)
+        begin = start or len(MCAP0_MAGIC)
+        ended = False
+        try:
+            for record in _records(source, checked=True):
+                if isinstance(record, records.Chunk):
+                    yield from self._take_chunk(record, begin, source.position)
+                elif isinstance(record, records.DataEnd):
+                    self._data_ended = True
+                    self.checksums = self.checksums or record.data_section_crc != 0
+                elif not self._chunked:
+                    # A file has chunks or bare messages. A bare one among chunks is damage.
+                    yield from self._take(record, 0)
+                elif isinstance(record, records.Metadata):
+                    self.metadata[record.name] = record.metadata
+                begin = source.position
+            ended = True
+        except CRCValidationError:
+            # Of the data section: the chunks' are checked one by one.
+            self._data_ended = True
+            self.damage.append("the checksum of its data section does not match")
+            return source.position
+        except _UNREADABLE:
+            pass
+        if ended and source.position == source.size and self._data_ended:
+            self.closed = True
+            return None
+        found = source.find_chunk(self._search_from)
+        if found is not None or ended or source.ends_closed():
+            self.damage.append(f"its records from byte {begin} on cannot be read")
+        elif start == 0 and not source.begins_as_mcap():
+            raise _not_mcap(self.path)
+        return found
+
+    def _take_chunk(
+        self, chunk: records.Chunk, begin: int, end: int
+    ) -> Iterator[Message]:
+        self._chunked = True
+        self._search_from = begin + 1
+        try:
+            contents = _chunk_records(chunk)
+        except _UNREADABLE as error:
+            self.damage.append(f"the chunk at byte {begin} is damaged ({error})")
+            self.lost_chunks += 1
+            return
+        self.checksums = self.checksums or chunk.uncompressed_crc != 0
+        self._search_from = end
+        for record in contents:
+            yield from self._take(record, begin)
+
+    def _take(self, record: records.McapRecord, chunk_at: int) -> Iterator[Message]:
+        if not isinstance(record, records.Message):
+            self._take_definition(record)
+            return
+        channel = self.channels.get(record.channel_id)
+        if channel is None:
+            if not self.lost_chunks:  # else its definition was in one of those
+                self.damage.append(f"a message of unknown channel {record.channel_id}")
+            return
+        self.counts[channel.topic] += 1
+        time_ns = record.log_time
+        self.first_ns = time_ns if self.first_ns < 0 else min(self.first_ns, time_ns)
+        self.last_ns = max(self.last_ns, time_ns)
+        yield Message(channel, time_ns, record.data, chunk_at)
+
+    def _take_definition(self, record: records.McapRecord) -> None:
+        if isinstance(record, records.Schema):
+            self._schemas[record.id] = record
+        elif isinstance(record, records.Channel):
+            self._take_channel(record)
+        elif isinstance(record, records.Metadata):
+            self.metadata[record.name] = record.metadata
+
+    def _take_channel(self, record: records.Channel) -> None:
+        schema = self._schemas.get(record.schema_id)
+        try:
+            definition = schema.data.decode() if schema else ""
+        except UnicodeDecodeError:
+            definition = ""  # of something that is not ROS
+        self.channels[record.id] = Channel(
+            record.topic, schema.name if schema else "", schema.encoding if schema else "",
+            definition, record.metadata.get("offered_qos_profiles", ""),
+            record.metadata.get("topic_type_hash", ""),
+        )
 
 
 def decoded(message: Message) -> Any:
     """Return a message as an object with its fields, by the definition in its own bag.
 
     Raises:
-        BagError: the definition cannot be parsed.
+        BagError: the definition cannot be parsed, or the message does not fit it.
     """
     kind = message.channel.message_type
-    return embedded_types(kind, message.channel.definition).deserialize_cdr(message.data, kind)
+    types = embedded_types(kind, message.channel.definition)
+    try:
+        return types.deserialize_cdr(message.data, kind)
+    except Exception as error:  # the deserializer raises whatever its first wrong step does
+        raise BagError(
+            f"a message of {message.channel.topic} is no {kind}",
+            remedy="the bag is damaged, or was not written by ROS 2",
+        ) from error
 
 
-def _records(
-    data: memoryview, start: int, whole: bool = False
-) -> Iterator[tuple[int, memoryview, int]]:
-    """Yield opcode, body and end of each whole record."""
-    at, size = start, len(data)
-    while at + 9 <= size:
-        operation, length = _RECORD.unpack_from(data, at)
-        end = at + 9 + length
-        if end > size or operation == 0:
-            break
-        yield operation, data[at + 9 : end], end
-        at = end
-    if whole and at != size:
-        raise ValueError("torn chunk")
+def ends_closed(path: Path) -> bool:
+    """Return whether a file ends as a closed one does. Reads only its last bytes.
+
+    Raises:
+        BagError: it cannot be read.
+    """
+    with _opened(path) as source:
+        return source.ends_closed()
 
 
-def _take(
-    operation: int, body: memoryview, schemas: dict[int, tuple[str, str, str]],
-    contents: McapContents,
-) -> None:
-    if operation == MESSAGE:
-        channel_id, _, time_ns, _ = _MESSAGE.unpack_from(body)
-        contents.messages.append(Message(contents.channels[channel_id], time_ns, body[22:]))
-    elif operation == SCHEMA:
-        (schema_id,) = struct.unpack_from("<H", body)
-        name, at = _string(body, 2)
-        encoding, at = _string(body, at)
-        definition, _ = _string(body, at)
-        schemas[schema_id] = (name, encoding, definition)
-    elif operation == CHANNEL:
-        channel_id, schema_id = struct.unpack_from("<HH", body)
-        topic, _ = _string(body, 4)
-        contents.channels[channel_id] = Channel(topic, *schemas[schema_id])
-    elif operation == METADATA:
-        name, at = _string(body, 0)
-        (length,) = struct.unpack_from("<I", body, at)
-        at += 4
-        end, pairs = at + length, {}
-        while at < end:
-            key, at = _string(body, at)
-            pairs[key], at = _string(body, at)
-        contents.metadata[name] = pairs
+def _records(source: "_Source", *, checked: bool = False) -> Iterator[records.McapRecord]:
+    """Yield the records from where the source stands; chunks whole.
+
+    Args:
+        source: what to read.
+        checked: verify the data section's checksum, where the source stands at its head.
+    """
+    yield from StreamReader(
+        cast(Any, source), skip_magic=source.position > 0, emit_chunks=True, validate_crcs=checked,
+        record_size_limit=_MOST_BYTES,
+    ).records
 
 
-def _string(body: memoryview, at: int) -> tuple[str, int]:
-    (length,) = struct.unpack_from("<I", body, at)
-    end = at + 4 + length
-    if end > len(body):
-        raise ValueError("torn text")
-    return bytes(body[at + 4 : end]).decode(), end
+def _chunk_records(chunk: records.Chunk) -> list[records.McapRecord]:
+    """Return the records of a chunk.
+
+    Raises:
+        one of `_UNREADABLE`: damaged.
+    """
+    size = chunk.uncompressed_size
+    if chunk.compression == "zstd" and zstandard.frame_content_size(chunk.data) not in (-1, size):
+        raise ValueError("its sizes differ")
+    if size > _MOST_BYTES:
+        raise ValueError(f"{size} bytes")
+    return list(breakup_chunk(chunk, validate_crc=True))
 
 
-def _uncompressed(body: memoryview) -> memoryview:
-    """Return the records of a chunk, checked against its size and checksum."""
-    _, _, size, checksum = _CHUNK.unpack_from(body)
-    compression, at = _string(body, _CHUNK.size)
-    packed = body[at + 8 :]
-    data: Any = packed
-    if compression:
+class _Source:
+    """A file that refuses to read past its end, where the library would take what is left."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size = os.fstat(file.fileno()).st_size
+        self.position = 0
+
+    def seek(self, position: int) -> None:
+        self._file.seek(position)
+        self.position = position
+
+    def read(self, length: int) -> bytes:
+        if not 0 <= length <= min(self.size - self.position, _MOST_BYTES):
+            raise EndOfFile
+        data = self._file.read(length)
+        self.position += length
+        if len(data) != length:
+            raise EndOfFile  # cut while it was read
+        return data
+
+    def checksum(self, begin: int, end: int) -> int:
+        self.seek(begin)
+        crc = 0
+        while self.position < end:
+            crc = zlib.crc32(self.read(min(_SEARCH_BYTES, end - self.position)), crc)
+        return crc
+
+    def ends_closed(self) -> bool:
+        if self.size < 2 * len(MCAP0_MAGIC):
+            return False
+        self.seek(self.size - len(MCAP0_MAGIC))
+        return bool(self.read(len(MCAP0_MAGIC)) == MCAP0_MAGIC)
+
+    def begins_as_mcap(self) -> bool:
+        self.seek(0)
+        return bool(self.read(len(MCAP0_MAGIC)) == MCAP0_MAGIC)
+
+    def find_chunk(self, begin: int) -> int | None:
+        """Return where the next zstd chunk begins, as both our writers make them."""
+        at = begin
+        while at + _COMPRESSION_AT < self.size:
+            self.seek(at)
+            piece = self.read(min(_SEARCH_BYTES, self.size - at))
+            found = piece.find(_ZSTD, _COMPRESSION_AT)
+            while found >= 0:
+                if self._is_chunk(at + found - _COMPRESSION_AT):
+                    return at + found - _COMPRESSION_AT
+                found = piece.find(_ZSTD, found + 1)
+            # The next piece overlaps by what a match may need.
+            at += max(1, len(piece) - _COMPRESSION_AT - len(_ZSTD))
+        return None
+
+    def _is_chunk(self, at: int) -> bool:
+        data_at = at + _COMPRESSION_AT + len(_ZSTD)
+        if data_at + 8 > self.size:
+            return False
+        self.seek(at)
+        opcode, length, _ = _CHUNK_HEAD.unpack(self.read(_CHUNK_HEAD.size))
+        self.seek(data_at)
+        (data_length,) = struct.unpack("<Q", self.read(8))
+        return bool(
+            opcode == _CHUNK_OPCODE and length == data_at + 8 + data_length - (at + 9)
+            and at + 9 + length <= self.size
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Source]:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise BagError(
+            f"cannot read: {error.strerror}", where=str(path), remedy="check the path"
+        ) from error
+    with file:
+        source = _Source(file)
+        if source.size < len(MCAP0_MAGIC):
+            raise _not_mcap(path)
         try:
-            data = storage_mcap.DECOMPRESSORS[compression](bytes(packed), size)
-        except (KeyError, RuntimeError):
-            raise
-        except Exception as error:  # each codec has an error type of its own
-            raise ValueError(f"torn {compression} chunk") from error
-    if len(data) != size or (checksum and zlib.crc32(data) != checksum):
-        raise ValueError("torn chunk")
-    return memoryview(data)
+            yield source
+        except OSError as error:
+            raise BagError(
+                f"cannot read: {error.strerror}", where=str(path), remedy="check the disk"
+            ) from error
 
 
+def _not_mcap(path: Path) -> BagError:
+    return BagError(
+        "not an MCAP file", where=str(path), remedy="give a bag recorded with MCAP storage"
+    )

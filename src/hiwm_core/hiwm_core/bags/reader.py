@@ -4,7 +4,6 @@ Needs neither rclpy nor the installed interfaces: message definitions come from 
 are made by `hiwm_core.frames`, the code the live graph uses.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core.bags.audit import bag_lineage, mcap_path
-from hiwm_core.bags.cdr import epoch_and_step, stamp_ns
+from hiwm_core.bags.cdr import stamp_ns
+from hiwm_core.bags.contents import BagContents, errors_of
 from hiwm_core.bags.lineage import Lineage
-from hiwm_core.bags.mcap_file import Message, decoded, read_mcap
-from hiwm_core.embodiment import Embodiment, parse_embodiment
+from hiwm_core.bags.mcap_file import Message, decoded
+from hiwm_core.bags.topics import Stream, camera_name, stream
+from hiwm_core.embodiment import CameraSpec, Embodiment, parse_embodiment
 from hiwm_core.errors import BagError
 from hiwm_core.frames import image_array, joint_state_array
 
-_IMAGE_TOPIC = re.compile(r"cameras/([^/]+)/image_raw$")
 SOURCE_NONE = 0  # Command.SOURCE_NONE
 
 
@@ -67,73 +66,150 @@ class Segment:
 def read_segment(
     path: str | Path, embodiment: Embodiment | None = None, *, strict: bool = True
 ) -> Segment:
-    """Return the arrays of a bag folder or MCAP file, closed or not.
+    """Return the arrays of a bag folder or MCAP file. Reads it once; memory is that of the arrays.
 
-    Ticks at either end that lack a frame or a joint state (the recorder joined late, or was
-    killed) are left out.
+    Ticks are in order of epoch and step. Images and joint states belong to the tick whose stamp
+    they carry. Ticks that lack one are left out at the head of a bag whose recorder joined late,
+    and at the end of a recovered one.
 
     Args:
         path: bag folder, or the MCAP file in it.
         embodiment: what the caller works with; must be the bag's own. None takes the bag's.
-        strict: refuse a bag with incomplete ticks or gaps in the middle; otherwise such ticks are
-            left out, and `steps` shows it.
+        strict: refuse a bag that was not closed, is damaged, holds fewer messages than its
+            metadata.yaml counts, or has other incomplete ticks or gaps. Otherwise what can be read
+            is returned, and `steps` shows what is missing.
 
     Raises:
-        BagError: not a bag, no complete tick, another embodiment (names both), gaps.
+        BagError: not a bag, no complete tick, another embodiment (names both); as `strict` says.
         ConfigError: a message does not fit the embodiment.
     """
     path = Path(path)
-    contents = read_mcap(mcap_path(path))
-    lineage = bag_lineage(path, contents)
-    own = _own_embodiment(lineage, embodiment, path)
-    stamped = _by_stamp(contents.messages, own)
-    ticks = _unique(
-        [tick for tick in stamped.ticks if stamped.complete(stamp_ns(tick.data), own)]
-    )
-    if not ticks:
+    with errors_of(path):
+        return _segment(BagContents(path), embodiment, strict)
+
+
+def _segment(contents: BagContents, embodiment: Embodiment | None, strict: bool) -> Segment:
+    path = contents.path
+    streams: _Streams | None = None
+    for message in contents.messages():
+        if streams is None:  # from the first message on the lineage is known
+            own = _own_embodiment(contents.lineage(), embodiment, path)
+            streams = _Streams(own, contents)
+        streams.take(message)
+    problems = contents.problems()
+    if strict and problems:
+        raise BagError(
+            "; ".join(problems), where=str(path),
+            remedy="audit it with python -m hiwm_recording.audit",
+        )
+    ticks = streams.complete_ticks() if streams else []
+    if streams is None or not ticks:
         raise BagError(
             "no tick with all its frames", where=str(path),
             remedy="audit it with python -m hiwm_recording.audit",
         )
-    shown = [decoded(tick) for tick in ticks]
-    stamps = [stamp_ns(tick.data) for tick in ticks]
+    own = streams.embodiment
+    shown = [tick.message for tick in ticks]
+    stamps = [tick.stamp for tick in ticks]
     steps = np.array([tick.step for tick in shown], np.int64)
+    lineage = contents.lineage()
     if strict:
         _refuse_gaps(steps, {tick.epoch for tick in shown}, path)
+        _refuse_shared_stamps(stamps, steps, path)
+        _refuse_lost_ends(streams.ticks, ticks, lineage, path)
     actions, source, device = _actions(shown, steps, own)
     return Segment(
         path=path, lineage=lineage, embodiment=own, epoch=int(shown[0].epoch),
         stamps_ns=np.array(stamps, np.int64), steps=steps,
         state_ids=[str(tick.state_id) for tick in shown],
-        observations={
-            camera.name: _images(stamped.images[camera.name], stamps, camera)
-            for camera in own.cameras
-        },
+        observations={name: frames.of(stamps) for name, frames in streams.images.items()},
         proprio=np.stack(
-            [joint_state_array(decoded(stamped.joints[stamp]), own) for stamp in stamps]
+            [joint_state_array(decoded(streams.joints[stamp]), own) for stamp in stamps]
         ),
         actions=actions, source=source, device=device,
         applied_source=np.array([tick.applied_source for tick in shown], np.uint8),
         trust=np.array([tick.trust for tick in shown], np.float32),
         progress=np.array([tick.progress for tick in shown], np.float32),
         success=np.array([tick.success for tick in shown], np.float32),
-        labels=_labels(stamped.truths, stamps, own),
+        labels=_labels(streams.truths, ticks, own),
     )
 
 
+@dataclass(frozen=True, slots=True)
 class _Stamped:
-    """The messages a segment is made of, by header stamp."""
+    """A message that belongs to a time."""
 
-    def __init__(self) -> None:
-        self.ticks: list[Message] = []
-        self.images: dict[str, dict[int, Message]] = {}
+    stamp: int
+    message: Any  # decoded
+
+
+class _Frames:
+    """One camera's images by stamp, in one array that is as large as the index says."""
+
+    def __init__(self, camera: CameraSpec, expected: int) -> None:
+        self._camera = camera
+        self._pixels = np.empty((max(1, expected), camera.height, camera.width, 3), np.uint8)
+        self._row_of: dict[int, int] = {}
+
+    def take(self, stamp: int, image: Any) -> None:
+        row = self._row_of.setdefault(stamp, len(self._row_of))
+        if row == len(self._pixels):
+            grown = np.empty((2 * row, *self._pixels.shape[1:]), np.uint8)
+            grown[:row] = self._pixels
+            self._pixels = grown
+        self._pixels[row] = image_array(image, self._camera)
+
+    def __contains__(self, stamp: int) -> bool:
+        return stamp in self._row_of
+
+    def of(self, stamps: list[int]) -> NDArray[np.uint8]:
+        """Return the images of stamps, [T, H, W, 3]."""
+        rows = [self._row_of[stamp] for stamp in stamps]
+        first = rows[0]
+        if rows == list(range(first, first + len(rows))):
+            return self._pixels[first : first + len(rows)]
+        return self._pixels[rows]
+
+
+class _Streams:
+    """The messages a segment is made of."""
+
+    def __init__(self, embodiment: Embodiment, contents: BagContents) -> None:
+        self.embodiment = embodiment
+        self.ticks: list[_Stamped] = []
         self.joints: dict[int, Message] = {}
-        self.truths: dict[int, Message] = {}
+        self.truths: list[_Stamped] = []
+        counts = {
+            camera_name(channel): contents.file.stated[channel.topic]
+            for channel in contents.file.channels.values()
+        }
+        self.images = {
+            camera.name: _Frames(camera, counts.get(camera.name, 0))
+            for camera in embodiment.cameras
+        }
 
-    def complete(self, stamp: int, embodiment: Embodiment) -> bool:
-        return stamp in self.joints and all(
-            stamp in self.images.get(camera.name, {}) for camera in embodiment.cameras
-        )
+    def take(self, message: Message) -> None:
+        kind = stream(message.channel)
+        if kind is Stream.TICK:
+            self.ticks.append(_Stamped(stamp_ns(message.data), decoded(message)))
+        elif kind is Stream.IMAGE:
+            frames = self.images.get(camera_name(message.channel))
+            if frames is not None:
+                frames.take(stamp_ns(message.data), decoded(message))
+        elif kind is Stream.GROUND_TRUTH:
+            self.truths.append(_Stamped(stamp_ns(message.data), decoded(message)))
+        elif kind is Stream.JOINT_STATES:
+            self.joints[stamp_ns(message.data)] = message
+
+    def complete_ticks(self) -> list[_Stamped]:
+        """Return one tick a step, the first complete one of those published again, in order."""
+        by_step: dict[tuple[int, int], _Stamped] = {}
+        for tick in self.ticks:
+            if tick.stamp in self.joints and all(
+                tick.stamp in frames for frames in self.images.values()
+            ):
+                by_step.setdefault(_place(tick), tick)
+        return [by_step[key] for key in sorted(by_step)]
 
 
 def _own_embodiment(lineage: Lineage, wanted: Embodiment | None, path: Path) -> Embodiment:
@@ -154,36 +230,6 @@ def _own_embodiment(lineage: Lineage, wanted: Embodiment | None, path: Path) -> 
     return own
 
 
-def _by_stamp(messages: list[Message], embodiment: Embodiment) -> _Stamped:
-    stamped = _Stamped()
-    for message in sorted(messages, key=lambda message: message.time_ns):
-        topic = message.channel.topic
-        if topic.endswith("/tick"):
-            stamped.ticks.append(message)
-        elif camera := _IMAGE_TOPIC.search(topic):
-            stamped.images.setdefault(camera.group(1), {})[stamp_ns(message.data)] = message
-        elif topic.endswith("/driver/ground_truth"):
-            stamped.truths[stamp_ns(message.data)] = message
-        elif topic.endswith("/joint_states") and "/driver/" not in topic:
-            stamped.joints[stamp_ns(message.data)] = message
-    return stamped
-
-
-def _unique(ticks: list[Message]) -> list[Message]:
-    """One tick a step, the first complete one of those published again, ordered by stamp."""
-    by_step: dict[tuple[int, int], Message] = {}
-    for tick in sorted(ticks, key=lambda tick: stamp_ns(tick.data)):
-        by_step.setdefault(epoch_and_step(tick.data), tick)
-    return list(by_step.values())
-
-
-def _images(messages: dict[int, Message], stamps: list[int], camera: Any) -> NDArray[np.uint8]:
-    frames = np.empty((len(stamps), camera.height, camera.width, 3), np.uint8)
-    for t, stamp in enumerate(stamps):
-        frames[t] = image_array(decoded(messages[stamp]), camera)
-    return frames
-
-
 def _refuse_gaps(steps: NDArray[np.int64], epochs: set[int], path: Path) -> None:
     jumps = np.flatnonzero(np.diff(steps) != 1)
     if len(epochs) > 1 or jumps.size:
@@ -195,6 +241,36 @@ def _refuse_gaps(steps: NDArray[np.int64], epochs: set[int], path: Path) -> None
             what, where=str(path),
             remedy="leave the bag out, or read it with strict=False to skip what is missing",
         )
+
+
+def _refuse_lost_ends(
+    ticks: list[_Stamped], complete: list[_Stamped], lineage: Lineage, path: Path
+) -> None:
+    first, last = _place(complete[0]), _place(complete[-1])
+    before = {_place(tick) for tick in ticks if _place(tick) < first}
+    behind = {_place(tick) for tick in ticks if _place(tick) > last}
+    lost = (set() if lineage.joined_late else before) | (set() if lineage.recovered else behind)
+    if lost:
+        raise BagError(
+            f"{len(lost)} ticks at its ends lack an image or a joint state, such as step "
+            f"{min(lost)[1]}", where=str(path),
+            remedy="leave the bag out, or read it with strict=False to skip what is missing",
+        )
+
+
+def _place(tick: _Stamped) -> tuple[int, int]:
+    return int(tick.message.epoch), int(tick.message.step)
+
+
+def _refuse_shared_stamps(stamps: list[int], steps: NDArray[np.int64], path: Path) -> None:
+    if len(set(stamps)) == len(stamps):
+        return
+    shared = next(stamp for stamp in stamps if stamps.count(stamp) > 1)
+    raise BagError(
+        f"steps {[int(s) for s, stamp in zip(steps, stamps, strict=True) if stamp == shared]} "
+        "share a stamp", where=str(path),
+        remedy="leave the bag out: which image belongs to which step is unknown",
+    )
 
 
 def _actions(
@@ -213,19 +289,46 @@ def _actions(
 
 
 def _labels(
-    truths: dict[int, Message], stamps: list[int], embodiment: Embodiment
+    truths: list[_Stamped], ticks: list[_Stamped], embodiment: Embodiment
 ) -> Labels | None:
-    """The truth of each tick's stamp, or the nearest within half a tick."""
+    """Return the truth of each tick's stamp, or the nearest within half a tick."""
     if not truths:
         return None
-    known = np.array(sorted(truths), np.int64)
-    reach_ns = int(0.5e9 / embodiment.rate_hz)
-    pose = np.full((len(stamps), 3), np.nan)
-    coverage = np.full(len(stamps), np.nan)
-    for t, stamp in enumerate(stamps):
-        nearest = int(known[np.argmin(np.abs(known - stamp))])
-        if abs(nearest - stamp) <= reach_ns:
-            truth = decoded(truths[nearest])
-            pose[t] = truth.object_pose
-            coverage[t] = truth.coverage
+    pose = np.full((len(ticks), 3), np.nan)
+    coverage = np.full(len(ticks), np.nan)
+    exact = {truth.stamp: truth for truth in truths}
+    stamps = {tick.stamp for tick in ticks}
+    between = _by_clock([truth for truth in truths if truth.stamp not in stamps])
+    by_clock = _by_clock(ticks)
+    if len(between) != len(by_clock):  # one of the streams paused while the clock was set back
+        between, by_clock = [sum(between, [])], [ticks]
+    t = 0
+    for run, known in zip(by_clock, between, strict=True):
+        times = np.array([truth.stamp for truth in known], np.int64)
+        for tick in run:
+            truth = exact.get(tick.stamp) or _nearest(tick.stamp, known, times, embodiment)
+            if truth is not None:
+                pose[t] = truth.message.object_pose
+                coverage[t] = truth.message.coverage
+            t += 1
     return Labels(object_pose=pose, coverage=coverage)
+
+
+def _by_clock(stamped: list[_Stamped]) -> list[list[_Stamped]]:
+    """Return the runs between which the clock was set back: one shows the same times again."""
+    runs: list[list[_Stamped]] = [[]]
+    for item in stamped:
+        if runs[-1] and item.stamp < runs[-1][-1].stamp:
+            runs.append([])
+        runs[-1].append(item)
+    return runs
+
+
+def _nearest(
+    stamp: int, known: list[_Stamped], times: NDArray[np.int64], embodiment: Embodiment
+) -> _Stamped | None:
+    if not known:
+        return None
+    distances = np.abs(times - stamp)
+    nearest = int(np.argmin(distances))
+    return known[nearest] if distances[nearest] <= 0.5e9 / embodiment.rate_hz else None

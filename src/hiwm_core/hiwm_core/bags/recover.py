@@ -1,21 +1,32 @@
-"""Making a bag of a file whose writer was killed.
+"""Making a valid bag of one that was never closed, or is damaged.
 
-Everything up to the last flush is in the file; what is missing is the end of the last chunk, the
-index and metadata.yaml. Recovery writes all whole messages into a proper bag beside it, puts that
-in its place, and keeps the original file under `<name>.mcap.original`.
+A killed recorder leaves a file without index and metadata.yaml: everything up to its last flush is
+there. A power cut or a bad disk leaves holes. Recovery writes all whole messages into a proper bag
+beside it, puts that in its place, and keeps the original file under `<name>.mcap.original`. Where
+only metadata.yaml is missing or damaged, only that is written again.
 """
 
-import os
 import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NoReturn
 
-from hiwm_core.bags.audit import AUDIT_FILE, Audit, audit_bag, bag_lineage, mcap_path
+from hiwm_core.atomic_files import sync_folder
+from hiwm_core.bags.audit import AUDIT_FILE, Audit, audit_bag
+from hiwm_core.bags.contents import BagContents, errors_of, mcap_path
 from hiwm_core.bags.lineage import Lineage
-from hiwm_core.bags.mcap_file import McapContents, decoded, read_mcap
+from hiwm_core.bags.mcap_file import McapFile, decoded, ends_closed
+from hiwm_core.bags.metadata import (
+    METADATA_FILE,
+    information_of,
+    looks_closed,
+    topic_counts,
+    write_information,
+)
 from hiwm_core.bags.session import BAGS_FOLDER
-from hiwm_core.bags.writer import METADATA_FILE, Topic, open_bag
+from hiwm_core.bags.topics import Stream, stream
+from hiwm_core.bags.writer import Topic, open_bag
 from hiwm_core.errors import BagError
 from hiwm_core.session_lock import Owner, recording_owner
 
@@ -31,12 +42,19 @@ class NoTickError(BagError):
 
 
 def needs_recovery(bag: Path) -> bool:
-    """Return whether a bag folder was never closed, or its recovery was cut short."""
+    """Return whether a bag folder was never closed, or its recovery was cut short.
+
+    Looks only at the ends of its files; damage in the middle is what an audit finds.
+    """
     if not bag.is_dir():
         return False
-    return not (bag / METADATA_FILE).exists() and (
-        any(bag.glob("*.mcap")) or any(bag.glob(f"*.mcap{ORIGINAL_SUFFIX}"))
-    )
+    files = list(bag.glob("*.mcap"))
+    if not looks_closed(bag):
+        return bool(files) or any(bag.glob(f"*.mcap{ORIGINAL_SUFFIX}"))
+    try:
+        return len(files) == 1 and not ends_closed(files[0])
+    except BagError:  # it is shorter than any MCAP file
+        return True
 
 
 def recorded_by(bag: Path) -> Owner | None:
@@ -56,12 +74,23 @@ def unfinished(bag: Path) -> bool:
     A recorder that is killed leaves both: a bag is closed some tenths of a second before its audit
     is there.
     """
-    closed = (bag / METADATA_FILE).exists()
-    return needs_recovery(bag) or (closed and not (bag / AUDIT_FILE).exists())
+    return needs_recovery(bag) or (looks_closed(bag) and not (bag / AUDIT_FILE).exists())
+
+
+def is_damaged(bag: Path) -> bool:
+    """Return whether a closed bag has something `recover_bag` can do about. Reads all of it.
+
+    Raises:
+        BagError: nothing readable in it.
+    """
+    contents = BagContents(bag)
+    for _ in contents.messages():
+        pass
+    return bool(contents.problems())
 
 
 def recover_bag(bag: Path) -> Audit:
-    """Make a bag folder that was never closed valid, and return its audit, which is kept beside it.
+    """Make a bag folder valid that was never closed or is damaged; return its audit, kept with it.
 
     Safe to run again after being interrupted; a bag that is whole already is only audited.
 
@@ -73,31 +102,15 @@ def recover_bag(bag: Path) -> Audit:
     bag = bag.absolute()
     scratch = bag.parent / _SCRATCH_FOLDER / bag.name
     shutil.rmtree(scratch, ignore_errors=True)
-    if not needs_recovery(bag):
-        audit = audit_bag(bag)
-        audit.save(bag)
-        return audit
-    original = _original(bag)
-    contents = read_mcap(original)
-    if not any(message.channel.topic.endswith("/tick") for message in contents.messages):
-        aside = _put_aside(bag)
-        raise NoTickError(
-            "the recorder ended before this bag's first tick", where=bag.name,
-            remedy=f"nothing to do; the file is kept as {aside}",
-        )
-    lineage = replace(_with_parent(bag_lineage(bag, contents), contents), recovered=True)
-    try:
-        _rewrite(contents, lineage, scratch)
-        kept = bag / (original.name.removesuffix(ORIGINAL_SUFFIX) + ORIGINAL_SUFFIX)
-        original.rename(kept)
-        recovered = mcap_path(scratch)
-        recovered.replace(bag / recovered.name)
-        # Last: an interruption before it leaves a folder that still needs recovery.
-        (scratch / METADATA_FILE).replace(bag / METADATA_FILE)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        with suppress(OSError):  # another recovery may be using it
-            scratch.parent.rmdir()
+    with errors_of(bag):
+        original = _original(bag)
+        found = _Found(bag, original)
+        if found.problems and not found.ticks:
+            _give_up(bag, found)
+        if found.problems and found.metadata_only:
+            write_information(bag, information_of(found.file, found.lineage.custom_data()))
+        elif found.problems:
+            _replace(bag, original, found, scratch)
     audit = audit_bag(bag)
     audit.save(bag)
     return audit
@@ -108,11 +121,12 @@ def session_bags(session_dir: Path) -> list[Path]:
     folder = session_dir / BAGS_FOLDER
     if not folder.is_dir():
         folder = session_dir
-    bags = [
-        path for path in folder.iterdir()
-        if path.is_dir() and (any(path.glob("*.mcap*")) or (path / METADATA_FILE).exists())
-    ]
-    return sorted(bags, key=_begun)
+    return sorted((path for path in folder.iterdir() if is_bag(path)), key=_begun)
+
+
+def is_bag(path: Path) -> bool:
+    """Return whether a folder is that of a bag, whole or not."""
+    return path.is_dir() and (any(path.glob("*.mcap*")) or (path / METADATA_FILE).exists())
 
 
 def _begun(bag: Path) -> tuple[int, str]:
@@ -134,44 +148,128 @@ def _put_aside(bag: Path) -> Path:
     return bag.rename(aside)
 
 
+def _give_up(bag: Path, found: "_Found") -> NoReturn:
+    if found.file.damage or found.lost:
+        raise BagError(
+            f"no tick of it can be read: {'; '.join(found.problems)}", where=str(bag),
+            remedy="take it from a backup, or move it away",
+        )
+    raise NoTickError(
+        "the recorder ended before this bag's first tick", where=bag.name,
+        remedy=f"nothing to do; the file is kept as {_put_aside(bag)}",
+    )
+
+
+def _kept(bag: Path) -> list[Path]:
+    """Return the originals of earlier recoveries, oldest first."""
+    return sorted(bag.glob(f"*.mcap{ORIGINAL_SUFFIX}*"), key=lambda path: (len(path.name), path))
+
+
 def _original(bag: Path) -> Path:
-    kept = sorted(bag.glob(f"*.mcap{ORIGINAL_SUFFIX}"))
-    if kept:
-        return kept[0]
+    kept = _kept(bag)
+    if kept and not looks_closed(bag):
+        return kept[-1]  # its recovery was interrupted
     # The file a killed recorder left is the only one; a second would be rosbag2's next split.
     return mcap_path(bag)
 
 
-def _with_parent(lineage: Lineage, contents: McapContents) -> Lineage:
-    """Fill in the branch's parent from the tree messages in the bag."""
-    if lineage.parent_branch_id:
-        return lineage
-    for message in contents.messages:
-        if not message.channel.topic.endswith("/branches/tree"):
-            continue
-        for node in decoded(message).nodes:
-            branch, _, step = node.parent_id.rpartition(":")
-            if node.branch_id == lineage.branch_id and branch not in ("", node.branch_id):
-                return replace(lineage, parent_branch_id=branch, fork_step=int(step))
-    return lineage
+class _Found:
+    """What one pass over a bag finds."""
+
+    def __init__(self, bag: Path, original: Path) -> None:
+        contents = BagContents(bag, original)
+        self.file = contents.file
+        self.ticks = 0
+        parent: tuple[str, int] | None = None
+        try:
+            for message in contents.messages():
+                kind = stream(message.channel)
+                self.ticks += kind is Stream.TICK
+                if kind is Stream.TREE and parent is None:
+                    parent = _parent(decoded(message), contents.lineage().branch_id)
+        except BagError:
+            # Empty, or zeros: the power went before anything reached the disk.
+            with original.open("rb") as file:
+                if any(file.read(1 << 20)):
+                    raise
+        self.problems = contents.problems()
+        self.lost = _lost(contents)
+        self.lineage = contents.lineage()
+        if parent is not None and not self.lineage.parent_branch_id:
+            self.lineage = replace(
+                self.lineage, parent_branch_id=parent[0], fork_step=parent[1]
+            )
+
+    @property
+    def metadata_only(self) -> bool:
+        """Whether the MCAP file is whole."""
+        return self.file.closed and not self.file.damage and not self.lost
 
 
-def _rewrite(contents: McapContents, lineage: Lineage, path: Path) -> None:
+def _lost(contents: BagContents) -> str:
+    """Return what cannot be read again, for people; empty where nothing is known to be lost."""
+    file = contents.file
+    stated = topic_counts(contents.information) if contents.information else dict(file.stated)
+    lost = sum(stated.values()) - file.counts.total()
+    parts = []
+    if lost > 0:
+        parts.append(f"{lost} of {sum(stated.values())} messages")
+    if file.lost_chunks:
+        parts.append(f"{file.lost_chunks} damaged chunks")
+    elif file.damage and not parts:
+        parts.append("an unknown part")
+    return ", ".join(parts)
+
+
+def _parent(tree: Any, branch_id: str) -> tuple[str, int] | None:
+    """Return a branch's parent and fork step as tree news tell them."""
+    for node in tree.nodes:
+        branch, _, step = node.parent_id.rpartition(":")
+        if node.branch_id == branch_id and branch not in ("", node.branch_id):
+            return branch, int(step)
+    return None
+
+
+def _replace(bag: Path, original: Path, found: _Found, scratch: Path) -> None:
+    """Write the messages of a file anew, and put that in its place."""
+    lineage = replace(found.lineage, recovered=True, lost=found.lost)
+    try:
+        _rewrite(found.file, lineage, scratch)
+        recovered = mcap_path(scratch)
+        # A damaged one would make the folder look closed meanwhile.
+        (bag / METADATA_FILE).unlink(missing_ok=True)
+        if original.suffix == ".mcap":
+            number = len(_kept(bag)) + 1
+            suffix = ORIGINAL_SUFFIX + (str(number) if number > 1 else "")
+            original.rename(bag / (original.name + suffix))
+        recovered.replace(bag / recovered.name)
+        sync_folder(bag)
+        # Last: an interruption before it leaves a folder that still needs recovery.
+        (scratch / METADATA_FILE).replace(bag / METADATA_FILE)
+        sync_folder(bag)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        with suppress(OSError):  # another recovery may be using it
+            scratch.parent.rmdir()
+
+
+def _rewrite(file: McapFile, lineage: Lineage, path: Path) -> None:
     custom = lineage.custom_data()
     bag = open_bag(path, custom)
     try:
         latched = ("/world_info", "/branches/tree", "/control_state")
-        for message in contents.messages:
+        chunk_at = 0
+        for message in file.messages():
+            if message.chunk_at != chunk_at:  # chunks as they were: one is what damage costs
+                bag.flush()
+                chunk_at = message.chunk_at
             channel = message.channel
             topic = Topic(
                 name=channel.topic, message_type=channel.message_type,
                 latched=channel.topic.endswith(latched),
             )
-            bag.write(topic, message.time_ns, bytes(message.data))
+            bag.write(topic, message.time_ns, message.data)
         bag.close(custom)
     except BaseException:
         bag.abort()
         raise
-    for file in path.iterdir():
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())

@@ -1,47 +1,56 @@
-"""Writing bags: one small interface, rosbag2_py where ROS is installed and rosbags elsewhere.
+"""Writing bags: one small interface, rosbag2_py where ROS is installed and the mcap library
+elsewhere.
 
-Both write rosbag2 folders with MCAP storage in zstd chunks. The recorder calls `flush` about once a
-second, which ends the chunk at hand: what was flushed survives the end of the process, and
-`hiwm_core.bags.recover` makes a bag of it.
+Both write rosbag2 folders with MCAP storage in zstd chunks, with checksums of chunks, data section
+and index. The recorder calls `flush` about once a second, which ends the chunk at hand: what was
+flushed survives the end of the process, and `hiwm_core.bags.recover` makes a bag of it. `close`
+returns when everything is on the disk.
 """
 
+import errno
 import importlib.util
 import os
-import struct
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 import yaml
-from rosbags.interfaces import (
-    Connection,
-    Qos,
-    QosDurability,
-    QosHistory,
-    QosLiveliness,
-    QosReliability,
-    QosTime,
-)
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, storage_mcap
-from rosbags.rosbag2.errors import WriterError
+from mcap.writer import Writer
 
-from hiwm_core.atomic_files import replace_file
+from hiwm_core.atomic_files import sync_folder
+from hiwm_core.bags.contents import mcap_path
+from hiwm_core.bags.disk import free_disk_bytes
 from hiwm_core.bags.lineage import RECORD_NAME
-from hiwm_core.bags.mcap_file import METADATA
+from hiwm_core.bags.mcap_file import Channel, ends_closed
+from hiwm_core.bags.metadata import (
+    METADATA_FILE,
+    ROSBAG2_RECORD,
+    TopicCount,
+    bag_information,
+    embedded_information,
+    write_custom_data,
+    write_information,
+)
 from hiwm_core.bags.schema import recording_types
 from hiwm_core.errors import BagError
 
-METADATA_FILE = "metadata.yaml"
-# Of rosbag2's metadata.yaml: the one Jazzy writes.
-BAG_VERSION: Final = 9
-# Chunk size of rosbag2's writer, which has no flush: a few ticks of small images.
-_CHUNK_BYTES = 64 * 1024
-_STATISTICS = 0x0B
-_FOREVER = QosTime(0, 0)
+# Bytes of a chunk before compression: a tick of three raw 640x480 cameras is 2.8 MB. Memory while
+# writing and reading is a few times this.
+_CHUNK_BYTES: Final = 4 << 20
+# Of rosbag2's writer, which has no flush: a few ticks of small images.
+_ROSBAG2_CHUNK_BYTES: Final = 64 << 10
+_ROSBAG2_STORAGE: Final = {
+    "chunkSize": _ROSBAG2_CHUNK_BYTES, "compression": "Zstd", "noChunkCRC": False,
+    "enableDataCRC": True, "noSummaryCRC": False,
+}
+# Less free disk than this may not hold rosbag2's next chunk and index.
+_ROSBAG2_ROOM: Final = 1 << 20
+# A QoS duration that nobody set.
+_UNSET: Final = {"sec": 0, "nsec": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +74,10 @@ class BagFile(Protocol):
         """Hand everything written to the system, so that it survives this process."""
 
     def close(self, custom_data: Mapping[str, str]) -> None:
-        """Write index and metadata.yaml."""
+        """Write index and metadata.yaml, and wait until both are on the disk."""
 
     def abort(self) -> None:
-        """Let go of the file as it is, without index or metadata.yaml."""
+        """Close the file as it is, without index or metadata.yaml."""
 
 
 def open_bag(path: Path, custom_data: Mapping[str, str]) -> BagFile:
@@ -86,86 +95,92 @@ def open_bag(path: Path, custom_data: Mapping[str, str]) -> BagFile:
         raise BagError("bag exists", where=str(path), remedy="give the segment another name")
     if importlib.util.find_spec("rosbag2_py") is not None:
         return Rosbag2Bag(path, custom_data)
-    return RosbagsBag(path, custom_data)
+    return McapBag(path, custom_data)
 
 
-def write_metadata(path: Path, change: Mapping[str, str]) -> None:
-    """Merge texts into custom_data of a closed bag's metadata.yaml, in one step."""
-    file = path / METADATA_FILE
-    data = yaml.load(file.read_text(), Loader=yaml.CSafeLoader)
-    information = data["rosbag2_bagfile_information"]
-    information["custom_data"] = {**(information.get("custom_data") or {}), **change}
-    text = yaml.dump(data, Dumper=yaml.CSafeDumper, sort_keys=False, width=1_000_000)
-    replace_file(file, text)
-
-
-class RosbagsBag:
-    """A bag written by rosbags, with a chunk ended at every flush."""
+class McapBag:
+    """A bag written by the mcap library, with a chunk ended at every flush."""
 
     def __init__(self, path: Path, custom_data: Mapping[str, str]) -> None:
         self.path = path
-        self._writer = Writer(path, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
-        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        self._connections: dict[Topic, Connection] = {}
+        path.mkdir(parents=True)
+        self._stream = (path / f"{path.name}.mcap").open("xb")
+        self._writer = Writer(self._stream, chunk_size=_CHUNK_BYTES, enable_data_crcs=True)
+        self._channels: dict[str, Channel] = {}  # by topic
+        self._ids: dict[str, int] = {}
+        self._schemas: dict[str, int] = {}  # by type
+        self._counts: Counter[str] = Counter()
+        self._first_ns = self._last_ns = -1
         try:
-            self._writer.open()
-        except WriterError as error:
-            raise BagError(
-                str(error), where=str(path), remedy="give the segment another name"
-            ) from error
-        storage = self._writer.storage
-        assert isinstance(storage, storage_mcap.McapWriter)
-        self._storage = storage
-        try:
-            self._write_head(custom_data)
+            self._writer.start(profile="ros2")
+            self._writer.add_metadata(RECORD_NAME, dict(custom_data))
+            self._stream.flush()
         except OSError:
             self.abort()
             raise
 
     def write(self, topic: Topic, time_ns: int, data: bytes) -> None:
         """Append one serialized message."""
-        connection = self._connections.get(topic)
-        if connection is None:
-            connection = self._connections[topic] = self._writer.add_connection(
-                topic.name, topic.message_type, typestore=recording_types(),
-                offered_qos_profiles=[_qos(topic.latched)],
-            )
-        self._writer.write(connection, time_ns, data)
+        channel_id = self._ids.get(topic.name)
+        if channel_id is None:
+            channel_id = self._add_topic(topic)
+        self._writer.add_message(channel_id, time_ns, data, time_ns)
+        self._counts[topic.name] += 1
+        self._first_ns = time_ns if self._first_ns < 0 else min(self._first_ns, time_ns)
+        self._last_ns = max(self._last_ns, time_ns)
 
     def flush(self) -> None:
         """End the chunk at hand and hand it to the system."""
-        if self._storage.chunk.msgs:
-            self._storage.close_chunk()
-        self._storage.bio.flush()
+        self._writer.flush()
 
     def close(self, custom_data: Mapping[str, str]) -> None:
-        """Write index and metadata.yaml."""
-        self.flush()
-        for key, value in custom_data.items():
-            self._writer.set_custom_data(key, value)
-        file = self._storage.path
-        self._writer.close()
-        _count_head_record(file)
+        """Write index and metadata.yaml, and wait until both are on the disk."""
+        information = bag_information(
+            self._stream_name, [
+                TopicCount(channel, self._counts[name]) for name, channel in self._channels.items()
+            ], self._first_ns, self._last_ns, custom_data,
+        )
+        self._writer.flush()
+        # In the file too: it is covered by checksums there, and survives without metadata.yaml.
+        self._writer.add_metadata(ROSBAG2_RECORD, embedded_information(information))
+        self._writer.finish()
+        self._stream.close()
+        _sync_bag(self.path)
+        write_information(self.path, information)
 
     def abort(self) -> None:
-        """Let go of the file as it is."""
+        """Close the file as it is."""
         with suppress(OSError):  # a full disk refuses the rest of the buffer once more
-            self._writer.abort()
+            self._stream.close()
 
-    def _write_head(self, custom_data: Mapping[str, str]) -> None:
-        pairs, record = BytesIO(), BytesIO()
-        for key, value in custom_data.items():
-            storage_mcap.write_string(pairs, key)
-            storage_mcap.write_string(pairs, value)
-        storage_mcap.write_string(record, RECORD_NAME)
-        storage_mcap.write_uint32(record, pairs.tell())
-        record.write(pairs.getvalue())
-        storage_mcap.write_record(self._storage.bio, METADATA, record)
-        self._storage.bio.flush()
+    @property
+    def _stream_name(self) -> str:
+        return f"{self.path.name}.mcap"
+
+    def _add_topic(self, topic: Topic) -> int:
+        types, kind = recording_types(), topic.message_type
+        definition, _ = types.generate_msgdef(kind, ros_version=2)
+        channel = Channel(
+            topic.name, kind, "ros2msg", definition, _qos(topic.latched), types.hash_rihs01(kind)
+        )
+        if kind not in self._schemas:
+            self._schemas[kind] = self._writer.register_schema(
+                kind, channel.encoding, definition.encode()
+            )
+        self._channels[topic.name] = channel
+        self._ids[topic.name] = self._writer.register_channel(
+            topic.name, "cdr", self._schemas[kind],
+            {"offered_qos_profiles": channel.qos, "topic_type_hash": channel.type_hash},
+        )
+        return self._ids[topic.name]
 
 
 class Rosbag2Bag:
-    """A bag written by rosbag2 itself. It ends a chunk by size, so `flush` has nothing to do."""
+    """A bag written by rosbag2 itself.
+
+    It reports whatever goes wrong as RuntimeError, and its file layer drops what a full disk
+    refuses without a word. So the disk is asked before, and the file is looked at afterwards.
+    """
 
     def __init__(self, path: Path, custom_data: Mapping[str, str]) -> None:
         import rosbag2_py
@@ -175,8 +190,11 @@ class Rosbag2Bag:
         self._writer: Any = rosbag2_py.SequentialWriter()
         self._topics: set[Topic] = set()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as config:
-            yaml.safe_dump({"chunkSize": _CHUNK_BYTES, "compression": "Zstd"}, config)
+        with (
+            tempfile.NamedTemporaryFile("w", suffix=".yaml") as config,
+            _disk_errors(path),
+        ):
+            yaml.safe_dump(_ROSBAG2_STORAGE, config)
             config.flush()
             self._writer.open(
                 rosbag2_py.StorageOptions(
@@ -188,50 +206,69 @@ class Rosbag2Bag:
 
     def write(self, topic: Topic, time_ns: int, data: bytes) -> None:
         """Append one serialized message."""
-        if topic not in self._topics:
-            self._topics.add(topic)
-            self._writer.create_topic(
-                self._rosbag2.TopicMetadata(
-                    id=0, name=topic.name, type=topic.message_type, serialization_format="cdr"
+        with _disk_errors(self.path):
+            if topic not in self._topics:
+                self._topics.add(topic)
+                self._writer.create_topic(
+                    self._rosbag2.TopicMetadata(
+                        id=0, name=topic.name, type=topic.message_type, serialization_format="cdr"
+                    )
                 )
-            )
-        self._writer.write(topic.name, data, time_ns)
+            self._writer.write(topic.name, data, time_ns)
 
     def flush(self) -> None:
-        """Do nothing: chunks are small and go out by size."""
+        """Make sure that the disk takes the next chunk. Chunks are small and go out by size."""
+        if free_disk_bytes(self.path.parent) < _ROSBAG2_ROOM:
+            _refuse(errno.ENOSPC, self.path)
 
     def close(self, custom_data: Mapping[str, str]) -> None:
-        """Write index and metadata.yaml."""
-        self._writer.close()
-        write_metadata(self.path, custom_data)
+        """Write index and metadata.yaml, and wait until both are on the disk."""
+        with _disk_errors(self.path):
+            self._writer.close()
+        try:
+            whole = ends_closed(mcap_path(self.path)) and (self.path / METADATA_FILE).exists()
+        except BagError:
+            whole = False
+        if not whole:
+            _refuse(errno.EIO, self.path)
+        _sync_bag(self.path)
+        write_custom_data(self.path, custom_data)
 
     def abort(self) -> None:
-        """Let go of the file as it is."""
-        with suppress(Exception):  # rosbag2 reports a full disk as RuntimeError
+        """Close the file as it is."""
+        with suppress(Exception):
             self._writer.close()
 
 
-def _qos(latched: bool) -> Qos:
-    return Qos(
-        QosHistory.KEEP_LAST, 1 if latched else 10, QosReliability.RELIABLE,
-        QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
-        _FOREVER, _FOREVER, QosLiveliness.AUTOMATIC, _FOREVER, False,
-    )
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Turn rosbag2's RuntimeError into the OSError it most likely stands for."""
+    try:
+        yield
+    except RuntimeError as error:
+        _refuse(errno.EIO, path, error)
 
 
-def _count_head_record(file: Path) -> None:
-    """Make the file's statistics count the lineage record too; rosbags counts its own alone."""
-    with file.open("r+b") as stream:
-        stream.seek(-(8 + 20), os.SEEK_END)
-        at, after_statistics = struct.unpack("<QQ", stream.read(16))
-        stream.seek(at)
-        summary = stream.read(after_statistics - at)
-        offset = 0
-        while offset + 9 <= len(summary):
-            operation, length = struct.unpack_from("<BQ", summary, offset)
-            if operation == _STATISTICS:
-                # u64 messages, u16 schemas, u32 channels, u32 attachments, then u32 metadata
-                stream.seek(at + offset + 9 + 8 + 2 + 4 + 4)
-                stream.write(struct.pack("<I", 2))
-                return
-            offset += 9 + length
+def _refuse(number: int, path: Path, cause: Exception | None = None) -> NoReturn:
+    if free_disk_bytes(path if path.exists() else path.parent) < _ROSBAG2_ROOM:
+        number = errno.ENOSPC
+    text = str(cause) if cause is not None and number == errno.EIO else ""
+    raise OSError(number, text or errno.errorcode[number], str(path)) from cause
+
+
+def _sync_bag(path: Path) -> None:
+    for file in path.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+    sync_folder(path)
+    sync_folder(path.parent)
+
+
+def _qos(latched: bool) -> str:
+    profile = {
+        "history": "keep_last", "depth": 1 if latched else 10, "reliability": "reliable",
+        "durability": "transient_local" if latched else "volatile", "deadline": _UNSET,
+        "lifespan": _UNSET, "liveliness": "automatic", "liveliness_lease_duration": _UNSET,
+        "avoid_ros_namespace_conventions": False,
+    }
+    return str(yaml.safe_dump([profile], sort_keys=False))

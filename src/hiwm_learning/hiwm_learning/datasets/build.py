@@ -16,27 +16,10 @@ from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.provenance import Provenance, assign, tree_provenance
 from hiwm_learning.datasets.episodes import EpisodeInfo, EpisodeWriter, load_episodes
-from hiwm_learning.datasets.usable_segments import usable_segment
+from hiwm_learning.datasets.usable_segments import find_bags, usable_segment
 
 # Codes of the provenance column: places in the order `Provenance` promises to keep.
 _CODES = {provenance: code for code, provenance in enumerate(Provenance)}
-
-
-def find_bags(places: Sequence[Path]) -> list[Path]:
-    """Return the bag folders at or below the places, sorted.
-
-    Raises:
-        BagError: a place holds none.
-    """
-    bags: set[Path] = set()
-    for place in places:
-        found = {file.parent for file in place.rglob("*.mcap")} if place.is_dir() else set()
-        if not found:
-            raise BagError(
-                "no bag there", where=str(place), remedy="give bag folders, or a folder of them"
-            )
-        bags |= found
-    return sorted(bags)
 
 
 def build_dataset(
@@ -81,7 +64,7 @@ def build_dataset(
         elif segment.lineage.branch_id in trees[session].discarded:
             reason = "its branch was discarded"
         if reason:
-            left_out.append(f"{bag.name}: {reason}")
+            leave_out(f"{bag.name}: {reason}")
             continue
         tree = trees[session]
         writer.add(_info(segment, tree.labels), _columns(segment, tree.provenance))

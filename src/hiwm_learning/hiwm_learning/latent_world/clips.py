@@ -15,10 +15,8 @@ from torch import Tensor
 from hiwm_core.bags import Segment
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError
-from hiwm_learning.datasets.usable_segments import usable_segment
-from hiwm_learning.world_model.recordings import HELD_OUT_EVERY
-
-SHORTEST = 12  # ticks of a segment that is worth reading
+from hiwm_learning.datasets.usable_segments import find_bags, usable_segment
+from hiwm_learning.world_model.recordings import HELD_OUT_EVERY, SHORTEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,19 +82,20 @@ def read_clips(
     """
     parts: tuple[list[tuple[str, Segment]], list[tuple[str, Segment]]] = ([], [])
     for folder in folders:
-        paths = sorted(path.parent for path in folder.glob("**/metadata.yaml"))
-        if not paths:
-            raise BagError(
-                "no bags", where=str(folder), remedy="record some with scripts/collect_data"
-            )
-        frames = 0
+        paths = find_bags([folder])
+        frames = used = 0
         for index, path in enumerate(paths):
             segment = usable_segment(path, embodiment, lambda text: report(f"left out {text}"))
-            if segment is not None and segment.length >= SHORTEST:
-                held_out = index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
-                parts[held_out].append((folder.name, segment))
-                frames += segment.length
-        report(f"{folder.name}: {len(paths)} segments, {frames} frames")
+            if segment is None:
+                continue
+            if segment.length < SHORTEST:
+                report(f"left out {path.name}: {segment.length} ticks, fewer than {SHORTEST}")
+                continue
+            held_out = index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+            parts[held_out].append((folder.name, segment))
+            used += 1
+            frames += segment.length
+        report(f"{folder.name}: {used} of {len(paths)} segments, {frames} frames")
     if not parts[0] or not parts[1]:
         raise BagError(
             "too few segments to hold any out", where=", ".join(str(f) for f in folders),

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.errors import BagError, HiwmError
+from hiwm_core.errors import HiwmError
 from hiwm_core.world_heads import HEADS
 from hiwm_learning.checkpoints import write_file
-from hiwm_learning.datasets.usable_segments import usable_segment
+from hiwm_learning.datasets.usable_segments import find_bags, usable_segment
 
 # Every tenth bag of each folder is held out; which one, so that all kinds of data are in both.
 HELD_OUT_EVERY = 10
+SHORTEST = 12  # ticks of a segment that is worth reading
 STARTS = 64  # start frames shipped
 ON_TASK = ("demonstration", "failure")  # kinds of data whose starts are the task's
 
@@ -46,16 +47,15 @@ def read_recordings(
     """
     recordings: list[Recording] = []
     for folder in folders:
-        paths = sorted(path.parent for path in folder.glob("**/metadata.yaml"))
-        if not paths:
-            raise BagError(
-                "no bags", where=str(folder), remedy="record some with scripts/collect_data"
-            )
+        paths = find_bags([folder])
 
         def read(item: tuple[int, Path], folder: Path = folder) -> Recording | None:
             index, path = item
             segment = usable_segment(path, embodiment, lambda text: report(f"left out {text}"))
-            if segment is None or segment.length < 12:
+            if segment is None:
+                return None
+            if segment.length < SHORTEST:
+                report(f"left out {path.name}: {segment.length} ticks, fewer than {SHORTEST}")
                 return None
             labels = segment.labels
             count = segment.length
@@ -74,7 +74,7 @@ def read_recordings(
         with ThreadPoolExecutor(2) as pool:
             found = [item for item in pool.map(read, enumerate(paths)) if item is not None]
         frames = sum(len(item.frames) for item in found)
-        report(f"{folder.name}: {len(found)} segments, {frames} frames")
+        report(f"{folder.name}: {len(found)} of {len(paths)} segments, {frames} frames")
         recordings += found
     return recordings
 

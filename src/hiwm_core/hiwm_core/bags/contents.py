@@ -1,0 +1,139 @@
+"""One bag as it lies on the disk: its messages, its lineage, and what is wrong with it."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hiwm_core.bags.lineage import RECORD_NAME, Lineage
+from hiwm_core.bags.mcap_file import McapFile, Message
+from hiwm_core.bags.metadata import (
+    METADATA_FILE,
+    Information,
+    embedded_custom_data,
+    read_information,
+    topic_counts,
+)
+from hiwm_core.errors import BagError, HiwmError
+
+NEVER_CLOSED = "bag was never closed; run hiwm_recording.recover on it"
+
+
+def mcap_path(bag: Path) -> Path:
+    """Return the one MCAP file of a bag folder (or the path itself, if it is a file).
+
+    Raises:
+        BagError: none, or several.
+    """
+    if bag.is_file():
+        return bag
+    files = sorted(bag.glob("*.mcap"))
+    if len(files) != 1:
+        raise BagError(
+            f"{len(files)} MCAP files", where=str(bag),
+            remedy="give the folder of one recorded segment",
+        )
+    return files[0]
+
+
+class BagContents:
+    """A bag folder or a bare MCAP file, read in passes.
+
+    Attributes:
+        path: the folder or file.
+        file: the MCAP file; tells of the last pass.
+        information: what metadata.yaml says; None where there is none that can be read.
+        metadata_problem: why not; empty for a bare file.
+
+    Args:
+        path: the folder or file.
+        file: the MCAP file, where it is not the folder's only one.
+
+    Raises:
+        BagError: there is not exactly one MCAP file.
+    """
+
+    def __init__(self, path: Path, file: Path | None = None) -> None:
+        self.path = path
+        self.file = McapFile(file or mcap_path(path))
+        self.information: Information | None = None
+        self.metadata_problem = ""
+        if path.is_dir():
+            try:
+                self.information = read_information(path)
+            except BagError as error:
+                self.metadata_problem = error.what
+
+    @property
+    def closed(self) -> bool:
+        """Whether its writer finished it. Known after a pass."""
+        return self.file.closed and (not self.path.is_dir() or (self.path / METADATA_FILE).exists())
+
+    def messages(self) -> Iterator[Message]:
+        """Yield every whole message in file order, which is that of receipt.
+
+        Raises:
+            BagError: the file cannot be read at all.
+        """
+        return self.file.messages()
+
+    def lineage(self) -> Lineage:
+        """Return where the bag comes from, as completely as is known now.
+
+        From the first message on it tells what was known when the bag was begun; after a pass also
+        what its writer learned later.
+
+        Raises:
+            BagError: the values cannot be parsed.
+        """
+        data = dict(self.file.metadata.get(RECORD_NAME, {}))
+        data |= embedded_custom_data(self.file)
+        if self.information is not None:
+            data |= self.information.get("custom_data") or {}
+        try:
+            return Lineage.from_custom_data(data)
+        except ValueError as error:
+            raise BagError(
+                f"its lineage cannot be read: {error}", where=str(self.path),
+                remedy="leave the bag out: it is damaged",
+            ) from error
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with file and metadata.yaml after a pass; empty for a whole bag."""
+        problems = [f"the file is damaged: {what}" for what in self.file.damage]
+        missing = self.metadata_problem.endswith("is missing")
+        if not self.file.closed or missing:
+            problems.append(NEVER_CLOSED if missing else (
+                "the file is cut short; run hiwm_recording.recover on it"
+            ))
+        elif self.metadata_problem:
+            problems.append(f"{self.metadata_problem}; run hiwm_recording.recover on it")
+        if self.information is not None:
+            stated, read = Counter(topic_counts(self.information)), self.file.counts
+            if stated.total() != read.total():
+                problems.append(
+                    f"{METADATA_FILE} counts {stated.total()} messages, {read.total()} can be read"
+                )
+            elif stated != read:
+                problems.append(f"{METADATA_FILE} counts other messages than the file holds")
+        return problems
+
+
+@contextmanager
+def errors_of(bag: Path) -> Iterator[None]:
+    """Turn whatever the content of a bag makes the code raise into an error of that bag.
+
+    Files come from anywhere. One that breaks an assumption must not end the work on the others.
+
+    Raises:
+        BagError: in place of errors that are neither ours nor the disk's.
+    """
+    try:
+        yield
+    except (HiwmError, OSError):
+        raise
+    except Exception as error:
+        raise BagError(
+            f"cannot be read: {type(error).__name__}: {error}", where=str(bag),
+            remedy="the bag is damaged, or not of this project; leave it out",
+        ) from error

@@ -1,0 +1,51 @@
+"""What a recorded topic is to those who read bags. Names may have any prefix."""
+
+import re
+from enum import Enum
+
+from hiwm_core.bags.mcap_file import Channel
+
+_IMAGE = re.compile(r"(?:^|/)cameras/([^/]+)/image_raw$")
+
+
+class Stream(Enum):
+    """A kind of topic."""
+
+    TICK = "tick"
+    IMAGE = "image"
+    JOINT_STATES = "joint_states"
+    COMMAND = "command"
+    CONTROL_STATE = "control_state"
+    TREE = "tree"
+    GROUND_TRUTH = "ground_truth"
+    OTHER = "other"
+
+
+_KINDS = {
+    ("tick", "hiwm_interfaces/msg/Tick"): Stream.TICK,
+    ("joint_states", "sensor_msgs/msg/JointState"): Stream.JOINT_STATES,
+    ("command", "hiwm_interfaces/msg/Command"): Stream.COMMAND,
+    ("control_state", "hiwm_interfaces/msg/ControlState"): Stream.CONTROL_STATE,
+    ("tree", "hiwm_interfaces/msg/BranchTree"): Stream.TREE,
+    ("ground_truth", "hiwm_interfaces/msg/GroundTruth"): Stream.GROUND_TRUTH,
+}
+
+
+def stream(channel: Channel) -> Stream:
+    """Return what a topic is: by its name's last part and its type."""
+    head, _, name = channel.topic.rpartition("/")
+    if camera_name(channel):
+        return Stream.IMAGE
+    kind = _KINDS.get((name, channel.message_type), Stream.OTHER)
+    # The driver's own joints are raw; the bridge publishes the ones that belong to ticks.
+    if kind is Stream.JOINT_STATES and head.endswith("/driver"):
+        return Stream.OTHER
+    return kind
+
+
+def camera_name(channel: Channel) -> str:
+    """Return the camera whose images a topic carries; empty where it carries none."""
+    if channel.message_type != "sensor_msgs/msg/Image":
+        return ""
+    found = _IMAGE.search(channel.topic)
+    return found.group(1) if found and "/driver/" not in channel.topic else ""
