@@ -84,7 +84,8 @@ class RecordedWorld:
             camera_heights=np.array([96], np.uint32), embodiment="planar_bimanual",
             embodiment_hash=digest, embodiment_yaml=EMBODIMENT_TEXT, task="push_t",
             task_hash="beef", task_yaml="name: push_t\n", can_restore=True, can_fork=True,
-            auto_reset=True, checkpoint_hash="c0ffee", session_id="session", software_version="1",
+            auto_reset=True, heads=["progress", "success", "trust"], checkpoint_hash="c0ffee",
+            session_id="session", software_version="1",
         )))
 
     def image(self) -> bytes:
