@@ -188,6 +188,31 @@ def test_a_damaged_bag_is_left_out_and_named(tmp_path: Path) -> None:
     assert len(load_episodes(tmp_path / "set.zarr").ends) == 1
 
 
+def test_a_bag_cut_short_or_never_closed_is_left_out_and_counted(tmp_path: Path) -> None:
+    """Never its first ticks alone, as if that were all."""
+    folder = tmp_path / "demonstration"
+    for number in range(4):
+        write_bag(folder, f"ep_0001-b00{number}", [Source.DEMONSTRATION] * 14)
+    cut, unclosed, gone = (folder / "bags" / f"ep_0001-b00{number}" for number in (1, 2, 3))
+    file = next(cut.glob("*.mcap"))
+    os.truncate(file, file.stat().st_size * 2 // 3)
+    (unclosed / "metadata.yaml").unlink()
+    next(gone.glob("*.mcap")).unlink()
+    said: list[str] = []
+    left_out = build_dataset([tmp_path], tmp_path / "set.zarr", write=said.append)
+    assert [text.split(":")[0] for text in left_out] == [cut.name, unclosed.name, gone.name]
+    assert "cut short" in left_out[0]
+    assert "never closed" in left_out[1]
+    assert "0 MCAP files" in left_out[2]
+    assert all(f"left out {text}" in said for text in left_out)
+    assert len(load_episodes(tmp_path / "set.zarr").ends) == 1
+    # Training of a world model counts the same.
+    said.clear()
+    assert len(read_recordings([folder], "top", EMBODIMENT, said.append)) == 1
+    assert sum("left out" in line for line in said) == 3
+    assert said[-1] == "demonstration: 1 of 4 segments, 15 frames"
+
+
 def test_a_bag_that_failed_its_audit_is_left_out_and_named(tmp_path: Path) -> None:
     good = write_bag(tmp_path / "demonstration", "ep_0001-b000", [Source.DEMONSTRATION] * 14)
     gap = write_bag(

@@ -1,0 +1,79 @@
+"""The audit and recover commands over a folder in which some bags are damaged."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hiwm_core.bags import Lineage, RecordedTopic, RecordingSession, audit_bag
+from hiwm_core.bags.bit_flips import flip
+from hiwm_core.bags.bit_flips import main as bit_flips
+from hiwm_core.bags.contents import mcap_path
+from hiwm_core.bags.mcap_file import McapFile
+from hiwm_core.bags.testing import RecordedWorld
+from hiwm_recording import audit, recover
+
+TICKS = 65
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Path:
+    """Return a session of five bags of 65 ticks: whole, zeroed, cut, flipped and foreign."""
+    recording = RecordingSession(tmp_path, Lineage())
+    now = [1000.0]
+
+    def send(topic: RecordedTopic, raw: bytes) -> None:
+        now[0] += 0.002
+        recording.receive(topic, raw, int(now[0] * 1e9), now[0])
+
+    world = RecordedWorld(send, branch="whole")
+    world.world_info()
+    for _ in range(TICKS // 5):
+        world.run(5)
+        recording.poll(now[0])
+    recording.close_all()
+    (closed,) = recording.take_closed()
+    audit_bag(closed.path).save(closed.path)
+    for name in ("zeroed", "cut", "flipped", "foreign"):
+        shutil.copytree(closed.path, tmp_path / "bags" / f"{name}_e0001")
+    bags = tmp_path / "bags"
+    metadata = bags / "zeroed_e0001" / "metadata.yaml"
+    metadata.write_bytes(bytes(metadata.stat().st_size))
+    cut = mcap_path(bags / "cut_e0001")
+    os.truncate(cut, cut.stat().st_size * 2 // 5)
+    flipped = mcap_path(bags / "flipped_e0001")
+    starts = sorted({message.chunk_at for message in McapFile(flipped).messages()})
+    flip(flipped, starts[6] + 300, 2)
+    mcap_path(bags / "foreign_e0001").write_text("something else")
+    return tmp_path
+
+
+def test_damaged_bags_are_named_and_what_can_be_recovered_is(
+    session: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert audit.main([str(session)]) == 1
+    printed = capsys.readouterr().out
+    assert "ok  whole_e0001: steps 0..64, 65 ticks" in printed
+    assert "metadata.yaml is damaged" in printed
+    assert "the file is cut short" in printed
+    assert "the file is damaged: the chunk at byte" in printed
+    assert "BAD foreign_e0001: not an MCAP file" in printed
+    assert "5 bags, 4 bad" in printed
+
+    assert recover.main([str(session)]) == 1
+    printed = capsys.readouterr().out
+    assert "ok  whole_e0001" not in printed
+    assert "ok  zeroed_e0001: steps 0..64, 65 ticks" in printed
+    assert "ok  cut_e0001 (recovered; lost " in printed
+    assert "BAD flipped_e0001 (recovered; lost 25 of 326 messages, 1 damaged chunks)" in printed
+    assert "gaps: step" in printed
+    assert "BAD foreign_e0001: not an MCAP file" in printed
+    assert "4 bags needed recovery, 3 are recovered" in printed
+
+
+def test_the_bit_flip_check_finds_nothing_accepted(
+    session: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bit_flips([str(session / "bags" / "whole_e0001"), "--flips", "10"]) == 0
+    assert "0 of 10: wrong data accepted" in capsys.readouterr().out
