@@ -130,7 +130,7 @@ class WebServer:
         except OSError as error:
             started.set_exception(HiwmError(
                 f"cannot serve the console: {error.strerror}", where=f"{self._host} port {port}",
-                remedy="name another port, or 0 for any free one",
+                remedy="name another port with console_port:=, or 0 for any free one",
             ))
             return
         for task in (self.hub.look_after_control(), self._follow_tree()):

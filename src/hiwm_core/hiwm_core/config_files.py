@@ -87,7 +87,10 @@ def parse_mapping(text: str, where: str) -> dict[str, Any]:
             f"not valid YAML: {error}", where=where, remedy="mend the syntax"
         ) from None
     if not isinstance(data, dict):
-        raise ConfigError("not a mapping of keys to values", where=where, remedy="see docs/")
+        raise ConfigError(
+            "not a mapping of keys to values", where=where,
+            remedy="write key: value lines, as in the files of config/",
+        )
     return data
 
 

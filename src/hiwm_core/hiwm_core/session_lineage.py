@@ -63,7 +63,8 @@ class EpisodeCounter:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(
                 f"cannot read the episode counters: {error}", where=str(self._path),
-                remedy="remove the file or use a new session folder",
+                remedy="restore the file from a copy, or start with another session_dir:= (without "
+                "it epochs and episodes are counted anew and clash with those recorded)",
             ) from None
 
     def write(self, epoch: int, episode: int) -> None:
@@ -78,5 +79,5 @@ def _write(path: Path, data: Mapping[str, Any]) -> None:
     except OSError as error:
         raise StoreError(
             f"cannot write: {error.strerror}", where=str(path),
-            remedy="free the disk or name another session_dir",
+            remedy="make room, check the folder's rights, or start with another session_dir:=",
         ) from None

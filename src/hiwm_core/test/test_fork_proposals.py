@@ -56,6 +56,18 @@ def test_the_start_lies_before_the_fall_of_trust_where_frames_can_be_believed() 
     assert "low trust: 1.00 falls to 0.30" in best.reason
 
 
+def test_a_world_model_without_heads_proposes_only_what_people_did() -> None:
+    """NaN is no fall, and no trust of 0."""
+    nodes = [
+        replace(n, trust=math.nan, source=Source.HUMAN if n.step > 30 else n.source)
+        for n in line(50)
+    ]
+    best = propose_forks(nodes, 1)[0]
+    assert "a takeover" in best.reason and best.score > 0.0
+    assert "trust" not in best.reason and "progress" not in best.reason
+    assert propose_forks([replace(n, trust=math.nan) for n in line(60)], 5) == []
+
+
 def test_falling_progress_is_found_and_rising_progress_is_not() -> None:
     rising = [replace(n, progress=n.step / 60) for n in line(60)]
     assert propose_forks(rising, 3) == []

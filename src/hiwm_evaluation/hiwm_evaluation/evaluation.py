@@ -268,7 +268,7 @@ class Evaluation:
             if self._policy and tick.device != self._policy:
                 return self._close(
                     f"the policy is {tick.device}, the trials before were of {self._policy}: "
-                    "give another output_dir"
+                    "give another session_dir:="
                 )
             self._policy = self._device = tick.device
             # A robot's ticks go on without a policy, so only its own show that it lives.

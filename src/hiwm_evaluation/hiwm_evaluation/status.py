@@ -21,13 +21,13 @@ def prompt_text(
         x, y, yaw = evaluation.start
         return (
             f"{which}: put the object at x {x:.3f} m, y {y:.3f} m, yaw {math.degrees(yaw):.0f} "
-            f"degrees (table frame) and step back; nothing moves before {continue_service} is "
-            "called"
+            f"degrees (table frame), step back, and run: scripts/call {continue_service} "
+            "(nothing moves before)"
         )
     if evaluation.phase is Phase.JUDGING:
         return (
-            f"{which}: did it succeed? Call {label_service} with trial: {evaluation.trial}, "
-            "success: true or false, who: your name"
+            f"{which}: did it succeed? Run: scripts/call {label_service} "
+            f"trial:={evaluation.trial} success:=true who:=NAME (or success:=false)"
         )
     return ""
 

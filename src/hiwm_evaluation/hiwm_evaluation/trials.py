@@ -106,7 +106,7 @@ class TrialFolder:
             self._file = self._lines.open("ab")
         except OSError as error:
             raise StoreError(
-                f"cannot be used: {error}", where=str(path), remedy="give another output_dir"
+                f"cannot be used: {error}", where=str(path), remedy="give another session_dir:="
             ) from error
 
     @property
@@ -184,7 +184,7 @@ class TrialFolder:
             said = ", ".join(f"{k} {kept.get(k)!r}, now {conditions.get(k)!r}" for k in other)
             raise StoreError(
                 f"holds an evaluation under other conditions: {said}", where=str(self._path),
-                remedy="give another output_dir, or repeat its conditions to go on with it",
+                remedy="give another session_dir:=, or repeat its conditions to go on with it",
             )
 
     def _check_starts(self, starts: Sequence[Pose]) -> None:
@@ -196,7 +196,7 @@ class TrialFolder:
             if kept[:both] != [tuple(pose) for pose in starts[:both]]:
                 raise StoreError(
                     "holds trials from other start poses", where=str(path),
-                    remedy="give another output_dir, or the same starts_file and seed",
+                    remedy="give another session_dir:=, or the same starts_file and seed",
                 )
             if len(kept) >= len(starts):
                 return

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hiwm_core.task import load_task
 from hiwm_evaluation.rollout.command_line import main
 from hiwm_evaluation.study_file import World, read_evaluation
 from hiwm_evaluation.trials import read_results
+from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
 from hiwm_learning.policies.testing import write_untrained_policy
 from hiwm_learning.world_model.testing import write_drawn_checkpoint
 
@@ -98,6 +100,16 @@ def test_what_cannot_be_done_is_refused_in_a_line(
 ) -> None:
     assert main(words(models, done, **{"trials": 1, **changes})) == 1
     assert complaint in capsys.readouterr().err
+
+
+def test_a_policy_of_another_control_period_is_refused(
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = load_checkpoint(models["policy"])
+    slow = tmp_path / "slow.safetensors"
+    save_checkpoint(slow, replace(checkpoint.info, period_s=0.2), checkpoint.weights)
+    assert main([*words(models, tmp_path / "out"), f"--policy={slow}"]) == 1
+    assert "steps of 0.200 s (5 Hz), the world's are 0.100 s" in capsys.readouterr().err
 
 
 def test_another_policy_in_the_folder_is_refused(

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hiwm_core.atomic_files import Content, replace_file
 from hiwm_core.bags.disk import disk_refusal
+from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import CheckpointError
 
 # Raised when a reader of today could no longer make sense of an older file.
@@ -48,6 +49,16 @@ class CheckpointInfo:
     # World models: the heads that were trained, of `hiwm_core.world_heads.HEADS`. None in policies
     # and in files from before heads were listed.
     heads: tuple[str, ...] | None = None
+    # Control period of what it learnt from, s. None in files written before it was noted: the
+    # embodiment's.
+    period_s: float | None = None
+
+    @property
+    def control_period_s(self) -> float:
+        """Seconds from one step to the next in what it learnt from."""
+        if self.period_s is not None:
+            return self.period_s
+        return 1.0 / parse_embodiment(self.embodiment_text, "checkpoint").rate_hz
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +131,8 @@ def require_embodiment(info: CheckpointInfo, embodiment_hash: str, where: str) -
             f"the checkpoint was made for embodiment {info.embodiment} with hash "
             f"{info.embodiment_hash}, this one has hash {embodiment_hash}",
             where=where,
-            remedy="use the embodiment file it was trained under, or train again",
+            remedy=f"use it with task {info.task} (task:={info.task}) and the embodiment file it "
+            "was trained under, or train again",
         )
 
 

@@ -39,6 +39,7 @@ def write_card(
             f"{name} {count}" for name, count in info.data.get("frames_by_provenance", {}).items()
         ),
         "Recorded on": ", ".join(info.data.get("worlds", [])) or "unknown",
+        **({} if info.period_s is None else {"Control period": _period(info)}),
         "Training": f"{info.steps} steps, {info.minutes:.1f} min, seed {info.seed}",
         **({} if info.heads is None else {"Trained heads": ", ".join(info.heads) or "none"}),
         **numbers,
@@ -46,3 +47,10 @@ def write_card(
     lines = [f"# {title}", "", *(f"{text}\n" for text in paragraphs), "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in rows.items()]
     write_file(checkpoint.with_suffix(".card.md"), "\n".join(lines) + "\n")
+
+
+def _period(info: CheckpointInfo) -> str:
+    assert info.period_s is not None
+    text = f"{info.period_s:.3f} s"
+    measured = info.data.get("measured_period_s")
+    return text if measured is None else f"{text}, measured {measured:.3f} s"

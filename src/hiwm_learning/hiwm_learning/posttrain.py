@@ -26,6 +26,7 @@ from hiwm_core.world_heads import SUCCESS_HEAD, require_success_head
 from hiwm_learning.checkpoints import write_file
 from hiwm_learning.datasets import Episodes, load_episodes
 from hiwm_learning.datasets.build import build_dataset
+from hiwm_learning.datasets.periods import add_resample_option
 from hiwm_learning.datasets.usable_segments import find_bags
 from hiwm_learning.datasets.weights import Scheme, WeightedSet, weigh
 from hiwm_learning.policies.command import add_policy_options, fit_policy, policy_trainer, say
@@ -53,6 +54,7 @@ class SetOptions:
     correction_frames: int | None = None  # of a person in each session; all when None
     trials: int | None = None  # wm-cl: the first so many of each evaluation; all when None
     contested: bool = False  # wm-cl: only successes among failures; see `successes`
+    resample_hz: float | None = None  # bring every segment to this control rate
 
 
 def make_set(
@@ -87,7 +89,7 @@ def make_set(
             )
     if options.kind == "hi-wm":
         _require(options.corrections, "--corrections", "a session with interventions")
-    episodes = load_episodes(_built(places, cache, write))
+    episodes = load_episodes(_built(places, cache, write, options.resample_hz))
     weighted = weigh(
         episodes, options.scheme if options.kind == "hi-wm" else Scheme.UNIFORM,
         min_trust=options.min_trust, low_trust_factor=options.low_trust_factor,
@@ -170,9 +172,12 @@ def _require(places: Sequence[Path], option: str, what: str) -> None:
         raise BagError(f"{option} is missing", where="posttrain", remedy=f"give {what}")
 
 
-def _built(places: Sequence[Path], cache: Path, write: Callable[[str], None]) -> Path:
+def _built(
+    places: Sequence[Path], cache: Path, write: Callable[[str], None],
+    resample_hz: float | None = None,
+) -> Path:
     """Return the training set of all bags at some places, built where it is not there yet."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(f"{resample_hz:g} Hz ".encode() if resample_hz else b"")
     for bag in find_bags(places):
         for file in sorted(bag.glob("*.mcap")):
             digest.update(f"{bag.parent.parent.name}/{bag.name} {file.stat().st_size}\n".encode())
@@ -188,7 +193,7 @@ def _built(places: Sequence[Path], cache: Path, write: Callable[[str], None]) ->
         if path.exists():
             write(f"training set {path.name} is there")
         else:
-            build_dataset(places, path, write=write)
+            build_dataset(places, path, resample_hz=resample_hz, write=write)
     return path
 
 
@@ -225,6 +230,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="hi-wm: sessions with interventions",
     )
     add_policy_options(parser)
+    add_resample_option(parser)
     parser.add_argument("--weights", choices=[str(s) for s in Scheme], default=str(Scheme.SIRIUS))
     parser.add_argument("--min-trust", type=float, default=0.0, help="0..1, of imagined frames")
     parser.add_argument(
@@ -269,6 +275,7 @@ def _posttrain(options: argparse.Namespace) -> int:
             low_trust_factor=options.low_trust_factor, demonstration_episodes=options.episodes,
             further_frames=options.further_frames, correction_frames=options.correction_frames,
             trials=options.trials, contested=options.contested,
+            resample_hz=options.resample_to,
         ),
         options.cache or options.output.parent / "sets", say,
     )

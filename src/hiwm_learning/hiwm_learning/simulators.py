@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hiwm_core.control_period import require_period
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_core.limits import Limiter, LimitResult
@@ -140,7 +141,7 @@ def load_simulator(
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise ConfigError(
             f"no device {device!r} here", where="world model",
-            remedy="use cpu, or cuda on a machine with a GPU",
+            remedy="use cpu, or cuda on a machine with a GPU (torch_device:= of a launch file)",
         )
     # Either kind brings imports that the other does not need: diffusers takes seconds.
     from hiwm_learning.world_model import model as layered
@@ -150,6 +151,7 @@ def load_simulator(
         from hiwm_learning.world_model.simulator import Simulator
 
         world, checkpoint = layered.load_world_model(path, embodiment.hash)
+        _require_own_period(checkpoint, embodiment)
         heads = layered.trained_heads(world, checkpoint.info)
         return Simulator(world, Limiter(embodiment), heads), checkpoint
     from hiwm_learning.latent_world import model as latent
@@ -158,10 +160,19 @@ def load_simulator(
         from hiwm_learning.latent_world.simulator import LatentSimulator
 
         model, checkpoint = latent.load_latent_world(path, embodiment.hash, device)
+        _require_own_period(checkpoint, embodiment)
         # One that does not say which of its heads were trained has none.
         heads = checkpoint.info.heads or ()
         return LatentSimulator(model, Limiter(embodiment), heads, device), checkpoint
     raise CheckpointError(
         f"this checkpoint is a {kind}, not a world model", where=str(path),
         remedy=f"give the path of a {layered.KIND} or {latent.KIND} checkpoint",
+    )
+
+
+def _require_own_period(checkpoint: Checkpoint, embodiment: Embodiment) -> None:
+    """Raise CheckpointError for a model of another control period than the embodiment's."""
+    require_period(
+        checkpoint.info.control_period_s, 1.0 / embodiment.rate_hz, "world model",
+        str(checkpoint.path),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from hiwm_core.errors import HiwmError
+from hiwm_learning.datasets.periods import add_resample_option
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +27,10 @@ def add_world_model_options(
     """Add what the training of either world model takes; name, minutes and steps as defaults."""
     parser.add_argument("data", nargs="+", type=Path, help="folders of bags, one a kind of data")
     add_run_options(parser)
-    parser.add_argument("--task", default="push_t", help="name or path of the task")
+    add_resample_option(parser)
+    parser.add_argument(
+        "--task", help="name or path of the task (default: that of the bags)"
+    )
     parser.add_argument("--name", default=name, help="name of the model")
     parser.add_argument("--minutes", type=float, default=minutes, help="of dynamics training")
     parser.add_argument("--steps", type=int, default=steps, help="likewise")

@@ -37,8 +37,8 @@ def write_bag(
     path.parent.mkdir(parents=True, exist_ok=True)
     lineage = Lineage(
         session_id=session.name, episode_id="ep_0001", branch_id=branch, epoch=1, world="hardware",
-        stand_in=True, embodiment="planar_bimanual", embodiment_yaml=text, task="push_t",
-        task_hash="abc",
+        robot="standin", stand_in=True, embodiment="planar_bimanual", embodiment_yaml=text,
+        task="push_t", task_hash="abc",
     )
     bag = open_bag(path, lineage.custom_data())
     kinds: dict[str, Any] = types.types
@@ -116,7 +116,7 @@ def test_a_set_holds_the_arrays_of_its_bags(tmp_path: Path) -> None:
     summary = episodes.summary()
     assert (summary["episodes"], summary["frames"]) == (3, 81)
     assert summary["frames_by_provenance"] == {"demonstration": 78, "none": 3}
-    assert summary["worlds"] == ["hardware (stand-in)"]
+    assert summary["worlds"] == ["standin (stand-in)"]
     assert load_episodes(tmp_path / "set.zarr", cameras=()).images == {}
 
 

@@ -46,7 +46,9 @@ def built(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Stand in for the building of training sets; holds what is asked for and given."""
     held: dict[str, Any] = {}
 
-    def build(places: Sequence[Path], cache: Path, write: object) -> Path:
+    def build(
+        places: Sequence[Path], cache: Path, write: object, resample_hz: float | None
+    ) -> Path:
         held["places"] = list(places)
         return cache
 
@@ -183,7 +185,9 @@ def test_two_trainings_side_by_side_build_one_set(
     """The second waits for the first, and finds what that one has built."""
     built = []
 
-    def build(places: Sequence[Path], path: Path, write: object) -> None:
+    def build(
+        places: Sequence[Path], path: Path, *, resample_hz: float | None, write: object
+    ) -> None:
         built.append(path)
         time.sleep(0.2)
         path.mkdir()

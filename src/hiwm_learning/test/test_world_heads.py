@@ -65,7 +65,8 @@ def trained_layered(folder: Path, monkeypatch: pytest.MonkeyPatch, *labels: floa
     monkeypatch.setattr(appearance, "FIT_STEPS", 8)
     monkeypatch.setattr(train, "fit_head", lambda *given: heads.fit_head(*given, steps=20))
     path = folder / "world.safetensors"
-    assert train.main([str(folder), "-o", str(path), "--steps", "2", "--hidden", "8"]) == 0
+    options = ["--task", "push_t", "--steps", "2", "--hidden", "8"]
+    assert train.main([str(folder), "-o", str(path), *options]) == 0
     return path
 
 

@@ -15,6 +15,8 @@ def parameter(
 ) -> Any:
     """Declare a parameter and return its value.
 
+    It is read once, at the start, so it is read-only: setting it later is refused.
+
     Args:
         node: the node it belongs to.
         name: parameter name.
@@ -26,7 +28,7 @@ def parameter(
     Raises:
         ConfigError: a value of another type or out of range.
     """
-    descriptor = ParameterDescriptor(description=description)
+    descriptor = ParameterDescriptor(description=description, read_only=True)
     if lower is not None and upper is not None:
         if isinstance(default, float):
             descriptor.floating_point_range = [

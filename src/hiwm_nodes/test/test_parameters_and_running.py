@@ -8,7 +8,11 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import rclpy
+from rcl_interfaces.srv import SetParameters
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
 from hiwm_core.errors import ConfigError
@@ -59,6 +63,30 @@ def test_a_bad_value_is_refused_by_name(
     """Out of range or no number: one line that names the parameter, exit code 1."""
     assert run(node_with(value, []), arguments(value)) == 1
     assert "rate" in capsys.readouterr().err
+
+
+def test_setting_a_parameter_of_a_running_node_is_refused_with_the_reason() -> None:
+    """Every parameter is read at the start, so an answer of success would be a lie."""
+    context = Context()
+    rclpy.init(context=context, domain_id=domain_id())
+    node = rclpy.create_node("sample", context=context)
+    client_node = rclpy.create_node("person", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    for each in (node, client_node):
+        executor.add_node(each)
+    try:
+        assert parameter(node, "rate", 10.0, "ticks per second", 0.0, 100.0) == 10.0
+        client = client_node.create_client(SetParameters, "sample/set_parameters")
+        assert client.wait_for_service(60.0)
+        wanted = Parameter("rate", value=20.0).to_parameter_msg()
+        future = client.call_async(SetParameters.Request(parameters=[wanted]))
+        executor.spin_until_future_complete(future, timeout_sec=60.0)
+        (result,) = future.result().results
+        assert not result.successful and "read-only" in result.reason
+        assert node.get_parameter("rate").value == 10.0
+    finally:
+        executor.shutdown()
+        rclpy.shutdown(context=context)
 
 
 def test_an_error_of_ours_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

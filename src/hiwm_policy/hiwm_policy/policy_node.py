@@ -22,6 +22,7 @@ from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
 
 from hiwm_core.control import Mode
+from hiwm_core.control_period import nominal_period, require_period
 from hiwm_core.embodiment import Embodiment, parse_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, DeviceError, HiwmError
 from hiwm_core.frames import Observation, ObservationAssembler
@@ -109,6 +110,8 @@ class PolicyNode(Node):
                 remedy="start the world with the embodiment the policy was trained under, or "
                 "train one for this",
             )
+        world_s = nominal_period(message.kind, message.rate, message.embodiment_yaml)
+        require_period(self._planner.period_s, world_s, "policy", str(self._path))
         if self._embodiment is not None:
             return
         self._embodiment = parse_embodiment(message.embodiment_yaml, "world_info")
@@ -181,7 +184,7 @@ class PolicyNode(Node):
         if answer.actions is None:
             raise DeviceError(
                 f"inference failed: {answer.failure}", where=self._planner.label,
-                remedy="start the policy again, with device:=cpu where a GPU is at fault",
+                remedy="start the policy again, with torch_device:=cpu where a GPU is at fault",
             )
         finite = bool(np.isfinite(answer.actions).all())
         if not finite:

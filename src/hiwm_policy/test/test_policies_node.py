@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,13 +62,13 @@ class Rig(Node):
             f"still waiting; plans {[(p.epoch, p.step) for p in self.plans]}"
         )
 
-    def begin(self, embodiment_hash: str = EMBODIMENT.hash) -> None:
+    def begin(self, **info: Any) -> None:
         """Appear as a world, and wait until the policy listens to it."""
-        self._info.publish(WorldInfo(
-            kind="imagination", lockstep=True, embodiment=EMBODIMENT.name,
-            embodiment_hash=embodiment_hash, embodiment_yaml=EMBODIMENT.text,
-        ))
-        if embodiment_hash == EMBODIMENT.hash:
+        self._info.publish(WorldInfo(**{
+            "kind": "imagination", "lockstep": True, "embodiment": EMBODIMENT.name,
+            "embodiment_hash": EMBODIMENT.hash, "embodiment_yaml": EMBODIMENT.text, **info,
+        }))
+        if not info:
             publishers = (self._control, self._images, self._joints, self._ticks)
             self.wait(lambda: all(each.get_subscription_count() for each in publishers)
                       and self.count_publishers("policy/plan"))
@@ -108,6 +109,7 @@ class FakePlanner:
 
     label = "fake-00000000"
     embodiment_hash = EMBODIMENT.hash
+    period_s = 0.1
     camera = "top"
     image_shape = (96, 96, 3)
     proprio_dim = 4
@@ -218,17 +220,20 @@ def test_chunks_are_made_from_the_arrays_of_the_tick_and_run_to_their_end(
         assert plan.policy == load_checkpoint(checkpoint).label
 
 
-def test_a_world_of_another_embodiment_ends_the_node_with_both_hashes(
-    context: Context, rig: Rig, checkpoint: Path
+@pytest.mark.parametrize(("info", "words"), [
+    ({"embodiment_hash": "f" * 64}, ("f" * 64, EMBODIMENT.hash)),
+    ({"kind": "hardware", "lockstep": False, "rate": 5.0}, ("0.100 s (10 Hz)", "0.200 s (5 Hz)")),
+], ids=["embodiment", "control period"])
+def test_a_world_the_policy_was_not_made_for_ends_the_node_with_both_named(
+    context: Context, rig: Rig, checkpoint: Path, info: dict[str, Any], words: tuple[str, str]
 ) -> None:
     with NodeProcess(
         "hiwm_policy", "policy", domain=context.get_domain_id(),
         parameters={"checkpoint": str(checkpoint)},
     ) as node:
-        rig.begin(embodiment_hash="f" * 64)
+        rig.begin(**info)
         assert node.wait(120) == 1
-        assert "f" * 64 in node.output
-        assert EMBODIMENT.hash in node.output
+        assert all(word in node.output for word in words)
         assert "Traceback" not in node.output
     assert not rig.plans
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from hiwm_core import push_t
 from hiwm_core.bags.reader import read_segment
-from hiwm_core.embodiment import Embodiment, load_embodiment
+from hiwm_core.bags.task_of_data import task_of
+from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
-from hiwm_core.task import load_task
 from hiwm_robot.standin_scene import StandinScene
 
 Array = NDArray[np.float64]
@@ -142,13 +142,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("data", nargs="+", type=Path, help="folders of recordings")
     parser.add_argument("--output", "-o", type=Path, required=True, help="JSON to write")
-    parser.add_argument("--task", default="push_t")
+    parser.add_argument("--task", help="name or path of the task (default: that of the bags)")
     parser.add_argument("--starts", type=int, default=240)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     try:
-        task = load_task(options.task)
-        embodiment = load_embodiment(task.embodiment)
+        task, embodiment = task_of(options.data, options.task)
         replays = read_replays(options.data, embodiment)
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr)

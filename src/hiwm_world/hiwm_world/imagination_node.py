@@ -81,7 +81,9 @@ class Imagination(Node):
             raise CheckpointError(
                 f"the checkpoint was made for task {checkpoint.info.task} with hash "
                 f"{checkpoint.info.task_hash[:12]}, this one has {self._task.hash[:12]}",
-                where=str(path), remedy="use the task file it was trained under, or train again",
+                where=str(path),
+                remedy=f"start with task:={checkpoint.info.task} and the task file it was trained "
+                "under, or train again",
             )
         self._checkpoint_hash = checkpoint.hash
         self._heads = sorted(simulator.heads)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from hiwm_core.control_period import UNKNOWN, ControlPeriod
+
 # Name of the MCAP Metadata record, and prefix of the keys in custom_data.
 RECORD_NAME = "hiwm"
 _PREFIX = "hiwm."
@@ -39,9 +41,27 @@ class Lineage:
     world_checkpoint_hash: str = ""
     policies: str = ""  # comma-separated: name and first 8 digits of the checkpoint's hash
     software_version: str = ""
+    # Control period, s: what the world was commanded at, and on hardware what its ticks' stamps
+    # say (5 %, median, 95 %), known when the bag is closed.
+    period_s: float = UNKNOWN
+    measured_period_p5_s: float = UNKNOWN
+    measured_period_s: float = UNKNOWN
+    measured_period_p95_s: float = UNKNOWN
     joined_late: bool = False  # the recorder started while this segment ran
     recovered: bool = False  # rebuilt from a file that was never closed, or was damaged
     lost: str = ""  # of a recovered bag: what could not be read again, for people
+
+    def with_measured(self, period: ControlPeriod) -> Self:
+        """Return the lineage with a measured control period."""
+        return dataclasses.replace(
+            self, measured_period_p5_s=period.p5_s, measured_period_s=period.median_s,
+            measured_period_p95_s=period.p95_s,
+        )
+
+    @property
+    def recorded_on(self) -> str:
+        """What the bag was recorded on, for people: imagination, or the robot's name."""
+        return recorded_on(self.world, self.robot, self.stand_in)
 
     def custom_data(self) -> dict[str, str]:
         """Return the fields as the text map rosbag2 and MCAP keep."""
@@ -60,11 +80,20 @@ class Lineage:
                 continue
             if isinstance(item.default, bool):
                 values[item.name] = text == "true"
+            elif isinstance(item.default, float):
+                values[item.name] = float(text)
             elif isinstance(item.default, int):
                 values[item.name] = int(text)
             else:
                 values[item.name] = text
         return cls(**values)
+
+
+def recorded_on(world: str, robot: str, stand_in: bool) -> str:
+    """Return what something was recorded on, for people: imagination, or the robot's name."""
+    if world != "hardware":
+        return world or "unknown"
+    return (robot or "hardware") + (" (stand-in)" if stand_in else "")
 
 
 def _text(value: object) -> str:

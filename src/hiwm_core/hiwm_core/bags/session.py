@@ -9,7 +9,7 @@ while the disk takes it. Free of ROS: the node hands over serialized messages an
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from hiwm_core.bags.disk import disk_refusal, free_disk_bytes
 from hiwm_core.bags.lineage import Lineage
 from hiwm_core.bags.schema import recording_types
 from hiwm_core.bags.writer import BagFile, Topic, open_bag
+from hiwm_core.control_period import measured_period, nominal_period
 
 BAGS_FOLDER = "bags"
 # Seconds a message waits for the tick of its stamp. Parts of a step arrive within milliseconds; a
@@ -74,6 +75,8 @@ class _Segment:
     bag: BagFile
     lineage: Lineage
     retired: float | None = None  # steady time the next segment began
+    stamps: list[int] = field(default_factory=list)  # of its ticks, ns
+    steps: list[int] = field(default_factory=list)  # likewise
 
 
 class RecordingSession:
@@ -242,6 +245,8 @@ class RecordingSession:
         for part in held:
             self._write(segment, part)
         self._write(segment, item)
+        segment.stamps.append(stamp)
+        segment.steps.append(epoch_and_step(item.raw)[1])
         if begins and segment.key in self._segments:
             # Whatever kills the process next, no bag is left without a tick.
             self._guard(segment.bag.flush)
@@ -318,6 +323,7 @@ class RecordingSession:
             embodiment_hash=info.embodiment_hash, embodiment_yaml=info.embodiment_yaml,
             task=info.task, task_hash=info.task_hash, task_yaml=info.task_yaml,
             world_checkpoint_hash=info.checkpoint_hash, software_version=info.software_version,
+            period_s=nominal_period(info.kind, float(info.rate), info.embodiment_yaml),
         )
 
     def _free_path(self, key: TickKey) -> Path:
@@ -357,6 +363,10 @@ class RecordingSession:
         lineage = segment.lineage
         if parent := self._parents.get(segment.key.branch_id):
             lineage = replace(lineage, parent_branch_id=parent[0], fork_step=parent[1])
+        if lineage.world == "hardware":
+            lineage = lineage.with_measured(
+                measured_period(lineage.period_s, segment.stamps, segment.steps)
+            )
         try:
             segment.bag.close(lineage.custom_data())
             self._closed.append(ClosedBag(path=segment.bag.path, lineage=lineage, whole=True))

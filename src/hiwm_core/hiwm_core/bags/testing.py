@@ -73,14 +73,19 @@ class RecordedWorld:
     stamp_ns: int = 1_700_000_000 * 10**9
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
     first_of_epoch: bool = True
+    kind: str = "imagination"
+    rate: float = 10.0
+    tick_ns: int = TICK_NS
 
     def world_info(self) -> None:
         """Send world_info."""
         kind = WORLD_INFO.topic.message_type
         digest = hashlib.sha256(EMBODIMENT_TEXT.encode()).hexdigest()
         self.send(WORLD_INFO, raw(kind, message(
-            kind, header=header(self.stamp_ns), kind="imagination", robot="", stand_in=False,
-            rate=10.0, lockstep=True, cameras=["top"], camera_widths=np.array([96], np.uint32),
+            kind, header=header(self.stamp_ns), kind=self.kind,
+            robot="standin" if self.kind == "hardware" else "",
+            stand_in=self.kind == "hardware", rate=self.rate, lockstep=True,
+            cameras=["top"], camera_widths=np.array([96], np.uint32),
             camera_heights=np.array([96], np.uint32), embodiment="planar_bimanual",
             embodiment_hash=digest, embodiment_yaml=EMBODIMENT_TEXT, task="push_t",
             task_hash="beef", task_yaml="name: push_t\n", can_restore=True, can_fork=True,
@@ -151,14 +156,14 @@ class RecordedWorld:
     def advance(self) -> None:
         """Go on to the next step."""
         self.step += 1
-        self.stamp_ns += TICK_NS
+        self.stamp_ns += self.tick_ns
         self.first_of_epoch = False
 
     def begin_branch(self, branch: str, step: int) -> None:
         """Go on on another branch, in a new epoch."""
         self.branch, self.step, self.first_of_epoch = branch, step, True
         self.epoch += 1
-        self.stamp_ns += TICK_NS
+        self.stamp_ns += self.tick_ns
 
     def run(self, ticks: int, source: int = 1) -> None:
         """Publish ticks with all their parts, in the order a world sends them."""

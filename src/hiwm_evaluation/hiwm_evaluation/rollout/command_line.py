@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hiwm_core.control_period import require_period
 from hiwm_core.embodiment import Embodiment, load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, StoreError
 from hiwm_core.session_lock import tool_lock
@@ -127,6 +128,9 @@ def _run(options: argparse.Namespace) -> int:
     embodiment = load_embodiment(task.embodiment)
     for path, checkpoint in zip(named.values(), checkpoints.values(), strict=True):
         require_embodiment(checkpoint.info, embodiment.hash, str(path))
+        require_period(
+            checkpoint.info.control_period_s, 1.0 / embodiment.rate_hz, "policy", str(path)
+        )
     policies = [
         PolicyFile(name=name, path=named[name], label=checkpoint.label)
         for name, checkpoint in checkpoints.items()

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiwm_core.bags import Segment
+from hiwm_core.bags.resample import segment_period
 from hiwm_core.branch_reader import BranchReader
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.provenance import Provenance, assign, tree_provenance
 from hiwm_learning.datasets.episodes import EpisodeInfo, EpisodeWriter, load_episodes
+from hiwm_learning.datasets.periods import OnePeriod, add_resample_option
 from hiwm_learning.datasets.usable_segments import find_bags, usable_segment
 
 # Codes of the provenance column: places in the order `Provenance` promises to keep.
@@ -24,6 +26,7 @@ _CODES = {provenance: code for code, provenance in enumerate(Provenance)}
 
 def build_dataset(
     places: Sequence[Path], output: Path, *, embodiment: Embodiment | None = None,
+    resample_hz: float | None = None,
     write: Callable[[str], None] = print,
 ) -> list[str]:
     """Build a store from every bag at or below some places; return what was left out and why.
@@ -32,15 +35,17 @@ def build_dataset(
         places: bag folders, or folders of them.
         output: folder of the zarr store, replaced when the new one is whole.
         embodiment: every bag must be of this one; the first bag's when None.
+        resample_hz: bring every segment to this control rate; None refuses those that differ.
         write: takes progress lines.
 
     Raises:
-        BagError: no bag, none usable, or bags of several embodiments.
+        BagError: no bag, none usable, or bags of several embodiments or control periods.
     """
     bags = find_bags(places)
     writer: EpisodeWriter | None = None
     left_out: list[str] = []
     frames = 0
+    periods = OnePeriod(resample_hz)
     trees: dict[Path, _Tree] = {}
 
     def leave_out(text: str) -> None:
@@ -58,15 +63,14 @@ def build_dataset(
         session = bag.parent.parent
         if session not in trees:
             trees[session] = _read_tree(session)
-        reason = ""
-        if segment.length < 2:
-            reason = "a single tick has no action"
-        elif segment.lineage.branch_id in trees[session].discarded:
-            reason = "its branch was discarded"
-        if reason:
-            leave_out(f"{bag.name}: {reason}")
-            continue
         tree = trees[session]
+        if segment.lineage.branch_id in tree.discarded:
+            leave_out(f"{bag.name}: its branch was discarded")
+            continue
+        segment = periods.admit(segment)
+        if segment.length < 2:
+            leave_out(f"{bag.name}: a single tick has no action")
+            continue
         writer.add(_info(segment, tree.labels), _columns(segment, tree.provenance))
         frames += segment.length
         if number % 20 == 0 or number == len(bags):
@@ -111,13 +115,14 @@ def _provenance(
 
 
 def _info(segment: Segment, labels: Mapping[str, int]) -> EpisodeInfo:
-    lineage = segment.lineage
+    lineage, period = segment.lineage, segment_period(segment)
     return EpisodeInfo(
         bag=segment.path.name, session_id=lineage.session_id, episode_id=lineage.episode_id,
         branch_id=lineage.branch_id, parent_branch_id=lineage.parent_branch_id,
         fork_step=lineage.fork_step, world=lineage.world, stand_in=lineage.stand_in,
         task=lineage.task, task_hash=lineage.task_hash,
-        label=labels.get(lineage.branch_id, 0),
+        label=labels.get(lineage.branch_id, 0), robot=lineage.robot,
+        period_s=period.nominal_s, measured_period_s=period.seconds,
     )
 
 
@@ -148,9 +153,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("bags", nargs="+", type=Path, help="bag folders, or folders of them")
     parser.add_argument("--output", "-o", required=True, type=Path, help="folder of the store")
+    add_resample_option(parser)
     options = parser.parse_args(arguments)
     try:
-        left_out = build_dataset(options.bags, options.output)
+        left_out = build_dataset(
+            options.bags, options.output, resample_hz=options.resample_to
+        )
         summary = load_episodes(options.output, cameras=()).summary()
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -7,6 +7,7 @@ text and hash of the embodiment, so that a model cannot be trained under another
 
 import hashlib
 import shutil
+import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,6 +19,8 @@ import zarr
 from numpy.typing import NDArray
 
 from hiwm_core.bags.disk import disk_refusal
+from hiwm_core.bags.lineage import recorded_on
+from hiwm_core.control_period import UNKNOWN
 from hiwm_core.embodiment import Embodiment, parse_embodiment
 from hiwm_core.errors import BagError
 
@@ -47,6 +50,14 @@ class EpisodeInfo:
     task: str
     task_hash: str
     label: int = 0  # branch_records.Label a person gave its branch
+    robot: str = ""  # empty in imagination
+    period_s: float = UNKNOWN  # control period, as commanded; unknown in older stores
+    measured_period_s: float = UNKNOWN  # how long a step lasted
+
+    @property
+    def recorded_on(self) -> str:
+        """What it was recorded on, for people."""
+        return recorded_on(self.world, self.robot, self.stand_in)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +90,20 @@ class Episodes:
         """Episode each frame belongs to, [N]."""
         return np.repeat(np.arange(len(self.ends)), np.diff(np.concatenate(([0], self.ends))))
 
+    @property
+    def period_s(self) -> float:
+        """Control period, as commanded, s: the embodiment's in stores that do not say."""
+        return self._period([info.period_s for info in self.infos])
+
+    @property
+    def measured_period_s(self) -> float:
+        """How long a step lasted, s: the median over episodes, or the embodiment's likewise."""
+        return self._period([info.measured_period_s for info in self.infos])
+
+    def _period(self, periods: Sequence[float]) -> float:
+        known = [period for period in periods if period > 0.0]
+        return statistics.median(known) if known else 1.0 / self.embodiment.rate_hz
+
     def summary(self) -> dict[str, Any]:
         """Return what a model card says of the data, JSON values alone."""
         counts = np.bincount(self.provenance, minlength=len(self.provenance_names))
@@ -89,9 +114,8 @@ class Episodes:
                 name: int(count)
                 for name, count in zip(self.provenance_names, counts, strict=True) if count
             },
-            "worlds": sorted(
-                {i.world + (" (stand-in)" if i.stand_in else "") for i in self.infos}
-            ),
+            "worlds": sorted({info.recorded_on for info in self.infos}),
+            "measured_period_s": self.measured_period_s,
             "fingerprint": self.fingerprint(),
         }
 

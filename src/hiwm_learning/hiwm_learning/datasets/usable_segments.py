@@ -64,6 +64,7 @@ def usable_segment(
         raise BagError(
             f"bag of embodiment {segment.embodiment.name} {segment.embodiment.hash}, the "
             f"training set has {embodiment.name} {embodiment.hash}", where=str(bag),
-            remedy="train from the bags of one embodiment at a time",
+            remedy="train from the bags of one embodiment at a time; where a task is named with "
+            "--task, name that of the bags or leave it out",
         )
     return segment

@@ -1,6 +1,7 @@
 """Recorded runs as latent training sees them: windows of frames and actions that never cross a gap.
 """
 
+import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hiwm_core.bags import Segment
+from hiwm_core.bags.resample import segment_period
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError
+from hiwm_learning.datasets.periods import OnePeriod
 from hiwm_learning.datasets.usable_segments import find_bags, usable_segment
 from hiwm_learning.world_model.recordings import HELD_OUT_EVERY, SHORTEST
 
@@ -71,15 +74,17 @@ class Start:
 
 def read_clips(
     folders: Sequence[Path], cameras: tuple[str, ...], embodiment: Embodiment,
-    report: Callable[[str], None],
+    report: Callable[[str], None], resample_hz: float | None = None,
 ) -> tuple[Clips, Clips]:
     """Return training and held-out clips of all usable segments below folders of data.
 
     Every tenth segment of a folder is held out, the same ones as for the layered model.
 
     Raises:
-        BagError: no bags, too few to hold any out, or bags of another embodiment.
+        BagError: no bags, too few to hold any out, or bags of another embodiment or of several
+            control periods.
     """
+    periods = OnePeriod(resample_hz)
     parts: tuple[list[tuple[str, Segment]], list[tuple[str, Segment]]] = ([], [])
     for folder in folders:
         paths = find_bags([folder])
@@ -88,6 +93,7 @@ def read_clips(
             segment = usable_segment(path, embodiment, lambda text: report(f"left out {text}"))
             if segment is None:
                 continue
+            segment = periods.admit(segment)
             if segment.length < SHORTEST:
                 report(f"left out {path.name}: {segment.length} ticks, fewer than {SHORTEST}")
                 continue
@@ -121,6 +127,7 @@ def clips_of(segments: Sequence[tuple[str, Segment]], cameras: tuple[str, ...]) 
         np.concatenate([segment.observations[name] for _, segment in segments])
         for name in cameras
     ]
+    periods = [segment_period(segment) for _, segment in segments]
     counts: Counter[str] = Counter()
     for kind, segment in segments:
         counts[kind] += segment.length
@@ -146,5 +153,8 @@ def clips_of(segments: Sequence[tuple[str, Segment]], cameras: tuple[str, ...]) 
             "episodes": len(segments), "frames": len(actions),
             "episodes_by_kind": dict(Counter(kind for kind, _ in segments)),
             "frames_by_kind": dict(counts),
+            "worlds": sorted({segment.lineage.recorded_on for _, segment in segments}),
+            "period_s": statistics.median(period.nominal_s for period in periods),
+            "measured_period_s": round(statistics.median(p.seconds for p in periods), 6),
         },
     )

@@ -15,8 +15,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from hiwm_core.embodiment import Embodiment, load_embodiment
-from hiwm_core.task import Task, load_task
+from hiwm_core.bags.task_of_data import task_of
 from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
 from hiwm_learning.latent_world.autoencoder_training import autoencoder_stage
 from hiwm_learning.latent_world.clips import Clips, read_clips
@@ -74,8 +73,7 @@ class _Run:
         self._accelerator = Accelerator()
         self._processes = AcceleratedProcesses(self._accelerator)
         self._work: Path = options.work or options.output.with_suffix(".work")
-        task: Task = load_task(options.task)
-        embodiment: Embodiment = load_embodiment(task.embodiment)
+        task, embodiment = task_of(options.data, options.task)
         config = latent_config(
             embodiment, preset=options.network, objective=options.objective,
             sampler_steps=options.sampler_steps, context=options.context,
@@ -91,7 +89,8 @@ class _Run:
         """Run the stages and return the exit code."""
         options, model, accelerator = self._options, self._model, self._accelerator
         clips, held_out = read_clips(
-            options.data, model.config.cameras, self._embodiment, self._report
+            options.data, model.config.cameras, self._embodiment, self._report,
+            options.resample_to,
         )
         self._heads = trained_heads(model, clips, self._task.success_coverage)
         self._report(heads_line(self._heads))
@@ -157,7 +156,7 @@ class _Run:
             embodiment_text=self._embodiment.text, task=self._task.name, task_hash=self._task.hash,
             data={**clips.summary, "held_out_episodes": held_out.summary["episodes"]},
             steps=steps, seed=self._options.seed, minutes=minutes, scores=scores,
-            heads=self._heads,
+            heads=self._heads, period_s=clips.summary.get("period_s"),
         )
 
 

@@ -26,6 +26,7 @@ class Planner(Protocol):
 
     label: str  # name and first 8 digits of the checkpoint's hash
     embodiment_hash: str
+    period_s: float  # between the actions of a plan
     camera: str
     image_shape: tuple[int, int, int]
     proprio_dim: int
@@ -64,13 +65,14 @@ class PolicyPlanner:
             self._policy = policy_from_checkpoint(checkpoint).to(self._device)
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(
-                f"cannot use device {device!r}: {error}", where="parameter device",
-                remedy="use cpu, or cuda where torch finds one",
+                f"cannot use device {device!r}: {error}", where="parameter device of policy",
+                remedy="use torch_device:=cpu, or cuda where torch finds one",
             ) from None
         config = self._policy.config
         self.label = checkpoint.label
         self.info = checkpoint.info
         self.embodiment_hash = checkpoint.info.embodiment_hash
+        self.period_s = checkpoint.info.control_period_s
         self.camera = config.camera
         self.image_shape = (config.height, config.width, 3)
         self.proprio_dim = config.proprio_dim

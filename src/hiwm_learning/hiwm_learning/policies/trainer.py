@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hiwm_core.control_period import alike
 from hiwm_core.errors import CheckpointError
 from hiwm_learning.checkpoints import (
     Checkpoint,
@@ -74,7 +75,7 @@ class PolicyTrainer:
         if start_from is None:
             policy.fit_scales(*self._train.states())
         else:
-            start = _fitting_checkpoint(start_from, config, episodes.embodiment.hash)
+            start = _fitting_checkpoint(start_from, config, episodes)
             load_weights(policy, start)
             policy.widen_bounds(*self._train.states())
         # What a run must share with the one it resumes.
@@ -182,7 +183,7 @@ class PolicyTrainer:
             embodiment=embodiment.name, embodiment_hash=embodiment.hash,
             embodiment_text=embodiment.text, task=first.task, task_hash=first.task_hash,
             data=self._data, steps=step, seed=self._seed, minutes=round(elapsed_s / 60.0, 2),
-            scores=scores,
+            scores=scores, period_s=self._episodes.period_s,
         )
         content_hash = save_checkpoint(self._output, info, self._average.state_dict())
         title = backbone_of(self._config).title
@@ -207,8 +208,18 @@ class PolicyTrainer:
         )
 
 
-def _fitting_checkpoint(path: Path, config: PolicyConfig, embodiment_hash: str) -> Checkpoint:
-    checkpoint = load_checkpoint(path, kind=config.kind, embodiment_hash=embodiment_hash)
+def _fitting_checkpoint(path: Path, config: PolicyConfig, episodes: Episodes) -> Checkpoint:
+    checkpoint = load_checkpoint(
+        path, kind=config.kind, embodiment_hash=episodes.embodiment.hash
+    )
+    trained_s = checkpoint.info.control_period_s
+    if not alike(trained_s, episodes.period_s):
+        raise CheckpointError(
+            f"the checkpoint learnt from steps of {trained_s:.3g} s, the training set's are "
+            f"{episodes.period_s:.3g} s", where=str(path),
+            remedy=f"build the training set with --resample-to {1.0 / trained_s:.3g}, or train "
+            "from nothing",
+        )
     differences = config_from_checkpoint(checkpoint).differences(config)
     if differences:
         raise CheckpointError(

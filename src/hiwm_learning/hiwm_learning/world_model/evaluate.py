@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
-from hiwm_core.embodiment import load_embodiment
+from hiwm_core.bags.task_of_data import task_of
+from hiwm_core.control_period import require_period
 from hiwm_core.errors import BagError, CheckpointError, ConfigError, HiwmError
-from hiwm_core.task import load_task
 from hiwm_learning.model_card import write_card
 from hiwm_learning.simulators import load_simulator
 from hiwm_learning.world_model import report, scores
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("data", nargs="+", type=Path, help="the folders it was trained from")
     parser.add_argument("--output", "-o", type=Path, help="folder for pictures, numbers and card")
     parser.add_argument("--floor", type=Path, help="JSON of hiwm_robot.physical_floor")
-    parser.add_argument("--task", default="push_t")
+    parser.add_argument("--task", help="name or path of the task (default: that of the bags)")
     parser.add_argument("--starts", type=int, default=240)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="of a latent model: cpu or cuda")
@@ -72,8 +72,7 @@ def read_floor(path: Path) -> dict[str, Any]:
 
 def _evaluate(options: argparse.Namespace) -> int:
     torch.set_num_threads(1)
-    task = load_task(options.task)
-    embodiment = load_embodiment(task.embodiment)
+    task, embodiment = task_of(options.data, options.task)
     floor = read_floor(options.floor) if options.floor else None
     simulator, checkpoint = load_simulator(options.checkpoint, embodiment, options.device)
     camera = simulator.cameras[0]
@@ -90,6 +89,10 @@ def _evaluate(options: argparse.Namespace) -> int:
             "no held-out segment of 60 frames or more", where=str(options.data[0]),
             remedy="record ten or more episodes of each kind",
         )
+    require_period(
+        checkpoint.info.control_period_s, recordings[0].period_s, "world model",
+        str(options.checkpoint),
+    )
     view_m = embodiment.camera(camera).view_m
     evaluation = Evaluation(simulator, view_m, task, recordings, starts, _say)
     measured, sheet = evaluation.measure()

@@ -10,10 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hiwm_core.bags.resample import segment_period
+from hiwm_core.control_period import UNKNOWN
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import HiwmError
 from hiwm_core.world_heads import HEADS
 from hiwm_learning.checkpoints import write_file
+from hiwm_learning.datasets.periods import OnePeriod
 from hiwm_learning.datasets.usable_segments import find_bags, usable_segment
 
 # Every tenth bag of each folder is held out; which one, so that all kinds of data are in both.
@@ -35,16 +38,21 @@ class Recording:
     coverage: Tensor  # [T] label, NaN where not recorded
     object_poses: NDArray[np.float64]  # [T, 3] labels, for evaluation alone
     held_out: bool
+    recorded_on: str = "unknown"  # imagination, or the robot's name
+    period_s: float = UNKNOWN  # control period, as commanded
+    measured_period_s: float = UNKNOWN  # how long a step lasted
 
 
 def read_recordings(
-    folders: Sequence[Path], camera: str, embodiment: Embodiment, report: Callable[[str], None]
+    folders: Sequence[Path], camera: str, embodiment: Embodiment, report: Callable[[str], None],
+    resample_hz: float | None = None,
 ) -> list[Recording]:
     """Return all usable segments below folders of data, each with a `bags` folder.
 
     Raises:
-        BagError: no bags, or bags of another embodiment.
+        BagError: no bags, or bags of another embodiment or of several control periods.
     """
+    periods = OnePeriod(resample_hz)
     recordings: list[Recording] = []
     for folder in folders:
         paths = find_bags([folder])
@@ -54,9 +62,11 @@ def read_recordings(
             segment = usable_segment(path, embodiment, lambda text: report(f"left out {text}"))
             if segment is None:
                 return None
+            segment = periods.admit(segment)
             if segment.length < SHORTEST:
                 report(f"left out {path.name}: {segment.length} ticks, fewer than {SHORTEST}")
                 return None
+            period = segment_period(segment)
             labels = segment.labels
             count = segment.length
             return Recording(
@@ -69,6 +79,8 @@ def read_recordings(
                 ).float(),
                 object_poses=labels.object_pose if labels else np.full((count, 3), np.nan),
                 held_out=index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1,
+                recorded_on=segment.lineage.recorded_on, period_s=period.nominal_s,
+                measured_period_s=period.seconds,
             )
 
         with ThreadPoolExecutor(2) as pool:

@@ -69,6 +69,7 @@ def drawn_recording(
         name=name, kind="demonstration", frames=frames, proprioception=hands,
         actions=torch.cat([hands[1:], torch.zeros(1, 4)]), coverage=torch.zeros(length),
         object_poses=np.zeros((length, 3)), held_out=held_out,
+        recorded_on="standin (stand-in)", period_s=0.1, measured_period_s=0.1,
     )
 
 

@@ -7,6 +7,7 @@ dynamics from its last checkpoint.
 """
 
 import argparse
+import statistics
 import sys
 import time
 from collections import Counter
@@ -17,8 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hiwm_core.embodiment import load_embodiment
-from hiwm_core.task import load_task
+from hiwm_core.bags.task_of_data import task_of
 from hiwm_learning.checkpoints import (
     CheckpointInfo,
     load_training_state,
@@ -69,15 +69,16 @@ def _train(options: argparse.Namespace) -> int:
     def report(line: str) -> None:
         print(f"[{(time.monotonic() - begun) / 60:5.1f} min] {line}", flush=True)
 
-    task = load_task(options.task)
-    embodiment = load_embodiment(task.embodiment)
+    task, embodiment = task_of(options.data, options.task)
     config = planar_config(
         embodiment, dynamics=DynamicsConfig(members=options.members, hidden=options.hidden)
     )
     torch.manual_seed(options.seed)
     model = WorldModel(config)
     work = options.work or options.output.with_suffix(".work")
-    recordings = read_recordings(options.data, config.camera, embodiment, report)
+    recordings = read_recordings(
+        options.data, config.camera, embodiment, report, options.resample_to
+    )
 
     appearance_path, tracks_path = work / "appearance.pt", work / "tracks.pt"
     if options.resume and appearance_path.exists():
@@ -121,8 +122,13 @@ def _train(options: argparse.Namespace) -> int:
                 kind: sum(len(r.frames) for r in fitted if r.kind == kind)
                 for kind in dict.fromkeys(r.kind for r in fitted)
             },
-            "held_out_episodes": len(apart), "worlds": ["standin"],
+            "held_out_episodes": len(apart),
+            "worlds": sorted({r.recorded_on for r in fitted}),
+            "measured_period_s": round(
+                statistics.median(r.measured_period_s for r in fitted), 6
+            ),
         },
+        "period_s": statistics.median(r.period_s for r in fitted),
     }
     coverage = torch.cat([recordings[i].coverage for i in fitting])
     labelled = torch.nonzero(~coverage.isnan())[:, 0]

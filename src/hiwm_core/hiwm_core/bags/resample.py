@@ -1,0 +1,139 @@
+"""A recorded segment at another control period.
+
+Actions are absolute targets, so a target between two recorded ones is their linear interpolation;
+so are joint positions. An image is the recorded one nearest in time, and everything that names or
+judges a tick is that of the last tick before. Nothing is made up across a gap: a pause, a clock
+that was set, or an unknown action splits the segment into runs, each with a grid of its own, and
+the last action of a run is unknown, as in any segment. A segment never crosses a rollback.
+Held by test_bags_resample.py.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_core.bags.reader import Segment
+from hiwm_core.control_period import UNKNOWN, ControlPeriod, measured_period
+from hiwm_core.errors import BagError
+
+# An interval longer than so many periods is a pause.
+_PAUSE = 2.5
+# Frames cannot be made up: a finer grid would repeat every other one.
+_FINEST = 1.25
+
+Array = NDArray[np.float64]
+
+
+def segment_period(segment: Segment) -> ControlPeriod:
+    """Return the control period of a segment, measured from its ticks on hardware.
+
+    A bag from before the period was recorded has its embodiment's as the nominal one.
+    """
+    nominal = segment.lineage.period_s
+    if nominal <= 0.0:
+        nominal = 1.0 / segment.embodiment.rate_hz
+    if segment.lineage.world != "hardware":
+        return ControlPeriod(nominal_s=nominal)
+    return measured_period(nominal, segment.stamps_ns, segment.steps)
+
+
+def resampled(segment: Segment, period_s: float) -> Segment:
+    """Return a segment whose ticks lie `period_s` apart.
+
+    `steps` and `state_ids` are those of the recorded tick each new one follows, so that what the
+    session's tree says of a step still finds it.
+
+    Args:
+        segment: as read.
+        period_s: wanted, s.
+
+    Raises:
+        BagError: the recording is too slow for it.
+    """
+    recorded = segment_period(segment)
+    if recorded.seconds > _FINEST * period_s:
+        raise BagError(
+            f"recorded at {recorded}, it has too few frames for {1.0 / period_s:.3g} Hz",
+            where=str(segment.path),
+            remedy=f"--resample-to {1.0 / recorded.seconds:.3g} or less",
+        )
+    times = _times(segment, recorded)
+    runs = _runs(segment, times, recorded.seconds)
+    grids = [_grid(times[run], period_s) for run in runs]
+    at = np.concatenate(grids)
+    before = np.concatenate([
+        run[np.searchsorted(times[run], grid + 1e-6, side="right") - 1]
+        for run, grid in zip(runs, grids, strict=True)
+    ])
+    nearest = np.concatenate([
+        run[_nearest(times[run], grid)] for run, grid in zip(runs, grids, strict=True)
+    ])
+    actions = np.concatenate([
+        _actions(segment, run, times[run], grid)
+        for run, grid in zip(runs, grids, strict=True)
+    ])
+    proprio = np.stack(
+        [np.interp(at, times, column) for column in segment.proprio.T.astype(np.float64)], axis=1
+    )
+    known = ~np.isnan(actions).any(axis=1)
+    labels = segment.labels
+    return replace(
+        segment,
+        lineage=replace(
+            segment.lineage, period_s=period_s, measured_period_s=UNKNOWN,
+            measured_period_p5_s=UNKNOWN, measured_period_p95_s=UNKNOWN,
+        ),
+        stamps_ns=segment.stamps_ns[0] + np.round(at * 1e9).astype(np.int64),
+        steps=segment.steps[before], state_ids=[segment.state_ids[i] for i in before],
+        observations={name: images[nearest] for name, images in segment.observations.items()},
+        proprio=proprio.astype(np.float32), actions=actions.astype(np.float32),
+        source=np.where(known, segment.source[before], 0).astype(np.uint8),
+        device=[segment.device[i] if there else "" for i, there in zip(before, known, strict=True)],
+        applied_source=segment.applied_source[before], trust=segment.trust[before],
+        progress=segment.progress[before], success=segment.success[before],
+        labels=labels and replace(
+            labels, object_pose=labels.object_pose[nearest], coverage=labels.coverage[nearest]
+        ),
+    )
+
+
+def _times(segment: Segment, recorded: ControlPeriod) -> Array:
+    """Return when each tick was, s from the first: by stamp on hardware, else by step."""
+    if recorded.median_s > 0.0:
+        intervals = np.diff(segment.stamps_ns) * 1e-9
+        # A clock that was set leaves a pause, which no grid crosses.
+        intervals[intervals <= 0.0] = 2 * _PAUSE * recorded.seconds
+        return np.concatenate([[0.0], np.cumsum(intervals)])
+    return (segment.steps - segment.steps[0]) * recorded.seconds
+
+
+def _runs(segment: Segment, times: Array, period_s: float) -> list[NDArray[np.intp]]:
+    """Return the ticks of each stretch without a pause or an unknown action inside."""
+    pauses = np.diff(times) > _PAUSE * period_s
+    unknown = np.isnan(segment.actions[:-1]).any(axis=1)
+    ends = np.flatnonzero(pauses | unknown) + 1
+    return np.split(np.arange(segment.length), ends)
+
+
+def _grid(times: Array, period_s: float) -> Array:
+    count = int((times[-1] - times[0]) / period_s + 1e-3) + 1
+    grid: Array = np.minimum(times[0] + period_s * np.arange(count), times[-1])
+    return grid
+
+
+def _nearest(times: Array, at: Array) -> NDArray[np.intp]:
+    after = np.searchsorted(times, at).clip(0, len(times) - 1)
+    before = (after - 1).clip(0)
+    return np.where(at - times[before] < times[after] - at, before, after)
+
+
+def _actions(segment: Segment, run: NDArray[np.intp], times: Array, grid: Array) -> Array:
+    """Return the target at each grid tick's end, [K, A]; the last one's is unknown."""
+    out = np.full((len(grid), segment.actions.shape[1]), np.nan)
+    if len(run) > 1 and len(grid) > 1:
+        # Action t is where the arms are told to be at tick t + 1.
+        given = segment.actions[run[:-1]].astype(np.float64)
+        for entry in range(out.shape[1]):
+            out[:-1, entry] = np.interp(grid[1:], times[1:], given[:, entry])
+    return out

@@ -1,0 +1,50 @@
+"""The task and embodiment of recordings, as the bags themselves carry them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from hiwm_core.bags.lineage import Lineage
+from hiwm_core.embodiment import Embodiment, load_embodiment, parse_embodiment
+from hiwm_core.errors import BagError
+from hiwm_core.task import Task, load_task, parse_task
+
+
+def task_of(folders: Sequence[Path], named: str | None) -> tuple[Task, Embodiment]:
+    """Return the task of recordings and its embodiment.
+
+    Args:
+        folders: with bags below them; the first bag that carries both texts tells.
+        named: name or path of a task to take instead, with its embodiment of the config folder.
+
+    Raises:
+        BagError: no bag tells, and no task is named.
+        ConfigError: the task or its embodiment is not as it should be.
+    """
+    if named:
+        task = load_task(named)
+        return task, load_embodiment(task.embodiment)
+    for folder in folders:
+        for path in sorted(folder.glob("**/metadata.yaml")):
+            lineage = _lineage(path)
+            if lineage.task_yaml and lineage.embodiment_yaml:
+                where = str(path.parent)
+                return (
+                    parse_task(lineage.task_yaml, where),
+                    parse_embodiment(lineage.embodiment_yaml, where),
+                )
+    raise BagError(
+        "no bag that says its task", where=", ".join(map(str, folders)),
+        remedy="give folders of recorded sessions (scripts/collect_data records some), or name the "
+        "task of older ones with --task",
+    )
+
+
+def _lineage(metadata: Path) -> Lineage:
+    """Return the lineage in a metadata.yaml; an empty one where it cannot be read."""
+    try:
+        data = yaml.load(metadata.read_text(), Loader=yaml.CSafeLoader)
+        return Lineage.from_custom_data(data["rosbag2_bagfile_information"]["custom_data"] or {})
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return Lineage()

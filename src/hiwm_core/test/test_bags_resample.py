@@ -1,0 +1,107 @@
+"""Resampling: targets and joints between ticks, pictures of ticks, nothing across a gap."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hiwm_core.bags import Labels, Lineage, Segment
+from hiwm_core.bags.resample import resampled, segment_period
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.errors import BagError
+
+EMBODIMENT = load_embodiment("planar_bimanual")
+
+
+def segment(stamps_s: np.ndarray, *, world: str = "hardware", first_step: int = 7) -> Segment:
+    """Return a segment whose joints and targets follow sin(t), the target one tick ahead."""
+    count = len(stamps_s)
+    actions = np.full((count, 4), np.nan, np.float32)
+    actions[:-1] = np.sin(stamps_s[1:])[:, None]
+    images = np.zeros((count, 96, 96, 3), np.uint8) + np.arange(count, dtype=np.uint8)[
+        :, None, None, None
+    ]
+    nothing = np.full(count, np.nan, np.float32)
+    return Segment(
+        path=Path("bag"), lineage=Lineage(world=world), embodiment=EMBODIMENT, epoch=1,
+        stamps_ns=(5e9 + stamps_s * 1e9).astype(np.int64),
+        steps=np.arange(first_step, first_step + count), observations={"top": images},
+        state_ids=[f"s{i}" for i in range(count)],
+        proprio=np.sin(stamps_s)[:, None].repeat(4, 1).astype(np.float32), actions=actions,
+        source=np.where(np.arange(count) < count - 1, 1, 0).astype(np.uint8),
+        device=["policy"] * (count - 1) + [""], applied_source=np.ones(count, np.uint8),
+        trust=np.ones(count, np.float32), progress=nothing, success=nothing,
+        labels=Labels(
+            object_pose=np.arange(count)[:, None].repeat(3, 1).astype(float),
+            coverage=np.arange(count) / 100.0,
+        ),
+    )
+
+
+def test_half_the_rate_keeps_the_motion_and_every_other_tick() -> None:
+    fast = segment(0.1 * np.arange(41))
+    slow = resampled(fast, 0.2)
+    assert slow.length == 21
+    at = 0.2 * np.arange(21)
+    np.testing.assert_allclose(slow.proprio[:, 0], np.sin(at), atol=1e-6)
+    # The target of a step is where the arms are to be at its end.
+    np.testing.assert_allclose(slow.actions[:-1, 0], np.sin(at[1:]), atol=1e-6)
+    assert np.isnan(slow.actions[-1]).all() and (slow.source[-1], slow.device[-1]) == (0, "")
+    np.testing.assert_array_equal(slow.observations["top"][:, 0, 0, 0], np.arange(0, 41, 2))
+    np.testing.assert_array_equal(slow.steps, 7 + np.arange(0, 41, 2))
+    assert slow.state_ids[3] == "s6" and slow.labels is not None
+    assert slow.labels.coverage[3] == 0.06
+    assert segment_period(slow).seconds == 0.2
+
+
+def test_a_robot_that_is_off_its_rate_is_brought_to_it() -> None:
+    rng = np.random.default_rng(1)
+    stamps = np.cumsum(0.11 + rng.uniform(-0.01, 0.01, 80))
+    off = segment(stamps)
+    assert segment_period(off).seconds == pytest.approx(0.11, abs=0.003)
+    found = resampled(off, 0.1)
+    at = stamps[0] + 0.1 * np.arange(found.length)
+    np.testing.assert_allclose(found.proprio[:, 0], np.sin(at), atol=2e-3)
+    # Until the first recorded target is due, it is the target.
+    np.testing.assert_allclose(found.actions[1:-1, 0], np.sin(at[2:]), atol=2e-3)
+    assert found.actions[0, 0] == off.actions[0, 0]
+    seen = found.observations["top"][:, 0, 0, 0]
+    assert (np.abs(stamps[seen] - at) <= 0.061).all()
+    assert segment_period(found).seconds == pytest.approx(0.1)
+
+
+def test_in_imagination_a_step_is_a_period_whatever_the_clock_says() -> None:
+    flat_out = segment(0.001 * np.arange(21), world="imagination")
+    assert segment_period(flat_out).seconds == 0.1
+    found = resampled(flat_out, 0.2)
+    np.testing.assert_array_equal(found.observations["top"][:, 0, 0, 0], np.arange(0, 21, 2))
+    assert segment_period(found).seconds == 0.2
+
+
+def test_nothing_is_made_up_across_a_pause_a_set_clock_or_an_unknown_action() -> None:
+    stamps = 0.1 * np.arange(60)
+    stamps[20:] += 3.0  # a pause
+    stamps[40:] -= 3600.0  # the clock was set
+    whole = segment(stamps)
+    whole.actions[29] = np.nan
+    found = resampled(whole, 0.2)
+    seen = found.observations["top"][:, 0, 0, 0]
+    ends = np.flatnonzero(np.isnan(found.actions).any(axis=1))
+    # Runs 0-19, 20-29, 30-39, 40-59, each on a grid of its own.
+    np.testing.assert_array_equal(seen[ends], [18, 28, 38, 58])
+    np.testing.assert_array_equal(seen[np.r_[0, ends[:-1] + 1]], [0, 20, 30, 40])
+    assert not np.isnan(found.proprio).any()
+
+
+def test_frames_are_not_made_up() -> None:
+    with pytest.raises(BagError, match="too few frames for 10 Hz") as caught:
+        resampled(segment(0.2 * np.arange(30)), 0.1)
+    assert "--resample-to 5" in str(caught.value)
+
+
+def test_an_older_bag_has_its_embodiment_s_period() -> None:
+    few = segment(0.1 * np.arange(5))
+    assert few.lineage.period_s < 0 and segment_period(few).seconds == 0.1
+    told = replace(few, lineage=replace(few.lineage, period_s=0.2))
+    assert segment_period(told).seconds == 0.2

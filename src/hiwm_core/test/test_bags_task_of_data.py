@@ -1,0 +1,40 @@
+"""Recordings say their own task, so that nobody has to name it."""
+
+from pathlib import Path
+
+import pytest
+
+from hiwm_core.bags import Lineage, open_bag
+from hiwm_core.bags.task_of_data import task_of
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.errors import BagError
+from hiwm_core.task import load_task
+
+TASK = load_task("push_t")
+EMBODIMENT = load_embodiment(TASK.embodiment)
+
+
+def bag(path: Path, **texts: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = Lineage(**texts).custom_data()
+    open_bag(path, data).close(data)
+
+
+def test_the_first_bag_that_carries_its_task_tells(tmp_path: Path) -> None:
+    bag(tmp_path / "a" / "bags" / "one")  # says nothing
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "metadata.yaml").write_text("\0")  # damaged
+    text = TASK.text.replace("name: push_t", "name: other")
+    bag(
+        tmp_path / "c" / "bags" / "two", task_yaml=text,
+        embodiment_yaml=EMBODIMENT.text + "\n# another\n",
+    )
+    task, embodiment = task_of([tmp_path / name for name in "abc"], None)
+    assert task.name == "other" and embodiment.hash != EMBODIMENT.hash
+    named, own = task_of([tmp_path], "push_t")
+    assert (named.hash, own.hash) == (TASK.hash, EMBODIMENT.hash)
+
+
+def test_where_none_does_the_option_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BagError, match="--task"):
+        task_of([tmp_path], None)

@@ -1,0 +1,79 @@
+"""One control period in a training set: segments of another are refused, or resampled on request.
+
+Held by test_datasets_periods.py.
+"""
+
+import argparse
+import math
+import statistics
+from threading import Lock
+
+from hiwm_core.bags import Segment
+from hiwm_core.bags.resample import resampled, segment_period
+from hiwm_core.control_period import APART, ControlPeriod
+from hiwm_core.errors import BagError
+
+
+class OnePeriod:
+    """Takes segments in, all of one control period. May be used from several threads.
+
+    Args:
+        resample_hz: bring every segment to this rate; None refuses those that differ.
+    """
+
+    def __init__(self, resample_hz: float | None = None) -> None:
+        self._resample_hz = resample_hz
+        self._lock = Lock()
+        self._first: tuple[Segment, ControlPeriod] | None = None
+        self._seen: list[ControlPeriod] = []
+
+    def admit(self, segment: Segment) -> Segment:
+        """Return the segment as it may be used: as it is, or resampled.
+
+        Raises:
+            BagError: its period differs from the others', both named; or it is too slow to be
+                resampled.
+        """
+        if self._resample_hz is not None:
+            segment = resampled(segment, 1.0 / self._resample_hz)
+        period = segment_period(segment)
+        with self._lock:
+            self._first = self._first or (segment, period)
+            first, others = self._first
+            self._seen.append(period)
+        if not period.alike(others):
+            slowest = max(period.seconds, others.seconds)
+            raise BagError(
+                f"a control period of {period}; {first.path} has {others}",
+                where=str(segment.path),
+                remedy=f"use bags of one control period, or bring all to one with "
+                f"--resample-to {1.0 / slowest:.3g} (periods count as different from a factor of "
+                f"{APART:g} on)",
+            )
+        return segment
+
+    @property
+    def seconds(self) -> float:
+        """Return the nominal period of what was taken in, s."""
+        return statistics.median(period.nominal_s for period in self._seen)
+
+    @property
+    def measured_s(self) -> float:
+        """Return how long a step lasted, s: the median over segments."""
+        return round(statistics.median(period.seconds for period in self._seen), 6)
+
+
+def add_resample_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that brings bags to one control rate."""
+    parser.add_argument(
+        "--resample-to", type=_rate, metavar="HZ",
+        help="bring every segment to this control rate; without it, segments of different control "
+        "periods are refused",
+    )
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0.0 < rate < math.inf:
+        raise argparse.ArgumentTypeError("give control steps per second, above 0")
+    return rate

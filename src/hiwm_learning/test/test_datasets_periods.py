@@ -1,0 +1,127 @@
+"""Segments of different control periods are refused by everything that learns, or resampled."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hiwm_core.bags import Lineage, RecordingSession, session_bags
+from hiwm_core.bags.testing import RecordedWorld
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.errors import BagError, CheckpointError
+from hiwm_learning.datasets import load_episodes
+from hiwm_learning.datasets.build import build_dataset, main
+from hiwm_learning.latent_world.clips import read_clips
+from hiwm_learning.policies.command import BACKBONES
+from hiwm_learning.policies.trainer import PolicyTrainer
+from hiwm_learning.world_model.recordings import read_recordings
+
+EMBODIMENT = load_embodiment("planar_bimanual")
+
+
+def record(folder: Path, bags: int, **world: Any) -> Path:
+    """Record segments of 31 ticks through the recorder's own session."""
+    session = RecordingSession(folder, Lineage())
+    now = 100.0
+
+    def send(topic: Any, raw: bytes) -> None:
+        nonlocal now
+        now += 0.001
+        session.receive(topic, raw, int(now * 1e9), now)
+
+    source = RecordedWorld(send, **{"kind": "hardware", "rate": 10.0, **world})
+    source.world_info()
+    for number in range(bags):
+        source.begin_branch(f"ep_0001-b{number:03d}", 0)
+        source.run(31, source=3)
+    session.close_all()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ten(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(tmp_path_factory.mktemp("data") / "ten", 10)
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(tmp_path_factory.mktemp("data") / "five", 1, rate=5.0, tick_ns=200_000_000)
+
+
+def test_a_bag_carries_its_period_commanded_and_measured(ten: Path, five: Path) -> None:
+    for folder, period in ((ten, 0.1), (five, 0.2)):
+        bag = session_bags(folder)[0]
+        text = (bag / "metadata.yaml").read_text()
+        assert f"hiwm.period_s: '{period}'" in text
+        assert f"hiwm.measured_period_s: '{period}'" in text
+
+
+def test_mixing_is_refused_with_bags_and_periods_named(
+    ten: Path, five: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "set.zarr"
+    assert main([str(ten), str(five), "-o", str(output)]) == 1
+    error = capsys.readouterr().err
+    for part in (str(ten), str(five), "0.100 s (10 Hz)", "0.200 s (5 Hz)", "--resample-to 5"):
+        assert part in error, error
+    assert not output.exists()
+    for read in (
+        lambda: read_recordings([ten, five], "top", EMBODIMENT, lambda _: None),
+        lambda: read_clips([ten, five], ("top",), EMBODIMENT, lambda _: None),
+    ):
+        with pytest.raises(BagError, match="--resample-to 5"):
+            read()
+
+
+def test_a_robot_slower_than_it_was_told_does_not_mix_either(ten: Path, tmp_path: Path) -> None:
+    slow = record(tmp_path / "slow", 1, tick_ns=130_000_000)
+    with pytest.raises(BagError, match="measured 0.130 s"):
+        build_dataset([ten, slow], tmp_path / "set.zarr", write=lambda _: None)
+    # Frames cannot be made up, so the slowest sets the rate.
+    with pytest.raises(BagError, match="too few frames for 10 Hz"):
+        build_dataset([ten, slow], tmp_path / "set.zarr", resample_hz=10.0, write=lambda _: None)
+
+
+def test_resampled_on_request_they_mix_and_the_set_says_so(
+    ten: Path, five: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "set.zarr"
+    assert main([str(ten), str(five), "-o", str(output), "--resample-to", "5"]) == 0
+    episodes = load_episodes(output)
+    assert {info.period_s for info in episodes.infos} == {0.2}
+    assert (episodes.period_s, episodes.measured_period_s) == (0.2, 0.2)
+    lengths = np.diff(np.r_[0, episodes.ends])
+    assert sorted(lengths.tolist()) == [16] * 10 + [31]
+    # Provenance is that of the recorded steps.
+    assert episodes.summary()["frames_by_provenance"] == {"demonstration": 10 * 15 + 30, "none": 11}
+    recordings = read_recordings([ten, five], "top", EMBODIMENT, lambda _: None, 5.0)
+    assert {recording.period_s for recording in recordings} == {0.2}
+    trained, held_out = read_clips([ten, five], ("top",), EMBODIMENT, lambda _: None, 5.0)
+    assert trained.summary["period_s"] == held_out.summary["period_s"] == 0.2
+    assert trained.summary["worlds"] == ["standin (stand-in)"]
+
+
+def test_a_policy_goes_on_from_one_of_the_same_period_only(
+    ten: Path, five: Path, tmp_path: Path
+) -> None:
+    config = BACKBONES["diffusion"].config.for_embodiment(
+        EMBODIMENT, encoder_width=8, keypoints=4, features=16, denoiser_width=16,
+        denoiser_blocks=1,
+    )
+
+    def trainer(name: str, folder: Path, start: Path | None) -> PolicyTrainer:
+        build_dataset([folder], tmp_path / f"{name}.zarr", write=lambda _: None)
+        episodes = load_episodes(tmp_path / f"{name}.zarr")
+        return PolicyTrainer(
+            episodes, config, weights=np.ones(len(episodes.steps), np.float32), data={}, seed=0,
+            output=tmp_path / f"{name}.safetensors", name=name, start_from=start,
+        )
+
+    first = trainer("ten", ten, None)
+    first.export(1, 1.0, {})
+    card = (tmp_path / "ten.card.md").read_text()
+    assert "| Control period | 0.100 s, measured 0.100 s |" in card
+    assert "| Recorded on | standin (stand-in) |" in card
+    with pytest.raises(CheckpointError, match="--resample-to 10"):
+        trainer("five", five, tmp_path / "ten.safetensors")

@@ -1,0 +1,174 @@
+"""Calls a service of a running session from the command line, with or without the ros2 CLI.
+
+    scripts/call branches/rollback steps:=15
+    scripts/call --list
+
+The service's type is looked up in the graph. Values are YAML; a request is `key:=value`, as for the
+launcher. Names are relative to the namespace (`--ns`, hiwm by default) unless they begin with `/`.
+Held by test_call.py.
+"""
+
+import argparse
+import difflib
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rclpy
+import yaml
+from rclpy.node import Node
+
+from hiwm_core.errors import ConfigError, DeviceError, HiwmError
+
+# Discovery takes well under a second on one machine; a busy one may need more.
+FIND_S = 10.0
+_LONGEST = 20  # entries of a list that are printed
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/call", description=__doc__.split("\n")[0],
+        epilog="example: scripts/call branches/rollback steps:=15",
+    )
+    parser.add_argument("service", nargs="?", help="name, such as branches/rollback")
+    parser.add_argument("fields", nargs="*", metavar="KEY:=VALUE", help="of the request, in YAML")
+    parser.add_argument("--list", action="store_true", help="name the services that are there")
+    parser.add_argument("--ns", default="hiwm", help="namespace of the session")
+    parser.add_argument("--timeout", type=float, default=120.0, help="for the answer, s")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Call a service and print its answer as YAML; 1 where it refused or is not there."""
+    options = build_parser().parse_args(arguments)
+    if not options.list and not options.service:
+        build_parser().error("name a service, or give --list")
+    rclpy.init(args=[])
+    node = rclpy.create_node("call", start_parameter_services=False)
+    try:
+        if options.list:
+            _wait(node, lambda: bool(_services(node, options.ns)))
+            for name, kind in sorted(_services(node, options.ns).items()):
+                print(f"{name}  {kind}")
+            return 0
+        name = options.service
+        if not name.startswith("/"):
+            name = f"/{options.ns.strip('/')}/{name}".replace("//", "/")
+        answer = _answer(node, name, options)
+        data = plain(answer)
+        print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), end="")
+        return 0 if data.get("ok", data.get("success", True)) else 1
+    except HiwmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def request_of(kind: type[Any], texts: Sequence[str], where: str) -> Any:
+    """Return a service's request with fields from `key:=value` texts.
+
+    Args:
+        kind: the service's class.
+        texts: values in YAML.
+        where: the service, for messages.
+
+    Raises:
+        ConfigError: an unknown key, or a value of another type.
+    """
+    request = kind.Request(check_fields=True)
+    types = request.get_fields_and_field_types()
+    for text in texts:
+        key, given, value = text.partition(":=")
+        if not given:
+            raise ConfigError(
+                f"{text!r} is no field of the request", where=where, remedy="write key:=value"
+            )
+        if key not in types:
+            near = difflib.get_close_matches(key, types, 1)
+            raise ConfigError(
+                f"no field {key!r}", where=where,
+                remedy=f"did you mean {near[0]!r}?" if near
+                else f"use {', '.join(types) or 'no field at all'}",
+            )
+        try:
+            parsed = yaml.safe_load(value)
+            if types[key] in ("float", "double") and type(parsed) is int:
+                parsed = float(parsed)
+            if types[key].startswith("string") and not isinstance(parsed, list):
+                parsed = value.strip("'\"") if parsed is not None else ""
+            setattr(request, key, parsed)
+        except (AssertionError, yaml.YAMLError, TypeError, ValueError):
+            raise ConfigError(
+                f"{key} is a {types[key]}, not {value!r}", where=where,
+                remedy=f"give a {types[key]}, in YAML",
+            ) from None
+    return request
+
+
+def plain(message: Any) -> Any:
+    """Return a message as YAML values; long lists only by their length."""
+    if hasattr(message, "get_fields_and_field_types"):
+        names = message.get_fields_and_field_types()
+        return {name: plain(getattr(message, name)) for name in names}
+    if isinstance(message, bytes | str | bool | int | float) or message is None:
+        return message
+    values = list(message)
+    if len(values) > _LONGEST:
+        return f"{len(values)} values"
+    return [plain(value.item() if hasattr(value, "item") else value) for value in values]
+
+
+def _services(node: Node, namespace: str) -> dict[str, str]:
+    """Return the services of a session, without those that every node has for its parameters."""
+    prefix = f"/{namespace.strip('/')}/"
+    return {
+        name: kinds[0] for name, kinds in node.get_service_names_and_types()
+        if name.startswith(prefix) and not kinds[0].startswith(("rcl_interfaces/", "type_desc"))
+    }
+
+
+def _wait(node: Node, there: Callable[[], bool], seconds: float = FIND_S) -> bool:
+    end = node.get_clock().now().nanoseconds + int(seconds * 1e9)
+    while not there():
+        if node.get_clock().now().nanoseconds > end:
+            return False
+        rclpy.spin_once(node, timeout_sec=0.05)
+    return True
+
+
+def _answer(node: Node, name: str, options: argparse.Namespace) -> Any:
+    def kinds() -> list[str]:
+        return dict(node.get_service_names_and_types()).get(name, [])
+
+    if not _wait(node, lambda: bool(kinds())):
+        near = difflib.get_close_matches(name, dict(node.get_service_names_and_types()), 1)
+        raise DeviceError(
+            f"no service {name}", where="this machine's graph",
+            remedy=f"did you mean {near[0]}?" if near
+            else "start a session first; --list names the services, --ns another namespace",
+        )
+    package, _, kind_name = kinds()[0].split("/")
+    kind = getattr(importlib.import_module(f"{package}.srv"), kind_name)
+    request = request_of(kind, options.fields, name)
+    client = node.create_client(kind, name)
+    if not client.wait_for_service(FIND_S):
+        raise DeviceError(f"{name} does not answer", where="this machine's graph",
+                          remedy="see the session's log for the node that offers it")
+    future = client.call_async(request)
+    rclpy.spin_until_future_complete(node, future, timeout_sec=options.timeout)
+    if not future.done():
+        raise DeviceError(
+            f"no answer within {options.timeout:g} s", where=name,
+            remedy="see the session's log, or give --timeout more seconds",
+        )
+    return future.result()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
