@@ -5,6 +5,10 @@ messages a second is most of what a node does. This one keeps the wait set while
 goes, and runs the callbacks of subscriptions, timers and guard conditions directly. Everything else
 (services, clients, events, all that awaits) is left to rclpy, which is called for it.
 test_executor.py holds that callbacks run as they do under rclpy.
+
+A joint state at 500 Hz costs 0.16 to 0.28 ms of processor time here and 0.44 to 0.46 ms under
+SingleThreadedExecutor. The EventsExecutor of rclpy 7.1.6 refuses guard conditions, which three of
+our nodes need, and with the pinned wheels it kept a core busy without delivering a single message.
 """
 
 import inspect
@@ -155,7 +159,11 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
         self._release()
         self._changed = False
         nodes = self.get_nodes()
-        subscriptions = [entity for node in nodes for entity in node.subscriptions]
+        subscriptions = [
+            entity for node in nodes for entity in node.subscriptions
+            # As rclpy asks. With nothing awaiting, this leaves out what its owner reads by itself.
+            if entity.callback_group.can_execute(entity)
+        ]
         timers = [entity for node in nodes for entity in node.timers]
         clients = [entity for node in nodes for entity in node.clients]
         services = [entity for node in nodes for entity in node.services]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import rclpy
-from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.callback_groups import CallbackGroup, ReentrantCallbackGroup
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -136,6 +136,32 @@ def test_a_subscription_destroyed_in_a_callback_hears_no_more(bench: Bench) -> N
     bench.say(3, topic="last")
     assert bench.spin(lambda: 3 in bench.heard)
     assert bench.heard == [1, 3]
+
+
+def test_a_subscription_read_by_its_owner_wakes_nobody(bench: Bench) -> None:
+    """Robots send joint states at hundreds of hertz; the bridge reads them with an image."""
+
+    class Unasked(CallbackGroup):
+        def can_execute(self, entity: Any) -> bool:
+            return False
+
+        def beginning_execution(self, entity: Any) -> bool:
+            return False
+
+        def ending_execution(self, entity: Any) -> None:
+            pass
+
+    drained = bench.node.create_subscription(
+        Int32, "number", lambda message: bench.heard.append(-1), 10, callback_group=Unasked()
+    )
+    other: list[int] = []
+    bench.listen(lambda message: other.append(message.data))
+    bench.say(1, 2, 3)
+    assert bench.spin(lambda: len(other) >= 3)
+    assert not bench.heard
+    with drained.handle:
+        taken = [drained.handle.take_message(Int32, False)[0].data for _ in range(3)]
+    assert taken == [1, 2, 3]
 
 
 def test_timers_run_beside_a_stream_of_messages(bench: Bench) -> None:
