@@ -76,6 +76,8 @@ class BranchManager(Node):
         self._store = BranchStore(self._session / "tree.sqlite")
         self._info: WorldInfo | None = None
         self._mode = ControlState.PAUSED
+        self._stood: deque[tuple[tuple[int, int], str]] = deque(maxlen=100)  # newest tick last
+        self._taken_over: tuple[int, int] | None = None  # at a tick not stored yet
         self._restoring: Future | None = None
         self._pins_changed_ns = 0
         self._ticks = RateMeter()
@@ -143,15 +145,29 @@ class BranchManager(Node):
         if self._stored(lambda: self._store.add_tick(tick_record(tick))):
             self._ticks.count()
             self._tick_ms.append((time.perf_counter() - started) * 1e3)
+            self._stood.append(((tick.epoch, tick.step), self._store.head_id))
+            self._mark_takeover()
         else:
             self._counts["ticks not stored"] += 1
 
     def _on_control_state(self, state: ControlState) -> None:
         entered = state.mode == ControlState.HUMAN and self._mode != ControlState.HUMAN
         self._mode = state.mode
-        head_id = self._store.head_id
-        if entered and head_id and self._store.node(head_id).source == Source.POLICY:
-            self._stored(lambda: self._store.mark_takeover(head_id))
+        if entered:
+            self._taken_over = (state.epoch, state.step)
+            self._mark_takeover()
+
+    def _mark_takeover(self) -> None:
+        """Mark the node a person took over at, where the policy had led to it.
+
+        The control state names the tick: the world may be past it, or the tick yet to come.
+        """
+        for place, node_id in self._stood:
+            if place == self._taken_over:
+                self._taken_over = None
+                if self._store.node(node_id).source == Source.POLICY:
+                    self._stored(partial(self._store.mark_takeover, node_id))
+                return
 
     def _take_pins(self) -> None:
         """Mark what the world was asked to keep: it leaves a note for each beside the states."""

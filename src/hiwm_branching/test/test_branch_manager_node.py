@@ -14,6 +14,7 @@ from hiwm_interfaces.srv import Continue, Discard, Fork, Label, ListBranches, Pr
 from rclpy.executors import SingleThreadedExecutor
 
 from hiwm_core.blob_store import BlobStore
+from hiwm_core.branch_reader import BranchReader
 from hiwm_core.ros_domains import domain_id
 from hiwm_nodes.qos import LATCHED
 from hiwm_nodes.testing import NodeProcess, spin_until
@@ -370,8 +371,13 @@ def test_proposals_name_what_led_to_them(session: Session) -> None:
     session.world.go(20)
     session.until_head(f"{B0}:30")
     session.until(lambda: session.control.get_subscription_count() > 0)
-    session.control.publish(ControlState(mode=ControlState.HUMAN))
+    # It names the tick it answers; the world is two steps past it.
+    session.control.publish(
+        ControlState(mode=ControlState.HUMAN, epoch=session.world.epoch, step=28)
+    )
     session.until(lambda: len(session.call(Propose, "propose", count=3).node_ids) > 0)
+    with BranchReader(session.folder / "tree.sqlite") as reader:
+        assert [node.node_id for node in reader.tree() if node.takeover] == [f"{B0}:28"]
     answer = session.call(Propose, "propose", count=3)
     assert answer.ok and "before a takeover" in answer.reasons[0]
     assert 20 <= int(answer.node_ids[0].split(":")[1]) < 30

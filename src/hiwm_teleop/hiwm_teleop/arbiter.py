@@ -29,6 +29,9 @@ from hiwm_core.plan_buffer import Plan, PlanBuffer, Refusal
 # A lock-step world that got no command would wait for ever. One lost while the graph was still
 # being discovered is sent again after this long; a world that has it drops the second one.
 _RESEND_AFTER_S = 1.0
+# A synchronous operator speaks about every tick of a lock-step world, and says nothing while
+# it waits for a service. One silent for longer than any service takes is no longer waited for.
+_OPERATOR_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +100,8 @@ class Arbiter:
         self._sent_at = 0.0
         self._sample: OperatorSample | None = None
         self._sample_is_new = False  # arrived after the newest tick
+        self._spoken: tuple[int, int] | None = None  # tick a synchronous operator last spoke about
+        self._spoken_at = 0.0
         self._early_plan: Plan | None = None  # overtook the first world_info
         self._positions: tuple[int, NDArray[np.float64]] | None = None
         self._ramp: HandbackRamp | None = None
@@ -123,6 +128,20 @@ class Arbiter:
         if self._tick is None or self._answer is not None:
             return 0.0
         return self._clock() - self._tick_at
+
+    @property
+    def waits_for_operator(self) -> bool:
+        """Return whether the policy's answer is held back until the operator has seen the tick.
+
+        A synchronous operator looks at each tick of a lock-step world before the world goes on.
+        What it decides then does not depend on how many ticks passed meanwhile.
+        """
+        tick = self._tick
+        return bool(
+            self._lockstep and tick and self._spoken
+            and self._spoken != (tick.epoch, tick.step)
+            and self._clock() - max(self._tick_at, self._spoken_at) < _OPERATOR_PATIENCE_S
+        )
 
     def on_world(self, *, lockstep: bool, action_names: tuple[str, ...]) -> CommandDecision | None:
         """Learn what the world is; until then nothing is decided."""
@@ -184,6 +203,8 @@ class Arbiter:
 
     def on_operator(self, sample: OperatorSample) -> CommandDecision | None:
         """Take an operator command: its levels decide the mode, its action may answer the tick."""
+        if sample.synchronous:
+            self._spoken, self._spoken_at = (sample.epoch, sample.step), self._clock()
         before = self._machine.mode
         in_control = self._machine.hear_operator(
             sample.device,
@@ -220,7 +241,7 @@ class Arbiter:
         self._machine.check_operator()
         if self._lockstep and self._answer and self._clock() - self._sent_at > _RESEND_AFTER_S:
             return self._resend()
-        return None
+        return self._decide()
 
     def _resend(self) -> CommandDecision | None:
         """Return the answer again, unless control was taken from whoever gave it."""
@@ -261,6 +282,8 @@ class Arbiter:
         device = self._plans.policy
         if mode is Mode.HUMAN:
             action, device = self._human_action(tick), state.device
+        elif self.waits_for_operator:
+            return None
         elif mode is Mode.HANDBACK:
             action = self._handback_action(tick)
         elif mode is Mode.POLICY:

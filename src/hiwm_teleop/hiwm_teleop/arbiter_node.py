@@ -174,7 +174,8 @@ class ArbiterNode(Node):
         if state.notice:
             self._diagnostics.report(ERROR, state.notice)
         elif state.mode in (Mode.POLICY, Mode.HANDBACK) and waiting > _WAIT_WARNING_S:
-            self._diagnostics.report(WARN, "waiting for a plan of the policy")
+            missing = "the operator" if self._arbiter.waits_for_operator else "a plan of the policy"
+            self._diagnostics.report(WARN, f"waiting for {missing}")
         else:
             self._diagnostics.report(OK, f"{state.mode.name}: {state.reason}")
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hiwm_core.branch_records import Label
-from hiwm_core.control import Mode
+from hiwm_core.control import Mode, Source
 from hiwm_core.table_vision import TableSight
 from hiwm_core.task import Task
 from hiwm_teleop.devices.base import (
@@ -215,7 +215,10 @@ class OperatorScript:
 
     def _on_follow(self, view: OperatorView, tick: TickView, sight: TableSight) -> OperatorInput:
         self._watch.see(tick, sight)
-        handed_back = view.mode is Mode.POLICY or self._phase_ticks > _LONGEST_HANDBACK_TICKS
+        # By the tick, not by the mode: that is heard at another time than the tick.
+        handed_back = (
+            tick.applied_source is Source.POLICY or self._phase_ticks > _LONGEST_HANDBACK_TICKS
+        )
         if self._watch.succeeded and handed_back and not self._at_goal:
             return self._after_failure(
                 view, f"the policy reached the goal after the handback, at step {tick.step}",
@@ -380,7 +383,10 @@ class OperatorScript:
         if self._phase is not Phase.CORRECT and view.mode is Mode.PAUSED and unasked:
             self._start_s = view.now_s
             start = OperatorEvent(kind=EventKind.START, note="scripted operator")
-            return OperatorInput(events=(start,), message=f"starting the policy: {view.reason}")
+            # Silent: nothing is said of this tick before it has been looked at.
+            return OperatorInput(
+                silent=True, events=(start,), message=f"starting the policy: {view.reason}"
+            )
         return None
 
     def _continuations(self) -> int:

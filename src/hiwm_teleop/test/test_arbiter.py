@@ -340,6 +340,61 @@ def test_real_time_does_not_starve_with_an_operator_slower_than_the_rate() -> No
     assert all(answered[2:])
 
 
+def test_lock_step_waits_until_a_watching_operator_has_seen_the_tick() -> None:
+    """What it decides at a tick must not come some ticks late on a slow machine."""
+    bench = Bench()
+    assert bench.tick(0) is None
+    assert answers(bench.plan(0), 0, Source.POLICY)  # nothing was heard of an operator so far
+    bench.operator(0, synchronous=True, deadman=False)
+    assert bench.tick(1) is None
+    assert bench.arbiter.on_time() is None
+    # It asks for a pause, and says nothing of the tick meanwhile.
+    bench.arbiter.on_request(PAUSE, "it goes wrong")
+    assert bench.mode is Mode.PAUSED
+    _, decision = bench.arbiter.on_request(START, "")
+    assert decision is None
+    assert answers(
+        bench.operator(1, synchronous=True, deadman=False), 1, Source.POLICY
+    )
+    # The next epoch is looked at anew, and a word that overtook its tick counts.
+    assert bench.operator(0, 2, synchronous=True, deadman=False) is None
+    assert bench.plan(0, 2) is None
+    assert answers(bench.tick(0, 2), 0, Source.POLICY, 2)
+
+
+def test_a_handback_waits_for_the_watching_operator_too() -> None:
+    bench = Bench()
+    bench.tick(0)
+    bench.operator(0, synchronous=True)
+    bench.tick(1)
+    bench.operator(1, synchronous=True, deadman=False)
+    assert answers(bench.plan(1), 1, Source.HANDBACK)
+    assert bench.tick(2) is None
+    assert answers(bench.operator(2, synchronous=True, deadman=False), 2, Source.HANDBACK)
+
+
+def test_an_operator_that_is_gone_is_not_waited_for() -> None:
+    bench = Bench()
+    bench.tick(0)
+    bench.operator(0, synchronous=True, deadman=False)
+    bench.plan(0)
+    bench.clock.now += 60.0
+    assert bench.tick(1) is None  # it gets its time from the tick on
+    assert bench.arbiter.waits_for_operator
+    bench.clock.now += 9.0
+    assert bench.arbiter.on_time() is None
+    bench.clock.now += 2.0
+    assert answers(bench.arbiter.on_time(), 1, Source.POLICY)
+
+
+def test_real_time_waits_for_no_watching_operator() -> None:
+    bench = Bench(lockstep=False)
+    bench.tick(0)
+    bench.operator(0, synchronous=True, deadman=False)
+    bench.plan(0)
+    assert answers(bench.tick(1), 1, Source.POLICY)
+
+
 # --- handing back ----------------------------------------------------------------------------
 
 def test_handback_waits_for_a_fresh_plan_and_ramps_without_a_jump() -> None:
