@@ -230,7 +230,7 @@ def costs_section(study: Study) -> list[str]:
             "without the time of the resets. Trials are not in them, and neither is the data of "
             "the world model, which the sets in imagination need."
         ),
-        *(paragraph(text) for text in study.choices),
+        *(paragraph(text) for text in study.remarks),
     ]
 
 

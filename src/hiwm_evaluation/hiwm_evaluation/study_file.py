@@ -24,7 +24,7 @@ STUDY_FILE = "study.json"
 _MAYBE_TEXT = (str, type(None))
 _STUDY = {"task": str, "command": str, "seeds": list, "software": str, "date": str, "cells": list}
 _STUDY_OPTIONAL = {
-    "operator": list, "sets": list, "costs": list, "choices": list, "world_model": dict,
+    "operator": list, "sets": list, "costs": list, "remarks": list, "world_model": dict,
     "world_state": str,
 }
 _CELL = {"name": str, "backbone": str, "set": str, "seed": int}
@@ -155,7 +155,7 @@ class Study:
     operator: tuple[OperatorSession, ...]
     sets: tuple[SetContent, ...]
     costs: tuple[Cost, ...]
-    choices: tuple[str, ...]  # what was chosen on starts that are not reported on, for people
+    remarks: tuple[str, ...]  # sentences for people: what was chosen where, what was checked
     world_model: dict[str, Any]
     world_state: str  # what the world model's state is, and what its success head reads
 
@@ -196,7 +196,7 @@ def read_study(folder: Path) -> Study:
             _cost(item, f"{path}: costs[{i}]", names)
             for i, item in enumerate(data.get("costs", []))
         ),
-        choices=tuple(map(str, data.get("choices", []))),
+        remarks=tuple(map(str, data.get("remarks", []))),
         world_model=data.get("world_model", {}), world_state=data.get("world_state", ""),
     )
 

@@ -64,7 +64,7 @@ def summary(
         f"{paired_worlds.first_only} only in imagination, {paired_worlds.second_only} only on the "
         f"stand-in, {paired_worlds.neither} in neither.",
     ]
-    lines += [line for text in (agreement_limits(study), *study.choices) if text
+    lines += [line for text in (agreement_limits(study), *study.remarks) if text
               for line in ("", text)]
     return "\n".join(lines) + "\n"
 

@@ -236,7 +236,7 @@ def test_controls_are_shown_with_what_they_took(tmp_path: Path) -> None:
         # One of two: its mean would be of another policy alone.
         {"cell": "diffusion-base-s0", "robot_seconds": 0.0, **costs},
     ]
-    data["choices"] = ["Chosen on other starts."]
+    data["remarks"] = ["Chosen on other starts."]
     data["world_state"] = "a pose that its head reads"
     ends = {name: ("s" * 12 + "f" * 8, "s" * 11 + "f" * 9) for name in names}
     study = write_study(tmp_path, data, CELLS | ends)

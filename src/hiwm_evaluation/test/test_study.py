@@ -168,7 +168,7 @@ def test_a_plan_makes_before_it_uses(budget: str, world_given: bool, tmp_path: P
         for stage in stages:
             own = [*stage.leaves, *(path.parent for path in stage.leaves)]
             for word in stage.command:
-                value = Path(word.rpartition(":=")[2])
+                value = Path(word.rpartition("=")[2])
                 if not value.is_relative_to(tmp_path) or value == tmp_path / "sets":
                     continue
                 known = [*made, *own]
@@ -278,8 +278,8 @@ def test_nothing_is_chosen_or_corrected_where_it_is_judged(budget: str, tmp_path
     for block in blocks(sizes):
         for stage in planned(sizes, tmp_path, block, None):
             if stage.name.endswith(("-hardware", "-imagination")):
-                seed = TUNING_STARTS if block.tuning else REPORT_STARTS
-                assert f"seed:={seed}" in stage.command
+                seed = str(TUNING_STARTS if block.tuning else REPORT_STARTS)
+                assert seed in stage.command or f"seed:={seed}" in stage.command
 
 
 @given(st.integers(0, 99), st.integers(1, 2), st.integers(0, 99), st.integers(1, 2))

@@ -19,6 +19,7 @@ from typing import Any
 
 from hiwm_core.atomic_files import replace_file
 from hiwm_core.errors import StoreError
+from hiwm_evaluation.findings import pair
 from hiwm_evaluation.study.budgets import Budget
 from hiwm_evaluation.study.policies import (
     CORRECTED,
@@ -28,6 +29,7 @@ from hiwm_evaluation.study.policies import (
     Block,
     Cell,
     blocks,
+    checked_cell,
     judged_cells,
     start_cell,
 )
@@ -37,6 +39,7 @@ from hiwm_learning.checkpoints import load_checkpoint
 
 BLOCK_FILE = "block.json"
 _KEPT = ("evaluation.json", "starts.yaml", "trials.jsonl")
+_IN = {"hardware": "on the stand-in", "imagination": "in imagination"}
 # What all blocks of a study must have in common.
 _COMMON = ("task", "budget", "world", "weights")
 #: Kind of a world model's checkpoint -> what its state is; the report says it of correlations.
@@ -99,7 +102,7 @@ def write_block(
             target = place / f"{cell.name}-{world}"
             target.mkdir(exist_ok=True)
             for name in _KEPT:
-                shutil.copyfile(cell.evaluation(folder, world) / "evaluation" / name, target / name)
+                shutil.copyfile(cell.evaluation(folder, world) / name, target / name)
     counts = {
         cell.weights: _counts(place / f"{cell.name}-hardware", settings.task) for cell in cells
     } if block.tuning else {}
@@ -110,6 +113,10 @@ def write_block(
         "command": settings.command, "software": settings.software,
         "date": datetime.now(UTC).date().isoformat(), "seed": block.seed,
         "tuned": counts,
+        "checked": [] if block.tuning else [
+            _checked(checked_cell(settings.budget, block), world, folder, settings.task)
+            for world in WORLDS
+        ],
         "cells": [] if block.tuning else [
             {
                 "name": cell.name, "backbone": block.backbone, "set": cell.set, "seed": block.seed,
@@ -161,7 +168,10 @@ def write_study(results: Path, budget: Budget) -> list[str]:
             for name in ("cells", "operator", "sets", "costs")
         },
         "world_model": made[0]["world_model"], "world_state": made[0]["world_state"],
-        "choices": [_choice(content) for content in found if content["tuned"]],
+        "remarks": [
+            *(_choice(content) for content in found if content["tuned"]),
+            *(text for content in made for text in content["checked"]),
+        ],
     }
     replace_file(results / STUDY_FILE, json.dumps(study, indent=1) + "\n")
     return [block.name for block in blocks(budget) if block not in there]
@@ -173,6 +183,22 @@ def _choice(content: Mapping[str, Any]) -> str:
         f"The weights of corrections are {content['weights']}: a policy corrected for one round in "
         f"imagination, successes on the stand-in from start poses of seed {TUNING_STARTS}, which "
         f"are used for nothing else: {counts}."
+    )
+
+
+def _checked(cell: Cell, world: str, folder: Path, task: str) -> str:
+    """Return how trials through the graph agree with the same ones without it."""
+    known = World(world)
+    graph, alone = (
+        read_evaluation(place, known, task)
+        for place in (cell.check(folder, world), cell.evaluation(folder, world))
+    )
+    pairs = pair(graph, alone)
+    return (
+        f"{cell.name}, {pairs.trials} trials {_IN[world]} "
+        f"through the graph as well: "
+        f"{pairs.both + pairs.first_only} succeeded, {pairs.both + pairs.second_only} of the same "
+        f"trials without the graph, {pairs.both + pairs.neither} ended alike."
     )
 
 

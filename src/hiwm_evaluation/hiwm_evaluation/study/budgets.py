@@ -16,6 +16,7 @@ class Budget:
     backbones: tuple[str, ...]
     seeds: tuple[int, ...]  # of policies; each is trained, corrected and judged by itself
     trials: int  # of an evaluation
+    checked_trials: int  # of them are run through the graph as well, for one policy a block
     rollouts: int  # imagined, of which WM-CL takes the successes
     more_rollouts: int  # for two more WM-CL policies of some blocks
     with_more_rollouts: tuple[str, ...]  # names of those blocks
@@ -35,16 +36,16 @@ BUDGETS: Mapping[str, Budget] = {
     "small": Budget(
         episodes={"demonstration": 270, "failure": 90, "exploration": 300, "edge": 80},
         world_steps=12000, demonstrations=30, base_steps=1500, post_steps=1500, seeds=(0, 1),
-        backbones=("diffusion", "act"), trials=100, rollouts=50,
-        more_rollouts=300, with_more_rollouts=("diffusion-s0",),
+        backbones=("diffusion", "act"), trials=100, checked_trials=20,
+        rollouts=50, more_rollouts=300, with_more_rollouts=("diffusion-s0",),
         weights=("rac", "sirius"), rounds=2, operator_ticks=6200, operator_frames=6000,
         branches=3, session_starts=300, size="tiny", device="cpu",
     ),
     "full": Budget(
         episodes={"demonstration": 600, "failure": 180, "exploration": 600, "edge": 160},
         world_steps=45000, demonstrations=30, base_steps=20000, post_steps=10000,
-        seeds=(0, 1, 2), backbones=("diffusion", "act"), trials=100, rollouts=200,
-        more_rollouts=1200, with_more_rollouts=("diffusion-s0",),
+        seeds=(0, 1, 2), backbones=("diffusion", "act"), trials=100, checked_trials=20,
+        rollouts=200, more_rollouts=1200, with_more_rollouts=("diffusion-s0",),
         weights=("rac", "sirius"), rounds=2, operator_ticks=15300, operator_frames=15000,
         branches=3, session_starts=1200, size="full", device="cuda",
     ),
@@ -52,10 +53,9 @@ BUDGETS: Mapping[str, Budget] = {
     "smoke": Budget(
         episodes={"demonstration": 12, "failure": 2, "exploration": 2, "edge": 2},
         world_steps=50, demonstrations=3, base_steps=2, post_steps=20, seeds=(0,),
-        backbones=("diffusion",), trials=2,
+        backbones=("diffusion",), trials=2, checked_trials=2,
         rollouts=6, more_rollouts=16, with_more_rollouts=("diffusion-s0",),
-        weights=("rac", "sirius"), rounds=2,
-        operator_ticks=150, operator_frames=120, branches=2, session_starts=16, size="tiny",
-        device="cpu", start_from="policy_push_t.safetensors",
+        weights=("rac", "sirius"), rounds=2, operator_ticks=150, operator_frames=120, branches=2,
+        session_starts=16, size="tiny", device="cpu", start_from="policy_push_t.safetensors",
     ),
 }

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from hiwm_evaluation.study.budgets import Budget
 
-WORLDS = ("hardware", "imagination")
+#: World, as evaluations name it -> what scripts/rollout calls it.
+ROLLOUT_WORLDS = {"hardware": "standin", "imagination": "imagination"}
+WORLDS = tuple(ROLLOUT_WORLDS)
 TUNE = "tune"
 TUNE_SEED = 100  # of the training of the policies that choices are made with
 # First seeds of start poses, far enough apart that no range reaches the next: nothing is chosen
@@ -78,8 +80,12 @@ class Cell:
         return tuple(folder / "sessions" / name for name in names)
 
     def evaluation(self, folder: Path, world: str) -> Path:
-        """Return the session folder of its evaluation."""
-        return folder / "evaluations" / f"{self.name}-{world}"
+        """Return the folder of its trials, which scripts/rollout makes."""
+        return folder / "evaluations" / self.name / ROLLOUT_WORLDS[world]
+
+    def check(self, folder: Path, world: str) -> Path:
+        """Return the folder of some of its trials, run through the graph."""
+        return folder / "checks" / f"{self.name}-{world}" / "evaluation"
 
 
 def blocks(budget: Budget) -> list[Block]:
@@ -107,6 +113,11 @@ def round_cell(budget: Budget, block: Block, learns: str, number: int) -> Cell:
         name=f"{block.backbone}-{learns}-s{block.seed}" + ("" if last else f"-round{number}"),
         block=block, set=learns if last else "other", learns=learns, round=number,
     )
+
+
+def checked_cell(budget: Budget, block: Block) -> Cell:
+    """Return the policy of a block that some trials are run of through the graph."""
+    return round_cell(budget, block, "hi-wm", budget.rounds)
 
 
 def judged_cells(budget: Budget, block: Block) -> list[Cell]:

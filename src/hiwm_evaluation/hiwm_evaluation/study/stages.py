@@ -14,6 +14,7 @@ from hiwm_evaluation.study.policies import (
     WORLDS,
     Block,
     Cell,
+    checked_cell,
     judged_cells,
     round_cell,
     start_cell,
@@ -37,7 +38,7 @@ class Stage:
 
     def waits_for(self, other: "Stage") -> bool:
         """Return whether the command names a path that another stage leaves, or a folder of it."""
-        named = [Path(word.rpartition(":=")[2]) for word in self.command]
+        named = [Path(word.rpartition("=")[2]) for word in self.command]
         return any(
             leaf.is_relative_to(path) for path in named if path.is_absolute()
             for leaf in other.leaves
@@ -92,6 +93,7 @@ class Plan:
             if cell.learns and cell.learns not in CORRECTED
         )
         made += (self._evaluated(cell, world) for cell in cells for world in WORLDS)
+        made += (self._checked(checked_cell(self._budget, block), world) for world in WORLDS)
         return made
 
     @property
@@ -259,14 +261,33 @@ class Plan:
         )
 
     def _evaluated(self, cell: Cell, world: str) -> Stage:
-        session = cell.evaluation(self._folder, world)
+        """Return the trials of a policy in one world, without a graph."""
+        results = cell.evaluation(self._folder, world)
+        place: tuple[object, ...] = () if world == "hardware" else (
+            "--world-checkpoint", self.world, "--starts", self._starts("report"),
+        )
         return Stage(
-            name=session.name,
+            name=f"{cell.name}-{world}",
+            command=self._python(
+                "hiwm_evaluation.rollout", "--world", results.name,
+                "--policy", f"{cell.name}={cell.checkpoint(self._folder)}",
+                "--trials", self._budget.trials,
+                "--start-seed", TUNING_STARTS if cell.block.tuning else REPORT_STARTS,
+                "--output", self._folder / "evaluations", "--processes", 1, "--task", self._task,
+                *place,
+            ),
+            leaves=(results / "results.json",),
+        )
+
+    def _checked(self, cell: Cell, world: str) -> Stage:
+        """Return the first trials of a policy once more, through the graph."""
+        results = cell.check(self._folder, world)
+        return Stage(
+            name=f"check-{cell.name}-{world}",
             command=self._launch(
-                "evaluate", trials=self._budget.trials, session_dir=session,
-                seed=TUNING_STARTS if cell.block.tuning else REPORT_STARTS,
-                policy_checkpoint=cell.checkpoint(self._folder),
+                "evaluate", trials=self._budget.checked_trials, session_dir=results.parent,
+                seed=REPORT_STARTS, policy_checkpoint=cell.checkpoint(self._folder),
                 **self._world_arguments(world, "report"),
             ),
-            leaves=(session / "evaluation" / "results.json",),
+            leaves=(results / "results.json",),
         )
