@@ -228,6 +228,24 @@ def test_a_later_round_corrects_what_the_round_before_left(tmp_path: Path) -> No
     assert differing == {"world", "world_checkpoint", "starts", "rate", "robot", "fast"}
 
 
+def test_stages_wait_for_their_inputs_and_not_for_each_other(tmp_path: Path) -> None:
+    stages = {
+        stage.name: stage
+        for stage in planned(BUDGETS["small"], tmp_path, Block(backbone="act", seed=1), None)
+    }
+
+    def waits(name: str) -> set[str]:
+        return {other for other in stages if stages[name].waits_for(stages[other])}
+
+    assert waits("act-hi-wm-s1-imagination") == {"act-hi-wm-s1", "world", "frames-report"}
+    assert waits("act-hi-wm-s1-hardware") == {"act-hi-wm-s1"}
+    assert waits("act-s1-stand-in-2") == {"act-stand-in-s1-round1"}
+    assert waits("act-s1-hi-wm-1") == {"act-start-s1", "world", "frames-session"}
+    assert waits("act-demonstrations-s1") == {"act-start-s1", "data"}
+    assert waits("frames-report") == {"starts-report"}
+    assert waits("world") == {"data", "failures"}
+
+
 def test_every_set_gets_the_same_steps_and_frames(tmp_path: Path) -> None:
     budget = BUDGETS["small"]
     stages = {

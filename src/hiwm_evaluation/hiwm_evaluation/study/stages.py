@@ -26,7 +26,7 @@ KINDS = ("demonstration", "failure", "exploration", "edge")
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One command. It waits for the stages before it that leave what it names."""
+    """One command. It waits for the stages before it that leave what it reads."""
 
     name: str
     command: tuple[str, ...]
@@ -37,12 +37,14 @@ class Stage:
     anew: Path | None = None  # a folder to remove first: what a part of the work left is no help
 
     def waits_for(self, other: "Stage") -> bool:
-        """Return whether the command names a path that another stage leaves, or a folder of it."""
+        """Return whether the command reads a path that another stage leaves, or a folder of it."""
         named = [Path(word.rpartition("=")[2]) for word in self.command]
-        return any(
-            leaf.is_relative_to(path) for path in named if path.is_absolute()
-            for leaf in other.leaves
-        )
+        read = [
+            path for path in named
+            # A folder that it writes to may be that of others, too.
+            if path.is_absolute() and not any(leaf.is_relative_to(path) for leaf in self.leaves)
+        ]
+        return any(leaf.is_relative_to(path) for path in read for leaf in other.leaves)
 
 
 class Plan:
