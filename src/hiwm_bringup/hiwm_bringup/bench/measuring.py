@@ -17,6 +17,7 @@ from . import console
 from .continuations import continued
 from .graph import Graph
 from .leader import measure_leader
+from .rollouts import measure_rollouts
 from .rows import (
     CONSOLE_COST,
     CONSOLE_PAGE,
@@ -24,6 +25,7 @@ from .rows import (
     FLAT,
     LEADER,
     PACED,
+    ROLLOUTS,
     SPACEMOUSE,
     STANDIN,
     Measured,
@@ -52,8 +54,8 @@ def measure(run: str, options: Options) -> dict[str, Measured]:
     Raises:
         HiwmError: the graph did not come up, or ended.
     """
-    if run in _PEOPLE:
-        return _PEOPLE[run](
+    if run in _OTHERS:
+        return _OTHERS[run](
             options.launch_file, options.folder, max(2, options.repeats // 3), options.more
         )
     arguments, watch = _RUNS[run]
@@ -196,8 +198,8 @@ def _rate(times: list[float]) -> float:
     return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else math.nan
 
 
-# Runs of a person with a device; these bring the graph up themselves.
-_PEOPLE = {SPACEMOUSE: measure_spacemouse, LEADER: measure_leader}
+# Runs that start what they measure themselves.
+_OTHERS = {SPACEMOUSE: measure_spacemouse, LEADER: measure_leader, ROLLOUTS: measure_rollouts}
 _Watch = Callable[[Graph, Watcher, Path, Options], dict[str, Measured]]
 _RUNS: Mapping[str, tuple[Mapping[str, str], _Watch]] = {
     FLAT: ({"world": "imagination", "rate": "0.0", "device": "none"}, _flat),

@@ -17,7 +17,7 @@ class Row:
         at_least: the bound that must be met.
         aim: the bound aimed at.
         higher_is_better: whether the bounds are from below.
-        run: the graph it is measured on.
+        run: what it is measured on, mostly a graph.
     """
 
     key: str
@@ -33,6 +33,7 @@ FLAT, PACED, STANDIN = "imagination_flat", "imagination_paced", "standin_fast"
 CONSOLE_PAGE, CONSOLE_COST = "console_page", "console_cost"
 SPACEMOUSE, LEADER = "spacemouse", "leader"
 CONTINUED = "imagination_continued"
+ROLLOUTS = "rollouts"
 
 ROWS = (
     Row(key="imagination_rate", text="whole graph in imagination, rate 0, policy in the loop",
@@ -75,6 +76,8 @@ ROWS = (
         at_least=0.5, aim=0.25, run=LEADER),
     Row(key="continuations", text="16 continuations of a state, 50 steps each, against one",
         unit="x", at_least=8, aim=4, run=CONTINUED),
+    Row(key="rollout_rate", text="rollouts in the layered world, batch 64, policy included",
+        unit="steps/s", at_least=1000, aim=3000, higher_is_better=True, run=ROLLOUTS),
 )
 
 

@@ -5,6 +5,7 @@ pixel, where it falls on each canvas. Nothing about a T or a pusher is written h
 colours and shapes are parameters fitted to recorded frames.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +41,7 @@ class LayeredDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.layers = layers
+        self._view_m = view_m
         self.background = nn.Parameter(torch.zeros(3, height, width))
         self.canvases = nn.ParameterList(
             # RGB starts grey, alpha transparent at the rim and half opaque in the middle.
@@ -77,10 +79,54 @@ class LayeredDecoder(nn.Module):
             frame = frame * (1 - alpha) + colour * alpha
         return frame
 
+    @torch.no_grad()
+    def draw(self, poses: Tensor) -> Tensor:
+        """Return the frames of `forward`, bit for bit, faster and without gradients.
+
+        A small layer is looked up only around its pose.
+        """
+        frame = torch.sigmoid(self.background).repeat(len(poses), 1, 1, 1)
+        for index, spec in enumerate(self.layers):
+            pose = poses[:, index]
+            window = self._window(spec.extent_m, pose)
+            if window is None:
+                colour, alpha = self.place(index, pose)
+                frame = frame * (1 - alpha) + colour * alpha
+                continue
+            rows, columns = window
+            colour, alpha = self._looked_up(index, pose, self.grid[rows, columns])
+            frames = torch.arange(len(poses))[:, None, None]
+            # An index on both sides of a slice puts the sliced axis last.
+            under = frame[frames, :, rows, columns]
+            colour, alpha = colour.permute(0, 2, 3, 1), alpha.permute(0, 2, 3, 1)
+            frame[frames, :, rows, columns] = under * (1 - alpha) + colour * alpha
+        return frame
+
+    def _window(self, extent_m: float, pose: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return rows [B, n, 1] and columns [B, 1, n] of a square that holds a canvas at any angle.
+
+        None where the frame is not much larger than that.
+        """
+        height, width = self.grid.shape[:2]
+        pitch_x, pitch_y = self._view_m[0] / width, self._view_m[1] / height
+        size = int(math.sqrt(2.0) * extent_m / min(pitch_x, pitch_y)) + 4
+        if 2 * size > min(height, width):
+            return None
+        column = (pose[:, 0] / pitch_x + (width - 1) / 2).round().long()
+        row = ((height - 1) / 2 - pose[:, 1] / pitch_y).round().long()
+        around = torch.arange(size)
+        rows = (row - size // 2).clamp(0, height - size)[:, None] + around
+        columns = (column - size // 2).clamp(0, width - size)[:, None] + around
+        return rows[:, :, None], columns[:, None, :]
+
     def place(self, index: int, pose: Tensor) -> tuple[Tensor, Tensor]:
         """Return colour [B, 3, H, W] and opacity [B, 1, H, W] of one layer at poses [B, 4]."""
+        return self._looked_up(index, pose, self.grid)
+
+    def _looked_up(self, index: int, pose: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+        """Return colour and opacity at table points [h, w, 2], or [B, h, w, 2], m."""
         spec = self.layers[index]
-        offset = self.grid - pose[:, None, None, :2]
+        offset = grid - pose[:, None, None, :2]
         c, s = pose[:, 2, None, None], pose[:, 3, None, None]
         local_x = c * offset[..., 0] + s * offset[..., 1]
         local_y = -s * offset[..., 0] + c * offset[..., 1]

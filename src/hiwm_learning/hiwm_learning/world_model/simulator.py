@@ -155,7 +155,7 @@ class Simulator:
         """Return the observation of each of several states."""
         images = [
             image for poses in _worlds(states).poses.split(_PICTURES)
-            for image in frames_to_bytes(self._model.decoder(poses)).numpy()
+            for image in frames_to_bytes(self._model.decoder.draw(poses)).numpy()
         ]
         return [
             ImaginedObservation(image=image, **vars(read))
