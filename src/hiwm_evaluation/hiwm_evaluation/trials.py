@@ -23,6 +23,8 @@ from hiwm_core.task import Task
 from hiwm_evaluation.statistics import wilson_interval
 
 Pose = tuple[float, ...]  # x [m], y [m], yaw [rad], table frame
+# The evaluator takes its folder from the session, scripts/rollout from an option.
+_ANOTHER = "give another result folder (session_dir:= or --output)"
 
 
 class Outcome(StrEnum):
@@ -106,7 +108,7 @@ class TrialFolder:
             self._file = self._lines.open("ab")
         except OSError as error:
             raise StoreError(
-                f"cannot be used: {error}", where=str(path), remedy="give another session_dir:="
+                f"cannot be used: {error}", where=str(path), remedy=_ANOTHER
             ) from error
 
     @property
@@ -184,7 +186,7 @@ class TrialFolder:
             said = ", ".join(f"{k} {kept.get(k)!r}, now {conditions.get(k)!r}" for k in other)
             raise StoreError(
                 f"holds an evaluation under other conditions: {said}", where=str(self._path),
-                remedy="give another session_dir:=, or repeat its conditions to go on with it",
+                remedy=f"{_ANOTHER}, or repeat its conditions to go on with it",
             )
 
     def _check_starts(self, starts: Sequence[Pose]) -> None:
@@ -196,7 +198,7 @@ class TrialFolder:
             if kept[:both] != [tuple(pose) for pose in starts[:both]]:
                 raise StoreError(
                     "holds trials from other start poses", where=str(path),
-                    remedy="give another session_dir:=, or the same starts_file and seed",
+                    remedy=f"{_ANOTHER}, or the same starts and seed",
                 )
             if len(kept) >= len(starts):
                 return
