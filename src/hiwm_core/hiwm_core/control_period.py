@@ -78,7 +78,7 @@ def measured_period(
         stamps_ns: [T] of a robot's ticks.
         steps: [T]; intervals count between consecutive ones.
     """
-    intervals = np.diff(np.asarray(stamps_ns, np.int64)) * 1e-9
+    intervals: NDArray[np.float64] = np.diff(np.asarray(stamps_ns, np.int64)).astype(float) * 1e-9
     # A clock that was set back says nothing.
     intervals = intervals[(np.diff(np.asarray(steps, np.int64)) == 1) & (intervals > 0.0)]
     if len(intervals) < LEAST_INTERVALS:

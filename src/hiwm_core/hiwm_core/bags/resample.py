@@ -105,7 +105,8 @@ def _times(segment: Segment, recorded: ControlPeriod) -> Array:
         # A clock that was set leaves a pause, which no grid crosses.
         intervals[intervals <= 0.0] = 2 * _PAUSE * recorded.seconds
         return np.concatenate([[0.0], np.cumsum(intervals)])
-    return (segment.steps - segment.steps[0]) * recorded.seconds
+    times: Array = (segment.steps - segment.steps[0]).astype(np.float64) * recorded.seconds
+    return times
 
 
 def _runs(segment: Segment, times: Array, period_s: float) -> list[NDArray[np.intp]]:
