@@ -89,11 +89,7 @@ class SessionLock:
                     raise _busy(session, role, others)
                 self._descriptor = _take(folder / f"{role}{_SUFFIX}", self.owner)
         except OSError as error:
-            raise StoreError(
-                f"cannot hold the lock of {role}: {error.strerror}", where=str(folder),
-                remedy="give yourself the right to write there, free the disk, or name another "
-                "session_dir",
-            ) from error
+            raise _unlockable(folder / f"{role}{_SUFFIX}", error) from error
 
     def release(self) -> None:
         """Give the role up; the file stays, since it may be waited for."""
@@ -117,6 +113,22 @@ def tool_lock(session: Path, role: str) -> SessionLock:
         BusyError, StoreError: as `SessionLock`.
     """
     return SessionLock(session, role, launch=process_id(os.getpid()))
+
+
+def hold_until_end(path: Path, owner: Owner) -> Owner | None:
+    """Lock a file until this process ends; return who holds it where another process does.
+
+    Raises:
+        StoreError: the file cannot be written, or its file system cannot lock.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _take(path, owner)
+    except BlockingIOError:
+        return _owner(path) or Owner(role="another process")
+    except OSError as error:
+        raise _unlockable(path, error) from error
+    return None
 
 
 def owners(session: Path) -> list[Owner]:
@@ -155,9 +167,10 @@ def _owner(path: Path) -> Owner | None:
 
 
 def _take(path: Path, owner: Owner) -> int:
+    """Lock a file and write its owner into it; raises BlockingIOError where it is locked."""
     descriptor = _locked(path)
     if descriptor is None:
-        raise _busy(path.parent.parent, owner.role, [Owner(role=owner.role)])
+        raise BlockingIOError(errno.EAGAIN, "another process holds it")
     try:
         text = json.dumps(asdict(owner)).encode() + b"\n"
         os.ftruncate(descriptor, 0)
@@ -200,6 +213,13 @@ def _guard(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _unlockable(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"cannot hold the lock {path.name}: {error.strerror}", where=str(path.parent),
+        remedy="give yourself the right to write there, free the disk, or name another session_dir",
+    )
 
 
 def _busy(session: Path, role: str, others: list[Owner]) -> BusyError:

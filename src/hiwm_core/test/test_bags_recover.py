@@ -266,6 +266,39 @@ def test_an_answer_to_the_tick_that_a_killed_world_never_finished_is_counted(
     assert read_segment(bag).steps.tolist() == [0, 1, 2]
 
 
+def test_ticks_of_another_world_fail_the_audit(tmp_path: Path) -> None:
+    def mixed(world: RecordedWorld) -> None:
+        world.run(3)
+        # Another launch in the namespace: same names, same epoch, the same next step.
+        world.world = "imagination@lab2:7"
+        world.stamp_ns += 1
+        world.run(2)
+
+    audited = audit_bag(record(tmp_path, mixed))
+    assert not audited.ok and audited.foreign_ticks == 2
+    assert "ticks of another world: 2 of imagination@lab2:7" in audited.problems
+
+
+def test_a_tick_that_two_arbiters_answered_fails_the_audit(tmp_path: Path) -> None:
+    def mixed(world: RecordedWorld) -> None:
+        world.run(3)
+        world.send(IMAGE, world.image())
+        world.send(JOINT_STATES, world.joint_state())
+        world.send(TICK, world.tick())
+        world.send(COMMAND, world.command())
+        world.send(COMMAND, world.command())  # the same arbiter, sure that its first was lost
+        world.arbiter = "arbiter@lab2:9"
+        world.send(COMMAND, world.command())
+        world.advance()
+
+    audited = audit_bag(record(tmp_path, mixed))
+    assert not audited.ok and audited.answered_twice == 1
+    [problem] = audited.problems
+    assert problem == (
+        "ticks answered by more than one arbiter: step 3 by arbiter@lab1:2 and arbiter@lab2:9"
+    )
+
+
 def test_a_clock_that_is_set_back_harms_neither_audit_nor_reading(tmp_path: Path) -> None:
     """Ticks are in order by their steps; what belongs to one has its stamp."""
     pixels = []

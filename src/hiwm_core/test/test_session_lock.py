@@ -120,7 +120,7 @@ def test_a_child_that_only_runs_another_program_does_not_keep_the_lock(tmp_path:
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "locks").write_text("a file")
-    with pytest.raises(StoreError, match="cannot hold the lock of world"):
+    with pytest.raises(StoreError, match="cannot hold the lock world"):
         SessionLock(tmp_path, "world")
 
 

@@ -27,6 +27,14 @@ def spin_until(
     return True
 
 
+def wait_until(predicate: Callable[[], bool], timeout_s: float = 120.0) -> None:
+    """Wait until the predicate holds; the timeout is a hang guard."""
+    deadline = time.monotonic() + timeout_s
+    while not predicate():
+        assert time.monotonic() < deadline, "nothing came before the hang guard"
+        time.sleep(0.05)
+
+
 class NodeProcess:
     """An installed executable as its own process, ended on leaving the context.
 

@@ -36,6 +36,7 @@ from hiwm_nodes.messages import (
     joint_state_message,
     time_message,
 )
+from hiwm_nodes.only_one import sender
 
 # The first stamp: far from zero, so that a mix-up of clocks shows.
 _EPOCH_NS = 1_000_000_000_000
@@ -132,12 +133,12 @@ class SampleWorld(Node):
             trust=1.0, progress=float("nan"), success=float("nan"),
             applied_action=[] if self._first else self._rng.normal(size=len(names)).tolist(),
             applied_source=Command.SOURCE_NONE if self._first else Command.SOURCE_HUMAN,
-            applied_device="" if self._first else "sample",
+            applied_device="" if self._first else "sample", sender=sender(self),
         )
         operator = OperatorCommand(epoch=self._epoch, step=self._step, device="sample")
         command = Command(
             epoch=self._epoch, step=self._step, source=Command.SOURCE_HUMAN, device="sample",
-            action=[0.0] * len(names),
+            action=[0.0] * len(names), sender=sender(self),
         )
         state = ControlState(epoch=self._epoch, step=self._step, mode=ControlState.HUMAN)
         for message in (truth, tick, operator, command, state):

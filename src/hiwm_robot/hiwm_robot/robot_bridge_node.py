@@ -23,6 +23,7 @@ from hiwm_core.session_lineage import EpisodeCounter, write_session
 from hiwm_core.task import load_task
 from hiwm_nodes import diagnostics, qos
 from hiwm_nodes.messages import camera_info_message, time_message
+from hiwm_nodes.only_one import WORLD, OnlyOne
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
 from hiwm_nodes.session import hold_role, session_folder
@@ -66,6 +67,7 @@ class RobotBridge(LifecycleNode):
         self._session = session_folder(self, "session folder; empty writes nothing")
         if self._session is not None:
             hold_role(self._session, "world")
+        sender = OnlyOne(self, WORLD, self._session).sender
         self._counter = EpisodeCounter(self._session)
         epoch, episode = self._counter.read()
         # A reset waits for the driver; nothing else may wait for the reset.
@@ -87,7 +89,9 @@ class RobotBridge(LifecycleNode):
         self._problems: dict[str, str] = {}
         self._rate = diagnostics.RateMeter()
         self._answer_s = float("nan")
-        self._tick_message = Tick(trust=1.0, progress=float("nan"), success=float("nan"))
+        self._tick_message = Tick(
+            trust=1.0, progress=float("nan"), success=float("nan"), sender=sender
+        )
         self._tick_message.header.frame_id = self._embodiment.frame
         self._infos = {
             camera.name: camera_info_message(

@@ -27,7 +27,7 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.ros_domains import domain_id
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
-from hiwm_nodes.testing import NodeProcess, spin_until
+from hiwm_nodes.testing import NodeProcess, spin_until, wait_until
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]
 
@@ -158,6 +158,30 @@ FORWARD = {"adapter": "float64_multi_array", "topic": "driver/arm_controller/com
 
 
 @pytest.mark.parametrize("adapter", ["joint_trajectory", "float64_multi_array"])
+def test_a_second_world_ends_and_names_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as stack:
+        graph = Graph(stack)
+        first = graph.bridge(session_dir=str(tmp_path / "one"))
+        wait_until(lambda: (tmp_path / "one" / "locks" / "world.lock").exists())
+        graph.until(lambda: graph.node.count_publishers("presence") > 0)
+        second = graph.bridge(session_dir=str(tmp_path / "two"))
+        assert second.wait(GUARD_S) == 1
+        monkeypatch.setenv("TMPDIR", str(tmp_path))  # as in a container beside it
+        third = graph.bridge(session_dir=str(tmp_path / "three"))
+        assert third.wait(GUARD_S) == 1
+        for other in (second, third):
+            [line] = [line for line in other.output.splitlines() if "error: " in line]
+            assert "has its world already: robot_bridge" in line and "one" in line
+            assert str(first.process.pid) in line and "Traceback" not in other.output
+        monkeypatch.setenv("HIWM_LAUNCH_ID", "another")
+        same_session = graph.bridge(session_dir=str(tmp_path / "one"))
+        assert same_session.wait(GUARD_S) == 1
+        assert f"in use by world, pid {first.process.pid} on" in same_session.output
+        assert first.process.poll() is None and not graph.ticks
+
+
 def test_both_adapters_move_the_pushers_within_the_limits(
     graph: Graph, tmp_path: Path, adapter: str
 ) -> None:

@@ -19,6 +19,7 @@ from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import ERROR, OK, WARN, Diagnostics, RateMeter
 from hiwm_nodes.messages import time_message
+from hiwm_nodes.only_one import ARBITER, OnlyOne
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
 from hiwm_teleop.arbiter import Arbiter, CommandDecision, OperatorSample, TickSeen
@@ -36,6 +37,7 @@ class ArbiterNode(Node):
     def __init__(self) -> None:
         """Declare parameters and wire topics. Raises ConfigError for an unusable parameter."""
         super().__init__("arbiter")
+        self._sender = OnlyOne(self, ARBITER).sender
         start_mode = str(
             parameter(self, "start_mode", "paused", "mode at start: policy or paused")
         )
@@ -138,6 +140,7 @@ class ArbiterNode(Node):
             message = Command(
                 epoch=decision.epoch, step=decision.step, source=int(decision.source),
                 device=decision.device, action=array.array("d", decision.action),
+                sender=self._sender,
             )
             message.header.stamp = time_message(decision.stamp_ns)
             self._command_publisher.publish(message)

@@ -33,6 +33,7 @@ from hiwm_nodes.messages import (
     joint_state_message,
     time_message,
 )
+from hiwm_nodes.only_one import WORLD, OnlyOne
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
 from hiwm_nodes.session import hold_role, session_folder
@@ -74,6 +75,7 @@ class Imagination(Node):
         self._session = session_folder(self, "session folder; empty saves nothing")
         if self._session is not None:
             hold_role(self._session, "world")
+        self._sender = OnlyOne(self, WORLD, self._session).sender
         torch.set_num_threads(threads)
         self._embodiment = load_embodiment(self._task.embodiment)
         simulator, checkpoint = load_simulator(path, self._embodiment, device)
@@ -252,7 +254,7 @@ class Imagination(Node):
             epoch=present.epoch, step=present.step, episode_id=present.episode_id,
             branch_id=present.branch_id, state_id=present.state_id, trust=seen.trust,
             progress=seen.progress, success=seen.success, applied_source=present.applied_source,
-            applied_device=present.applied_device,
+            applied_device=present.applied_device, sender=self._sender,
         )
         if present.applied_action is not None:
             tick.applied_action = array.array("d", present.applied_action)

@@ -6,10 +6,11 @@ scripts audit again whenever they like.
 
 import dataclasses
 import json
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hiwm_core.atomic_files import replace_file
 from hiwm_core.bags.cdr import TickKey, epoch_and_step, stamp_ns, tick_key
@@ -51,6 +52,8 @@ class Audit:
     messages: int
     # Answers to one further tick, which never came: its world was killed as it published it.
     commands_past_end: int = 0
+    foreign_ticks: int = 0  # of another world than the one that sent the first
+    answered_twice: int = 0  # ticks that more than one arbiter answered
     clock_set_back: int = 0  # times the ticks' clock ran back; no fault, they are in order by step
     checksums: bool = True  # False: of an older or another writer, damage would not show
     lost: str = ""  # of a recovered bag: what could not be read again
@@ -88,6 +91,7 @@ class _Tick(NamedTuple):
     stamp: int
     key: TickKey
     source: int  # Command.SOURCE_* of the action that led to it
+    sender: str  # the world
 
 
 class _Answer(NamedTuple):
@@ -96,6 +100,7 @@ class _Answer(NamedTuple):
     epoch: int
     step: int
     stamp: int
+    sender: str  # the arbiter
 
 
 class _Read:
@@ -111,9 +116,10 @@ class _Read:
     def take(self, message: Message) -> None:
         kind = stream(message.channel)
         if kind is Stream.TICK:
+            tick = decoded(message)
             self.ticks.append(_Tick(
                 *epoch_and_step(message.data), stamp_ns(message.data), tick_key(message.data),
-                int(decoded(message).applied_source),
+                int(tick.applied_source), _sender(tick),
             ))
         elif kind is Stream.IMAGE:
             self.frames += 1
@@ -121,9 +127,14 @@ class _Read:
         elif kind is Stream.JOINT_STATES:
             self.joints.add(stamp_ns(message.data))
         elif kind is Stream.COMMAND:
-            self.commands.append(
-                _Answer(*epoch_and_step(message.data), stamp_ns(message.data))
-            )
+            self.commands.append(_Answer(
+                *epoch_and_step(message.data), stamp_ns(message.data), _sender(decoded(message))
+            ))
+
+
+def _sender(message: Any) -> str:
+    """Return who sent a tick or a command; empty in bags from before it was kept."""
+    return str(getattr(message, "sender", ""))
 
 
 def _audit(contents: BagContents, read: _Read) -> Audit:
@@ -157,6 +168,8 @@ def _audit(contents: BagContents, read: _Read) -> Audit:
             problems.add("ticks without a joint state", f"step {tick.step}")
     set_back = _check_order(ticks, problems)
     past_end = _check_commands(read.commands, ticks, lineage, problems)
+    foreign = _foreign_ticks(read.ticks, problems)
+    answered_twice = _answered_twice(read.commands, problems)
     return Audit(
         bag=contents.path.name, episode_id=lineage.episode_id, branch_id=lineage.branch_id,
         epoch=lineage.epoch, ok=not problems.lines(), closed=contents.closed,
@@ -168,6 +181,7 @@ def _audit(contents: BagContents, read: _Read) -> Audit:
         first_step=ticks[0].step if ticks else -1, last_step=ticks[-1].step if ticks else -1,
         incomplete_at_start=skipped, incomplete_at_end=cut,
         messages=contents.file.counts.total(), commands_past_end=past_end,
+        foreign_ticks=foreign, answered_twice=answered_twice,
         clock_set_back=set_back, checksums=contents.file.checksums, lost=lineage.lost,
         problems=problems.lines(),
     )
@@ -232,7 +246,7 @@ def _check_commands(
     first = min((step for _, step in known), default=0)
     next_step = max((step for _, step in known), default=-1) + 1
     past_end = 0
-    for epoch, step, stamp in commands:
+    for epoch, step, stamp, _ in commands:
         if epochs and epoch not in epochs:
             problems.add("commands of another epoch", f"epoch {epoch} step {step}")
         elif known and step == next_step:
@@ -244,3 +258,23 @@ def _check_commands(
         elif stamp not in known[epoch, step]:
             problems.add("commands with another stamp than their tick", f"step {step}")
     return past_end
+
+
+def _foreign_ticks(ticks: list[_Tick], problems: _Problems) -> int:
+    """Note and count ticks of a second world in the namespace; `ticks` as they were received."""
+    foreign = Counter(tick.sender for tick in ticks if tick.sender != ticks[0].sender)
+    for sender, count in foreign.items():
+        problems.add("ticks of another world", f"{count} of {sender}")
+    return foreign.total()
+
+
+def _answered_twice(commands: list[_Answer], problems: _Problems) -> int:
+    """Note and count ticks that a second arbiter in the namespace answered too."""
+    senders: dict[tuple[int, int, int], set[str]] = {}
+    for epoch, step, stamp, sender in commands:
+        senders.setdefault((epoch, step, stamp), set()).add(sender)
+    twice = [(step, found) for (_, step, _), found in senders.items() if len(found) > 1]
+    for step, found in twice:
+        names = " and ".join(sorted(found))
+        problems.add("ticks answered by more than one arbiter", f"step {step} by {names}")
+    return len(twice)

@@ -76,6 +76,8 @@ class RecordedWorld:
     kind: str = "imagination"
     rate: float = 10.0
     tick_ns: int = TICK_NS
+    world: str = "imagination@lab1:1"
+    arbiter: str = "arbiter@lab1:2"
 
     def world_info(self) -> None:
         """Send world_info."""
@@ -120,6 +122,7 @@ class RecordedWorld:
             episode_id=self.episode, branch_id=self.branch, state_id=f"s{self.step}", trust=0.9,
             progress=float("nan"), success=0.25, applied_action=floats(action),
             applied_source=0 if self.first_of_epoch else source, applied_device="policy 01234567",
+            sender=self.world,
         ))
 
     def command(self) -> bytes:
@@ -128,6 +131,7 @@ class RecordedWorld:
         return raw(kind, message(
             kind, header=header(self.stamp_ns), epoch=self.epoch, step=self.step, source=1,
             device="policy", action=floats([0.001 * (self.step + 1)] * 4),
+            sender=self.arbiter,
         ))
 
     def truth(self) -> bytes:

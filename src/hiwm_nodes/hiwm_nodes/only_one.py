@@ -1,0 +1,105 @@
+"""One world and one arbiter in a namespace: whoever comes later ends, and says who was first.
+
+On one machine a lock settles it before the node has any publisher. Between machines and containers
+the nodes tell each other of themselves; the one that started later ends, by its own clock, and of
+two with one start the one whose name sorts last.
+"""
+
+import os
+import socket
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from hiwm_interfaces.msg import Presence
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from hiwm_core.errors import BusyError
+from hiwm_core.launch_identity import launch_id
+from hiwm_core.session_lock import Owner, hold_until_end
+from hiwm_nodes import qos
+from hiwm_nodes.messages import time_message
+
+WORLD: Final = "world"
+ARBITER: Final = "arbiter"
+# As many as may meet in a namespace before all but one have ended.
+_ALL: Final = QoSProfile(
+    depth=20, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+
+
+class OnlyOne:
+    """Ends a node whose role another node of the namespace has.
+
+    Args:
+        node: the node, before it publishes anything.
+        role: WORLD or ARBITER.
+        session: its session folder, to be named to others.
+
+    Attributes:
+        sender: what the node's ticks or commands name as their sender.
+
+    Raises:
+        BusyError: another node on this machine has the role.
+    """
+
+    def __init__(self, node: Node, role: str, session: Path | None = None) -> None:
+        self.sender = sender(node)
+        self._node = node
+        self._started_ns = time.time_ns()
+        of_session = f" of {session}" if session else ""
+        owner = hold_until_end(
+            _lock_path(node, role),
+            Owner(
+                role=f"{node.get_name()}{of_session}", pid=os.getpid(), host=socket.gethostname(),
+                launch=launch_id(), since=time.strftime("%Y-%m-%d %H:%M:%S"),
+            ),
+        )
+        if owner is not None:
+            raise _second(node, role, str(owner))
+        self._mine = Presence(
+            role=role, sender=self.sender, session=str(session or ""),
+            started=time_message(self._started_ns),
+        )
+        publisher = node.create_publisher(Presence, "presence", qos.LATCHED)
+        node.create_subscription(Presence, "presence", self._on_presence, _ALL)
+        publisher.publish(self._mine)
+
+    def _on_presence(self, other: Presence) -> None:
+        if other.role != self._mine.role or other.sender == self.sender:
+            return
+        of_session = f" of {other.session}" if other.session else ""
+        if _order(other) < _order(self._mine):
+            raise _second(self._node, other.role, other.sender + of_session)
+        self._node.get_logger().warning(
+            f"a second {other.role} came into the namespace, and has to end: {other.sender}"
+            f"{of_session}"
+        )
+
+
+def sender(node: Node) -> str:
+    """Return what names a node among all that may ever be in a graph: node@host:pid."""
+    return f"{node.get_name()}@{socket.gethostname()}:{os.getpid()}"
+
+
+def _order(presence: Presence) -> tuple[int, int, str]:
+    return presence.started.sec, presence.started.nanosec, presence.sender
+
+
+def _second(node: Node, role: str, other: str) -> BusyError:
+    return BusyError(
+        f"the namespace {node.get_namespace()} has its {role} already: {other}",
+        where=f"{node.get_name()}, ROS_DOMAIN_ID {os.environ.get('ROS_DOMAIN_ID', '0')}",
+        remedy="end that one, or give this launch another ns:= or ROS_DOMAIN_ID",
+    )
+
+
+def _lock_path(node: Node, role: str) -> Path:
+    """Return a file for this user, network (a container has its own), domain and namespace."""
+    network = os.stat("/proc/self/ns/net").st_ino
+    folder = Path(tempfile.gettempdir()) / f"hiwm_graphs_{os.getuid()}"
+    domain = os.environ.get("ROS_DOMAIN_ID", "0")
+    namespace = node.get_namespace().strip("/").replace("/", ".")
+    return folder / f"{network}_{domain}_{namespace}_{role}.lock"
