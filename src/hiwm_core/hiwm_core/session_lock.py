@@ -1,5 +1,9 @@
 """One writer for each role of a session, and all of them of one launch.
 
+    python -m hiwm_core.session_lock SESSION
+
+says who writes a session now, with exit code 1 where somebody does.
+
 Each role (recorder, branch_manager, world, evaluator and so on) is a file in `<session>/locks`,
 locked by the process that has the role. The system drops the lock when that process ends, however
 it ends, so a file without a lock is stale and the next process takes it over. The file's text says
@@ -9,14 +13,16 @@ The locks are open-file-description locks (fcntl(2)): they can be queried withou
 work in read-only folders for whoever only asks, and network file systems pass them on.
 """
 
+import argparse
 import errno
 import fcntl
 import json
 import os
 import socket
 import struct
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -218,7 +224,8 @@ def _guard(folder: Path) -> Iterator[None]:
 def _unlockable(path: Path, error: OSError) -> StoreError:
     return StoreError(
         f"cannot hold the lock {path.name}: {error.strerror}", where=str(path.parent),
-        remedy="give yourself the right to write there, free the disk, or name another session_dir",
+        remedy="give yourself the right to write there, free the disk, or choose another folder: "
+        "session_dir for a session's locks, TMPDIR for a graph's",
     )
 
 
@@ -235,3 +242,18 @@ def _busy(session: Path, role: str, others: list[Owner]) -> BusyError:
         remedy="end that launch, or its processes where the launcher is gone; or name another "
         "session_dir. Nodes started one by one need one HIWM_LAUNCH_ID",
     )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print who writes a session; return 1 where somebody does."""
+    parser = argparse.ArgumentParser(prog="python -m hiwm_core.session_lock")
+    parser.add_argument("session", type=Path, help="folder of the session")
+    options = parser.parse_args(arguments)
+    found = owners(options.session)
+    for owner in found:
+        print(f"{options.session} is being written by {owner}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

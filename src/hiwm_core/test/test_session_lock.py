@@ -12,7 +12,7 @@ import pytest
 
 from hiwm_core.errors import BusyError, StoreError
 from hiwm_core.launch_identity import LAUNCH_VARIABLE, launch_id, process_id, session_path
-from hiwm_core.session_lock import SessionLock, owners, recording_owner, tool_lock
+from hiwm_core.session_lock import SessionLock, main, owners, recording_owner, tool_lock
 
 _HOLD = """
 import sys
@@ -108,6 +108,13 @@ def test_asking_changes_nothing_and_needs_no_right_to_write(tmp_path: Path) -> N
         with pytest.raises(BusyError):
             SessionLock(tmp_path, "recorder")
     assert recording_owner(tmp_path) is None
+
+
+def test_the_command_says_who_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 0
+    with SessionLock(tmp_path, "world"):
+        assert main([str(tmp_path)]) == 1
+    assert f"written by world, pid {os.getpid()} on" in capsys.readouterr().out
 
 
 def test_a_child_that_only_runs_another_program_does_not_keep_the_lock(tmp_path: Path) -> None:
