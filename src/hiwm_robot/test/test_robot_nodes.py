@@ -157,7 +157,6 @@ def robot_file(folder: Path, **changes: Any) -> str:
 FORWARD = {"adapter": "float64_multi_array", "topic": "driver/arm_controller/commands"}
 
 
-@pytest.mark.parametrize("adapter", ["joint_trajectory", "float64_multi_array"])
 def test_a_second_world_ends_and_names_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +181,7 @@ def test_a_second_world_ends_and_names_the_first(
         assert first.process.poll() is None and not graph.ticks
 
 
+@pytest.mark.parametrize("adapter", ["joint_trajectory", "float64_multi_array"])
 def test_both_adapters_move_the_pushers_within_the_limits(
     graph: Graph, tmp_path: Path, adapter: str
 ) -> None:
