@@ -6,6 +6,7 @@ two with one start the one whose name sorts last.
 """
 
 import os
+import secrets
 import socket
 import tempfile
 import time
@@ -24,6 +25,8 @@ from hiwm_nodes.messages import time_message
 
 WORLD: Final = "world"
 ARBITER: Final = "arbiter"
+# Containers on the host's network may agree in host name and process id.
+_TAIL: Final = secrets.token_hex(2)
 # As many as may meet in a namespace before all but one have ended.
 _ALL: Final = QoSProfile(
     depth=20, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
@@ -80,8 +83,8 @@ class OnlyOne:
 
 
 def sender(node: Node) -> str:
-    """Return what names a node among all that may ever be in a graph: node@host:pid."""
-    return f"{node.get_name()}@{socket.gethostname()}:{os.getpid()}"
+    """Return what names a node among all that may ever be in a graph: node@host:pid-tail."""
+    return f"{node.get_name()}@{socket.gethostname()}:{os.getpid()}-{_TAIL}"
 
 
 def _order(presence: Presence) -> tuple[int, int, str]:
