@@ -17,7 +17,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.errors import ConfigError, HiwmError
+from hiwm_core.errors import ConfigError, DeviceError, HiwmError
 from hiwm_core.robot_config import load_robot
 from hiwm_core.session_lineage import EpisodeCounter, write_session
 from hiwm_core.task import load_task
@@ -34,6 +34,8 @@ from hiwm_robot.world_description import lineage, world_info
 
 # How often ages are looked at. Also the grain of every time-out here.
 POLL_S = 0.05
+# Drivers of a robot that starts with the bridge may take so long: a camera's, above all.
+_START_S = 30.0
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -87,6 +89,7 @@ class RobotBridge(LifecycleNode):
             seed=self._seed, timeout_s=reset_timeout_s,
         )
         self._problems: dict[str, str] = {}
+        self._started, self._waiting = time.monotonic(), False
         self._rate = diagnostics.RateMeter()
         self._answer_s = float("nan")
         self._tick_message = Tick(
@@ -163,13 +166,29 @@ class RobotBridge(LifecycleNode):
                     self._session, self._robot, self._embodiment, self._task, seed=self._seed,
                     lockstep=self._lockstep,
                 ))
+        except DeviceError as error:
+            self._on_silent_drivers(error)
+            return FAILURE
         except HiwmError as error:
             self._note("configure", f"not configured: {error}")
             return FAILURE
         self._note("configure", "")
+        if self._waiting:
+            self._waiting = False
+            self._diagnostics.report(diagnostics.OK, "running")
         self._side.connect()
         self._info_pub.publish(self._world_info())
         return super().on_configure(state)
+
+    def _on_silent_drivers(self, error: DeviceError) -> None:
+        """Wait for drivers that may still be starting; after `_START_S` it is an error."""
+        if self._autostart and time.monotonic() - self._started < _START_S:
+            if not self._waiting:
+                self.get_logger().info(f"waiting for the drivers: {error.what}")
+            self._waiting = True
+            self._diagnostics.report(diagnostics.WARN, f"waiting for the drivers: {error.what}")
+        else:
+            self._note("configure", f"not configured: {error}")
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begin an episode; from here on commands move the robot."""

@@ -15,7 +15,7 @@ from rclpy.wait_for_message import wait_for_message
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.errors import ConfigError
+from hiwm_core.errors import ConfigError, DeviceError
 from hiwm_core.robot_config import RobotConfig
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
@@ -81,7 +81,8 @@ class RobotSide:
         """Wait for a first message of each driver topic and check it.
 
         Raises:
-            ConfigError: nothing came, or something the embodiment cannot use.
+            DeviceError: nothing came.
+            ConfigError: something came that the embodiment cannot use.
         """
         for camera in self._robot.cameras:
             kind = CompressedImage if camera.compressed else Image
@@ -102,7 +103,7 @@ class RobotSide:
             kind, self._node, topic, qos_profile=qos.SENSOR, time_to_wait=timeout_s
         )
         if not found:
-            raise ConfigError(
+            raise DeviceError(
                 f"nothing on {self._node.resolve_topic_name(topic)} within {timeout_s:g} s",
                 where=f"robot {self._robot.name}",
                 remedy="start the robot's drivers; the bridge goes on when they are there",

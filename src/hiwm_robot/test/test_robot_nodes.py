@@ -389,6 +389,17 @@ def test_only_an_active_bridge_moves_anything(graph: Graph) -> None:
     graph.until(lambda: graph.ticks[-1].epoch == 2)
 
 
+def test_drivers_that_start_after_the_bridge_are_waited_for_without_an_error(graph: Graph) -> None:
+    bridge = graph.bridge(connect_timeout_s=0.3)
+    graph.until(lambda: "waiting for the drivers: nothing on /driver/camera_top" in bridge.output)
+    graph.until(lambda: graph.level() == DiagnosticStatus.WARN)
+    graph.driver()
+    graph.more_ticks(3)
+    graph.until(lambda: graph.level() == DiagnosticStatus.OK)
+    assert bridge.output.count("waiting for the drivers") == 1
+    assert "ERROR" not in bridge.output, bridge.output
+
+
 def test_configuring_without_drivers_fails_and_says_why(graph: Graph) -> None:
     bridge = graph.bridge(autostart=False, connect_timeout_s=0.3)
     assert not change(graph, Transition.TRANSITION_CONFIGURE)
