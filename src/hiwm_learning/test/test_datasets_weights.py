@@ -110,9 +110,10 @@ def test_each_takeover_in_place_is_a_failure_state() -> None:
     assert found.weights[3:5].sum() == pytest.approx(found.weights[8:].sum())
 
 
-def test_failed_corrections_are_left_out() -> None:
+@pytest.mark.parametrize("code", [HUMAN, DEMO])
+def test_failed_corrections_and_demonstrations_are_left_out(code: int) -> None:
     data = segments(
-        (branch(1, 3, Label.FAILURE), [HUMAN] * 4), (branch(2, 3, Label.SUCCESS), [HUMAN] * 4)
+        (branch(1, 3, Label.FAILURE), [code] * 4), (branch(2, 3, Label.SUCCESS), [code] * 4)
     )
     found = weigh(data, Scheme.SIRIUS)
     assert (found.weights > 0).tolist() == [False] * 4 + [True] * 4

@@ -1,11 +1,13 @@
 """Training samples never reach into another episode, and weights follow provenance."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hiwm_core.branch_records import Label
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.provenance import Provenance
 from hiwm_learning.datasets import EpisodeInfo, Episodes, chunk_windows, demonstration_weights
@@ -81,6 +83,13 @@ def test_the_ends_of_an_episode_are_repeated() -> None:
 def test_a_base_policy_learns_from_demonstrations_alone() -> None:
     data = episodes([7], [0, 1, 2, 3, 4, 5, 0])
     np.testing.assert_array_equal(demonstration_weights(data), [1, 0, 0, 0, 0, 0, 0])
+
+
+def test_demonstrations_labelled_a_failure_do_not_count() -> None:
+    data = episodes([3, 3], [0] * 6)  # the last action of each is unknown
+    infos = (replace(INFO, label=int(Label.FAILURE)), replace(INFO, label=int(Label.SUCCESS)))
+    labelled = replace(data, infos=infos)
+    np.testing.assert_array_equal(demonstration_weights(labelled), [0, 0, 0, 1, 1, 0])
 
 
 def test_the_first_episodes_are_those_with_something_demonstrated() -> None:

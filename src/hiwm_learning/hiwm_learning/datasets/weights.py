@@ -5,7 +5,8 @@ from interventions: theirs is shared evenly among failure states, then among the
 each, so that a state that was corrected eight times does not outweigh eight that were corrected
 once. Frames the world model did not trust itself on lose weight before anything is shared out.
 
-Rolled-back frames, frames of nobody and continuations labelled a failure never count.
+Rolled-back frames, frames of nobody, and corrections and demonstrations labelled a failure never
+count.
 """
 
 from collections.abc import Collection, Mapping
@@ -147,7 +148,8 @@ def _usable(
     by_policy = np.isin(names, [str(Provenance.POLICY), str(Provenance.PRE_INTERVENTION)])
     owner = episodes.episode_of
     failed = np.array([info.label == Label.FAILURE for info in episodes.infos], bool)
-    usable &= ~(failed[owner] & (names == str(Provenance.HUMAN)))
+    of_person = np.isin(names, [str(Provenance.HUMAN), str(Provenance.DEMONSTRATION)])
+    usable &= ~(failed[owner] & of_person)
     if policy_episodes is not None:
         wanted = np.array([
             (info.session_id, info.episode_id) in policy_episodes for info in episodes.infos

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.branch_records import Label
 from hiwm_core.provenance import Provenance
 from hiwm_learning.datasets.episodes import Episodes
 
@@ -33,14 +34,17 @@ class ChunkWindows:
 def demonstration_weights(episodes: Episodes, first: int | None = None) -> NDArray[np.float32]:
     """Return how much each frame's action counts, [N]: 1 where it was demonstrated, else 0.
 
+    Demonstrations labelled a failure do not count.
+
     Args:
         episodes: the training set.
         first: only so many episodes with demonstrations count, in their order; all when None.
     """
     names = np.array(episodes.provenance_names)
     counts = (names == Provenance.DEMONSTRATION)[episodes.provenance] & _known(episodes)
+    owner = episodes.episode_of
+    counts &= ~np.array([info.label == Label.FAILURE for info in episodes.infos], bool)[owner]
     if first is not None:
-        owner = episodes.episode_of
         counts &= np.isin(owner, np.unique(owner[counts])[:first])
     weights: NDArray[np.float32] = counts.astype(np.float32)
     return weights
