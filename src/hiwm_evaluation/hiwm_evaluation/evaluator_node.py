@@ -12,6 +12,7 @@ from typing import Any
 
 from hiwm_interfaces.msg import ControlState, EvaluationStatus, GroundTruth, Tick, WorldInfo
 from hiwm_interfaces.srv import ControlRequest, LabelTrial, Reset
+from rclpy.client import Client
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -125,6 +126,7 @@ class EvaluatorNode(Node):
         self._began = self._said_at = time.monotonic()
         self._control = self.create_client(ControlRequest, "control/request")
         self._reset = self.create_client(Reset, "world/reset")
+        self._asked: tuple[Client, Future] | None = None  # the request that has no answer yet
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
         self._ticks = self.create_subscription(Tick, "tick", self._on_tick, _NOTHING_LOST)
         self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
@@ -337,6 +339,9 @@ class EvaluatorNode(Node):
         if not client.service_is_ready():
             return
         self._request = None
+        if self._asked is not None:  # never answered: the trial it was for has been given up
+            asked, call = self._asked
+            asked.remove_pending_request(call)
         if request.kind is RequestKind.RESET:
             future = client.call_async(Reset.Request(
                 object_pose=[float(value) for value in request.start], seed=request.seed,
@@ -345,9 +350,11 @@ class EvaluatorNode(Node):
         else:
             code = getattr(ControlRequest.Request, request.kind.name)
             future = client.call_async(ControlRequest.Request(request=code, reason="evaluation"))
+        self._asked = client, future
         future.add_done_callback(lambda done: self._on_answer(request, done))
 
     def _on_answer(self, request: Request, future: Future) -> None:
+        self._asked = None
         answer = future.result()
         if self._evaluation and answer is not None:
             epoch = answer.epoch if request.kind is RequestKind.RESET else -1

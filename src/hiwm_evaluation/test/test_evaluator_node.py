@@ -26,6 +26,8 @@ from std_srvs.srv import Trigger
 
 from hiwm_core.ros_domains import domain_id
 from hiwm_core.task import load_task
+from hiwm_evaluation.evaluation_messages import Request, RequestKind
+from hiwm_evaluation.evaluator_node import EvaluatorNode
 from hiwm_nodes import qos
 from hiwm_nodes.messages import time_message
 from hiwm_nodes.testing import NodeProcess, spin_until
@@ -318,3 +320,19 @@ def test_an_incomplete_graph_is_named(tmp_path: Path) -> None:
         assert process.wait(60) == 1
         assert "no control/request of the arbiter" in process.output
         assert "Traceback" not in process.output
+
+
+def test_a_request_that_was_never_answered_is_forgotten_with_the_next(tmp_path: Path) -> None:
+    rclpy.init(args=["--ros-args", "-p", f"output_dir:={tmp_path}"], domain_id=domain_id())
+    try:
+        evaluator, silent = EvaluatorNode(), rclpy.create_node("silent")
+        silent.create_service(Reset, "world/reset", lambda _, response: response)  # never spun
+        executor = SingleThreadedExecutor()
+        executor.add_node(rclpy.create_node("waiting"))
+        assert spin_until(executor, evaluator._reset.service_is_ready, 60.0)
+        for number in range(3):
+            evaluator._request = Request(number=number, kind=RequestKind.RESET)
+            evaluator._send()
+            assert len(evaluator._reset._pending_requests) == 1
+    finally:
+        rclpy.shutdown()
