@@ -143,6 +143,7 @@ def test_it_opens_paused_and_the_policy_is_started_with_a_key(session: Session) 
     with session.page() as page:
         session.mode(page, "PAUSED")
         assert "PAUSED" in page.run("document.getElementById('banner').textContent")
+        session.until(page, "hiwm.state.missing && !hiwm.state.missing.start")  # a policy is there
         session.until(page, "Number(document.querySelector('#cameras canvas').dataset.frames) > 0")
         page.key(" ")
         session.mode(page, "POLICY")
@@ -190,6 +191,41 @@ def test_keys_move_the_arm_and_frames_show_it(session: Session) -> None:
         session.mode(page, "POLICY")
         assert "handed back" in page.run("hiwm.state.control.reason")
         session.paused(page)
+
+
+def test_what_is_driven_is_a_demonstration_while_the_page_says_so(session: Session) -> None:
+    with session.page() as page:
+        session.paused(page)
+        page.key("q")
+        assert page.run("document.querySelector('#demonstrating').checkVisibility()")
+        session.in_control(page)
+        session.held(page, lambda: page.key("t"),
+                     lambda: bool(page.run("hiwm.state.tick.source == 3")))
+        assert "demonstration" in page.run("document.querySelector('#hands').textContent")
+        page.key("q")  # not while driving
+        assert page.run("hiwm.hands.demonstration") is True
+        session.in_control(page)
+        page.key("h")
+        session.mode(page, "PAUSED")  # and the policy does not go on
+        assert "demonstration" in page.run("hiwm.state.control.reason")
+        page.key("q")
+        session.held(page, lambda: page.key("t"),
+                     lambda: bool(page.run("hiwm.state.tick.source == 2")))
+        session.paused(page)
+
+
+def test_keys_that_nobody_would_act_on_are_not_offered(session: Session) -> None:
+    with session.page() as page:
+        session.until(page, "hiwm.state.missing && !hiwm.state.missing.label")
+        page.run("""hiwm.state.missing = { label: "nobody offers branches/label" }""")
+        page.key("y")
+        session.until(
+            page, "document.querySelector('#toasts').textContent.includes('nobody offers')"
+        )
+        page.key("q")  # any change draws the buttons anew
+        page.key("q")
+        button = "document.querySelector('#chosen-buttons [data-key=y]')"
+        assert page.run(f"{button}.disabled") and "nobody" in page.run(f"{button}.title")
 
 
 def test_rollback_fork_label_note_and_discard(session: Session) -> None:

@@ -38,6 +38,10 @@ def test_a_person_drives_the_stand_in_and_is_guided_back(tmp_path: Path) -> None
         assert address
         page = browser.open(address[0])
         page.until("hiwm.state.connected && hiwm.tree.count > 0", GUARD_S)
+        # The policy is there, and no fork is offered where no scene can be put back.
+        graph.until(lambda: bool(page.run(
+            "hiwm.state.missing && !hiwm.state.missing.start && hiwm.state.missing.fork"
+        )))
         page.key(" ")
         graph.until(lambda: bool(page.run("hiwm.state.tick?.source == 1")))
 

@@ -98,6 +98,11 @@ def test_demonstrations_have_no_policy_and_evaluations_no_operator() -> None:
     assert "hiwm_policy/policy" not in executables(record)
     (teleop,) = (spec for spec in record if spec.executable == "teleop")
     assert teleop.merged_parameters()["demonstration"] is True
+    # Labels, forks and the tree are there as in a session; the console's people demonstrate, too.
+    assert "hiwm_branching/branch_manager" in executables(record)
+    for file, demonstration in (("record", True), ("session", False)):
+        (console,) = (s for s in nodes(file, console="true") if s.executable == "web_console")
+        assert console.merged_parameters()["demonstration"] is demonstration
     evaluate = nodes("evaluate")
     assert "hiwm_teleop/teleop" not in executables(evaluate)
     assert [spec.executable for spec in evaluate if spec.ends_graph][-1] == "evaluator"

@@ -44,6 +44,7 @@ class Command:
     epoch: int
     step: int
     t: float  # page's stamp of the newest message in it, ms
+    demonstration: bool = False  # recorded as a demonstration, not as a correction
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class Driving:
         self._began = 0.0
         self._late = 0.0
         self._t = -1.0
+        self._demonstration = False
         self._current: tuple[float, ...] = ()
         self._latched: tuple[float, ...] = ()
         self._used: tuple[float, ...] = ()
@@ -124,12 +126,16 @@ class Driving:
         self._must_let_go = False
         self._current = self._latched = ()
 
-    def hear(self, axes: Sequence[float], deadman: bool, t: float, now: float) -> str:
+    def hear(
+        self, axes: Sequence[float], deadman: bool, t: float, now: float, *,
+        demonstration: bool = False,
+    ) -> str:
         """Take a drive message; return why it was refused, or nothing."""
         if t < self._t:
             return "drive: t runs backwards"
         self._late = self._lateness.of(t, now)
         self._t, self._heard_at = t, now
+        self._demonstration = demonstration
         current = tuple(axes)
         if len(current) != len(self._latched):
             self._latched = (0.0,) * len(current)
@@ -238,5 +244,6 @@ class Driving:
         epoch, step = self._tick or (0, 0)
         self._sent_at = now
         return Command(
-            deadman=deadman, axes=self._used if deadman else (), epoch=epoch, step=step, t=self._t
+            deadman=deadman, axes=self._used if deadman else (), epoch=epoch, step=step, t=self._t,
+            demonstration=self._demonstration,
         )

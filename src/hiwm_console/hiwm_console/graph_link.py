@@ -20,19 +20,22 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image, JointState
 
 from hiwm_console import world_simulator
+from hiwm_console.answers import answer_of, number
 from hiwm_console.driving import DEVICE, Command
 from hiwm_console.pictures import picture
 from hiwm_console.protocol import Act
-from hiwm_console.service_routes import ROUTES, answer_of, number
 from hiwm_console.session_files import SessionFiles
 from hiwm_console.web_server import WebServer
 from hiwm_core.bags.cdr import stamp_ns
+from hiwm_core.branch_records import Label
 from hiwm_core.control import Mode
 from hiwm_core.embodiment import Embodiment, parse_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.frames import image_array, joint_state_array
 from hiwm_nodes import qos
+from hiwm_teleop.devices.base import EventKind, OperatorEvent
 from hiwm_teleop.leash import LeashedTargets, measured_targets
+from hiwm_teleop.service_routes import ROUTES, clients_of
 
 # A node that starts late is waited for; one that is not there is said to be missing.
 _FIND_S = 3.0
@@ -59,10 +62,8 @@ class GraphLink:
         self._speed = speed
         self.server: WebServer | None = None
         self._publisher = node.create_publisher(OperatorCommand, "operator/command", qos.COMMAND)
-        self._clients: dict[str, ServiceClient] = {}
-        for route in ROUTES.values():
-            if route.service not in self._clients:
-                self._clients[route.service] = node.create_client(route.kind, route.service)
+        self._clients: dict[str, ServiceClient] = clients_of(node)
+        self._missing: dict[str, str] | None = None  # by action, as pages were told
         self._world = WorldInfo()
         self._embodiment: Embodiment | None = None
         self._leash: LeashedTargets | None = None
@@ -110,7 +111,7 @@ class GraphLink:
             self._moved = (-1, -1)
         message = OperatorCommand(
             epoch=command.epoch, step=command.step, device=DEVICE, deadman=command.deadman,
-            synchronous=bool(self._world.lockstep), demonstration=False,
+            synchronous=bool(self._world.lockstep), demonstration=command.demonstration,
             action=array.array("d", target),
         )
         message.header.stamp = tick.header.stamp
@@ -136,15 +137,13 @@ class GraphLink:
 
     async def act(self, act: Act) -> dict[str, Any]:
         """Ask a service; the answer has ok and message."""
-        route = ROUTES[act.action]
+        event = _event(act)
+        route = ROUTES[event.kind]
         client = self._clients[route.service]
         deadline = time.monotonic() + _FIND_S
-        while not client.service_is_ready():
+        while missing := route.missing(self._node, client):
             if time.monotonic() > deadline:
-                return {
-                    "ok": False,
-                    "message": f"nobody offers {route.service}: start the {route.server}",
-                }
+                return {"ok": False, "message": missing}
             await asyncio.sleep(0.05)
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Any] = loop.create_future()
@@ -157,10 +156,12 @@ class GraphLink:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(take)
 
-        client.call_async(route.request(act)).add_done_callback(hand_over)
+        call = client.call_async(route.request(event))
+        call.add_done_callback(hand_over)
         try:
             response = await asyncio.wait_for(answered, route.patience_s)
         except TimeoutError:
+            client.remove_pending_request(call)
             return {
                 "ok": False, "message": f"{route.service} did not answer in {route.patience_s:g} s"
             }
@@ -169,6 +170,19 @@ class GraphLink:
         return answer_of(act.action, response)
 
     # What the graph says.
+
+    def look_for_services(self) -> None:
+        """Tell pages which requests nobody would act on now, and why."""
+        assert self.server is not None
+        missing = {
+            kind.name.lower(): problem for kind, route in ROUTES.items()
+            if (problem := route.missing(self._node, self._clients[route.service]))
+        }
+        if self._world.embodiment_hash and not self._world.can_fork:
+            missing["fork"] = missing["continue"] = "this world cannot go back to a saved state"
+        if missing != self._missing:
+            self._missing = missing
+            self.server.hub.show("missing", {"actions": missing})
 
     def on_world(self, message: WorldInfo) -> None:
         """Learn what the world is."""
@@ -210,7 +224,8 @@ class GraphLink:
             self._since = time.monotonic()
         self._control = who
         hub.show("control", {
-            "mode": mode.name, "device": message.device, "reason": message.reason,
+            "mode": mode.name, "source": int(message.source), "device": message.device,
+            "reason": message.reason,
             "since_s": round(time.monotonic() - self._since, 1),
             "operator_age_s": number(message.operator_age_s),
             "takeover_ms": number(1e3 * message.takeover_latency_s),
@@ -345,6 +360,15 @@ class GraphLink:
                 "source": tick.applied_source, "by": tick.applied_device,
                 "rate": round(self._rate, 1),
             })
+
+
+def _event(act: Act) -> OperatorEvent:
+    """Return a page's request as any operator's."""
+    return OperatorEvent(
+        kind=EventKind[act.action.upper()], steps=act.steps, node_id=act.node,
+        branch_id=act.branch, label=Label(act.label), note=act.note, restore=act.restore,
+        count=act.count, seed=act.seed,
+    )
 
 
 def _keep(parts: OrderedDict[Any, Any], key: Any, value: Any) -> None:

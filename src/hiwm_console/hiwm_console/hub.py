@@ -56,12 +56,15 @@ class Hub:
         graph: the running session; None for a stored one.
         log: called with lines for the log.
         base: sent to each page first: what is shown, and where frames are.
+        demonstrations: record as demonstrations what people do who say nothing about it.
     """
 
     def __init__(
-        self, graph: Graph | None, log: Callable[[str], None], base: Mapping[str, Any]
+        self, graph: Graph | None, log: Callable[[str], None], base: Mapping[str, Any], *,
+        demonstrations: bool = False,
     ) -> None:
         self.graph = graph
+        self._demonstrations = demonstrations
         self.driving = Driving()
         self.seats = Seats()
         self.refusals = flood.Refusals(log)
@@ -87,7 +90,8 @@ class Hub:
         if client.plain:
             self._pages[client.id] = SimulatorPage()
         else:
-            client.say({"type": "hello", "id": client.id, "access": _access(client), **self._base})
+            client.say({"type": "hello", "id": client.id, "access": _access(client),
+                        "demonstrations": self._demonstrations, **self._base})
             for kind, text in self._states.items():
                 client.show(kind, text)
             self.want_tree(client)
@@ -137,7 +141,9 @@ class Hub:
 
     def _receive(self, client: Client, message: protocol.Message, now: float) -> None:
         if isinstance(message, protocol.Drive):
-            self._hear(client, message.axes, message.deadman, message.t, now)
+            self._hear(
+                client, message.axes, message.deadman, message.t, now, message.demonstration
+            )
         elif isinstance(message, protocol.Seen):
             client.seen(message.n)
         elif isinstance(message, protocol.Ping):
@@ -189,7 +195,8 @@ class Hub:
     # Driving.
 
     def _hear(
-        self, client: Client, axes: tuple[float, ...], deadman: bool, t: float, now: float
+        self, client: Client, axes: tuple[float, ...], deadman: bool, t: float, now: float,
+        demonstration: bool | None = None,
     ) -> None:
         if self.graph is None:
             raise Refused(_READ_ONLY)
@@ -203,7 +210,9 @@ class Hub:
             raise Refused("somebody else has the controls")
         if len(axes) != self.graph.axes:
             raise Refused(f"drive: {len(axes)} axes, this robot has {self.graph.axes}")
-        problem = self.driving.hear(axes, deadman, t, now)
+        if demonstration is None:
+            demonstration = self._demonstrations
+        problem = self.driving.hear(axes, deadman, t, now, demonstration=demonstration)
         if problem:
             raise Refused(problem)
 
@@ -328,6 +337,11 @@ class Hub:
         task = asyncio.get_running_loop().create_task(wait())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def close(self) -> None:
+        """Wait for no more answers."""
+        for task in self._tasks:
+            task.cancel()
 
     # What is shown.
 

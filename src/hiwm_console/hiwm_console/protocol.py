@@ -46,6 +46,8 @@ class Drive:
     deadman: bool
     t: float  # the page's own clock, ms; never runs backwards
     device: str = "keys"
+    # Recorded as a demonstration, or as a correction; None: as the console was started for.
+    demonstration: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +175,10 @@ _NODE_NAME = _name(_NODE, "node id (<branch>:<step>)")
 _FIELDS: Mapping[str, tuple[type[Any], Mapping[str, Callable[[Any], Any]]]] = {
     "hello": (Hello, {"name": _text(40)}),
     "drive": (
-        Drive, {"axes": _axes, "deadman": _boolean, "t": _STAMP, "device": _one_of(DEVICES)}
+        Drive, {
+            "axes": _axes, "deadman": _boolean, "t": _STAMP, "device": _one_of(DEVICES),
+            "demonstration": _boolean,
+        }
     ),
     "let_go": (LetGo, {"why": _text(100)}),
     "seat": (SeatWish, {"do": _one_of(SEAT_WISHES)}),

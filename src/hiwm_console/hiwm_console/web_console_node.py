@@ -14,6 +14,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from hiwm_interfaces.msg import BranchTree, ControlState, Tick, WorldInfo
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
@@ -35,6 +36,8 @@ _GATHER_S = 0.03
 # The newest of each: what came before it meanwhile, nobody will see.
 _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 _NEWEST_IMAGE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+# Pages are told this soon that a service has come or gone.
+_SERVICES_S = 1.0
 DEFAULT_PORT = 8642
 
 
@@ -63,6 +66,10 @@ class WebConsoleNode(Node):
         speed = float(parameter(
             self, "speed", 0.67, "speed at full deflection, share of each entry's limit", 0.05, 1.0
         ))
+        demonstrations = bool(parameter(
+            self, "demonstration", False,
+            "record what people drive as demonstrations, unless their page says otherwise"
+        ))
         opened = bool(parameter(self, "open", False, "open a browser where there is a display"))
         if not is_loopback(host):
             hosts += [socket.gethostname(), socket.getfqdn()]
@@ -74,7 +81,7 @@ class WebConsoleNode(Node):
         self._link = GraphLink(self, session, speed)
         self._server = WebServer(
             host=host, port=port, session=session, graph=self._link,
-            rules=rules,
+            rules=rules, demonstrations=demonstrations,
             log=lambda line: self.get_logger().warning(line),
         )
         self._link.server = self._server
@@ -99,6 +106,10 @@ class WebConsoleNode(Node):
         self.create_subscription(
             DiagnosticArray, "/diagnostics",
             lambda message: self._hand(self._link.on_health, message), 10,
+        )
+        self.create_timer(
+            _SERVICES_S, lambda: self._hand(self._link.look_for_services),
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
         address = self._server.address + (f"#token={token}" if token else "")
         print(f"console: {address}", flush=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from hiwm_console import page_palette
 from hiwm_console.access import Access, AccessRules
 from hiwm_console.clients import Client
 from hiwm_console.hub import Graph, Hub
@@ -53,6 +54,7 @@ class WebServer:
         session: what is on disk.
         graph: the running session; None for a stored one.
         log: called with lines for the log, from the server's thread.
+        demonstrations: what people drive is a demonstration unless their page says otherwise.
 
     Raises:
         HiwmError: the port is taken, or the address is not this machine's.
@@ -60,7 +62,7 @@ class WebServer:
 
     def __init__(
         self, *, host: str, port: int, rules: AccessRules, session: SessionFiles,
-        graph: Graph | None, log: Callable[[str], None],
+        graph: Graph | None, log: Callable[[str], None], demonstrations: bool = False,
     ) -> None:
         self.loop = asyncio.new_event_loop()
         self._host, self._rules, self._session = host, rules, session
@@ -69,7 +71,7 @@ class WebServer:
         self.hub = Hub(graph, log, {
             "stored": graph is None, "frames": f"/frames/{self._key}/",
             "session": session.folder.name, "description": session.description(),
-        })
+        }, demonstrations=demonstrations)
         self.hub.want_tree = self._send_tree
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="session")
         self._assets = {
@@ -77,6 +79,8 @@ class WebServer:
             for path in files("hiwm_console").joinpath("page").iterdir()
             if path.name.rsplit(".", 1)[-1] in _TYPES
         }
+        self._assets["palette.css"] = page_palette.style_sheet(), _TYPES["css"]
+        self._assets["palette.js"] = page_palette.script(), _TYPES["js"]
         self._revision = 0
         self._tree_changed = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -145,6 +149,8 @@ class WebServer:
         for task in self._tasks:
             task.cancel()
         await self._runner.cleanup()
+        await asyncio.sleep(0)  # a pause for the page in control has been asked for by then
+        self.hub.close()
 
     # What is asked for.
 

@@ -43,12 +43,12 @@ class PlayedGraph:
 class Desk:
     """A server and its log."""
 
-    def __init__(self, folder, *, stored=False, rules=None):
+    def __init__(self, folder, *, stored=False, rules=None, demonstrations=False):
         self.log = []
         self.graph = None if stored else PlayedGraph()
         self.server = WebServer(
             host="127.0.0.1", port=0, rules=rules or AccessRules(), session=SessionFiles(folder),
-            graph=self.graph, log=self.log.append,
+            graph=self.graph, log=self.log.append, demonstrations=demonstrations,
         )
         self.base = self.server.address
 

@@ -17,8 +17,9 @@ from PIL import Image
 from hiwm_console.access import AccessRules
 from hiwm_console.session_files import SessionFiles
 from hiwm_console.web_server import WebServer
-from hiwm_core.control import Mode
+from hiwm_core.control import Mode, Source
 from hiwm_core.errors import HiwmError
+from hiwm_core.palette import MODE_COLOURS
 
 sys.path.insert(0, str(Path(__file__).parent))
 from console_desk import GUARD_S, Desk, eventually, fetch, visit  # noqa: E402
@@ -41,6 +42,16 @@ def test_the_page_and_its_parts_are_served_with_strict_headers(desk):
     assert headers["X-Content-Type-Options"] == "nosniff"
     for name in ("main.js", "console.css", "icon.svg"):
         assert fetch(desk, f"assets/{name}")[0] == 200
+
+
+def test_the_pages_colours_are_those_of_the_palette(desk):
+    red, green, blue = MODE_COLOURS[Mode.HUMAN]
+    colour = f"#{red:02x}{green:02x}{blue:02x}"
+    assert f"--human: {colour};" in fetch(desk, "assets/palette.css")[2].decode()
+    script = fetch(desk, "assets/palette.js")[2].decode()
+    sources = json.loads(script.removeprefix("export const SOURCES = ").rstrip(";\n"))
+    assert sources[Source.HUMAN] == {"name": "operator", "colour": colour}
+    assert len(sources) == len(Source)
 
 
 @pytest.mark.parametrize("path", [
@@ -101,6 +112,28 @@ def test_a_viewer_drives_and_a_frame_brings_its_stamp_back(desk):
 
     visit(desk, body)
     assert desk.graph.commands[1].axes == (1.0, 0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("default", [False, True])
+@pytest.mark.parametrize("said", [{}, {"demonstration": True}, {"demonstration": False}])
+def test_a_page_says_whether_it_demonstrates_or_the_console_was_started_for_it(
+    tmp_path, default, said
+):
+    desk = Desk(tmp_path, demonstrations=default)
+    try:
+        async def body(viewer):
+            assert (await viewer.of("hello"))["demonstrations"] is default
+            desk.tick(0)
+            await viewer.say(
+                type="drive", axes=[0] * 4, deadman=True, t=1e3 * time.monotonic(), **said
+            )
+            await eventually(lambda: desk.graph.commands)
+
+        visit(desk, body)
+        wanted = said.get("demonstration", default)
+        assert all(command.demonstration is wanted for command in desk.graph.commands)
+    finally:
+        desk.server.close()
 
 
 def test_a_lost_page_pauses_the_session(desk):

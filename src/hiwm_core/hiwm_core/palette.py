@@ -1,17 +1,18 @@
-"""Who was in control, as colours: the same in the live view, the contact sheet and the tree.
+"""Who was in control, as colours: the same in the console, the live view and the contact sheet.
 
-Chosen to stay apart for colour-blind eyes (Okabe and Ito, 2008) and to sit well on a light page.
+Hues after Okabe and Ito (2008), which colour-blind eyes can tell apart; dark enough for white text
+on them, and for lines on a light page.
 """
 
 from hiwm_core.control import Mode, Source
 
 Colour = tuple[int, int, int]  # rgb, 0..255
 
-GREY: Colour = (140, 140, 140)
+GREY: Colour = (110, 110, 110)
 BLUE: Colour = (0, 114, 178)
-ORANGE: Colour = (230, 120, 0)
-PURPLE: Colour = (170, 90, 190)
-GREEN: Colour = (0, 150, 110)
+ORANGE: Colour = (180, 92, 0)
+PURPLE: Colour = (138, 63, 160)
+GREEN: Colour = (0, 120, 90)
 RED: Colour = (190, 30, 40)
 
 MODE_COLOURS: dict[Mode, Colour] = {

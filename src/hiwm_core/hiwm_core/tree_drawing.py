@@ -19,26 +19,9 @@ from hiwm_core.branch_reader import BranchReader
 from hiwm_core.branch_records import Label, Node
 from hiwm_core.control import Source
 from hiwm_core.errors import HiwmError, StoreError
+from hiwm_core.palette import GREEN, RED, SOURCE_COLOURS, SOURCE_NAMES, Colour
 
-Colour = tuple[int, int, int]
-
-# Told apart by people who see colours differently (after Okabe and Ito).
-SOURCE_COLOURS: dict[Source, Colour] = {
-    Source.POLICY: (0, 114, 178),
-    Source.HUMAN: (230, 120, 0),
-    Source.HANDBACK: (170, 90, 190),
-    Source.DEMONSTRATION: (0, 150, 110),
-    Source.NONE: (140, 140, 140),
-}
-_SOURCE_NAMES = {
-    Source.POLICY: "policy",
-    Source.HUMAN: "person",
-    Source.HANDBACK: "handback",
-    Source.DEMONSTRATION: "demonstration",
-    Source.NONE: "nobody (held)",
-}
-_SUCCESS: Colour = (0, 130, 60)
-_FAILURE: Colour = (190, 30, 40)
+_SUCCESS, _FAILURE = GREEN, RED
 _INK: Colour = (40, 44, 52)
 _FAINT: Colour = (128, 134, 144)
 _GRID: Colour = (234, 236, 240)
@@ -160,7 +143,7 @@ class _Drawing:
         self._text(_LEFT + _PLOT_WIDTH + _RIGHT - 12, 20, counts, colour=_FAINT, anchor="rm")
         x, y = 14.0, 52.0
         used = {node.source for node in self._nodes if node.parent_id}
-        for source, name in _SOURCE_NAMES.items():
+        for source, name in SOURCE_NAMES.items():
             if source in used:
                 self._line(x, y, x + 24, y, SOURCE_COLOURS[source], 5)
                 x = self._text(x + 30, y, name, anchor="lm") + 18

@@ -12,7 +12,8 @@ from hiwm_core.branch_records import BranchKind, Label, Node, TickRecord
 from hiwm_core.branch_store import BranchStore
 from hiwm_core.control import Source
 from hiwm_core.errors import StoreError
-from hiwm_core.tree_drawing import SOURCE_COLOURS, draw_session, draw_tree, main
+from hiwm_core.palette import SOURCE_COLOURS
+from hiwm_core.tree_drawing import draw_session, draw_tree, main
 
 
 def node(branch: str, step: int, parent: str, **fields: object) -> Node:

@@ -3,75 +3,15 @@
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from hiwm_interfaces.srv import (
-    ControlRequest,
-    Discard,
-    Fork,
-    Label,
-    Reset,
-    Rollback,
-    SaveState,
-)
-from rclpy.client import Client
 from rclpy.node import Node
 
-from hiwm_teleop.devices.base import Answer, EventKind, OperatorEvent
+from hiwm_teleop.devices.base import Answer, OperatorEvent
+from hiwm_teleop.service_routes import ROUTES, clients_of
 
 # A node that starts late is waited for; one that is not there is said to be missing.
 _FIND_S = 5.0
-_ANSWER_S = 10.0
-
-
-@dataclass(frozen=True)
-class _Route:
-    service: str
-    kind: Any
-    request: Callable[[OperatorEvent], Any]
-    server: str  # who answers it, for the message when nobody does
-
-
-def _control(code: int) -> _Route:
-    return _Route(
-        "control/request", ControlRequest,
-        lambda event: ControlRequest.Request(request=code, reason=event.note), "arbiter",
-    )
-
-
-ROUTES: dict[EventKind, _Route] = {
-    EventKind.START: _control(ControlRequest.Request.START),
-    EventKind.PAUSE: _control(ControlRequest.Request.PAUSE),
-    EventKind.STOP: _control(ControlRequest.Request.STOP),
-    EventKind.CLEAR_STOP: _control(ControlRequest.Request.CLEAR_STOP),
-    EventKind.ROLLBACK: _Route(
-        "branches/rollback", Rollback,
-        lambda event: Rollback.Request(node_id=event.node_id, steps=event.steps),
-        "branch manager",
-    ),
-    EventKind.FORK: _Route(
-        "branches/fork", Fork, lambda event: Fork.Request(node_id=event.node_id),
-        "branch manager",
-    ),
-    EventKind.LABEL: _Route(
-        "branches/label", Label,
-        lambda event: Label.Request(
-            branch_id=event.branch_id, label=int(event.label), note=event.note
-        ),
-        "branch manager",
-    ),
-    EventKind.DISCARD: _Route(
-        "branches/discard", Discard, lambda event: Discard.Request(branch_id=event.branch_id),
-        "branch manager",
-    ),
-    EventKind.RESET: _Route(
-        "world/reset", Reset, lambda event: Reset.Request(seed=-1), "world"
-    ),
-    EventKind.SAVE: _Route(
-        "world/save_state", SaveState, lambda event: SaveState.Request(note=event.note), "world"
-    ),
-}
 
 
 class ServiceRequests:
@@ -85,10 +25,7 @@ class ServiceRequests:
     def __init__(self, node: Node, on_answer: Callable[[Answer], None]) -> None:
         self._node = node
         self._on_answer = on_answer
-        self._clients: dict[str, Client] = {}
-        for route in ROUTES.values():
-            if route.service not in self._clients:
-                self._clients[route.service] = node.create_client(route.kind, route.service)
+        self._clients = clients_of(node)
         self._queue: deque[tuple[OperatorEvent, float]] = deque()
         self._call: Any = None  # the call under way, a Future
         self._called = 0.0
@@ -109,19 +46,20 @@ class ServiceRequests:
             event, since = self._queue[0]
             route = ROUTES[event.kind]
             now = time.monotonic()
-            if self._call is not None:
-                if now - self._called < _ANSWER_S:
-                    return
-                self._node.get_logger().warning(f"{route.service} did not answer")
-                self._finish(event, False, f"{route.service} did not answer in {_ANSWER_S:.0f} s")
-                continue
             client = self._clients[route.service]
-            if not client.service_is_ready():
-                if now - since < _FIND_S:
+            if self._call is not None:
+                if now - self._called < route.patience_s:
                     return
-                self._finish(
-                    event, False, f"nobody offers {route.service}: start the {route.server}"
-                )
+                client.remove_pending_request(self._call)
+                problem = f"{route.service} did not answer in {route.patience_s:g} s"
+                self._node.get_logger().warning(problem)
+                self._finish(event, False, problem)
+                continue
+            missing = route.missing(self._node, client)
+            if missing:
+                if not client.service_is_ready() and now - since < _FIND_S:
+                    return
+                self._finish(event, False, missing)
                 continue
             self._called = now
             self._call = client.call_async(route.request(event))

@@ -1,5 +1,7 @@
 // Things that open over the page: help, two branches side by side, many continuations.
 
+import { SOURCES } from "./palette.js";
+
 const make = (tag, text = "", attributes = {}) => {
   const element = document.createElement(tag);
   element.textContent = text;
@@ -74,7 +76,7 @@ function drawChart(canvas, lines, at, most) {
     for (const [key, width] of [["progress", 3], ["trust", 1]]) {
       pen.setLineDash(which ? [8, 5] : []);
       pen.lineWidth = width;
-      pen.strokeStyle = which ? "#b85f00" : "#0072b2";
+      pen.strokeStyle = SOURCES[which ? 2 : 1].colour;
       pen.beginPath();
       let begun = false;
       line.forEach((node, i) => {

@@ -21,6 +21,7 @@ export class Hands {
     this.on = on;
     this.engaged = false;
     this.device = "keys";
+    this.demonstration = false; // recorded as a demonstration, not as a correction
     this.planes = [];
     this.size = 0;
     this.keys = new Set();
@@ -161,7 +162,7 @@ export class Hands {
     const axes = this.engaged ? this.axes() : new Array(this.size).fill(0);
     const said = JSON.stringify([axes, this.engaged]);
     if (!always && said === this.sent) return;
-    const message = { type: "drive", axes, deadman: this.engaged, t: performance.now(), device: this.device };
+    const message = { type: "drive", axes, deadman: this.engaged, t: performance.now(), device: this.device, demonstration: this.demonstration };
     if (this.link.send(message)) this.sent = said;
   }
 

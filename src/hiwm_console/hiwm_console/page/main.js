@@ -9,11 +9,13 @@ import { SOURCES, TreeView } from "./tree_view.js";
 const $ = (id) => document.getElementById(id);
 const SHAPES = { PAUSED: "❚❚", POLICY: "▶", HUMAN: "●", HANDBACK: "◐", STOPPED: "■" };
 const STRIP = 11; // frames in the filmstrip
+const DEMONSTRATION = 3; // Command.SOURCE_DEMONSTRATION
+const READ_ONLY = "this is a stored session: it can be looked at, not changed";
 
 const state = {
   id: 0, access: { drive: false, reason: "" }, stored: false, frames: "", description: {},
   world: null, control: null, seats: null, tick: null, health: null, connected: false,
-  chosen: "", following: true, proposals: [], proposal: -1, rolledBackTo: "", digits: "",
+  demonstrations: false, missing: null, chosen: "", following: true, proposals: [], proposal: -1, rolledBackTo: "", digits: "",
 };
 const tree = new Tree();
 const answers = new Map();
@@ -25,7 +27,7 @@ const link = new Link({ message, frame, open, lost });
 const hands = new Hands(link, {
   taken() { mark.took = performance.now(); showSeat(); showHands(); },
   freed(why) { mark.pressed = mark.took = null; if (why) toast(why, "bad"); showHands(); showSeat(); },
-  button(name) { buttons[name](); },
+  button(name) { press(byKey.get(buttons[name])); },
   pressed(at) { mark.pressed = mark.pressed ?? at; },
   devices(text) { $("device-text").textContent = text; },
 });
@@ -58,6 +60,8 @@ function lost(why) {
 const receivers = {
   hello(said) {
     Object.assign(state, { id: said.id, access: said.access, stored: said.stored, description: said.description });
+    // A page that comes back keeps what its person chose.
+    if (state.demonstrations !== said.demonstrations) { state.demonstrations = said.demonstrations; demonstrate(said.demonstrations); }
     view.frames = state.frames = said.frames;
     document.body.classList.toggle("stored", said.stored);
     document.body.classList.toggle("viewer", !said.access.drive);
@@ -73,6 +77,7 @@ const receivers = {
     showMode();
   },
   seats(said) { state.seats = said; showSeat(); },
+  missing(said) { state.missing = said.actions; showEnabled(); },
   tick(said) { state.tick = said; showTick(); },
   health(said) { state.health = said.nodes; showHealth(); },
   tree(said) {
@@ -138,7 +143,7 @@ function showMode(why = "") {
   for (const name of Object.keys(SHAPES)) document.body.classList.toggle(name, name === mode);
   $("mode-shape").textContent = SHAPES[mode] ?? (state.connected ? "" : "✗");
   $("mode-name").textContent = state.connected ? (state.stored ? "STORED SESSION" : mode || "WAITING") : "NO CONNECTION";
-  $("who").textContent = state.connected && control?.device ? `by ${control.device}` : "";
+  $("who").textContent = state.connected && control?.device ? `by ${control.device}${control.source === DEMONSTRATION ? ", demonstrating" : ""}` : "";
   $("reason").textContent = state.connected ? (state.stored ? storedText() : control?.reason ?? "the graph has not been heard yet") : `${why || "connecting"}; trying again`;
   const banner = !state.connected ? "NO CONNECTION" : mode === "PAUSED" || mode === "STOPPED" ? `${SHAPES[mode]} ${mode}` : "";
   $("banner").textContent = banner;
@@ -155,7 +160,8 @@ function showSince() {
   $("since").textContent = seconds < 120 ? `for ${seconds} s` : `for ${Math.round(seconds / 60)} min`;
   const left = IDLE_MS - (performance.now() - hands.touched);
   const pad = hands.engaged && !hands.keys.size && left < 3000;
-  $("hands").textContent = hands.engaged ? (pad ? `you have control – lapses in ${Math.max(0, left / 1000).toFixed(0)} s` : "you have control") : "";
+  const lapse = pad ? `, lapses in ${Math.max(0, left / 1000).toFixed(0)} s` : "";
+  $("hands").textContent = hands.engaged ? `you have control${lapse}; recorded as a ${hands.demonstration ? "demonstration" : "correction"}` : "";
 }
 setInterval(showSince, 500);
 
@@ -490,6 +496,15 @@ function takeOver() {
   hands.engage();
 }
 
+// What this page's person drives is recorded as a demonstration, or as a correction of the policy.
+function demonstrate(on = !hands.demonstration) {
+  if (hands.engaged) { toast("hand back first: what you drive now is recorded as it began", "bad"); return; }
+  hands.demonstration = on;
+  document.body.classList.toggle("demonstrating", on);
+  $("demonstrating").hidden = !on;
+  showEnabled();
+}
+
 function seatKey() {
   const { seats } = state;
   if (!seats) return;
@@ -507,38 +522,40 @@ function play() {
   }, 100);
 }
 
-const buttons = {
-  success: () => label(1), failure: () => label(2), fork, rollback, stop, pause: pauseOrResume,
-};
+// Buttons of a gamepad, as keys.
+const buttons = { success: "y", failure: "n", fork: "f", rollback: "b", stop: "x", pause: " " };
 
 // ---- keys: one table for bindings, buttons and help ----
 
 const live = () => !state.stored;
 const able = () => live() && state.access.drive && state.connected;
+// `action`: what is asked for, without which the key is not offered; `stored`: works in a stored
+// session as well.
 const BINDINGS = [
   { group: "Control", key: "t", text: "Take over", run: takeOver, bar: "controls", drives: true, when: () => able() && !hands.engaged },
   { group: "Control", key: "h", text: "Hand back", run: () => hands.handBack(), bar: "controls", drives: true, when: () => hands.engaged },
-  { group: "Control", key: "space", text: "Pause, or go on", run: () => (state.stored ? play() : pauseOrResume()), bar: "controls", stored: true, when: () => able() || state.stored },
+  { group: "Control", key: "space", text: "Pause, or go on", run: () => (state.stored ? play() : pauseOrResume()), bar: "controls", stored: true, action: () => (state.control?.mode === "PAUSED" ? "start" : ""), when: () => able() || state.stored },
+  { group: "Control", key: "q", text: "Demonstrate: what you drive is recorded as a demonstration, not as a correction", short: "Demonstrate", run: () => demonstrate(), bar: "controls", drives: true, when: () => able() && !hands.engaged },
   { group: "Control", key: "x", text: "Stop", run: stop, bar: "controls", when: able },
   { group: "Control", key: "o", text: "Ask for the controls, or give them", run: seatKey, when: able },
   { group: "Control", key: "e", text: "Keep the controls when asked", run: () => link.send({ type: "seat", do: "keep" }), when: able },
-  { group: "Going back", key: "b", text: "Back 10 steps (a number first: so many)", short: "Back", run: rollback, bar: "controls", drives: true, when: able },
-  { group: "Going back", key: "f", text: "Fork: once more from the chosen state, or where the last rollback went", short: "Fork", run: fork, bar: "chosen-buttons", drives: true, when: able },
+  { group: "Going back", key: "b", action: () => "rollback", text: "Back 10 steps (a number first: so many)", short: "Back", run: rollback, bar: "controls", drives: true, when: able },
+  { group: "Going back", key: "f", action: () => "fork", text: "Fork: once more from the chosen state, or where the last rollback went", short: "Fork", run: fork, bar: "chosen-buttons", drives: true, when: able },
   { group: "Going back", key: "Enter", text: "Go to the chosen state (pauses first)", short: "Go here", run: goThere, bar: "chosen-buttons", drives: true, when: able },
-  { group: "Going back", key: "r", text: "Next episode", run: nextEpisode, bar: "controls", drives: true, when: able },
-  { group: "Failures", key: ".", text: "Next state worth a correction", run: () => nextProposal(1), bar: "chosen-buttons", short: "Next failure", when: live },
-  { group: "Failures", key: ",", text: "The one before", run: () => nextProposal(-1), when: live },
-  { group: "Failures", key: "g", text: "Grid: the policy many times from the chosen state", short: "Grid", run: () => grid.open(chosenNode()), bar: "chosen-buttons", when: able },
-  { group: "Branches", key: "y", text: "Label success", short: "✓ Success", run: () => label(1), bar: "chosen-buttons", drives: true, when: able },
-  { group: "Branches", key: "n", text: "Label failure", short: "✗ Failure", run: () => label(2), bar: "chosen-buttons", drives: true, when: able },
-  { group: "Branches", key: "u", text: "Take the label away", run: () => label(0), when: able },
-  { group: "Branches", key: "m", text: "Write a note on the branch", short: "Note", run: writeNote, bar: "chosen-buttons", drives: true, when: able },
-  { group: "Branches", key: "z", text: "Discard the branch, or take it back (a mark, nothing is deleted)", short: "Discard", run: discard, bar: "chosen-buttons", drives: true, when: able },
-  { group: "Branches", key: "p", text: "Pin the present state", run: () => act({ action: "save", note: "pinned in the console" }), when: able },
+  { group: "Going back", key: "r", action: () => "reset", text: "Next episode", run: nextEpisode, bar: "controls", drives: true, when: able },
+  { group: "Failures", key: ".", action: () => "propose", text: "Next state worth a correction", run: () => nextProposal(1), bar: "chosen-buttons", short: "Next failure", when: live },
+  { group: "Failures", key: ",", action: () => "propose", text: "The one before", run: () => nextProposal(-1), when: live },
+  { group: "Failures", key: "g", action: () => "continue", text: "Grid: the policy many times from the chosen state", short: "Grid", run: () => grid.open(chosenNode()), bar: "chosen-buttons", when: able },
+  { group: "Branches", key: "y", action: () => "label", text: "Label success", short: "✓ Success", run: () => label(1), bar: "chosen-buttons", drives: true, when: able },
+  { group: "Branches", key: "n", action: () => "label", text: "Label failure", short: "✗ Failure", run: () => label(2), bar: "chosen-buttons", drives: true, when: able },
+  { group: "Branches", key: "u", action: () => "label", text: "Take the label away", run: () => label(0), when: able },
+  { group: "Branches", key: "m", action: () => "label", text: "Write a note on the branch", short: "Note", run: writeNote, bar: "chosen-buttons", drives: true, when: able },
+  { group: "Branches", key: "z", action: () => "discard", text: "Discard the branch, or take it back (a mark, nothing is deleted)", short: "Discard", run: discard, bar: "chosen-buttons", drives: true, when: able },
+  { group: "Branches", key: "p", action: () => "save", text: "Pin the present state", run: () => act({ action: "save", note: "pinned in the console" }), when: able },
   { group: "Branches", key: "c", text: "Compare the chosen branch with the present one, side by side from their fork", short: "Compare", run: () => compareWith(view.present()?.id ?? ""), bar: "chosen-buttons", stored: true, when: () => true },
-  { group: "Looking", key: "← → ↑ ↓", text: "Choose a state (with Shift: 10 steps)" },
-  { group: "Looking", key: "v", text: "Follow the session again", run: () => { state.proposal = -1; $("guide").hidden = true; choose(tree.head); }, when: () => true },
-  { group: "Looking", key: "?", text: "This help", run: () => ($("help").open ? $("help").close() : $("help").showModal()), when: () => true },
+  { group: "Looking", key: "← → ↑ ↓", stored: true, text: "Choose a state (with Shift: 10 steps)" },
+  { group: "Looking", key: "v", stored: true, text: "Follow the session again", run: () => { state.proposal = -1; $("guide").hidden = true; choose(tree.head); }, when: () => true },
+  { group: "Looking", key: "?", stored: true, text: "This help", run: toggleHelp, when: () => true },
   { group: "Moving, while you have control", key: "w a s d", text: "Left arm" },
   { group: "Moving, while you have control", key: "i j k l", text: "Right arm" },
 ];
@@ -550,17 +567,34 @@ function buildControls() {
       const button = make("button", `${text} `, { type: "button", "data-key": one.key, title: one.text, class: one.drives ? "drives" : "" });
       if (one.key === "t") button.classList.add("strong");
       button.append(make("kbd", one.key));
-      button.addEventListener("click", one.run);
+      button.addEventListener("click", () => press(one));
       return button;
     }));
   }
   showEnabled();
 }
 
+// Why a key does nothing here, for people; empty where only the moment is wrong, or nothing is.
+function problem(binding) {
+  if (state.stored) return binding.stored ? "" : READ_ONLY;
+  if (binding.drives && !state.access.drive) return state.access.reason;
+  return state.missing?.[binding.action?.() ?? ""] ?? "";
+}
+
+function press(binding) {
+  const why = problem(binding);
+  if (why) toast(why, "bad");
+  else if (binding.when()) binding.run();
+}
+
 function showEnabled() {
   for (const button of document.querySelectorAll("#controls button, #chosen-buttons button")) {
     const binding = BINDINGS.find((one) => one.key === button.dataset.key);
-    button.disabled = !binding.when();
+    const why = problem(binding);
+    button.disabled = Boolean(why) || !binding.when();
+    button.title = why || binding.text;
+    if (binding.key === "q") button.setAttribute("aria-pressed", String(hands.demonstration));
+    if (binding.key === "h") button.firstChild.textContent = hands.demonstration ? "End the demonstration " : "Hand back ";
     if (button.dataset.key === "space" && live()) button.firstChild.textContent = { PAUSED: "Policy goes on ", STOPPED: "Clear the stop " }[state.control?.mode] ?? "Pause ";
   }
 }
@@ -587,7 +621,7 @@ addEventListener("keydown", (event) => {
   if (event.repeat) { event.preventDefault(); return; }
   event.preventDefault();
   if (hands.engaged) hands.touch("keys");
-  if (binding.when()) binding.run();
+  press(binding);
   state.digits = "";
 });
 // A button clicked with the mouse gives the keys back: space is to pause, not to click it again.
@@ -618,13 +652,21 @@ function showStored(name) {
   showMode();
 }
 
-const groups = new Map();
-for (const one of BINDINGS) groups.set(one.group, [...(groups.get(one.group) ?? []), [one.key, one.text]]);
-groups.set("Gamepad", [["RB", "held: take over; let go: hand back"], ["sticks", "left and right arm"], ["A B", "success, failure"], ["X Y", "fork, back 10 steps"], ["Back Start", "stop, pause"]]);
-groups.set("SpaceMouse", [["cap", "moves an arm"], ["left", "take over, hand back"], ["right", "other arm"]]);
-fillHelp($("help-table"), [...groups]);
+function toggleHelp() {
+  if ($("help").open) { $("help").close(); return; }
+  const groups = new Map();
+  for (const one of BINDINGS) {
+    if (!state.stored || one.stored) groups.set(one.group, [...(groups.get(one.group) ?? []), [one.key, one.text]]);
+  }
+  if (!state.stored) {
+    groups.set("Gamepad", [["RB", "held: take over; let go: hand back"], ["sticks", "left and right arm"], ["A B", "success, failure"], ["X Y", "fork, back 10 steps"], ["Back Start", "stop, pause"]]);
+    groups.set("SpaceMouse", [["cap", "moves an arm"], ["left", "take over, hand back"], ["right", "other arm"]]);
+  }
+  fillHelp($("help-table"), [...groups]);
+  $("help").showModal();
+}
 
-$("help-button").addEventListener("click", () => $("help").showModal());
+$("help-button").addEventListener("click", toggleHelp);
 if (!hands.mice.possible) {
   $("hid-button").disabled = true;
   $("hid-button").textContent = "SpaceMouse: this browser has no WebHID here";

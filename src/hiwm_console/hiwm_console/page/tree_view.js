@@ -1,16 +1,13 @@
 // The tree on a time line, drawn on a canvas of the size of what is seen of it.
 // Who led to a step shows twice: by colour, and by the height and pattern of its bar.
 
+import { SOURCES as PALETTE } from "./palette.js";
 import { PINNED, ROLLED_BACK, TAKEOVER } from "./tree_model.js";
 
 const ROW = 52, BAR = 40, THUMB = 32, LEFT = 84, RIGHT = 46, MOST_THUMBS = 400;
-export const SOURCES = [
-  { name: "nobody (start, hold)", colour: "#8c8c8c", height: 2 },
-  { name: "policy", colour: "#0072b2", height: 5 },
-  { name: "operator", colour: "#d97300", height: 10 },
-  { name: "demonstration", colour: "#00967a", height: 10 },
-  { name: "handback", colour: "#aa5abe", height: 5, hatched: true },
-];
+// By Command.SOURCE_* number, as the palette.
+const BARS = [{ height: 2 }, { height: 5 }, { height: 10 }, { height: 10 }, { height: 5, hatched: true }];
+export const SOURCES = PALETTE.map((source, number) => ({ ...source, ...BARS[number] }));
 
 export class TreeView {
   // on: {choose(node), go(node), compare(node)}

@@ -33,7 +33,10 @@ class EventKind(enum.Enum):
     FORK = "fork"
     LABEL = "label"
     DISCARD = "discard"
+    PROPOSE = "propose"
+    CONTINUE = "continue"
     RESET = "reset"
+    RESET_BY_HAND = "reset by hand"
     SAVE = "save"
     QUIT = "quit"
 
@@ -43,11 +46,15 @@ class OperatorEvent:
     """One request. Only the fields its kind needs are read."""
 
     kind: EventKind
-    steps: int = 0  # ROLLBACK: steps back from the present state, where node_id is empty
-    node_id: str = ""  # ROLLBACK, FORK: "<branch_id>:<step>"; empty = the present state
+    # ROLLBACK: steps back from the present state, where node_id is empty. CONTINUE: steps of each.
+    steps: int = 0
+    node_id: str = ""  # ROLLBACK, FORK, CONTINUE: "<branch_id>:<step>"; empty = the present state
     branch_id: str = ""  # LABEL, DISCARD: empty = the present branch
     label: Label = Label.NONE
     note: str = ""  # LABEL, SAVE, PAUSE, STOP, QUIT: for people and logs
+    restore: bool = False  # DISCARD: take the mark away
+    count: int = 0  # PROPOSE, CONTINUE: how many at most; 0 = the default
+    seed: int = 0  # CONTINUE
     exit_code: int = 0  # QUIT
 
 

@@ -1,0 +1,105 @@
+"""What the console asks of services that never answer, and what it tells of those not there."""
+
+import asyncio
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import rclpy
+from hiwm_interfaces.msg import Tick, WorldInfo
+from hiwm_interfaces.srv import Label
+from rclpy.node import Node
+from rclpy.serialization import serialize_message
+
+from hiwm_console.driving import Command, Driving
+from hiwm_console.graph_link import GraphLink
+from hiwm_console.protocol import Act
+from hiwm_console.session_files import SessionFiles
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.ros_domains import domain_id
+from hiwm_nodes.messages import joint_state_message, time_message
+from hiwm_teleop.devices.base import EventKind
+from hiwm_teleop.service_routes import ROUTES
+
+pytestmark = pytest.mark.nodes
+GUARD_S = 30.0
+EMBODIMENT = load_embodiment("planar_bimanual")
+
+
+class PlayedServer:
+    """A hub that keeps what is shown."""
+
+    def __init__(self):
+        self.hub = self
+        self.shown = {}
+        self.clients = {}
+        self.driving = Driving()
+
+    def show(self, kind, message):
+        self.shown[kind] = message
+
+    def on_tick(self, *place, **_):
+        pass
+
+
+@pytest.fixture
+def node():
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain_id())
+    node = Node("console", context=context)
+    yield node
+    node.destroy_node()
+    context.shutdown()
+
+
+@pytest.fixture
+def link(node, tmp_path):
+    link = GraphLink(node, SessionFiles(tmp_path), 0.5)
+    link.server = PlayedServer()
+    node.create_service(Label, "branches/label", lambda request, response: response)
+    deadline = time.monotonic() + GUARD_S
+    while not link._clients["branches/label"].service_is_ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return link
+
+
+def test_a_request_that_times_out_is_forgotten(link, monkeypatch):
+    monkeypatch.setitem(
+        ROUTES, EventKind.LABEL, replace(ROUTES[EventKind.LABEL], patience_s=0.05)
+    )
+    for number in range(3):
+        answer = asyncio.run(link.act(Act(id=number, action="label", label=1)))
+        assert not answer["ok"] and "did not answer" in answer["message"]
+    assert link._clients["branches/label"]._pending_requests == {}
+
+
+@pytest.mark.parametrize("demonstration", [True, False])
+def test_what_is_driven_goes_out_as_a_demonstration_or_a_correction(link, demonstration):
+    link.on_world(WorldInfo(
+        kind="imagination", rate=10.0, lockstep=True, cameras=["top"],
+        embodiment_hash=EMBODIMENT.hash, embodiment_yaml=EMBODIMENT.text,
+    ))
+    stamp = time_message(1)
+    link.on_joints(serialize_message(joint_state_message(
+        EMBODIMENT.joint_names, EMBODIMENT.home, stamp, "table"
+    )))
+    tick = Tick(epoch=1, step=3)
+    tick.header.stamp = stamp
+    link.on_tick(serialize_message(tick))
+    sent = []
+    link._publisher = SimpleNamespace(publish=sent.append)
+    link.publish(Command(
+        deadman=True, axes=(1.0, 0.0, 0.0, 0.0), epoch=1, step=3, t=0.0,
+        demonstration=demonstration,
+    ))
+    assert sent[0].demonstration is demonstration and len(sent[0].action) == 4
+
+
+def test_pages_are_told_which_requests_nobody_would_act_on(link):
+    link.look_for_services()
+    missing = link.server.shown["missing"]["actions"]
+    assert "label" not in missing
+    assert missing["fork"] == "nobody offers branches/fork: start the branch manager"
+    assert {"start", "rollback", "reset", "propose"} <= missing.keys()

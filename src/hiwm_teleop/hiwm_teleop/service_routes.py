@@ -1,0 +1,124 @@
+"""Which service answers each of an operator's requests: one table for devices and the console."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hiwm_interfaces.srv import (
+    Continue,
+    ControlRequest,
+    Discard,
+    Fork,
+    Label,
+    Propose,
+    Reset,
+    Rollback,
+    SaveState,
+)
+from rclpy.client import Client
+from rclpy.node import Node
+
+from hiwm_teleop.devices.base import EventKind, OperatorEvent
+
+# The console shows a grid of continuations: as many as fit a screen, for as long as the policy
+# needs to show where it is going, with enough frames of each to see how.
+DEFAULT_COUNT = 8
+CONTINUE_STEPS = 60
+CONTINUE_FRAMES = 4
+DEFAULT_PROPOSALS = 12
+
+
+@dataclass(frozen=True)
+class Route:
+    """How one kind of request is sent."""
+
+    service: str
+    kind: Any
+    request: Callable[[OperatorEvent], Any]
+    server: str  # who answers it, for the message when nobody does
+    patience_s: float = 10.0
+    # Topic without whose publisher the request leads nowhere, and who publishes it.
+    topic: str = ""
+    publisher: str = ""
+
+    def missing(self, node: Node, client: Client) -> str:
+        """Return why nobody would act on this request now, for people; empty where somebody would.
+
+        Args:
+            node: asks the graph.
+            client: of the route's service.
+        """
+        if not client.service_is_ready():
+            return f"nobody offers {self.service}: start the {self.server}"
+        if self.topic and node.count_publishers(self.topic) == 0:
+            return f"nobody publishes {self.topic}: start the {self.publisher}"
+        return ""
+
+
+def _control(code: int, *, topic: str = "", publisher: str = "") -> Route:
+    return Route(
+        "control/request", ControlRequest,
+        lambda event: ControlRequest.Request(request=code, reason=event.note), "arbiter",
+        topic=topic, publisher=publisher,
+    )
+
+
+ROUTES: dict[EventKind, Route] = {
+    EventKind.START: _control(
+        ControlRequest.Request.START, topic="policy/plan", publisher="policy, or take over"
+    ),
+    EventKind.PAUSE: _control(ControlRequest.Request.PAUSE),
+    EventKind.STOP: _control(ControlRequest.Request.STOP),
+    EventKind.CLEAR_STOP: _control(ControlRequest.Request.CLEAR_STOP),
+    EventKind.ROLLBACK: Route(
+        "branches/rollback", Rollback,
+        lambda event: Rollback.Request(node_id=event.node_id, steps=event.steps),
+        "branch manager",
+    ),
+    EventKind.FORK: Route(
+        "branches/fork", Fork, lambda event: Fork.Request(node_id=event.node_id),
+        "branch manager",
+    ),
+    EventKind.LABEL: Route(
+        "branches/label", Label,
+        lambda event: Label.Request(
+            branch_id=event.branch_id, label=int(event.label), note=event.note
+        ),
+        "branch manager",
+    ),
+    EventKind.DISCARD: Route(
+        "branches/discard", Discard,
+        lambda event: Discard.Request(branch_id=event.branch_id, restore=event.restore),
+        "branch manager",
+    ),
+    EventKind.PROPOSE: Route(
+        "branches/propose", Propose,
+        lambda event: Propose.Request(count=event.count or DEFAULT_PROPOSALS), "branch manager",
+    ),
+    EventKind.CONTINUE: Route(
+        "branches/continue", Continue,
+        lambda event: Continue.Request(
+            node_id=event.node_id, count=event.count or DEFAULT_COUNT,
+            steps=event.steps or CONTINUE_STEPS, seed=event.seed, frames=CONTINUE_FRAMES,
+        ),
+        "branch manager", 120.0, "policy/plan", "policy",
+    ),
+    EventKind.RESET: Route(
+        "world/reset", Reset, lambda event: Reset.Request(seed=-1), "world"
+    ),
+    # A person has put the scene as the picture over the camera shows it.
+    EventKind.RESET_BY_HAND: Route(
+        "world/reset", Reset, lambda event: Reset.Request(seed=-1, by_hand=True), "world"
+    ),
+    EventKind.SAVE: Route(
+        "world/save_state", SaveState, lambda event: SaveState.Request(note=event.note), "world"
+    ),
+}
+
+
+def clients_of(node: Node) -> dict[str, Client]:
+    """Return a client of `node` for each service of the table, by the service's name."""
+    return {
+        route.service: node.create_client(route.kind, route.service)
+        for route in {route.service: route for route in ROUTES.values()}.values()
+    }
