@@ -47,6 +47,7 @@ class BagDigest:
     lineage: Lineage
     ticks: list[TickDigest] = field(default_factory=list)  # in order of their steps
     takeovers: list[Takeover] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)  # damage; a bag not closed; see BagContents
     _file: McapFile
     _camera: str = ""  # topic of the first camera
     _chunks: dict[int, int] = field(default_factory=dict)  # of its images, by stamp
@@ -106,5 +107,5 @@ def _digest(contents: BagContents) -> BagDigest:
     return BagDigest(
         path=contents.path, lineage=contents.lineage(),
         ticks=[ticks[place] for place in sorted(ticks)], takeovers=list(heard.values()),
-        _file=contents.file, _camera=camera, _chunks=chunks,
+        problems=contents.problems(), _file=contents.file, _camera=camera, _chunks=chunks,
     )

@@ -57,7 +57,7 @@ def _summary(
     session_dir: Path, bags: Sequence[BagDigest], unread: dict[str, list[str]], *, pictures: bool
 ) -> dict[str, Any]:
     branches, nodes, store_problem = _tree(session_dir)
-    audits = [_audit(bag.path) for bag in bags]
+    audits = [_audit(bag) for bag in bags]
     provenance = tree_provenance(nodes)
     ticks = sum(len(bag.ticks) for bag in bags)
     active_s = sum(_active_seconds(bag) for bag in bags)
@@ -115,7 +115,7 @@ def _digests(session_dir: Path) -> tuple[list[BagDigest], dict[str, list[str]]]:
             "no bag with a tick", where=str(session_dir / "bags"),
             remedy="give the folder of a session that was recorded",
         )
-    return sorted(found, key=lambda bag: bag.ticks[0].received_ns), unread
+    return found, unread
 
 
 def _tree(session_dir: Path) -> tuple[list[Branch], list[Node], str]:
@@ -130,23 +130,27 @@ def _tree(session_dir: Path) -> tuple[list[Branch], list[Node], str]:
         return [], [], str(error)
 
 
-def _audit(bag: Path) -> Audit:
-    """Return the recorder's audit of a bag, or a new one where it left none."""
-    try:
-        return Audit(**json.loads((bag / AUDIT_FILE).read_text()))
-    except (OSError, ValueError, TypeError):
-        return audit_bag(bag)
+def _audit(bag: BagDigest) -> Audit:
+    """Return the recorder's audit of a bag; a new one where it left none, or damage came later."""
+    if not bag.problems:
+        try:
+            return Audit(**json.loads((bag.path / AUDIT_FILE).read_text()))
+        except (OSError, ValueError, TypeError):
+            pass  # made again below
+    return audit_bag(bag.path)
 
 
 def _active_seconds(bag: BagDigest) -> float:
     times = [tick.received_ns * 1e-9 for tick in bag.ticks]
     gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
-    return sum(gap for gap in gaps if gap < _PAUSE_S)
+    return sum(gap for gap in gaps if 0.0 <= gap < _PAUSE_S)
 
 
 def _span_s(bags: Sequence[BagDigest]) -> float:
+    """Return the time from first to last tick; a clock that was set back adds nothing."""
     times = [tick.received_ns for bag in bags for tick in bag.ticks]
-    return round((max(times) - min(times)) * 1e-9, 1)
+    gaps = [max(0, after - before) for before, after in zip(times, times[1:], strict=False)]
+    return round(sum(gaps) * 1e-9, 1)
 
 
 def _takeovers(bags: Sequence[BagDigest]) -> dict[str, Any]:

@@ -156,6 +156,16 @@ def test_a_damaged_bag_is_named_and_the_rest_is_told(session):
     assert broken.name in summary_text(summary)
 
 
+def test_damage_that_came_after_the_audit_is_told(session):
+    bag = next(path for path in sorted((session / "bags").iterdir()) if "b001" in path.name)
+    file = next(bag.glob("*.mcap"))
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    assert '"ok": true' in (bag / "audit.json").read_text()
+    summary = summarise(session, pictures=False)
+    assert summary["audit"]["ok"] == 2
+    assert any("cut short" in problem for problem in summary["audit"]["problems"][bag.name])
+
+
 def test_without_a_branch_store_each_bag_speaks_for_itself(session):
     (session / "tree.sqlite").unlink()
     for other in session.glob("tree.sqlite-*"):

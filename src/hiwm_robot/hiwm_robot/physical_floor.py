@@ -49,12 +49,18 @@ class Replay:
 def read_replays(folders: Sequence[Path], embodiment: Embodiment) -> list[Replay]:
     """Return replays from all recordings below folders whose ground truth is labelled.
 
+    Bags that cannot be read are left out, and named.
+
     Raises:
-        BagError: none, or bags of another embodiment.
+        BagError: none.
     """
     replays = []
     for path in sorted(p.parent for folder in folders for p in folder.glob("**/metadata.yaml")):
-        segment = read_segment(path, embodiment)
+        try:
+            segment = read_segment(path, embodiment)
+        except BagError as error:
+            print(f"left out {path.name}: {error}", file=sys.stderr)
+            continue
         if segment.labels is None:
             continue
         for step in range(1, segment.length - LEAST_STEPS - 1, EVERY_STEPS):

@@ -10,24 +10,28 @@ data they are held out as well.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core.bags import read_segment, session_bags
+from hiwm_core.bags import session_bags
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_learning.checkpoints import write_file
+from hiwm_learning.datasets.usable_segments import usable_segment
 
 
-def first_frames(sessions: Sequence[Path], camera: str = "") -> dict[str, NDArray[Any]]:
+def first_frames(
+    sessions: Sequence[Path], camera: str = "", report: Callable[[str], None] = print
+) -> dict[str, NDArray[Any]]:
     """Return the arrays of a start file, one row for each recorded trial.
 
     Args:
         sessions: session folders of evaluations.
         camera: the world model's; the embodiment's first when empty.
+        report: takes a line for each bag left out.
 
     Returns:
         names [N], images [N, H, W, 3] uint8, proprioception [N, P] m and object_poses [N, 3]
@@ -40,9 +44,8 @@ def first_frames(sessions: Sequence[Path], camera: str = "") -> dict[str, NDArra
     for session in sessions:
         trials = _trials(session)
         for bag in session_bags(session):
-            try:
-                segment = read_segment(bag)
-            except BagError:  # cut off by the end of the session
+            segment = usable_segment(bag, None, lambda text: report(f"left out {text}"))
+            if segment is None:
                 continue
             trial = trials.get(segment.lineage.episode_id)
             if trial is None or not segment.length or segment.steps[0] != 0:
