@@ -96,6 +96,7 @@ class McapFile:
         self._schemas: dict[int, records.Schema] = {}
         self._chunked = False
         self._data_ended = False
+        self._undefined = 0
         self._search_from = len(MCAP0_MAGIC)
 
     def messages(self) -> Iterator[Message]:
@@ -111,6 +112,8 @@ class McapFile:
             start: int | None = 0
             while start is not None:
                 start = yield from self._read_from(source, start)
+        if self._undefined:
+            self.damage.append(f"{self._undefined} messages whose definition is lost")
         if self.closed and not self.damage and self.stated and self.stated != self.counts:
             self.damage.append(
                 f"its index counts {self.stated.total()} messages, {self.counts.total()} were read"
@@ -227,8 +230,7 @@ class McapFile:
             return
         channel = self.channels.get(record.channel_id)
         if channel is None:
-            if not self.lost_chunks:  # else its definition was in one of those
-                self.damage.append(f"a message of unknown channel {record.channel_id}")
+            self._undefined += 1
             return
         self.counts[channel.topic] += 1
         time_ns = record.log_time
