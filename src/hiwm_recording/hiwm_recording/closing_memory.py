@@ -15,16 +15,21 @@ import sys
 import tempfile
 import threading
 import time
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from builtin_interfaces.msg import Time
+from hiwm_interfaces.msg import Tick, WorldInfo
 from numpy.typing import NDArray
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Header
 
 from hiwm_core.bags import Lineage, RecordedTopic, RecordingSession, Role, Topic
 from hiwm_core.bags.finisher import BagFinisher
-from hiwm_core.bags.schema import recording_types
 
 CAMERAS = ("left", "front", "right")
 WIDTH, HEIGHT, RATE_HZ = 640, 480, 15
@@ -64,67 +69,48 @@ class ThreeCameras:
     """Serialized messages of a world with three cameras."""
 
     def __init__(self) -> None:
-        self._types = recording_types()
         self._noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
 
     def world_info(self) -> tuple[RecordedTopic, bytes]:
         """Return the message that belongs at a bag's head: without it the recorder waits for it."""
-        return self._serialized(
-            "world_info", Role.WORLD_INFO, "hiwm_interfaces/msg/WorldInfo", header=self._header(0),
-            kind="hardware", robot="", stand_in=False, rate=float(RATE_HZ), lockstep=False,
-            cameras=list(CAMERAS), camera_widths=np.full(3, WIDTH, np.uint32),
-            camera_heights=np.full(3, HEIGHT, np.uint32), embodiment="", embodiment_hash="",
-            embodiment_yaml="", task="", task_hash="", task_yaml="", can_restore=False,
-            can_fork=False, auto_reset=False, heads=[], checkpoint_hash="", session_id="",
-            software_version="",
-        )
+        info = WorldInfo(kind="hardware", rate=float(RATE_HZ), cameras=list(CAMERAS))
+        return _serialized("world_info", Role.WORLD_INFO, info)
 
     def tick(self, step: int) -> list[tuple[RecordedTopic, bytes]]:
         """Return all messages of a step, the tick last."""
-        header = self._header(step)
-        image = self._image(step)
-        messages = [
-            self._serialized(f"cameras/{name}/image_raw", Role.STAMPED, "sensor_msgs/msg/Image",
-                             header=header, height=HEIGHT, width=WIDTH, encoding="rgb8",
-                             is_bigendian=0, step=3 * WIDTH, data=image)
-            for name in CAMERAS
-        ]
-        messages.append(self._serialized(
-            "joint_states", Role.STAMPED, "sensor_msgs/msg/JointState", header=header,
-            name=["joint"], position=np.array([step * 0.001]), velocity=np.array([]),
-            effort=np.array([]),
+        header = Header(stamp=Time(
+            sec=1_700_000_000 + step // RATE_HZ, nanosec=step % RATE_HZ * 10**9 // RATE_HZ
         ))
-        messages.append(self._serialized(
-            "tick", Role.TICK, "hiwm_interfaces/msg/Tick", header=header, epoch=1, step=step,
-            episode_id="ep_0001", branch_id="ep_0001-b000", state_id="", trust=1.0,
-            progress=float("nan"), success=float("nan"), applied_action=np.array([0.0]),
-            applied_source=1, applied_device="",
-        ))
-        return messages
-
-    def _header(self, step: int) -> object:
-        stamp_ns = 1_700_000_000 * 10**9 + step * 10**9 // RATE_HZ
-        return self._message(
-            "std_msgs/msg/Header", stamp=self._message(
-                "builtin_interfaces/msg/Time", sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9
-            ), frame_id="",
+        image = Image(
+            header=header, height=HEIGHT, width=WIDTH, encoding="rgb8", step=3 * WIDTH,
+            data=array("B", self._pixels(step).tobytes()),
         )
+        tick = Tick(
+            header=header, epoch=1, step=step, episode_id="ep_0001", branch_id="ep_0001-b000",
+            trust=1.0, applied_action=[0.0], applied_source=1,
+        )
+        return [
+            *(_serialized(f"cameras/{name}/image_raw", Role.STAMPED, image) for name in CAMERAS),
+            _serialized("joint_states", Role.STAMPED, JointState(
+                header=header, name=["joint"], position=[step * 0.001]
+            )),
+            _serialized("tick", Role.TICK, tick),
+        ]
 
-    def _image(self, step: int) -> NDArray[np.uint8]:
+    def _pixels(self, step: int) -> NDArray[np.uint8]:
         """Return a plain image with a patch of noise that moves: every frame differs."""
         image = np.full((HEIGHT, WIDTH, 3), step % 256, np.uint8)
         row = step % (HEIGHT - 32)
         image[row : row + 32, :100] = self._noise[row : row + 32, :100]
-        return image.reshape(-1)
+        return image
 
-    def _message(self, kind: str, /, **fields: Any) -> Any:
-        return self._types.types[kind](**fields)
 
-    def _serialized(
-        self, topic: str, role: Role, kind: str, /, **fields: Any
-    ) -> tuple[RecordedTopic, bytes]:
-        recorded = RecordedTopic(topic=Topic(name=f"/hiwm/{topic}", message_type=kind), role=role)
-        return recorded, bytes(self._types.serialize_cdr(self._message(kind, **fields), kind))
+def _serialized(name: str, role: Role, message: Any) -> tuple[RecordedTopic, bytes]:
+    kind = type(message)
+    topic = Topic(
+        name=f"/hiwm/{name}", message_type=f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
+    )
+    return RecordedTopic(topic=topic, role=role), bytes(serialize_message(message))
 
 
 def measure(folder: Path, ticks: int) -> dict[str, object]:
