@@ -179,7 +179,8 @@ class GraphLink:
             if (problem := route.missing(self._node, self._clients[route.service]))
         }
         if self._world.embodiment_hash and not self._world.can_fork:
-            missing["fork"] = missing["continue"] = "this world cannot go back to a saved state"
+            why = "this world cannot go back to a saved state"
+            missing |= {"fork": why, "continue": why, "save": why}
         if missing != self._missing:
             self._missing = missing
             self.server.hub.show("missing", {"actions": missing})

@@ -103,3 +103,15 @@ def test_pages_are_told_which_requests_nobody_would_act_on(link):
     assert "label" not in missing
     assert missing["fork"] == "nobody offers branches/fork: start the branch manager"
     assert {"start", "rollback", "reset", "propose"} <= missing.keys()
+
+
+def test_on_a_robot_no_state_is_saved_and_none_forked(link):
+    link.on_world(WorldInfo(
+        kind="hardware", can_restore=False, can_fork=False,
+        embodiment_hash=EMBODIMENT.hash, embodiment_yaml=EMBODIMENT.text,
+    ))
+    link.look_for_services()
+    missing = link.server.shown["missing"]["actions"]
+    assert {missing[action] for action in ("fork", "continue", "save")} == {
+        "this world cannot go back to a saved state"
+    }
