@@ -31,7 +31,8 @@ from hiwm_evaluation.trials import (
 from hiwm_learning.checkpoints import Checkpoint, load_checkpoint, require_embodiment
 from hiwm_learning.simulators import load_simulator
 
-MODELS = Path("models")
+# scripts/env.sh says where the checkout is.
+MODELS = Path(os.environ.get("HIWM_ROOT", "."), "models")
 SUCCESS_PROBABILITY = 0.5  # as the evaluator's success_threshold
 _PROGRESS_S = 5.0  # between two lines
 
@@ -305,7 +306,9 @@ class _Progress:
         self._left[policy] -= 1
         now = time.monotonic()
         if result.outcome is Outcome.ABORTED:
-            print(f"{self.name(policy)}, trial {result.trial}: aborted, {result.reason}")
+            print(
+                f"{self.name(policy)}, trial {result.trial}: aborted, {result.reason}", flush=True
+            )
         if now - self._said > _PROGRESS_S and self._done < self._total:
             self._said = now
             seconds = (now - self._began) / self._done * (self._total - self._done)
