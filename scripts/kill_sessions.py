@@ -24,7 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from hiwm_core.bags import audit_bag, session_bags, unfinished
 from hiwm_core.blob_store import BlobStore
@@ -103,9 +103,14 @@ class Launch:
             self.process.wait()
             return None
 
-    def remove_log(self) -> None:
-        """Delete the output."""
-        self._log.unlink()
+    def __enter__(self) -> Self:
+        """Return itself; the session already starts."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Leave no session behind, also where this command is ended."""
+        if self.process.poll() is None:
+            self.end(interrupt=True)
 
 
 def is_node(words: list[str], name: str) -> bool:
@@ -170,51 +175,70 @@ def tree_faults(folder: Path, chance: random.Random) -> list[str]:
     return []
 
 
+class StillbornError(Exception):
+    """There was nothing to kill."""
+
+
+def killed(folder: Path, chance: random.Random) -> tuple[dict[str, Any], set[str]]:
+    """Run a session and kill one of its nodes; return what was done and the bags closed before.
+
+    Raises:
+        StillbornError: the graph ended before the kill, or never began.
+    """
+    early = chance.random() < EARLY
+    delay = chance.uniform(0.0, EARLY_S if early else RUNNING_S)
+    with Launch(folder, 1) as launch:
+        if not early and not launch.until(lambda: begun(folder, set())):
+            raise StillbornError("the session never began")
+        kill_at = time.monotonic() + delay
+        launch.until(lambda: time.monotonic() > kill_at and bool(launch.nodes()))
+        running = launch.nodes()
+        if not running:
+            raise StillbornError("the graph ended by itself")
+        node = chance.choice(sorted(running))
+        closed = {bag.name for bag in bags_of(folder) if (bag / "metadata.yaml").exists()}
+        os.kill(running[node], signal.SIGKILL)
+        hung = launch.end() is None
+    return {
+        "node": node, "early": early, "delay_s": round(delay, 2), "closed_before": len(closed),
+        "faults": ["the graph did not end"] if hung else [],
+    }, closed
+
+
+def resumed(folder: Path) -> list[str]:
+    """Launch the session again until it records; return what went wrong."""
+    kept = {bag.name for bag in bags_of(folder)}
+    faults = []
+    with Launch(folder, 2) as launch:
+        if not launch.until(lambda: begun(folder, kept)):
+            faults.append("the session does not resume")
+        code = launch.end(interrupt=True)
+    return faults if code == 0 else [*faults, f"the resumed session ended with {code}"]
+
+
 def one_session(folder: Path, seed: int) -> dict[str, Any]:
     """Run, kill, check, resume and check again; return what was found."""
     chance = random.Random(seed)
     started = time.monotonic()
-    early = chance.random() < EARLY
-    delay = chance.uniform(0.0, EARLY_S if early else RUNNING_S)
-    faults: list[str] = []
-    first = Launch(folder, 1)
-    if not early and not first.until(lambda: begun(folder, set())):
-        first.end(interrupt=True)
-        return {"seed": seed, "node": "", "faults": ["the session never began"], "lost": 0}
-    kill_at = time.monotonic() + delay
-    first.until(lambda: time.monotonic() > kill_at and bool(first.nodes()))
-    running = first.nodes()
-    if not running:
-        return {"seed": seed, "node": "", "faults": ["the graph ended by itself"], "lost": 0}
-    node = chance.choice(sorted(running))
-    closed = {bag.name for bag in bags_of(folder) if (bag / "metadata.yaml").exists()}
-    os.kill(running[node], signal.SIGKILL)
-    if first.end() is None:
-        faults.append("the graph did not end")
+    try:
+        result, closed = killed(folder, chance)
+    except StillbornError as error:
+        return {"seed": seed, "node": "", "lost": 0, "faults": [str(error)]}
+    faults = result["faults"]
     by_hand = chance.random() < 0.5  # else the recorder of the next launch recovers
     if by_hand:
         faults += recover(folder)
-    faults += invalid_bags(folder, closed if not by_hand else None) + tree_faults(folder, chance)
-    lost = closed - {bag.name for bag in bags_of(folder)}
-    kept = {bag.name for bag in bags_of(folder)}
-    second = Launch(folder, 2)
-    if not second.until(lambda: begun(folder, kept)):
-        faults.append("the session does not resume")
-    code = second.end(interrupt=True)
-    if code != 0:
-        faults.append(f"the resumed session ended with {code}")
-    # What held no tick was put aside, and is no loss.
-    lost |= closed - {bag.name for bag in bags_of(folder)}
-    faults += [f"{name}: closed before the kill, lost" for name in sorted(lost)]
+    faults += invalid_bags(folder, None if by_hand else closed) + tree_faults(folder, chance)
+    faults += resumed(folder)
+    # A bag that was open and held no tick is put aside, and is no loss.
+    lost = sorted(closed - {bag.name for bag in bags_of(folder)})
+    faults += [f"{name}: closed before the kill, lost" for name in lost]
     faults += invalid_bags(folder) + tree_faults(folder, chance)
     if not faults:
-        first.remove_log()
-        second.remove_log()
-        shutil.rmtree(folder)
+        for path in folder.parent.glob(f"{folder.name}*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     return {
-        "seed": seed, "node": node, "early": early, "delay_s": round(delay, 2),
-        "recovered_by_hand": by_hand,
-        "closed_before": len(closed), "bags": len(kept), "lost": len(lost), "faults": faults,
+        "seed": seed, **result, "recovered_by_hand": by_hand, "lost": len(lost),
         "seconds": round(time.monotonic() - started, 1),
     }
 
@@ -228,6 +252,7 @@ def main() -> int:
     options = parser.parse_args()
     output = options.output.expanduser().resolve()
     output.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     results_file = output / "results.jsonl"
     lines = results_file.read_text().splitlines() if results_file.exists() else []
     results = {line["seed"]: line for line in map(json.loads, lines)}
