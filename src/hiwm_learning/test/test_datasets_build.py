@@ -1,6 +1,7 @@
 """A training set holds what the bags hold, and says what it left out."""
 
 import os
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,12 +12,13 @@ import pytest
 
 from hiwm_core.bags import Lineage, Topic, audit_bag, open_bag, read_segment
 from hiwm_core.bags.schema import recording_types
+from hiwm_core.branch_store import BranchStore
 from hiwm_core.control import Source
 from hiwm_core.embodiment import load_embodiment, parse_embodiment
-from hiwm_core.errors import BagError
+from hiwm_core.errors import BagError, ConfigError
 from hiwm_core.session_lock import RECORDER, SessionLock
 from hiwm_learning.datasets import build as build_module
-from hiwm_learning.datasets import load_episodes
+from hiwm_learning.datasets import load_episodes, session_trees
 from hiwm_learning.datasets.build import build_dataset
 from hiwm_learning.world_model.recordings import read_recordings
 
@@ -26,7 +28,7 @@ OTHER = parse_embodiment(EMBODIMENT.text + "\n# another text, another hash\n", "
 
 def write_bag(
     session: Path, branch: str, sources: Sequence[int], *, first_step: int = 0,
-    text: str = EMBODIMENT.text, frameless: int = -1,
+    text: str = EMBODIMENT.text, frameless: int = -1, parent: str = "",
 ) -> Path:
     """Write a segment whose action t has sources[t]; one tick more than actions.
 
@@ -38,7 +40,7 @@ def write_bag(
     lineage = Lineage(
         session_id=session.name, episode_id="ep_0001", branch_id=branch, epoch=1, world="hardware",
         robot="standin", stand_in=True, embodiment="planar_bimanual", embodiment_yaml=text,
-        task="push_t", task_hash="abc",
+        task="push_t", task_hash="abc", parent_branch_id=parent,
     )
     bag = open_bag(path, lineage.custom_data())
     kinds: dict[str, Any] = types.types
@@ -123,7 +125,7 @@ def test_a_set_holds_the_arrays_of_its_bags(tmp_path: Path) -> None:
 def test_provenance_marks_what_led_to_a_takeover(tmp_path: Path) -> None:
     sources = [Source.POLICY] * 20 + [Source.HUMAN] * 4 + [Source.HANDBACK] + [Source.POLICY] * 2
     write_bag(tmp_path / "one", "ep_0001-b000", sources)
-    build_dataset([tmp_path], tmp_path / "set.zarr", write=quiet)
+    build_dataset([tmp_path / "one"], tmp_path / "set.zarr", write=quiet)
     episodes = load_episodes(tmp_path / "set.zarr")
     names = [episodes.provenance_names[code] for code in episodes.provenance]
     assert names == (
@@ -161,7 +163,7 @@ def test_a_discarded_branch_is_left_out_and_the_tree_decides_provenance(
                 node("ep_0001-b001", step, discarded=True) for step in range(4)
             ]
 
-    monkeypatch.setattr(build_module, "BranchReader", Reader)
+    monkeypatch.setattr(session_trees, "BranchReader", Reader)
     left_out = build_dataset([session], tmp_path / "set.zarr", write=quiet)
     assert len(left_out) == 1 and "ep_0001-b001" in left_out[0] and "discarded" in left_out[0]
     episodes = load_episodes(tmp_path / "set.zarr")
@@ -173,7 +175,7 @@ def test_bags_of_two_embodiments_are_refused_with_both_named(tmp_path: Path) -> 
     write_bag(tmp_path / "one", "ep_0001-b000", [Source.DEMONSTRATION] * 3)
     write_bag(tmp_path / "two", "ep_0001-b000", [Source.DEMONSTRATION] * 3, text=OTHER.text)
     with pytest.raises(BagError) as caught:
-        build_dataset([tmp_path], tmp_path / "set.zarr", write=quiet)
+        build_dataset([tmp_path / "one", tmp_path / "two"], tmp_path / "set.zarr", write=quiet)
     assert EMBODIMENT.hash in str(caught.value)
     assert OTHER.hash in str(caught.value)
     assert not (tmp_path / "set.zarr").exists()
@@ -183,7 +185,7 @@ def test_a_damaged_bag_is_left_out_and_named(tmp_path: Path) -> None:
     write_bag(tmp_path / "one", "ep_0001-b000", [Source.DEMONSTRATION] * 3)
     broken = write_bag(tmp_path / "one", "ep_0001-b001", [Source.DEMONSTRATION] * 3)
     next(broken.glob("*.mcap")).write_bytes(b"nothing")
-    left_out = build_dataset([tmp_path], tmp_path / "set.zarr", write=quiet)
+    left_out = build_dataset([tmp_path / "one"], tmp_path / "set.zarr", write=quiet)
     assert len(left_out) == 1 and left_out[0].startswith("ep_0001-b001")
     assert len(load_episodes(tmp_path / "set.zarr").ends) == 1
 
@@ -220,7 +222,7 @@ def test_a_bag_that_failed_its_audit_is_left_out_and_named(tmp_path: Path) -> No
     )
     assert audit_bag(good).ok
     assert "ticks without an image" in audit_bag(gap).problems[0]
-    left_out = build_dataset([tmp_path], tmp_path / "set.zarr", write=quiet)
+    left_out = build_dataset([tmp_path / "demonstration"], tmp_path / "set.zarr", write=quiet)
     assert len(left_out) == 1 and left_out[0].startswith("ep_0001-b001: gap between steps 5 and 7")
     assert len(load_episodes(tmp_path / "set.zarr").ends) == 1
     # Training of a world model takes the same ones.
@@ -235,6 +237,82 @@ def test_a_bag_that_failed_its_audit_is_left_out_and_named(tmp_path: Path) -> No
 
 def test_no_bag_and_no_set_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BagError, match="no bag there"):
-        build_dataset([tmp_path], tmp_path / "set.zarr", write=quiet)
+        build_dataset([tmp_path / "one"], tmp_path / "set.zarr", write=quiet)
     with pytest.raises(BagError, match="not a training set"):
         load_episodes(tmp_path / "set.zarr")
+
+
+def test_an_output_folder_that_is_no_training_set_is_left_as_it_was(tmp_path: Path) -> None:
+    session = tmp_path / "one"
+    write_bag(session, "ep_0001-b000", [Source.DEMONSTRATION] * 3)
+    for output in (session, session / "bags", session / "set.zarr", tmp_path):
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(ConfigError, match="input of this command"):
+            build_dataset([session], output, write=quiet)
+        assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    with pytest.raises(ConfigError, match="not a training set written by hiwm"):
+        build_dataset([session], tmp_path / "mine", write=quiet)
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "x"
+
+
+def test_a_training_set_is_replaced_unless_something_else_lies_in_it(tmp_path: Path) -> None:
+    write_bag(tmp_path / "one", "ep_0001-b000", [Source.DEMONSTRATION] * 3)
+    write_bag(tmp_path / "two", "ep_0001-b000", [Source.DEMONSTRATION] * 5)
+    output = tmp_path / "set.zarr"
+    for session, frames in (("one", 4), ("two", 6)):
+        build_dataset([tmp_path / session], output, write=quiet)
+        assert load_episodes(output).ends[-1] == frames
+    write_bag(output / "session", "ep_0001-b000", [Source.DEMONSTRATION] * 3)
+    with pytest.raises(ConfigError, match="it was left as it is"):
+        build_dataset([tmp_path / "one"], output, write=quiet)
+    assert load_episodes(output).ends[-1] == 6
+
+
+def test_an_interrupted_build_keeps_the_old_set(tmp_path: Path) -> None:
+    write_bag(tmp_path / "one", "ep_0001-b000", [Source.DEMONSTRATION] * 3)
+    output = tmp_path / "set.zarr"
+    build_dataset([tmp_path / "one"], output, write=quiet)
+    before = sorted(tmp_path.rglob("*"))
+
+    def interrupt(line: str) -> None:
+        if "frames" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_dataset([tmp_path / "one"], output, write=interrupt)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("lost", ["missing", "empty", "cut", "not ours"])
+def test_a_session_whose_tree_is_lost_is_refused_or_named(
+    tmp_path: Path, lost: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session, output = tmp_path / "one", tmp_path / "set.zarr"
+    write_bag(session, "ep_0001-b000", [Source.POLICY] * 3)
+    write_bag(session, "ep_0001-b001", [Source.HUMAN] * 3, parent="ep_0001-b000")
+    tree = session / "tree.sqlite"
+    if lost == "empty":
+        tree.touch()
+    if lost == "cut":
+        BranchStore(tree).close()
+        tree.write_bytes(tree.read_bytes()[:5000])
+    if lost == "not ours":
+        with sqlite3.connect(tree) as connection:
+            connection.execute("CREATE TABLE mine (x)")
+    assert build_module.main([str(session), "-o", str(output)]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and str(tree) in said
+    for words in ("labels, discards and rollback marks are lost", "restore", "--without-tree"):
+        assert words in said
+    assert not output.exists()
+    assert build_module.main([str(session), "-o", str(output), "--without-tree"]) == 0
+    assert "without labels, discards and rollback marks" in capsys.readouterr().out
+
+
+def test_a_session_that_never_had_a_tree_needs_none(tmp_path: Path) -> None:
+    write_bag(tmp_path / "one", "ep_0001-b000", [Source.DEMONSTRATION] * 3)
+    said: list[str] = []
+    build_dataset([tmp_path / "one"], tmp_path / "set.zarr", write=said.append)
+    assert not [line for line in said if "tree" in line]

@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,19 @@ from numpy.typing import NDArray
 
 from hiwm_core.bags import Segment
 from hiwm_core.bags.resample import segment_period
-from hiwm_core.branch_reader import BranchReader
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
-from hiwm_core.provenance import Provenance, assign, tree_provenance
-from hiwm_learning.datasets.episodes import EpisodeInfo, EpisodeWriter, load_episodes
+from hiwm_core.output_folders import check_output_folder
+from hiwm_core.provenance import Provenance, assign
+from hiwm_core.user_paths import path_argument
+from hiwm_learning.datasets.episodes import (
+    EpisodeInfo,
+    EpisodeWriter,
+    is_training_set,
+    load_episodes,
+)
 from hiwm_learning.datasets.periods import OnePeriod, add_resample_option
+from hiwm_learning.datasets.session_trees import SessionTrees
 from hiwm_learning.datasets.usable_segments import find_bags, usable_segment
 
 # Codes of the provenance column: places in the order `Provenance` promises to keep.
@@ -26,83 +32,67 @@ _CODES = {provenance: code for code, provenance in enumerate(Provenance)}
 
 def build_dataset(
     places: Sequence[Path], output: Path, *, embodiment: Embodiment | None = None,
-    resample_hz: float | None = None,
+    resample_hz: float | None = None, without_tree: bool = False,
     write: Callable[[str], None] = print,
 ) -> list[str]:
     """Build a store from every bag at or below some places; return what was left out and why.
 
     Args:
         places: bag folders, or folders of them.
-        output: folder of the zarr store, replaced when the new one is whole.
+        output: folder of the zarr store; an older training set is replaced when the new one is
+            whole.
         embodiment: every bag must be of this one; the first bag's when None.
         resample_hz: bring every segment to this control rate; None refuses those that differ.
+        without_tree: take the bags of a session whose tree is lost as if nothing was marked.
         write: takes progress lines.
 
     Raises:
-        BagError: no bag, none usable, or bags of several embodiments or control periods.
+        BagError: no bag, none usable, bags of several embodiments or control periods, or a
+            session's tree is lost.
+        ConfigError: the output is something else than a training set, or clashes with a place.
     """
+    check_output_folder(output, "a training set", is_training_set, inputs=places)
     bags = find_bags(places)
     writer: EpisodeWriter | None = None
     left_out: list[str] = []
     frames = 0
     periods = OnePeriod(resample_hz)
-    trees: dict[Path, _Tree] = {}
+    trees = SessionTrees(without=without_tree, write=write)
 
     def leave_out(text: str) -> None:
         left_out.append(text)
         write(f"left out {text}")
 
-    for number, bag in enumerate(bags, 1):
-        segment = usable_segment(bag, embodiment, leave_out)
-        if segment is None:
-            continue
-        embodiment = embodiment or segment.embodiment
-        writer = writer or EpisodeWriter(
-            output, embodiment, tuple(str(name) for name in Provenance)
-        )
-        session = bag.parent.parent
-        if session not in trees:
-            trees[session] = _read_tree(session)
-        tree = trees[session]
-        if segment.lineage.branch_id in tree.discarded:
-            leave_out(f"{bag.name}: its branch was discarded")
-            continue
-        segment = periods.admit(segment)
-        if segment.length < 2:
-            leave_out(f"{bag.name}: a single tick has no action")
-            continue
-        writer.add(_info(segment, tree.labels), _columns(segment, tree.provenance))
-        frames += segment.length
-        if number % 20 == 0 or number == len(bags):
-            write(f"{number}/{len(bags)} bags  {frames} frames")
+    try:
+        for number, bag in enumerate(bags, 1):
+            segment = usable_segment(bag, embodiment, leave_out)
+            if segment is None:
+                continue
+            embodiment = embodiment or segment.embodiment
+            tree = trees.of(bag, segment.lineage.branch_id)
+            if segment.lineage.branch_id in tree.discarded:
+                leave_out(f"{bag.name}: its branch was discarded")
+                continue
+            segment = periods.admit(segment)
+            if segment.length < 2:
+                leave_out(f"{bag.name}: a single tick has no action")
+                continue
+            writer = writer or EpisodeWriter(
+                output, embodiment, tuple(str(name) for name in Provenance)
+            )
+            writer.add(_info(segment, tree.labels), _columns(segment, tree.provenance))
+            frames += segment.length
+            if number % 20 == 0 or number == len(bags):
+                write(f"{number}/{len(bags)} bags  {frames} frames")
+    except BaseException:
+        if writer is not None:
+            writer.abandon()
+        raise
     if writer is None:
         raise BagError("no usable bag", where=", ".join(map(str, places)),
                        remedy="audit them with python -m hiwm_recording.audit")
-    writer.close({"left_out": left_out})
+    writer.close({"left_out": left_out, "lost_marks": trees.missing})
     return left_out
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Tree:
-    """What a session's tree says of its bags."""
-
-    provenance: Mapping[str, Provenance]  # by node id
-    discarded: frozenset[str]  # branches
-    labels: Mapping[str, int]  # by branch
-
-
-def _read_tree(session: Path) -> _Tree:
-    """Return the tree of a session folder; an empty one where no branch manager ran."""
-    path = session / "tree.sqlite"
-    if not path.is_file():
-        return _Tree(provenance={}, discarded=frozenset(), labels={})
-    with BranchReader(path) as reader:
-        nodes = reader.tree()
-    return _Tree(
-        provenance=tree_provenance(nodes),
-        discarded=frozenset(node.branch_id for node in nodes if node.discarded),
-        labels={node.branch_id: int(node.label) for node in nodes},
-    )
 
 
 def _provenance(
@@ -151,13 +141,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="build_dataset", description="Build a training set (zarr) from recorded bags."
     )
-    parser.add_argument("bags", nargs="+", type=Path, help="bag folders, or folders of them")
-    parser.add_argument("--output", "-o", required=True, type=Path, help="folder of the store")
+    parser.add_argument(
+        "bags", nargs="+", type=path_argument, help="bag folders, or folders of them"
+    )
+    parser.add_argument(
+        "--output", "-o", required=True, type=path_argument,
+        help="folder of the store: a new one, or a training set to replace",
+    )
+    parser.add_argument(
+        "--without-tree", action="store_true",
+        help="take the bags of a session whose tree.sqlite is lost, without labels, discards and "
+        "rollback marks",
+    )
     add_resample_option(parser)
     options = parser.parse_args(arguments)
     try:
         left_out = build_dataset(
-            options.bags, options.output, resample_hz=options.resample_to
+            options.bags, options.output, resample_hz=options.resample_to,
+            without_tree=options.without_tree,
         )
         summary = load_episodes(options.output, cameras=()).summary()
     except HiwmError as error:

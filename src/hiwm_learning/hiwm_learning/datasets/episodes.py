@@ -6,10 +6,10 @@ text and hash of the embodiment, so that a model cannot be trained under another
 """
 
 import hashlib
-import shutil
+import re
 import statistics
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from hiwm_core.atomic_files import replaced_folder
 from hiwm_core.bags.disk import disk_refusal
 from hiwm_core.bags.lineage import recorded_on
 from hiwm_core.control_period import UNKNOWN
@@ -25,6 +26,8 @@ from hiwm_core.embodiment import Embodiment, parse_embodiment
 from hiwm_core.errors import BagError
 
 FORMAT = 1
+# The files of a zarr store: descriptions, and pieces named by their place.
+_OF_A_STORE = re.compile(r"(.+/)?zarr\.json|.+/c(/\d+)+")
 # Frames in one compressed piece: about 2 MB of small images, read and written as a whole.
 _CHUNK = 64
 # Arrays of one value or vector per frame, beside the images: name, dtype.
@@ -127,11 +130,18 @@ class Episodes:
         return digest.hexdigest()
 
 
+class _Abandoned(Exception):  # noqa: N818 - ends the writing of a folder
+    pass
+
+
 class EpisodeWriter:
     """Writes a store beside its final place and moves it there when whole.
 
+    Whoever makes one ends it: with `close`, or with `abandon` where an error came first.
+
     Args:
-        path: folder of the store; an older one there is replaced on `close`.
+        path: folder of the store; an older one there is replaced on `close`, so make sure that it
+            is one (`is_training_set`).
         embodiment: of every episode.
         provenance_names: what the numbers of the provenance column mean.
     """
@@ -140,10 +150,10 @@ class EpisodeWriter:
         self, path: Path, embodiment: Embodiment, provenance_names: tuple[str, ...]
     ) -> None:
         self._path = path
-        self._partial = path.with_name(path.name + ".partial")
-        shutil.rmtree(self._partial, ignore_errors=True)
-        self._partial.parent.mkdir(parents=True, exist_ok=True)
-        self._root = zarr.open_group(str(self._partial), mode="w")
+        self._folder = ExitStack()
+        with self._told():
+            part = self._folder.enter_context(replaced_folder(path))
+            self._root = zarr.open_group(str(part), mode="w")
         self._embodiment = embodiment
         self._names = provenance_names
         self._infos: list[EpisodeInfo] = []
@@ -181,7 +191,7 @@ class EpisodeWriter:
             BagError: there is no episode, or the disk refuses, as it may in `add`.
         """
         if not self._infos:
-            shutil.rmtree(self._partial, ignore_errors=True)
+            self.abandon()
             raise BagError(
                 "no usable episode", where=str(self._path), remedy="give folders of closed bags"
             )
@@ -198,8 +208,12 @@ class EpisodeWriter:
                 "episodes": [asdict(info) for info in self._infos],
                 **notes,
             })
-            shutil.rmtree(self._path, ignore_errors=True)
-            self._partial.rename(self._path)
+            self._folder.close()
+
+    def abandon(self) -> None:
+        """Remove what was begun; an older store stays as it was."""
+        with suppress(_Abandoned), self._folder:
+            raise _Abandoned
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -207,7 +221,7 @@ class EpisodeWriter:
         try:
             yield
         except OSError as error:
-            shutil.rmtree(self._partial, ignore_errors=True)
+            self.abandon()
             raise BagError(
                 disk_refusal(error, self._path), where=str(self._path.parent),
                 remedy="make room there and build it again: an older one is as it was",
@@ -226,6 +240,18 @@ class EpisodeWriter:
                 if count:
                     self._arrays[name].append(rows[:count])
                 self._waiting[name] = [rows[count:]]
+
+
+def is_training_set(path: Path) -> bool:
+    """Return whether a folder is a store of this kind and holds nothing else."""
+    try:
+        attributes = dict(zarr.open_group(str(path), mode="r").attrs)
+    except (OSError, ValueError, KeyError):
+        return False
+    return {"format", "embodiment_hash", "episodes"} <= set(attributes) and all(
+        _OF_A_STORE.fullmatch(str(file.relative_to(path)))
+        for file in path.rglob("*") if not file.is_dir()
+    )
 
 
 def load_episodes(path: Path, cameras: Sequence[str] | None = None) -> Episodes:
