@@ -18,6 +18,7 @@ from hiwm_console.session_files import TREE_FILE, SessionFiles
 from hiwm_console.web_server import WebServer
 from hiwm_core.errors import HiwmError, StoreError
 from hiwm_core.session_lock import owners
+from hiwm_core.user_paths import path_argument
 
 
 def serve(folder: Path, port: int) -> WebServer:
@@ -42,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/console", description="Look through a stored session in a browser."
     )
-    parser.add_argument("session", type=Path, help="session folder")
+    parser.add_argument("session", type=path_argument, help="session folder")
     parser.add_argument("--port", type=int, default=0, help="TCP port (default: any free one)")
     options = parser.parse_args(words)
     ended = threading.Event()

@@ -28,6 +28,7 @@ from hiwm_core.errors import BagError, HiwmError, StoreError
 from hiwm_core.provenance import Provenance, assign, tree_provenance
 from hiwm_core.session_lock import tool_lock
 from hiwm_core.tree_drawing import draw_session
+from hiwm_core.user_paths import path_argument
 
 TREE_FILE = "tree.sqlite"
 SUMMARY_FILE = "summary.json"
@@ -296,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m hiwm_core.session_summary", description="What a session came to."
     )
-    parser.add_argument("session_dir", type=Path, help="folder of the session")
+    parser.add_argument("session_dir", type=path_argument, help="folder of the session")
     parser.add_argument("--no-pictures", action="store_true", help="numbers alone")
     options = parser.parse_args(arguments)
     try:

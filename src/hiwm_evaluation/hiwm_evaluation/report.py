@@ -15,8 +15,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from hiwm_core.atomic_files import replace_file
 from hiwm_core.errors import HiwmError, StoreError
+from hiwm_core.output_folders import check_output_file
 from hiwm_core.provenance import Provenance
+from hiwm_core.user_paths import path_argument
 from hiwm_evaluation.figures import agreement_figure, gains_figure, rates_figure
 from hiwm_evaluation.findings import agreement, agreement_of, effort, gains, independent
 from hiwm_evaluation.page import (
@@ -45,6 +48,8 @@ from hiwm_evaluation.summary import agreement_limits, summary
 
 PAGE_FILE = "report.html"
 SUMMARY_FILE = "summary.md"
+OWN_FOLDER = "report"  # in the study
+_PICTURES = ("rates.png", "gains.png", "agreement.png")
 # Yields of sessions of unequal length are compared per this much of an operator's time.
 _YIELD_S = 600.0
 
@@ -54,17 +59,21 @@ def write_report(study_folder: Path, folder: Path) -> Path:
 
     Raises:
         StoreError: the study or one of its evaluations cannot be read, or the folder be written.
-        ConfigError: a field of study.json is wrong.
+        ConfigError: a field of study.json is wrong, or the folder holds something else. A report
+            lies in `report` of its study, or outside of it.
     """
+    own = folder.resolve() == (study_folder / OWN_FOLDER).resolve()
+    check_output_file(
+        folder / PAGE_FILE, "a report", _is_report, inputs=[] if own else [study_folder],
+        companions=[folder / name for name in (SUMMARY_FILE, *_PICTURES)],
+    )
     study = read_study(study_folder)
     agreed = agreement(study)
     apart = agreement_of(independent(agreed.cells))
     gained = [gain for world in World for gain in gains(study, world)]
-    pictures = {
-        "rates.png": _png(rates_figure(study)),
-        "gains.png": _png(gains_figure(gained)),
-        "agreement.png": _png(agreement_figure(agreed)),
-    }
+    pictures = dict(zip(_PICTURES, map(_png, (
+        rates_figure(study), gains_figure(gained), agreement_figure(agreed)
+    )), strict=True))
     parts = [
         *introduction_section(study),
         *success_section(study, pictures["rates.png"]),
@@ -80,11 +89,10 @@ def write_report(study_folder: Path, folder: Path) -> Path:
     ]
     page = folder / PAGE_FILE
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, content in pictures.items():
-            (folder / name).write_bytes(content)
-        page.write_text(document(f"Study of {study.task}", parts), encoding="utf-8")
-        (folder / SUMMARY_FILE).write_text(summary(study, gained, agreed, apart), encoding="utf-8")
+            replace_file(folder / name, content)
+        replace_file(page, document(f"Study of {study.task}", parts))
+        replace_file(folder / SUMMARY_FILE, summary(study, gained, agreed, apart))
     except OSError as error:
         raise StoreError(
             f"cannot be written: {error.strerror or error}", where=str(folder),
@@ -213,6 +221,13 @@ def _how_made(study: Study) -> list[str]:
     ]
 
 
+def _is_report(page: Path) -> bool:
+    try:
+        return "<title>Study of " in page.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+
+
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     # Without the date and version the same study gives the same file.
@@ -225,13 +240,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/report", description="The report of a study: report.html and its figures."
     )
-    parser.add_argument("study", type=Path, help="folder with study.json")
+    parser.add_argument("study", type=path_argument, help="folder with study.json")
     parser.add_argument(
-        "-o", "--output", type=Path, help="folder to write to (default: report in the study)"
+        "-o", "--output", type=path_argument,
+        help="folder to write to (default: report in the study)"
     )
     options = parser.parse_args(arguments)
     try:
-        print(write_report(options.study, options.output or options.study / "report"))
+        print(write_report(options.study, options.output or options.study / OWN_FOLDER))
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

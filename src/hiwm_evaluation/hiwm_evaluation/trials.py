@@ -173,6 +173,7 @@ class TrialFolder:
     def _check_conditions(self, conditions: dict[str, Any]) -> None:
         path = self._path / "evaluation.json"
         if not path.exists():
+            self._refuse_strange_files()
             replace_file(path, json.dumps(conditions, indent=2) + "\n")
             return
         try:
@@ -188,6 +189,15 @@ class TrialFolder:
                 f"holds an evaluation under other conditions: {said}", where=str(self._path),
                 remedy=f"{_ANOTHER}, or repeat its conditions to go on with it",
             )
+
+    def _refuse_strange_files(self) -> None:
+        """Refuse a folder with files of these names that no evaluation wrote."""
+        for name in ("starts.yaml", self._lines.name, "results.json"):
+            if (self._path / name).exists():
+                raise StoreError(
+                    f"there is a {name} without an evaluation.json; it was left as it is",
+                    where=str(self._path), remedy="give another output_dir",
+                )
 
     def _check_starts(self, starts: Sequence[Pose]) -> None:
         path = self._path / "starts.yaml"

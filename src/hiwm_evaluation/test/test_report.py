@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hiwm_core.errors import ConfigError
 from hiwm_evaluation.report import main, write_report
 from hiwm_evaluation.statistics import (
     PairedCounts,
@@ -60,7 +61,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = write_study(tmp_path_factory.mktemp("study"))
-    return write_report(study, study / "out").parent
+    return write_report(study, study / "report").parent
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +183,8 @@ def test_the_same_study_gives_the_same_files(tmp_path: Path, folder: Path) -> No
 def test_a_study_of_which_nothing_was_run_says_so(tmp_path: Path) -> None:
     data = study_data() | {"operator": [], "sets": [], "world_model": {}, "seeds": []}
     data["cells"] = data["cells"][:1]
-    page = Page(write_report(write_study(tmp_path, data, {}), tmp_path / "r").read_text())
+    study = write_study(tmp_path, data, {})
+    page = Page(write_report(study, study / "report").read_text())
     assert page.row("ACT, base")[-1] == "no such policy in the study"
     assert "0 policies have trials in both worlds" in page.text
     assert "No operator session is in the study." in page.text
@@ -201,7 +203,7 @@ def test_unequal_operators_and_conditions_are_said(tmp_path: Path) -> None:
     study = write_study(tmp_path, data, {"act-hi-wm-s0": ("sf", "")})
     path = study / "kept" / "evaluation.json"
     path.write_text(path.read_text().replace("300", "200"))
-    page = Page(write_report(study, tmp_path / "r").read_text())
+    page = Page(write_report(study, study / "report").read_text())
     assert "with branching 300, without 600: not equal" in page.text
     assert page.row("all, 1 session", "with")[-2:] == ["60.0", "48.0"]
     assert "on the stand-in were made under the same conditions: horizon: 200, 300" in page.text
@@ -216,7 +218,7 @@ def test_the_command_prints_the_page_or_what_is_wrong(
     assert "study.json" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert main([str(folder.parent), "-o", str(tmp_path / "file")]) == 1
-    assert "another folder with -o" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
 
 
 def test_controls_are_shown_with_what_they_took(tmp_path: Path) -> None:
@@ -240,7 +242,7 @@ def test_controls_are_shown_with_what_they_took(tmp_path: Path) -> None:
     data["world_state"] = "a pose that its head reads"
     ends = {name: ("s" * 12 + "f" * 8, "s" * 11 + "f" * 9) for name in names}
     study = write_study(tmp_path, data, CELLS | ends)
-    page = Page(write_report(study, tmp_path / "r").read_text())
+    page = Page(write_report(study, study / "report").read_text())
     assert page.row("Diffusion Policy, stand-in corrections", "1") == [
         "12/20", "120", "130", "13", "99", "4",
     ]
@@ -251,7 +253,7 @@ def test_controls_are_shown_with_what_they_took(tmp_path: Path) -> None:
     page.row("stand-in", "Diffusion Policy", "base minus start")
     assert "Chosen on other starts." in page.text
     assert "state is a pose that its head reads" in page.text
-    summary = (tmp_path / "r" / "summary.md").read_text()
+    summary = (study / "report" / "summary.md").read_text()
     assert "stand-in corrections | 60.0 % | 120 | 130 | 13 | 99 | 4 |" in summary
     assert "state is a pose that its head reads" in summary
 
@@ -259,3 +261,16 @@ def test_controls_are_shown_with_what_they_took(tmp_path: Path) -> None:
 def test_a_study_without_controls_shows_none(page: Page) -> None:
     assert "What each set took" not in page.text
     assert not [row for row in page.rows if row and "stand-in corrections" in row[0]]
+
+
+def test_a_report_replaces_a_report_and_nothing_else(tmp_path: Path, folder: Path) -> None:
+    study = folder.parent
+    with pytest.raises(ConfigError, match="lies inside an input"):
+        write_report(study, study / "evaluations")
+    (tmp_path / "rates.png").write_text("a photograph")
+    with pytest.raises(ConfigError, match=r"rates\.png"):
+        write_report(study, tmp_path)
+    (tmp_path / "report.html").write_text("of last year")
+    with pytest.raises(ConfigError, match="not a report written by hiwm"):
+        write_report(study, tmp_path)
+    assert (tmp_path / "rates.png").read_text() == "a photograph"

@@ -7,6 +7,7 @@ its own. A checkpoint made for another embodiment is refused with both hashes na
 
 import hashlib
 import json
+import zipfile
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from hiwm_core.errors import CheckpointError
 
 # Raised when a reader of today could no longer make sense of an older file.
 FORMAT = 1
+_HEADER_BYTES = 100_000_000  # the format's own bound
 # The one key of the safetensors header: several keys would be written in random order, and equal
 # checkpoints would get different hashes.
 HEADER_KEY = "hiwm"
@@ -150,6 +152,28 @@ def load_weights(module: torch.nn.Module, checkpoint: Checkpoint) -> None:
 def save_training_state(path: Path, state: Any) -> None:
     """Write what resuming needs (tensors, numbers, strings, lists, dicts); see `write_file`."""
     write_file(path, lambda file: torch.save(state, file))
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Return whether a file is a checkpoint that hiwm wrote, whole or not."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, _HEADER_BYTES)))
+        return HEADER_KEY in header.get("__metadata__", {})
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def is_training_state(path: Path) -> bool:
+    """Return whether a file is what a training loop resumes from."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            (name,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
+            described = archive.read(name)
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+    return b"elapsed_s" in described and b"trainable" in described
 
 
 def load_training_state(path: Path) -> Any:

@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiwm_core.errors import BagError
+from hiwm_core.output_folders import check_apart, check_output_file, json_with
 from hiwm_core.session_lineage import session_heads
+from hiwm_core.user_paths import path_argument
 from hiwm_core.world_heads import SUCCESS_HEAD, require_success_head
 from hiwm_learning.checkpoints import write_file
 from hiwm_learning.datasets import Episodes, load_episodes
@@ -29,7 +31,13 @@ from hiwm_learning.datasets.build import build_dataset
 from hiwm_learning.datasets.periods import add_resample_option
 from hiwm_learning.datasets.usable_segments import find_bags
 from hiwm_learning.datasets.weights import Scheme, WeightedSet, weigh
-from hiwm_learning.policies.command import add_policy_options, fit_policy, policy_trainer, say
+from hiwm_learning.policies.command import (
+    add_policy_options,
+    check_policy_outputs,
+    fit_policy,
+    policy_trainer,
+    say,
+)
 from hiwm_learning.training_command import run_training
 from hiwm_learning.training_loop import Budget
 
@@ -188,7 +196,7 @@ def _built(
     path = cache / f"{digest.hexdigest()[:16]}.zarr"
     cache.mkdir(parents=True, exist_ok=True)
     # Two trainings side by side may want the same set: one builds it, the other waits.
-    with path.with_suffix(".lock").open("w") as lock:
+    with path.with_suffix(".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if path.exists():
             write(f"training set {path.name} is there")
@@ -220,13 +228,15 @@ def build_parser() -> argparse.ArgumentParser:
         prog="posttrain", description=__doc__, formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument("set", choices=SETS)
-    parser.add_argument("--demonstrations", nargs="+", type=Path, required=True, metavar="PLACE")
     parser.add_argument(
-        "--rollouts", nargs="+", type=Path, default=[], metavar="SESSION",
+        "--demonstrations", nargs="+", type=path_argument, required=True, metavar="PLACE"
+    )
+    parser.add_argument(
+        "--rollouts", nargs="+", type=path_argument, default=[], metavar="SESSION",
         help="wm-cl: evaluations in imagination, recorded",
     )
     parser.add_argument(
-        "--corrections", nargs="+", type=Path, default=[], metavar="SESSION",
+        "--corrections", nargs="+", type=path_argument, default=[], metavar="SESSION",
         help="hi-wm: sessions with interventions",
     )
     add_policy_options(parser)
@@ -254,9 +264,12 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"wm-cl: only successes where half or more of the {NEIGHBOURS} trials from the "
         "nearest\nstart poses failed",
     )
-    parser.add_argument("--steps", type=int, required=True, help="optimiser steps, for every set")
     parser.add_argument(
-        "--cache", type=Path, help="folder of training sets (default: sets beside the output)"
+        "--steps", type=int, required=True, help="optimiser steps, for every set"
+    )
+    parser.add_argument(
+        "--cache", type=path_argument,
+        help="folder of training sets (default: sets beside the output)"
     )
     return parser
 
@@ -267,6 +280,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _posttrain(options: argparse.Namespace) -> int:
+    places = [*options.demonstrations, *options.rollouts, *options.corrections]
+    cache: Path = options.cache or options.output.parent / "sets"
+    described: Path = options.output.with_suffix(".set.json")
+    check_policy_outputs(options, places)
+    check_output_file(described, "a set's description", json_with("set", "scheme"), inputs=places)
+    check_apart(cache, places)
     episodes, weighted = make_set(
         SetOptions(
             kind=options.set, demonstrations=tuple(options.demonstrations),
@@ -277,11 +296,11 @@ def _posttrain(options: argparse.Namespace) -> int:
             trials=options.trials, contested=options.contested,
             resample_hz=options.resample_to,
         ),
-        options.cache or options.output.parent / "sets", say,
+        cache, say,
     )
     data = {"set": options.set, **weighted.description}
     say(describe(options.set, weighted.description))
-    write_file(options.output.with_suffix(".set.json"), json.dumps(data, indent=1) + "\n")
+    write_file(described, json.dumps(data, indent=1) + "\n")
     trainer = policy_trainer(
         options, episodes, weighted.weights, data, sampling="weighted",
         name=f"{options.backbone}-{options.set}-s{options.seed}",

@@ -8,13 +8,20 @@ from pathlib import Path
 import torch
 
 from hiwm_core.errors import HiwmError
+from hiwm_core.output_folders import check_output_file, claim_folder, npz_with
+from hiwm_core.user_paths import path_argument
+from hiwm_learning.checkpoints import is_checkpoint
 from hiwm_learning.datasets.periods import add_resample_option
+
+WORK_FOLDER = "a work folder of training"
+is_start_file = npz_with("names", "images", "proprioception", "object_poses")
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add what every training takes."""
     parser.add_argument(
-        "--output", "-o", required=True, type=Path, help="checkpoint to write, .safetensors"
+        "--output", "-o", required=True, type=path_argument,
+        help="checkpoint to write, .safetensors"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
@@ -25,7 +32,9 @@ def add_world_model_options(
     parser: argparse.ArgumentParser, *, name: str, minutes: float, steps: int
 ) -> None:
     """Add what the training of either world model takes; name, minutes and steps as defaults."""
-    parser.add_argument("data", nargs="+", type=Path, help="folders of bags, one a kind of data")
+    parser.add_argument(
+        "data", nargs="+", type=path_argument, help="folders of bags, one a kind of data"
+    )
     add_run_options(parser)
     add_resample_option(parser)
     parser.add_argument(
@@ -34,7 +43,28 @@ def add_world_model_options(
     parser.add_argument("--name", default=name, help="name of the model")
     parser.add_argument("--minutes", type=float, default=minutes, help="of dynamics training")
     parser.add_argument("--steps", type=int, default=steps, help="likewise")
-    parser.add_argument("--work", type=Path, help="folder for stages; beside the output")
+    parser.add_argument("--work", type=path_argument, help="folder for stages; beside the output")
+
+
+def check_world_model_outputs(options: argparse.Namespace) -> Path:
+    """Make sure that a training may write what it writes, and return its work folder, made.
+
+    Raises:
+        ConfigError: one of its outputs is something else, or clashes with the data.
+    """
+    output: Path = options.output
+    check_output_file(output, "a checkpoint", is_checkpoint, inputs=options.data)
+    check_output_file(
+        starts_file(output), "a start file", is_start_file, inputs=options.data
+    )
+    work: Path = options.work or output.with_suffix(".work")
+    claim_folder(work, WORK_FOLDER, inputs=options.data)
+    return work
+
+
+def starts_file(checkpoint: Path) -> Path:
+    """Return where the start frames of a world model lie."""
+    return checkpoint.with_name(f"{checkpoint.stem}_starts.npz")
 
 
 def run_training(train: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from hiwm_core.bags import Audit, audit_bag, is_bag, session_bags
 from hiwm_core.bags.recover import recorded_by, session_of
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.session_lock import tool_lock
+from hiwm_core.user_paths import path_argument
 
 
 def audit_line(name: str, audit: Audit) -> str:
@@ -48,7 +49,7 @@ def bags_of(path: Path) -> list[Path]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Audit, print, and return 0 when every bag is as it should be."""
     parser = argparse.ArgumentParser(prog="hiwm_recording.audit", description=main.__doc__)
-    parser.add_argument("path", type=Path, help="session folder, or one bag")
+    parser.add_argument("path", type=path_argument, help="session folder, or one bag")
     parser.add_argument("--save", action="store_true", help="write audit.json into each bag")
     options = parser.parse_args(arguments)
     failed = recording = 0

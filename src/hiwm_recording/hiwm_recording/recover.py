@@ -8,12 +8,12 @@ A session that is still being written is refused.
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from hiwm_core.bags import recover_bag, unfinished
 from hiwm_core.bags.recover import NoTickError, is_damaged, session_of
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.session_lock import RECORDER, tool_lock
+from hiwm_core.user_paths import path_argument
 from hiwm_recording.audit import audit_line, bags_of
 
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns 0 when all could be.
     """
     parser = argparse.ArgumentParser(prog="hiwm_recording.recover", description=main.__doc__)
-    parser.add_argument("path", type=Path, help="one bag, or a session folder")
+    parser.add_argument("path", type=path_argument, help="one bag, or a session folder")
     options = parser.parse_args(arguments)
     done = failed = 0
     try:

@@ -20,10 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiwm_core import push_t
+from hiwm_core.atomic_files import replace_file
 from hiwm_core.bags.reader import read_segment
 from hiwm_core.bags.task_of_data import task_of
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
+from hiwm_core.output_folders import check_output_file, json_with
+from hiwm_core.user_paths import path_argument
 from hiwm_robot.standin_scene import StandinScene
 
 Array = NDArray[np.float64]
@@ -146,13 +149,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="physical_floor", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("data", nargs="+", type=Path, help="folders of recordings")
-    parser.add_argument("--output", "-o", type=Path, required=True, help="JSON to write")
+    parser.add_argument("data", nargs="+", type=path_argument, help="folders of recordings")
+    parser.add_argument("--output", "-o", type=path_argument, required=True, help="JSON to write")
     parser.add_argument("--task", help="name or path of the task (default: that of the bags)")
     parser.add_argument("--starts", type=int, default=240)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     try:
+        check_output_file(
+            options.output, "a physical floor", json_with("start_off_by", "steps"),
+            inputs=options.data,
+        )
         task, embodiment = task_of(options.data, options.task)
         replays = read_replays(options.data, embodiment)
     except HiwmError as error:
@@ -174,8 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "steps": summarise(list(zip(plain, other, strict=True)), size),
         "replay_against_recording": summarise(list(zip(recorded, plain, strict=True)), size),
     }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(numbers, indent=1) + "\n")
+    replace_file(options.output, json.dumps(numbers, indent=1) + "\n")
     print(json.dumps(numbers["steps"]))
     return 0
 

@@ -13,7 +13,10 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 
 from hiwm_bringup.launcher.command_line import parse_arguments
+from hiwm_core.atomic_files import replace_file
 from hiwm_core.errors import HiwmError
+from hiwm_core.output_folders import check_output_file, claim_folder, json_with
+from hiwm_core.user_paths import path_argument
 
 from .machine import machine
 from .measuring import Options, measure
@@ -25,6 +28,14 @@ def main(words: Sequence[str] | None = None) -> int:
     options = _options(words)
     # Ended from outside, it ends its graph as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    output = options.output or Path("sessions") / time.strftime("bench-%Y%m%d_%H%M%S.json")
+    try:
+        check_output_file(output, "a benchmark", json_with("machine", "rows", "problems"))
+        if options.keep is not None:
+            claim_folder(options.keep, "a folder of scripts/bench")
+    except HiwmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     wanted = [row for row in ROWS if not options.rows or row.key in options.rows]
     described = machine()
     results: dict[str, Measured] = {}
@@ -50,13 +61,9 @@ def main(words: Sequence[str] | None = None) -> int:
                 if row.run == run:
                     results[row.key] = found.get(row.key, Measured(value=math.nan))
     print(table(results))
-    output = options.output or Path("sessions") / time.strftime("bench-%Y%m%d_%H%M%S.json")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(
-        json.dumps(
-            {"machine": described, "rows": as_json(results), "problems": problems}, indent=2
-        ) + "\n"
-    )
+    replace_file(output, json.dumps(
+        {"machine": described, "rows": as_json(results), "problems": problems}, indent=2
+    ) + "\n")
     print(f"load before: {described['load_before']} on {described['cores']} cores; {output}")
     return int(any(verdict(row, results[row.key].value) == "no" for row in wanted))
 
@@ -81,10 +88,10 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
         "--repeats", type=int, default=60,
         help="rollbacks measured, of takeovers a third, of continuations a tenth (default 60)",
     )
-    parser.add_argument("--output", "-o", type=Path, help="JSON to write")
-    parser.add_argument("--keep", type=Path, help="folder to keep sessions and logs in")
+    parser.add_argument("--output", "-o", type=path_argument, help="JSON to write")
+    parser.add_argument("--keep", type=path_argument, help="folder to keep sessions and logs in")
     parser.add_argument(
-        "--launch-file", type=Path, help="session.launch.xml; the installed one by default"
+        "--launch-file", type=path_argument, help="session.launch.xml; the installed one by default"
     )
     options = parser.parse_intermixed_args(words)
     unknown = set(options.rows) - {row.key for row in ROWS}

@@ -17,10 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from hiwm_core.errors import HiwmError
+from hiwm_core.output_folders import claim_folder
+from hiwm_core.user_paths import path_argument
 from hiwm_learning.checkpoints import load_checkpoint
 from hiwm_learning.latent_world.objectives import OBJECTIVES
+from hiwm_learning.training_command import WORK_FOLDER, starts_file
 
 HORIZONS = ("1", "10", "50")
+_FOLDER = "a folder of scripts/ablate_objectives"
 _COLUMNS = ("psnr_db", "place_median_T", "whole_share")
 
 
@@ -30,14 +34,20 @@ def build_parser() -> argparse.ArgumentParser:
         prog="ablate_objectives", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("data", nargs="+", type=Path, help="folders of bags")
-    parser.add_argument("--folder", type=Path, required=True, help="of checkpoints and numbers")
+    parser.add_argument("data", nargs="+", type=path_argument, help="folders of bags")
+    parser.add_argument(
+        "--folder", type=path_argument, required=True, help="of checkpoints and numbers"
+    )
     parser.add_argument("--network", default="tiny", help="preset of width and depth")
     parser.add_argument("--autoencoder-steps", type=int, default=2000)
     parser.add_argument("--steps", type=int, default=2000, help="of the dynamics, each objective")
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument(
+        "--batch", type=int, default=16
+    )
     parser.add_argument("--starts", type=int, default=40, help="held-out rollouts to judge by")
-    parser.add_argument("--beside", nargs="*", type=Path, default=[], help="further checkpoints")
+    parser.add_argument(
+        "--beside", nargs="*", type=path_argument, default=[], help="further checkpoints"
+    )
     parser.add_argument("--device", default="cpu")
     return parser
 
@@ -50,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: --beside {', '.join(doubled)}: named as an objective", file=sys.stderr)
         return 1
     folder: Path = options.folder
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        claim_folder(folder, _FOLDER, inputs=[*options.data, *options.beside])
         rows, table = [], {}
         for objective in OBJECTIVES:
             path = folder / f"{objective}.safetensors"
@@ -76,7 +86,7 @@ def _train(options: argparse.Namespace, objective: str, path: Path) -> None:
     work = path.with_suffix(".work")
     shared = path.parent / "autoencoder.pt"  # it does not know the objective
     if shared.exists() and not (work / shared.name).exists():
-        work.mkdir(exist_ok=True)
+        claim_folder(work, WORK_FOLDER)
         shutil.copy(shared, work / shared.name)
     partial = path.with_suffix(".partial.safetensors")
     subprocess.run([
@@ -88,9 +98,9 @@ def _train(options: argparse.Namespace, objective: str, path: Path) -> None:
     ], check=True)
     if not shared.exists():
         shutil.copy(work / shared.name, shared)
-    starts = partial.with_name(f"{partial.stem}_starts.npz")
+    starts = starts_file(partial)
     if starts.exists():
-        starts.rename(path.with_name(f"{path.stem}_starts.npz"))
+        starts.rename(starts_file(path))
     partial.rename(path)
 
 

@@ -23,7 +23,11 @@ from hiwm_learning.latent_world.dynamics_training import Rollouts, dynamics_stag
 from hiwm_learning.latent_world.model import KIND, PRESETS, LatentWorldModel, latent_config
 from hiwm_learning.latent_world.objectives import OBJECTIVES
 from hiwm_learning.latent_world.stage import AcceleratedProcesses, Stage
-from hiwm_learning.training_command import add_world_model_options, run_training
+from hiwm_learning.training_command import (
+    add_world_model_options,
+    check_world_model_outputs,
+    run_training,
+)
 from hiwm_learning.training_loop import Budget, train
 from hiwm_learning.world_model.recordings import (
     ON_TASK,
@@ -72,6 +76,8 @@ class _Run:
         self._begun = time.monotonic()
         self._accelerator = Accelerator()
         self._processes = AcceleratedProcesses(self._accelerator)
+        if self._processes.main:
+            check_world_model_outputs(options)
         self._work: Path = options.work or options.output.with_suffix(".work")
         task, embodiment = task_of(options.data, options.task)
         config = latent_config(

@@ -1,13 +1,16 @@
 """What `train_policy` and `posttrain` have in common: a policy's options, and its training."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.output_folders import check_output_file
+from hiwm_core.user_paths import path_argument
+from hiwm_learning.checkpoints import is_checkpoint, is_training_state
 from hiwm_learning.datasets import Episodes
 from hiwm_learning.policies.backbones import BACKBONES
 from hiwm_learning.policies.samples import Sampling
@@ -26,7 +29,7 @@ def add_policy_options(parser: argparse.ArgumentParser) -> None:
         help="tiny: trains and runs on two CPU cores; full: for a GPU",
     )
     parser.add_argument(
-        "--start-from", type=Path, metavar="CHECKPOINT",
+        "--start-from", type=path_argument, metavar="CHECKPOINT",
         help="begin with the weights and scales of a policy of the same backbone and size",
     )
     parser.add_argument(
@@ -34,6 +37,25 @@ def add_policy_options(parser: argparse.ArgumentParser) -> None:
         help="learn from the first so many demonstrations alone (default: from all)",
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
+
+
+def check_policy_outputs(options: argparse.Namespace, inputs: Sequence[Path]) -> None:
+    """Make sure that the training of a policy may write what it writes.
+
+    Raises:
+        ConfigError: one of its outputs is something else, or clashes with an input.
+    """
+    output: Path = options.output
+    read = [*inputs, *([options.start_from] if options.start_from else [])]
+    check_output_file(
+        output, "a checkpoint", is_checkpoint, inputs=read,
+        companions=[output.with_suffix(".card.json"), output.with_suffix(".card.md")],
+    )
+    check_output_file(_state_file(output), "a training state", is_training_state, inputs=read)
+
+
+def _state_file(output: Path) -> Path:
+    return output.with_suffix(".training.pt")
 
 
 def policy_trainer(
@@ -55,7 +77,7 @@ def fit_policy(
 ) -> int:
     """Train and return the exit code; 130 when interrupted."""
     outcome = train(
-        trainer, budget, state_path=options.output.with_suffix(".training.pt"),
+        trainer, budget, state_path=_state_file(options.output),
         resume=options.resume, checkpoint_every_s=checkpoint_every_s, write=say,
     )
     return 130 if outcome.interrupted else 0

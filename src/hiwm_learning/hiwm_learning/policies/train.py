@@ -7,10 +7,16 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from hiwm_core.user_paths import path_argument
 from hiwm_learning.datasets import demonstration_weights, load_episodes
-from hiwm_learning.policies.command import add_policy_options, fit_policy, policy_trainer, say
+from hiwm_learning.policies.command import (
+    add_policy_options,
+    check_policy_outputs,
+    fit_policy,
+    policy_trainer,
+    say,
+)
 from hiwm_learning.training_command import run_training
 from hiwm_learning.training_loop import Budget
 
@@ -22,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Train a policy from demonstrations. Ctrl-C writes a checkpoint and ends; "
         "--resume goes on from there.",
     )
-    parser.add_argument("dataset", type=Path, help="training set written by build_dataset")
+    parser.add_argument("dataset", type=path_argument, help="training set written by build_dataset")
     add_policy_options(parser)
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=float, default=60.0, help="passes over the training set")
@@ -43,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    check_policy_outputs(options, [options.dataset])
     episodes = load_episodes(options.dataset)
     trainer = policy_trainer(
         options, episodes, demonstration_weights(episodes, options.episodes),

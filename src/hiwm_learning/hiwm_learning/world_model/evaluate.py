@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ import torch
 from hiwm_core.bags.task_of_data import task_of
 from hiwm_core.control_period import require_period
 from hiwm_core.errors import BagError, CheckpointError, ConfigError, HiwmError
+from hiwm_core.output_folders import check_output_file, json_with
+from hiwm_core.user_paths import path_argument
+from hiwm_learning.checkpoints import write_file
 from hiwm_learning.model_card import write_card
 from hiwm_learning.simulators import load_simulator
 from hiwm_learning.world_model import report, scores
@@ -41,10 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="eval-world-model", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("data", nargs="+", type=Path, help="the folders it was trained from")
-    parser.add_argument("--output", "-o", type=Path, help="folder for pictures, numbers and card")
-    parser.add_argument("--floor", type=Path, help="JSON of hiwm_robot.physical_floor")
+    parser.add_argument("checkpoint", type=path_argument)
+    parser.add_argument(
+        "data", nargs="+", type=path_argument, help="the folders it was trained from"
+    )
+    parser.add_argument(
+        "--output", "-o", type=path_argument, help="folder for pictures, numbers and card"
+    )
+    parser.add_argument("--floor", type=path_argument, help="JSON of hiwm_robot.physical_floor")
     parser.add_argument("--task", help="name or path of the task (default: that of the bags)")
     parser.add_argument("--starts", type=int, default=240)
     parser.add_argument("--seed", type=int, default=0)
@@ -70,8 +78,39 @@ def read_floor(path: Path) -> dict[str, Any]:
     return floor
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Outputs:
+    """What an evaluation writes."""
+
+    numbers: Path
+    sheet: Path
+    curves: Path
+    card: Path  # named like the checkpoint; its cards lie beside it
+
+
+def _outputs(options: argparse.Namespace) -> _Outputs:
+    """Return the outputs; raises ConfigError where one would replace something else."""
+    folder: Path = options.output or options.checkpoint.parent
+    stem = options.checkpoint.stem
+    outputs = _Outputs(
+        numbers=folder / f"{stem}.evaluation.json", sheet=folder / f"{stem}.contact_sheet.png",
+        curves=folder / f"{stem}.curves.png", card=folder / options.checkpoint.name,
+    )
+    read = [options.checkpoint, *options.data, *([options.floor] if options.floor else [])]
+    check_output_file(
+        outputs.numbers, "an evaluation of a world model", json_with("checkpoint", "trust"),
+        inputs=read, companions=[outputs.sheet, outputs.curves],
+    )
+    check_output_file(
+        outputs.card.with_suffix(".card.json"), "a model card", json_with("sha256", "embodiment"),
+        inputs=read, companions=[outputs.card.with_suffix(".card.md")],
+    )
+    return outputs
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     torch.set_num_threads(1)
+    outputs = _outputs(options)
     task, embodiment = task_of(options.data, options.task)
     floor = read_floor(options.floor) if options.floor else None
     simulator, checkpoint = load_simulator(options.checkpoint, embodiment, options.device)
@@ -97,19 +136,16 @@ def _evaluate(options: argparse.Namespace) -> int:
     evaluation = Evaluation(simulator, view_m, task, recordings, starts, _say)
     measured, sheet = evaluation.measure()
     numbers = {"checkpoint": checkpoint.hash, **measured, "floor": floor}
-    folder = options.output or options.checkpoint.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = options.checkpoint.stem
-    (folder / f"{stem}.evaluation.json").write_text(json.dumps(numbers, indent=1) + "\n")
-    draw_contact_sheet(sheet, folder / f"{stem}.contact_sheet.png")
+    write_file(outputs.numbers, json.dumps(numbers, indent=1) + "\n")
+    draw_contact_sheet(sheet, outputs.sheet)
     draw_curves(
         numbers["curves"], floor["steps"] if floor else None, numbers["trust"]["reliability"],
-        scores.BAD_T, folder / f"{stem}.curves.png",
+        scores.BAD_T, outputs.curves,
     )
     print(report.markdown(numbers))
     # Beside the other numbers: a look at part of the data leaves the model's own card alone.
     write_card(
-        folder / options.checkpoint.name, checkpoint.info, checkpoint.hash,
+        outputs.card, checkpoint.info, checkpoint.hash,
         title=f"World model {checkpoint.label}",
         paragraphs=report.card_paragraphs(checkpoint.info, numbers),
         numbers={

@@ -18,6 +18,7 @@ from hiwm_core.world_heads import HEADS
 from hiwm_learning.checkpoints import write_file
 from hiwm_learning.datasets.periods import OnePeriod
 from hiwm_learning.datasets.usable_segments import find_bags, usable_segment
+from hiwm_learning.training_command import starts_file
 
 # Every tenth bag of each folder is held out; which one, so that all kinds of data are in both.
 HELD_OUT_EVERY = 10
@@ -144,6 +145,6 @@ def write_starts(
         "proprioception": np.stack(proprioception), "object_poses": np.stack(object_poses),
     }
     write_file(
-        output.with_name(output.stem + "_starts.npz"),
+        starts_file(output),
         lambda file: np.savez_compressed(file, allow_pickle=False, **arrays),
     )

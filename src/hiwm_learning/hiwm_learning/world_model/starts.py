@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 
 from hiwm_core.bags import session_bags
 from hiwm_core.errors import BagError, HiwmError
+from hiwm_core.output_folders import check_output_file
+from hiwm_core.user_paths import path_argument
 from hiwm_learning.checkpoints import write_file
 from hiwm_learning.datasets.usable_segments import usable_segment
+from hiwm_learning.training_command import is_start_file
 
 
 def first_frames(
@@ -79,11 +82,16 @@ def _trials(session: Path) -> dict[str, dict[str, Any]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write a start file from the command line and return the exit code."""
     parser = argparse.ArgumentParser(prog="starts", description=__doc__)
-    parser.add_argument("sessions", nargs="+", type=Path)
-    parser.add_argument("--output", "-o", required=True, type=Path, help="start file, .npz")
+    parser.add_argument("sessions", nargs="+", type=path_argument)
+    parser.add_argument(
+        "--output", "-o", required=True, type=path_argument, help="start file, .npz"
+    )
     parser.add_argument("--camera", default="", help="of the world model; the first by default")
     options = parser.parse_args(arguments)
     try:
+        check_output_file(
+            options.output, "a start file", is_start_file, inputs=options.sessions
+        )
         arrays = first_frames(options.sessions, options.camera)
         write_file(
             options.output,

@@ -25,7 +25,11 @@ from hiwm_learning.checkpoints import (
     save_checkpoint,
     save_training_state,
 )
-from hiwm_learning.training_command import add_world_model_options, run_training
+from hiwm_learning.training_command import (
+    add_world_model_options,
+    check_world_model_outputs,
+    run_training,
+)
 from hiwm_learning.training_loop import Budget, train
 from hiwm_learning.world_model.appearance import fit_appearance
 from hiwm_learning.world_model.dynamics import DynamicsConfig, motion
@@ -69,13 +73,13 @@ def _train(options: argparse.Namespace) -> int:
     def report(line: str) -> None:
         print(f"[{(time.monotonic() - begun) / 60:5.1f} min] {line}", flush=True)
 
+    work = check_world_model_outputs(options)
     task, embodiment = task_of(options.data, options.task)
     config = planar_config(
         embodiment, dynamics=DynamicsConfig(members=options.members, hidden=options.hidden)
     )
     torch.manual_seed(options.seed)
     model = WorldModel(config)
-    work = options.work or options.output.with_suffix(".work")
     recordings = read_recordings(
         options.data, config.camera, embodiment, report, options.resample_to
     )
