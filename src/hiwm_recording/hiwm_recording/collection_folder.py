@@ -14,15 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hiwm_core.atomic_files import replace_file
-from hiwm_core.errors import ConfigError, HiwmError
+from hiwm_core.errors import BusyError, ConfigError, HiwmError
 from hiwm_core.output_folders import MARK, claim_folder, folder_mark
+from hiwm_core.session_lock import owners
 from hiwm_core.user_paths import path_argument
 
 _WHAT = "a folder of scripts/collect_data"
 _COMPLETE = "complete"
 # Of a session's folder; hidden files are marks and locks.
 _OF_A_SESSION = (
-    "bags", "evaluation", "states", "blobs", "session.json", "world_counters.json",
+    "bags", "locks", "evaluation", "states", "blobs", "session.json", "world_counters.json",
     "bridge_counters.json", "tree.sqlite", "tree.sqlite-wal", "tree.sqlite-shm", "live.png",
     "summary.json", "tree.png", "contact_sheet.png",
 )
@@ -33,6 +34,7 @@ def prepare(folder: Path) -> bool:
 
     Raises:
         ConfigError: something else is in the folder; it is left as it was.
+        BusyError: a collection into it is under way.
     """
     if (folder / _COMPLETE).exists():
         return False
@@ -40,12 +42,16 @@ def prepare(folder: Path) -> bool:
         strange = [
             file for file in folder.iterdir()
             if file.name not in _OF_A_SESSION and not file.name.startswith(".")
-            and file.suffix != ".lock"
         ]
         if strange:
             raise ConfigError(
                 f"{strange[0].name} is no part of a collection; the folder was left as it is",
                 where=str(folder), remedy="move it away, or name another directory",
+            )
+        if busy := owners(folder):
+            raise BusyError(
+                f"the folder is being recorded by {busy[0].process}", where=str(folder),
+                remedy="end that collection first",
             )
         for file in folder.iterdir():
             if file.is_dir() and not file.is_symlink():

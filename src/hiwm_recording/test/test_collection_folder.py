@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hiwm_core.errors import ConfigError
+from hiwm_core.errors import BusyError, ConfigError
+from hiwm_core.session_lock import RECORDER, SessionLock
 from hiwm_recording.collection_folder import main, prepare
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "collect_data"
@@ -33,6 +34,15 @@ def test_what_a_user_put_there_stays(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"notes\.txt is no part of a collection"):
         prepare(tmp_path / "edge")
     assert (tmp_path / "edge" / "notes.txt").exists()
+
+
+def test_a_folder_that_is_being_recorded_is_not_emptied(tmp_path: Path) -> None:
+    folder = tmp_path / "demonstration"
+    assert prepare(folder)
+    (folder / "bags").mkdir()
+    with SessionLock(folder, RECORDER), pytest.raises(BusyError, match="being recorded"):
+        prepare(folder)
+    assert (folder / "bags").is_dir()
 
 
 def test_the_script_stops_at_a_folder_that_it_did_not_make(tmp_path: Path) -> None:
