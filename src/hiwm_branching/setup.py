@@ -19,7 +19,7 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
-            'branch_manager = hiwm_branching.branch_manager_node:main',
+            'branch_manager = hiwm_nodes.starting:start',
         ],
     },
 )

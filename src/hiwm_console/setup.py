@@ -19,8 +19,8 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
-            'live_view = hiwm_console.live_view_node:main',
-            'web_console = hiwm_console.web_console_node:main',
+            'live_view = hiwm_nodes.starting:start',
+            'web_console = hiwm_nodes.starting:start',
         ],
     },
 )

@@ -19,7 +19,7 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
-            'evaluator = hiwm_evaluation.evaluator_node:main',
+            'evaluator = hiwm_nodes.starting:start',
         ],
     },
 )

@@ -19,7 +19,7 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
-            'policy = hiwm_policy.policy_node:main',
+            'policy = hiwm_nodes.starting:start',
         ],
     },
 )

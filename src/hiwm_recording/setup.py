@@ -19,8 +19,8 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
-            'demonstrator = hiwm_recording.demonstrator_node:main',
-            'recorder = hiwm_recording.recorder_node:main',
+            'demonstrator = hiwm_nodes.starting:start',
+            'recorder = hiwm_nodes.starting:start',
             'audit = hiwm_recording.audit:main',
             'recover = hiwm_recording.recover:main',
         ],

@@ -19,8 +19,8 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
-            'robot_bridge = hiwm_robot.robot_bridge_node:main',
-            'standin_driver = hiwm_robot.standin_driver_node:main',
+            'robot_bridge = hiwm_nodes.starting:start',
+            'standin_driver = hiwm_nodes.starting:start',
         ],
     },
 )

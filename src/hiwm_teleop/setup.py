@@ -19,8 +19,8 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
-            'teleop = hiwm_teleop.teleop_node:main',
-            'arbiter = hiwm_teleop.arbiter_node:main',
+            'teleop = hiwm_nodes.starting:start',
+            'arbiter = hiwm_nodes.starting:start',
         ],
     },
 )

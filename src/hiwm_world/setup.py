@@ -19,7 +19,7 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
-            'imagination = hiwm_world.imagination_node:main',
+            'imagination = hiwm_nodes.starting:start',
         ],
     },
 )

@@ -81,9 +81,9 @@ def run(
             print(str(end), flush=True)
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-    except (RuntimeError, SystemError):
-        # An interrupt in the middle of rclpy's own code, such as the conversion of a message, comes
-        # out as one of these, from its binding.
+    except Exception:
+        # An interrupt in the middle of a library's own code, such as the conversion of a message or
+        # an import, may come out as another error.
         if not interrupted:
             raise
         code = 0

@@ -24,8 +24,11 @@ from hiwm_interfaces.msg import Command
 from hiwm_interfaces.srv import Reset
 
 from hiwm_bringup.launcher.command_line import parse_arguments
+from hiwm_core.atomic_files import replace_file
 from hiwm_core.errors import HiwmError
+from hiwm_core.output_folders import check_output_file, json_with
 from hiwm_core.ros_domains import domain_id
+from hiwm_core.user_paths import path_argument
 
 from .graph import Graph
 from .machine import machine
@@ -134,8 +137,18 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--settle-minutes", type=float, default=5.0, help="growth is counted after these (5)"
     )
-    parser.add_argument("--output", "-o", type=Path, help="JSON to write, samples and all")
+    parser.add_argument(
+        "--output", "-o", type=path_argument, help="JSON to write, samples and all"
+    )
     options = parser.parse_intermixed_args(words)
+    try:
+        if options.output:
+            check_output_file(
+                options.output, "a measurement of memory", json_with("growth_percent", "samples")
+            )
+    except HiwmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     # Ended from outside, it ends its graph as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     share = Path(get_package_share_directory("hiwm_bringup"))
@@ -160,7 +173,7 @@ def main(words: Sequence[str] | None = None) -> int:
         )
     print(f"all nodes: {grown['all']:+.2f} % (at most {AT_MOST_PERCENT:g} %)")
     if options.output:
-        options.output.write_text(json.dumps({
+        replace_file(options.output, json.dumps({
             "machine": described, "growth_percent": grown,
             "samples": [asdict(sample) for sample in samples],
         }, indent=1) + "\n")

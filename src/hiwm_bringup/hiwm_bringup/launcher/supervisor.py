@@ -25,6 +25,9 @@ INTERRUPT_GRACE_S = 10.0  # a recorder closes and audits its bag in this time
 TERMINATE_GRACE_S = 5.0
 # Signals closer together are one wish: `timeout` and others signal a process and then its group.
 _ONE_WISH_S = 0.5
+# A process this young that has said nothing may still be an interpreter that starts: it answers
+# SIGINT with a traceback, and SIGTERM by ending.
+_STARTING_S = 10.0
 _SENT_BY_KERNEL = 0x80  # SI_KERNEL: the terminal's Ctrl-C
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _HANDLED = (*_STOPPING, signal.SIGCHLD)
@@ -62,11 +65,32 @@ class Output:
             except (BrokenPipeError, ValueError):
                 return
 
-    def forward(self, label: str, descriptor: int) -> None:
+    def forward(self, label: str, descriptor: int, said: "Said") -> None:
         """Write what a pipe gives, line by line, until its last writer closes it."""
         with open(descriptor, encoding="utf-8", errors="replace", newline=None) as lines:
             for line in lines:
+                said.take(line)
                 self.line(label, line.rstrip("\n"))
+
+
+@dataclass
+class Said:
+    """What of a process's output may tell why it failed."""
+
+    last: str = ""  # line that is not empty
+    error: str = ""  # the last one that begins with "error:"
+
+    def take(self, line: str) -> None:
+        """Take one more line."""
+        line = line.strip()
+        self.last = line or self.last
+        if line.startswith("error:"):
+            self.error = line
+
+    @property
+    def reason(self) -> str:
+        """The error it named, else its last words: the end of a traceback."""
+        return self.error or self.last
 
 
 @dataclass
@@ -78,6 +102,8 @@ class _Child:
     parameter_files: list[Path]
     pid: int | None = None
     restart_at: float | None = None
+    started_at: float = 0.0  # steady clock, seconds
+    said: Said = field(default_factory=Said)
     reader: threading.Thread | None = field(default=None, repr=False)
 
 
@@ -111,6 +137,7 @@ class Supervisor:
         self._stopped_at = -_ONE_WISH_S  # when a signal to stop came last
         self._required_code = 0
         self._failed = False
+        self._cause: tuple[_Child, str] | None = None  # the first failure, and how it ended
 
     def run(self) -> int:
         """Run the graph to its end and return the launcher's exit code.
@@ -130,6 +157,10 @@ class Supervisor:
             for child in self._children:
                 if child.reader is not None:
                     child.reader.join(1.0)
+            if self._cause is not None:
+                child, how = self._cause
+                reason = f": {child.said.reason}" if child.said.reason else ""
+                self._say(f"cause: {_described(child.spec)} {how}{reason}")
         finally:
             for child in self._alive():
                 os.kill(child.pid or 0, signal.SIGKILL)
@@ -171,12 +202,15 @@ class Supervisor:
             )
         except OSError as error:
             os.close(reading)
+            self._cause = self._cause or (child, f"could not be started: {error.strerror}")
             self._not_started(spec, f": {error.strerror}")
             return
         finally:
             os.close(writing)
+        child.started_at = time.monotonic()
+        child.said = Said()
         child.reader = threading.Thread(
-            target=self._output.forward, args=(spec.label, reading), daemon=True
+            target=self._output.forward, args=(spec.label, reading, child.said), daemon=True
         )
         child.reader.start()
 
@@ -222,6 +256,8 @@ class Supervisor:
                 self._failed = True
                 self._say(f"{_described(spec)} {how} while ending")
             return
+        if code and not spec.respawn:
+            self._cause = self._cause or (child, how)
         if code == CANNOT_RUN:
             self._not_started(spec)
         elif spec.ends_graph:
@@ -250,7 +286,10 @@ class Supervisor:
         self._stage = 0
         self._escalate_at = time.monotonic() + self._graces[0]
         if send:
-            self._signal_all(signal.SIGINT)
+            for child in self._alive():
+                age_s = time.monotonic() - child.started_at
+                starting = not child.said.last and age_s < _STARTING_S
+                os.kill(child.pid or 0, signal.SIGTERM if starting else signal.SIGINT)
 
     def _escalate_due(self) -> None:
         if self._escalate_at is not None and self._escalate_at <= time.monotonic():

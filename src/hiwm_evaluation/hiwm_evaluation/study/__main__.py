@@ -15,8 +15,10 @@ from pathlib import Path
 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError, HiwmError
+from hiwm_core.output_folders import check_output_folder
 from hiwm_core.session_lineage import software_version
 from hiwm_core.task import load_task
+from hiwm_core.user_paths import path_argument
 from hiwm_evaluation.report import write_report
 from hiwm_evaluation.study.blocks import (
     StudySettings,
@@ -44,14 +46,15 @@ def build_parser() -> argparse.ArgumentParser:
         help="run this block, for example diffusion-s0; may be repeated (default: all of them)",
     )
     parser.add_argument(
-        "--world-model", type=Path, metavar="CHECKPOINT",
+        "--world-model", type=path_argument, metavar="CHECKPOINT",
         help="use this one (default: record its data and train it first)",
     )
     parser.add_argument(
-        "--folder", type=Path, help="of the work (default: runs/study_TASK_BUDGET)"
+        "--folder", type=path_argument, help="of the work (default: runs/study_TASK_BUDGET)"
     )
     parser.add_argument(
-        "--results", type=Path, help="folder of the results (default: results in the work folder)"
+        "--results", type=path_argument,
+        help="folder of the results (default: results in the work folder)"
     )
     parser.add_argument("--jobs", type=int, default=2, help="stages side by side")
     parser.add_argument(
@@ -102,6 +105,7 @@ def _run(
     options: argparse.Namespace, root: Path, folder: Path, results: Path, asked: Sequence[Block]
 ) -> None:
     """Run the blocks that are not finished, one after the other."""
+    check_output_folder(folder, "a study", lambda path: (path / "logs").is_dir())
     budget = BUDGETS[options.budget]
     task = load_task(options.task)
     runner = Runner(folder, options.jobs, lambda line: print(line, flush=True))
