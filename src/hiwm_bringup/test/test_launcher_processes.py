@@ -34,8 +34,8 @@ class Graph:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._elements: list[str] = []
-        self._library = folder / "prefix" / "lib" / "pkg"
-        self._library.mkdir(parents=True)
+        self.library = folder / "prefix" / "lib" / "pkg"
+        self.library.mkdir(parents=True)
         index = folder / "prefix" / "share" / "ament_index" / "resource_index" / "packages"
         index.mkdir(parents=True)
         (index / "pkg").touch()
@@ -46,7 +46,7 @@ class Graph:
         self, name: str, body: str = "while True: time.sleep(0.1)", attributes: str = "",
         ends_on: str = "True", code: int = 0, inner: str = "",
     ) -> None:
-        script = self._library / name
+        script = self.library / name
         source = NODE.format(body=body, ends_on=ends_on, code=code)
         script.write_text(f"#!{sys.executable}\n{source}")
         script.chmod(0o755)
@@ -107,7 +107,7 @@ class Graph:
 
     def pid_of(self, name: str) -> int:
         assert self.process is not None
-        script = str(self._library / name)
+        script = str(self.library / name)
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         for pid in children.read_text().split():
             if script in Path(f"/proc/{pid}/cmdline").read_text():
@@ -199,6 +199,31 @@ def test_the_end_of_a_required_node_ends_the_graph_with_its_code(graph: Graph, c
     assert "[other] received SIGINT" in graph.text
 
 
+def test_the_cause_is_the_last_thing_shown(graph: Graph) -> None:
+    # Both would hide it: an interpreter that still starts answers SIGINT with a traceback.
+    graph.node("starting")
+    (graph.library / "starting").write_text(f"#!{sys.executable}\nimport time\ntime.sleep(60)\n")
+    graph.node("talker", ends_on="print('many words\\n' * 9) or True")
+    graph.node(
+        "wrong", attributes='on_exit="shutdown"',
+        body="time.sleep(1); print('error: 100000 is out of range', file=sys.stderr); sys.exit(1)",
+    )
+    graph.start()
+    assert graph.end() == 1
+    assert "Traceback" not in graph.text
+    assert graph.text.rstrip().splitlines()[-1] == (
+        "[launch] cause: wrong (pkg/wrong) ended with exit code 1: error: 100000 is out of range"
+    )
+
+
+def test_without_a_failure_there_is_no_cause(graph: Graph) -> None:
+    graph.node("one")
+    graph.start()
+    graph.ready(1)
+    graph.send(signal.SIGINT)
+    assert graph.end() == 0 and "cause" not in graph.text
+
+
 def test_a_required_node_killed_gives_128_plus_the_signal(graph: Graph) -> None:
     graph.node("required", attributes='on_exit="shutdown"')
     graph.node("other")
@@ -219,7 +244,10 @@ def test_another_node_killed_gives_one_line_and_the_graph_goes_on(graph: Graph) 
     graph.send(signal.SIGINT)
     assert graph.end() == 1  # a node failed on the way
     lines = [line for line in graph.text.splitlines() if "one (pkg/one)" in line]
-    assert lines == ["[launch] one (pkg/one) was killed by SIGKILL; nothing restarts it"]
+    assert lines == [
+        "[launch] one (pkg/one) was killed by SIGKILL; nothing restarts it",
+        "[launch] cause: one (pkg/one) was killed by SIGKILL: ready",
+    ]
     assert "[two] received SIGINT" in graph.text
 
 

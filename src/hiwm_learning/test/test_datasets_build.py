@@ -201,7 +201,7 @@ def test_a_bag_cut_short_or_never_closed_is_left_out_and_counted(tmp_path: Path)
     (unclosed / "metadata.yaml").unlink()
     next(gone.glob("*.mcap")).unlink()
     said: list[str] = []
-    left_out = build_dataset([tmp_path], tmp_path / "set.zarr", write=said.append)
+    left_out = build_dataset([folder], tmp_path / "set.zarr", write=said.append)
     assert [text.split(":")[0] for text in left_out] == [cut.name, unclosed.name, gone.name]
     assert "cut short" in left_out[0]
     assert "never closed" in left_out[1]

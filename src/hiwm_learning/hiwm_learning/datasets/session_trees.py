@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from hiwm_core.bags.writer import METADATA_FILE
+from hiwm_core.bags.metadata import METADATA_FILE
 from hiwm_core.branch_reader import BranchReader
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.provenance import Provenance, tree_provenance
