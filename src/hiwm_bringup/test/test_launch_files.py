@@ -16,6 +16,7 @@ from hiwm_bringup.launcher.node_specs import NodeSpec
 from hiwm_bringup.launcher.resolving import resolve
 from hiwm_bringup.launcher.vocabulary import read_launch_file
 from hiwm_core.errors import ConfigError
+from hiwm_core.launch_identity import PLACEHOLDER
 
 ROOT = Path(__file__).resolve().parents[3]
 LAUNCH = ROOT / "launch"
@@ -131,6 +132,13 @@ def test_the_namespace_holds_every_node_and_names_differ(file: str) -> None:
 def test_every_argument_says_what_it_is_for(file: str) -> None:
     for argument in declared_arguments(read_launch_file(LAUNCH / f"{file}.launch.xml"), {}):
         assert argument.description, argument.name
+
+
+@pytest.mark.parametrize("file", [*TOP_FILES, "collect"])
+def test_two_launches_never_share_a_default_folder(file: str) -> None:
+    arguments = declared_arguments(read_launch_file(LAUNCH / f"{file}.launch.xml"), {})
+    [folder] = [argument.default for argument in arguments if argument.name == "session_dir"]
+    assert folder is not None and PLACEHOLDER in folder
 
 
 def test_an_unknown_world_or_robot_is_refused_with_the_choices() -> None:
