@@ -78,6 +78,7 @@ class PolicyNode(Node):
         self._assembler: ObservationAssembler | None = None
         self._history: deque[Observation] = deque(maxlen=self._planner.observation_steps)
         self._plan: PolicyPlan | None = None
+        self._refusal = ""  # why nothing is planned
         self._plans = self._dropped = self._unusable = 0
         self._inference_s = took
         self._rate = RateMeter()
@@ -111,9 +112,10 @@ class PolicyNode(Node):
                 "train one for this",
             )
         world_s = nominal_period(message.kind, message.rate, message.embodiment_yaml)
-        require_period(self._planner.period_s, world_s, "policy", str(self._path))
         if self._embodiment is not None:
+            self._follow_rate(world_s)
             return
+        require_period(self._planner.period_s, world_s, "policy", str(self._path))
         self._embodiment = parse_embodiment(message.embodiment_yaml, "world_info")
         self._assembler = ObservationAssembler(self._embodiment)
         for camera in self._embodiment.cameras:
@@ -123,6 +125,22 @@ class PolicyNode(Node):
             )
         self.create_subscription(JointState, "joint_states", self._on_joint_state, qos.TICK)
         self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
+
+    def _follow_rate(self, world_s: float) -> None:
+        """Plan no more while a running robot has another control period, and say so.
+
+        The session goes on: without plans the arbiter pauses, and a person may still drive.
+        """
+        was, self._refusal = self._refusal, ""
+        try:
+            require_period(self._planner.period_s, world_s, "policy", str(self._path))
+        except CheckpointError as error:
+            self._refusal = f"no plans: {error}"
+            self._diagnostics.report(ERROR, self._refusal)
+            self.get_logger().error(self._refusal)
+        if was and not self._refusal:
+            self._diagnostics.report(OK, "running")
+            self._plan_if_due()
 
     def _on_image(self, camera: str, message: Image) -> None:
         assert self._assembler is not None
@@ -161,6 +179,8 @@ class PolicyNode(Node):
         self._plan_if_due()
 
     def _plan_if_due(self) -> None:
+        if self._refusal:
+            return
         tick_id = self._schedule.due()
         if tick_id is None:
             return

@@ -64,14 +64,18 @@ class Rig(Node):
 
     def begin(self, **info: Any) -> None:
         """Appear as a world, and wait until the policy listens to it."""
-        self._info.publish(WorldInfo(**{
-            "kind": "imagination", "lockstep": True, "embodiment": EMBODIMENT.name,
-            "embodiment_hash": EMBODIMENT.hash, "embodiment_yaml": EMBODIMENT.text, **info,
-        }))
+        self.publish_info(**info)
         if not info:
             publishers = (self._control, self._images, self._joints, self._ticks)
             self.wait(lambda: all(each.get_subscription_count() for each in publishers)
                       and self.count_publishers("policy/plan"))
+
+    def publish_info(self, **info: Any) -> None:
+        """Say what the world is."""
+        self._info.publish(WorldInfo(**{
+            "kind": "imagination", "lockstep": True, "embodiment": EMBODIMENT.name,
+            "embodiment_hash": EMBODIMENT.hash, "embodiment_yaml": EMBODIMENT.text, **info,
+        }))
 
     def mode(self, mode: int, epoch: int, step: int, takeovers: int = 0) -> None:
         self._control.publish(
@@ -236,6 +240,26 @@ def test_a_world_the_policy_was_not_made_for_ends_the_node_with_both_named(
         assert all(word in node.output for word in words)
         assert "Traceback" not in node.output
     assert not rig.plans
+
+
+def test_a_robot_that_is_slowed_gets_no_plans_until_it_is_back_at_its_rate(
+    rig: Rig, fake: FakePlanner
+) -> None:
+    def rate(rate: float) -> None:
+        rig.publish_info(kind="hardware", lockstep=False, rate=rate)
+
+    rig.mode(ControlState.POLICY, 0, 0)
+    rig.tick(1, 0)
+    rig.wait(lambda: len(rig.plans) == 1)
+    rate(5.0)
+    rig.wait(lambda: any("0.200 s (5 Hz)" in status.message for status in rig.statuses))
+    for step in (1, 2, 3):
+        rig.tick(1, step)
+        rig.spin_some(10)
+    assert len(rig.plans) == 1
+    rate(10.0)
+    rig.wait(lambda: len(rig.plans) == 2)
+    assert rig.plans[-1].step == 3
 
 
 def test_a_missing_checkpoint_ends_the_node_with_one_line(context: Context) -> None:
