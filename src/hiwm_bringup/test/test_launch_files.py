@@ -188,8 +188,8 @@ def entry_points(package: str) -> dict[str, str]:
 
 
 def node_module(spec: NodeSpec) -> Path | None:
-    target = entry_points(spec.package).get(spec.executable, "").partition(":")[0]
-    path = ROOT / "src" / spec.package / (target.replace(".", "/") + ".py")
+    # hiwm_nodes.starting finds a node's module by the name of its executable.
+    path = ROOT / "src" / spec.package / spec.package / f"{spec.executable}_node.py"
     return path if path.is_file() else None
 
 

@@ -8,6 +8,7 @@ refused before anything is written.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,7 +103,7 @@ def open_database(path: Path, *, read_only: bool) -> sqlite3.Connection:
         if not read_only:
             path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
+            f"{path.absolute().as_uri()}?{_mode(path) if read_only else 'mode=rwc'}",
             uri=True,
             timeout=_BUSY_TIMEOUT_S,
             isolation_level=None,
@@ -119,6 +120,22 @@ def open_database(path: Path, *, read_only: bool) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _mode(path: Path) -> str:
+    """Return how to open a tree for reading; in a read-only folder SQLite can make no index.
+
+    Raises StoreError where the newest changes could not be read there.
+    """
+    log, index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
+    if os.access(path.parent, os.W_OK) or index.exists():
+        return "mode=ro"
+    if log.exists() and log.stat().st_size:
+        raise StoreError(
+            "the newest changes of this branch tree cannot be read in a read-only folder",
+            where=str(path), remedy="copy the session to a folder you may write to, and open that",
+        )
+    return "mode=ro&immutable=1"
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:

@@ -559,3 +559,18 @@ def _late(world: World) -> TickRecord:
         branch_id=node.branch_id,
         state_id=node.state_id,
     )
+
+
+def test_a_stored_tree_is_read_in_a_read_only_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tree.sqlite"
+    BranchStore(path).close()
+    # Root may write anywhere, so that permissions cannot make the folder read-only here.
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with BranchReader(path) as reader:
+        assert reader.tree() == []
+        assert [file.name for file in tmp_path.iterdir()] == ["tree.sqlite"]
+    (tmp_path / "tree.sqlite-wal").write_bytes(b"changes of a killed branch manager")
+    with pytest.raises(StoreError, match="copy the session"):
+        BranchReader(path)

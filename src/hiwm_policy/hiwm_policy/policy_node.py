@@ -9,7 +9,6 @@ import sys
 import time
 from collections import deque
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from hiwm_core.embodiment import Embodiment, parse_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, DeviceError, HiwmError
 from hiwm_core.frames import Observation, ObservationAssembler
 from hiwm_core.stamps import stamp_ns
+from hiwm_core.user_paths import user_path
 from hiwm_learning.policies.planning import load_planner
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import ERROR, OK, Diagnostics, RateMeter
@@ -63,7 +63,7 @@ class PolicyNode(Node):
                 remedy="give the path of a policy checkpoint",
             )
         torch.set_num_threads(threads)
-        self._path = Path(checkpoint)
+        self._path = user_path(checkpoint)
         self._planner = load_planner(self._path, device)
         self._execute = execute or self._planner.execute_horizon
         if self._execute > self._planner.horizon:

@@ -8,7 +8,6 @@ import contextlib
 import sys
 import time
 from collections import deque
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, StoreError
 from hiwm_core.session_lineage import EpisodeCounter, software_version, write_session
 from hiwm_core.task import load_task
+from hiwm_core.user_paths import user_path
 from hiwm_learning.simulators import load_simulator
 from hiwm_nodes import diagnostics, qos
 from hiwm_nodes.messages import (
@@ -54,7 +54,7 @@ class Imagination(Node):
 
     def __init__(self) -> None:
         super().__init__("imagination")
-        path = Path(str(parameter(self, "checkpoint", "", "world-model file (.safetensors)")))
+        path = user_path(str(parameter(self, "checkpoint", "", "world-model file (.safetensors)")))
         starts = str(parameter(
             self, "starts", "", "start frames; empty: <checkpoint>_starts.npz beside it"
         ))
@@ -93,7 +93,7 @@ class Imagination(Node):
         store = BlobStore(self._session / "states") if self._session else None
         self._world = ImaginedWorld(
             simulator,
-            load_starts(Path(starts) if starts else path.with_name(path.stem + "_starts.npz")),
+            load_starts(user_path(starts) if starts else path.with_name(path.stem + "_starts.npz")),
             store, EpisodeCounter(self._session), checkpoint.hash, seed,
         )
         if self._session:

@@ -16,6 +16,17 @@ from .parameter_values import Value
 ParameterSource = Path | Mapping[str, Value]
 
 
+class _QuotedText(yaml.SafeDumper):
+    """Writes every text in quotes: ROS reads a bare `4e7` as a number where YAML reads text."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """Return the node of a text."""
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style='"')
+
+
+_QuotedText.add_representer(str, _QuotedText.represent_str)
+
+
 @dataclass(frozen=True, kw_only=True)
 class NodeSpec:
     """One node, everything substituted.
@@ -97,7 +108,7 @@ class NodeSpec:
                 continue
             file = folder / f"{stem}_{number}.yaml"
             content = {self.parameter_key: {"ros__parameters": dict(source)}}
-            file.write_text(yaml.dump(content, default_flow_style=False))
+            file.write_text(yaml.dump(content, Dumper=_QuotedText, default_flow_style=False))
             files.append(file)
         return files
 
