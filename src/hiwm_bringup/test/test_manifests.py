@@ -108,7 +108,7 @@ def test_entry_points_name_functions_that_exist(package):
         r"['\"]\w+ = ([\w.]+):(\w+)['\"]", (package / "setup.py").read_text()
     )
     for module, function in targets:
-        path = package / (module.replace(".", os.sep) + ".py")
+        path = package.parent / module.partition(".")[0] / (module.replace(".", os.sep) + ".py")
         assert path.exists(), f"{package.name}/setup.py names {module}"
         names = {getattr(node, "name", None) for node in ast.parse(path.read_text()).body}
         assert function in names, f"{module} has no {function}"
