@@ -7,9 +7,16 @@ silent operator is lost: a process that gets no processor for so long is past it
 too short a time gets a longer wait, not this mark.
 """
 
+import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
+
+# Programs that tests start find the test support, too.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(Path(__file__).parent / "test_support"), os.environ.get("PYTHONPATH", "")])
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

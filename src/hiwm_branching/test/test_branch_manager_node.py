@@ -17,7 +17,7 @@ from hiwm_core.blob_store import BlobStore
 from hiwm_core.branch_reader import BranchReader
 from hiwm_core.ros_domains import domain_id
 from hiwm_nodes.qos import LATCHED
-from hiwm_nodes.testing import NodeProcess, spin_until
+from hiwm_test_support.nodes import NodeProcess, spin_until
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fake_world import FakeWorld  # noqa: E402

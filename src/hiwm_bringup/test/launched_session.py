@@ -16,7 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 
 from hiwm_core.ros_domains import domain_id
 from hiwm_nodes import qos
-from hiwm_nodes.testing import spin_until
+from hiwm_test_support.nodes import spin_until
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMESPACE = "hiwm"

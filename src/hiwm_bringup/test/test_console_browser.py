@@ -12,11 +12,11 @@ import pytest
 from hiwm_interfaces.msg import OperatorCommand
 from sensor_msgs.msg import JointState
 
-from hiwm_console.headless_browser import Browser, Page, chromium
 from hiwm_console.stored_session import serve
 from hiwm_core.branch_reader import BranchReader
 from hiwm_core.branch_records import Label
 from hiwm_nodes import qos
+from hiwm_test_support.headless_browser import Browser, Page, chromium
 
 sys.path.insert(0, str(Path(__file__).parent))
 from launched_session import GUARD_S, LaunchedSession  # noqa: E402

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hiwm_console.headless_browser import Browser, chromium
+from hiwm_test_support.headless_browser import Browser, chromium
 
 sys.path.insert(0, str(Path(__file__).parent))
 from launched_session import GUARD_S, LaunchedSession  # noqa: E402

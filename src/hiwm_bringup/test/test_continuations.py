@@ -17,10 +17,10 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.ros_domains import domain_id
 from hiwm_core.stamps import stamp_ns
 from hiwm_core.task import load_task
-from hiwm_learning.policies.testing import write_untrained_policy
-from hiwm_learning.world_model.testing import write_drawn_checkpoint
 from hiwm_nodes import qos
-from hiwm_nodes.testing import NodeProcess, spin_until
+from hiwm_test_support.layered_worlds import write_drawn_checkpoint
+from hiwm_test_support.nodes import NodeProcess, spin_until
+from hiwm_test_support.policies import write_untrained_policy
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]
 GUARD_S = 300.0

@@ -36,14 +36,17 @@ FROM_PIP = {
     "zarr": "zarr",
     "rosbags": "rosbags",
     "mcap": "mcap",
+    "zstandard": "zstandard",
     "mcap_ros2": "mcap-ros2-support",
     "pyspacemouse": "pyspacemouse",
     "easyhid": "pyspacemouse",
     "dynamixel_sdk": "dynamixel-sdk",
     "scservo_sdk": "feetech-servo-sdk",
 }
-#: Imported by the build alone.
+#: Imported only by the build.
 BUILD = {"setuptools", "catkin_pkg"}
+#: In the checkout and in no installed package: for tests and benchmarks.
+CHECKOUT_ONLY = {"hiwm_test_support", "hiwm_benchmarks"}
 
 
 def imported_modules(folder):
@@ -79,10 +82,15 @@ def test_manifest_declares_every_import(package):
             key = ROSDEP_KEYS.get(module, module)
             assert key in dependencies, f"{package.name} imports {module}: declare {key}"
     everything = dependencies | declared(package, "test_depend")
-    for module in sorted(imported_modules(package / "test") - own - BUILD):
+    for module in sorted(imported_modules(package / "test") - own - BUILD - CHECKOUT_ONLY):
         if module not in FROM_PIP and module not in ("packaging", "launch", "launch_ros"):
             key = {**ROSDEP_KEYS, **TEST_KEYS}.get(module, module)
             assert key in everything, f"tests of {package.name} import {module}: declare {key}"
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_installed_code_imports_no_test_support(package):
+    assert not imported_modules(package / package.name) & CHECKOUT_ONLY
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)

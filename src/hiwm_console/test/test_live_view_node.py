@@ -19,7 +19,7 @@ from hiwm_core.palette import MODE_COLOURS
 from hiwm_core.ros_domains import domain_id
 from hiwm_nodes import qos
 from hiwm_nodes.messages import image_message, time_message
-from hiwm_nodes.testing import NodeProcess, spin_until
+from hiwm_test_support.nodes import NodeProcess, spin_until
 
 pytestmark = pytest.mark.nodes
 

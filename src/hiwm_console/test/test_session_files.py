@@ -15,10 +15,10 @@ from hiwm_console.stored_session import main, serve
 from hiwm_console.tree_columns import HAS_STATE, PINNED, ROLLED_BACK
 from hiwm_core.bags.lineage import Lineage
 from hiwm_core.bags.session import RecordingSession
-from hiwm_core.bags.testing import RecordedWorld
 from hiwm_core.branch_records import TickRecord
 from hiwm_core.branch_store import BranchStore
 from hiwm_core.errors import HiwmError, StoreError
+from hiwm_test_support.bags import RecordedWorld
 
 sys.path.insert(0, str(Path(__file__).parent))
 from stored_tree import frame_of, write_session  # noqa: E402

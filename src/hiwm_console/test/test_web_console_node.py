@@ -23,7 +23,7 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.ros_domains import domain_id
 from hiwm_nodes import qos
 from hiwm_nodes.messages import image_message, joint_state_message, time_message
-from hiwm_nodes.testing import NodeProcess, spin_until
+from hiwm_test_support.nodes import NodeProcess, spin_until
 
 pytestmark = pytest.mark.nodes
 EMBODIMENT = load_embodiment("planar_bimanual")

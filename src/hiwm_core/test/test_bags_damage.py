@@ -29,8 +29,8 @@ from hiwm_core.bags.bit_flips import WRONG, flip, outcome
 from hiwm_core.bags.contents import mcap_path
 from hiwm_core.bags.finisher import BagFinisher
 from hiwm_core.bags.mcap_file import McapFile
-from hiwm_core.bags.testing import IMAGE, TICK, RecordedWorld
 from hiwm_core.errors import BagError
+from hiwm_test_support.bags import IMAGE, TICK, RecordedWorld
 
 TICKS = 40
 

@@ -20,8 +20,8 @@ from hiwm_core.bags.cdr import TickKey, epoch_and_step, stamp_ns, tick_key
 from hiwm_core.bags.contents import mcap_path
 from hiwm_core.bags.metadata import write_custom_data
 from hiwm_core.bags.schema import interface_definitions, recording_types
-from hiwm_core.bags.testing import TICK, RecordedWorld
 from hiwm_core.errors import BagError
+from hiwm_test_support.bags import TICK, RecordedWorld
 
 TYPES = recording_types()
 NAMES = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=9)

@@ -28,7 +28,9 @@ from hiwm_core.bags.contents import mcap_path
 from hiwm_core.bags.finisher import BagFinisher
 from hiwm_core.bags.mcap_file import McapFile
 from hiwm_core.bags.recover import NoTickError
-from hiwm_core.bags.testing import (
+from hiwm_core.embodiment import parse_embodiment
+from hiwm_core.errors import BagError
+from hiwm_test_support.bags import (
     COMMAND,
     EMBODIMENT_TEXT,
     IMAGE,
@@ -38,8 +40,6 @@ from hiwm_core.bags.testing import (
     TRUTH,
     RecordedWorld,
 )
-from hiwm_core.embodiment import parse_embodiment
-from hiwm_core.errors import BagError
 
 FLUSHES, TICKS = 6, 4
 Feed = Callable[[RecordedWorld], None]

@@ -17,8 +17,8 @@ from mcap.writer import Writer
 from hiwm_core.bags import Lineage, RecordingSession, audit_bag, needs_recovery, recover_bag
 from hiwm_core.bags import writer as writer_module
 from hiwm_core.bags.schema import recording_types
-from hiwm_core.bags.testing import RecordedWorld
 from hiwm_core.bags.writer import Rosbag2Bag
+from hiwm_test_support.bags import RecordedWorld
 
 
 class Disk:

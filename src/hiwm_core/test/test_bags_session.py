@@ -20,7 +20,8 @@ from hiwm_core.bags import (
     session_bags,
 )
 from hiwm_core.bags.contents import BagContents
-from hiwm_core.bags.testing import (
+from hiwm_core.errors import BagError
+from hiwm_test_support.bags import (
     COMMAND,
     IMAGE,
     JOINT_STATES,
@@ -30,7 +31,6 @@ from hiwm_core.bags.testing import (
     WORLD_INFO,
     RecordedWorld,
 )
-from hiwm_core.errors import BagError
 
 
 class Recording:

@@ -11,7 +11,6 @@ from PIL import Image
 
 from hiwm_core import tree_drawing
 from hiwm_core.bags import Lineage, RecordingSession, Role, audit_bag
-from hiwm_core.bags.testing import RecordedWorld, header, message, raw, recorded
 from hiwm_core.branch_records import BranchKind, Label, TickRecord
 from hiwm_core.branch_store import BranchStore
 from hiwm_core.contact_sheet import Row, Tile, contact_sheet, evenly
@@ -19,6 +18,7 @@ from hiwm_core.control import Source
 from hiwm_core.errors import BagError
 from hiwm_core.palette import SOURCE_COLOURS
 from hiwm_core.session_summary import main, summarise, summary_text
+from hiwm_test_support.bags import RecordedWorld, header, message, raw, recorded
 
 CONTROL = recorded("control_state", "hiwm_interfaces/msg/ControlState", Role.STAMPED)
 TICK_S = 0.05

@@ -30,7 +30,7 @@ from hiwm_evaluation.evaluation_messages import Request, RequestKind
 from hiwm_evaluation.evaluator_node import EvaluatorNode
 from hiwm_nodes import qos
 from hiwm_nodes.messages import time_message
-from hiwm_nodes.testing import NodeProcess, spin_until
+from hiwm_test_support.nodes import NodeProcess, spin_until
 
 pytestmark = pytest.mark.nodes
 

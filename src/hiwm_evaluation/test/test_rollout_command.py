@@ -19,8 +19,8 @@ from hiwm_evaluation.rollout.command_line import main
 from hiwm_evaluation.study_file import World, read_evaluation
 from hiwm_evaluation.trials import read_results
 from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
-from hiwm_learning.policies.testing import write_untrained_policy
-from hiwm_learning.world_model.testing import write_drawn_checkpoint
+from hiwm_test_support.layered_worlds import write_drawn_checkpoint
+from hiwm_test_support.policies import write_untrained_policy
 
 TASK = load_task("push_t")
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from hiwm_core.bags import Lineage, RecordingSession, session_bags
-from hiwm_core.bags.testing import RecordedWorld
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import BagError, CheckpointError
 from hiwm_learning.datasets import load_episodes
@@ -16,6 +15,7 @@ from hiwm_learning.latent_world.clips import read_clips
 from hiwm_learning.policies.command import BACKBONES
 from hiwm_learning.policies.trainer import PolicyTrainer
 from hiwm_learning.world_model.recordings import read_recordings
+from hiwm_test_support.bags import RecordedWorld
 
 EMBODIMENT = load_embodiment("planar_bimanual")
 

@@ -17,9 +17,9 @@ from hiwm_core.errors import BagError, CheckpointError
 from hiwm_learning.checkpoints import load_checkpoint, load_training_state, save_training_state
 from hiwm_learning.datasets import Episodes, load_episodes
 from hiwm_learning.policies import train as train_command
-from hiwm_learning.policies.testing import dot_episodes, small_config
 from hiwm_learning.policies.trainer import PolicyTrainer
 from hiwm_learning.training_loop import Budget, train
+from hiwm_test_support.policies import dot_episodes, small_config
 
 FULL = Path("/dev/full")
 pytestmark = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")

@@ -8,7 +8,7 @@ import pytest
 
 from hiwm_learning.latent_world import ablation
 from hiwm_learning.latent_world.objectives import OBJECTIVES
-from hiwm_learning.latent_world.testing import write_untrained_checkpoint
+from hiwm_test_support.latent_worlds import write_untrained_checkpoint
 
 
 def numbers(psnr: float, place: float | None) -> dict[str, Any]:

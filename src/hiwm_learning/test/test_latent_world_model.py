@@ -19,7 +19,7 @@ from hiwm_learning.latent_world.model import (
     load_latent_world,
 )
 from hiwm_learning.latent_world.objectives import OBJECTIVES
-from hiwm_learning.latent_world.testing import (
+from hiwm_test_support.latent_worlds import (
     embodiment_with,
     untrained_world,
     write_untrained_checkpoint,

@@ -16,13 +16,13 @@ from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
 from hiwm_learning.latent_world.model import load_latent_world
 from hiwm_learning.latent_world.objectives import OBJECTIVES
 from hiwm_learning.latent_world.simulator import LatentSimulator, LatentState
-from hiwm_learning.latent_world.testing import (
+from hiwm_learning.simulators import load_simulator
+from hiwm_test_support.latent_worlds import (
     embodiment_with,
     untrained_world,
     write_untrained_checkpoint,
 )
-from hiwm_learning.simulators import load_simulator
-from hiwm_learning.world_model.testing import write_drawn_checkpoint
+from hiwm_test_support.layered_worlds import write_drawn_checkpoint
 
 EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
 HOME = np.array(EMBODIMENT.home)

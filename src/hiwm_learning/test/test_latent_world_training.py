@@ -16,8 +16,8 @@ from hiwm_learning.latent_world.dynamics_training import Rollouts, dynamics_stag
 from hiwm_learning.latent_world.model import LatentWorldModel
 from hiwm_learning.latent_world.objectives import OBJECTIVES
 from hiwm_learning.latent_world.stage import Stage
-from hiwm_learning.latent_world.testing import embodiment_with, moving_square, untrained_world
 from hiwm_learning.training_loop import Budget, train
+from hiwm_test_support.latent_worlds import embodiment_with, moving_square, untrained_world
 
 SIZE = 32
 ACCELERATOR = Accelerator(cpu=True)

@@ -8,7 +8,7 @@ import torch
 
 from hiwm_learning.policies.act_policy import ActPolicy
 from hiwm_learning.policies.chunk_policy import Batch
-from hiwm_learning.policies.testing import picture, small_config, towards
+from hiwm_test_support.policies import picture, small_config, towards
 
 
 def dot_batch(count: int) -> Batch:

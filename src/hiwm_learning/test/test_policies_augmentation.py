@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from hiwm_learning.policies.augmentation import metres_per_pixel, shifted_images
-from hiwm_learning.policies.testing import dot_embodiment, picture, seen_place
+from hiwm_test_support.policies import dot_embodiment, picture, seen_place
 
 
 def test_a_moved_picture_says_the_same_as_moved_proprioception() -> None:

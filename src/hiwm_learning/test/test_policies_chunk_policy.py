@@ -9,7 +9,7 @@ import torch
 from hiwm_core.errors import CheckpointError
 from hiwm_learning.policies.backbones import BACKBONES
 from hiwm_learning.policies.chunk_policy import Batch, ChunkPolicy
-from hiwm_learning.policies.testing import dot_embodiment, small_config
+from hiwm_test_support.policies import dot_embodiment, small_config
 
 backbones = pytest.mark.parametrize("backbone", sorted(BACKBONES))
 

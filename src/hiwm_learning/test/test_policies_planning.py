@@ -10,8 +10,8 @@ from hiwm_core.errors import CheckpointError
 from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
 from hiwm_learning.datasets import demonstration_weights
 from hiwm_learning.policies.planning import load_planner
-from hiwm_learning.policies.testing import dot_episodes, small_config
 from hiwm_learning.policies.trainer import PolicyTrainer
+from hiwm_test_support.policies import dot_episodes, small_config
 
 
 @pytest.mark.parametrize(("backbone", "by_chance"), [("diffusion", True), ("act", False)])

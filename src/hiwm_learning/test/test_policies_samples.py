@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from hiwm_core.errors import BagError
 from hiwm_learning.datasets import Episodes
 from hiwm_learning.policies.samples import Samples, Sampling, split_samples
-from hiwm_learning.policies.testing import LENGTH, dot_episodes, small_config
+from hiwm_test_support.policies import LENGTH, dot_episodes, small_config
 
 SIZE = 8
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from hiwm_learning.checkpoints import load_checkpoint
-from hiwm_learning.policies.testing import dot_episodes
 from hiwm_learning.policies.train import main
+from hiwm_test_support.policies import dot_episodes
 
 
 def test_a_policy_is_trained_and_trained_further(

@@ -15,9 +15,9 @@ from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
 from hiwm_learning.datasets import Episodes
 from hiwm_learning.policies.backbones import BACKBONES
 from hiwm_learning.policies.planning import load_planner
-from hiwm_learning.policies.testing import dot_episodes, picture, small_config, towards
 from hiwm_learning.policies.trainer import PolicyTrainer
 from hiwm_learning.training_loop import Budget, train
+from hiwm_test_support.policies import dot_episodes, picture, small_config, towards
 
 backbones = pytest.mark.parametrize("backbone", sorted(BACKBONES))
 

@@ -14,16 +14,16 @@ from hiwm_core.task import load_task
 from hiwm_core.world_heads import HEADS, require_success_head
 from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
 from hiwm_learning.latent_world import train as latent_train
-from hiwm_learning.latent_world.testing import (
-    moving_square,
-    untrained_world,
-    write_untrained_checkpoint,
-)
 from hiwm_learning.simulators import load_simulator
 from hiwm_learning.world_model import appearance, heads, train
 from hiwm_learning.world_model.recordings import heads_line, outcome_heads
 from hiwm_learning.world_model.scores import outcome
-from hiwm_learning.world_model.testing import (
+from hiwm_test_support.latent_worlds import (
+    moving_square,
+    untrained_world,
+    write_untrained_checkpoint,
+)
+from hiwm_test_support.layered_worlds import (
     drawn_recording,
     drawn_world_model,
     write_drawn_checkpoint,

@@ -12,7 +12,7 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.task import load_task
 from hiwm_learning.world_model.dynamics import ARC_RADIUS_M, advance, distance_map, motion
 from hiwm_learning.world_model.model import WorldModel
-from hiwm_learning.world_model.testing import drawn_world_model, object_pose, scene
+from hiwm_test_support.layered_worlds import drawn_world_model, object_pose, scene
 
 PLACE = st.floats(-0.25, 0.25, width=32)
 YAW = st.floats(-3.125, 3.125, width=32)

@@ -10,7 +10,6 @@ from hiwm_core.errors import ConfigError
 from hiwm_core.limits import Limiter
 from hiwm_core.task import load_task
 from hiwm_learning.latent_world.simulator import LatentSimulator
-from hiwm_learning.latent_world.testing import untrained_world
 from hiwm_learning.world_model import open_loop
 from hiwm_learning.world_model.curves import draw_curves
 from hiwm_learning.world_model.evaluate import main, read_floor
@@ -19,7 +18,8 @@ from hiwm_learning.world_model.report import card_numbers, markdown
 from hiwm_learning.world_model.rollouts import held_out_starts
 from hiwm_learning.world_model.scores import BAD_T
 from hiwm_learning.world_model.simulator import Simulator
-from hiwm_learning.world_model.testing import (
+from hiwm_test_support.latent_worlds import untrained_world
+from hiwm_test_support.layered_worlds import (
     drawn_recording,
     drawn_world_model,
     write_drawn_checkpoint,

@@ -11,7 +11,7 @@ from hiwm_learning.world_model.imagination import advance, begin, doubt, parting
 from hiwm_learning.world_model.layers import frames_to_bytes
 from hiwm_learning.world_model.model import WorldModel
 from hiwm_learning.world_model.simulator import Simulator
-from hiwm_learning.world_model.testing import drawn_world_model, object_pose, scene
+from hiwm_test_support.layered_worlds import drawn_world_model, object_pose, scene
 
 EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
 HOME = torch.tensor(EMBODIMENT.home, dtype=torch.float32)

@@ -15,8 +15,8 @@ from hiwm_learning.world_model.dynamics import ARC_RADIUS_M, motion
 from hiwm_learning.world_model.layers import frames_to_bytes, frames_to_float
 from hiwm_learning.world_model.model import WorldModel
 from hiwm_learning.world_model.registration import refine_poses, register
-from hiwm_learning.world_model.testing import drawn_world_model, scene
 from hiwm_learning.world_model.tracking import track
+from hiwm_test_support.layered_worlds import drawn_world_model, scene
 
 TOLERANCE_M, TOLERANCE_DEG = 0.0005, 0.5
 

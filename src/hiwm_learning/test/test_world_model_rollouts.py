@@ -19,7 +19,7 @@ from hiwm_learning.world_model.rollouts import (
     still_actions,
 )
 from hiwm_learning.world_model.simulator import Simulator
-from hiwm_learning.world_model.testing import drawn_recording, drawn_world_model
+from hiwm_test_support.layered_worlds import drawn_recording, drawn_world_model
 
 EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
 

@@ -18,7 +18,7 @@ from hiwm_core.task import load_task
 from hiwm_learning.world_model.layers import frames_to_bytes
 from hiwm_learning.world_model.model import load_world_model
 from hiwm_learning.world_model.simulator import ImaginedState, Simulator
-from hiwm_learning.world_model.testing import drawn_world_model, object_pose, scene
+from hiwm_test_support.layered_worlds import drawn_world_model, object_pose, scene
 
 EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
 HOME = np.array(EMBODIMENT.home)

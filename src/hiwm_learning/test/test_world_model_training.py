@@ -11,7 +11,7 @@ from hiwm_core.task import load_task
 from hiwm_learning.world_model.dynamics import advance
 from hiwm_learning.world_model.dynamics_trainer import DynamicsTrainer, Tracks
 from hiwm_learning.world_model.heads import OutcomeHead, fit_head
-from hiwm_learning.world_model.testing import drawn_world_model, object_pose, scene
+from hiwm_test_support.layered_worlds import drawn_world_model, object_pose, scene
 
 EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
 

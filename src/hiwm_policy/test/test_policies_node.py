@@ -21,11 +21,11 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.ros_domains import domain_id
 from hiwm_learning.checkpoints import load_checkpoint
 from hiwm_learning.policies.planning import load_planner
-from hiwm_learning.policies.testing import write_untrained_policy
 from hiwm_nodes import qos
 from hiwm_nodes.messages import image_message, joint_state_message, time_message
-from hiwm_nodes.testing import NodeProcess, spin_until
 from hiwm_policy import policy_node
+from hiwm_test_support.nodes import NodeProcess, spin_until
+from hiwm_test_support.policies import write_untrained_policy
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(300)]
 

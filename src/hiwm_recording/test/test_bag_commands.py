@@ -11,8 +11,8 @@ from hiwm_core.bags.bit_flips import flip
 from hiwm_core.bags.bit_flips import main as bit_flips
 from hiwm_core.bags.contents import mcap_path
 from hiwm_core.bags.mcap_file import McapFile
-from hiwm_core.bags.testing import RecordedWorld
 from hiwm_recording import audit, recover
+from hiwm_test_support.bags import RecordedWorld
 
 TICKS = 65
 

@@ -25,8 +25,8 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.frames import Observation, ObservationAssembler
 from hiwm_core.ros_domains import domain_id
 from hiwm_nodes import qos
-from hiwm_nodes.testing import NodeProcess, spin_until
 from hiwm_recording import audit, recover
+from hiwm_test_support.nodes import NodeProcess, spin_until
 
 # Hang guards, not measurements: on a loaded machine a node takes half a minute to start.
 GUARD_S = 180.0
@@ -55,7 +55,7 @@ class Recorded:
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "hiwm_recording.sample_world", *map(str, arguments)],
+            [sys.executable, "-m", "hiwm_test_support.sample_world", *map(str, arguments)],
             env=environment, stdout=subprocess.PIPE, text=True,
         )
         try:

@@ -27,7 +27,7 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.ros_domains import domain_id
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
-from hiwm_nodes.testing import NodeProcess, spin_until, wait_until
+from hiwm_test_support.nodes import NodeProcess, spin_until, wait_until
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from hiwm_teleop.leader.calibration_file import CalibratedServo, Calibration, save_calibration
 from hiwm_teleop.leader.leader_file import LeaderFile, load_leader
 from hiwm_teleop.leader.servo_models import MODELS
-from hiwm_teleop.testing.pty_servos import DynamixelServos, FeetechServos, PtyServos
+from hiwm_test_support.pty_servos import DynamixelServos, FeetechServos, PtyServos
 
 FIXTURES = Path(__file__).resolve().parent / "leader_fixtures"
 SERVOS = {"dynamixel": DynamixelServos, "feetech": FeetechServos}

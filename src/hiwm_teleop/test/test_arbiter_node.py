@@ -22,7 +22,7 @@ from hiwm_core.ros_domains import domain_id
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
 from hiwm_nodes.messages import joint_state_message, time_message
-from hiwm_nodes.testing import NodeProcess, spin_until
+from hiwm_test_support.nodes import NodeProcess, spin_until
 
 pytestmark = pytest.mark.nodes
 

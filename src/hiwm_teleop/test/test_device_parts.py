@@ -15,7 +15,7 @@ from hiwm_teleop.devices.base import EventKind, OperatorInput, OperatorView, Tic
 from hiwm_teleop.devices.buttons import Buttons
 from hiwm_teleop.devices.device_parts import Part, PartCombiner, Stick, StickState
 from hiwm_teleop.devices.motion import AXES, AxisSetting, MotionSettings
-from hiwm_teleop.testing.robots import spatial_arm
+from hiwm_test_support.robots import spatial_arm
 
 PLANAR = load_embodiment("planar_bimanual")
 TASK = load_task("push_t")

@@ -17,7 +17,7 @@ from hiwm_core.errors import ConfigError, DeviceError
 from hiwm_core.task import load_task
 from hiwm_teleop.devices.base import EventKind, JoySample, OperatorView, TickView, WorldView
 from hiwm_teleop.devices.registry import device_class
-from hiwm_teleop.testing.pty_servos import READ, SYNC_READ
+from hiwm_test_support.pty_servos import READ, SYNC_READ
 
 sys.path.insert(0, str(Path(__file__).parent))
 from leader_rig import EMBODIMENT, leader  # noqa: E402

@@ -9,7 +9,7 @@ from hiwm_teleop.leader.bus_reader import BusReader, Reading, check_speed
 from hiwm_teleop.leader.dynamixel_bus import DynamixelBus
 from hiwm_teleop.leader.feetech_bus import FeetechBus
 from hiwm_teleop.leader.servo_bus import NoAnswerError
-from hiwm_teleop.testing.pty_servos import DynamixelServos, FeetechServos
+from hiwm_test_support.pty_servos import DynamixelServos, FeetechServos
 
 KINDS = {
     "dynamixel": (DynamixelServos, DynamixelBus, 1200), "feetech": (FeetechServos, FeetechBus, 777),

@@ -13,7 +13,7 @@ from hiwm_teleop.leader.calibration_file import load_calibration
 from hiwm_teleop.leader.calibration_steps import CalibrationSteps
 from hiwm_teleop.leader.joint_angles import JointAngles
 from hiwm_teleop.leader.leader_file import load_leader
-from hiwm_teleop.testing.pty_servos import READ, SYNC_READ
+from hiwm_test_support.pty_servos import READ, SYNC_READ
 
 sys.path.insert(0, str(Path(__file__).parent))
 from leader_rig import FIXTURES, JOINTS, OPEN_COUNTS, SIGN, ZERO, leader, raw  # noqa: E402

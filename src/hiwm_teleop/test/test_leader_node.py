@@ -22,8 +22,8 @@ from hiwm_core.ros_domains import domain_id
 from hiwm_core.task import load_task
 from hiwm_nodes import qos
 from hiwm_nodes.messages import image_message, joint_state_message, time_message
-from hiwm_nodes.testing import NodeProcess, spin_until
-from hiwm_teleop.testing.pty_servos import READ, SYNC_READ
+from hiwm_test_support.nodes import NodeProcess, spin_until
+from hiwm_test_support.pty_servos import READ, SYNC_READ
 
 sys.path.insert(0, str(Path(__file__).parent))
 from leader_rig import EMBODIMENT, leader  # noqa: E402

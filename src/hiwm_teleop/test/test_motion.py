@@ -16,7 +16,7 @@ from hiwm_teleop.devices.motion import (
     axis_entries,
     shaped,
 )
-from hiwm_teleop.testing.robots import spatial_arm
+from hiwm_test_support.robots import spatial_arm
 
 EMBODIMENT = load_embodiment("planar_bimanual")
 deflections = st.floats(-1.5, 1.5)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hiwm_core.ros_domains import domain_id
-from hiwm_nodes.testing import NodeProcess, wait_until
+from hiwm_test_support.nodes import NodeProcess, wait_until
 
 pytestmark = pytest.mark.nodes
 

@@ -14,11 +14,11 @@ from rclpy.node import Node
 from hiwm_core.branch_records import Label
 from hiwm_core.ros_domains import domain_id
 from hiwm_nodes import qos
-from hiwm_nodes.testing import spin_until
 from hiwm_teleop import service_requests
 from hiwm_teleop.devices.base import EventKind, OperatorEvent
 from hiwm_teleop.service_requests import ServiceRequests
 from hiwm_teleop.service_routes import ROUTES
+from hiwm_test_support.nodes import spin_until
 
 pytestmark = pytest.mark.nodes
 GUARD_S = 30.0

@@ -25,9 +25,9 @@ from hiwm_teleop.devices.base import (
 )
 from hiwm_teleop.devices.device_files import load_device_file, parse_device_file
 from hiwm_teleop.devices.spacemouse import SpaceMouse, SpaceMouseFile
-from hiwm_teleop.testing import usb_bus
-from hiwm_teleop.testing.robots import spatial_arm
-from hiwm_teleop.testing.usb_bus import FULL, WIRELESS, SocketMouse
+from hiwm_test_support import usb_bus
+from hiwm_test_support.robots import spatial_arm
+from hiwm_test_support.usb_bus import FULL, WIRELESS, SocketMouse
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler"),

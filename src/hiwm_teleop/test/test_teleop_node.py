@@ -33,9 +33,9 @@ from hiwm_core.ros_domains import domain_id
 from hiwm_core.task import load_task
 from hiwm_nodes import qos
 from hiwm_nodes.messages import image_message, joint_state_message, time_message
-from hiwm_nodes.testing import NodeProcess, spin_until
-from hiwm_teleop.testing import usb_bus
-from hiwm_teleop.testing.usb_bus import FULL, SocketMouse
+from hiwm_test_support import usb_bus
+from hiwm_test_support.nodes import NodeProcess, spin_until
+from hiwm_test_support.usb_bus import FULL, SocketMouse
 
 pytestmark = pytest.mark.nodes
 flaky = pytest.mark.flaky(

@@ -14,9 +14,9 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.limits import LimitResult
 from hiwm_core.task import load_task
-from hiwm_learning.latent_world.testing import write_untrained_checkpoint
 from hiwm_learning.simulators import ImaginedObservation, Reading, load_simulator
-from hiwm_learning.world_model.testing import write_drawn_checkpoint
+from hiwm_test_support.latent_worlds import write_untrained_checkpoint
+from hiwm_test_support.layered_worlds import write_drawn_checkpoint
 from hiwm_world import continuations as module
 from hiwm_world.continuations import Continuation, CutShortError, Plans, Wanted, continuations
 from hiwm_world.imagined_world import load_starts

@@ -21,10 +21,10 @@ from hiwm_core.ros_domains import domain_id
 from hiwm_core.session_lineage import session_heads
 from hiwm_core.stamps import stamp_ns
 from hiwm_core.task import load_task
-from hiwm_learning.latent_world.testing import write_untrained_checkpoint
-from hiwm_learning.world_model.testing import write_drawn_checkpoint
 from hiwm_nodes import qos
-from hiwm_nodes.testing import NodeProcess, spin_until
+from hiwm_test_support.latent_worlds import write_untrained_checkpoint
+from hiwm_test_support.layered_worlds import write_drawn_checkpoint
+from hiwm_test_support.nodes import NodeProcess, spin_until
 
 # Starting a process that loads torch takes long on a busy machine: a hang guard, no measurement.
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]

@@ -15,9 +15,9 @@ from hiwm_core.errors import CheckpointError, ConfigError, StoreError
 from hiwm_core.limits import Limiter
 from hiwm_core.session_lineage import EpisodeCounter
 from hiwm_core.task import load_task
-from hiwm_learning.latent_world.testing import write_untrained_checkpoint
 from hiwm_learning.simulators import load_simulator
-from hiwm_learning.world_model.testing import write_drawn_checkpoint
+from hiwm_test_support.latent_worlds import write_untrained_checkpoint
+from hiwm_test_support.layered_worlds import write_drawn_checkpoint
 from hiwm_world.imagined_world import ImaginedWorld, PresentTick, load_starts
 
 EMBODIMENT = load_embodiment(load_task("push_t").embodiment)

@@ -1,6 +1,6 @@
 """A leader arm under measurement, from its servos' bytes on.
 
-The servos are those of ``hiwm_teleop.testing.pty_servos``: the device code and the maker's library
+The servos are those of ``hiwm_test_support.pty_servos``: the device code and the maker's library
 are the real ones, and what is missing is the time on the wire, the adapter's and the servos' own.
 A time ends where this process hears the message.
 """
@@ -19,7 +19,7 @@ from hiwm_teleop.leader.arm import make_bus
 from hiwm_teleop.leader.calibration_file import CalibratedServo, Calibration, save_calibration
 from hiwm_teleop.leader.leader_file import load_leader
 from hiwm_teleop.leader.servo_bus import NoAnswerError, ServoBus
-from hiwm_teleop.testing.pty_servos import DynamixelServos
+from hiwm_test_support.pty_servos import DynamixelServos
 
 from .graph import Graph
 from .person import Person

@@ -1,6 +1,6 @@
 """How much memory the imagination graph gains while it runs for long, at rate 0.
 
-    python -m hiwm_bringup.bench.memory_growth --minutes 30
+    scripts/bench memory_growth --minutes 30
 
 The policy acts without a pause; every few hundred ticks the world is reset, and now and then rolled
 back. Resident memory of each node is sampled; what the nodes load in the first minutes is not
@@ -126,7 +126,7 @@ def run(
 def main(words: Sequence[str] | None = None) -> int:
     """Measure and return 0; 1 where memory grew by more than it may, or could not be measured."""
     parser = argparse.ArgumentParser(
-        prog="python -m hiwm_bringup.bench.memory_growth", description=__doc__,
+        prog="scripts/bench memory_growth", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

@@ -17,9 +17,9 @@ import aiohttp
 from hiwm_interfaces.msg import Command
 from hiwm_interfaces.srv import SetRate
 
-from hiwm_console.headless_browser import Browser, Page
 from hiwm_core.errors import HiwmError
-from hiwm_nodes.testing import NodeProcess
+from hiwm_test_support.headless_browser import Browser, Page
+from hiwm_test_support.nodes import NodeProcess
 
 from .graph import Graph
 from .rows import Measured, quantile

@@ -1,6 +1,6 @@
 """A world of noise: every topic a recorder meets, for its tests and for measuring its load.
 
-    python -m hiwm_recording.sample_world --ticks 300 --rate 200
+    python -m hiwm_test_support.sample_world --ticks 300 --rate 200
 
 Publishes real messages of a made-up session, seeded, and forks off a branch every so often. Nothing
 in it moves and nobody is listened to.
@@ -164,7 +164,9 @@ class SampleWorld(Node):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Publish a session of noise."""
-    parser = argparse.ArgumentParser(prog="hiwm_recording.sample_world", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="hiwm_test_support.sample_world", description=main.__doc__
+    )
     parser.add_argument("--ticks", type=int, default=100)
     parser.add_argument("--rate", type=float, default=50.0, help="ticks a second; 0 = flat out")
     parser.add_argument("--fork-every", type=int, default=0, help="ticks; 0 = never")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiwm_bringup.bench.memory_growth import Sample, growth
-from hiwm_bringup.bench.rows import ROWS, Measured, as_json, quantile, table, verdict
+from hiwm_benchmarks.memory_growth import Sample, growth
+from hiwm_benchmarks.rows import ROWS, Measured, as_json, quantile, table, verdict
 
 BY_KEY = {row.key: row for row in ROWS}
 

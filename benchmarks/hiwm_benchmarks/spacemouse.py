@@ -1,6 +1,6 @@
 """A SpaceMouse under measurement, from its bytes on: what a hand does until the graph shows it.
 
-The mouse is one of ``hiwm_teleop.testing.usb_bus``: the device code and pyspacemouse are the real
+The mouse is one of ``hiwm_test_support.usb_bus``: the device code and pyspacemouse are the real
 ones, and what is missing is the time of USB and of the mouse itself. A time ends where this process
 hears the message.
 """
@@ -14,8 +14,8 @@ from hiwm_interfaces.msg import Command, ControlState
 
 from hiwm_core.errors import HiwmError
 from hiwm_core.ros_domains import domain_id
-from hiwm_teleop.testing import usb_bus
-from hiwm_teleop.testing.usb_bus import FULL, SocketMouse
+from hiwm_test_support import usb_bus
+from hiwm_test_support.usb_bus import FULL, SocketMouse
 
 from .graph import Graph
 from .person import Person

@@ -1,7 +1,0 @@
-"""Makes `python -m hiwm_bringup.bench` run the benchmarks."""
-
-import sys
-
-from .command_line import main
-
-sys.exit(main())

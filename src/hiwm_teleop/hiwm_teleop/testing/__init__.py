@@ -1,1 +1,0 @@
-"""What tests and benchmarks put in the place of hardware."""

@@ -1,0 +1,1 @@
+"""What only tests and benchmarks use: fake devices, recorded worlds, tiny models, processes."""
