@@ -66,7 +66,9 @@ def trained_layered(folder: Path, monkeypatch: pytest.MonkeyPatch, *labels: floa
     monkeypatch.setattr(train, "fit_head", lambda *given: heads.fit_head(*given, steps=20))
     path = folder / "world.safetensors"
     options = ["--task", "push_t", "--steps", "2", "--hidden", "8"]
-    assert train.main([str(folder), "-o", str(path), *options]) == 0
+    data = folder / "data"
+    data.mkdir()
+    assert train.main([str(data), "-o", str(path), *options]) == 0
     return path
 
 
