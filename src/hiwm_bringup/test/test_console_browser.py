@@ -217,10 +217,10 @@ def test_what_is_driven_is_a_demonstration_while_the_page_says_so(session: Sessi
 def test_keys_that_nobody_would_act_on_are_not_offered(session: Session) -> None:
     with session.page() as page:
         session.until(page, "hiwm.state.missing && !hiwm.state.missing.label")
-        page.run("""hiwm.state.missing = { label: "nobody offers branches/label" }""")
+        page.run("""hiwm.state.missing = { label: "no node offers branches/label" }""")
         page.key("y")
         session.until(
-            page, "document.querySelector('#toasts').textContent.includes('nobody offers')"
+            page, "document.querySelector('#toasts').textContent.includes('no node offers')"
         )
         page.key("q")  # any change draws the buttons anew
         page.key("q")

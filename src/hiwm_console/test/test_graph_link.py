@@ -101,7 +101,7 @@ def test_pages_are_told_which_requests_nobody_would_act_on(link):
     link.look_for_services()
     missing = link.server.shown["missing"]["actions"]
     assert "label" not in missing
-    assert missing["fork"] == "nobody offers branches/fork: start the branch manager"
+    assert missing["fork"] == "no node offers branches/fork: start the branch manager"
     assert {"start", "rollback", "reset", "propose"} <= missing.keys()
 
 

@@ -1,8 +1,8 @@
-"""Every decision of the arbiter, without ROS: who answers a tick, and with which action.
+"""The arbiter's decisions, without ROS: who answers a tick, and with which action.
 
-``arbiter_node.py`` feeds it messages and time and sends what it returns. Each input is answered
-at once with the command it makes possible, so a waiting lock-step tick never waits for a timer.
-Held by ``test_arbiter.py``.
+``arbiter_node.py`` passes in messages and time, and sends what it returns. Each input immediately
+returns the command it makes possible, so a lock-step tick never waits for a timer.
+Tested by ``test_arbiter.py``.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from hiwm_core.handback import HandbackRamp
 from hiwm_core.limits import action_problem
 from hiwm_core.plan_buffer import Plan, PlanBuffer, Refusal
 
-# A lock-step world that got no command would wait for ever. One lost while the graph was still
-# being discovered is sent again after this long; a world that has it drops the second one.
+# A lock-step world that receives no command waits forever. A command lost during discovery is
+# sent again after this time; a world that already has it drops the duplicate.
 _RESEND_AFTER_S = 1.0
-# A synchronous operator speaks about every tick of a lock-step world, and says nothing while
-# it waits for a service. One silent for longer than any service takes is no longer waited for.
+# A synchronous operator sends a command for every tick of a lock-step world, and none while it
+# waits for a service. The arbiter stops waiting after a silence longer than any service call.
 _OPERATOR_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class TickSeen:
-    """What the arbiter needs of a tick; fields as in hiwm_interfaces/Tick."""
+    """The fields of hiwm_interfaces/Tick that the arbiter uses."""
 
     epoch: int
     step: int
@@ -46,7 +46,7 @@ class TickSeen:
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorSample:
-    """What the arbiter needs of an operator command; fields as in its message."""
+    """The fields of hiwm_interfaces/OperatorCommand that the arbiter uses."""
 
     epoch: int
     step: int
@@ -70,10 +70,10 @@ class CommandDecision:
 
 
 class Arbiter:
-    """Choose the action for each tick by the mode in force.
+    """Choose the action for each tick according to the current mode.
 
-    ``operator_timeout_s``: silence after which the operator in control is lost, s.
-    ``handback_ticks``: blended actions between a person and the policy.
+    ``operator_timeout_s``: silence after which the operator in control counts as lost, s.
+    ``handback_ticks``: number of blended actions from a person to the policy.
     ``start_mode``: PAUSED or POLICY.
     ``clock``: steady seconds.
     """
@@ -100,9 +100,9 @@ class Arbiter:
         self._sent_at = 0.0
         self._sample: OperatorSample | None = None
         self._sample_is_new = False  # arrived after the newest tick
-        self._spoken: tuple[int, int] | None = None  # tick a synchronous operator last spoke about
-        self._spoken_at = 0.0
-        self._early_plan: Plan | None = None  # overtook the first world_info
+        self._answered: tuple[int, int] | None = None  # tick of the last synchronous command
+        self._answered_at = 0.0
+        self._early_plan: Plan | None = None  # arrived before the first world_info
         self._positions: tuple[int, NDArray[np.float64]] | None = None
         self._ramp: HandbackRamp | None = None
         self._policy_present = False
@@ -119,32 +119,32 @@ class Arbiter:
 
     @property
     def operator_age_s(self) -> float:
-        """Return seconds since the last operator command; -1 when there was none."""
+        """Return seconds since the last operator command; -1 if there was none."""
         return self._machine.operator_age()
 
     @property
     def waiting_s(self) -> float:
-        """Return how long the newest tick has been without an answer, s; 0 when it has one."""
+        """Return how long the newest tick has been unanswered, s; 0 if it has an answer."""
         if self._tick is None or self._answer is not None:
             return 0.0
         return self._clock() - self._tick_at
 
     @property
     def waits_for_operator(self) -> bool:
-        """Return whether the policy's answer is held back until the operator has seen the tick.
+        """Return whether the policy's answer waits until the operator has seen the tick.
 
-        A synchronous operator looks at each tick of a lock-step world before the world goes on.
-        What it decides then does not depend on how many ticks passed meanwhile.
+        A synchronous operator looks at each tick of a lock-step world before the world continues.
+        Its decisions therefore do not depend on how many ticks pass while it thinks.
         """
         tick = self._tick
         return bool(
-            self._lockstep and tick and self._spoken
-            and self._spoken != (tick.epoch, tick.step)
-            and self._clock() - max(self._tick_at, self._spoken_at) < _OPERATOR_PATIENCE_S
+            self._lockstep and tick and self._answered
+            and self._answered != (tick.epoch, tick.step)
+            and self._clock() - max(self._tick_at, self._answered_at) < _OPERATOR_PATIENCE_S
         )
 
     def on_world(self, *, lockstep: bool, action_names: tuple[str, ...]) -> CommandDecision | None:
-        """Learn what the world is; until then nothing is decided."""
+        """Learn the world's properties; no tick is answered before."""
         self._lockstep = lockstep
         if action_names != self._names:
             self._names = action_names
@@ -160,17 +160,17 @@ class Arbiter:
         return self._decide()
 
     def on_policy_present(self, present: bool) -> None:
-        """Learn whether a policy is in the graph, to hand back to."""
+        """Learn whether the graph has a policy to hand back to."""
         self._policy_present = present
 
     def on_tick(self, tick: TickSeen) -> CommandDecision | None:
-        """Answer a tick if the answer is already here."""
+        """Answer a tick if the answer is already available."""
         last = self._tick
         if last and (tick.epoch, tick.step) == (last.epoch, last.step) and self._lockstep:
-            # The world says again that it waits: it has no answer yet, or ours was lost.
+            # The world repeats the tick it waits on: there is no answer yet, or ours was lost.
             return self._resend() or self._decide()
         if last and tick.epoch == last.epoch and tick.step < last.step:
-            # Steps run back within an epoch only where a new world has taken the old one's place.
+            # Steps go backwards within an epoch only when a new world has replaced the old one.
             self._plans = PlanBuffer(len(self._names))
             self._sample = None
         if last is None or tick.epoch != last.epoch or tick.step < last.step:
@@ -182,12 +182,12 @@ class Arbiter:
         return self._decide()
 
     def on_positions(self, stamp_ns: int, positions: ArrayLike) -> CommandDecision | None:
-        """Take measured positions ``[A]`` in action order, made at the stamp of a tick."""
+        """Take measured positions ``[A]`` in action order, with the stamp of their tick."""
         self._positions = (stamp_ns, np.array(positions, dtype=np.float64))
         return self._decide()
 
     def on_plan(self, plan: Plan) -> CommandDecision | None:
-        """Take a plan; one that cannot be used pauses a policy in control."""
+        """Take a plan; an unusable plan pauses a policy that is in control."""
         if not self._names:
             self._early_plan = plan
             return None
@@ -202,9 +202,9 @@ class Arbiter:
         return self._decide()
 
     def on_operator(self, sample: OperatorSample) -> CommandDecision | None:
-        """Take an operator command: its levels decide the mode, its action may answer the tick."""
+        """Take an operator command: its levels set the mode, its action may answer the tick."""
         if sample.synchronous:
-            self._spoken, self._spoken_at = (sample.epoch, sample.step), self._clock()
+            self._answered, self._answered_at = (sample.epoch, sample.step), self._clock()
         before = self._machine.mode
         in_control = self._machine.hear_operator(
             sample.device,
@@ -218,7 +218,7 @@ class Arbiter:
             self._plans.flush(step)
             self._ramp, self._sample = None, None
         elif after is Mode.HANDBACK and before is Mode.HUMAN:
-            # Only a plan that saw where the person left things may move them on.
+            # Only a plan made after the person's last action may continue.
             self._plans.flush(step)
             self._ramp = None
         if in_control:
@@ -226,36 +226,36 @@ class Arbiter:
         return self._decide()
 
     def on_request(self, code: int, reason: str) -> tuple[Transition, CommandDecision | None]:
-        """Apply a ControlRequest by its number, with the requester's words."""
+        """Apply a ControlRequest by its number, with the requester's reason."""
         if not 0 <= code < len(REQUESTS):
             message = f"request {code} is unknown (control): use 0 to {len(REQUESTS) - 1}"
             return Transition(accepted=False, message=message, mode=self._machine.mode), None
         event = REQUESTS[code]
         transition = self._machine.fire(
-            event, f"{event.value} asked for" + (f": {reason}" if reason else "")
+            event, f"{event.value} requested" + (f": {reason}" if reason else "")
         )
         return transition, self._decide()
 
     def on_time(self) -> CommandDecision | None:
-        """Let time pass: an operator fallen silent loses control, a lost command is repeated."""
+        """Check timeouts: a silent operator loses control, a lost command is sent again."""
         self._machine.check_operator()
         if self._lockstep and self._answer and self._clock() - self._sent_at > _RESEND_AFTER_S:
             return self._resend()
         return self._decide()
 
     def _resend(self) -> CommandDecision | None:
-        """Return the answer again, unless control was taken from whoever gave it."""
+        """Return the answer again, unless its sender has lost control since."""
         if self._machine.mode in (Mode.PAUSED, Mode.STOPPED):
             self._answer = None
         self._sent_at = self._clock()
         return self._answer
 
     def _keep(self, sample: OperatorSample) -> None:
-        """Hold a sample's action if it can be used, count it as dropped otherwise."""
+        """Keep a sample if its action is usable, otherwise count it as dropped."""
         if self._late(sample):
             self._machine.drop_command()
             return
-        # Until the world has said what an action is, the sample is kept as it is.
+        # Before world_info the action cannot be checked, and is kept unchecked.
         checked = bool(self._names) and np.size(sample.action) > 0
         problem = action_problem(sample.action, self._names) if checked else ""
         if problem:
@@ -264,7 +264,7 @@ class Arbiter:
         self._sample, self._sample_is_new = sample, True
 
     def _late(self, sample: OperatorSample) -> bool:
-        """Return whether a sample is of an older epoch, or made for a tick already answered."""
+        """Return whether a sample belongs to an older epoch, or to a tick already answered."""
         tick = self._tick
         if tick is None:
             return False
@@ -272,7 +272,7 @@ class Arbiter:
         return sample.epoch < tick.epoch or (sample.epoch == tick.epoch and missed)
 
     def _decide(self) -> CommandDecision | None:
-        """Return the answer to the newest tick, once, when all it needs is here."""
+        """Return the answer to the newest tick, once, as soon as its inputs have arrived."""
         tick = self._tick
         if tick is None or not self._names or self._answer is not None:
             return None
@@ -311,9 +311,9 @@ class Arbiter:
         if sample is None or sample.epoch != tick.epoch:
             return None
         if sample.synchronous and sample.step != tick.step:
-            # In real time an operator that keeps up answers the tick it has just seen, a moment
-            # from now. One that lags by more would miss every second tick: its newest target
-            # serves again.
+            # In real time, an operator that keeps up answers the tick it has just seen within
+            # this tick. One that lags more would miss every second tick, so its newest target
+            # is used again.
             soon = sample.step == tick.step - 1 and not self._sample_is_new
             if self._lockstep or soon:
                 return None
@@ -333,7 +333,7 @@ class Arbiter:
         return self._ramp.blend(planned)
 
     def _present_target(self, tick: TickSeen) -> NDArray[np.float64] | None:
-        """Return the target in force: the last one applied, or the position an epoch begins at."""
+        """Return the current target: the last one applied, or an epoch's initial position."""
         if np.size(tick.applied_action) == len(self._names):
             return np.asarray(tick.applied_action, dtype=np.float64)
         if self._positions and self._positions[0] == tick.stamp_ns:

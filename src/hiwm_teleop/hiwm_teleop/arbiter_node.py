@@ -1,4 +1,4 @@
-"""The arbiter node: wires topics to ``hiwm_teleop.arbiter`` and sends what it decides."""
+"""The arbiter node: connects topics to ``hiwm_teleop.arbiter`` and sends its commands."""
 
 import array
 import sys
@@ -25,9 +25,9 @@ from hiwm_nodes.running import run
 from hiwm_teleop.arbiter import Arbiter, CommandDecision, OperatorSample, TickSeen
 
 _START_MODES = {"policy": Mode.POLICY, "paused": Mode.PAUSED}
-# control_state is repeated this often without a change, so that ages in it stay readable.
+# control_state is repeated at this interval without a change, so that its ages stay current.
 _REPEAT_S = 0.5
-# A lock-step tick that waits this long without a person having paused is worth a warning.
+# A tick unanswered for this long while the policy is in control raises a warning.
 _WAIT_WARNING_S = 2.0
 
 
@@ -48,13 +48,13 @@ class ArbiterNode(Node):
             )
         timeout = float(parameter(
             self, "operator_timeout_s", 0.5,
-            "silence after which the operator in control is lost [s]", 0.05, 10.0,
+            "silence after which the operator in control counts as lost [s]", 0.05, 10.0,
         ))
         self._arbiter = Arbiter(
             operator_timeout_s=timeout,
             handback_ticks=int(parameter(
                 self, "handback_ticks", 5,
-                "ticks over which control is blended from a person to the policy", 0, 100,
+                "ticks over which control blends from a person to the policy", 0, 100,
             )),
             start_mode=_START_MODES[start_mode],
             clock=time.monotonic,
@@ -65,8 +65,8 @@ class ArbiterNode(Node):
         self._tick_rate = RateMeter()
         self._command_publisher = self.create_publisher(Command, "command", qos.COMMAND)
         self._state_publisher = self.create_publisher(ControlState, "control_state", qos.LATCHED)
-        # First of all, since callbacks run in this order: where a command of a person and a tick
-        # wait together, the person is heard before the tick is answered.
+        # Created first, since callbacks run in this order: if an operator command and a tick are
+        # both waiting, the command is processed before the tick is answered.
         self.create_subscription(
             OperatorCommand, "operator/command", self._on_operator, qos.TICK
         )
@@ -76,7 +76,7 @@ class ArbiterNode(Node):
         self.create_subscription(PolicyPlan, "policy/plan", self._on_plan, qos.TICK)
         self.create_service(ControlRequest, "control/request", self._on_request)
         self._diagnostics = Diagnostics(self, self._diagnostic_values)
-        # Steady, since use_sim_time and a stopped /clock must not keep a lost operator in control.
+        # Steady clock: a stopped /clock must not keep a lost operator in control.
         self.create_timer(
             min(timeout / 10.0, 0.05), self._on_time,
             clock=Clock(clock_type=ClockType.STEADY_TIME),
@@ -135,7 +135,7 @@ class ArbiterNode(Node):
         self._finish(self._arbiter.on_time())
 
     def _finish(self, decision: CommandDecision | None) -> None:
-        """Send a decided command first, then say what changed."""
+        """Send the command first, then publish what changed."""
         if decision is not None:
             message = Command(
                 epoch=decision.epoch, step=decision.step, source=int(decision.source),

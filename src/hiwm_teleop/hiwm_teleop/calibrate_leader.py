@@ -1,4 +1,4 @@
-"""`scripts/calibrate_leader`: asks a person through the calibration of one leader arm."""
+"""`scripts/calibrate_leader`: guides a person through the calibration of one leader arm."""
 
 import argparse
 import os
@@ -21,19 +21,19 @@ from hiwm_teleop.leader.servo_bus import NoAnswerError, ServoBus
 
 _PERIOD_S = 0.02
 _QUIET_S = 0.05
-# So many questions in a row without an answer are no glitch.
-_MOST_FAILURES = 10
+# More consecutive unanswered reads than this are not a glitch.
+_MAX_FAILURES = 10
 
 
 class _Typed:
-    """Lines from standard input, taken without waiting for them."""
+    """Reads lines from standard input with a timeout."""
 
     def __init__(self) -> None:
         self._fd = sys.stdin.fileno()
         self._pending = b""
 
     def line(self, wait_s: float) -> str | None:
-        """Return a line, or None where there is none after so long; raises EOFError at the end."""
+        """Return a line, or None after `wait_s`; raises EOFError at the end of the input."""
         if b"\n" not in self._pending and select.select([self._fd], [], [], wait_s)[0]:
             data = os.read(self._fd, 256)
             if not data:
@@ -46,15 +46,15 @@ class _Typed:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Calibrate and return 0; 1 where it cannot be, or was given up."""
+    """Calibrate and return 0; return 1 if it failed or was cancelled."""
     parser = argparse.ArgumentParser(
         prog="scripts/calibrate_leader", description="Calibrate one leader arm.",
-        epilog="docs/devices/leader_arm.md shows the steps.",
+        epilog="The steps are in docs/devices/leader_arm.md.",
     )
     parser.add_argument(
-        "device_file", help="name of a leader in config/devices, or a path that ends in .yaml"
+        "device_file", help="name of a leader in config/devices, or a path ending in .yaml"
     )
-    parser.add_argument("--arm", help="arm of that file; the only one by default")
+    parser.add_argument("--arm", help="arm in that file; may be omitted if it has only one")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier calibration")
     options = parser.parse_args(words)
     try:
@@ -62,7 +62,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr)
     except (EOFError, KeyboardInterrupt):
-        print("given up, nothing was saved", file=sys.stderr)
+        print("cancelled, nothing was saved", file=sys.stderr)
     return 1
 
 
@@ -72,18 +72,18 @@ def _calibrate(file: str, arm: str | None, overwrite: bool) -> int:
         (arm,) = leader.arms
     if arm is None or arm not in leader.arms:
         raise DeviceError(
-            f"no arm {arm!r}" if arm else "which arm?", where=file,
+            f"no arm {arm!r}" if arm else "more than one arm, none chosen", where=file,
             remedy=f"give --arm, one of {', '.join(leader.arms)}",
         )
     path = calibration_path(file, leader.arms[arm])
     if not overwrite:
-        need_free(path)  # before anybody moves an arm for nothing
+        need_free(path)  # before anybody moves an arm in vain
     bus = make_bus(leader, arm)
     bus.open()
     try:
         steps = CalibrationSteps(leader.arms[arm], check_servos(bus, leader, arm))
-        print(f"Arm {arm} on {bus.port}: {len(bus.servo_ids)} servos answer, none is switched on.")
-        print("Enter confirms a step, q gives up.")
+        print(f"Arm {arm} on {bus.port}: {len(bus.servo_ids)} servos answer, torque is off.")
+        print("Enter confirms a step, q cancels.")
         _go_through(steps, bus)
     finally:
         bus.close()
@@ -106,7 +106,7 @@ def _go_through(steps: CalibrationSteps, bus: ServoBus) -> None:
             failures = 0
         except NoAnswerError:
             failures += 1
-            if failures > _MOST_FAILURES:
+            if failures > _MAX_FAILURES:
                 raise
             bus.drain(_QUIET_S)
         line = typed.line(_PERIOD_S)

@@ -1,9 +1,9 @@
-"""What pressed keys mean: movement, who holds control, and requests.
+"""What key presses mean: movement, control, and requests.
 
-Terminals tell of keys pressed, never of keys let go, so everything here is held by time: a
-movement key moves its arm a little after each press, and control is held while any key was pressed
-within the deadman's window. When it lapses the device falls silent, which pauses the session; it
-never hands back on its own. Pure, with the clock passed in; test_key_intents.py.
+Terminals report key presses but no releases, so everything here works by time: a movement key
+moves its arm for a short time after each press, and control is held while a key was pressed within
+the deadman window. When the window expires the device falls silent, which pauses the session; it
+never hands back on its own. Pure, with the clock passed in. Tested by ``test_key_intents.py``.
 """
 
 import math
@@ -13,7 +13,7 @@ from hiwm_core.branch_records import Label
 from hiwm_core.control import Mode
 from hiwm_teleop.devices.base import EventKind, OperatorEvent
 
-# Key to (arm index, x, y): up and down the picture are +y and -y.
+# Key to (arm index, x, y): up in the picture is +y, down is -y.
 MOVES = {
     "w": (0, 0, 1), "s": (0, 0, -1), "a": (0, -1, 0), "d": (0, 1, 0),
     "i": (1, 0, 1), "k": (1, 0, -1), "j": (1, -1, 0), "l": (1, 1, 0),
@@ -22,39 +22,39 @@ HELP = (
     "wasd left arm, ijkl right arm | t take over, h hand back | space pause or resume, x stop | "
     "[n]b back n steps, f fork | y success, n failure, r reset | q quit, ? this help"
 )
-# Terminals repeat a held key every 25 to 50 ms, so this bridges a missed repeat and little more:
-# a single tap is a step of about one tick.
+# Terminals repeat a held key every 25 to 50 ms, so this bridges one missed repeat: a single tap is
+# a step of about one tick.
 HOLD_S = 0.15
 DEFAULT_ROLLBACK = 10
-# A count longer than this is a cat on the keys.
-_MOST_DIGITS = 4
+# Longest count; more digits are a cat on the keys.
+_MAX_DIGITS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeyIntent:
-    """What the keys say at one moment."""
+    """What the keys request at one time."""
 
     moves: tuple[tuple[int, int, int], ...] = ()  # (arm index, x, y), each -1, 0 or 1
     deadman: bool = False
     silent: bool = False
     events: tuple[OperatorEvent, ...] = ()
-    note: str = ""  # for the person, empty when there is nothing to say
+    note: str = ""  # for the person; may be empty
     help_wanted: bool = False
 
 
 @dataclass(kw_only=True)
 class KeyIntents:
-    """Turns presses into intents.
+    """Turns key presses into intents.
 
-    `deadman_window_s` is how long control is held after the last key; infinite where something
-    else tells that a person is there.
+    `deadman_window_s` is how long control is held after the last key; infinite if something else
+    shows that a person is present.
     """
 
     deadman_window_s: float = 5.0
-    rolled_back_to: str = ""  # node of the last rollback, from which `f` forks
+    rolled_back_to: str = ""  # node of the last rollback; `f` forks from it
     _held_until: dict[str, float] = field(default_factory=dict)
     _engaged: bool = False
-    _let_go_first: bool = False
+    _release_first: bool = False
     _mute_until_out: bool = False
     _last_key_s: float = float("-inf")
     _digits: str = ""
@@ -68,11 +68,11 @@ class KeyIntents:
         return self._digits
 
     def press(self, key: str, now_s: float, mode: Mode) -> None:
-        """Take one key, typed while the session was in a mode."""
+        """Process one key, typed while the session was in a mode."""
         key = key.lower()
         self._last_key_s = now_s
         if key.isdigit():
-            self._digits = (self._digits + key)[-_MOST_DIGITS:]
+            self._digits = (self._digits + key)[-_MAX_DIGITS:]
             return
         digits, self._digits = self._digits, ""
         if key in MOVES:
@@ -80,8 +80,8 @@ class KeyIntents:
             if not self._engaged:
                 self._note = "t takes over first"
         elif key == "t":
-            # Barred after a pause: the arbiter wants to see the deadman let go once.
-            self._let_go_first = self._engaged and mode is not Mode.HUMAN
+            # After a pause the arbiter must see the deadman released once.
+            self._release_first = self._engaged and mode is not Mode.HUMAN
             self._engaged, self._mute_until_out = True, False
             self._note = f"taking over: {self._keep_pressing}h hands back"
         elif key == "h":
@@ -93,7 +93,7 @@ class KeyIntents:
             steps = int(digits) if digits else DEFAULT_ROLLBACK
             self._ask(EventKind.ROLLBACK, f"back {steps} steps", steps=max(1, steps))
         elif key == "f":
-            where = self.rolled_back_to or "the present state"
+            where = self.rolled_back_to or "the current state"
             self._ask(EventKind.FORK, f"forking {where}", node_id=self.rolled_back_to)
         elif key in ("y", "n"):
             label = Label.SUCCESS if key == "y" else Label.FAILURE
@@ -103,25 +103,25 @@ class KeyIntents:
             self._ask(EventKind.RESET, "next episode")
         elif key == "q":
             self.drop_control()
-            self._ask(EventKind.PAUSE, "", note="the operator leaves")
-            self._ask(EventKind.QUIT, "leaving", note="the operator left")
+            self._ask(EventKind.PAUSE, "", note="the operator quits")
+            self._ask(EventKind.QUIT, "quitting", note="the operator quit")
         elif key == "?":
             self._help_wanted = True
         else:
             self._note = f"{key!r} does nothing, ? lists the keys"
 
     def take(self, now_s: float, mode: Mode) -> KeyIntent:
-        """Return what the keys say now; requests and notes are given out once."""
+        """Return what the keys request now; each request and note is returned once."""
         events, self._events = tuple(self._events), []
         if self._engaged and now_s - self._last_key_s > self.deadman_window_s:
             self.drop_control()
-            self._note = f"no key for {self.deadman_window_s:.0f} s: control let go, t takes over"
+            self._note = f"no key for {self.deadman_window_s:.0f} s: control released, t takes over"
         note, self._note = self._note, ""
         help_wanted, self._help_wanted = self._help_wanted, False
         if self._mute_until_out and mode is not Mode.HUMAN:
             self._mute_until_out = False
-        deadman = self._engaged and not self._let_go_first
-        self._let_go_first = False
+        deadman = self._engaged and not self._release_first
+        self._release_first = False
         moves = tuple(
             MOVES[key] for key, until in self._held_until.items() if deadman and now_s < until
         )
@@ -131,11 +131,11 @@ class KeyIntents:
         )
 
     def drop_control(self) -> None:
-        """Let go without handing back: silent for as long as the arbiter has a person in control.
+        """Release control without handing back: stay silent until the arbiter leaves HUMAN.
 
-        An explicit release would hand control to the policy, which nobody asked for.
+        An explicit release would hand control to the policy, which nobody requested.
         """
-        # Let go twice, as in pause and quit, is let go all the same.
+        # May be called twice in a row, as in pause and quit.
         self._mute_until_out |= self._engaged
         self._engaged = False
 
@@ -150,19 +150,19 @@ class KeyIntents:
             self.drop_control()
             self._ask(EventKind.STOP, "stopping", note="stopped by a key")
         elif mode is Mode.PAUSED:
-            self._ask(EventKind.START, "policy goes on", note="resumed by a key")
+            self._ask(EventKind.START, "policy resumes", note="resumed by a key")
         elif mode is Mode.STOPPED:
-            self._ask(EventKind.CLEAR_STOP, "stop cleared, space goes on")
+            self._ask(EventKind.CLEAR_STOP, "stop cleared, space resumes")
         else:
             self.drop_control()
             self._ask(EventKind.PAUSE, "pausing", note="paused by a key")
 
     def _ask(
-        self, kind: EventKind, said: str, *, steps: int = 0, node_id: str = "",
+        self, kind: EventKind, status: str, *, steps: int = 0, node_id: str = "",
         label: Label = Label.NONE, note: str = "",
     ) -> None:
-        if said:
-            self._note = said
+        if status:
+            self._note = status
         self._events.append(
             OperatorEvent(kind=kind, steps=steps, node_id=node_id, label=label, note=note)
         )

@@ -1,4 +1,4 @@
-"""Absolute targets from wanted displacements, never far from where the robot is."""
+"""Absolute targets from displacements, never far from the robot's measured position."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,16 +7,16 @@ from hiwm_core.embodiment import Embodiment
 
 Array = NDArray[np.float64]
 
-# The farthest a target leads its arm, m. Equal to what the limits let through in one tick at
-# 0.12 m/s, so that a person's target is not cut, and stops with the key.
+# The farthest a target may lead its arm, m. It equals the distance that the limits allow in one
+# tick at 0.12 m/s, so that a person's target is not clipped, and motion stops with the key.
 LEASH_M = 0.012
 
 
 class LeashedTargets:
-    """Adds up displacements into targets on a short leash.
+    """Accumulates displacements into targets on a short leash.
 
     Args:
-        embodiment: arms, units and limits; entries of one arm in m share one leash.
+        embodiment: arms, units and limits; an arm's entries in m share one leash.
     """
 
     def __init__(self, embodiment: Embodiment) -> None:
@@ -29,17 +29,18 @@ class LeashedTargets:
         self._target: Array | None = None
 
     def forget(self) -> None:
-        """Begin again from the measured position: at a takeover, after a rollback."""
+        """Start again from the measured position: at a takeover, after a rollback."""
         self._target = None
 
     def move(self, delta: Array, measured: Array, applied: Array) -> Array:
         """Return the new targets [A].
 
         Args:
-            delta: wanted displacement, [A].
-            measured: where the robot is, [A], in the order of the actions.
-            applied: last target in force, [A], or empty. Ratios begin from it: a gripper that holds
-                something stands wider than it was told to, and would let go if told where it is.
+            delta: requested displacement, [A].
+            measured: the robot's position, [A], in action order.
+            applied: last target applied, [A], or empty. Ratios start from it: a gripper that
+                holds an object is open wider than its target, and would drop the object if its
+                measured position became the target.
         """
         start = self._target
         if start is None:
@@ -56,9 +57,9 @@ class LeashedTargets:
 
 
 def measured_targets(proprio: NDArray[np.floating], embodiment: Embodiment) -> Array:
-    """Return measured positions in the order of the actions, [A], by joint name.
+    """Return measured positions in action order, [A], by joint name.
 
-    Joints without a position in the proprioception stand at the embodiment's home.
+    Joints without a position in the proprioception are taken to be at the embodiment's home.
     """
     place = {
         entry.joint: i for i, entry in enumerate(embodiment.proprioception)

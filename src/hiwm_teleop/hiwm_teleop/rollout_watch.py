@@ -1,4 +1,4 @@
-"""Whether a rollout goes wrong, judged from what is seen of it."""
+"""Detects failing rollouts from what an operator sees."""
 
 import math
 from collections import deque
@@ -15,21 +15,21 @@ from hiwm_teleop.devices.base import TickView
 
 Array = NDArray[np.float64]
 
-# Lever by which an angle counts as a length: about the T's radius of gyration, in units.
+# Lever arm that converts an angle to a length: about the T's radius of gyration, in units.
 _LEVER_UNITS = 1.5
-# Ticks in a row before a doubtful picture or a reached goal counts: one frame may flicker.
+# Consecutive ticks before a doubtful picture or a reached goal counts: one frame may flicker.
 _IN_A_ROW = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class WatchOptions:
-    """What counts as going wrong."""
+    """What counts as a failing rollout."""
 
-    window_ticks: int = 80  # without improvement; the way to the T alone takes up to 40
-    improvement_m: float = 0.010  # least fall of the error in that window
-    growth_m: float = 0.040  # rise of the error over its best
+    window_ticks: int = 80  # without improvement; reaching the T takes up to 40 of them
+    improvement_m: float = 0.010  # least decrease of the error in that window
+    growth_m: float = 0.040  # increase of the error over its best
     min_trust: float = 0.15  # of the world model in its own frame
-    min_overlap: float = 0.45  # of the seen T with a rigid one
+    min_overlap: float = 0.45  # of the T in the picture with a rigid T
     episode_ticks: int = 220  # step budget of an episode
 
 
@@ -38,7 +38,7 @@ class RolloutWatch:
 
     Args:
         task: goal and success.
-        options: what counts as going wrong.
+        options: what counts as a failing rollout.
     """
 
     def __init__(self, task: Task, options: WatchOptions) -> None:
@@ -54,7 +54,7 @@ class RolloutWatch:
 
     @property
     def error_m(self) -> float:
-        """The present distance of the T from its goal, m, angle included; 0 before the first."""
+        """Current distance of the T from its goal, m, angle included; 0 before the first tick."""
         return self._errors[-1] if self._errors else 0.0
 
     @property
@@ -64,7 +64,7 @@ class RolloutWatch:
 
     @property
     def wrong(self) -> str:
-        """What goes wrong, for people; empty while nothing does."""
+        """Why the rollout fails, human-readable; empty while it does not."""
         return self._wrong
 
     def error_of(self, pose: Array) -> float:
@@ -74,13 +74,13 @@ class RolloutWatch:
         return float(np.hypot(pose[0] - self._goal[0], pose[1] - self._goal[1])) + turn
 
     def coverage_of(self, pose: Array) -> float:
-        """Return the share of the goal a T at a pose covers, 0..1."""
+        """Return the fraction of the goal that a T at a pose covers, 0..1."""
         return push_t.coverage(pose, self._goal, self._task.object_unit_m)
 
     def see(self, tick: TickView, sight: TableSight) -> None:
-        """Take in one tick.
+        """Process one tick.
 
-        One that nobody led to says nothing of the policy: it may still be loading.
+        Ticks without a command are ignored: the policy may still be loading.
         """
         if tick.applied_source is Source.NONE:
             return

@@ -1,4 +1,4 @@
-"""What the scripted operator is told, and what it needs of a planner."""
+"""The scripted operator's options, and the planner interface it uses."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -12,25 +12,25 @@ Array = NDArray[np.float64]
 
 
 class Planner(Protocol):
-    """What the script needs of hiwm_core.push_t_carrier.CarryPlanner."""
+    """The part of hiwm_core.push_t_carrier.CarryPlanner that the script uses."""
 
     def targets(self, object_pose: Array, pushers: Array) -> Array:
         """Return the next absolute targets [4], m."""
 
     def done(self, object_pose: Array) -> bool:
-        """Return whether the T is where it should be."""
+        """Return whether the T is at its goal."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScriptOptions:
-    """How much is done, and how patiently."""
+    """How much the scripted operator does, and for how long."""
 
     failures: int = 2  # failure states corrected before the session ends
     branches: int = 3  # continuations of each failure state
     rollback_steps: int = 15  # how far back the failure state lies
     correction_ticks: int = 120  # longest correction
-    operator_ticks: int = 1_000_000  # of corrections in all, after which no failure is begun
-    follow_ticks: int = 40  # the policy is watched for so long after a handback
+    operator_ticks: int = 1_000_000  # of corrections in total; no new failure starts after them
+    follow_ticks: int = 40  # watch the policy for this long after a handback
     max_ticks: int = 100_000  # of the whole session
     max_seconds: float = 150.0  # of the whole session, steady clock
     seed: int = 0  # of the planner; each continuation adds one

@@ -1,4 +1,4 @@
-"""An operator's requests as service calls, one at a time and in order."""
+"""Sends an operator's requests as service calls, one at a time and in order."""
 
 import time
 from collections import deque
@@ -10,15 +10,15 @@ from rclpy.node import Node
 from hiwm_teleop.devices.base import Answer, OperatorEvent
 from hiwm_teleop.service_routes import ROUTES, clients_of
 
-# A node that starts late is waited for; one that is not there is said to be missing.
+# How long to wait for a node that starts late before it is reported as missing.
 _FIND_S = 5.0
 
 
 class ServiceRequests:
-    """Calls services for events, without waiting, and hands back the answers.
+    """Calls services for events without blocking, and passes on the answers.
 
     Args:
-        node: the node that calls.
+        node: the calling node.
         on_answer: called with each answer, in the order of the events.
     """
 
@@ -27,7 +27,7 @@ class ServiceRequests:
         self._on_answer = on_answer
         self._clients = clients_of(node)
         self._queue: deque[tuple[OperatorEvent, float]] = deque()
-        self._call: Any = None  # the call under way, a Future
+        self._call: Any = None  # the pending call, a Future
         self._called = 0.0
 
     @property
@@ -36,12 +36,12 @@ class ServiceRequests:
         return not self._queue
 
     def ask(self, event: OperatorEvent) -> None:
-        """Take a request."""
+        """Queue a request."""
         self._queue.append((event, time.monotonic()))
         self.pump()
 
     def pump(self) -> None:
-        """Go on: begin the next call when its service is there, give up on a lost one."""
+        """Start the next call once its service is available; drop a call that timed out."""
         while self._queue:
             event, since = self._queue[0]
             route = ROUTES[event.kind]
@@ -68,7 +68,7 @@ class ServiceRequests:
 
     def _answered(self, event: OperatorEvent, call: Any) -> None:
         if call is not self._call:
-            return  # given up on before
+            return  # timed out earlier
         answer = call.result()
         self._finish(
             event, bool(answer.ok), str(answer.message),

@@ -1,4 +1,4 @@
-"""Which service answers each of an operator's requests: one table for devices and the console."""
+"""The service that answers each operator request: one table for devices and the console."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from rclpy.node import Node
 
 from hiwm_teleop.devices.base import EventKind, OperatorEvent
 
-# The console shows a grid of continuations: as many as fit a screen, for as long as the policy
-# needs to show where it is going, with enough frames of each to see how.
+# The console shows a grid of continuations: as many as fit a screen, long enough to show where the
+# policy is heading, with enough frames of each to show how.
 DEFAULT_COUNT = 8
 CONTINUE_STEPS = 60
 CONTINUE_FRAMES = 4
@@ -35,23 +35,23 @@ class Route:
     service: str
     kind: Any
     request: Callable[[OperatorEvent], Any]
-    server: str  # who answers it, for the message when nobody does
+    server: str  # node that offers the service, for the message if none does
     patience_s: float = 10.0
-    # Topic without whose publisher the request leads nowhere, and who publishes it.
+    # Topic that must have a publisher for the request to have an effect, and its usual publisher.
     topic: str = ""
     publisher: str = ""
 
     def missing(self, node: Node, client: Client) -> str:
-        """Return why nobody would act on this request now, for people; empty where somebody would.
+        """Return why no node would act on this request now, human-readable; empty if one would.
 
         Args:
-            node: asks the graph.
-            client: of the route's service.
+            node: queries the graph.
+            client: for the route's service.
         """
         if not client.service_is_ready():
-            return f"nobody offers {self.service}: start the {self.server}"
+            return f"no node offers {self.service}: start the {self.server}"
         if self.topic and node.count_publishers(self.topic) == 0:
-            return f"nobody publishes {self.topic}: start the {self.publisher}"
+            return f"no node publishes {self.topic}: start the {self.publisher}"
         return ""
 
 
@@ -106,7 +106,7 @@ ROUTES: dict[EventKind, Route] = {
     EventKind.RESET: Route(
         "world/reset", Reset, lambda event: Reset.Request(seed=-1), "world"
     ),
-    # A person has put the scene as the picture over the camera shows it.
+    # A person has arranged the scene to match the picture overlaid on the camera.
     EventKind.RESET_BY_HAND: Route(
         "world/reset", Reset, lambda event: Reset.Request(seed=-1, by_hand=True), "world"
     ),
@@ -117,7 +117,7 @@ ROUTES: dict[EventKind, Route] = {
 
 
 def clients_of(node: Node) -> dict[str, Client]:
-    """Return a client of `node` for each service of the table, by the service's name."""
+    """Return a client of `node` for each service in the table, by service name."""
     return {
         route.service: node.create_client(route.kind, route.service)
         for route in {route.service: route for route in ROUTES.values()}.values()

@@ -1,4 +1,4 @@
-"""What a person at a terminal is shown: one line of status, and whole lines above it."""
+"""A status line at the bottom of a terminal, with messages printed above it."""
 
 import math
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from hiwm_teleop.terminal import Terminal
 
 
 class StatusLine:
-    """The last line of a terminal, drawn anew when it changes.
+    """The last line of a terminal, redrawn when it changes.
 
     Args:
         terminal: open while this is used.
-        note: what it says at first, after mode and step.
+        note: initial text after mode and step.
     """
 
     def __init__(self, terminal: Terminal, note: str) -> None:
@@ -21,14 +21,14 @@ class StatusLine:
         self.note = note
 
     def hear(self, answers: Sequence[Answer]) -> None:
-        """Note what came back for requests; refusals stay readable above the line."""
+        """Show the answers to requests; refusals stay readable above the line."""
         for answer in answers:
             self.note = f"{answer.kind.value}: {answer.message if answer.ok else 'refused'}"
             if not answer.ok:
                 self.print(f"{answer.kind.value}: refused: {answer.message}")
 
     def print(self, text: str) -> None:
-        """Write whole lines above the status line, which is drawn again below them."""
+        """Write lines above the status line, which is redrawn below them."""
         lines = text.replace("\n", "\r\n")
         self._terminal.write(f"\r\x1b[K{lines}\r\n")
         self._line = ""

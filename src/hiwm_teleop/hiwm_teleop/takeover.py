@@ -1,24 +1,25 @@
-"""The first moments of a takeover: a velocity comes in from standstill, and all of it is timed.
+"""The start of a takeover: velocity ramps up from standstill, and the latency is measured.
 
-The teleop node scales the displacements of a device by `BlendIn`, and asks `TakeoverTimes` how long
-the person waited for the first frame. Both are pure, with the steady clock passed in. Held by
-``test_takeover.py``. A device of absolute targets aligns in its own way; see its page.
+The teleop node scales a device's displacements by `BlendIn`. `TakeoverTimes` records how long the
+person waited for the first frame. Both are pure and take the steady clock as an argument.
+Tested by ``test_takeover.py``. Devices with absolute targets align in their own way; see their
+pages.
 """
 
 from collections import deque
 
 import numpy as np
 
-# From standstill to the full speed asked for, s. Short, so that the beginning of a correction is
-# made and not waited out; long enough that a cap or stick held aside at the takeover is no jerk.
+# Time from standstill to full requested speed, s. Short enough not to delay a correction; long
+# enough that a cap or stick already deflected at the takeover causes no jerk.
 BLEND_IN_S = 0.3
 
 
 class BlendIn:
-    """How much of a wanted velocity is let through: nothing until in control, then rising to all.
+    """The factor on a requested velocity: 0 until in control, then a linear ramp to 1.
 
     Args:
-        seconds: from none to all, s.
+        seconds: duration of the ramp, s.
     """
 
     def __init__(self, seconds: float = BLEND_IN_S) -> None:
@@ -26,11 +27,11 @@ class BlendIn:
         self._since: float | None = None
 
     def scale(self, now_s: float, in_control: bool) -> float:
-        """Return the factor for the wanted velocity, 0..1.
+        """Return the factor for the requested velocity, 0..1.
 
         Args:
             now_s: steady clock, s.
-            in_control: whether the arbiter says that this device moves the world.
+            in_control: whether the arbiter has this device in control.
         """
         if not in_control:
             self._since = None
@@ -41,10 +42,10 @@ class BlendIn:
 
 
 class TakeoverTimes:
-    """From the deadman going down to the first frame that a person's action led to.
+    """Times from pressing the deadman to the first frame caused by the person's action.
 
     Args:
-        keep: takeovers remembered.
+        keep: number of takeovers kept.
     """
 
     def __init__(self, keep: int = 200) -> None:
@@ -52,7 +53,7 @@ class TakeoverTimes:
         self._times: deque[float] = deque(maxlen=keep)
 
     def deadman(self, held: bool, in_control: bool, now_s: float) -> None:
-        """Take the deadman's level, each time it is read.
+        """Take the deadman's level at each read.
 
         Args:
             held: level.
@@ -65,13 +66,13 @@ class TakeoverTimes:
             self._pressed_s = now_s
 
     def frame(self, of_person: bool, now_s: float) -> None:
-        """Take a complete frame, and whether an action of this device led to it."""
+        """Take a complete frame, and whether an action of this device caused it."""
         if of_person and self._pressed_s is not None:
             self._times.append(now_s - self._pressed_s)
             self._pressed_s = None
 
     def quantile(self, q: float) -> float:
-        """Return the q-quantile, q in 0..1, of the takeover times, s; NaN before any."""
+        """Return the q-quantile, q in 0..1, of the takeover times, s; NaN before the first."""
         if not self._times:
             return float("nan")
         return float(np.quantile(list(self._times), q))

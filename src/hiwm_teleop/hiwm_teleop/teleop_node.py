@@ -1,4 +1,4 @@
-"""The teleop node: shows a device what happens, publishes what it does, asks for what it wants."""
+"""The teleop node: passes observations to a device, publishes its commands, sends its requests."""
 
 import array
 import math
@@ -34,29 +34,29 @@ from hiwm_teleop.leash import LeashedTargets, measured_targets
 from hiwm_teleop.service_requests import ServiceRequests
 from hiwm_teleop.takeover import BlendIn, TakeoverTimes
 
-# A stream device is read and published at least this often, and whenever it says that it has news;
-# a synchronous one is looked after as often.
+# Stream devices are read and published at least this often, and whenever they signal new input.
+# Synchronous devices are read at the same rate.
 _READ_HZ = 20.0
-# A turn this late means that the node was held up: what waits in its queues is heard first, so that
-# a driver that spoke all the while is not taken for a silent one.
+# A timer this late means that the node was blocked. It processes its queues first, so that a
+# driver that kept publishing is not taken for a silent one.
 _HELD_UP_S = 0.1
-# Messages of a driver that come quicker than this wait for the next one, or for the next turn.
+# Driver messages closer together than this are read with the next one, or with the next timer.
 _JOY_GAP_S = 0.005
-# A synchronous command is said again after this long, so that a slow world does not make the
-# arbiter think the operator is gone (its own patience is 0.5 s).
+# A synchronous command is repeated after this time, so that the arbiter does not take the operator
+# for lost while the world is slow (its timeout is 0.5 s).
 _REPEAT_S = 0.15
 _PROGRESS_S = 3.0
-# A world model may take its time to load, and every line about it says the same.
+# Loading a world model takes a while, and the message does not change meanwhile.
 _WAITING_S = 10.0
-# What the arbiter logs itself when it does it.
+# The arbiter logs these itself.
 _ARBITER_SAYS = (EventKind.START, EventKind.PAUSE, EventKind.STOP, EventKind.CLEAR_STOP)
 
 
 class TeleopNode(Node):
-    """Wires one operator device into the graph."""
+    """Connects one operator device to the graph."""
 
     def __init__(self) -> None:
-        """Open the device. Raises DeviceError or ConfigError where that cannot be."""
+        """Open the device. Raises DeviceError or ConfigError if it cannot be opened."""
         super().__init__("teleop")
         name = str(parameter(self, "device", "keyboard", "operator device, by name"))
         self._demonstration = bool(parameter(
@@ -106,10 +106,10 @@ class TeleopNode(Node):
         )
 
     def close(self) -> None:
-        """Let go of the device."""
+        """Close the device."""
         self._device.close()
 
-    # What the graph says.
+    # Input from the graph.
 
     def _on_world_info(self, message: WorldInfo) -> None:
         if self._world is not None and (
@@ -194,10 +194,10 @@ class TeleopNode(Node):
             self._read()
         self._show_progress()
 
-    # What the operator does.
+    # Input from the operator.
 
     def _read(self) -> None:
-        """Read the device, and again after answers: what follows may already be in sight."""
+        """Read the device, and once more after answers: its next step may be possible already."""
         while True:
             self._read_at = time.monotonic()
             answers, self._answers = tuple(self._answers), []
@@ -235,13 +235,13 @@ class TeleopNode(Node):
         self._takeover_times.deadman(done.deadman, mine, now)
         self._deadman = done.deadman
         action = done.action
-        share = self._blend.scale(now, done.deadman and mine)
+        scale = self._blend.scale(now, done.deadman and mine)
         if done.delta is not None:
-            action = leash.move(share * done.delta, tick.proprio, tick.applied)
-        said = (tick.epoch, tick.step, done.deadman, action is None)
-        if self._device.synchronous and said == self._sent and now - self._sent_at < _REPEAT_S:
+            action = leash.move(scale * done.delta, tick.proprio, tick.applied)
+        key = (tick.epoch, tick.step, done.deadman, action is None)
+        if self._device.synchronous and key == self._sent and now - self._sent_at < _REPEAT_S:
             return
-        self._sent, self._sent_at = said, now
+        self._sent, self._sent_at = key, now
         message = OperatorCommand(
             epoch=tick.epoch, step=tick.step, device=self._device.name, deadman=done.deadman,
             synchronous=self._device.synchronous, demonstration=self._demonstration,
@@ -251,7 +251,7 @@ class TeleopNode(Node):
         message.header.frame_id = world.embodiment.frame
         self._publisher.publish(message)
 
-    # What people read.
+    # Log lines and diagnostics.
 
     def _say(self, line: str) -> None:
         self._said_at = time.monotonic()
@@ -266,7 +266,7 @@ class TeleopNode(Node):
             self._say("waiting for the world")
             return
         self._say(
-            f"{self._ticks} ticks, {self._rate.rate:.1f} a second, "
+            f"{self._ticks} ticks, {self._rate.rate:.1f} per second, "
             f"{Mode(self._control.mode).name}, {tick.branch_id} step {tick.step}"
             + ("" if math.isnan(tick.trust) else f", trust {tick.trust:.2f}")
         )
@@ -282,7 +282,7 @@ class TeleopNode(Node):
 
 
 def main() -> None:
-    """Run the teleop node until its operator leaves."""
+    """Run the teleop node until its operator quits."""
     sys.exit(run(TeleopNode))
 
 

@@ -1,7 +1,7 @@
-"""A terminal read key by key, and given back as it was.
+"""A terminal read key by key, and restored on close.
 
-The terminal is restored on close, at interpreter exit and on the signals that would skip both; a
-shell left without echo is worse than a lost session.
+It is also restored at interpreter exit and on signals that would skip both; a shell left without
+echo is worse than a lost session.
 """
 
 import atexit
@@ -18,7 +18,7 @@ from typing import Any
 
 from hiwm_core.errors import DeviceError
 
-# Signals that end a process without running its exit handlers. SIGINT and SIGTERM are the node's.
+# Signals that terminate a process without its exit handlers. The node handles SIGINT and SIGTERM.
 _SIGNALS = (signal.SIGHUP, signal.SIGQUIT)
 _REMEDY = (
     "start the session from a terminal (./scripts/demo --interactive), or use device:=scripted"
@@ -29,7 +29,7 @@ class Terminal:
     """The terminal a person types in.
 
     Args:
-        path: device to open; "/dev/tty" is whatever terminal the session was started from.
+        path: device to open; "/dev/tty" is the terminal the session was started from.
     """
 
     def __init__(self, path: str = "/dev/tty") -> None:
@@ -44,7 +44,7 @@ class Terminal:
         """Open it for single keys without echo.
 
         Raises:
-            DeviceError: there is no terminal, with the remedy.
+            DeviceError: no terminal.
         """
         try:
             self._fd, self._own = os.open(self._path, os.O_RDWR | os.O_NOCTTY), True
@@ -58,13 +58,13 @@ class Terminal:
         try:
             self._saved = termios.tcgetattr(self._fd)
         except termios.error:
-            self._let_go()
+            self._close_own()
             raise DeviceError(
                 f"{self._path} is not a terminal", where="device keyboard", remedy=_REMEDY
             ) from None
         atexit.register(self.close)
         for number in _SIGNALS:
-            with contextlib.suppress(ValueError):  # not in the main thread: atexit must do
+            with contextlib.suppress(ValueError):  # not in the main thread: atexit must suffice
                 signal.signal(number, self._on_signal)
         self._come_to_front()
         tty.setcbreak(self._fd)
@@ -78,16 +78,16 @@ class Terminal:
             self._saved = None
             if self._foreground is not None:
                 self._set_foreground(self._foreground)
-        self._let_go()
+        self._close_own()
         atexit.unregister(self.close)
 
     def typed(self) -> list[str]:
         """Return the keys typed since the last call, without waiting.
 
-        Escape sequences (arrows, function keys) are swallowed whole.
+        Escape sequences (arrows, function keys) are discarded whole.
 
         Raises:
-            DeviceError: the terminal went away.
+            DeviceError: the terminal was closed.
         """
         data = self._pending
         while select.select([self._fd], [], [], 0)[0]:
@@ -97,14 +97,14 @@ class Terminal:
                 chunk = b""
             if not chunk:
                 raise DeviceError(
-                    "the terminal went away", where="device keyboard", remedy=_REMEDY
+                    "the terminal was closed", where="device keyboard", remedy=_REMEDY
                 )
             data += chunk
         keys, self._pending = split_keys(data)
         return keys
 
     def write(self, text: str) -> None:
-        """Write to the person."""
+        """Write text to the terminal."""
         with contextlib.suppress(OSError):
             os.write(self._fd, text.encode())
 
@@ -117,16 +117,16 @@ class Terminal:
             return shutil.get_terminal_size().columns
 
     def _come_to_front(self) -> None:
-        """Become the terminal's foreground group, where a launcher put us in a group of our own."""
+        """Become the terminal's foreground group, in case a launcher gave us our own group."""
         try:
             front = os.tcgetpgrp(self._fd)
         except OSError:
-            return  # not our controlling terminal: nothing to come to the front of
+            return  # not our controlling terminal: it has no foreground for us
         if front != os.getpgrp() and self._set_foreground(os.getpgrp()):
             self._foreground = front
 
     def _set_foreground(self, group: int) -> bool:
-        # A background process that touches its terminal is stopped by SIGTTOU unless it ignores it.
+        # SIGTTOU stops a background process that touches its terminal, unless it is ignored.
         before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         try:
             os.tcsetpgrp(self._fd, group)
@@ -136,7 +136,7 @@ class Terminal:
             signal.signal(signal.SIGTTOU, before)
         return True
 
-    def _let_go(self) -> None:
+    def _close_own(self) -> None:
         if self._own and self._fd >= 0:
             os.close(self._fd)
         self._fd, self._own = -1, False
@@ -148,7 +148,7 @@ class Terminal:
 
 
 def split_keys(data: bytes) -> tuple[list[str], bytes]:
-    """Return the keys in what a terminal sent, and the start of a sequence not yet complete."""
+    """Return the keys in a terminal's input, and the start of an incomplete escape sequence."""
     keys: list[str] = []
     place = 0
     while place < len(data):

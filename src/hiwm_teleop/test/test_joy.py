@@ -129,7 +129,7 @@ def test_a_pedal_alone_holds_the_robot_where_it_is() -> None:
     [
         ("topic: a b\nbuttons: {0: deadman}", ["pad.yaml: topic", "'a b'"]),
         ("topic: joy\nbuttons: {0: pause}", ["pad.yaml: buttons", "no button is the deadman"]),
-        ("topic: joy\nbuttons: {0: deadman, 1: gripper}", ["buttons.1", "under the hand"]),
+        ("topic: joy\nbuttons: {0: deadman, 1: gripper}", ["buttons.1", "under that hand"]),
         ("topic: joy\nbuttons: {0: deadman, 1: {driving: next_arm}}", ["buttons.1", "next_arm"]),
         ("topic: joy\nbuttons: {0: deadmn}", ["buttons.0", "did you mean 'deadman'"]),
         ("topic: joy\nbuttons: {0: deadman}\nhands: [{axes: {w: {axis: 0}}}]",

@@ -74,5 +74,5 @@ def test_a_joint_far_outside_its_range_is_another_arms():
     joints = JointAngles(ARM, CALIBRATION)
     joints.check_range(REST, "port")
     beyond = [*REST[:6], REST[6] + round(math.radians(30) / RAD_PER_COUNT)]
-    with pytest.raises(DeviceError, match="gripper stands 30 degrees outside .*port.*calibrate"):
+    with pytest.raises(DeviceError, match="gripper is 30 degrees outside .*port.*calibrate"):
         joints.check_range(beyond, "port")

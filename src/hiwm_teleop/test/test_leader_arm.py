@@ -257,7 +257,7 @@ def test_a_trigger_holds_control_by_its_level_and_counts_after_a_loss_once_let_g
     one.until(lambda: one.last.silent)
     one.servos["left"].plug_in()
     one.until(lambda: not one.last.silent)
-    assert "let go of its deadman" in one.last.message
+    assert "release its deadman" in one.last.message
     for _ in range(20):
         assert not one.read().deadman
         time.sleep(0.01)
@@ -283,7 +283,7 @@ def test_a_pedal_holds_control_and_is_missed(one):
     assert not one.last.deadman
     one.until(lambda: one.last.deadman, every=lambda: press(1))
     one.until(lambda: one.last.silent, "pedal lost")
-    assert "nothing on" in one.last.problem
+    assert "no message on" in one.last.problem
 
 
 def test_after_a_rollback_it_begins_again_from_where_the_robot_then_is(one):
@@ -360,17 +360,17 @@ def replace_in(name, old, new):
         (lambda made: (made.file.parent / "right_calibration.yaml").unlink(),
          ["arm right is not calibrated", "right_calibration.yaml", "scripts/calibrate_leader"]),
         (replace_in("left_calibration.yaml", "id: 4", "id: 14"),
-         ["made for 14, and", "left_calibration.yaml: joints.forearm.id", "--overwrite"]),
+         ["made for 14, but", "left_calibration.yaml: joints.forearm.id", "--overwrite"]),
         (replace_in("left_calibration.yaml", "arm: left", "arm: right"),
          ["made for right", "left_calibration.yaml: arm"]),
         (write("left", 3, "MODEL", 2825), ["servo 3 is sts3250, not sts3215", "arm left, elbow"]),
         (write("left", 3, "MODEL", 5), ["servo 3 is model 5, not sts3215"]),
-        (write("right", 6, "TORQUE", 1), ["servo 6 is switched on", "power off and on"]),
-        (write("left", 2, "HOMING", 90), ["shoulder shifts its positions by 90 counts",
+        (write("right", 6, "TORQUE", 1), ["servo 6 has its torque on", "power-cycle the arm"]),
+        (write("left", 2, "HOMING", 90), ["homing offset of shoulder is 90 counts",
                                           "left_calibration.yaml", "calibrate again"]),
         (lambda made: made.servos["left"].silent.add(2), ["no answer from servo 2"]),
         (lambda made: made.servos["right"].unplug(), ["no such port", "right"]),
-        (lambda made: made.point("left", [0.0] * 6, opening=3.0), ["gripper stands", "outside"]),
+        (lambda made: made.point("left", [0.0] * 6, opening=3.0), ["gripper is", "outside"]),
     ],
 )
 def test_an_arm_that_is_not_as_expected_is_refused(tmp_path, spoil, parts):
@@ -385,7 +385,7 @@ def test_two_leaders_at_one_port_are_refused(tmp_path):
         right = made.servos["right"].port
         right.unlink()
         right.symlink_to(os.readlink(made.servos["left"].port))
-    assert "the port is taken" in refused(tmp_path, spoil=spoil)
+    assert "the port is in use" in refused(tmp_path, spoil=spoil)
 
 
 def test_a_leader_must_be_named_and_keys_need_a_terminal(tmp_path):
@@ -395,5 +395,5 @@ def test_a_leader_must_be_named_and_keys_need_a_terminal(tmp_path):
         device = device_class("leader_arm")(
             {"device_file": str(made.file), "tty": str(tmp_path / "none")}
         )
-        with pytest.raises(DeviceError, match="name a pedal or a joint"):
+        with pytest.raises(DeviceError, match="use a pedal or a joint"):
             device.open()

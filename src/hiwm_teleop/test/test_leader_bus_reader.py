@@ -145,7 +145,7 @@ def test_a_servo_cannot_jump():
     """A garbled answer whose checksum fits may say anything."""
     before = Reading(counts=(2048, 4090), at_s=1.0, number=1)
     check_speed(before, (2200, 10), 1.01, (1, 2))  # a quick hand, over the end of a turn
-    with pytest.raises(NoAnswerError, match="servo 2 says that it jumped by 1000 counts"):
+    with pytest.raises(NoAnswerError, match="servo 2 reports a jump of 1000 counts"):
         check_speed(before, (2048, 3090), 1.01, (1, 2))
     check_speed(before, (2048, 3090), 1.1, (1, 2))  # time enough
 

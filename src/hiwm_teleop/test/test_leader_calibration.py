@@ -106,7 +106,7 @@ def test_a_turn_of_something_else_is_refused_and_asked_for_again(moves, said):
     hand.hold()
     hand.confirm()
     prompt = hand.steps.prompt
-    assert "turn waist alone" in prompt
+    assert "turn only waist" in prompt
     assert "makes left_waist_joint larger" in prompt
     for name, by in moves:
         hand.turn(name, by)
@@ -124,7 +124,7 @@ def test_a_joint_not_moved_through_its_range_is_named():
     for i, name in enumerate(JOINTS, 1):
         hand.turn(name, SIGN[i] * 192)
         hand.confirm()
-    with pytest.raises(DeviceError, match="waist moved through 17 degrees only"):
+    with pytest.raises(DeviceError, match="waist moved through only 17 degrees"):
         hand.confirm()
 
 
@@ -149,7 +149,7 @@ def test_a_gripper_that_did_not_open_is_refused():
     hand.hold()
     hand.confirm()
     hand.turn("gripper", 64)
-    with pytest.raises(DeviceError, match="opened by 6 degrees only"):
+    with pytest.raises(DeviceError, match="opened by only 6 degrees"):
         hand.confirm()
 
 
@@ -218,7 +218,7 @@ def test_from_the_servos_bytes_to_the_file_that_the_device_reads(tmp_path, bus):
             for servo, name in enumerate(JOINTS, 1):
                 sweep(servos, servo, ZERO[servo], ZERO[servo] + SIGN[servo] * TURN)
                 script.enter(f"sign {SIGN[servo]:+d}")
-                assert f"turn {name} alone" in script.said
+                assert f"turn only {name}" in script.said
             script.enter("ranges:")
             script.enter("closed")
             sweep(servos, 7, ZERO[7], ZERO[7] + OPEN_COUNTS)
@@ -250,13 +250,13 @@ def test_what_the_script_refuses(tmp_path):
     with leader(tmp_path, "feetech") as made:
         file = str(made.file)
         assert "already" in refusal(file, "--arm", "left")
-        assert "which arm?" in refusal(file)
+        assert "more than one arm, none chosen" in refusal(file)
         assert "no arm 'up'" in refusal(file, "--arm", "up")
         made.servos["left"].silent = {3}
         assert "no answer from servo 3" in refusal(file, "--arm", "left", "--overwrite")
         made.servos["left"].silent = set()
         made.servos["left"].write(5, made.servos["left"].TORQUE, 1, 1)
-        assert "servo 5 is switched on" in refusal(file, "--arm", "left", "--overwrite")
+        assert "servo 5 has its torque on" in refusal(file, "--arm", "left", "--overwrite")
         made.servos["left"].write(2, made.servos["left"].MODEL, 2825, 2)
         assert "servo 2 is sts3250, not sts3215" in refusal(file, "--arm", "left", "--overwrite")
 

@@ -42,14 +42,15 @@ def test_leaders_of_three_kinds_are_shipped_and_read():
     ("slip", "mended", "parts"),
     [
         ("bus: dynamixel", "bus: dynamixl", ["t.yaml: bus", "did you mean 'dynamixel'"]),
-        ("id: 2,", "id: 1,", ["arms.left.joints.", "servo id 1 is there twice"]),
+        ("id: 2,", "id: 1,", ["arms.left.joints.", "servo id 1 is used twice"]),
         ("{id: 7,", "{id: 300,", ["arms.left.gripper.id", "0 to 252"]),
         ("model: xl330-m077", "model: sts3215",
-         ["arms.left.gripper.model", "'sts3215' is not known on a dynamixel bus", "xl330-m288"]),
+         ["arms.left.gripper.model", "'sts3215' is not a known model on a dynamixel bus",
+          "xl330-m288"]),
         ("port: right", "port: left", ["arms.left.port", "two arms on left", "by-id"]),
         ("deadman: keys", "deadman: key", ["deadman", "'key' is not known", "keys"]),
         ("deadman: keys", "deadman: pedal", ["pedal", "no pedal is named"]),
-        ("clutch: keys", "clutch: keys\npedal: foot_pedal", ["pedal", "used for nothing"]),
+        ("clutch: keys", "clutch: keys\npedal: foot_pedal", ["pedal", "the pedal has no function"]),
         ("clutch: keys", "clutch: {arm: up, joint: gripper, below: 0.1}",
          ["clutch.arm", "no arm 'up'", "left, right"]),
         ("clutch: keys", "clutch: {arm: left, joint: grip, below: 0.1}",
@@ -91,7 +92,7 @@ def test_what_is_saved_is_read_and_never_overwritten_unasked(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DeviceError, match="cannot be written.*correct calibration"):
+    with pytest.raises(DeviceError, match="cannot be written.*correct the path"):
         save_calibration(
             tmp_path / "file" / "left.yaml", calibration(SETTINGS, "left"), overwrite=False
         )
@@ -147,7 +148,7 @@ def test_servos_that_shift_their_positions_otherwise_than_then_are_refused():
     made = calibration(SETTINGS, "left")
     offsets = dict.fromkeys(made.joints, 0)
     check_calibrated(offsets, made, "left.yaml")
-    with pytest.raises(DeviceError, match="elbow shifts .* by -90 counts.*left.yaml"):
+    with pytest.raises(DeviceError, match="offset of elbow is -90 counts.*left.yaml"):
         check_calibrated({**offsets, "elbow": -90}, made, "left.yaml")
 
 

@@ -97,7 +97,7 @@ def test_guards_and_limits_are_those_of_file_and_embodiment():
                   "leaders: arms.left.waist", "left_x_joint"]),
         (changed(drives="left_wast_joint"), ["no joint 'left_wast_joint'", "did you mean"]),
         (changed(drives="left_elbow_joint"), ["'left_elbow_joint' is driven twice"]),
-        (changed(drives="left_gripper_joint"), ["is in 1, and waist gives rad"]),
+        (changed(drives="left_gripper_joint"), ["is in 1, but waist gives rad"]),
         (planar_leader(), ["no joint 'right_x_joint'", "arms.right.planar"]),
     ],
 )

@@ -143,7 +143,7 @@ def test_unplugged_and_plugged_in_again(bus, servos):
 
 def test_a_port_is_read_by_one_alone(bus, servos, kind):
     second = kind[1](str(servos.port), 1_000_000, IDS)
-    with pytest.raises(DeviceError, match="taken .*end the other program"):
+    with pytest.raises(DeviceError, match="in use .*stop the other program"):
         second.open()
     assert bus.positions() == (2048,) * 7
 

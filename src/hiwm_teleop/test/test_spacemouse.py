@@ -414,7 +414,7 @@ def test_what_is_missing_is_refused_with_those_that_are_there(
     mouse = SocketMouse(bus, serial="S1")
     with pytest.raises(DeviceError, match=f"no SpaceMouse S2.*{mouse.node} .serial S1."):
         opened("{serial: S2}")
-    with pytest.raises(DeviceError, match="are one and the same"):
+    with pytest.raises(DeviceError, match="are the same device"):
         opened(f"{{serial: S1}}, {{path: {mouse.node}}}")
     mouse.node.unlink()
     with pytest.raises(DeviceError, match="cannot be opened.*udev"):
@@ -459,7 +459,7 @@ def test_every_model_holds_control_and_moves_with_the_file_that_comes_with_the_p
 
 def test_a_model_without_a_deadman_is_refused_but_for_a_pedal(bus: Path) -> None:
     mouse = SocketMouse(bus, ids=MODELS["SpaceMouseUSB"])
-    with pytest.raises(DeviceError, match="SpaceMouseUSB has no button.*use a pedal"):
+    with pytest.raises(DeviceError, match="no button of SpaceMouseUSB is.*use a pedal"):
         Bench("spacemouse")
     mouse.unplug()
     mouse.plug()

@@ -64,7 +64,7 @@ def test_a_terminal_that_goes_away_is_an_error():
     terminal.open()
     os.close(theirs)
     os.close(ours)
-    with pytest.raises(DeviceError, match="went away"):
+    with pytest.raises(DeviceError, match="was closed"):
         terminal.typed()
     terminal.close()
 

@@ -1,1 +1,1 @@
-"""Operator devices: one seam, and the devices behind it."""
+"""Operator devices and their common interface."""

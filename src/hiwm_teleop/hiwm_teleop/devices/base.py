@@ -1,10 +1,10 @@
-"""The seam every operator device stands behind.
+"""The interface of every operator device.
 
-The teleop node shows a device what a person would see (`OperatorView`) and takes back what a person
+The teleop node gives a device what a person would see (`OperatorView`) and receives what a person
 would do (`OperatorInput`). A device knows nothing of messages or services, and the node knows
-nothing of keys, reports or scripts; a device of another package joins through the entry-point group
-"hiwm_teleop.devices". Drivers that speak sensor_msgs/Joy are heard by the node for the device that
-names their topics, and shown to it like everything else.
+nothing of keys, reports or scripts. A device of another package registers in the entry-point group
+"hiwm_teleop.devices". A device that uses a sensor_msgs/Joy driver names the topics; the node
+subscribes and passes the messages on in the view.
 """
 
 import enum
@@ -23,7 +23,7 @@ from hiwm_core.task import Task
 
 
 class EventKind(enum.Enum):
-    """What an operator may ask for besides moving."""
+    """An operator's requests, apart from motion."""
 
     START = "start"
     PAUSE = "pause"
@@ -46,28 +46,28 @@ class OperatorEvent:
     """One request. Only the fields its kind needs are read."""
 
     kind: EventKind
-    # ROLLBACK: steps back from the present state, where node_id is empty. CONTINUE: steps of each.
+    # ROLLBACK: steps back from the current state, if node_id is empty. CONTINUE: steps of each.
     steps: int = 0
-    node_id: str = ""  # ROLLBACK, FORK, CONTINUE: "<branch_id>:<step>"; empty = the present state
-    branch_id: str = ""  # LABEL, DISCARD: empty = the present branch
+    node_id: str = ""  # ROLLBACK, FORK, CONTINUE: "<branch_id>:<step>"; empty = the current state
+    branch_id: str = ""  # LABEL, DISCARD: empty = the current branch
     label: Label = Label.NONE
-    note: str = ""  # LABEL, SAVE, PAUSE, STOP, QUIT: for people and logs
-    restore: bool = False  # DISCARD: take the mark away
-    count: int = 0  # PROPOSE, CONTINUE: how many at most; 0 = the default
+    note: str = ""  # LABEL, SAVE, PAUSE, STOP, QUIT: human-readable, for logs
+    restore: bool = False  # DISCARD: remove the mark
+    count: int = 0  # PROPOSE, CONTINUE: maximum number; 0 = the default
     seed: int = 0  # CONTINUE
     exit_code: int = 0  # QUIT
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What came back for an event."""
+    """The answer to an event."""
 
     kind: EventKind
     ok: bool
-    message: str  # reason and remedy where not ok
+    message: str  # reason and remedy if not ok
     node_id: str = ""
     branch_id: str = ""
-    epoch: int = -1  # epoch in force after it; -1 where it does not change
+    epoch: int = -1  # new epoch; -1 if it does not change
     step: int = -1
 
 
@@ -93,12 +93,12 @@ class TickView:
     step: int
     episode_id: str
     branch_id: str
-    applied_source: Source  # who gave the action that led here
+    applied_source: Source  # source of the action that led here
     trust: float  # 0..1
     progress: float  # 0..1, NaN where unknown
     success: float  # 0..1, NaN where unknown
     images: Mapping[str, NDArray[np.uint8]]  # by camera, [H, W, 3] rgb8
-    proprio: NDArray[np.float64]  # [A], measured positions in the order of the actions
+    proprio: NDArray[np.float64]  # [A], measured positions in action order
     # [A], action that led here; [0] on the first tick of an epoch.
     applied: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
@@ -109,31 +109,31 @@ class JoySample:
 
     axes: tuple[float, ...]
     buttons: tuple[int, ...]
-    heard_s: float  # steady clock, when it arrived
+    heard_s: float  # time of arrival, steady clock
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorView:
-    """What an operator can see at one moment."""
+    """What an operator can see at one time."""
 
     now_s: float  # steady clock
-    world: WorldView | None = None  # None until world_info came
-    tick: TickView | None = None  # None until a complete observation came
+    world: WorldView | None = None  # None until world_info arrives
+    tick: TickView | None = None  # None until a complete observation arrives
     mode: Mode = Mode.PAUSED
     reason: str = ""  # why that mode
     takeovers: int = 0
     answers: tuple[Answer, ...] = ()  # since the last read, oldest first
-    joy: Mapping[str, JoySample] = field(default_factory=dict)  # by topic, of `joy_topics`
+    joy: Mapping[str, JoySample] = field(default_factory=dict)  # by topic, from `joy_topics`
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorInput:
-    """What an operator does at one moment.
+    """What an operator does at one time.
 
-    `action` is an absolute target [A]; `delta` a wanted displacement [A] since the last read,
-    which the node adds to the present target, blending in after a takeover. At most one is given;
-    with neither, the robot holds.
-    `silent` sends nothing at all: the arbiter then sees the operator grow stale.
+    `action` is an absolute target [A]. `delta` is the requested displacement [A] since the last
+    read, which the node adds to the current target, blending in after a takeover. At most one is
+    given; with neither, the robot holds position.
+    `silent` sends nothing at all, so that the operator times out in the arbiter.
     """
 
     action: NDArray[np.float64] | None = None
@@ -141,8 +141,8 @@ class OperatorInput:
     deadman: bool = False
     events: tuple[OperatorEvent, ...] = ()
     silent: bool = False
-    message: str = ""  # a line for the log, empty when there is nothing to say
-    problem: str = ""  # what ails the device now, for diagnostics; empty when nothing does
+    message: str = ""  # a line for the log; may be empty
+    problem: str = ""  # current problem of the device, for diagnostics; empty if none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,12 +159,12 @@ class Device(ABC):
     """One operator's device.
 
     Args:
-        options: values of `OPTIONS`, by name; the defaults where left out.
+        options: values of `OPTIONS`, by name; omitted ones take their defaults.
     """
 
     name: ClassVar[str]
     synchronous: ClassVar[bool] = False  # True: one command for each tick; False: a stream
-    shows_status: bool = False  # True: it shows answers and progress itself
+    shows_status: bool = False  # True: the device shows answers and progress itself
     OPTIONS: ClassVar[Mapping[str, DeviceOption]] = {}
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
@@ -172,31 +172,31 @@ class Device(ABC):
         self.options: dict[str, Any] = {
             key: given.get(key, option.default) for key, option in self.OPTIONS.items()
         }
-        # A device that hears by itself calls it, from any thread, so as to be read at once and not
-        # at the next turn; set by the node before `open`.
+        # A device with its own input thread calls this, from any thread, to be read immediately
+        # instead of at the next timer. Set by the node before `open`.
         self.on_news: Callable[[], None] = lambda: None
 
     @property
     def joy_topics(self) -> tuple[str, ...]:
-        """Topics of sensor_msgs/Joy to hear for it, relative names."""
+        """Topics of sensor_msgs/Joy that the node subscribes to for it, relative names."""
         return ()
 
     def open(self) -> None:  # noqa: B027 - most devices have something to open, not all
         """Connect.
 
         Raises:
-            DeviceError: missing or taken, naming the device and the remedy.
+            DeviceError: missing or in use; names the device and the remedy.
         """
 
     def close(self) -> None:  # noqa: B027
-        """Let go of the device; may be called twice, and without `open`."""
+        """Close the device; may be called twice, and without `open`."""
 
     @abstractmethod
     def read(self, view: OperatorView) -> OperatorInput:
-        """Return what the operator does now, without waiting.
+        """Return what the operator does now, without blocking.
 
-        A stream device is read many times a second; a synchronous one for each new tick, each
-        answer and each change of mode, so the same tick may be shown more than once.
+        A stream device is read many times a second. A synchronous one is read at each new tick,
+        each answer and each change of mode, so it may see the same tick more than once.
 
         Raises:
             DeviceError: the device was lost.

@@ -1,8 +1,8 @@
-"""What a device's buttons mean, as its file says.
+"""What a device's buttons mean, according to its file.
 
-Levels go in with every report, requests and the deadman's level come out. A request is made once
-for each press; a button already held when the device is first heard, or heard again, asks for
-nothing. Pure; held by ``test_buttons.py``.
+Input: the button levels of every report. Output: requests and the deadman level. Each press makes
+one request; a button already down in the first report, or in the first one after a loss, makes
+none. Pure. Tested by ``test_buttons.py``.
 """
 
 from collections.abc import Hashable, Mapping
@@ -42,39 +42,39 @@ ButtonUse = Literal["deadman", Press] | ByControl
 
 @dataclass(kw_only=True)
 class Pressed:
-    """What the buttons ask for since they were last looked at."""
+    """What the buttons requested since the last call."""
 
     deadman: bool = False
-    let_go: bool = False  # the deadman was seen up on the way
+    let_go: bool = False  # the deadman was up in some report since
     events: list[OperatorEvent] = field(default_factory=list)
-    grippers: int = 0  # times the gripper is to open or close
-    arms: int = 0  # arms to go on by
-    locks: int = 0  # axis locks to go on by
+    grippers: int = 0  # number of gripper toggles
+    arms: int = 0  # number of arms to advance by
+    locks: int = 0  # number of axis locks to advance by
 
 
 class Buttons(Generic[K]):
     """Turns levels into requests.
 
     Args:
-        uses: what each button is for, by the name the device has for it.
-        rollback_steps: control steps a rollback goes back.
-        said_by: device, for the arbiter's log.
+        uses: function of each button, by the device's name for it.
+        rollback_steps: control steps of one rollback.
+        device: device, for the arbiter's log.
     """
 
-    def __init__(self, uses: Mapping[K, ButtonUse], rollback_steps: int, said_by: str) -> None:
+    def __init__(self, uses: Mapping[K, ButtonUse], rollback_steps: int, device: str) -> None:
         self._uses = uses
         self._steps = rollback_steps
-        self._said_by = said_by
+        self._device = device
         self._before: Mapping[K, bool] | None = None
         self._reports: list[Mapping[K, bool]] = []
         self._rolled_back_to = ""
 
     def feed(self, levels: Mapping[K, bool]) -> None:
-        """Take one report: whether each button is down."""
+        """Add one report: whether each button is down."""
         self._reports.append(levels)
 
     def forget(self) -> None:
-        """Begin anew after the device was lost: what is down now asks for nothing."""
+        """Reset after the device was lost: a button that is down now makes no request."""
         self._before, self._reports = None, []
 
     def take(self, view: OperatorView) -> Pressed:
@@ -119,9 +119,10 @@ class Buttons(Generic[K]):
     def _event(self, meant: Press, mode: Mode) -> OperatorEvent:
         kind = EVENTS[meant]
         if kind is EventKind.PAUSE and mode is Mode.PAUSED:
-            # One button to pause and go on, as the keyboard's space. STOPPED is left by name alone.
+            # One button pauses and resumes, like the keyboard's space. Only clear_stop leaves
+            # STOPPED.
             kind = EventKind.START
         return OperatorEvent(
             kind=kind, steps=self._steps, label=_LABELS.get(meant, Label.NONE),
-            node_id=self._rolled_back_to if kind is EventKind.FORK else "", note=self._said_by,
+            node_id=self._rolled_back_to if kind is EventKind.FORK else "", note=self._device,
         )

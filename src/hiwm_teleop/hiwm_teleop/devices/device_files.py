@@ -1,7 +1,8 @@
-"""Device files: the YAML of config/devices as checked, frozen dataclasses.
+"""Device files: the YAML of config/devices as validated, frozen dataclasses.
 
-A device declares its file as a dataclass; `hiwm_core.config_schema` says which fields it may have.
-Every file also has a key ``device`` with the name of its device. Held by ``test_device_files.py``.
+A device declares its file as a dataclass; `hiwm_core.config_schema` defines the supported fields.
+Every file also has a key ``device`` with the name of its device.
+Tested by ``test_device_files.py``.
 """
 
 from pathlib import Path
@@ -15,12 +16,12 @@ T = TypeVar("T")
 
 
 def load_device_file(name: str | Path, device: str, schema: type[T]) -> T:
-    """Return the settings of a name in config/devices, or of a path.
+    """Return the settings in a file, given its name in config/devices or its path.
 
     Args:
-        name: "spacemouse" for config/devices/spacemouse.yaml, or a path that ends in .yaml.
-        device: the device it is read for; the file must be of that device.
-        schema: dataclass the file is checked against.
+        name: "spacemouse" for config/devices/spacemouse.yaml, or a path ending in .yaml.
+        device: the device that the file must be for.
+        schema: dataclass that the file is validated against.
 
     Raises:
         ConfigError: missing file, unknown or missing key, wrong type, choice or range; names the
@@ -31,7 +32,7 @@ def load_device_file(name: str | Path, device: str, schema: type[T]) -> T:
 
 
 def parse_device_file(text: str, where: str, device: str, schema: type[T]) -> T:
-    """Return the settings a YAML text describes.
+    """Return the settings in a YAML text.
 
     Args:
         text: the YAML.
@@ -46,8 +47,8 @@ def parse_device_file(text: str, where: str, device: str, schema: type[T]) -> T:
     meant = data.pop("device", None)
     if meant != device:
         raise ConfigError(
-            f"made for device {meant!r}, not {device!r}" if meant else "no device is named",
+            f"made for device {meant!r}, not {device!r}" if meant else "names no device",
             where=f"{where}: device",
-            remedy=f"start with device:={meant}" if meant else f"write device: {device}",
+            remedy=f"start with device:={meant}" if meant else f"add device: {device}",
         )
     return settings(schema, data, where)

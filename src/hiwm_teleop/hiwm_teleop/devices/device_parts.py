@@ -1,8 +1,8 @@
-"""The turn that all devices of caps, sticks and pedals share, from what was heard to what is said.
+"""What all devices made of caps, sticks and pedals share: combining their parts into one input.
 
-A device says which parts it has and what each one says now; here the parts become one operator: any
-lost part is a lost device, any deadman held is control, and every hand moves the arm it is on.
-Pure; held by ``test_device_parts.py``.
+A device lists its parts and the current state of each; this module makes one operator of them. The
+device is lost if any part is lost, any deadman held gives control, and every stick moves the arm it
+is assigned to. Pure. Tested by ``test_device_parts.py``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,9 +30,9 @@ class Stick:
     """One cap or stick on an arm.
 
     Args:
-        arms: those it can drive, of which a button chooses; empty = all of the robot.
+        arms: arms it can move, selected by a button; empty = all of the robot.
         axes: settings of the axes it has.
-        settings: of all axes.
+        settings: common to all axes.
         where: file and field, for messages.
     """
 
@@ -46,14 +46,14 @@ class Stick:
         self._robot: Embodiment | None = None
         self._motions: dict[str, ArmMotion] = {}
         self._grippers: dict[str, int] = {}  # arm -> entry
-        self._closing: dict[str, float] = {}  # arm -> 1 opens, -1 closes; left out = never asked
+        self._closing: dict[str, float] = {}  # arm -> 1 opens, -1 closes; absent = never toggled
         self._at = 0
 
     def meet(self, robot: Embodiment) -> None:
-        """Learn which robot it drives.
+        """Set the robot it drives.
 
         Raises:
-            DeviceError: the robot lacks an arm named, or nothing the axes could move.
+            DeviceError: the robot lacks a named arm, or the axes move none of its entries.
         """
         if self._robot is not None and self._robot.hash == robot.hash:
             return
@@ -69,13 +69,13 @@ class Stick:
         self._closing = {}
 
     def rest(self) -> None:
-        """Stand still: the next motion begins from nothing."""
+        """Stop: the next motion starts from standstill."""
         self._displacement.rest()
 
     def press(self, pressed: Pressed, view: OperatorView, deadman: bool) -> str:
-        """Take what buttons ask of a hand; return a line for the person, or nothing.
+        """Apply button presses to this stick; return a line for the person, or nothing.
 
-        A gripper turns only in the hand of who holds the deadman.
+        Grippers toggle only while the deadman is held.
         """
         if not self._motions:
             return ""
@@ -89,7 +89,7 @@ class Stick:
             self._lock = locks[(locks.index(self._lock) + pressed.locks) % len(locks)]
             line = f"axis lock {self._lock}"
         for _ in range(pressed.grippers if deadman else 0):
-            line = self._turn_gripper(view)
+            line = self._toggle_gripper(view)
         return line
 
     def delta(self, values: Mapping[AxisName, float], heard_s: float, now_s: float) -> Array:
@@ -97,21 +97,21 @@ class Stick:
 
         Args:
             values: deflections, -1..1.
-            heard_s: when they were heard, steady clock.
+            heard_s: when they were received, steady clock.
             now_s: now.
         """
         velocity = self._motions[self._arm].velocity(values, self._lock)
         assert self._robot is not None
-        for arm, way in self._closing.items():
+        for arm, direction in self._closing.items():
             entry = self._grippers[arm]
-            velocity[entry] = way * self._robot.actions[entry].max_velocity
+            velocity[entry] = direction * self._robot.actions[entry].max_velocity
         return self._displacement.advance(velocity, heard_s, now_s)
 
     @property
     def _arm(self) -> str:
         return list(self._motions)[self._at]
 
-    def _turn_gripper(self, view: OperatorView) -> str:
+    def _toggle_gripper(self, view: OperatorView) -> str:
         arm = self._arm
         if arm not in self._grippers or self._robot is None:
             return f"arm {arm} has no gripper"
@@ -128,37 +128,37 @@ class Stick:
 
 @dataclass(frozen=True, kw_only=True)
 class StickState:
-    """What a hand's cap or stick says now."""
+    """The current state of one cap or stick."""
 
     hand: Stick
     values: Mapping[AxisName, float]  # deflections, -1..1
-    heard_s: float  # steady clock
+    heard_s: float  # time received, steady clock
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What one piece of a device says now."""
+    """The current state of one part of a device."""
 
     buttons: Buttons[Any]
     hands: tuple[StickState, ...] = ()
-    problem: str = ""  # why it is lost; empty while it is there
+    problem: str = ""  # why it is lost; empty while it is present
 
 
 class PartCombiner:
-    """Makes one operator of a device's parts.
+    """Combines a device's parts into one operator.
 
     Args:
-        name: device, for people.
+        name: device, for messages.
     """
 
     def __init__(self, name: str) -> None:
         self._guard = LossGuard(name)
 
     def turn(self, view: OperatorView, parts: Sequence[Part]) -> OperatorInput:
-        """Return what the parts say together.
+        """Return the combined input.
 
         Raises:
-            DeviceError: the robot is not one these hands can drive.
+            DeviceError: these sticks cannot move this robot.
         """
         hands = [state for part in parts for state in part.hands]
         if view.world is not None:

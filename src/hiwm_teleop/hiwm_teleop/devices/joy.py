@@ -1,4 +1,4 @@
-"""Gamepads, foot pedals and whatever else a driver publishes as sensor_msgs/Joy."""
+"""Gamepads, foot pedals and other devices whose driver publishes sensor_msgs/Joy."""
 
 import math
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from hiwm_teleop.devices.device_files import load_device_file
 from hiwm_teleop.devices.device_parts import Part, PartCombiner, Stick, StickState
 from hiwm_teleop.devices.motion import AxisName, AxisSetting, MotionSettings
 
-# What a button does to one hand, and so stands with that hand.
+# Functions of a button that act on one stick, and are therefore listed with that stick.
 HandUse = Literal["gripper", "next_arm", "next_lock"]
 
 
@@ -28,7 +28,7 @@ HandUse = Literal["gripper", "next_arm", "next_lock"]
 class StickSetting(AxisSetting):
     """One axis of a Joy message."""
 
-    axis: int = number(lower=0, upper=63)  # its place in Joy.axes
+    axis: int = number(lower=0, upper=63)  # index in Joy.axes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,32 +36,32 @@ class HandSetting:
     """The axes that move one arm."""
 
     axes: Mapping[AxisName, StickSetting]
-    arms: tuple[str, ...] = ()  # of the robot, gone through by next_arm; empty = all
+    arms: tuple[str, ...] = ()  # of the robot, next_arm cycles through them; empty = all
     buttons: Mapping[int, HandUse] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class JoyFile:
-    """A file of config/devices for a device of sensor_msgs/Joy."""
+    """A file of config/devices for a sensor_msgs/Joy device."""
 
     topic: str  # relative to the graph's namespace
-    # Drivers repeat themselves, so that silence is loss.
+    # Drivers repeat their messages, so silence means loss.
     stale_after_s: float = number(lower=0.05, upper=2.0)
-    buttons: Mapping[int, ButtonUse]  # place in Joy.buttons -> what it is for
+    buttons: Mapping[int, ButtonUse]  # index in Joy.buttons -> function
     hands: tuple[HandSetting, ...] = ()  # none: a pedal
     motion: MotionSettings = MotionSettings()
     rollback_steps: int = number(15, lower=1, upper=1000)
 
     def __post_init__(self) -> None:
-        """Refuse a topic ROS would not take, and a file without a deadman."""
+        """Refuse a topic name that ROS does not accept, and a file without a deadman."""
         ros_name(self.topic, "topic")
         need_deadman(self.buttons)
         for place, use in self.buttons.items():
             for meant in (use.driving, use.watching) if isinstance(use, ByControl) else (use,):
                 if meant in get_args(HandUse):
                     raise ConfigError(
-                        f"{meant} is of one hand", where=f"buttons.{place}",
-                        remedy=f"write it under the hand: buttons: {{{place}: {meant}}}",
+                        f"{meant} belongs to one hand", where=f"buttons.{place}",
+                        remedy=f"write it under that hand: buttons: {{{place}: {meant}}}",
                     )
 
 
@@ -70,20 +70,20 @@ def need_deadman(buttons: Mapping[Any, ButtonUse]) -> None:
     if "deadman" not in buttons.values():
         raise ConfigError(
             "no button is the deadman", where="buttons",
-            remedy="write deadman behind the button held to take control",
+            remedy="assign deadman to the button that is held to take control",
         )
 
 
 class JoyParts:
-    """What a topic of sensor_msgs/Joy says, as parts of a device: its buttons, and each hand.
+    """The parts of a device behind one sensor_msgs/Joy topic: its buttons, and each hand.
 
     Args:
         settings: from its file.
-        where: the file, for messages.
-        said_by: device, for the arbiter's log.
+        where: file name, for messages.
+        device: device, for the arbiter's log.
     """
 
-    def __init__(self, settings: JoyFile, where: str, said_by: str) -> None:
+    def __init__(self, settings: JoyFile, where: str, device: str) -> None:
         self.topic = settings.topic
         self._stale_after_s = settings.stale_after_s
         self._axes = [hand.axes for hand in settings.hands]
@@ -95,11 +95,11 @@ class JoyParts:
         uses: list[Mapping[int, ButtonUse]] = [
             settings.buttons, *(dict(hand.buttons) for hand in settings.hands)
         ]
-        self._buttons = [Buttons(use, settings.rollback_steps, said_by) for use in uses]
+        self._buttons = [Buttons(use, settings.rollback_steps, device) for use in uses]
         self._fed: JoySample | None = None
 
     def look(self, view: OperatorView) -> list[Part]:
-        """Return what it says now."""
+        """Return the current state of its parts."""
         sample = view.joy.get(self.topic)
         problem = self._problem(sample, view.now_s)
         values: list[dict[AxisName, float]] = [dict.fromkeys(axes, 0.0) for axes in self._axes]
@@ -112,7 +112,7 @@ class JoyParts:
             ]
             if sample is not self._fed:
                 self._fed = sample
-                # A driver may leave out buttons that were never pressed: those are up.
+                # A driver may omit buttons that were never pressed: those are up.
                 levels = {place: down != 0 for place, down in enumerate(sample.buttons)}
                 for buttons in self._buttons:
                     buttons.feed(levels)
@@ -125,13 +125,13 @@ class JoyParts:
         if sample is None:
             return f"waiting for sensor_msgs/Joy on {self.topic}: start its driver"
         if now_s - sample.heard_s > self._stale_after_s:
-            return f"lost: nothing on {self.topic} for {self._stale_after_s:g} s"
+            return f"lost: no message on {self.topic} for {self._stale_after_s:g} s"
         for axes in self._axes:
             for axis, setting in axes.items():
                 if setting.axis >= len(sample.axes):
                     return (
-                        f"{self.topic} has {len(sample.axes)} axes and {axis} is meant to be axis "
-                        f"{setting.axis}: mend the device file"
+                        f"{self.topic} has {len(sample.axes)} axes, but {axis} is set to axis "
+                        f"{setting.axis}: correct the device file"
                     )
                 if not math.isfinite(sample.axes[setting.axis]):
                     return f"axis {setting.axis} of {self.topic} is not a number"
@@ -139,7 +139,7 @@ class JoyParts:
 
 
 class JoyDevice(Device):
-    """A gamepad or pedal, heard through the driver that publishes it."""
+    """A gamepad or pedal, through the driver that publishes it."""
 
     name = "joy"
     OPTIONS: ClassVar[Mapping[str, DeviceOption]] = {
@@ -156,9 +156,9 @@ class JoyDevice(Device):
 
     @property
     def joy_topics(self) -> tuple[str, ...]:
-        """Return its one topic."""
+        """Return its topic."""
         return (self._parts.topic,)
 
     def read(self, view: OperatorView) -> OperatorInput:
-        """Return what sticks and buttons say."""
+        """Return the input from sticks and buttons."""
         return self._combiner.turn(view, self._parts.look(view))

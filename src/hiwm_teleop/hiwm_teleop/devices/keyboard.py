@@ -1,4 +1,4 @@
-"""The keyboard of the terminal the session was started from: both arms, and every request."""
+"""The keyboard of the terminal that started the session: both arms, and every request."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -18,12 +18,12 @@ from hiwm_teleop.key_intents import HELP, KeyIntents
 from hiwm_teleop.status_line import StatusLine
 from hiwm_teleop.terminal import Terminal
 
-# A read later than this was held up by something else; the arm must not jump to make up for it.
+# A read later than this was delayed by something else; the arm must not jump to catch up.
 _LONGEST_READ_GAP_S = 0.1
 
 
 class KeyboardDevice(Device):
-    """WASD moves the left arm, IJKL the right one; a status line says what is going on."""
+    """WASD moves the left arm, IJKL the right one; a status line shows the session's state."""
 
     name = "keyboard"
     synchronous = False
@@ -35,7 +35,7 @@ class KeyboardDevice(Device):
             lower=0.001, upper=1.0,
         ),
         "deadman_window_s": DeviceOption(
-            default=5.0, description="control is let go after so long without a key [s]",
+            default=5.0, description="control is released after this long without a key [s]",
             lower=0.5, upper=60.0,
         ),
     }
@@ -48,16 +48,16 @@ class KeyboardDevice(Device):
         self._status = StatusLine(self._terminal, "t takes over, ? lists the keys")
 
     def open(self) -> None:
-        """Take the terminal; raises DeviceError where there is none."""
+        """Open the terminal; raises DeviceError if there is none."""
         self._terminal.open()
         self._terminal.write(HELP + "\r\n")
 
     def close(self) -> None:
-        """Give the terminal back as it was."""
+        """Restore the terminal."""
         self._terminal.close()
 
     def read(self, view: OperatorView) -> OperatorInput:
-        """Return what the keys say, and refresh the status line."""
+        """Return the input from the keys, and refresh the status line."""
         for key in self._terminal.typed():
             self._intents.press(key, view.now_s, view.mode)
         self._status.hear(view.answers)
@@ -85,10 +85,10 @@ class KeyboardDevice(Device):
 
 
 def planar_axes(embodiment: Embodiment) -> list[tuple[int, int]]:
-    """Return, for each arm, the indices of its x and y in the action array.
+    """Return the indices of x and y in the action array, for each arm.
 
     Raises:
-        DeviceError: an arm has no two entries in m, so keys cannot move it in the plane.
+        DeviceError: an arm has fewer than two entries in m, so keys cannot move it in the plane.
     """
     axes = []
     for arm in embodiment.arms:

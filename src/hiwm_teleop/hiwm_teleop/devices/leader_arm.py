@@ -1,4 +1,4 @@
-"""Leader arms: small arms a person moves by hand, which a robot of the same joints follows."""
+"""Leader arms: small arms that a person moves, followed by a robot with the same joints."""
 
 import math
 from collections.abc import Mapping
@@ -33,12 +33,12 @@ HELP = (
     "t take over, h hand back, c clutch | space pause or resume, x stop | [n]b back n steps, "
     "f fork | y success, n failure, r reset | q quit, ? this help"
 )
-# The person is told what keeps an arm from following this often at the most.
+# Shortest interval between messages about what keeps an arm from following.
 _SAY_S = 2.0
 
 
 class LeaderArmDevice(Device):
-    """One or more leader arms on servo buses, with keys, a pedal or a joint to hold control."""
+    """One or more leader arms on servo buses; keys, a pedal or a joint hold control."""
 
     name = DEVICE
     OPTIONS: ClassVar[Mapping[str, DeviceOption]] = {
@@ -54,7 +54,7 @@ class LeaderArmDevice(Device):
         if not self._file:
             raise DeviceError(
                 "no leader is named", where=f"device {DEVICE}",
-                remedy="give device_file:=NAME of config/devices, such as so101_leader",
+                remedy="give device_file:=NAME from config/devices, such as so101_leader",
             )
         self._settings = load_leader(self._file)
         self._arms = {
@@ -64,7 +64,7 @@ class LeaderArmDevice(Device):
         self._status = StatusLine(self._terminal, "t takes over, ? lists the keys") \
             if self._terminal else None
         self.shows_status = self._status is not None
-        # Moving arms show that a person is there; keys need not.
+        # Moving arms show that a person is present, so keys need no timeout.
         self._keys = KeyIntents(deadman_window_s=math.inf)
         self._pedal: JoyParts | None = None
         if self._settings.pedal:
@@ -74,12 +74,12 @@ class LeaderArmDevice(Device):
         self._world: WorldView | None = None
         self._map: FollowerMap | None = None
         self._following: Following | None = None
-        self._begun: int | None = None  # epoch it follows in; None while it does not
-        self._base: Array = np.zeros(0)  # [A], what no leader leads
+        self._begun: int | None = None  # epoch in which it follows; None while it does not
+        self._base: Array = np.zeros(0)  # [A], targets of the entries without a leader
         self._clutch_key = False
         self._holding = False
         self._moved_s = 0.0
-        self._let_go = False
+        self._unheld = False
         self._read_s = 0.0
         self._said_s = 0.0
         self._opened = ""
@@ -90,7 +90,7 @@ class LeaderArmDevice(Device):
         return (self._pedal.topic,) if self._pedal else ()
 
     def open(self) -> None:
-        """Open every arm; raises DeviceError where one is missing, foreign or not calibrated."""
+        """Open every arm; raises DeviceError if one is missing, unknown or not calibrated."""
         try:
             if self._terminal is not None:
                 try:
@@ -98,7 +98,7 @@ class LeaderArmDevice(Device):
                 except DeviceError as error:
                     raise DeviceError(
                         error.what, where=f"{self._file}: deadman, clutch",
-                        remedy="start from a terminal, or name a pedal or a joint there",
+                        remedy="start from a terminal, or use a pedal or a joint instead",
                     ) from None
             for arm in self._arms.values():
                 arm.open(self.on_news)
@@ -110,14 +110,14 @@ class LeaderArmDevice(Device):
             self._opened += f"\n{HELP}"
 
     def close(self) -> None:
-        """Let go of every arm, and give the terminal back."""
+        """Close every arm, and restore the terminal."""
         for arm in self._arms.values():
             arm.close()
         if self._terminal is not None:
             self._terminal.close()
 
     def read(self, view: OperatorView) -> OperatorInput:
-        """Return where the leader leads."""
+        """Return the leader's targets, and its requests."""
         done = self._turn(view)
         if self._status is not None:
             self._status.hear(view.answers)
@@ -135,10 +135,10 @@ class LeaderArmDevice(Device):
         if view.world is not None:
             self._meet(view.world)
         pedal = self._pedal.look(view) if self._pedal else []
-        said = self._turn_keys(view)
+        note = self._take_keys(view)
         intent = self._keys.take(view.now_s, view.mode)
         if self._status is not None:
-            self._status.note = said or intent.note or self._status.note
+            self._status.note = note or intent.note or self._status.note
         pressed = [part.buttons.take(view) for part in pedal]
         events = (*intent.events, *(event for buttons in pressed for event in buttons.events))
         problem = self._problem(view.now_s) or "".join(part.problem for part in pedal)
@@ -157,7 +157,7 @@ class LeaderArmDevice(Device):
             action = self._lead(
                 view.tick, dt, self._level(self._settings.clutch, self._clutch_key, down)
             )
-            lines.append(self._what_waits(view.now_s))
+            lines.append(self._waiting_joints(view.now_s))
         else:
             self._begun = None
         return OperatorInput(
@@ -166,47 +166,47 @@ class LeaderArmDevice(Device):
         )
 
     def _meet(self, world: WorldView) -> None:
-        """Learn what to lead; raises ConfigError where this leader cannot lead it."""
+        """Set the robot to lead; raises ConfigError if this leader cannot lead it."""
         if self._world is not None and self._world.embodiment.hash == world.embodiment.hash:
             return
         self._map = FollowerMap(self._settings, world.embodiment, self._file)
         self._following = Following(self._map.entries(self._settings))
         self._world, self._begun = world, None
 
-    def _turn_keys(self, view: OperatorView) -> str:
-        """Take what was typed; return a line for the person, or nothing."""
-        said = ""
+    def _take_keys(self, view: OperatorView) -> str:
+        """Process typed keys; return a line for the person, or nothing."""
+        note = ""
         for key in self._terminal.typed() if self._terminal else ():
             if key.lower() == "c":
                 self._clutch_key = not self._clutch_key
-                said = f"clutch {'on' if self._clutch_key else 'off'}"
+                note = f"clutch {'on' if self._clutch_key else 'off'}"
             else:
                 self._keys.press(key, view.now_s, view.mode)
         for answer in view.answers:
             if answer.ok and answer.kind is EventKind.ROLLBACK:
                 self._keys.rolled_back_to = answer.node_id
-        return said
+        return note
 
     def _level(self, switch: Switch | None, key: bool, pedal: bool) -> bool:
-        """Return the level of a switch, given those of its key and of the pedal."""
+        """Return the level of a switch, given the levels of its key and of the pedal."""
         if isinstance(switch, JointSwitch):
             return switch.on(self._arms[switch.arm].angles[switch.joint].share)
         return {"keys": key, "pedal": pedal}.get(switch or "", False)
 
     def _problem(self, now_s: float) -> str:
-        """Return what ails the arms; empty when nothing does."""
+        """Return the arms' problem; empty if there is none."""
         for name, arm in self._arms.items():
             if arm.problem:
                 return f"arm {name} is lost: {arm.problem}"
-        # A leader that a hand holds is never quite still. One that is, is let go, or its servos
-        # repeat themselves; either way nobody leads.
-        if any(arm.moved for arm in self._arms.values()) or not (self._holding or self._let_go):
-            self._moved_s, self._let_go = now_s, False
+        # A leader in a hand is never completely still. If it is, nobody holds it, or its servos
+        # repeat old positions; either way nobody leads.
+        if any(arm.moved for arm in self._arms.values()) or not (self._holding or self._unheld):
+            self._moved_s, self._unheld = now_s, False
         elif now_s - self._moved_s > self._settings.still_after_s:
-            self._let_go = True
+            self._unheld = True
             return (
-                f"no joint has moved for {self._settings.still_after_s:g} s: let go, or frozen; "
-                "move it, and take over again"
+                f"no joint has moved for {self._settings.still_after_s:g} s: nobody holds it, or "
+                "it is frozen; move it and take over again"
             )
         return ""
 
@@ -216,8 +216,8 @@ class LeaderArmDevice(Device):
             self._following.release()
             self._begun = tick.epoch
             self._base = tick.proprio.copy()
-            # A gripper that holds something stands wider than it was told to: told where it is, it
-            # would let go.
+            # A gripper that holds an object is open wider than its target: with its measured
+            # position as the target, it would drop the object.
             for i, entry in enumerate(self._world.embodiment.actions):
                 if entry.unit == "1" and tick.applied.size:
                     self._base[i] = tick.applied[i]
@@ -228,8 +228,8 @@ class LeaderArmDevice(Device):
         )
         return action
 
-    def _what_waits(self, now_s: float) -> str:
-        """Return which joints of the leader must move before their arm follows, now and then."""
+    def _waiting_joints(self, now_s: float) -> str:
+        """Return which leader joints must move before their arm follows, every `_SAY_S`."""
         assert self._map is not None and self._following is not None
         gaps = self._following.gaps
         if not gaps or now_s - self._said_s < _SAY_S:

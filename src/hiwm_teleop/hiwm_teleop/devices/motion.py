@@ -1,7 +1,7 @@
-"""From axes of a cap or stick to displacements of arms.
+"""From the axes of a cap or stick to displacements of arms.
 
-Pure, for every device that gives velocities: each axis is shaped (dead zone, expo, scale), locked
-or not, and moves the action entry of its name, ``<arm>_<axis>``. Held by ``test_motion.py``.
+For every device that commands velocities: each axis is shaped (dead zone, expo, scale), locked or
+not, and moves the action entry with its name, ``<arm>_<axis>``. Pure. Tested by ``test_motion.py``.
 """
 
 from collections.abc import Mapping
@@ -21,52 +21,52 @@ Array = NDArray[np.float64]
 
 AXES: tuple[AxisName, ...] = ("x", "y", "z", "roll", "pitch", "yaw")
 _TRANSLATION: tuple[AxisName, ...] = ("x", "y", "z")
-# What each lock leaves free; the order is that of the button that goes through them.
+# The axes each lock leaves free, in the order in which a button cycles through the locks.
 LOCKS: Mapping[Lock, tuple[AxisName, ...]] = {
     "none": AXES, "translation": _TRANSLATION, "planar": ("x", "y", "yaw"),
 }
-# A read later than this was held up by something else; the arm must not jump to make up for it.
+# A read later than this was delayed by something else; the arm must not jump to catch up.
 LONGEST_GAP_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class AxisSetting:
-    """How one axis is felt."""
+    """Response of one axis."""
 
-    scale: float = number(1.0, lower=-10.0, upper=10.0)  # of the full speed; negative turns round
-    dead_zone: float = number(0.08, lower=0.0, upper=0.9)  # share of the way that does nothing
+    scale: float = number(1.0, lower=-10.0, upper=10.0)  # of full speed; negative inverts
+    dead_zone: float = number(0.08, lower=0.0, upper=0.9)  # fraction of full deflection
 
 
 @dataclass(frozen=True, kw_only=True)
 class MotionSettings:
-    """How all axes are felt."""
+    """Response of all axes."""
 
     linear_m_s: float = number(0.12, lower=0.001, upper=2.0)  # x, y, z at full deflection [m/s]
     angular_rad_s: float = number(0.8, lower=0.001, upper=6.0)  # roll, pitch, yaw [rad/s]
-    expo: float = number(0.4, lower=0.0, upper=1.0)  # 0 = straight, 1 = cubic: finer near the rest
+    expo: float = number(0.4, lower=0.0, upper=1.0)  # 0 = linear, 1 = cubic: finer near the centre
     lock: Lock = "none"
 
 
 def shaped(value: float, setting: AxisSetting, expo: float) -> float:
-    """Return the share of the full speed for a deflection.
+    """Return the fraction of full speed for a deflection.
 
     Args:
-        value: deflection, -1..1; more is taken as all.
+        value: deflection; clipped to -1..1.
         setting: of the axis.
         expo: 0..1.
     """
-    way = (min(abs(value), 1.0) - setting.dead_zone) / (1.0 - setting.dead_zone)
-    if way <= 0.0:
+    travel = (min(abs(value), 1.0) - setting.dead_zone) / (1.0 - setting.dead_zone)
+    if travel <= 0.0:
         return 0.0
-    share = (1.0 - expo) * way + expo * way**3
-    return float(np.copysign(share, value)) * setting.scale
+    speed = (1.0 - expo) * travel + expo * travel**3
+    return float(np.copysign(speed, value)) * setting.scale
 
 
 def axis_entries(embodiment: Embodiment, arm: str) -> dict[AxisName, int]:
-    """Return the index in the action array of each axis an arm has.
+    """Return the index in the action array of each axis of an arm.
 
-    An entry belongs to an axis by its name, ``<arm>_<axis>`` or, on a robot of one arm, ``<axis>``,
-    and its unit: m for x, y and z, rad for the rest.
+    An entry belongs to an axis by its name, ``<arm>_<axis>`` or, on a robot with one arm,
+    ``<axis>``, and by its unit: m for x, y and z, rad for the rest.
     """
     found: dict[AxisName, int] = {}
     for i, entry in enumerate(embodiment.actions):
@@ -83,12 +83,12 @@ class ArmMotion:
     Args:
         embodiment: arms, entries and units.
         arm: of the embodiment.
-        axes: settings of the axes there are; others do nothing.
-        settings: of all axes.
+        axes: settings by axis; absent axes do nothing.
+        settings: common to all axes.
         where: file and field, for messages.
 
     Raises:
-        DeviceError: the robot has no such arm, or none of the axes moves anything.
+        DeviceError: the robot has no such arm, or the axes move none of its entries.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class ArmMotion:
         self._settings = settings
 
     def velocity(self, values: Mapping[AxisName, float], lock: Lock) -> Array:
-        """Return the wanted velocity [A], unit/s; zero for all that this arm does not have.
+        """Return the requested velocity [A], unit/s; zero for entries of other arms.
 
         Args:
             values: deflection of each axis, -1..1.
@@ -130,22 +130,22 @@ class ArmMotion:
 
 
 class Displacement:
-    """Adds up a velocity that changes between reads: each one counts from when it was heard."""
+    """Integrates a velocity that changes between reads: each one counts from its arrival."""
 
     def __init__(self) -> None:
         self._velocity: Array | None = None
         self._read_s = 0.0
 
     def rest(self) -> None:
-        """Forget the velocity, so that what follows begins from standstill."""
+        """Forget the velocity, so that the next motion starts from standstill."""
         self._velocity = None
 
     def advance(self, velocity: Array, heard_s: float, now_s: float) -> Array:
-        """Return the displacement [A] since the last read, of at most `LONGEST_GAP_S`.
+        """Return the displacement [A] since the last read, over at most `LONGEST_GAP_S`.
 
         Args:
             velocity: newest velocity, [A].
-            heard_s: when it was heard; before that, the one of the last read held.
+            heard_s: when it arrived; until then, the velocity of the last read applies.
             now_s: now, same clock.
         """
         before, since = self._velocity, self._read_s

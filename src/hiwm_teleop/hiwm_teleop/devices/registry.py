@@ -1,4 +1,4 @@
-"""Which devices there are, by name."""
+"""The available devices, by name."""
 
 from importlib.metadata import entry_points
 
@@ -21,10 +21,10 @@ BUILT_IN: dict[str, type[Device]] = {
 
 
 def device_class(name: str) -> type[Device]:
-    """Return the device class of a name.
+    """Return the device class with a name.
 
     Raises:
-        DeviceError: no such device, or its package cannot be imported; names those there are.
+        DeviceError: no such device, or its package cannot be imported; lists the known devices.
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
@@ -40,11 +40,11 @@ def device_class(name: str) -> type[Device]:
     except ImportError as error:
         raise DeviceError(
             f"device {name!r} cannot be imported: {error}", where=plugged[name].value,
-            remedy="install what its package needs",
+            remedy="install the dependencies of its package",
         ) from None
     if not (isinstance(found, type) and issubclass(found, Device)):
         raise DeviceError(
             f"device {name!r} is not a Device class", where=plugged[name].value,
-            remedy="let its entry point name a subclass of hiwm_teleop.devices.base.Device",
+            remedy="point its entry point to a subclass of hiwm_teleop.devices.base.Device",
         )
     return found

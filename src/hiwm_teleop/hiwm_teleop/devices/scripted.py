@@ -1,6 +1,6 @@
 """The scripted operator: a device that looks at the camera image and acts like a person.
 
-It sees what a person sees and nothing else: the picture, the state of control, and its own arms.
+It sees only what a person sees: the picture, the control state, and its own arms.
 """
 
 import time
@@ -23,26 +23,26 @@ class ScriptedDevice(Device):
     synchronous = True
     OPTIONS: ClassVar[Mapping[str, DeviceOption]] = {
         "failures": DeviceOption(
-            default=2, description="failure states corrected before it ends", lower=1, upper=1000
+            default=2, description="failure states corrected before it exits", lower=1, upper=1000
         ),
         "branches": DeviceOption(
             default=3, description="continuations of each failure state", lower=1, upper=100
         ),
         "rollback_steps": DeviceOption(
-            default=15, description="steps back from where it goes wrong", lower=1, upper=1000
+            default=15, description="steps back from a detected failure", lower=1, upper=1000
         ),
         "correction_ticks": DeviceOption(
             default=120, description="longest correction [ticks]", lower=1, upper=10_000
         ),
         "operator_ticks": DeviceOption(
-            default=1_000_000, description="of corrections in all; no failure is begun after them",
-            lower=1, upper=10_000_000,
+            default=1_000_000, lower=1, upper=10_000_000,
+            description="of corrections in total; no new failure state starts after them",
         ),
         "follow_ticks": DeviceOption(
-            default=40, description="watch after a handback [ticks]", lower=0, upper=10_000
+            default=40, description="time to watch after a handback [ticks]", lower=0, upper=10_000
         ),
         "window_ticks": DeviceOption(
-            default=80, description="no progress for so long is a failure [ticks]",
+            default=80, description="no progress for this long is a failure [ticks]",
             lower=2, upper=10_000,
         ),
         "episode_ticks": DeviceOption(
@@ -85,7 +85,7 @@ class ScriptedDevice(Device):
         return self._script.decide(view, self._look(view))
 
     def _look(self, view: OperatorView) -> TableSight | None:
-        """Return what is in the newest image; one look for each tick."""
+        """Return the contents of the newest image, analysed once per tick."""
         tick = view.tick
         if tick is None or self._vision is None:
             return None
@@ -115,6 +115,6 @@ class ScriptedDevice(Device):
     def _check_patience(self, now_s: float) -> None:
         if now_s - self._started > self.options["max_seconds"]:
             raise DeviceError(
-                f"no world spoke within {self.options['max_seconds']:.0f} s",
+                f"no world appeared within {self.options['max_seconds']:.0f} s",
                 where="device scripted", remedy="start a world in the same namespace and domain",
             )

@@ -1,4 +1,4 @@
-"""SpaceMice: one that drives all arms in turn, or one for each arm, with or without a pedal."""
+"""SpaceMice: one that moves all arms in turn, or one for each arm, with or without a pedal."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,14 +22,14 @@ class MouseSetting:
 
     path: str = ""  # its node under /dev, or a link to it; empty = any
     serial: str = ""  # its serial number; empty = any
-    arms: tuple[str, ...] = ()  # of the robot, gone through by next_arm; empty = all
+    arms: tuple[str, ...] = ()  # of the robot, next_arm cycles through them; empty = all
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpaceMouseFile:
     """A file of config/devices for SpaceMice."""
 
-    # What x, y, z, roll, pitch and yaw of a cap are; docs/devices/spacemouse.md draws them.
+    # Meaning of x, y, z, roll, pitch and yaw of a cap: docs/devices/spacemouse.md.
     convention: Literal["hid_z_up", "ros", "unity", "hid"]
     mice: tuple[MouseSetting, ...]
     axes: Mapping[AxisName, AxisSetting]
@@ -37,15 +37,15 @@ class SpaceMouseFile:
     motion: MotionSettings = MotionSettings()
     rollback_steps: int = number(15, lower=1, upper=1000)
     silent_after_s: float = number(0.2, lower=0.05, upper=2.0)  # of a cap that is off centre
-    pedal: str = ""  # a file of device joy whose buttons join in
+    pedal: str = ""  # a file of device joy whose buttons are added
 
     def __post_init__(self) -> None:
-        """Refuse what could put a hand on the wrong arm, or leave it without a deadman."""
+        """Refuse files that could swap arms, and files without a deadman."""
         if not self.mice:
             raise ConfigError("no mouse", where="mice", remedy="write at least one, [{}]")
         if len(self.mice) > 1 and not all(mouse.path or mouse.serial for mouse in self.mice):
             raise ConfigError(
-                "two mice of which one is any could change places", where="mice",
+                "two mice could swap arms if one has neither path nor serial", where="mice",
                 remedy="give each one a path or a serial",
             )
         if not self.pedal:
@@ -53,7 +53,7 @@ class SpaceMouseFile:
 
 
 class _Mouse:
-    """One SpaceMouse of the device, with its hand and buttons."""
+    """One SpaceMouse of the device, with its stick and buttons."""
 
     def __init__(self, setting: MouseSetting, settings: SpaceMouseFile, place: str) -> None:
         self._settings = settings
@@ -67,7 +67,7 @@ class _Mouse:
         )
 
     def open(self, on_news: Callable[[], None]) -> Opened:
-        """Open it; raises DeviceError where it is missing."""
+        """Open it; raises DeviceError if it is missing."""
         settings = self._settings
         self._reader = SpaceMouseReader(
             path=self._setting.path, serial=self._setting.serial, convention=settings.convention,
@@ -79,12 +79,12 @@ class _Mouse:
         return self._reader.open()
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         if self._reader is not None:
             self._reader.close()
 
     def look(self) -> Part:
-        """Return what it says now."""
+        """Return its current state."""
         assert self._reader is not None
         for levels in self._reader.take_levels():
             self.buttons.feed(levels)
@@ -129,7 +129,7 @@ class SpaceMouse(Device):
         return (self._pedal.topic,) if self._pedal else ()
 
     def open(self) -> None:
-        """Open every mouse; raises DeviceError where one is missing, or one is meant twice."""
+        """Open every mouse; raises DeviceError if one is missing, or if two are the same."""
         try:
             opened = [mouse.open(self.on_news) for mouse in self._mice]
             self._check(opened)
@@ -142,7 +142,7 @@ class SpaceMouse(Device):
         nodes = [one.node for one in opened]
         if len(set(nodes)) < len(nodes):
             raise DeviceError(
-                f"two mice are one and the same: {', '.join(nodes)}",
+                f"two mice are the same device: {', '.join(nodes)}",
                 where=f"{self._file}: mice", remedy="give each one its own path or serial",
             )
         known = button_names()
@@ -150,24 +150,25 @@ class SpaceMouse(Device):
             if name not in known:
                 raise DeviceError(
                     f"no SpaceMouse has a button {name!r}", where=f"{self._file}: buttons",
-                    remedy=f"use names of {', '.join(sorted(known))}{nearest(name, known)}",
+                    remedy=f"use one of {', '.join(sorted(known))}{nearest(name, known)}",
                 )
-        there = {name for one in opened for name in one.buttons}
+        present = {name for one in opened for name in one.buttons}
         uses = self._settings.buttons
-        if not self._pedal and not any(uses.get(name) == "deadman" for name in there):
+        if not self._pedal and not any(uses.get(name) == "deadman" for name in present):
             raise DeviceError(
-                f"{opened[0].model} has no button that is the deadman",
+                f"no button of {opened[0].model} is the deadman",
                 where=f"{self._file}: buttons",
-                remedy=f"it has {', '.join(opened[0].buttons) or 'none'}; or use a pedal",
+                remedy=f"assign one of {', '.join(opened[0].buttons)}, or use a pedal"
+                if opened[0].buttons else "it has no buttons: use a pedal",
             )
 
     def close(self) -> None:
-        """Let go of all mice."""
+        """Close all mice."""
         for mouse in self._mice:
             mouse.close()
 
     def read(self, view: OperatorView) -> OperatorInput:
-        """Return what caps, buttons and pedal say."""
+        """Return the input from caps, buttons and pedal."""
         parts = [mouse.look() for mouse in self._mice]
         if self._pedal:
             parts += self._pedal.look(view)

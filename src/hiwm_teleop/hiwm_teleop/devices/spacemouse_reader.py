@@ -1,11 +1,11 @@
-"""One SpaceMouse, heard by a thread of its own through pyspacemouse.
+"""One SpaceMouse, read by its own thread through pyspacemouse.
 
-Every report is taken as it comes, so nothing queues up in the kernel, and a node that was busy
-reads the present and not the past. What pyspacemouse cannot tell is watched here: its read returns
-the last state for ever once a device is gone, and a cap at rest sends nothing at all, so that
-silence alone means little. A device is lost when reading fails, when its node under /dev is gone or
-another one, or when its cap was off centre and no report came. Held by ``test_spacemouse.py``, with
-the unmodified library over a hidapi built in the test.
+Every report is read as it arrives, so nothing queues in the kernel, and a node that was busy gets
+the newest state. This module also detects what pyspacemouse cannot: once a device is gone, its read
+keeps returning the last state; and a cap at rest sends nothing, so silence by itself means little.
+A device is lost if reading fails, if its node under /dev is removed or replaced, or if its cap was
+off centre and no report arrived. Tested by ``test_spacemouse.py``, with the unmodified library over
+a hidapi built in the test.
 """
 
 import os
@@ -20,49 +20,49 @@ from typing import Any
 from hiwm_core.errors import DeviceError
 from hiwm_teleop.devices.motion import AXES, AxisName
 
-# Longest wait for a report at a stretch: how soon closing, a vanished node and a freeze are seen.
+# Longest single wait for a report: bounds the reaction to closing, a removed node and a freeze.
 _WAIT_MS = 20
-# The node is told at most this often, so that a device gone wild does not keep it busy.
-_TELL_S = 0.002
+# Shortest interval between notifications, so that a device that floods does not keep the node busy.
+_NOTIFY_S = 0.002
 _RETRY_S = 0.1
-# Some caps go past what pyspacemouse takes for full. No hand gets one this far: what does is a
-# broken report, and stands for rest.
+# Some caps exceed pyspacemouse's full scale. No hand can exceed it this far: such a value is a
+# corrupt report, and counts as rest.
 _IMPLAUSIBLE = 3.0
-# HID usage of a multi-axis controller; a receiver also shows a keyboard and a mouse of its ids.
+# HID usage of a multi-axis controller; a receiver also has a keyboard and a mouse with its ids.
 _MULTI_AXIS = (0x01, 0x08)
 _DOC = "docs/devices/spacemouse.md"
-# hidapi lists and opens for the whole process.
+# hidapi's enumeration and opening are global to the process.
 _HIDAPI = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
 class CapState:
-    """What a SpaceMouse says at one moment."""
+    """State of a SpaceMouse at one time."""
 
-    values: Mapping[AxisName, float]  # deflection, -1..1, in the convention asked for
+    values: Mapping[AxisName, float]  # deflection, -1..1, in the chosen convention
     heard_s: float  # steady clock of the last report, or of opening
-    problem: str = ""  # why it is lost; empty while it is there
+    problem: str = ""  # why it is lost; empty while it is present
 
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """Which SpaceMouse was found."""
+    """The SpaceMouse that was found."""
 
     model: str
-    node: str  # path hidapi knows it by
-    buttons: tuple[str, ...]  # names, in pyspacemouse's words
+    node: str  # hidapi's path
+    buttons: tuple[str, ...]  # pyspacemouse's names
 
 
 class _Port:
-    """The HID device as pyspacemouse reads it, with a wait instead of a poll."""
+    """The HID device that pyspacemouse reads, with a blocking read instead of a poll."""
 
     def __init__(self, device: Any) -> None:
         self._device = device
         self.wait_ms = _WAIT_MS
-        self.report = b""  # of the last read; empty where none came
+        self.report = b""  # of the last read; empty if none arrived
 
     def read(self, size: int) -> bytes:
-        """Return one report, or nothing after `wait_ms`; raises HIDException where it is gone."""
+        """Return one report, or nothing after `wait_ms`; raises HIDException if it is gone."""
         self.report = bytes(self._device.read(size, timeout=self.wait_ms))
         return self.report
 
@@ -71,13 +71,13 @@ class _Port:
 
 
 class SpaceMouseReader:
-    """Keeps one SpaceMouse open, and what it said last.
+    """Keeps one SpaceMouse open, and its last state.
 
     Args:
         path: its node under /dev, or a link to it; empty = any.
         serial: its serial number; empty = any.
-        convention: of pyspacemouse's AxisConvention, by value.
-        off_centre: whether deflections are a hand's and not those of a cap at rest.
+        convention: value of pyspacemouse's AxisConvention.
+        off_centre: whether a hand causes these deflections, as opposed to a cap at rest.
         silent_after_s: silence after which an off-centre cap counts as frozen, s.
         on_news: called from the thread when there is something new to read.
     """
@@ -92,29 +92,29 @@ class SpaceMouseReader:
         self._on_news = on_news
         self._mouse: Any = None
         self._port: Any = None
-        self._node, self._held = "", -1  # path, and a descriptor of what it was when opened
+        self._node, self._held = "", -1  # path, and a descriptor of the node that was opened
         self._axis_reports: frozenset[int] = frozenset()
         self._button_reports: frozenset[int] = frozenset()
         self._levels: deque[dict[str, bool]] = deque(maxlen=256)
         self._state = CapState(values=dict.fromkeys(AXES, 0.0), heard_s=time.monotonic())
-        self._untold, self._told_s = False, 0.0
+        self._unnotified, self._notified_s = False, 0.0
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
     def state(self) -> CapState:
-        """Return what it said last."""
+        """Return its last state."""
         return self._state
 
     def take_levels(self) -> list[dict[str, bool]]:
-        """Return which buttons were down, for each report of buttons since the last call."""
+        """Return the button levels of each button report since the last call."""
         return [self._levels.popleft() for _ in range(len(self._levels))]
 
     def open(self) -> Opened:
-        """Open it, and listen from now on.
+        """Open it and start the thread.
 
         Raises:
-            DeviceError: the library or the device is missing, or may not be opened.
+            DeviceError: the library or the device is missing, or permission is denied.
         """
         self._connect()
         info = self._mouse.info
@@ -124,7 +124,7 @@ class SpaceMouseReader:
         return opened
 
     def close(self) -> None:
-        """Stop listening and let go of it."""
+        """Stop the thread and close the device."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join()
@@ -142,17 +142,17 @@ class SpaceMouseReader:
             with _HIDAPI:
                 mouse.open()
         except RuntimeError:
-            _let_go(held)
+            _close(held)
             raise DeviceError(
                 f"{spec.name} at {device.path} cannot be opened", where="device spacemouse",
-                remedy=f"let your user read it by a udev rule: {_DOC}",
+                remedy=f"give your user access with a udev rule: {_DOC}",
             ) from None
         self._mouse, self._port, self._node, self._held = mouse, port, device.path, held
         self._axis_reports = frozenset(axis.channel for axis in info.mappings.values())
         self._button_reports = frozenset(button.channel for button in info.button_specs)
-        self._say(CapState(values=dict.fromkeys(AXES, 0.0), heard_s=time.monotonic()))
-        # What is down now is not known; nothing is, until a report says so. Said after the problem
-        # is over, so that it is not thrown away with what came from a lost device.
+        self._set_state(CapState(values=dict.fromkeys(AXES, 0.0), heard_s=time.monotonic()))
+        # The buttons' levels are unknown: all are up until a report arrives. Appended after the
+        # problem is cleared, so that it is not discarded with the reports of a lost device.
         self._levels.append(dict.fromkeys(info.button_names, False))
 
     def _disconnect(self) -> None:
@@ -160,7 +160,7 @@ class SpaceMouseReader:
             with _HIDAPI:
                 self._mouse.close()
         self._mouse = self._port = None
-        _let_go(self._held)
+        _close(self._held)
         self._held = -1
 
     # In the thread.
@@ -171,7 +171,7 @@ class SpaceMouseReader:
                 if self._mouse is None:
                     self._connect()
                 self._turn()
-            except Exception as error:  # of hidapi, of pyspacemouse or of the system: all the same
+            except Exception as error:  # from hidapi, pyspacemouse or the system: all mean a loss
                 if not self._state.problem:
                     self._lose(f"lost ({error}), waiting for it to come back")
                 self._disconnect()
@@ -179,23 +179,23 @@ class SpaceMouseReader:
         self._disconnect()
 
     def _turn(self) -> None:
-        """Take one report, or look whether silence means something."""
-        self._port.wait_ms = 1 if self._untold else _WAIT_MS
-        said = self._mouse.read()
+        """Read one report, or check whether silence means a loss."""
+        self._port.wait_ms = 1 if self._unnotified else _WAIT_MS
+        state = self._mouse.read()
         report = self._port.report[:1]
         now = time.monotonic()
         if report and report[0] in self._axis_reports:
-            values: dict[AxisName, float] = {axis: _deflection(said[axis]) for axis in AXES}
-            self._say(CapState(values=values, heard_s=now))
+            values: dict[AxisName, float] = {axis: _deflection(state[axis]) for axis in AXES}
+            self._set_state(CapState(values=values, heard_s=now))
         if report and report[0] in self._button_reports:
             names = self._mouse.info.button_names
             self._levels.append({
-                name: bool(down) for name, down in zip(names, said.buttons, strict=True)
+                name: bool(down) for name, down in zip(names, state.buttons, strict=True)
             })
-            self._say(CapState(values=self._state.values, heard_s=self._state.heard_s,
+            self._set_state(CapState(values=self._state.values, heard_s=self._state.heard_s,
                                problem=self._state.problem))
         if not report:
-            # A node that was removed has no name left, even if another one has taken it.
+            # A removed node has no links left, even if another one has taken its name.
             if self._held >= 0 and os.fstat(self._held).st_nlink == 0:
                 raise OSError(f"{self._node} is gone")
             if (
@@ -203,24 +203,24 @@ class SpaceMouseReader:
                 and self._off_centre(self._state.values)
             ):
                 self._lose(
-                    f"frozen: its cap was off centre and it sent nothing for "
+                    f"frozen: its cap was off centre, but it sent nothing for "
                     f"{self._silent_after_s:g} s"
                 )
-        if self._untold:
-            self._tell(now)
+        if self._unnotified:
+            self._notify(now)
 
     def _lose(self, problem: str) -> None:
-        self._say(CapState(
+        self._set_state(CapState(
             values=dict.fromkeys(AXES, 0.0), heard_s=time.monotonic(), problem=problem
         ))
 
-    def _say(self, state: CapState) -> None:
-        self._state, self._untold = state, True
-        self._tell(time.monotonic())
+    def _set_state(self, state: CapState) -> None:
+        self._state, self._unnotified = state, True
+        self._notify(time.monotonic())
 
-    def _tell(self, now: float) -> None:
-        if now - self._told_s >= _TELL_S:
-            self._untold, self._told_s = False, now
+    def _notify(self, now: float) -> None:
+        if now - self._notified_s >= _NOTIFY_S:
+            self._unnotified, self._notified_s = False, now
             self._on_news()
 
 
@@ -232,7 +232,7 @@ def find_spacemouse(path: str, serial: str) -> tuple[Any, Any]:
         serial: its serial number; empty = any.
 
     Raises:
-        DeviceError: the library is missing, or no such SpaceMouse is there; names those that are.
+        DeviceError: the library is missing, or no such SpaceMouse; lists those present.
     """
     try:
         from easyhid import Enumeration
@@ -241,14 +241,14 @@ def find_spacemouse(path: str, serial: str) -> tuple[Any, Any]:
         with _HIDAPI:
             listed = Enumeration().find()
     except (ImportError, OSError, AttributeError) as error:
-        # Without the library easyhid opens the program itself, which has no hid_enumerate.
+        # Without the library, easyhid opens the program itself, which has no hid_enumerate.
         raise DeviceError(
             f"hidapi cannot be loaded: {error}", where="device spacemouse",
             remedy=f"install libhidapi-hidraw0 with the system's package manager: {_DOC}",
         ) from None
     specs = {spec.hid_id: spec for spec in get_device_specs().values()}
-    there = [device for device in listed if (device.vendor_id, device.product_id) in specs]
-    caps = [device for device in there if (device.usage_page, device.usage) == _MULTI_AXIS] or there
+    mice = [device for device in listed if (device.vendor_id, device.product_id) in specs]
+    caps = [device for device in mice if (device.usage_page, device.usage) == _MULTI_AXIS] or mice
     wanted = str(Path(path).resolve()) if path else ""
     for device in caps:
         if wanted and str(Path(device.path).resolve()) != wanted:
@@ -260,7 +260,7 @@ def find_spacemouse(path: str, serial: str) -> tuple[Any, Any]:
     names = ", ".join(f"{d.path} (serial {d.serial_number or 'none'})" for d in caps)
     raise DeviceError(
         f"no SpaceMouse{chosen} is plugged in", where="device spacemouse",
-        remedy=f"those there are: {names}" if names else f"plug one in, and see {_DOC}",
+        remedy=f"use one of those present: {names}" if names else f"plug one in, and see {_DOC}",
     )
 
 
@@ -276,13 +276,13 @@ def _deflection(value: float) -> float:
 
 
 def _watch(node: str) -> int:
-    """Return a descriptor that holds a node itself, not its name; -1 where it is no file."""
+    """Return a descriptor of the node itself, not of its name; -1 if it is not a file."""
     try:
         return os.open(node, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return -1
 
 
-def _let_go(held: int) -> None:
+def _close(held: int) -> None:
     if held >= 0:
         os.close(held)

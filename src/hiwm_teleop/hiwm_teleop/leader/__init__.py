@@ -1,1 +1,1 @@
-"""Leader arms: servo buses, calibration, and how a leader's joints lead a follower's."""
+"""Leader arms: servo buses, calibration, and the mapping from leader to follower joints."""

@@ -1,4 +1,4 @@
-"""One leader arm as a whole: its bus, its calibration, and where its joints are."""
+"""One leader arm: its bus, its calibration, and its joint angles."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ BUSES: Mapping[str, type[ServoBus]] = {"dynamixel": DynamixelBus, "feetech": Fee
 
 
 def make_bus(leader: LeaderFile, arm: str) -> ServoBus:
-    """Return the bus of an arm, not yet open."""
+    """Return an arm's bus, not yet open."""
     servos = leader.arms[arm].servos.values()
     return BUSES[leader.bus](
         leader.arms[arm].port, leader.baudrate, [servo.id for servo in servos]
@@ -28,11 +28,11 @@ def make_bus(leader: LeaderFile, arm: str) -> ServoBus:
 
 
 class LeaderArm:
-    """Keeps one arm open, and where its joints were last.
+    """Keeps one arm open, and its last joint angles.
 
     Args:
         leader: the device file.
-        arm: name of the arm there.
+        arm: name of the arm in it.
         file: name or path of the device file.
     """
 
@@ -45,14 +45,14 @@ class LeaderArm:
         self._number = 0
         self._counts: tuple[int, ...] = ()
         self.angles: Mapping[str, JointAngle] = {}
-        self.problem = ""  # why it is lost; empty while it is there
-        self.moved = False  # whether a count had changed when it was last looked at
+        self.problem = ""  # why it is lost; empty while it is present
+        self.moved = False  # whether a count had changed at the last look
 
     def open(self, on_news: Callable[[], None]) -> None:
-        """Open it; raises DeviceError or ConfigError where it is missing, foreign, uncalibrated.
+        """Open it; raises DeviceError or ConfigError if it is missing, unknown or uncalibrated.
 
         Args:
-            on_news: called from a thread when there is something to look at.
+            on_news: called from a thread when there is something new to read.
         """
         arm = self._leader.arms[self._name]
         path = calibration_path(self._file, arm)
@@ -73,7 +73,7 @@ class LeaderArm:
         self.look()
 
     def close(self) -> None:
-        """Let go of it; may be called twice, and without `open`."""
+        """Close it; may be called twice, and without `open`."""
         if self._reader is not None:
             self._reader.stop()
 

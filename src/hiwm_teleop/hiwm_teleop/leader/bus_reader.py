@@ -1,10 +1,10 @@
-"""A thread that reads one servo bus, so that a late or silent one never holds up the node.
+"""A thread that reads one servo bus, so that a late or silent bus never blocks the node.
 
-What it last read, and since when that is no longer good, is all that others see. A reading is good
-when every servo answered what was asked, was asked just now, stands where it can have got to since
-the last one, and (where servos have clocks) its clock runs. Without good readings for
-`lost_after_s` the bus is lost: the port is closed, and opened again as often as it takes; the arm
-that is then there is checked again before it is believed. Held by ``test_leader_bus_reader.py``.
+Other threads see only the last good reading, and whether the bus is lost. A reading is good if
+every servo answered this question, is at a position it can have reached since the last reading,
+and its clock runs (if it has one). Without a good reading for `lost_after_s` the bus is lost: the
+port is closed and reopened until it works. The arm is checked again before its readings are used.
+Tested by ``test_leader_bus_reader.py``.
 """
 
 import threading
@@ -16,44 +16,44 @@ from hiwm_core.errors import DeviceError
 from hiwm_teleop.leader.servo_bus import NoAnswerError, ServoBus
 from hiwm_teleop.leader.servo_models import COUNTS_PER_TURN
 
-# How often a lost bus is tried again.
+# Interval between attempts to reopen a lost bus.
 _RETRY_S = 0.2
-# The first good reading comes within this of opening, or there is something wrong.
+# Longest wait for the first good reading after opening.
 _FIRST_S = 2.0
-# A bus that failed is let talk until it is quiet, so that a late answer is not taken for the next
-# question's. With this and one answer thrown away after each failure, answers that are always late
-# by more than the library waits are never believed: see `_read_on`.
+# After a failure, the bus is drained until it is quiet, so that a late answer is not taken for the
+# answer to the next question. Together with discarding one answer after each failure, this rejects
+# answers that always exceed the library's timeout: see `_read_on`.
 _QUIET_S = 0.05
-# Servos' clocks are compared this often.
+# Interval between comparisons of the servos' clocks.
 _CLOCK_S = 0.1
-# The reader says itself that the arm is lost. Only where it says nothing, held up in a port that
-# neither reads nor fails, is the age of its last reading held against it, this much later: a
-# machine that stops for a moment stops the reader too, and no arm is lost by that.
+# The reader itself reports a lost arm. The age of its last reading counts only if the reader is
+# blocked in a port that neither reads nor fails, and only after this additional time: a machine
+# that stalls briefly stalls the reader too, and the arm is not lost.
 _HELD_UP_S = 0.25
-# Listeners are told of movement at most this often.
-_TELL_S = 0.008
-# Nobody turns a joint faster than this; 30 rad/s. What looks like it is a garbled answer whose
-# checksum happens to fit: Feetech's has one byte.
-_MOST_COUNTS_PER_S = 30.0 / 6.2832 * COUNTS_PER_TURN
+# Shortest interval between notifications of movement.
+_NOTIFY_S = 0.008
+# Nobody turns a joint faster than 30 rad/s. A faster reading is a garbled answer with a matching
+# checksum: Feetech's has one byte.
+_MAX_COUNTS_PER_S = 30.0 / 6.2832 * COUNTS_PER_TURN
 _JITTER_COUNTS = 40.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Positions of all servos at one moment."""
+    """Positions of all servos at one time."""
 
     counts: tuple[int, ...]  # in the order of the bus's servo ids
-    at_s: float  # steady clock when they were asked for
-    number: int  # counts readings; a new one has a new number
+    at_s: float  # steady clock when they were requested
+    number: int  # sequence number of the reading
 
 
 class BusReader:
     """Reads a bus in a thread from `start` to `stop`.
 
     Args:
-        bus: not yet open; the reader's alone from now on.
-        check: called with the bus each time it was opened; raises DeviceError where the arm that
-            is there is not the one expected.
+        bus: not yet open; only the reader uses it from now on.
+        check: called with the bus after each opening; raises DeviceError if the arm is not the
+            expected one.
         period_s: between two readings, s.
         lost_after_s: without a good reading for this long the arm is lost, s.
         on_news: called from the thread when a joint has moved, and when the arm is lost or back.
@@ -68,8 +68,8 @@ class BusReader:
         self._period = period_s
         self._lost_after = lost_after_s
         self._on_news = on_news
-        self._told: tuple[int, ...] = ()
-        self._told_at = 0.0
+        self._notified: tuple[int, ...] = ()
+        self._notified_at = 0.0
         self._latest: Reading | None = None
         self._problem = ""
         self._ending = threading.Event()
@@ -81,7 +81,7 @@ class BusReader:
         return self._latest
 
     def loss(self, now_s: float) -> str:
-        """Say why there is no good reading, empty while there is one.
+        """Return why there is no good reading; empty while there is one.
 
         Args:
             now_s: steady clock, s.
@@ -94,10 +94,10 @@ class BusReader:
         return ""
 
     def start(self) -> None:
-        """Open the bus and begin.
+        """Open the bus and start the thread.
 
         Raises:
-            DeviceError: no port, no arm, not the one expected, or no good reading.
+            DeviceError: no port, no arm, not the expected arm, or no good reading.
         """
         self._open()
         self._thread = threading.Thread(target=self._run, name="leader_bus", daemon=True)
@@ -111,7 +111,7 @@ class BusReader:
             raise DeviceError(problem)
 
     def stop(self) -> None:
-        """End the thread and close the bus; may be called twice, and without `start`."""
+        """Stop the thread and close the bus; may be called twice, and without `start`."""
         self._ending.set()
         if self._thread is not None:
             self._thread.join()
@@ -133,7 +133,7 @@ class BusReader:
                 self._read_on()
             except DeviceError as error:
                 self._problem = str(error)
-                self._told = ()
+                self._notified = ()
                 self._on_news()
             self._bus.close()
             while not self._ending.wait(_RETRY_S):
@@ -144,11 +144,11 @@ class BusReader:
                     self._problem = str(error)
 
     def _read_on(self) -> None:
-        """Publish good readings until told to end; raises DeviceError when the arm is lost.
+        """Publish good readings until stopped; raises DeviceError when the arm is lost.
 
-        After a failure the next answer is thrown away. Were all answers late by more than the
-        library's patience, questions would be a patience and a quiet time apart, so that the late
-        answer to the one before could be taken for this one's, but never twice in a row.
+        After a failure the next answer is discarded. If all answers exceeded the library's timeout,
+        questions would be one timeout plus one quiet time apart. A late answer could then be taken
+        for the answer to the next question, but never twice in a row.
         """
         clocks = _Clocks()
         good_at = time.monotonic()
@@ -178,30 +178,30 @@ class BusReader:
                 number = self._latest.number + 1 if self._latest else 1
                 before = self._latest = Reading(counts=counts, at_s=began, number=number)
                 self._problem = ""
-                if counts != self._told and began - self._told_at >= _TELL_S:
-                    self._told, self._told_at = counts, began
+                if counts != self._notified and began - self._notified_at >= _NOTIFY_S:
+                    self._notified, self._notified_at = counts, began
                     self._on_news()
             self._ending.wait(max(0.0, began + self._period - time.monotonic()))
 
 
 class _Clocks:
-    """Whether the servos' clocks run: a servo that answers and whose clock stands is frozen."""
+    """Checks the servos' clocks: a servo that answers while its clock stands still is frozen."""
 
     def __init__(self) -> None:
         self._last: tuple[int, ...] = ()
         self.asked_at = float("-inf")
-        self.running = False  # each was seen to run, or servos have none
+        self.running = False  # every clock was seen to advance, or servos have none
 
     def see(self, clocks: tuple[int, ...], servos: Sequence[int], now_s: float) -> None:
-        """Take in the clocks; raises DeviceError when one stands still.
+        """Compare the clocks with the previous ones; raises DeviceError if one stands still.
 
-        Those of the question before are `_CLOCK_S` older at least, and count milliseconds.
+        The previous clocks are at least `_CLOCK_S` older, and count milliseconds.
         """
         for servo, clock, last in zip(servos, clocks, self._last, strict=False):
             if clock == last:
                 raise DeviceError(
-                    f"servo {servo} is frozen: it answers, and its clock stands still",
-                    remedy="switch the arm off and on",
+                    f"servo {servo} is frozen: it answers, but its clock stands still",
+                    remedy="power-cycle the arm",
                 )
         self.running = bool(self._last) or not clocks
         self._last, self.asked_at = clocks, now_s
@@ -210,13 +210,13 @@ class _Clocks:
 def check_speed(
     before: Reading, counts: tuple[int, ...], now_s: float, servos: Sequence[int]
 ) -> None:
-    """Raise NoAnswerError where a servo says that it moved faster than a hand can."""
-    most = _JITTER_COUNTS + _MOST_COUNTS_PER_S * (now_s - before.at_s)
+    """Raise NoAnswerError if a servo reports a motion faster than a hand's."""
+    most = _JITTER_COUNTS + _MAX_COUNTS_PER_S * (now_s - before.at_s)
     half = COUNTS_PER_TURN // 2
     for servo, old, new in zip(servos, before.counts, counts, strict=True):
         moved = abs((new - old + half) % COUNTS_PER_TURN - half)
         if moved > most:
             raise NoAnswerError(
-                f"servo {servo} says that it jumped by {moved} counts",
-                remedy="check the cable of the arm",
+                f"servo {servo} reports a jump of {moved} counts",
+                remedy="check the arm's cable",
             )

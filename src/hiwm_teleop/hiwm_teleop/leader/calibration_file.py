@@ -1,8 +1,8 @@
-"""What calibration found out about one leader arm, as a file.
+"""The calibration file of one leader arm.
 
-Everything is in counts of the servo, so that the file says only what was measured; what the angles
-mean to a follower is in the device file. A file made for other servos, or whose servos have since
-been given another offset, is refused. Held by ``test_leader_files.py``.
+All values are servo counts, so that the file contains only measurements; the device file maps the
+angles to a follower. A file made for other servos is refused, and so are servos whose offset has
+changed since the calibration. Tested by ``test_leader_files.py``.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from hiwm_teleop.leader.leader_file import ArmFile, LeaderFile
 from hiwm_teleop.leader.servo_bus import ServoBus
 from hiwm_teleop.leader.servo_models import MODELS
 
-# What the file's key `device` says, as in every device file.
+# Value of the key `device`, which every device file has.
 KIND = "leader_arm_calibration"
 _COUNTS = {"lower": -1_000_000, "upper": 1_000_000}
 
@@ -30,8 +30,8 @@ _COUNTS = {"lower": -1_000_000, "upper": 1_000_000}
 class CalibratedServo:
     """One joint or gripper.
 
-    A joint's angle is ``sign * (counts - zero)``, from `pose_rad` of the device file on; a
-    gripper's zero is where it is closed, and its sign where opening counts up. `lower` and `upper`
+    A joint's angle is ``sign * (counts - zero)``, relative to `pose_rad` of the device file. A
+    gripper's zero is its closed position, and its sign makes opening positive. `lower` and `upper`
     are the ends of the range, as angles in counts: 0 and the open end for a gripper.
     """
 
@@ -46,7 +46,7 @@ class CalibratedServo:
     def __post_init__(self) -> None:
         if self.lower >= self.upper:
             raise ConfigError(
-                f"lower {self.lower} and upper {self.upper} are no range", where="lower",
+                f"lower {self.lower} is not below upper {self.upper}", where="lower",
                 remedy="calibrate again",
             )
 
@@ -58,11 +58,11 @@ class Calibration:
     arm: str
     bus: Literal["dynamixel", "feetech"]
     calibrated_at: str  # UTC
-    joints: Mapping[str, CalibratedServo]  # the gripper under its name
+    joints: Mapping[str, CalibratedServo]  # includes the gripper, by its name
 
 
 def calibration_path(leader: str | Path, arm: ArmFile) -> Path:
-    """Return where an arm's calibration is, given the name or path of its device file."""
+    """Return the path of an arm's calibration, given the name or path of its device file."""
     return find_config("devices", leader).parent / Path(arm.calibration).expanduser()
 
 
@@ -71,7 +71,7 @@ def load_calibration(path: Path, leader: LeaderFile, arm_name: str, name: str) -
 
     Args:
         path: the calibration file.
-        leader: device file the arm is of.
+        leader: the arm's device file.
         arm_name: the arm.
         name: name or path of the device file, for the remedy.
 
@@ -79,17 +79,20 @@ def load_calibration(path: Path, leader: LeaderFile, arm_name: str, name: str) -
         DeviceError: not calibrated yet.
         ConfigError: damaged, or made for other servos; names file, field and remedy.
     """
-    again = f"scripts/calibrate_leader {name} --arm {arm_name}"
+    command = f"scripts/calibrate_leader {name} --arm {arm_name}"
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise DeviceError(
-            f"arm {arm_name} is not calibrated", where=str(path), remedy=f"run {again}"
+            f"arm {arm_name} is not calibrated", where=str(path), remedy=f"run {command}"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DeviceError(f"cannot be read: {error}", where=str(path), remedy="mend it") from None
+        raise DeviceError(
+            f"cannot be read: {error}", where=str(path),
+            remedy=f"restore the file, or run {command} --overwrite",
+        ) from None
+    command += " --overwrite"
     found = parse_device_file(text, str(path), KIND, Calibration)
-    again += " --overwrite"
     arm = leader.arms[arm_name]
     expected: list[tuple[str, Any, Any]] = [
         ("arm", found.arm, arm_name), ("bus", found.bus, leader.bus),
@@ -101,28 +104,28 @@ def load_calibration(path: Path, leader: LeaderFile, arm_name: str, name: str) -
                 (f"joints.{joint}.id", found.joints[joint].id, servo.id),
                 (f"joints.{joint}.model", found.joints[joint].model, servo.model),
             ]
-    for field, is_there, wanted in expected:
-        if is_there != wanted:
+    for field, stored, wanted in expected:
+        if stored != wanted:
             raise ConfigError(
-                f"made for {_words(is_there)}, and {name} has {_words(wanted)}",
+                f"made for {_words(stored)}, but {name} has {_words(wanted)}",
                 where=f"{path}: {field}",
-                remedy=f"give the path of this arm's own calibration, or run {again}",
+                remedy=f"give the path of this arm's own calibration, or run {command}",
             )
     return found
 
 
 def save_calibration(path: Path, calibration: Calibration, *, overwrite: bool) -> None:
-    """Write a calibration, whole or not at all.
+    """Write a calibration atomically.
 
     Raises:
-        DeviceError: one is there already and may not be overwritten, or nothing can be written.
+        DeviceError: the file exists and `overwrite` is false, or it cannot be written.
     """
     data = {
         "device": KIND, "arm": calibration.arm, "bus": calibration.bus,
         "calibrated_at": calibration.calibrated_at,
         "joints": {joint: asdict(servo) for joint, servo in calibration.joints.items()},
     }
-    text = "# Written by scripts/calibrate_leader. Counts of the servos.\n"
+    text = "# Written by scripts/calibrate_leader. Values are servo counts.\n"
     text += yaml.safe_dump(data, sort_keys=False)
     try:
         replace_file(path, text, overwrite=overwrite)
@@ -131,27 +134,27 @@ def save_calibration(path: Path, calibration: Calibration, *, overwrite: bool) -
     except OSError as error:
         raise DeviceError(
             f"cannot be written: {error.strerror}", where=str(path),
-            remedy="correct calibration in the device file, or the folder's permissions",
+            remedy="correct the path in the device file, or the folder's permissions",
         ) from None
 
 
 def need_free(path: Path) -> None:
-    """Raise DeviceError where there is a calibration already."""
+    """Raise DeviceError if the calibration exists already."""
     if path.exists():
         raise _taken(path)
 
 
 def _taken(path: Path) -> DeviceError:
     return DeviceError(
-        "there is a calibration already", where=str(path), remedy="add --overwrite to replace it"
+        "the calibration exists already", where=str(path), remedy="add --overwrite to replace it"
     )
 
 
 def check_servos(bus: ServoBus, leader: LeaderFile, arm_name: str) -> dict[str, int]:
-    """Ask each servo who it is; return the homing offsets by joint, counts.
+    """Check the identity of each servo; return the homing offsets by joint, counts.
 
     Raises:
-        DeviceError: silent, another model, or switched to hold its position.
+        DeviceError: a servo is silent, has another model, or has its torque on.
     """
     offsets = {}
     for joint, servo in leader.arms[arm_name].servos.items():
@@ -163,27 +166,27 @@ def check_servos(bus: ServoBus, leader: LeaderFile, arm_name: str) -> dict[str, 
             raise DeviceError(
                 f"servo {servo.id} is {named.get(identity.model, f'model {identity.model}')}, "
                 f"not {servo.model}", where=where,
-                remedy="mend model in the device file, or plug in the arm it was made for",
+                remedy="correct model in the device file, or plug in the arm it was made for",
             )
         if identity.torque_on:
             raise DeviceError(
-                f"servo {servo.id} is switched on and holds its position", where=where,
-                remedy="switch the arm's power off and on, and end what switched it on; a leader "
-                "is never switched on or off from here",
+                f"servo {servo.id} has its torque on and holds its position", where=where,
+                remedy="stop the program that switched torque on, and power-cycle the arm; this "
+                "device never switches torque",
             )
         offsets[joint] = identity.homing_offset
     return offsets
 
 
 def check_calibrated(offsets: Mapping[str, int], calibration: Calibration, where: str) -> None:
-    """Raise DeviceError where a servo's own offset is not the one it was calibrated with."""
+    """Raise DeviceError if a servo's offset differs from the one at its calibration."""
     for joint, servo in calibration.joints.items():
         if offsets[joint] != servo.homing_offset:
             raise DeviceError(
-                f"{joint} shifts its positions by {offsets[joint]} counts, and by "
-                f"{servo.homing_offset} when it was calibrated", where=where,
-                remedy="another program calibrated it since, or it is another arm; calibrate "
-                "again with --overwrite",
+                f"the homing offset of {joint} is {offsets[joint]} counts, but was "
+                f"{servo.homing_offset} at its calibration", where=where,
+                remedy="calibrate again with --overwrite: another program has calibrated it "
+                "since, or it is another arm",
             )
 
 

@@ -12,7 +12,7 @@ class _Port(BoundedPort, dynamixel_sdk.PortHandler):  # type: ignore[misc]
 
 
 class _Packets(dynamixel_sdk.Protocol2PacketHandler):  # type: ignore[misc]
-    """Takes an answer of another length for what it is: a late one, to another question."""
+    """Rejects an answer of the wrong length: it is a late answer to another question."""
 
     def __init__(self) -> None:
         self._wanted = 0
@@ -36,7 +36,7 @@ class _Packets(dynamixel_sdk.Protocol2PacketHandler):  # type: ignore[misc]
 class DynamixelBus(ServoBus):
     """Servos of the X series, all of which share these registers.
 
-    The clock is the Realtime Tick, milliseconds to 32767 and over again.
+    The clock is the Realtime Tick, in ms, which wraps after 32767.
     """
 
     TABLE = ControlTable(

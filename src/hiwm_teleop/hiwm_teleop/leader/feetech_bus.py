@@ -12,7 +12,7 @@ class _Port(BoundedPort, scservo_sdk.PortHandler):  # type: ignore[misc]
 
 
 class _Packets(scservo_sdk.protocol_packet_handler):  # type: ignore[misc]
-    """Takes an answer of another length for what it is: a late one, to another question."""
+    """Rejects an answer of the wrong length: it is a late answer to another question."""
 
     def __init__(self) -> None:
         self._wanted = 0
@@ -34,7 +34,7 @@ class _Packets(scservo_sdk.protocol_packet_handler):  # type: ignore[misc]
 
 
 class FeetechBus(ServoBus):
-    """Servos of the STS series. They have no clock that could be read."""
+    """Servos of the STS series. They have no readable clock."""
 
     TABLE = ControlTable(
         model=Register(address=3, length=2),

@@ -1,4 +1,4 @@
-"""What each joint of a leader means to an embodiment. Pure; held by ``test_leader_mapping.py``."""
+"""The mapping from a leader's joints to action entries. Pure. See ``test_leader_mapping.py``."""
 
 import math
 from collections.abc import Mapping
@@ -16,23 +16,23 @@ from hiwm_teleop.leader.leader_file import GRIPPER, ArmFile, LeaderFile, PlanarF
 
 Array = NDArray[np.float64]
 
-# A leader at rest shows less movement than this: three counts of a servo as an angle, what they
-# come to at the end of an arm of 30 cm, and in a gripper's opening.
+# A leader at rest moves less than this: three servo counts as an angle, their effect at the end of
+# a 30 cm arm, and their effect on a gripper's opening.
 _NOISE = {"rad": 0.005, "m": 0.0015, "1": 0.01}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Led:
-    """One entry of the action and what leads it."""
+    """One action entry and the joint that leads it."""
 
     index: int  # in the action array
     arm: str  # of the leader
-    name: str  # of the leader's joint, for people
+    name: str  # of the leader's joint, for messages
     unit: str
 
 
 class FollowerMap:
-    """Turns a leader's joints into values for the entries of an action.
+    """Converts a leader's joints to values of action entries.
 
     Args:
         leader: the device file.
@@ -40,7 +40,7 @@ class FollowerMap:
         where: name of the device file, for messages.
 
     Raises:
-        ConfigError: a joint that the embodiment has not, of another unit, or led twice.
+        ConfigError: a joint is missing in the embodiment, has another unit, or is led twice.
     """
 
     def __init__(self, leader: LeaderFile, embodiment: Embodiment, where: str) -> None:
@@ -53,7 +53,7 @@ class FollowerMap:
                 self._lead(arm_name, name, driven, units)
         if not self.led:
             raise ConfigError(
-                "no joint drives anything", where=where, remedy="write drives: at the joints"
+                "no joint drives anything", where=where, remedy="add drives: to the joints"
             )
         self._range = [
             (embodiment.actions[led.index].lower, embodiment.actions[led.index].upper)
@@ -62,11 +62,11 @@ class FollowerMap:
 
     @property
     def indices(self) -> NDArray[np.intp]:
-        """Places in the action array, [K]."""
+        """Indices in the action array, [K]."""
         return np.array([led.index for led in self.led])
 
     def entries(self, leader: LeaderFile) -> list[FollowedEntry]:
-        """Return what `Following` needs to know, [K]."""
+        """Return the entries for `Following`, [K]."""
         found = []
         for led in self.led:
             entry = self._embodiment.actions[led.index]
@@ -75,13 +75,13 @@ class FollowerMap:
                 arm=led.arm, lower=entry.lower, upper=entry.upper,
                 max_velocity=entry.max_velocity, noise=_NOISE[led.unit],
                 guard=math.inf if led.name == GRIPPER else guard,
-                # As hiwm_core.limits does: entries of one arm in m are one vector.
+                # As in hiwm_core.limits: an arm's entries in m are one vector.
                 vector=entry.arm if led.unit == "m" else "",
             ))
         return found
 
     def values(self, angles: Mapping[str, Mapping[str, JointAngle]]) -> Array:
-        """Return where the leader points, [K], in the follower's units.
+        """Return the leader's values, [K], in the follower's units.
 
         Args:
             angles: by arm and joint.
@@ -107,16 +107,16 @@ class FollowerMap:
         if driven not in joints:
             raise ConfigError(
                 f"embodiment {embodiment.name} has no joint {driven!r}", where=where,
-                remedy=f"it has {', '.join(joints)}{nearest(driven, joints)}: mend drives, or "
+                remedy=f"it has {', '.join(joints)}{nearest(driven, joints)}: correct drives, or "
                 "use a device made for this embodiment",
             )
         index = joints.index(driven)
         entry: ActionEntry = embodiment.actions[index]
         if entry.unit not in units:
             raise ConfigError(
-                f"joint {driven!r} of embodiment {embodiment.name} is in {entry.unit}, and "
+                f"joint {driven!r} of embodiment {embodiment.name} is in {entry.unit}, but "
                 f"{name} gives {units[0]}", where=where,
-                remedy="drive a joint of that unit, or an x and y in m through planar:",
+                remedy="drive a joint with that unit, or an x and y in m through planar:",
             )
         if any(led.index == index for led in self.led):
             raise ConfigError(
@@ -126,7 +126,7 @@ class FollowerMap:
 
 
 def planar_end(planar: PlanarFile, angles: Mapping[str, JointAngle]) -> list[float]:
-    """Return x and y of the end of a chain of joints in a plane, m."""
+    """Return x and y of the end of a planar chain of joints, m."""
     x, y = planar.base_m
     heading = 0.0
     for joint, link in zip(planar.joints, planar.links_m, strict=True):
@@ -137,7 +137,7 @@ def planar_end(planar: PlanarFile, angles: Mapping[str, JointAngle]) -> list[flo
 
 
 def _driven(arm: ArmFile) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Return leader joint, follower joint and units it may have, in the order of `values`."""
+    """Return leader joint, follower joint and accepted units, in the order of `values`."""
     found = [(name, joint.drives, ("rad",)) for name, joint in arm.joints.items()]
     driven: list[tuple[str, str, tuple[str, ...]]] = [
         (name, drives, units) for name, drives, units in found if drives

@@ -1,15 +1,15 @@
-"""How a follower follows a leader without ever jumping to it. Pure; ``test_leader_following.py``.
+"""How a follower follows a leader without jumping to it. Pure. See ``test_leader_following.py``.
 
-At a takeover the two stand apart, and neither way out of that may surprise. Going over to the
-leader at some speed moves the follower while the person does nothing, through whatever is in
-between, in the very state that is to be corrected. So the follower begins where it is and moves
-only when the person moves, the same way and at first a little more or less: with each movement of
-the leader a share of it, `CONVERGE`, is taken off the difference, until there is none. From then
-on the follower is where the leader points.
+At a takeover the two differ, and resolving the difference must not surprise the person. Moving to
+the leader at some speed would move the follower while the person does nothing, through the very
+scene to be corrected. So the follower starts at its own position and moves only when the person
+moves, in the same direction, at first slightly more or less: each movement of the leader reduces
+the difference by a fraction of that movement, `CONVERGE`, until it is zero. From then on the
+follower's target is the leader's position.
 
-An arm whose leader is too far off, by the guard, is held until the leader was brought near: with a
-large difference a person steers blind. The clutch lets the leader go elsewhere meanwhile; what it
-is apart by afterwards was wanted, and stays.
+The guard holds an arm whose leader is too far away until the leader is close: with a large
+difference a person steers blind. While the clutch is on, the leader moves without the follower; the
+resulting difference is intended, and stays.
 """
 
 from collections.abc import Sequence
@@ -20,30 +20,30 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# The follower goes at half to one and a half times the leader's speed while they converge.
+# The follower moves at 0.5 to 1.5 times the leader's speed while they converge.
 CONVERGE = 0.5
-# A node that was held up catches up in steps of this at the most, s.
+# Longest step in which a delayed node catches up, s.
 LONGEST_STEP_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class FollowedEntry:
-    """One entry of the action that a leader leads."""
+    """One action entry that a leader leads."""
 
-    arm: str  # of the leader; entries of one arm are guarded together
+    arm: str  # of the leader; an arm's entries are guarded together
     lower: float
     upper: float
     max_velocity: float
     guard: float  # difference to the leader above which its arm is held; inf = none
-    noise: float  # a leader at rest shows no more movement than this
-    vector: str = ""  # entries of the same non-empty name are limited as one vector
+    noise: float  # a leader at rest moves no more than this
+    vector: str = ""  # entries with the same non-empty name are limited as one vector
 
 
 class Following:
-    """Targets for what a leader leads.
+    """Targets for the entries that a leader leads.
 
     Args:
-        entries: what is led, [K]; arrays below are in this order, in the follower's units.
+        entries: [K]; arrays below are in this order, in the follower's units.
     """
 
     def __init__(self, entries: Sequence[FollowedEntry]) -> None:
@@ -79,17 +79,17 @@ class Following:
         ]
 
     def release(self) -> None:
-        """Follow no more; the next `follow` begins from where the follower then is."""
+        """Stop following; the next `follow` starts from the follower's position at that time."""
         self._target = None
 
     def follow(self, leader: Array, measured: Array, dt: float, *, clutch: bool) -> Array:
         """Return the targets, [K].
 
         Args:
-            leader: where the leader points, [K].
-            measured: where the follower is, [K]; read when it begins.
+            leader: the leader's values, [K].
+            measured: the follower's position, [K]; used only at the start.
             dt: since the last call, s.
-            clutch: whether the leader moves for itself.
+            clutch: whether the leader moves without the follower.
         """
         target = self._target
         if target is None:
@@ -99,16 +99,16 @@ class Following:
             self._held[:] = True
             self._clutched = False
         self._leader = leader.copy()
-        self._let_go(target, leader)
+        self._release_near(target, leader)
         idle = self._held | clutch
         apart = target - leader
         if self._clutched and not clutch:
             self._rest = np.where(self._held, self._rest, apart)
-        # Idle entries stay where they are, whatever difference that makes.
+        # Idle entries stay where they are, whatever the difference.
         self._offset = np.where(idle | self._clutched, apart, self._offset)
         self._clutched = clutch
         self._converge(leader)
-        # A follower that is outside its limits is let back in, and not pushed.
+        # A follower outside its limits may move back inside, but is not pushed.
         lower, upper = np.minimum(self._lower, target), np.maximum(self._upper, target)
         step = np.where(idle, 0.0, np.clip(leader + self._offset, lower, upper) - target)
         for group, velocity in zip(self._groups, self._velocity, strict=True):
@@ -120,15 +120,15 @@ class Following:
         return self._target.copy()
 
     def _converge(self, leader: Array) -> None:
-        """Take a share of what the leader moved off the difference, where there is one."""
+        """Reduce the difference by a fraction of the leader's movement."""
         moved = np.abs(leader - self._moved_from)
         counts = moved > self._noise
         self._moved_from = np.where(counts, leader, self._moved_from)
         most = CONVERGE * np.where(counts, moved, 0.0)
         self._offset = self._offset - np.clip(self._offset - self._rest, -most, most)
 
-    def _let_go(self, target: Array, leader: Array) -> None:
-        """Let go of arms whose leader came within the guard in every joint."""
+    def _release_near(self, target: Array, leader: Array) -> None:
+        """Release held arms whose leader is within the guard in every joint."""
         near = np.abs(target - leader) <= self._guard
         for arm in dict.fromkeys(self._arms):
             mine = np.array([name == arm for name in self._arms])

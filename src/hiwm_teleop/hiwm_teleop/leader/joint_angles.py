@@ -1,4 +1,4 @@
-"""Counts of servos as angles and openings. Pure; held by ``test_leader_angles.py``."""
+"""Servo counts as angles and openings. Pure. Tested by ``test_leader_angles.py``."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,33 +10,33 @@ from hiwm_teleop.leader.leader_file import ArmFile
 from hiwm_teleop.leader.servo_models import COUNTS_PER_TURN
 
 RAD_PER_COUNT = math.tau / COUNTS_PER_TURN
-# An arm whose joint stands farther outside the range it was calibrated in was taken apart since, or
-# is another one. About 11 degrees: people do not reach the very ends while calibrating.
+# A joint farther outside its calibrated range means that the arm was taken apart since, or is
+# another one. About 11 degrees: people do not reach the very ends during calibration.
 _BEYOND_COUNTS = 128
 
 
 @dataclass(frozen=True, kw_only=True)
 class JointAngle:
-    """Where one joint of a leader is."""
+    """The angle of one leader joint."""
 
-    rad: float  # pose_rad of the device file where it was held for calibration
-    share: float  # of its range, 0..1; a gripper's opening
+    rad: float  # equals pose_rad of the device file in the calibration pose
+    share: float  # fraction of its range, 0..1; a gripper's opening
 
 
 def nearest_turn(counts: int, to: float) -> int:
-    """Return the counts plus or minus whole turns that are nearest to a place."""
+    """Return the counts, shifted by whole turns to be nearest to `to`."""
     return counts - COUNTS_PER_TURN * round((counts - to) / COUNTS_PER_TURN)
 
 
 class JointAngles:
-    """Angles of one arm, which do not jump where a servo's counts begin again.
+    """Angles of one arm, without jumps where a servo's counts wrap.
 
-    Servos report their place in a turn, some with whole turns added since they were switched on.
-    The first reading is put into the turn nearest to the middle of the calibrated range, each
-    further one into the turn nearest to the one before.
+    Servos report their position within a turn, some plus whole turns since power-on. The first
+    reading is assigned to the turn nearest to the middle of the calibrated range, each further one
+    to the turn nearest to the previous reading.
 
     Args:
-        arm: of the device file.
+        arm: from the device file.
         calibration: of this arm.
     """
 
@@ -48,7 +48,7 @@ class JointAngles:
         self._last: dict[str, int] = {}
 
     def forget(self) -> None:
-        """Begin again: the arm was lost, and may have been switched off."""
+        """Reset: the arm was lost, and may have been switched off."""
         self._last = {}
 
     def angles(self, counts: Sequence[int]) -> Mapping[str, JointAngle]:
@@ -67,7 +67,7 @@ class JointAngles:
         return found
 
     def check_range(self, counts: Sequence[int], where: str) -> None:
-        """Raise DeviceError where a joint stands where it could not be when it was calibrated."""
+        """Raise DeviceError if a joint is outside its calibrated range."""
         for (joint, servo), raw in zip(self._servos.items(), counts, strict=True):
             angle = nearest_turn(
                 servo.sign * (raw - servo.zero), (servo.lower + servo.upper) / 2.0
@@ -75,7 +75,7 @@ class JointAngles:
             beyond = max(servo.lower - angle, angle - servo.upper)
             if beyond > _BEYOND_COUNTS:
                 raise DeviceError(
-                    f"{joint} stands {math.degrees(beyond * RAD_PER_COUNT):.0f} degrees outside "
-                    "the range it was calibrated in", where=where,
+                    f"{joint} is {math.degrees(beyond * RAD_PER_COUNT):.0f} degrees outside its "
+                    "calibrated range", where=where,
                     remedy="move it back, or calibrate this arm again with --overwrite",
                 )

@@ -1,7 +1,6 @@
 """The device file of a leader: its arms, what each joint drives, and how control is held.
 
-Held by ``test_leader_files.py``; every file of ``config/devices`` made for `leader_arm` is read
-there.
+Tested by ``test_leader_files.py``, which reads every file of ``config/devices`` for `leader_arm`.
 """
 
 import math
@@ -16,20 +15,20 @@ from hiwm_teleop.devices.device_files import load_device_file
 from hiwm_teleop.leader.servo_models import MODELS
 
 DEVICE = "leader_arm"
-GRIPPER = "gripper"  # its name where joints are named, in switches and messages
+GRIPPER = "gripper"  # its joint name in switches and messages
 
 
 @dataclass(frozen=True, kw_only=True)
 class JointFile:
     """One joint: its servo and the follower's joint it drives.
 
-    The follower's target is ``scale * angle + offset_rad``. At calibration the arm is held so that
-    the angle is `pose_rad`.
+    The follower's target is ``scale * angle + offset_rad``. In the calibration pose the angle is
+    `pose_rad`.
     """
 
     id: int = number(lower=0, upper=252)
     model: str
-    drives: str | None = None  # joint of the embodiment, in rad; None drives none by itself
+    drives: str | None = None  # joint of the embodiment, in rad; None = drives no joint directly
     pose_rad: float = number(0.0, lower=-math.tau, upper=math.tau)
     scale: float = number(1.0, lower=-10.0, upper=10.0)
     offset_rad: float = number(0.0, lower=-math.tau, upper=math.tau)
@@ -37,21 +36,21 @@ class JointFile:
 
 @dataclass(frozen=True, kw_only=True)
 class GripperFile:
-    """The gripper's servo. Closed to open is the whole range of the joint it drives."""
+    """The gripper's servo. Closed to open maps to the full range of the joint it drives."""
 
     id: int = number(lower=0, upper=252)
     model: str
     drives: str | None = None
-    closed: Literal["lower", "upper"] = "lower"  # the limit of that joint where it is closed
+    closed: Literal["lower", "upper"] = "lower"  # limit of that joint when closed
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanarFile:
-    """A chain of joints in a plane, whose end drives a follower that is moved in x and y."""
+    """A planar chain of joints whose end drives a follower in x and y."""
 
-    joints: tuple[str, ...]  # of this arm, from the base on; each turns against the one before
-    links_m: tuple[float, ...]  # as many
-    base_m: tuple[float, ...]  # where the first joint is, in the embodiment's frame
+    joints: tuple[str, ...]  # of this arm, from the base; each angle is relative to the previous
+    links_m: tuple[float, ...]  # one per joint
+    base_m: tuple[float, ...]  # position of the first joint, in the embodiment's frame
     drives: tuple[str, ...]  # joints of the embodiment for x and y, in m
 
     def __post_init__(self) -> None:
@@ -70,14 +69,14 @@ class ArmFile:
     """One leader arm on one serial port."""
 
     port: str
-    calibration: str  # written by scripts/calibrate_leader; relative to this file, ~ is known
+    calibration: str  # written by scripts/calibrate_leader; relative to this file, ~ is expanded
     joints: Mapping[str, JointFile]
     gripper: GripperFile | None = None
     planar: PlanarFile | None = None
 
     def __post_init__(self) -> None:
         if not self.joints:
-            raise ConfigError("an arm without joints", where="joints", remedy="name them")
+            raise ConfigError("an arm without joints", where="joints", remedy="list them")
         if GRIPPER in self.joints:
             raise ConfigError(
                 "a joint is called gripper", where="joints", remedy="write it under gripper:"
@@ -87,26 +86,26 @@ class ArmFile:
         for name, servo in servos.items():
             if ids.count(servo.id) > 1:
                 raise ConfigError(
-                    f"servo id {servo.id} is there twice", where=_place(name),
-                    remedy="each servo of a bus has an id of its own",
+                    f"servo id {servo.id} is used twice", where=_place(name),
+                    remedy="give each servo of a bus its own id",
                 )
         for joint in self.planar.joints if self.planar else ():
             if joint not in self.joints:
                 raise ConfigError(
                     f"no joint {joint!r}", where="planar.joints",
-                    remedy=f"use those of this arm: {', '.join(self.joints)}",
+                    remedy=f"use joints of this arm: {', '.join(self.joints)}",
                 )
 
     @property
     def servos(self) -> dict[str, JointFile | GripperFile]:
-        """Servos by joint name, the gripper last: the order of everything read from the bus."""
+        """Servos by joint name, gripper last: the order of all readings from the bus."""
         gripper = {GRIPPER: self.gripper} if self.gripper else {}
         return {**self.joints, **gripper}
 
 
 @dataclass(frozen=True, kw_only=True)
 class JointSwitch:
-    """A joint or gripper of the leader, on while it is beyond a place in its range.
+    """A joint or gripper of the leader used as a switch, on beyond a threshold in its range.
 
     0 is the lower end of a joint's calibrated range or the closed gripper, 1 the other end.
     """
@@ -123,27 +122,27 @@ class JointSwitch:
             raise ConfigError(
                 f"{self.threshold:g} is out of range",
                 where="below" if self.above is None else "above",
-                remedy="give a share of the joint's range, 0 to 1",
+                remedy="give a fraction of the joint's range, 0 to 1",
             )
 
     @property
     def threshold(self) -> float:
-        """The place in the range."""
+        """The threshold in the range."""
         return self.above if self.above is not None else float(self.below or 0.0)
 
     def on(self, place: float) -> bool:
-        """Return whether it is on with the joint at a place of its range, 0..1."""
+        """Return whether it is on, with the joint at a fraction of its range, 0..1."""
         return place > self.threshold if self.above is not None else place < self.threshold
 
 
-# "keys": t and h in the terminal for the deadman, c for the clutch; "pedal": what its own file
-# calls its deadman.
+# "keys": t and h in the terminal for the deadman, c for the clutch; "pedal": the deadman of the
+# pedal's own file.
 Switch = Literal["keys", "pedal"] | JointSwitch
 
 
 @dataclass(frozen=True, kw_only=True)
 class GuardFile:
-    """How far a leader may be from its follower when it begins to lead."""
+    """How far a leader may be from its follower when it starts to lead."""
 
     rad: float = number(lower=0.01, upper=math.pi)  # each joint
     m: float = number(0.05, lower=0.001, upper=1.0)  # each axis of a planar follower
@@ -157,23 +156,23 @@ class LeaderFile:
     baudrate: int = number(lower=9600, upper=4_000_000)
     read_hz: float = number(100.0, lower=10.0, upper=500.0)
     lost_after_s: float = number(0.18, lower=0.1, upper=0.5)  # without a good answer
-    # In control and no count of any servo changed for so long: frozen, or nobody holds it.
+    # In control, and no servo's count changed for this long: frozen, or nobody holds it.
     still_after_s: float = number(lower=0.2, upper=60.0)
     guard: GuardFile
     deadman: Switch  # control is held while it is on
     clutch: Switch | None = None  # while it is on, the leader moves without the follower
-    pedal: str = ""  # a file of device joy: what else it asks for counts too
+    pedal: str = ""  # a file of device joy; its other buttons work too
     arms: Mapping[str, ArmFile]
 
     def __post_init__(self) -> None:
         if not self.arms:
-            raise ConfigError("a leader without arms", where="arms", remedy="name one")
+            raise ConfigError("a leader without arms", where="arms", remedy="add one")
         known = MODELS[self.bus]
         for name, arm in self.arms.items():
             for joint, servo in arm.servos.items():
                 if servo.model not in known:
                     raise ConfigError(
-                        f"{servo.model!r} is not known on a {self.bus} bus",
+                        f"{servo.model!r} is not a known model on a {self.bus} bus",
                         where=f"arms.{name}.{_place(joint)}.model",
                         remedy=f"use one of {', '.join(known)}",
                     )
@@ -182,12 +181,12 @@ class LeaderFile:
             if ports.count(arm.port) > 1:
                 raise ConfigError(
                     f"two arms on {arm.port}", where=f"arms.{name}.port",
-                    remedy="give each its own; /dev/serial/by-id tells them apart",
+                    remedy="give each arm its own port; /dev/serial/by-id tells them apart",
                 )
         if bool(self.pedal) is not ("pedal" in (self.deadman, self.clutch)):
             raise ConfigError(
-                "a pedal is named and used for nothing" if self.pedal else "no pedal is named",
-                where="pedal", remedy="name its file of config/devices, and write deadman: pedal "
+                "the pedal has no function" if self.pedal else "no pedal is named",
+                where="pedal", remedy="name its file in config/devices, and write deadman: pedal "
                 "or clutch: pedal",
             )
         for field, switch in (("deadman", self.deadman), ("clutch", self.clutch)):
@@ -201,7 +200,7 @@ class LeaderFile:
 
 
 def load_leader(name: str | Path) -> LeaderFile:
-    """Return the leader of a name in config/devices, or of a path; raises ConfigError."""
+    """Return a leader, given its name in config/devices or its path; raises ConfigError."""
     return load_device_file(name, DEVICE, LeaderFile)
 
 

@@ -1,10 +1,10 @@
-"""One seam for both servo buses, over the makers' own libraries as they are.
+"""One interface for both servo buses, over the makers' unmodified libraries.
 
-A leader is only ever read: nothing here writes a register, so torque can never be switched on.
-`dynamixel_bus` and `feetech_bus` name what differs; this file does what is alike, and mends from
-outside what the libraries leave open: a read that cannot end while bytes keep coming, a write that
-waits for ever, late answers to an earlier question, and zeros returned for servos that did not
-answer. Held by ``test_leader_servo_bus.py``.
+A leader is only read: nothing here writes a register, so torque can never be switched on.
+`dynamixel_bus` and `feetech_bus` define the differences; this file has the common part. It also
+works around the libraries' gaps: a read that does not return while bytes keep arriving, a write
+that waits forever, late answers to an earlier question, and zeros returned for servos that did not
+answer. Tested by ``test_leader_servo_bus.py``.
 """
 
 import contextlib
@@ -19,35 +19,35 @@ import serial
 
 from hiwm_core.errors import DeviceError
 
-# The libraries poll a port that does not wait; waiting this long in each poll spares a processor
-# and still notices a timeout in time.
+# The libraries poll a non-blocking port. Blocking this long in each poll saves CPU time and still
+# notices a timeout in time.
 _POLL_S = 0.002
-# A port that takes no bytes for so long is broken.
+# A port that accepts no bytes for this long is broken.
 _WRITE_S = 0.1
-# Who a servo is, is asked this often, and a bus that failed let talk until it is quiet for so long.
-_MOST_TRIES = 16
+# Attempts to identify a servo. After a failed one the bus is drained until quiet for this long.
+_MAX_TRIES = 16
 _QUIET_S = 0.02
-# More bytes than this are no answer to one question: 16 servos say 240. Counted, and not timed,
-# since a machine that is busy elsewhere is no fault of the servos.
-_MOST_BYTES = 1024
+# More bytes than this cannot answer one question: 16 servos send 240. The limit is a count, not a
+# time, since a busy machine is not the servos' fault.
+_MAX_BYTES = 1024
 
 
 class NoAnswerError(DeviceError):
-    """A servo did not answer, or not intelligibly; the next question may fare better."""
+    """A servo did not answer, or the answer was garbled; the next question may succeed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Register:
-    """A place in a servo's control table."""
+    """A register in a servo's control table."""
 
     address: int
     length: int  # bytes
-    # What the highest bit means: two's complement, or a sign beside the magnitude in that bit.
+    # Signed encoding: two's complement, or sign and magnitude with the sign in `sign_bit`.
     twos_complement: bool = False
     sign_bit: int | None = None
 
     def value(self, block: Sequence[int], start: int) -> int:
-        """Return the number in a block of the table that begins at an address."""
+        """Return the register's value in a block of the table that starts at address `start`."""
         data = bytes(block[self.address - start :][: self.length])
         number = int.from_bytes(data, "little", signed=self.twos_complement)
         if self.sign_bit is not None and number >> self.sign_bit & 1:
@@ -57,30 +57,29 @@ class Register:
 
 @dataclass(frozen=True, kw_only=True)
 class ControlTable:
-    """The registers of a kind of servo that are read."""
+    """The registers that are read from a kind of servo."""
 
     model: Register
-    homing_offset: Register  # a shift of all positions, kept in the servo
+    homing_offset: Register  # a shift of all positions, stored in the servo
     torque: Register
     position: Register
-    clock: Register | None  # runs by itself; None where the servo has none
-
+    clock: Register | None  # free-running; None if the servo has none
 
     @property
     def reading(self) -> tuple[int, int]:
-        """Address and length of what is read again and again."""
+        """Address and length of the block in each reading."""
         first = self.clock or self.position
         return first.address, self.position.address + self.position.length - first.address
 
     @property
     def identity(self) -> tuple[int, int]:
-        """Address and length of what a servo says of itself."""
+        """Address and length of the block that identifies a servo."""
         return 0, self.torque.address + self.torque.length
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServoIdentity:
-    """What a servo says of itself."""
+    """A servo's model, offset and torque state."""
 
     model: int
     homing_offset: int  # [counts]
@@ -88,33 +87,33 @@ class ServoIdentity:
 
 
 class BoundedPort:
-    """Put before a library's PortHandler: no question lasts, and none hears an older answer."""
+    """Mixin for a library's PortHandler: bounds every question, and discards older answers."""
 
     ser: Any
-    heard = 0  # bytes since the question
+    received = 0  # bytes since the question
 
     def setupPort(self, baudrate: int) -> bool:  # noqa: N802 - the libraries' name
-        """Open the port, for one process alone."""
+        """Open the port for exclusive use by this process."""
         done: bool = super().setupPort(baudrate)  # type: ignore[misc]
         self.ser.timeout = _POLL_S
         self.ser.write_timeout = _WRITE_S
         self.ser.exclusive = True
-        # FTDI adapters hold answers back for 16 ms otherwise; others do not know the request.
+        # Otherwise FTDI adapters delay answers by 16 ms; others do not support the request.
         with contextlib.suppress(ValueError, OSError):
             self.ser.set_low_latency_mode(True)
         return done
 
     def clearPort(self) -> None:  # noqa: N802
-        """Forget what came before the question. Feetech's own waits for what goes out instead."""
+        """Discard input from before the question. Feetech's version flushes output instead."""
         self.ser.reset_input_buffer()
-        self.heard = 0
+        self.received = 0
 
     def readPort(self, length: int) -> bytes:  # noqa: N802
-        """Return up to so many bytes; raises NoAnswerError when there is no end to them."""
+        """Return up to `length` bytes; raises NoAnswerError if bytes keep arriving."""
         data: bytes = super().readPort(length)  # type: ignore[misc]
-        self.heard += len(data)
-        if self.heard > _MOST_BYTES:
-            raise NoAnswerError("bytes come without end and are no answer")
+        self.received += len(data)
+        if self.received > _MAX_BYTES:
+            raise NoAnswerError("bytes keep arriving that are not an answer")
         return data
 
 
@@ -123,8 +122,8 @@ class ServoBus(ABC):
 
     Args:
         port: device path.
-        baudrate: as the servos are set.
-        servo_ids: in the order positions are wanted.
+        baudrate: as set in the servos.
+        servo_ids: the order of the positions.
     """
 
     TABLE: ControlTable
@@ -148,7 +147,7 @@ class ServoBus(ABC):
         """Open the port.
 
         Raises:
-            DeviceError: missing, forbidden, or taken by another process.
+            DeviceError: missing, no permission, or in use by another process.
         """
         self._handler, self._packets, group = self._library()
         self._handler.baudrate = self._baudrate
@@ -161,7 +160,7 @@ class ServoBus(ABC):
         if not known:
             raise DeviceError(
                 f"baud rate {self._baudrate} is unknown to the library", where=self.port,
-                remedy="give the rate the servos are set to",
+                remedy="give the baud rate that is set in the servos",
             )
         self._group = group(self._handler, self._packets, *self.TABLE.reading)
         for servo in self.servo_ids:
@@ -175,18 +174,18 @@ class ServoBus(ABC):
                 handler.closePort()
 
     def identify(self, servo: int) -> ServoIdentity:
-        """Return what a servo says of itself, asked again where need be; raises as `positions`."""
-        for _ in range(_MOST_TRIES - 1):
+        """Return a servo's identity, with retries; raises as `positions`."""
+        for _ in range(_MAX_TRIES - 1):
             with contextlib.suppress(NoAnswerError):
                 return self._identity(servo)
             self.drain(_QUIET_S)
         return self._identity(servo)
 
     def positions(self) -> tuple[int, ...]:
-        """Return the positions of all servos, counts, one question for all.
+        """Return the positions of all servos, counts, with one question.
 
         Raises:
-            NoAnswerError: a servo was silent, garbled or short; none is returned then.
+            NoAnswerError: an answer was missing, garbled or short.
             DeviceError: the port is gone.
         """
         start, length = self.TABLE.reading
@@ -194,7 +193,7 @@ class ServoBus(ABC):
             result = self._group.txRxPacket()
         blocks = []
         for servo in self.servo_ids:
-            # On a failure the library leaves this servo's data empty and the next ones' old.
+            # On a failure the library leaves this servo's data empty and the next ones' stale.
             block = self._group.data_dict[servo]
             if len(block) < length:
                 raise self._no_answer(servo, result)
@@ -206,11 +205,11 @@ class ServoBus(ABC):
         return tuple(self.TABLE.position.value(block, start) for block in blocks)
 
     def clocks(self) -> tuple[int, ...]:
-        """Return the servos' clocks as they were at the last positions; empty without any."""
+        """Return the servos' clocks at the last positions; empty if they have none."""
         return self._clocks
 
     def drain(self, quiet_s: float) -> None:
-        """Read on until nothing has come for so long, three times as long at the most.
+        """Discard input until none has arrived for `quiet_s`, for at most three times as long.
 
         Raises:
             DeviceError: the port is gone.
@@ -236,7 +235,7 @@ class ServoBus(ABC):
 
     def _no_answer(self, servo: int | None, result: int) -> NoAnswerError:
         whose = "the servos" if servo is None else f"servo {servo}"
-        what = "no answer" if result == self._TIMEOUT else "no intelligible answer"
+        what = "no answer" if result == self._TIMEOUT else "no valid answer"
         return NoAnswerError(
             f"{what} from {whose}", where=f"{self.port}, {self._baudrate} baud",
             remedy="check its power, its cable, its id and the baud rate",
@@ -244,8 +243,8 @@ class ServoBus(ABC):
 
     @contextlib.contextmanager
     def _port_errors(self) -> Iterator[None]:
-        """Ask inside, and hear of a lost port in our words."""
-        # A question cut short leaves the library believing that it still waits for the answer.
+        """Convert port errors to DeviceError."""
+        # After an interrupted question the library still waits for the answer.
         self._handler.is_using = False
         try:
             yield
@@ -263,11 +262,11 @@ class ServoBus(ABC):
                 "install the udev rule of docs/devices/leader_arm.md, or join group dialout"
             )
         elif number == 2:
-            what, remedy = "no such port", "plug the arm in, or mend port in its device file"
+            what, remedy = "no such port", "plug the arm in, or correct port in its device file"
         elif number in (11, 16) or "exclusively lock" in text:
-            what, remedy = "the port is taken", "end the other program that reads this arm"
+            what, remedy = "the port is in use", "stop the other program that uses this arm"
         elif isinstance(error, serial.SerialTimeoutException):
-            what, remedy = "the port takes no bytes", "plug the adapter out and in"
+            what, remedy = "the port accepts no bytes", "unplug the adapter and plug it in again"
         else:
             what, remedy = f"the port is gone ({text})", "plug the arm in again"
         return DeviceError(what, where=self.port, remedy=remedy)

@@ -1,4 +1,4 @@
-"""Models of servos that leaders are built of, from the makers' control tables."""
+"""Servo models used in leaders, from the makers' control tables."""
 
 COUNTS_PER_TURN = 4096  # of every model below
 
