@@ -15,7 +15,7 @@ setup(
     zip_safe=True,
     maintainer='hiwm maintainers',
     maintainer_email='maintainers@hiwm.invalid',
-    description='What all nodes share: QoS, messages from arrays, diagnostics, start and stop.',
+    description='Shared by all nodes: QoS, messages from arrays, diagnostics, start and stop.',
     license='Apache-2.0',
     entry_points={
     },

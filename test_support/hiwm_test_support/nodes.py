@@ -1,4 +1,4 @@
-"""Real nodes in processes of their own, for tests."""
+"""Real nodes in their own processes, for tests."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from rclpy.executors import Executor
 def spin_until(
     executor: Executor, predicate: Callable[[], bool], timeout_s: float = 30.0
 ) -> bool:
-    """Spin until the predicate holds; return whether it did before the hang guard ran out."""
+    """Spin until the predicate is true; return False if the timeout, a hang guard, expires first."""
     deadline = time.monotonic() + timeout_s
     while not predicate():
         if time.monotonic() > deadline:
@@ -28,23 +28,23 @@ def spin_until(
 
 
 def wait_until(predicate: Callable[[], bool], timeout_s: float = 120.0) -> None:
-    """Wait until the predicate holds; the timeout is a hang guard."""
+    """Wait until the predicate is true; the timeout is a hang guard."""
     deadline = time.monotonic() + timeout_s
     while not predicate():
-        assert time.monotonic() < deadline, "nothing came before the hang guard"
+        assert time.monotonic() < deadline, "the hang guard expired"
         time.sleep(0.05)
 
 
 class NodeProcess:
-    """An installed executable as its own process, ended on leaving the context.
+    """An installed executable in its own process, stopped on leaving the context.
 
     Args:
-        package: package the executable is installed by.
+        package: package that installs the executable.
         executable: its name in lib/<package>.
         domain: ROS domain id.
         parameters: node parameters.
         namespace: namespace the node runs in.
-        name: node name; the node's own when empty.
+        name: node name; empty keeps the node's default.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class NodeProcess:
             with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
                 yaml.safe_dump({"/**": {"ros__parameters": dict(parameters)}}, file)
             command += ["--params-file", file.name]
-        # Open as long as the process may print; closed with it.
+        # Stays open as long as the process may print.
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115
         environment = {
             **os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1",
@@ -80,7 +80,7 @@ class NodeProcess:
         return self._log.read()
 
     def kill9(self) -> None:
-        """End the process as a crash would."""
+        """Kill the process, as in a crash."""
         self.process.kill()
         self.process.wait()
 
@@ -89,18 +89,18 @@ class NodeProcess:
         self.process.send_signal(signal.SIGINT)
 
     def wait(self, timeout_s: float = 30.0) -> int:
-        """Return the exit code; raises subprocess.TimeoutExpired where it does not end."""
+        """Return the exit code; raises subprocess.TimeoutExpired if the process does not exit."""
         return self.process.wait(timeout_s)
 
     def __enter__(self) -> Self:
-        """Return itself; the process already runs."""
+        """Return itself; the process is already running."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the process, politely first."""
+        """Stop the process: SIGINT first, then SIGKILL."""
         if self.process.poll() is None:
             self.interrupt()
             try:

@@ -1,1 +1,1 @@
-"""What every node of hiwm shares: QoS, messages from arrays, diagnostics, start and stop."""
+"""Shared by every node of hiwm: QoS, messages from arrays, diagnostics, start and stop."""

@@ -3,9 +3,9 @@
     scripts/call branches/rollback steps:=15
     scripts/call --list
 
-The service's type is looked up in the graph. Values are YAML; a request is `key:=value`, as for the
-launcher. Names are relative to the namespace (`--ns`, hiwm by default) unless they begin with `/`.
-Held by test_call.py.
+The graph gives the service's type. Request fields are `key:=value` with YAML values, as for the
+launcher. Names are relative to the namespace (`--ns`, default hiwm) unless they start with `/`.
+Tested by test_call.py.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from hiwm_core.errors import ConfigError, DeviceError, HiwmError
 
 # Discovery takes well under a second on one machine; a busy one may need more.
 FIND_S = 10.0
-_LONGEST = 20  # entries of a list that are printed
+_LONGEST = 20  # longest list printed in full
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -32,16 +32,16 @@ def build_parser() -> argparse.ArgumentParser:
         prog="scripts/call", description=__doc__.split("\n")[0],
         epilog="example: scripts/call branches/rollback steps:=15",
     )
-    parser.add_argument("service", nargs="?", help="name, such as branches/rollback")
-    parser.add_argument("fields", nargs="*", metavar="KEY:=VALUE", help="of the request, in YAML")
-    parser.add_argument("--list", action="store_true", help="name the services that are there")
+    parser.add_argument("service", nargs="?", help="service name, such as branches/rollback")
+    parser.add_argument("fields", nargs="*", metavar="KEY:=VALUE", help="request fields, in YAML")
+    parser.add_argument("--list", action="store_true", help="list the available services")
     parser.add_argument("--ns", default="hiwm", help="namespace of the session")
-    parser.add_argument("--timeout", type=float, default=120.0, help="for the answer, s")
+    parser.add_argument("--timeout", type=float, default=120.0, help="wait for the response, s")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Call a service and print its answer as YAML; 1 where it refused or is not there."""
+    """Call a service and print its response as YAML; return 1 if it refuses or does not exist."""
     options = build_parser().parse_args(arguments)
     if not options.list and not options.service:
         build_parser().error("name a service, or give --list")
@@ -71,15 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def request_of(kind: type[Any], texts: Sequence[str], where: str) -> Any:
-    """Return a service's request with fields from `key:=value` texts.
+    """Return a service request with fields from `key:=value` texts.
 
     Args:
         kind: the service's class.
         texts: values in YAML.
-        where: the service, for messages.
+        where: the service, for error messages.
 
     Raises:
-        ConfigError: an unknown key, or a value of another type.
+        ConfigError: unknown key, or value of the wrong type.
     """
     request = kind.Request(check_fields=True)
     types = request.get_fields_and_field_types()
@@ -87,14 +87,14 @@ def request_of(kind: type[Any], texts: Sequence[str], where: str) -> Any:
         key, given, value = text.partition(":=")
         if not given:
             raise ConfigError(
-                f"{text!r} is no field of the request", where=where, remedy="write key:=value"
+                f"{text!r} is not a request field", where=where, remedy="write key:=value"
             )
         if key not in types:
             near = difflib.get_close_matches(key, types, 1)
             raise ConfigError(
                 f"no field {key!r}", where=where,
                 remedy=f"did you mean {near[0]!r}?" if near
-                else f"use {', '.join(types) or 'no field at all'}",
+                else f"use {', '.join(types) or 'no fields'}",
             )
         try:
             parsed = yaml.safe_load(value)
@@ -112,7 +112,7 @@ def request_of(kind: type[Any], texts: Sequence[str], where: str) -> Any:
 
 
 def plain(message: Any) -> Any:
-    """Return a message as YAML values; long lists only by their length."""
+    """Return a message as YAML values; a long list becomes its length."""
     if hasattr(message, "get_fields_and_field_types"):
         names = message.get_fields_and_field_types()
         return {name: plain(getattr(message, name)) for name in names}
@@ -125,7 +125,7 @@ def plain(message: Any) -> Any:
 
 
 def _services(node: Node, namespace: str) -> dict[str, str]:
-    """Return the services of a session, without those that every node has for its parameters."""
+    """Return the services of a session, without the parameter services of every node."""
     prefix = f"/{namespace.strip('/')}/"
     return {
         name: kinds[0] for name, kinds in node.get_service_names_and_types()
@@ -133,9 +133,9 @@ def _services(node: Node, namespace: str) -> dict[str, str]:
     }
 
 
-def _wait(node: Node, there: Callable[[], bool], seconds: float = FIND_S) -> bool:
+def _wait(node: Node, condition: Callable[[], bool], seconds: float = FIND_S) -> bool:
     end = node.get_clock().now().nanoseconds + int(seconds * 1e9)
-    while not there():
+    while not condition():
         if node.get_clock().now().nanoseconds > end:
             return False
         rclpy.spin_once(node, timeout_sec=0.05)
@@ -158,14 +158,14 @@ def _answer(node: Node, name: str, options: argparse.Namespace) -> Any:
     request = request_of(kind, options.fields, name)
     client = node.create_client(kind, name)
     if not client.wait_for_service(FIND_S):
-        raise DeviceError(f"{name} does not answer", where="this machine's graph",
-                          remedy="see the session's log for the node that offers it")
+        raise DeviceError(f"{name} does not respond", where="this machine's graph",
+                          remedy="check the session's log for the node that offers it")
     future = client.call_async(request)
     rclpy.spin_until_future_complete(node, future, timeout_sec=options.timeout)
     if not future.done():
         raise DeviceError(
-            f"no answer within {options.timeout:g} s", where=name,
-            remedy="see the session's log, or give --timeout more seconds",
+            f"no response within {options.timeout:g} s", where=name,
+            remedy="check the session's log, or raise --timeout",
         )
     return future.result()
 

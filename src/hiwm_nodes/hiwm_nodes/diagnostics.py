@@ -10,11 +10,11 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 
 
 class Diagnostics:
-    """Publishes one status of a node each second, and at once when its level rises.
+    """Publishes a node's status every second, and at once when level or message changes.
 
     Args:
-        node: the node spoken for.
-        values: called for the present key-values before each message.
+        node: the node to report on.
+        values: called before each message for the current key-value pairs.
     """
 
     def __init__(self, node: Node, values: Callable[[], dict[str, object]] | None = None) -> None:
@@ -23,7 +23,7 @@ class Diagnostics:
         self._level = OK
         self._message = "running"
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # The wall clock on purpose: a stopped simulation must not silence diagnostics.
+        # Steady clock on purpose: a stopped simulation must not silence diagnostics.
         from rclpy.clock import Clock, ClockType
 
         self._timer = node.create_timer(
@@ -31,13 +31,13 @@ class Diagnostics:
         )
 
     def report(self, level: bytes, message: str) -> None:
-        """Set level and message, sent at once when either changed."""
+        """Set level and message; publish at once if either changed."""
         if (level, message) != (self._level, self._message):
             self._level, self._message = level, message
             self.publish()
 
     def publish(self) -> None:
-        """Send the status."""
+        """Publish the status."""
         status = DiagnosticStatus(
             level=self._level, name=self._node.get_fully_qualified_name(), message=self._message
         )
@@ -49,7 +49,7 @@ class Diagnostics:
 
 
 class RateMeter:
-    """Events a second over the last second or so, on the steady clock."""
+    """Events per second over about the last second, on the steady clock."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -57,7 +57,7 @@ class RateMeter:
         self._rate = 0.0
 
     def count(self) -> None:
-        """Note one event."""
+        """Count one event."""
         self._count += 1
 
     @property

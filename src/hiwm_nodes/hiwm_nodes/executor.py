@@ -1,12 +1,12 @@
-"""The executor every node of the graph spins on: rclpy's own, with its wait set kept.
+"""The executor of every node in the graph: rclpy's SingleThreadedExecutor with a cached wait set.
 
-rclpy gathers every entity anew and builds a wait set for each callback, which at a few hundred
-messages a second is most of what a node does. This one keeps the wait set while no entity comes or
-goes, and runs the callbacks of subscriptions, timers and guard conditions directly. Everything else
-(services, clients, events, all that awaits) is left to rclpy, which is called for it.
-test_executor.py holds that callbacks run as they do under rclpy.
+rclpy collects all entities and rebuilds the wait set for each callback. At a few hundred messages
+per second that is most of a node's work. This executor keeps the wait set until an entity is added
+or removed, and runs the callbacks of subscriptions, timers and guard conditions directly. rclpy
+handles everything else: services, clients, events and coroutines.
+test_executor.py tests that callbacks run as they do under rclpy.
 
-A joint state at 500 Hz costs 0.16 to 0.28 ms of processor time here and 0.44 to 0.46 ms under
+A joint state at 500 Hz costs 0.16 to 0.28 ms of CPU time here and 0.44 to 0.46 ms under
 SingleThreadedExecutor. The EventsExecutor of rclpy 7.1.6 refuses guard conditions, which three of
 our nodes need, and with the pinned wheels it kept a core busy without delivering a single message.
 """
@@ -26,30 +26,30 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
-# Longest wait at a stretch. Python handles a signal between waits only.
+# Longest single wait. Python handles signals only between waits.
 _LONGEST_WAIT_NS = 200_000_000
-# Events of publishers and subscriptions (a QoS mismatch, above all) are looked at this often. There
-# are more of them than of everything else, and waiting on each costs as much as on a message.
+# Period of checks for publisher and subscription events, mostly QoS mismatches. They outnumber all
+# other entities, and waiting on one costs as much as waiting on a message.
 _EVENTS_EVERY_S = 0.5
 
 
 class KeptWaitSetExecutor(SingleThreadedExecutor):
-    """Runs callbacks in the thread that calls `spin`, as rclpy's SingleThreadedExecutor does."""
+    """Runs callbacks in the thread that calls `spin`, like rclpy's SingleThreadedExecutor."""
 
     def __init__(self, *, context: Context | None = None) -> None:
         self._wait_set: Any = None
-        self._held = ExitStack()  # keeps every handle of the wait set from being destroyed
+        self._handles = ExitStack()  # keeps every handle in the wait set alive
         self._add: list[Callable[[], None]] = []
-        self._direct: dict[int, Callable[[], None]] = {}  # by pointer of what is run here
-        self._guards: dict[int, Any] = {}  # the nodes' own
+        self._direct: dict[int, Callable[[], None]] = {}  # entity pointer to its callback
+        self._guards: dict[int, Any] = {}  # guard conditions of nodes, by pointer
         self._waitables: list[Any] = []
         self._changed = True
-        self._look_at_events = 0.0
-        self._stop_asked = False
+        self._next_event_check = 0.0
+        self._stop_requested = False
         super().__init__(context=context)
 
     def wake(self) -> None:
-        """Look at the entities anew; nodes call it when theirs have changed."""
+        """Rebuild the wait set before the next wait; nodes call it when their entities change."""
         self._changed = True
         super().wake()
 
@@ -64,27 +64,27 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
         super().remove_node(node)
 
     def stop_soon(self) -> None:
-        """Have `spin` return once the callback at hand is done; may be called by a signal handler.
+        """Make `spin` return after the current callback; safe to call from a signal handler.
 
-        No message is lost by it: one that was taken reaches its callback, others stay to be taken.
+        No message is lost: one already taken reaches its callback, the others stay queued.
         """
-        self._stop_asked = True
+        self._stop_requested = True
 
     def shutdown(self, timeout_sec: float | None = None) -> bool:
-        """Stop, and let go of all entities."""
+        """Stop, and release all entities."""
         self._release()
         return super().shutdown(timeout_sec)
 
     def spin(self) -> None:
-        """Run callbacks until shut down or asked to stop, or until one raises.
+        """Run callbacks until shutdown, until `stop_soon`, or until one raises.
 
         Raises:
-            ExternalShutdownException: the context was shut down by something else.
+            ExternalShutdownException: something else shut the context down.
         """
         try:
-            while self.context.ok() and not self._is_shutdown and not self._stop_asked:
+            while self.context.ok() and not self._is_shutdown and not self._stop_requested:
                 if self._awaiting():
-                    # What awaits holds its callback group, which rclpy keeps account of.
+                    # A suspended coroutine holds its callback group; rclpy tracks that.
                     self._release()
                     self.spin_once(timeout_sec=_LONGEST_WAIT_NS / 1e9)
                 else:
@@ -99,10 +99,10 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
         self._changed = True
         self._wait_set = None
         self._add, self._direct, self._guards, self._waitables = [], {}, {}, []
-        self._held.close()
+        self._handles.close()
 
     def _wait_and_run(self) -> None:
-        """Wait, let rclpy handle what is its own, and run what is ready besides."""
+        """Wait, let rclpy run what it handles, then run the other ready callbacks."""
         if self._changed:
             self._gather()
         wait_set = self._wait_set
@@ -110,7 +110,7 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
         for add in self._add:
             add()
         wait_set.wait(_LONGEST_WAIT_NS)
-        if self._is_shutdown or self._stop_asked:
+        if self._is_shutdown or self._stop_requested:
             return
         if not self.context.ok():
             raise ExternalShutdownException()
@@ -120,15 +120,15 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
         ]
         now = time.monotonic()
         if (
-            self._others_ready() or now >= self._look_at_events
+            self._others_ready() or now >= self._next_event_check
             or any(pointer not in self._direct for pointer in ready)
         ):
-            self._look_at_events = now + _EVENTS_EVERY_S
+            self._next_event_check = now + _EVENTS_EVERY_S
             self.spin_once(timeout_sec=0.0)
         for i, pointer in enumerate(ready):
-            if self._changed or self._stop_asked or self._awaiting():
-                # An entity came or went, or something now awaits: what else is ready stays so, but
-                # for triggers, which waiting has taken.
+            if self._changed or self._stop_requested or self._awaiting():
+                # An entity was added or removed, or a coroutine is suspended. The other entities
+                # stay ready, except guard conditions: the wait cleared their triggers.
                 for left in ready[i:]:
                     if left in self._guards:
                         self._guards[left].trigger()
@@ -144,7 +144,7 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
             if pointer not in self._direct
         ]
         for pointer in triggered:
-            # Waiting has taken the trigger; rclpy is to find it.
+            # The wait cleared the trigger; set it again for rclpy.
             if pointer in self._guards:
                 self._guards[pointer].trigger()
         return (
@@ -155,13 +155,14 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
         )
 
     def _gather(self) -> None:
-        """Build the wait set of all entities there are."""
+        """Build the wait set from all current entities."""
         self._release()
         self._changed = False
         nodes = self.get_nodes()
         subscriptions = [
             entity for node in nodes for entity in node.subscriptions
-            # As rclpy asks. With nothing awaiting, this leaves out what its owner reads by itself.
+            # rclpy's own condition. With no coroutine suspended, it only excludes subscriptions
+            # that their owner reads itself.
             if entity.callback_group.can_execute(entity)
         ]
         timers = [entity for node in nodes for entity in node.timers]
@@ -175,16 +176,16 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
             if not isinstance(entity, EventHandler)
         ]
         for entity in (*subscriptions, *timers, *clients, *services, *guards):
-            self._held.enter_context(entity.handle)
+            self._handles.enter_context(entity.handle)
         counts = [len(subscriptions), len(guards), len(timers), len(clients), len(services), 0]
         for waitable in self._waitables:
-            self._held.enter_context(waitable)
+            self._handles.enter_context(waitable)
             more = waitable.get_num_entities()
             counts = [count + extra for count, extra in zip(counts, (
                 more.num_subscriptions, more.num_guard_conditions, more.num_timers,
                 more.num_clients, more.num_services, more.num_events,
             ), strict=True)]
-        self._held.enter_context(self.context.handle)
+        self._handles.enter_context(self.context.handle)
         wait_set = rclpy_implementation.WaitSet(*counts, self.context.handle)
         self._wait_set = wait_set
         self._add = [
@@ -200,7 +201,7 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
             for entity, run in (
                 *((subscription, _delivery(subscription)) for subscription in subscriptions),
                 *((timer, _expiry(timer)) for timer in timers),
-                *((guard, _news(guard)) for guard in self._guards.values()),
+                *((guard, _trigger(guard)) for guard in self._guards.values()),
             )
             if run is not None
         }
@@ -211,7 +212,7 @@ def _bound(call: Callable[[Any], None], argument: object) -> Callable[[], None]:
 
 
 def _delivery(subscription: Subscription) -> Callable[[], None] | None:
-    """Return what takes one message and hands it over; None for a callback that awaits."""
+    """Return a function that takes one message and calls the callback; None for a coroutine."""
     callback = subscription.callback
     if inspect.iscoroutinefunction(callback):
         return None
@@ -230,7 +231,7 @@ def _delivery(subscription: Subscription) -> Callable[[], None] | None:
 
 
 def _takes_one(callback: Callable[..., Any]) -> bool:
-    """Return whether a callback is called with the message alone, by rclpy's own rule."""
+    """Return whether a callback takes only the message, by rclpy's own rule."""
     try:
         inspect.signature(callback).bind(None)
     except TypeError:
@@ -239,13 +240,13 @@ def _takes_one(callback: Callable[..., Any]) -> bool:
 
 
 def _expiry(timer: Timer) -> Callable[[], None] | None:
-    """Return what calls a timer that is due; None for a callback that awaits."""
+    """Return a function that calls a timer if it is due; None for a coroutine."""
     callback = timer.callback
     if inspect.iscoroutinefunction(callback):
         return None
 
     def expire() -> None:
-        # A wait set also shows timers that were cancelled meanwhile.
+        # The wait set also reports timers cancelled in the meantime.
         if timer.handle.is_timer_ready():
             timer.handle.call_timer()
             callback()
@@ -253,7 +254,7 @@ def _expiry(timer: Timer) -> Callable[[], None] | None:
     return expire
 
 
-def _news(guard: GuardCondition) -> Callable[[], None] | None:
-    """Return what a triggered guard condition calls; None for a callback that awaits."""
+def _trigger(guard: GuardCondition) -> Callable[[], None] | None:
+    """Return the callback of a guard condition; None for a coroutine."""
     callback: Callable[[], None] = guard.callback
     return None if inspect.iscoroutinefunction(callback) else callback

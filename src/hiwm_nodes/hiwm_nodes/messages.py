@@ -10,7 +10,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 
 
 def time_message(nanoseconds: int) -> Time:
-    """Return a stamp message of nanoseconds."""
+    """Return nanoseconds as a Time message."""
     return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
 
 
@@ -22,13 +22,13 @@ def image_message(pixels: NDArray[np.uint8], stamp: Time, frame_id: str) -> Imag
     message.height, message.width = pixels.shape[:2]
     message.encoding = "rgb8"
     message.step = pixels.shape[1] * 3
-    # An array.array is taken as it is; a list or bytes would be checked element by element.
+    # rclpy takes an array.array as is; it checks a list or bytes element by element.
     message.data = array.array("B", np.ascontiguousarray(pixels).tobytes())
     return message
 
 
 def camera_info_message(width: int, height: int, stamp: Time, frame_id: str) -> CameraInfo:
-    """Return a CameraInfo that states the size of the image; no calibration is known."""
+    """Return a CameraInfo with the image size; calibration is unknown."""
     message = CameraInfo(width=width, height=height)
     message.header.stamp = stamp
     message.header.frame_id = frame_id

@@ -1,8 +1,8 @@
-"""One world and one arbiter in a namespace: whoever comes later ends, and says who was first.
+"""One world and one arbiter per namespace: the second one exits and names the first.
 
-On one machine a lock settles it before the node has any publisher. Between machines and containers
-the nodes tell each other of themselves; the one that started later ends, by its own clock, and of
-two with one start the one whose name sorts last.
+On one machine a lock decides before the node has any publisher. Across machines and containers the
+nodes announce themselves, and the one with the later start time exits. Start times come from each
+node's own clock; if they are equal, the node whose name sorts last exits.
 """
 
 import os
@@ -25,24 +25,24 @@ from hiwm_nodes.messages import time_message
 
 WORLD: Final = "world"
 ARBITER: Final = "arbiter"
-# Containers on the host's network may agree in host name and process id.
+# Containers on the host's network may share host name and process id.
 _TAIL: Final = secrets.token_hex(2)
-# As many as may meet in a namespace before all but one have ended.
+# Room for all nodes that may meet in a namespace before all but one have exited.
 _ALL: Final = QoSProfile(
     depth=20, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
 
 
 class OnlyOne:
-    """Ends a node whose role another node of the namespace has.
+    """Stops a node if another node in the namespace already has its role.
 
     Args:
         node: the node, before it publishes anything.
         role: WORLD or ARBITER.
-        session: its session folder, to be named to others.
+        session: its session folder, named in messages to others.
 
     Attributes:
-        sender: what the node's ticks or commands name as their sender.
+        sender: sender field of the node's ticks or commands.
 
     Raises:
         BusyError: another node on this machine has the role.
@@ -77,13 +77,13 @@ class OnlyOne:
         if _order(other) < _order(self._mine):
             raise _second(self._node, other.role, other.sender + of_session)
         self._node.get_logger().warning(
-            f"a second {other.role} came into the namespace, and has to end: {other.sender}"
+            f"a second {other.role} joined the namespace and has to stop: {other.sender}"
             f"{of_session}"
         )
 
 
 def sender(node: Node) -> str:
-    """Return what names a node among all that may ever be in a graph: node@host:pid-tail."""
+    """Return a name unique among all nodes that ever join a graph: node@host:pid-tail."""
     return f"{node.get_name()}@{socket.gethostname()}:{os.getpid()}-{_TAIL}"
 
 
@@ -93,14 +93,14 @@ def _order(presence: Presence) -> tuple[int, int, str]:
 
 def _second(node: Node, role: str, other: str) -> BusyError:
     return BusyError(
-        f"the namespace {node.get_namespace()} has its {role} already: {other}",
+        f"{role} already running in namespace {node.get_namespace()}: {other}",
         where=f"{node.get_name()}, ROS_DOMAIN_ID {os.environ.get('ROS_DOMAIN_ID', '0')}",
-        remedy="end that one, or give this launch another ns:= or ROS_DOMAIN_ID",
+        remedy="stop that one, or give this launch another ns:= or ROS_DOMAIN_ID",
     )
 
 
 def _lock_path(node: Node, role: str) -> Path:
-    """Return a file for this user, network (a container has its own), domain and namespace."""
+    """Return the lock file of this user, network namespace, domain, namespace and role."""
     network = os.stat("/proc/self/ns/net").st_ino
     folder = Path(tempfile.gettempdir()) / f"hiwm_graphs_{os.getuid()}"
     domain = os.environ.get("ROS_DOMAIN_ID", "0")

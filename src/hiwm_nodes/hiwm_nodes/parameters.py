@@ -1,4 +1,4 @@
-"""Declaring a parameter with its meaning and range in one line."""
+"""Declaring a parameter with description and range in one call."""
 
 from typing import Any
 
@@ -15,18 +15,18 @@ def parameter(
 ) -> Any:
     """Declare a parameter and return its value.
 
-    It is read once, at the start, so it is read-only: setting it later is refused.
+    Nodes read a parameter once, at startup. It is read-only: setting it later is refused.
 
     Args:
-        node: the node it belongs to.
+        node: the node that declares it.
         name: parameter name.
-        default: value where none is given; also fixes the type.
+        default: default value; also fixes the type.
         description: meaning and unit.
         lower: smallest value allowed, for numbers.
         upper: largest value allowed, for numbers.
 
     Raises:
-        ConfigError: a value of another type or out of range.
+        ConfigError: value of the wrong type or out of range.
     """
     descriptor = ParameterDescriptor(description=description, read_only=True)
     if lower is not None and upper is not None:
@@ -38,7 +38,7 @@ def parameter(
             descriptor.integer_range = [
                 IntegerRange(from_value=int(lower), to_value=int(upper), step=1)
             ]
-    # `rate:=10` on a command line is an integer; people mean 10.0.
+    # ROS parses `rate:=10` as an integer; people mean 10.0.
     descriptor.dynamic_typing = isinstance(default, float)
     try:
         value = node.declare_parameter(name, default, descriptor).value

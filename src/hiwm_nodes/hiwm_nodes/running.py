@@ -1,4 +1,4 @@
-"""Starting and ending a node the same way everywhere."""
+"""Starting and stopping every node the same way."""
 
 import os
 import signal
@@ -16,13 +16,13 @@ from hiwm_nodes.executor import KeptWaitSetExecutor
 from hiwm_nodes.leaving import leaving
 
 _LISTENER_NICE = 5
-# A signal this long after the first is a person who insists; sooner it is the same wish twice, as
-# when a terminal and a launcher both pass on one Ctrl-C.
+# A signal this long after the first is a person who insists. An earlier one is a duplicate, as when
+# a terminal and a launcher both forward one Ctrl-C.
 _INSISTS_S = 1.0
 
 
 class NodeEnd(Exception):  # noqa: N818 - an outcome, not an error
-    """Raised inside a callback to end the node with an exit code."""
+    """Raised inside a callback to stop the node with an exit code."""
 
     def __init__(self, code: int = 0, message: str = "") -> None:
         self.code = code
@@ -35,26 +35,26 @@ def run(
 ) -> int:
     """Run a node until SIGINT, SIGTERM or `NodeEnd`, and return its exit code.
 
-    A `listener` is a node no tick waits for: on a busy machine it yields to those on the tick path.
+    No tick waits for a `listener`: on a busy machine it yields to the nodes on the tick path.
 
-    The node's `close()` is called in the end where it has one, with the context still up, so that
-    a recorder can close its bag. A signal lets the callback at hand finish, so that no message is
-    taken and then lost; a second one, a second later, cuts it short. A `HiwmError` becomes one line
-    on stderr and exit code 1. What the middleware does once the node has closed changes no exit
-    code (see `hiwm_nodes.leaving`).
+    The node's `close()`, if any, is called last, while the context is still valid, so that a
+    recorder can close its bag. A signal lets the current callback finish, so no message is taken
+    and then lost; a second signal a second later interrupts it. A `HiwmError` becomes one line on
+    stderr and exit code 1. A crash of the middleware after the node has closed does not change the
+    exit code (see `hiwm_nodes.leaving`).
     """
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
 
     interrupted = False
     spinning: KeptWaitSetExecutor | None = None
-    asked_at: float | None = None
+    first_signal_at: float | None = None
 
     def interrupt(_signal: int, _frame: object) -> None:
-        nonlocal interrupted, asked_at
+        nonlocal interrupted, first_signal_at
         if spinning is not None:
             now = time.monotonic()
-            asked_at = now if asked_at is None else asked_at
-            if now - asked_at < _INSISTS_S:
+            first_signal_at = now if first_signal_at is None else first_signal_at
+            if now - first_signal_at < _INSISTS_S:
                 spinning.stop_soon()
                 return
         interrupted = True
@@ -66,7 +66,7 @@ def run(
     code = 1
     try:
         node = make_node()
-        if listener:  # only now: to be late at the start is to miss the first ticks
+        if listener:  # only now: a node that starts late misses the first ticks
             os.nice(_LISTENER_NICE)
         executor = KeptWaitSetExecutor()
         executor.add_node(node)
@@ -82,13 +82,13 @@ def run(
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
     except Exception:
-        # An interrupt in the middle of a library's own code, such as the conversion of a message or
-        # an import, may come out as another error.
+        # A library interrupted inside its own code, such as a message conversion or an import, may
+        # raise another error instead.
         if not interrupted:
             raise
         code = 0
     finally:
-        # A second Ctrl-C must not cut the closing of files short.
+        # A second Ctrl-C must not interrupt the closing of files.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if node is not None:

@@ -1,7 +1,7 @@
-"""The beginning of every node's program: a signal while it still imports ends it quietly.
+"""The entry point of every node: a signal during imports stops it without output.
 
-Importing torch or rclpy takes seconds. A node that is asked to end in this time has nothing to
-close, and its traceback would hide why the graph ends.
+Importing torch or rclpy takes seconds. A node stopped in this time has nothing to close, and its
+traceback would hide why the graph stops.
 """
 
 import importlib
@@ -13,18 +13,18 @@ from types import FrameType
 
 
 def start() -> int:
-    """Run the node that this executable is for and return its exit code.
+    """Run this executable's node and return its exit code.
 
     The executable `lib/PACKAGE/NAME` runs `main` of the module `PACKAGE.NAME_node`.
     """
-    # As early as can be: this module imports nothing that takes time.
+    # As early as possible: this module has no slow imports.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+        signal.signal(number, _exit)
     executable = Path(sys.argv[0])
     module = importlib.import_module(f"{executable.parent.name}.{executable.name}_node")
     return module.main() or 0
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
-    # Not by an exception: libraries turn it into others of their own in the middle of an import.
+def _exit(number: int, _frame: FrameType | None) -> None:
+    # No exception: a library interrupted during an import may turn it into its own.
     os._exit(128 + number)

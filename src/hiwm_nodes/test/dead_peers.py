@@ -1,9 +1,9 @@
-"""Ends a node right after a peer died with the mutex of its shared-memory ports locked.
+"""Stops a node right after a peer died with the mutex of its shared-memory ports locked.
 
     python src/hiwm_nodes/test/dead_peers.py 50
 
-A peer killed -9 while it sends to a node now and then leaves it so; a process that locks the mutex
-and ends does it each time (see `hiwm_nodes.leaving`). test_dead_peers.py runs a few rounds.
+A peer killed -9 while it sends to a node sometimes leaves the mutex locked. A process that locks it
+and exits does so every time (see `hiwm_nodes.leaving`). test_dead_peers.py runs a few rounds.
 """
 
 import os
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hiwm_core.ros_domains import domain_id
 
-# The node opens its port anew some tenths of a second after the peer's death.
+# The node reopens its port a few tenths of a second after the peer's death.
 LATEST_S = 0.1
 GUARD_S = 60.0
 
@@ -39,8 +39,8 @@ class Lonely(Node):
 
 sys.exit(run(Lonely))
 """
-# Fast DDS keeps a port's time-outs, 1000 and 333 ms, in its PortNode; the mutex (`empty_cv_mutex`)
-# lies this far behind them in the pinned build.
+# Fast DDS keeps a port's timeouts, 1000 and 333 ms, in its PortNode. In the pinned build the mutex
+# (`empty_cv_mutex`) is 0x5054 bytes after them.
 _PEER = """
 import ctypes, mmap, struct, sys
 
@@ -48,7 +48,7 @@ for path in sys.argv[1:]:
     with open(path, "r+b") as file:
         memory = mmap.mmap(file.fileno(), 0)
     found = memory.find(struct.pack("<II", 1000, 333))
-    assert found >= 0, f"{path} is no port of the pinned Fast DDS"
+    assert found >= 0, f"{path} is not a port of the pinned Fast DDS"
     start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     mutex = ctypes.c_void_p(start + found + 0x5054)
     while ctypes.CDLL(None).pthread_mutex_trylock(mutex):
@@ -57,7 +57,7 @@ for path in sys.argv[1:]:
 
 
 def one_round(generator: random.Random) -> tuple[int, str]:
-    """Return the exit code of a node, and what it said."""
+    """Return the exit code of a node, and its output."""
     environment = {
         **os.environ, "ROS_DOMAIN_ID": str(domain_id()),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "FASTDDS_BUILTIN_TRANSPORTS": "DEFAULT",
@@ -74,28 +74,28 @@ def one_round(generator: random.Random) -> tuple[int, str]:
             )
             time.sleep(generator.uniform(0.0, LATEST_S))
             node.send_signal(signal.SIGINT)
-            said, _ = node.communicate(timeout=GUARD_S)
+            output, _ = node.communicate(timeout=GUARD_S)
         finally:
             node.kill()
-    return node.returncode, said
+    return node.returncode, output
 
 
 def _ports(process: int) -> list[str]:
-    """Return the shared-memory ports a process receives on: it holds their lock files."""
-    held = [str(file.readlink()) for file in Path(f"/proc/{process}/fd").iterdir()]
-    return [file.removesuffix("_el") for file in held if re.search(r"fastrtps_port\d+_el$", file)]
+    """Return the shared-memory ports a process receives on: it has their lock files open."""
+    files = [str(file.readlink()) for file in Path(f"/proc/{process}/fd").iterdir()]
+    return [file.removesuffix("_el") for file in files if re.search(r"fastrtps_port\d+_el$", file)]
 
 
 def main() -> int:
-    """Run the rounds asked for; 1 where a node ended badly."""
+    """Run the given number of rounds; return 1 if a node exits with another code than 0."""
     generator = random.Random(0)
-    ends: Counter[str] = Counter()
+    results: Counter[str] = Counter()
     for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 20):
-        code, said = one_round(generator)
-        ends[f"exit code {code}: {said.splitlines()[-1]}"] += 1
-    for end, count in ends.most_common():
-        print(f"{count:5} {end}")
-    return int(any(not end.startswith("exit code 0") for end in ends))
+        code, output = one_round(generator)
+        results[f"exit code {code}: {output.splitlines()[-1]}"] += 1
+    for result, count in results.most_common():
+        print(f"{count:5} {result}")
+    return int(any(not result.startswith("exit code 0") for result in results))
 
 
 if __name__ == "__main__":

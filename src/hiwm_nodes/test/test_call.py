@@ -1,4 +1,4 @@
-"""Calling services without the ros2 CLI: the type is found, fields are checked, refusals show."""
+"""Calling services without the ros2 CLI: type lookup, field checks, printed refusals."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.nodes
 
 @pytest.fixture
 def session() -> Iterator[int]:
-    """A node with a rollback service; its domain."""
+    """A node with a rollback service; yields its domain."""
     domain = domain_id()
     context = Context()
     rclpy.init(context=context, domain_id=domain)
@@ -50,7 +50,7 @@ def call(domain: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_service_is_found_called_and_its_answer_shown(session: int) -> None:
+def test_a_service_is_found_and_called_and_its_response_printed(session: int) -> None:
     good = call(session, "branches/rollback", "steps:=15")
     assert good.returncode == 0 and "ok: true\nmessage: 15 steps" in good.stdout, good.stderr
     refused = call(session, "/hiwm/branches/rollback", "steps:=3")
@@ -74,7 +74,7 @@ def test_fields_are_checked_before_anything_is_sent() -> None:
             request_of(ControlRequest, [text], "x")
 
 
-def test_long_lists_are_told_by_their_length() -> None:
+def test_long_lists_are_printed_as_their_length() -> None:
     response = Rollback.Response(ok=True)
     assert plain(response)["ok"] is True
     assert plain([1] * 21) == "21 values" and plain([1, 2]) == [1, 2]

@@ -1,4 +1,4 @@
-"""A node ends well although a peer died with the mutex of its shared-memory port locked."""
+"""A node exits cleanly after a peer died with the mutex of its shared-memory port locked."""
 
 import os
 import random
@@ -19,10 +19,10 @@ pytestmark = [
 ]
 
 
-def test_a_node_ends_well_after_a_peer_died_holding_its_ports() -> None:
-    """Two rounds in three hang for ever where nothing bounds the end."""
+def test_a_node_exits_cleanly_after_a_peer_died_holding_its_ports() -> None:
+    """Two rounds in three hang forever if nothing limits the shutdown."""
     generator = random.Random(0)
     for _ in range(2):
-        code, said = one_round(generator)
-        assert code == 0, said
-        assert "closed" in said
+        code, output = one_round(generator)
+        assert code == 0, output
+        assert "closed" in output

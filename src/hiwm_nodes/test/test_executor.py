@@ -1,4 +1,4 @@
-"""The kept wait set runs callbacks as rclpy's own executor does: every test runs under both."""
+"""Our executor runs callbacks as rclpy's own does: every test runs under both."""
 
 import contextlib
 import os
@@ -24,12 +24,12 @@ from hiwm_nodes.executor import KeptWaitSetExecutor
 pytestmark = pytest.mark.nodes
 
 
-class Done(Exception):  # noqa: N818 - the way out of spin
+class Done(Exception):  # noqa: N818 - raised to leave spin
     pass
 
 
 class Bench:
-    """A node on an executor, spun until a callback says so."""
+    """A node on an executor, spun until a condition is true."""
 
     def __init__(self, kind: type[SingleThreadedExecutor]) -> None:
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
@@ -38,17 +38,17 @@ class Bench:
         self.node: Node = rclpy.create_node("subject", context=self.context)
         self.executor = kind(context=self.context)
         self.executor.add_node(self.node)
-        self.heard: list[int] = []
+        self.received: list[int] = []
 
     def spin(self, done: Callable[[], bool], seconds: float = 20.0) -> bool:
-        """Spin until `done`, looked at twenty times a second; returns whether it came to be."""
+        """Spin until `done`, checked twenty times a second; return whether it became true."""
         deadline = time.monotonic() + seconds
 
-        def look() -> None:
+        def check() -> None:
             if done() or time.monotonic() > deadline:
                 raise Done
 
-        timer = self.node.create_timer(0.05, look)
+        timer = self.node.create_timer(0.05, check)
         with pytest.raises(Done):
             self.executor.spin()
         self.node.destroy_timer(timer)
@@ -57,7 +57,7 @@ class Bench:
     def listen(self, callback: Callable[..., Any], topic: str = "number") -> Any:
         return self.node.create_subscription(Int32, topic, callback, 100)
 
-    def say(self, *numbers: int, topic: str = "number") -> None:
+    def send(self, *numbers: int, topic: str = "number") -> None:
         publisher = self.node.create_publisher(Int32, topic, 100)
         assert self.spin(lambda: publisher.get_subscription_count() > 0)
         for number in numbers:
@@ -77,71 +77,71 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
 
 
 def test_messages_arrive_once_each_and_in_order(bench: Bench) -> None:
-    bench.listen(lambda message: bench.heard.append(message.data))
-    bench.say(*range(50))
-    assert bench.spin(lambda: len(bench.heard) >= 50)
-    assert bench.heard == list(range(50))
+    bench.listen(lambda message: bench.received.append(message.data))
+    bench.send(*range(50))
+    assert bench.spin(lambda: len(bench.received) >= 50)
+    assert bench.received == list(range(50))
 
 
-def test_a_callback_may_ask_for_the_message_information(bench: Bench) -> None:
+def test_a_callback_can_take_the_message_info(bench: Bench) -> None:
     stamps: list[int] = []
 
-    def hear(message: Int32, information: dict[str, int]) -> None:
-        bench.heard.append(message.data)
+    def receive(message: Int32, information: dict[str, int]) -> None:
+        bench.received.append(message.data)
         stamps.append(information["received_timestamp"])
 
-    bench.listen(hear)
-    bench.say(1, 2)
-    assert bench.spin(lambda: len(bench.heard) >= 2)
-    assert bench.heard == [1, 2]
+    bench.listen(receive)
+    bench.send(1, 2)
+    assert bench.spin(lambda: len(bench.received) >= 2)
+    assert bench.received == [1, 2]
     assert all(stamp > 0 for stamp in stamps)
 
 
 def test_raw_subscriptions_get_bytes(bench: Bench) -> None:
     raw: list[bytes] = []
     bench.node.create_subscription(Int32, "number", raw.append, 10, raw=True)
-    bench.say(7)
+    bench.send(7)
     assert bench.spin(lambda: bool(raw))
     assert raw[0][-4:] == (7).to_bytes(4, "little")
 
 
-def test_a_subscription_made_in_a_callback_is_heard(bench: Bench) -> None:
+def test_a_subscription_created_in_a_callback_receives(bench: Bench) -> None:
     second: list[int] = []
 
-    def hear(message: Int32) -> None:
-        if not bench.heard:
+    def receive(message: Int32) -> None:
+        if not bench.received:
             bench.listen(lambda later: second.append(later.data), "later")
-        bench.heard.append(message.data)
+        bench.received.append(message.data)
 
-    bench.listen(hear)
-    bench.say(1)
-    assert bench.spin(lambda: bool(bench.heard))
-    bench.say(2, topic="later")
+    bench.listen(receive)
+    bench.send(1)
+    assert bench.spin(lambda: bool(bench.received))
+    bench.send(2, topic="later")
     assert bench.spin(lambda: second == [2])
 
 
-def test_a_subscription_destroyed_in_a_callback_hears_no_more(bench: Bench) -> None:
-    other = bench.listen(lambda message: bench.heard.append(-message.data))
+def test_a_subscription_destroyed_in_a_callback_receives_nothing_more(bench: Bench) -> None:
+    other = bench.listen(lambda message: bench.received.append(-message.data))
 
-    def hear(message: Int32) -> None:
-        bench.heard.append(message.data)
+    def receive(message: Int32) -> None:
+        bench.received.append(message.data)
         bench.node.destroy_subscription(other)
 
-    bench.listen(hear, "first")
-    bench.say(1, topic="first")
-    assert bench.spin(lambda: bench.heard == [1])
+    bench.listen(receive, "first")
+    bench.send(1, topic="first")
+    assert bench.spin(lambda: bench.received == [1])
     publisher = bench.node.create_publisher(Int32, "number", 10)
     publisher.publish(Int32(data=2))
-    bench.listen(lambda message: bench.heard.append(message.data), "last")
-    bench.say(3, topic="last")
-    assert bench.spin(lambda: 3 in bench.heard)
-    assert bench.heard == [1, 3]
+    bench.listen(lambda message: bench.received.append(message.data), "last")
+    bench.send(3, topic="last")
+    assert bench.spin(lambda: 3 in bench.received)
+    assert bench.received == [1, 3]
 
 
 def test_a_subscription_read_by_its_owner_wakes_nobody(bench: Bench) -> None:
-    """Robots send joint states at hundreds of hertz; the bridge reads them with an image."""
+    """Robots publish joint states at hundreds of hertz; the bridge reads them with each image."""
 
-    class Unasked(CallbackGroup):
+    class NeverWaited(CallbackGroup):
         def can_execute(self, entity: Any) -> bool:
             return False
 
@@ -152,13 +152,13 @@ def test_a_subscription_read_by_its_owner_wakes_nobody(bench: Bench) -> None:
             pass
 
     drained = bench.node.create_subscription(
-        Int32, "number", lambda message: bench.heard.append(-1), 10, callback_group=Unasked()
+        Int32, "number", lambda message: bench.received.append(-1), 10, callback_group=NeverWaited()
     )
     other: list[int] = []
     bench.listen(lambda message: other.append(message.data))
-    bench.say(1, 2, 3)
+    bench.send(1, 2, 3)
     assert bench.spin(lambda: len(other) >= 3)
-    assert not bench.heard
+    assert not bench.received
     with drained.handle:
         taken = [drained.handle.take_message(Int32, False)[0].data for _ in range(3)]
     assert taken == [1, 2, 3]
@@ -169,13 +169,13 @@ def test_timers_run_beside_a_stream_of_messages(bench: Bench) -> None:
     publisher = bench.node.create_publisher(Int32, "number", 10)
 
     def again(message: Int32) -> None:
-        bench.heard.append(message.data)
+        bench.received.append(message.data)
         publisher.publish(Int32(data=message.data + 1))
 
     bench.listen(again)
     bench.node.create_timer(0.02, lambda: fired.append(time.monotonic()))
-    bench.say(0)
-    assert bench.spin(lambda: len(fired) >= 10 and len(bench.heard) >= 100)
+    bench.send(0)
+    assert bench.spin(lambda: len(fired) >= 10 and len(bench.received) >= 100)
 
 
 def test_a_service_that_awaits_another_answers(bench: Bench) -> None:
@@ -194,11 +194,11 @@ def test_a_service_that_awaits_another_answers(bench: Bench) -> None:
     bench.node.create_service(Trigger, "outer", ask)
     outer = bench.node.create_client(Trigger, "outer", callback_group=group)
     assert bench.spin(lambda: outer.service_is_ready() and inner.service_is_ready())
-    # Messages go on arriving while it awaits.
-    bench.listen(lambda message: bench.heard.append(message.data))
-    bench.say(1)
+    # Messages keep arriving while it awaits.
+    bench.listen(lambda message: bench.received.append(message.data))
+    bench.send(1)
     future = outer.call_async(Trigger.Request())
-    assert bench.spin(lambda: future.done() and bool(bench.heard))
+    assert bench.spin(lambda: future.done() and bool(bench.received))
     assert future.result().message == "outer of inner"
 
 
@@ -209,28 +209,28 @@ def test_messages_arrive_while_a_coroutine_waits(bench: Bench) -> None:
     async def wait() -> None:
         passed.append(await gate)
 
-    bench.listen(lambda message: bench.heard.append(message.data))
+    bench.listen(lambda message: bench.received.append(message.data))
     bench.executor.create_task(wait)
-    bench.say(1, 2, 3)
-    assert bench.spin(lambda: len(bench.heard) >= 3)
+    bench.send(1, 2, 3)
+    assert bench.spin(lambda: len(bench.received) >= 3)
     assert not passed
     gate.set_result("through")
     assert bench.spin(lambda: passed == ["through"])
 
 
-def test_a_task_of_another_thread_wakes_it(bench: Bench) -> None:
-    threading.Timer(0.3, lambda: bench.executor.create_task(bench.heard.append, 5)).start()
-    assert bench.spin(lambda: bench.heard == [5])
+def test_a_task_from_another_thread_wakes_the_executor(bench: Bench) -> None:
+    threading.Timer(0.3, lambda: bench.executor.create_task(bench.received.append, 5)).start()
+    assert bench.spin(lambda: bench.received == [5])
 
 
 def test_a_guard_condition_runs_its_callback(bench: Bench) -> None:
-    guard = bench.node.create_guard_condition(lambda: bench.heard.append(9))
+    guard = bench.node.create_guard_condition(lambda: bench.received.append(9))
     threading.Timer(0.3, guard.trigger).start()
-    assert bench.spin(lambda: bool(bench.heard))
-    assert bench.heard == [9]
+    assert bench.spin(lambda: bool(bench.received))
+    assert bench.received == [9]
 
 
-def test_a_trigger_is_not_lost_where_entities_come_and_go(bench: Bench) -> None:
+def test_a_trigger_is_not_lost_when_entities_change(bench: Bench) -> None:
     sent, taken, rounds = 0, 0, 200
 
     def take() -> None:
@@ -251,8 +251,8 @@ def test_a_trigger_is_not_lost_where_entities_come_and_go(bench: Bench) -> None:
     assert bench.spin(lambda: taken == sent)
 
 
-def test_events_of_a_publisher_are_heard(bench: Bench) -> None:
-    """Whoever asks for more than a publisher offers is told so; that is an event of both."""
+def test_events_of_a_publisher_are_delivered(bench: Bench) -> None:
+    """A subscription that requests more than the publisher offers causes an event in both."""
     seen: list[int] = []
     bench.node.create_publisher(
         Int32, "number", QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
@@ -264,20 +264,20 @@ def test_events_of_a_publisher_are_heard(bench: Bench) -> None:
     assert bench.spin(lambda: bool(seen))
 
 
-def test_an_error_in_a_callback_leaves_spin_and_the_next_spin_goes_on(bench: Bench) -> None:
-    def hear(message: Int32) -> None:
-        bench.heard.append(message.data)
+def test_an_error_in_a_callback_leaves_spin_and_the_next_spin_continues(bench: Bench) -> None:
+    def receive(message: Int32) -> None:
+        bench.received.append(message.data)
         if message.data == 1:
             raise ValueError("one")
 
-    bench.listen(hear)
-    bench.say(1, 2)
+    bench.listen(receive)
+    bench.send(1, 2)
     with pytest.raises(ValueError, match="one"):
         bench.executor.spin()
-    assert bench.spin(lambda: bench.heard == [1, 2])
+    assert bench.spin(lambda: bench.received == [1, 2])
 
 
-def test_shutting_the_context_down_ends_it(bench: Bench) -> None:
+def test_shutting_the_context_down_stops_spin(bench: Bench) -> None:
     threading.Timer(0.3, lambda: rclpy.try_shutdown(context=bench.context)).start()
     with contextlib.suppress(ExternalShutdownException):
         bench.executor.spin()

@@ -1,4 +1,4 @@
-"""What every node shares: parameters with ranges, and one way to end."""
+"""Shared by every node: parameters with ranges, and shutdown."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.nodes
 
 
 def node_with(value: str, ended: list[str], after: Exception | None = None) -> type[Node]:
-    """Return a node that declares `rate` with a value from the command line, then ends."""
+    """Return a node that declares `rate` with a value from the command line, then stops."""
 
     class Sample(Node):
         def __init__(self) -> None:
@@ -49,8 +49,8 @@ def arguments(value: str) -> list[str]:
     return ["--ros-args", "-p", f"rate:={value}"]
 
 
-def test_a_whole_number_is_taken_for_a_float() -> None:
-    """People write rate:=20; the node closes and ends with the code asked for."""
+def test_an_integer_is_accepted_for_a_float() -> None:
+    """People write rate:=20; the node closes and exits with the requested code."""
     ended: list[str] = []
     assert run(node_with("20", ended), arguments("20")) == 3
     assert ended == ["20.0", "closed"]
@@ -60,13 +60,13 @@ def test_a_whole_number_is_taken_for_a_float() -> None:
 def test_a_bad_value_is_refused_by_name(
     value: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Out of range or no number: one line that names the parameter, exit code 1."""
+    """Out of range or not a number: one line that names the parameter, exit code 1."""
     assert run(node_with(value, []), arguments(value)) == 1
     assert "rate" in capsys.readouterr().err
 
 
 def test_setting_a_parameter_of_a_running_node_is_refused_with_the_reason() -> None:
-    """Every parameter is read at the start, so an answer of success would be a lie."""
+    """Nodes read parameters only at startup, so a successful response would be false."""
     context = Context()
     rclpy.init(context=context, domain_id=domain_id())
     node = rclpy.create_node("sample", context=context)
@@ -90,21 +90,21 @@ def test_setting_a_parameter_of_a_running_node_is_refused_with_the_reason() -> N
 
 
 def test_an_error_of_ours_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """What a person can mend is said without a traceback, and files are closed."""
+    """An error that the user can fix is printed without a traceback, and files are closed."""
     ended: list[str] = []
-    error = ConfigError("it is wrong", where="here", remedy="mend it")
+    error = ConfigError("it is wrong", where="here", remedy="fix it")
     assert run(node_with("1", ended, error), arguments("1")) == 1
-    assert capsys.readouterr().err.strip() == "error: it is wrong (here): mend it"
+    assert capsys.readouterr().err.strip() == "error: it is wrong (here): fix it"
     assert ended[-1] == "closed"
     assert not rclpy.ok()
 
 
 @pytest.mark.parametrize("interrupted", [True, False])
 @pytest.mark.parametrize("kind", [RuntimeError, SystemError])
-def test_an_interrupt_that_rclpy_made_its_own_error_is_an_end_and_others_are_errors(
+def test_an_interrupt_that_rclpy_turned_into_its_own_error_stops_the_node_and_others_raise(
     interrupted: bool, kind: type[Exception],
 ) -> None:
-    """pybind11 turns what a signal handler raises during a conversion into one of these."""
+    """pybind11 turns an exception of a signal handler during a conversion into one of these."""
     def convert() -> None:
         try:
             if interrupted:
@@ -128,9 +128,9 @@ def test_an_interrupt_that_rclpy_made_its_own_error_is_an_end_and_others_are_err
 def test_a_message_taken_when_a_signal_comes_still_reaches_its_callback(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Or a recorder's bag has the commands of its last step without the tick they answer."""
+    """Otherwise a bag has the commands of its last step without the tick they answer."""
     sent = String(data="of the last step")
-    heard: list[str] = []
+    received: list[str] = []
     make_message = String.__init__
 
     def interrupted(self: String, **fields: object) -> None:
@@ -140,7 +140,9 @@ def test_a_message_taken_when_a_signal_comes_still_reaches_its_callback(
     def make() -> Node:
         node = Node("interrupted")
         publisher = node.create_publisher(String, "words", 10)
-        node.create_subscription(String, "words", lambda message: heard.append(message.data), 10)
+        node.create_subscription(
+            String, "words", lambda message: received.append(message.data), 10
+        )
 
         def publish() -> None:
             if publisher.get_subscription_count():
@@ -151,11 +153,11 @@ def test_a_message_taken_when_a_signal_comes_still_reaches_its_callback(
         return node
 
     assert run(make, arguments("1")) == 0
-    assert heard == [sent.data]
+    assert received == [sent.data]
 
 
-def test_stamps_and_images_survive() -> None:
-    """Nanoseconds and pixels come back as they went."""
+def test_stamps_and_images_round_trip() -> None:
+    """Nanoseconds and pixels come back unchanged."""
     assert stamp_ns(time_message(12_345_678_901)) == 12_345_678_901
     pixels = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
     message = image_message(pixels, time_message(1), "top_camera")

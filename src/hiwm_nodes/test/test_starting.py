@@ -1,4 +1,4 @@
-"""A node that is asked to end while it imports ends without a word."""
+"""A node stopped during its imports exits without output."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 HANG_GUARD_S = 60.0
-# The end of an import that was interrupted: many libraries turn it into an error of their own.
+# An interrupted import: many libraries turn the interrupt into an error of their own.
 SLOW = """
 import pathlib, time
 pathlib.Path("importing").touch()
@@ -27,7 +27,7 @@ def main():
 
 
 def node(folder: Path, source: str) -> subprocess.Popen[str]:
-    """Return the process of an executable like those in lib/PACKAGE."""
+    """Return the process of an executable like those in lib/PACKAGE/."""
     package = folder / "some_package"
     package.mkdir()
     (package / "some_node.py").write_text(source)
@@ -41,14 +41,14 @@ def node(folder: Path, source: str) -> subprocess.Popen[str]:
     )
 
 
-def test_the_executables_name_says_which_node_runs(tmp_path: Path) -> None:
+def test_the_executable_name_selects_the_node(tmp_path: Path) -> None:
     process = node(tmp_path, QUICK)
     output, errors = process.communicate(timeout=HANG_GUARD_S)
     assert (output, errors, process.returncode) == ("ran\n", "", 3)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_during_the_imports_ends_it_quietly(tmp_path: Path, number: int) -> None:
+def test_a_signal_during_the_imports_exits_without_output(tmp_path: Path, number: int) -> None:
     process = node(tmp_path, SLOW)
     deadline = time.monotonic() + HANG_GUARD_S
     while not (tmp_path / "importing").exists():

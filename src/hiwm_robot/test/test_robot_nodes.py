@@ -172,7 +172,8 @@ def test_a_second_world_ends_and_names_the_first(
         assert third.wait(GUARD_S) == 1
         for other in (second, third):
             [line] = [line for line in other.output.splitlines() if "error: " in line]
-            assert "has its world already: robot_bridge" in line and "one" in line
+            assert "world already running in namespace" in line
+            assert ": robot_bridge" in line and "one" in line
             assert str(first.process.pid) in line and "Traceback" not in other.output
         monkeypatch.setenv("HIWM_LAUNCH_ID", "another")
         same_session = graph.bridge(session_dir=str(tmp_path / "one"))

@@ -41,7 +41,7 @@ def running(node: NodeProcess) -> bool:
 
 def check_refused(second: NodeProcess, first: NodeProcess) -> None:
     [line] = [line for line in second.output.splitlines() if "error: " in line]
-    assert "the namespace /hiwm has its arbiter already: arbiter" in line
+    assert "arbiter already running in namespace /hiwm: arbiter" in line
     assert str(first.process.pid) in line and "ROS_DOMAIN_ID" in line
     assert "Traceback" not in second.output
     assert first.process.poll() is None, first.output
@@ -76,5 +76,5 @@ def test_of_several_that_start_together_one_stays(arbiters: Arbiters) -> None:
     wait_until(lambda: running(stays))
     for node in nodes:
         if node is not stays:
-            assert node.wait() == 1 and "has its arbiter already" in node.output
+            assert node.wait() == 1 and "arbiter already running" in node.output
     assert stays.process.poll() is None
