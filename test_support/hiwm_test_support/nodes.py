@@ -18,7 +18,7 @@ from rclpy.executors import Executor
 def spin_until(
     executor: Executor, predicate: Callable[[], bool], timeout_s: float = 30.0
 ) -> bool:
-    """Spin until the predicate is true; return False if the timeout, a hang guard, expires first."""
+    """Spin until the predicate is true; return False if the hang guard expires first."""
     deadline = time.monotonic() + timeout_s
     while not predicate():
         if time.monotonic() > deadline:

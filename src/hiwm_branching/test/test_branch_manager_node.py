@@ -215,9 +215,9 @@ def test_a_node_is_continued_by_the_world_and_the_tree_stays(session: Session) -
         asked = session.world.continued[-1]
         assert asked.state_id == before[named].state_id
         assert (asked.count, asked.steps, asked.seed, asked.frames) == (3, 20, 7, 2)
-    session.world.refusal = "cut short"
+    session.world.refusal = "cancelled"
     refused = session.call(Continue, "continue", count=3, steps=20)
-    assert not refused.ok and "cut short" in refused.message
+    assert not refused.ok and "cancelled" in refused.message
     assert session.nodes() == before and session.world.restored == []
 
 

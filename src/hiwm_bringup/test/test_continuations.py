@@ -208,7 +208,7 @@ def test_a_later_request_and_a_rollback_cut_short_what_is_under_way(session: Ses
     assert not second.done()
     session.restore(begun.state_id)
     session.until(second.done)
-    assert not second.result().ok and "cut short" in second.result().message
+    assert not second.result().ok and "cancelled" in second.result().message
     third = session.ask(long)
     while not third.done():  # one may come before the request: they are services of their own
         session.reset()

@@ -8,7 +8,7 @@ SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 # fifth of a second of the fastest imagined world, in case the recorder stalls that long.
 IMAGE_PUB = QoSProfile(depth=60, reliability=ReliabilityPolicy.RELIABLE)
 # Streams that a node on the tick path must not miss. The policy and the operator also use it for
-# images, where a lost one would stop a lock-step world. The recorder has deeper profiles of its own.
+# images, where a lost one would stop a lock-step world. The recorder has its own, deeper profiles.
 TICK = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 # Publishers of ticks and joint states. A lock-step world makes hundreds per second and waits only
 # for the policy. The depth keeps messages for subscribers of equal depth that fall behind (branch

@@ -1,8 +1,7 @@
-"""Continuations beside the world: a thread computes them, the policy node plans for them.
+"""Continuations beside the world: a thread computes them, the policy node plans them.
 
-The rule of cutting short: a later request, and whatever takes the world elsewhere (reset, rollback,
-fork), ends the continuations under way at their next step. Ticks do not: a person may look at
-them while the session runs.
+A later request, a reset, a rollback or a fork cancels the running continuations at their next step.
+Ticks do not cancel them: a person may look at continuations while the session runs.
 """
 
 import threading
@@ -22,43 +21,49 @@ from rclpy.task import Future
 from hiwm_core.errors import DeviceError, HiwmError
 from hiwm_learning.simulators import ImaginedObservation, WorldSimulator, WorldState
 from hiwm_nodes.messages import image_message
-from hiwm_world.continuations import Continuation, CutShortError, Plans, Wanted, continuations
+from hiwm_world.continuations import (
+    CancelledError,
+    Continuation,
+    ContinuationSpec,
+    Plans,
+    continuations,
+)
 from hiwm_world.tick_priority import TickPriority, YieldingSimulator
 
-POLICY_THERE_S = 1.0  # a policy node that has just come up is heard of within this
-PLAN_S = 60.0  # for as many plans as there are continuations
-_LOOK_S = 0.05
+POLICY_WAIT_S = 1.0  # discovery of a policy node that has just started takes less
+PLAN_S = 60.0  # timeout for the plans of all continuations
+_POLL_S = 0.05
 
 
 class _Job:
-    """One request under way."""
+    """One running request."""
 
     def __init__(self) -> None:
         self.answer = Future()
-        self._cut = ""
+        self._cancelled = ""
 
-    def cut(self, reason: str) -> None:
-        """End it at its next step."""
-        self._cut = reason
+    def cancel(self, reason: str) -> None:
+        """Cancel it at its next step."""
+        self._cancelled = reason
 
     def check(self) -> None:
-        """Raise CutShortError where it was cut short."""
-        if self._cut:
-            raise CutShortError(
-                f"the continuations were cut short: {self._cut}", where="world/continue_state",
-                remedy="ask again where they are still wanted",
+        """Raise CancelledError if it was cancelled."""
+        if self._cancelled:
+            raise CancelledError(
+                f"the continuations were cancelled: {self._cancelled}",
+                where="world/continue_state", remedy="repeat the request if you still need them",
             )
 
 
 class ContinuationService:
-    """Serves continuations, one request at a time, in a thread of its own.
+    """Serves continuations, one request at a time, in its own thread.
 
     Args:
-        node: the world's.
-        group: reentrant; of the policy's client.
-        simulator: of the world.
+        node: the world's node.
+        group: reentrant callback group for the policy client.
+        simulator: the world's simulator.
         action_dim: entries of an action.
-        priority: which the node takes for every tick.
+        priority: the node takes it for every tick.
     """
 
     def __init__(
@@ -69,39 +74,39 @@ class ContinuationService:
         self._action_dim = action_dim
         self._threads = torch.get_num_threads()
         self._policy = node.create_client(PlanBatch, "policy/plan_batch", callback_group=group)
-        # Wakes the executor, which then finds the answer.
+        # Wakes the executor, which then resumes the waiting service callback.
         self._wake = node.create_guard_condition(lambda: None, callback_group=group)
         self._job = _Job()
         self._thread = threading.Thread()
 
-    async def serve(self, state: WorldState, wanted: Wanted) -> list[Continuation]:
+    async def serve(self, state: WorldState, spec: ContinuationSpec) -> list[Continuation]:
         """Return the continuations of a state.
 
         Raises:
-            CutShortError: they were cut short.
-            HiwmError: no policy answers, or it does not fit.
+            CancelledError: they were cancelled.
+            HiwmError: no policy responds, or its plans do not fit.
         """
-        self.cut("a later request came")
+        self.cancel("a later request arrived")
         job = self._job = _Job()
         self._thread = threading.Thread(
-            target=self._work, args=(job, state, wanted), name="continuations", daemon=True
+            target=self._work, args=(job, state, spec), name="continuations", daemon=True
         )
         self._thread.start()
         found: list[Continuation] = await job.answer
         return found
 
-    def cut(self, reason: str) -> None:
-        """End what is under way at its next step."""
-        self._job.cut(reason)
+    def cancel(self, reason: str) -> None:
+        """Cancel the running request at its next step."""
+        self._job.cancel(reason)
 
     def close(self) -> None:
-        """End what is under way, and wait for its end."""
-        self.cut("the world ends")
+        """Cancel the running request and wait until it stops."""
+        self.cancel("the world is shutting down")
         if self._thread.ident is not None:
             self._thread.join(timeout=5.0)
 
-    def _work(self, job: _Job, state: WorldState, wanted: Wanted) -> None:
-        # OpenMP keeps the number of threads for each calling thread of its own.
+    def _work(self, job: _Job, state: WorldState, spec: ContinuationSpec) -> None:
+        # OpenMP stores the number of threads per calling thread.
         torch.set_num_threads(self._threads)
 
         def ask(
@@ -110,13 +115,13 @@ class ContinuationService:
             return self._plans(job, seeds, observations)
 
         try:
-            found = continuations(self._simulator, state, wanted, ask, job.check)
+            found = continuations(self._simulator, state, spec, ask, job.check)
         except HiwmError as error:
             job.answer.set_exception(error)
-        except Exception as error:  # the GPU's memory, for one: no reason to end the world
+        except Exception as error:  # e.g. out of GPU memory: no reason to stop the world
             job.answer.set_exception(HiwmError(
                 f"the continuations failed: {type(error).__name__}: {error}",
-                where="world/continue_state", remedy="ask for fewer; the world is as it was",
+                where="world/continue_state", remedy="request fewer; the world is unchanged",
             ))
         else:
             job.answer.set_result(found)
@@ -126,26 +131,27 @@ class ContinuationService:
         self, job: _Job, seeds: Sequence[int],
         observations: Sequence[Sequence[ImaginedObservation]],
     ) -> Plans:
-        """Return the policy's plans, asked through the executor that spins the node."""
-        deadline = time.monotonic() + POLICY_THERE_S
+        """Return the policy's plans; the executor that spins the node makes the call."""
+        deadline = time.monotonic() + POLICY_WAIT_S
         while not self._policy.service_is_ready():
             job.check()
             if time.monotonic() > deadline:
-                raise _no_policy("no policy answers policy/plan_batch")
-            time.sleep(_LOOK_S)
+                raise _no_policy("no policy serves policy/plan_batch")
+            time.sleep(_POLL_S)
         answered = threading.Event()
         future = self._policy.call_async(plan_request(self._simulator.cameras, seeds, observations))
         future.add_done_callback(lambda _: answered.set())
         deadline = time.monotonic() + PLAN_S
         try:
-            while not answered.wait(_LOOK_S):
+            while not answered.wait(_POLL_S):
                 job.check()
                 if not self._policy.service_is_ready():
-                    raise _no_policy("the policy went away")
+                    raise _no_policy("the policy node stopped")
                 if time.monotonic() > deadline:
                     raise DeviceError(
-                        f"the policy gave no plans within {PLAN_S:g} s", where="policy/plan_batch",
-                        remedy="see the policy's own log, or ask for fewer continuations",
+                        f"the policy returned no plans within {PLAN_S:g} s",
+                        where="policy/plan_batch",
+                        remedy="check the policy's log, or request fewer continuations",
                     )
         finally:
             if not future.done():
@@ -163,7 +169,7 @@ def plan_request(
     cameras: Sequence[str], seeds: Sequence[int],
     observations: Sequence[Sequence[ImaginedObservation]],
 ) -> PlanBatch.Request:
-    """Return what is asked of the policy: observations [N][S], newest last."""
+    """Return the request to the policy for observations [N][S], newest last."""
     return PlanBatch.Request(
         seeds=list(seeds), cameras=list(cameras), observation_steps=len(observations[0]),
         images=[
@@ -177,21 +183,21 @@ def plan_request(
 
 
 def plans_of(answer: PlanBatch.Response, count: int, action_dim: int) -> Plans:
-    """Return the plans of a policy's answer.
+    """Return the plans in a policy's response.
 
     Raises:
-        DeviceError: it refused, or answered with something else.
+        DeviceError: it refused, or the response is malformed.
     """
     if not answer.ok:
-        raise DeviceError(answer.message, where="the policy's answer")
+        raise DeviceError(answer.message, where="the policy's response")
     horizon, execute, looks = answer.horizon, answer.execute_horizon, answer.observation_steps
     if not (1 <= execute <= horizon and looks >= 1
             and len(answer.actions) == count * horizon * action_dim):
         raise DeviceError(
-            f"the policy answered with {len(answer.actions)} numbers, {horizon} actions a plan, "
+            f"the policy returned {len(answer.actions)} numbers, {horizon} actions per plan, "
             f"{execute} to run, {looks} observations", where="policy/plan_batch",
-            remedy=f"it must give {count} plans of {action_dim} entries an action, and run at "
-            "least one and at most all of a plan's actions",
+            remedy=f"it must return {count} plans with {action_dim} entries per action, and run "
+            "at least one and at most all actions of a plan",
         )
     return Plans(
         observation_steps=looks, execute_horizon=execute,
@@ -200,7 +206,7 @@ def plans_of(answer: PlanBatch.Response, count: int, action_dim: int) -> Plans:
 
 
 def continuation_message(found: Continuation, camera: str) -> msg.Continuation:
-    """Return a continuation as it goes over the wire."""
+    """Return a continuation as a message."""
     return msg.Continuation(
         seed=found.seed, steps=len(found.progress_by_step), end=found.end, success=found.success,
         progress=found.progress, trust=found.trust, progress_by_step=found.progress_by_step,

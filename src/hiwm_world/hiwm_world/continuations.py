@@ -1,9 +1,9 @@
-"""What a policy would do from one saved state, as often as there are seeds, in one batch; no ROS.
+"""What a policy would do from one saved state, once per seed, in one batch; no ROS.
 
-States are values, so nothing here moves the world they were taken from. Which plan a continuation
-gets follows from its seed and step, what the world answers from the state: the same state, seeds
-and checkpoints give the same continuations. A batch of many and one alone agree to rounding, which
-a contact may turn into another course. Held by `test_continuations.py`.
+States are values, so nothing here changes the world they came from. A continuation's seed and step
+determine its plans, and its state determines the next one: equal state, seeds and checkpoints give
+equal continuations. A batch and a single continuation agree up to rounding; contact can amplify
+that into a different course. Tested by `test_continuations.py`.
 """
 
 from collections import deque
@@ -18,31 +18,31 @@ from hiwm_core.errors import ConfigError, HiwmError
 from hiwm_core.limits import LimitResult
 from hiwm_learning.simulators import ImaginedObservation, Reading, WorldState
 
-# What a person can look at, and a machine without a GPU answers within minutes.
+# As many as a person can look at, and a machine without a GPU computes within minutes.
 MOST_COUNT = 64
 MOST_STEPS = 1000
 MOST_FRAMES = 64
-# An answer travels as one message, twice.
+# A response is one message, sent twice.
 MOST_PIXEL_BYTES = 64_000_000
-# Probability that counts as success, as in evaluation by the success head.
+# Success probability that counts as success, as in evaluation by the success head.
 GOAL = 0.5
 
 
-class CutShortError(HiwmError):
-    """The continuations are no longer wanted."""
+class CancelledError(HiwmError):
+    """The continuations were cancelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """Which continuations are asked for."""
+class ContinuationSpec:
+    """Which continuations to compute."""
 
     count: int
-    steps: int  # longest, control steps
-    seed: int  # of the first; the others count on from it
-    frames: int  # of each, evenly spaced over `steps`
+    steps: int  # maximum length, control steps
+    seed: int  # of the first; the others count up from it
+    frames: int  # per continuation, evenly spaced over `steps`
 
     def check(self, frame_bytes: int) -> None:
-        """Raise ConfigError for more than is made, or nothing; frames are of `frame_bytes`."""
+        """Raise ConfigError if a value is out of range; a frame has `frame_bytes` bytes."""
         for name, value, least, most in (
             ("count", self.count, 1, MOST_COUNT), ("steps", self.steps, 1, MOST_STEPS),
             ("frames", self.frames, 0, MOST_FRAMES),
@@ -50,31 +50,31 @@ class Wanted:
             if not least <= value <= most:
                 raise ConfigError(
                     f"{name} {value}", where="world/continue_state",
-                    remedy=f"ask for {least} to {most}",
+                    remedy=f"request {least} to {most}",
                 )
         whole = self.count * self.frames * frame_bytes
         if whole > MOST_PIXEL_BYTES:
             raise ConfigError(
                 f"{self.count} continuations with {self.frames} frames each are "
                 f"{whole / 1e6:.0f} MB", where="world/continue_state",
-                remedy=f"ask for {MOST_PIXEL_BYTES // (self.count * frame_bytes)} frames or fewer",
+                remedy=f"request {MOST_PIXEL_BYTES // (self.count * frame_bytes)} frames or fewer",
             )
 
     def shown(self, step: int) -> bool:
-        """Return whether a frame is wanted of a step, counted from 1."""
+        """Return whether to keep a frame of a step, counted from 1."""
         return step * self.frames // self.steps > (step - 1) * self.frames // self.steps
 
 
 class BatchSimulator(Protocol):
-    """What continuations need of a `WorldSimulator`."""
+    """The part of a `WorldSimulator` that continuations need."""
 
     def step_many(
         self, states: Sequence[Any], actions: Sequence[NDArray[np.float64]]
     ) -> tuple[list[Any], list[LimitResult]]:
-        """Return the next state of each, and its action as it was let through."""
+        """Return the next state of each, and its limited action."""
 
     def read_many(self, states: Sequence[Any]) -> list[Reading]:
-        """Return what joints and heads say of each."""
+        """Return proprioception and head outputs of each."""
 
     def observe_many(self, states: Sequence[Any]) -> list[ImaginedObservation]:
         """Return the observation of each."""
@@ -82,10 +82,10 @@ class BatchSimulator(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Plans:
-    """A policy's answer."""
+    """A policy's response."""
 
-    observation_steps: int  # observations it looks at
-    execute_horizon: int  # actions of each plan that run before the next
+    observation_steps: int  # observations per plan
+    execute_horizon: int  # actions of a plan that run before the next plan
     actions: NDArray[np.float64]  # [N, K, A]
 
 
@@ -95,43 +95,43 @@ Ask = Callable[[Sequence[int], Sequence[Sequence[ImaginedObservation]]], Plans]
 
 @dataclass(kw_only=True)
 class Continuation:
-    """One continuation, as far as it went."""
+    """One continuation up to its last step."""
 
     seed: int
     state: WorldState
     success: float  # highest so far
-    progress: float  # at its end
+    progress: float  # at its last step
     trust: float  # lowest so far
-    seen: deque[ImaginedObservation]  # what the policy looks at, newest last
-    end: str = ""  # why it ended before its steps
+    seen: deque[ImaginedObservation]  # input of the policy, newest last
+    end: str = ""  # why it ended early
     progress_by_step: list[float] = field(default_factory=list)
     frames: list[tuple[int, NDArray[np.uint8]]] = field(default_factory=list)  # step, [H, W, 3]
 
     def take(self, state: WorldState, reading: Reading) -> None:
-        """Go one step on."""
+        """Advance one step."""
         self.state = state
         self.progress = reading.progress
         self.progress_by_step.append(reading.progress)
         self.success = float(np.fmax(self.success, reading.success))
         self.trust = float(np.fmin(self.trust, reading.trust))
         if not np.isfinite(reading.proprioception).all():
-            self.end = "the world model gave a state that is not finite"
+            self.end = "the world model produced a state that is not finite"
         elif reading.success >= GOAL:
             self.end = "the goal was reached"
 
 
 def continuations(
-    simulator: BatchSimulator, state: WorldState, wanted: Wanted, ask: Ask,
+    simulator: BatchSimulator, state: WorldState, spec: ContinuationSpec, ask: Ask,
     check: Callable[[], None],
 ) -> list[Continuation]:
     """Return the continuations of a state, in the order of their seeds.
 
     Args:
-        simulator: of the state.
-        state: where all of them begin.
-        wanted: how many, how long.
+        simulator: the state's simulator.
+        state: where all of them start.
+        spec: how many, how long.
         ask: the policy.
-        check: called before each step; raises where they are no longer wanted.
+        check: called before each step; raises if the request was cancelled.
 
     Raises:
         HiwmError: what `ask` or `check` raises.
@@ -139,15 +139,15 @@ def continuations(
     (first,) = simulator.observe_many([state])
     runs = [
         Continuation(
-            seed=(wanted.seed + i) % 2**64, state=state, success=first.success,
+            seed=(spec.seed + i) % 2**64, state=state, success=first.success,
             progress=first.progress, trust=first.trust, seen=deque([first], maxlen=1),
         )
-        for i in range(wanted.count)
+        for i in range(spec.count)
     ]
-    looks = 1  # observations the policy looks at, as far as it has said
-    planned = due = 0  # steps of the plans in force and of the next
+    looks = 1  # observations per plan; corrected by the policy's first response
+    planned = due = 0  # first steps of the current plans and of the next ones
     plans = np.empty(0)  # [N, K, A]
-    for step in range(1, wanted.steps + 1):
+    for step in range(1, spec.steps + 1):
         going = [i for i, run in enumerate(runs) if not run.end]
         if not going:
             break
@@ -161,12 +161,12 @@ def continuations(
                 for run in runs:
                     run.seen = deque(run.seen, maxlen=looks)
             planned, due = due, due + answer.execute_horizon
-            plans = np.full((wanted.count, *answer.actions.shape[1:]), np.nan)
+            plans = np.full((spec.count, *answer.actions.shape[1:]), np.nan)
             plans[going] = answer.actions
             for i in going:
                 if not np.isfinite(plans[i, : answer.execute_horizon]).all():
-                    runs[i].end = "the policy gave a plan that is not finite"
-                    _picture(simulator, [runs[i]], wanted, step - 1)
+                    runs[i].end = "the policy produced a plan that is not finite"
+                    _render(simulator, [runs[i]], spec, step - 1)
             going = [i for i in going if not runs[i].end]
             if not going:
                 break
@@ -177,23 +177,23 @@ def continuations(
             runs[i].take(after, reading)
         seen = [
             runs[i] for i in going
-            if runs[i].end or wanted.shown(step) or (due < wanted.steps and step > due - looks)
+            if runs[i].end or spec.shown(step) or (due < spec.steps and step > due - looks)
         ]
-        _picture(simulator, seen, wanted, step)
+        _render(simulator, seen, spec, step)
     return runs
 
 
-def _picture(
-    simulator: BatchSimulator, runs: Sequence[Continuation], wanted: Wanted, step: int
+def _render(
+    simulator: BatchSimulator, runs: Sequence[Continuation], spec: ContinuationSpec, step: int
 ) -> None:
-    """Look at continuations that stand at a step: for the policy, and for people."""
+    """Render the continuations at a step, for the policy and for people."""
     if not runs:
         return
     for run, observation in zip(
         runs, simulator.observe_many([run.state for run in runs]), strict=True
     ):
         run.seen.append(observation)
-        if wanted.frames and (run.end or wanted.shown(step)):
+        if spec.frames and (run.end or spec.shown(step)):
             run.frames = [*(pair for pair in run.frames if pair[0] != step),
                           (step, observation.image)]
 

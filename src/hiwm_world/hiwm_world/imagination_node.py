@@ -1,6 +1,6 @@
 """The imagination node: a learned world model behind the world contract.
 
-In lock-step: a tick waits for its command, so results do not depend on how fast a machine is.
+It runs in lock-step: a tick waits for its command, so results do not depend on the machine's speed.
 """
 
 import array
@@ -38,15 +38,15 @@ from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
 from hiwm_nodes.session import hold_role, session_folder
 from hiwm_world.continuation_service import ContinuationService, continuation_message
-from hiwm_world.continuations import Wanted
+from hiwm_world.continuations import ContinuationSpec
 from hiwm_world.imagined_world import ImaginedWorld, PresentTick, load_starts
 from hiwm_world.tick_priority import TickPriority
 
 MAX_RATE = 1000.0
-# A node that joins late has missed the waiting tick, and a disk that was full may have room again:
-# both are looked at this often.
+# Period of two checks: for late subscribers, which missed the waiting tick, and for free space on a
+# full disk.
 LISTEN_S = 0.2
-SAVES_KEPT = 1000  # of which diagnostics give the quantiles
+SAVES_KEPT = 1000  # for the quantiles in diagnostics
 
 
 class Imagination(Node):
@@ -60,13 +60,13 @@ class Imagination(Node):
         ))
         self._task = load_task(str(parameter(self, "task", "push_t", "name or path of the task")))
         self._set_rate(parameter(
-            self, "rate", 10.0, "ticks per second; 0 = as fast as commands come", 0.0, MAX_RATE
+            self, "rate", 10.0, "ticks per second; 0 = as fast as commands arrive", 0.0, MAX_RATE
         ))
         seed = int(parameter(self, "seed", 0, "order of the start frames", 0, 2**31 - 1))
-        # A listener is counted here before it hears: at 1.5 s recorders still missed first ticks.
+        # A subscriber is counted before it receives: at 1.5 s recorders still missed first ticks.
         self._settle_s = float(parameter(
             self, "settle_s", 3.0,
-            "the first tick waits until nobody new has begun to listen for this long, s", 0.0, 60.0,
+            "the first tick waits until no new subscriber has joined for this long, s", 0.0, 60.0,
         ))
         threads = int(parameter(self, "threads", 1, "CPU threads of the model", 1, 64))
         device = str(parameter(
@@ -81,11 +81,11 @@ class Imagination(Node):
         simulator, checkpoint = load_simulator(path, self._embodiment, device)
         if checkpoint.info.task_hash != self._task.hash:
             raise CheckpointError(
-                f"the checkpoint was made for task {checkpoint.info.task} with hash "
-                f"{checkpoint.info.task_hash[:12]}, this one has {self._task.hash[:12]}",
+                f"the checkpoint was trained for task {checkpoint.info.task} with hash "
+                f"{checkpoint.info.task_hash[:12]}, this task has hash {self._task.hash[:12]}",
                 where=str(path),
-                remedy=f"start with task:={checkpoint.info.task} and the task file it was trained "
-                "under, or train again",
+                remedy=f"start with task:={checkpoint.info.task} and the task file of its "
+                "training, or train again",
             )
         self._checkpoint_hash = checkpoint.hash
         self._heads = sorted(simulator.heads)
@@ -112,13 +112,13 @@ class Imagination(Node):
         self._meter = diagnostics.RateMeter()
         self._last_tick = 0.0  # steady clock
         self._last_stamp_ns = 0
-        self._waiting: PresentTick | None = None  # computed, held back until its time has come
+        self._waiting: PresentTick | None = None  # computed, not due yet
         self._unsaved: Command | None = None  # its step could not be saved
         self._listeners = 0
-        self._begun = False
+        self._started = False
         self._joined = time.monotonic()  # when the number of listeners last changed
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        # Awaits the policy, and must keep nothing else waiting.
+        # Its callback awaits the policy, and must not block others.
         self._awaiting = ReentrantCallbackGroup()
         self._priority = TickPriority()
         self._continuations = ContinuationService(
@@ -131,11 +131,11 @@ class Imagination(Node):
         self.create_timer(LISTEN_S, self._on_listen, clock=self._steady)
         self.get_logger().info(
             f"imagining {self._task.name} with {checkpoint.label}, "
-            + (f"{self._rate:g} ticks/s" if self._rate else "as fast as commands come")
+            + (f"{self._rate:g} ticks/s" if self._rate else "as fast as commands arrive")
         )
         if "success" not in self._heads:
             self.get_logger().warning(
-                "the world model's success head was never trained: ticks say nothing of success"
+                "the world model's success head was never trained: ticks report no success"
             )
 
     def _make_interfaces(self) -> None:
@@ -160,7 +160,7 @@ class Imagination(Node):
             ContinueState, "world/continue_state", self._on_continue,
             callback_group=self._awaiting,
         )
-        # One-shot: armed by a step that has to wait for its time.
+        # One-shot: armed by a step that is not due yet.
         self._pace = self.create_timer(1.0, self._on_pace, clock=self._steady)
         self._pace.cancel()
 
@@ -191,19 +191,19 @@ class Imagination(Node):
         if self._waiting is not None or not self._world.expects(message.epoch, message.step):
             self._dropped += 1
             return
-        begun = time.perf_counter()
+        started = time.perf_counter()
         try:
             with self._priority.tick():
                 present = self._world.step(
                     np.array(message.action), int(message.source), message.device
                 )
         except StoreError as error:
-            # The present tick stands, and the command is tried again until there is room.
+            # The present tick stays; the command is retried until there is space.
             self._unsaved = message
             self._diagnostics.report(diagnostics.ERROR, str(error))
             self.get_logger().error(str(error), throttle_duration_sec=5.0)
             return
-        self._step_s = time.perf_counter() - begun
+        self._step_s = time.perf_counter() - started
         if self._unsaved is not None:
             self._unsaved = None
             self._diagnostics.report(diagnostics.OK, "running")
@@ -211,7 +211,7 @@ class Imagination(Node):
             self._save_s.append(self._store.last_put.seconds)
         if self._world.holds:
             self._diagnostics.report(
-                diagnostics.WARN, f"{self._world.holds} actions were unusable and held"
+                diagnostics.WARN, f"{self._world.holds} actions were invalid: held"
             )
         left = self._last_tick + self._period - time.monotonic()
         if left <= 0.0:
@@ -229,7 +229,7 @@ class Imagination(Node):
     def _show(self, present: PresentTick) -> None:
         """Publish an observation under a new stamp, the tick last."""
         self._waiting = self._unsaved = None
-        self._begun = True
+        self._started = True
         self._pace.cancel()
         now = self.get_clock().now().nanoseconds
         self._last_stamp_ns = max(now, self._last_stamp_ns + 1)
@@ -263,14 +263,14 @@ class Imagination(Node):
         self._tick_pub.publish(tick)
 
     def _on_listen(self) -> None:
-        """Say the waiting tick again, stamp and all, when somebody new listens."""
+        """Publish the waiting tick again with its stamp when a subscriber joins."""
         publishers = (*self._image_pubs, self._joint_pub, self._tick_pub)
         listeners = sum(publisher.get_subscription_count() for publisher in publishers)
         if listeners != self._listeners:
             self._joined = time.monotonic()
-        if not self._begun:
-            # A graph's nodes come up within seconds of each other: whoever records or watches
-            # should see the first step as well.
+        if not self._started:
+            # Nodes of a graph start within seconds of each other. Recorders and viewers should not
+            # miss the first tick.
             settled = time.monotonic() - self._joined >= self._settle_s
             if listeners and settled and self._world.now is not None:
                 self._show(self._world.now)
@@ -292,14 +292,14 @@ class Imagination(Node):
                 )
             if request.by_hand:
                 raise ConfigError(
-                    "nobody's hands reach an imagined scene", where="world/reset",
-                    remedy="leave by_hand out: the world begins from a frame of its own",
+                    "an imagined scene cannot be reset by hand", where="world/reset",
+                    remedy="omit by_hand: the world starts from one of its recorded frames",
                 )
             present = self._world.reset(request.start, pose, int(request.seed))
         except HiwmError as error:
             response.message = str(error)
             return response
-        self._continuations.cut("the world was reset")
+        self._continuations.cancel("the world was reset")
         self._show(present)
         response.ok = True
         response.epoch = present.epoch
@@ -331,7 +331,7 @@ class Imagination(Node):
         except HiwmError as error:
             response.message = str(error)
             return response
-        self._continuations.cut("the world went to another state")
+        self._continuations.cancel("the world moved to another state")
         self._show(present)
         response.ok = True
         response.epoch, response.step = present.epoch, present.step
@@ -340,13 +340,13 @@ class Imagination(Node):
     async def _on_continue(
         self, request: ContinueState.Request, response: ContinueState.Response
     ) -> ContinueState.Response:
-        wanted = Wanted(
+        spec = ContinuationSpec(
             count=request.count, steps=request.steps, seed=request.seed, frames=request.frames
         )
         camera = self._cameras[0]
         try:
-            wanted.check(camera.height * camera.width * 3)
-            found = await self._continuations.serve(self._world.state(request.state_id), wanted)
+            spec.check(camera.height * camera.width * 3)
+            found = await self._continuations.serve(self._world.state(request.state_id), spec)
         except HiwmError as error:
             response.message = str(error)
             return response
@@ -381,7 +381,7 @@ class Imagination(Node):
         }
 
     def close(self) -> None:
-        """End what is under way, and close the store."""
+        """Cancel running continuations, and close the store."""
         self._continuations.close()
         if self._store is not None:
             with contextlib.suppress(HiwmError):

@@ -1,7 +1,7 @@
-"""What the imagination node does, without ROS: episodes, epochs, steps, saving and restoring.
+"""The imagination node's logic without ROS: episodes, epochs, steps, saving and restoring.
 
-The node relies on one promise: after `reset`, `restore` or an accepted `step`, the present tick
-is whole, saved in the store and named by its state id.
+The node relies on one guarantee: after `reset`, `restore` or an accepted `step`, the present tick
+is complete, saved in the store and named by its state id.
 """
 
 import math
@@ -20,12 +20,12 @@ from hiwm_learning.simulators import ImaginedObservation, WorldSimulator, WorldS
 
 @dataclass(frozen=True, kw_only=True)
 class Starts:
-    """Held-out recorded frames episodes begin from."""
+    """Held-out recorded frames that episodes start from."""
 
     names: tuple[str, ...]
     images: NDArray[np.uint8]  # [N, H, W, 3] rgb, or [N, C, H, W, 3] of several cameras
     proprioception: NDArray[np.float32]  # [N, P] in the embodiment's units
-    object_poses: NDArray[np.float64]  # [N, 3] labels, for pairing trials between worlds alone
+    object_poses: NDArray[np.float64]  # [N, 3] labels, only for pairing trials between worlds
 
     def choose(self, name: str, object_pose: NDArray[np.float64] | None, counter: int) -> int:
         """Return the index of a start by name, nearest pose, or turn.
@@ -43,16 +43,16 @@ class Starts:
         if object_pose is not None:
             offset = self.object_poses - object_pose
             turn = np.abs((offset[:, 2] + np.pi) % (2 * np.pi) - np.pi)
-            # A radian counts as 6 cm: the T's edge moves about that far.
+            # A radian counts as 6 cm: about the distance that the T's edge moves.
             return int(np.argmin(np.linalg.norm(offset[:, :2], axis=1) + 0.06 * turn))
         return counter % len(self.names)
 
 
 def load_starts(path: Path) -> Starts:
-    """Return the starts of a file written by world-model training.
+    """Return the starts in a file written by world-model training.
 
     Raises:
-        CheckpointError: missing or not of this form.
+        CheckpointError: missing or malformed.
     """
     try:
         with np.load(path, allow_pickle=False) as data:
@@ -63,13 +63,13 @@ def load_starts(path: Path) -> Starts:
     except (OSError, KeyError, ValueError) as error:
         raise CheckpointError(
             f"cannot read the start frames: {error}", where=str(path),
-            remedy="they are written beside the world-model checkpoint by its training",
+            remedy="training writes them beside the world-model checkpoint",
         ) from None
 
 
 @dataclass(frozen=True, kw_only=True)
 class PresentTick:
-    """The present, as the node publishes it."""
+    """The present tick, as the node publishes it."""
 
     epoch: int
     step: int
@@ -87,11 +87,11 @@ class ImaginedWorld:
 
     Args:
         simulator: runs the model.
-        starts: where episodes begin.
-        store: every state goes here; None saves nothing.
+        starts: where episodes start.
+        store: saves every state; None saves nothing.
         counter: the last epoch and episode of the session.
-        model_hash: sha256 of the checkpoint, kept in every state.
-        seed: of the order of starts.
+        model_hash: sha256 of the checkpoint, stored with every state.
+        seed: shuffles the order of starts.
     """
 
     def __init__(
@@ -113,12 +113,12 @@ class ImaginedWorld:
     def reset(
         self, name: str = "", object_pose: NDArray[np.float64] | None = None, seed: int = -1
     ) -> PresentTick:
-        """Begin an episode.
+        """Start an episode.
 
         Args:
             name: of a start; empty = by pose or in turn.
-            object_pose: [x, y, yaw] wanted; the nearest start is taken.
-            seed: chooses the start where neither is given; -1 = the next in turn.
+            object_pose: [x, y, yaw]; selects the nearest start.
+            seed: selects the start if neither is given; -1 = the next in turn.
 
         Raises:
             ConfigError: no such start.
@@ -140,7 +140,7 @@ class ImaginedWorld:
         """Make a saved state the present one.
 
         Raises:
-            StoreError: unknown or damaged state, or one of another model.
+            StoreError: the state is unknown, damaged or of another model.
         """
         state, episode = self._saved(state_id, "world/restore_state")
         assert self.now is not None
@@ -151,10 +151,10 @@ class ImaginedWorld:
         )
 
     def state(self, state_id: str) -> WorldState:
-        """Return a saved state, or the present one where no id is given; nothing moves.
+        """Return a saved state, or the present one if the id is empty; nothing changes.
 
         Raises:
-            StoreError: as `restore`, or there is no present yet.
+            StoreError: as `restore`, or there is no present state yet.
         """
         if state_id:
             return self._saved(state_id, "world/continue_state")[0]
@@ -184,10 +184,10 @@ class ImaginedWorld:
         )
 
     def pin(self, note: str) -> PresentTick:
-        """Keep the present state for good.
+        """Pin the present state, so that it is never deleted.
 
         Raises:
-            StoreError: nothing is saved by this world.
+            StoreError: this world saves nothing.
         """
         if self._store is None or self.now is None:
             raise StoreError(
@@ -206,8 +206,8 @@ class ImaginedWorld:
         parts, meta = self._store.get_state(state_id)
         if meta.get("model") != self._model_hash:
             raise StoreError(
-                f"state {state_id} was imagined by model {str(meta.get('model'))[:12]}, this is "
-                f"{self._model_hash[:12]}", where=where,
+                f"state {state_id} was imagined by model {str(meta.get('model'))[:12]}, this world "
+                f"runs {self._model_hash[:12]}", where=where,
                 remedy="start the world with the checkpoint of that session",
             )
         return self._simulator.restored(parts, meta), str(meta["episode"])

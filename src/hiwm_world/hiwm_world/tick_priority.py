@@ -1,8 +1,8 @@
-"""Who computes when: a tick goes before everything that nobody's hand waits for.
+"""Priority of ticks over background work.
 
-Two threads that both run many small operations of torch hand Python's lock to each other at every
-one of them: on two loaded cores a tick beside continuations took twice as long. So these are made
-in pieces, and none begins while a tick is being made. Held by `test_tick_priority.py`.
+Two threads that both run many small torch operations pass the GIL back and forth at every one: on
+two loaded cores a tick beside continuations took twice as long. So continuations run in pieces, and
+no piece starts during a tick. Tested by `test_tick_priority.py`.
 """
 
 import threading
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from hiwm_core.limits import LimitResult
 from hiwm_learning.simulators import ImaginedObservation, Reading, WorldSimulator
 
-_PICTURES = 8  # drawn in one piece: about as long as a step
+_PICTURES = 8  # rendered in one piece: takes about as long as a step
 
 
 class TickPriority:
-    """Lets one thread go before another."""
+    """Gives one thread priority over another."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,7 +29,7 @@ class TickPriority:
 
     @contextmanager
     def tick(self) -> Iterator[None]:
-        """Work that goes first: it waits for the piece under way alone."""
+        """Run the body with priority: it waits only for the running piece."""
         self._free.clear()
         try:
             with self._lock:
@@ -39,14 +39,14 @@ class TickPriority:
 
     @contextmanager
     def piece(self) -> Iterator[None]:
-        """Work that waits for its turn."""
+        """Run the body when no tick is running."""
         self._free.wait()
         with self._lock:
             yield
 
 
 class YieldingSimulator:
-    """What continuations need of a simulator, in pieces that wait for their turn."""
+    """A `BatchSimulator` that works in pieces and yields to ticks."""
 
     def __init__(self, simulator: WorldSimulator[Any], priority: TickPriority) -> None:
         self._simulator = simulator
@@ -56,12 +56,12 @@ class YieldingSimulator:
     def step_many(
         self, states: Sequence[Any], actions: Sequence[NDArray[np.float64]]
     ) -> tuple[list[Any], list[LimitResult]]:
-        """Return the next state of each, and its action as it was let through."""
+        """Return the next state of each, and its limited action."""
         with self._priority.piece():
             return self._simulator.step_many(states, actions)
 
     def read_many(self, states: Sequence[Any]) -> list[Reading]:
-        """Return what joints and heads say of each."""
+        """Return proprioception and head outputs of each."""
         with self._priority.piece():
             return self._simulator.read_many(states)
 

@@ -1,4 +1,4 @@
-"""The service between world and policy: what is asked, and what an answer may be."""
+"""The service between world and policy: its requests, and checks of the responses."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +16,7 @@ from hiwm_learning.simulators import ImaginedObservation
 from hiwm_test_support.nodes import spin_until
 from hiwm_world import continuation_service
 from hiwm_world.continuation_service import ContinuationService, continuation_message, plan_request
-from hiwm_world.continuations import Wanted
+from hiwm_world.continuations import ContinuationSpec
 from hiwm_world.tick_priority import TickPriority
 
 pytestmark = pytest.mark.nodes
@@ -33,10 +33,10 @@ def observation(number: int, cameras: tuple[str, ...] = ()) -> ImaginedObservati
 
 
 class Still:
-    """A world that stays, and may burst."""
+    """A world that never changes, and fails on demand."""
 
     cameras = ("top",)
-    bursts = False
+    fails = False
 
     def observe_many(self, states: list[Any]) -> list[ImaginedObservation]:
         return [observation(1) for _ in states]
@@ -47,13 +47,13 @@ class Still:
         return observation(1)
 
     def step_many(self, states: list[Any], actions: list[Any]) -> Any:
-        if self.bursts:
+        if self.fails:
             raise RuntimeError("CUDA out of memory")
         return states, []
 
 
 class Rig:
-    """The service on a node of its own, and a policy that answers as told."""
+    """The service on its own node, and a policy with configurable responses."""
 
     def __init__(self) -> None:
         self.context = rclpy.Context()
@@ -84,7 +84,7 @@ class Rig:
 
     def ask(self) -> Any:
         task = self.executor.create_task(
-            self.service.serve, None, Wanted(count=2, steps=4, seed=0, frames=1)
+            self.service.serve, None, ContinuationSpec(count=2, steps=4, seed=0, frames=1)
         )
         assert spin_until(self.executor, task.done)
         return task.result()
@@ -104,7 +104,7 @@ def rig() -> Iterator[Rig]:
     rig.close()
 
 
-def test_it_answers_with_what_goes_over_the_wire(rig: Rig) -> None:
+def test_continuations_become_messages(rig: Rig) -> None:
     message = continuation_message(rig.ask()[1], "top")
     assert (message.seed, message.steps, message.end) == (1, 4, "")
     assert (message.trust, message.progress, list(message.frame_steps)) == (1.0, 0.5, [4])
@@ -120,7 +120,7 @@ def test_it_answers_with_what_goes_over_the_wire(rig: Rig) -> None:
         ({"observation_steps": 0}, "0 observations"), ({"actions": []}, "0 numbers"),
     ],
 )
-def test_a_policy_that_refuses_or_makes_no_sense_is_quoted(
+def test_a_policys_refusal_or_malformed_response_is_quoted(
     rig: Rig, fields: dict[str, Any], words: str
 ) -> None:
     rig.fields = fields
@@ -130,19 +130,19 @@ def test_a_policy_that_refuses_or_makes_no_sense_is_quoted(
     assert len(rig.ask()) == 2
 
 
-def test_a_silent_policy_is_told_of(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_policy_is_reported(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(continuation_service, "PLAN_S", 0.2)
     assert spin_until(rig.executor, lambda: rig.world.count_services("policy/plan_batch") > 0)
-    rig.executor.remove_node(rig.policy)  # there, and not answering
+    rig.executor.remove_node(rig.policy)  # present, but not responding
     with pytest.raises(HiwmError, match=r"no plans within 0\.2 s"):
         rig.ask()
 
 
-def test_what_bursts_in_the_world_model_ends_the_request_alone(rig: Rig) -> None:
-    rig.simulator.bursts = True
+def test_an_error_in_the_world_model_ends_only_the_request(rig: Rig) -> None:
+    rig.simulator.fails = True
     with pytest.raises(HiwmError, match="CUDA out of memory"):
         rig.ask()
-    rig.simulator.bursts = False
+    rig.simulator.fails = False
     assert len(rig.ask()) == 2
 
 

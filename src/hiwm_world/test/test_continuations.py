@@ -1,4 +1,4 @@
-"""Many continuations of one state: those of each seed alone, and nothing else moves."""
+"""Many continuations of one state: each equals the one of its seed, and nothing else changes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,13 @@ from hiwm_learning.simulators import ImaginedObservation, Reading, load_simulato
 from hiwm_test_support.latent_worlds import write_untrained_checkpoint
 from hiwm_test_support.layered_worlds import write_drawn_checkpoint
 from hiwm_world import continuations as module
-from hiwm_world.continuations import Continuation, CutShortError, Plans, Wanted, continuations
+from hiwm_world.continuations import (
+    CancelledError,
+    Continuation,
+    ContinuationSpec,
+    Plans,
+    continuations,
+)
 from hiwm_world.imagined_world import load_starts
 
 EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
@@ -27,7 +33,7 @@ HOME = np.array(EMBODIMENT.home)
 
 @dataclass(frozen=True)
 class Place:
-    """A world that is one number, exact in any company."""
+    """A world that is one number, exact in any batch."""
 
     value: float
     step: int
@@ -37,13 +43,13 @@ class Place:
 
 
 class Line:
-    """Moves by what it is told; its picture shows the step, its success the distance gone."""
+    """Moves by the action; its picture encodes the step, its success the distance travelled."""
 
     cameras = ("top",)
 
-    def __init__(self, goal: float = np.inf, looked: list[int] | None = None) -> None:
+    def __init__(self, goal: float = np.inf, rendered: list[int] | None = None) -> None:
         self.goal = goal
-        self.looked = [] if looked is None else looked
+        self.rendered = [] if rendered is None else rendered
 
     def step(self, state: Place, action: Any) -> tuple[Place, LimitResult]:
         states, _ = self.step_many([state], [action])
@@ -71,7 +77,7 @@ class Line:
         return self.observe_many([state])[0]
 
     def observe_many(self, states: Sequence[Place]) -> list[ImaginedObservation]:
-        self.looked += [state.step for state in states]
+        self.rendered += [state.step for state in states]
         return [
             ImaginedObservation(image=np.full((1, 1, 3), state.step, np.uint8), **vars(reading))
             for state, reading in zip(states, self.read_many(states), strict=True)
@@ -86,7 +92,7 @@ class Line:
 
 @dataclass
 class Walker:
-    """A policy that steps by what its seed and the newest place say."""
+    """A policy whose plan follows from its seed and the newest place."""
 
     looks: int = 2
     execute: int = 3
@@ -96,7 +102,7 @@ class Walker:
     spoilt: Callable[[int], bool] = lambda seed: False
 
     def __post_init__(self) -> None:
-        self.steps: list[list[int]] = []  # of the pictures it was shown, one list a question
+        self.steps: list[list[int]] = []  # of the pictures it received, one list per request
         self.asked: list[int] = []
 
     def __call__(
@@ -120,7 +126,7 @@ def go(
     simulator: Any, state: Any, ask: Walker, check: Callable[[], None] = lambda: None,
     **wanted: int,
 ) -> list[Continuation]:
-    asked = Wanted(**{"count": 3, "steps": 7, "seed": 5, "frames": 1, **wanted})
+    asked = ContinuationSpec(**{"count": 3, "steps": 7, "seed": 5, "frames": 1, **wanted})
     return continuations(simulator, state, asked, ask, check)
 
 
@@ -137,7 +143,7 @@ def content(found: Continuation) -> tuple[Any, ...]:
     frames=st.integers(0, 24), looks=st.integers(1, 5), execute=st.integers(1, 4),
     goal=st.floats(0.5, 20.0),
 )
-def test_a_batch_is_its_continuations_one_by_one(
+def test_a_batch_equals_its_continuations_one_by_one(
     count: int, steps: int, seed: int, frames: int, looks: int, execute: int, goal: float
 ) -> None:
     policy = Walker(looks=looks, execute=execute)
@@ -150,7 +156,7 @@ def test_a_batch_is_its_continuations_one_by_one(
         for i in range(count)
     ]
     assert [content(one) for one in together] == [content(one) for one in alone]
-    # The policy saw what it would have seen live: the newest steps without a gap.
+    # The policy saw the same as in a session: the newest steps without a gap.
     for shown in policy.steps:
         assert shown == list(range(max(0, shown[-1] - looks + 1), shown[-1] + 1)) or shown == [0]
         assert shown[-1] % execute == 0
@@ -166,7 +172,7 @@ def test_a_batch_is_its_continuations_one_by_one(
         assert one.progress == one.progress_by_step[-1]
 
 
-def test_each_goes_its_own_way_and_counts_on_from_the_seed() -> None:
+def test_each_differs_and_seeds_count_up_from_the_first() -> None:
     found = go(Line(), Place(0.0, 0), Walker(), count=4, seed=2**64 - 2)
     assert [one.seed for one in found] == [2**64 - 2, 2**64 - 1, 0, 1]
     assert len({one.progress for one in found}) == 4
@@ -174,7 +180,7 @@ def test_each_goes_its_own_way_and_counts_on_from_the_seed() -> None:
     assert [one.progress for one in again] == [one.progress for one in found[1:3]]
 
 
-def test_one_that_reaches_the_goal_ends_there_and_is_not_asked_about_again() -> None:
+def test_one_that_reaches_the_goal_ends_there_and_is_not_planned_again() -> None:
     policy = Walker(scale=2.0)
     found = go(Line(goal=6.0), Place(0.0, 0), policy, count=12, steps=30, frames=3)
     there = [one for one in found if one.end]
@@ -187,7 +193,7 @@ def test_one_that_reaches_the_goal_ends_there_and_is_not_asked_about_again() -> 
     assert len(policy.asked) == plans
 
 
-def test_a_plan_that_is_not_finite_ends_its_own_continuation_alone() -> None:
+def test_a_plan_that_is_not_finite_ends_only_its_own_continuation() -> None:
     seeds = Walker()
     go(Line(), Place(0.0, 0), seeds, count=3, steps=7)
     bad = seeds.asked[4]  # the second continuation's second plan
@@ -201,35 +207,35 @@ def test_a_plan_that_is_not_finite_ends_its_own_continuation_alone() -> None:
     assert [step for step, _ in nowhere[0].frames] == [0]
 
 
-def test_a_state_that_is_not_finite_ends_its_own_continuation_alone() -> None:
-    class Bursting(Line):
+def test_a_state_that_is_not_finite_ends_only_its_own_continuation() -> None:
+    class Diverging(Line):
         def step_many(self, states: Any, actions: Any) -> Any:
             moved, limited = super().step_many(states, actions)
             moved[0] = replace(moved[0], value=np.nan) if moved[0].step == 2 else moved[0]
             return moved, limited
 
-    found = go(Bursting(), Place(0.0, 0), Walker())
+    found = go(Diverging(), Place(0.0, 0), Walker())
     assert [len(one.progress_by_step) for one in found] == [2, 7, 7]
     assert "world model" in found[0].end and not found[1].end
 
 
-def test_pictures_are_made_only_where_somebody_looks() -> None:
+def test_pictures_are_rendered_only_where_needed() -> None:
     line = Line()
     go(line, Place(0.0, 0), Walker(looks=2, execute=5, horizon=5), count=1, steps=12, frames=1)
-    assert line.looked == [0, 4, 5, 9, 10, 12]
+    assert line.rendered == [0, 4, 5, 9, 10, 12]
 
 
-def test_it_ends_at_the_next_step_when_nobody_wants_it_any_more() -> None:
+def test_a_cancelled_request_ends_at_the_next_step() -> None:
     line, calls = Line(), []
 
     def check() -> None:
         calls.append(1)
         if len(calls) == 4:
-            raise CutShortError("cut")
+            raise CancelledError("cancelled")
 
-    with pytest.raises(CutShortError):
+    with pytest.raises(CancelledError):
         go(line, Place(0.0, 0), Walker(), check, count=2, steps=100, frames=64)
-    assert max(line.looked) == 3
+    assert max(line.rendered) == 3
 
 
 @pytest.mark.parametrize(
@@ -240,16 +246,16 @@ def test_it_ends_at_the_next_step_when_nobody_wants_it_any_more() -> None:
         ({"count": 64, "frames": 60}, "36 frames or fewer"),
     ],
 )
-def test_more_than_is_made_is_refused_with_the_bound(wanted: dict[str, int], words: str) -> None:
-    asked = Wanted(**{"count": 1, "steps": 1, "seed": 0, "frames": 1, **wanted})
+def test_a_value_out_of_range_is_refused_with_the_limit(wanted: dict[str, int], words: str) -> None:
+    asked = ContinuationSpec(**{"count": 1, "steps": 1, "seed": 0, "frames": 1, **wanted})
     with pytest.raises(ConfigError, match=words):
         asked.check(96 * 96 * 3)
-    Wanted(count=64, steps=1000, seed=0, frames=36).check(96 * 96 * 3)
+    ContinuationSpec(count=64, steps=1000, seed=0, frames=36).check(96 * 96 * 3)
 
 
 @pytest.fixture(scope="module", params=["layered", "latent"])
 def world(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    """A simulator of either kind, and a state some steps into an episode."""
+    """A simulator of each kind, and a state a few steps into an episode."""
     folder = tmp_path_factory.mktemp(request.param)
     write = write_drawn_checkpoint if request.param == "layered" else write_untrained_checkpoint
     path: Path = write(folder)
@@ -261,10 +267,10 @@ def world(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, 
     return simulator, state
 
 
-def test_a_world_model_continues_the_same_way_each_time_and_stays_as_it_was(
+def test_a_world_model_continues_the_same_way_each_time_and_is_unchanged(
     world: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "GOAL", 2.0)  # an untrained head says about one half
+    monkeypatch.setattr(module, "GOAL", 2.0)  # an untrained head gives about one half
     simulator, state = world
 
     def saved() -> list[tuple[str, bytes]]:
@@ -281,24 +287,24 @@ def test_a_world_model_continues_the_same_way_each_time_and_stays_as_it_was(
     assert saved() == before
 
 
-def test_a_world_models_batch_is_its_continuations_one_by_one_to_rounding(
+def test_a_world_models_batch_equals_its_continuations_one_by_one_up_to_rounding(
     world: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "GOAL", 2.0)
     simulator, state = world
 
     def walk(**wanted: int) -> list[Continuation]:
-        # Only its seeds say where to: a rounding must not come back as another plan.
+        # Plans follow only from the seeds: rounding must not lead to another plan.
         policy = Walker(dim=4, scale=0.004)
-        held = replace(simulator.observe(state), proprioception=2.0 * HOME)
-        return go(simulator, state, lambda seeds, runs: policy(seeds, [[held]] * len(runs)),
+        fixed = replace(simulator.observe(state), proprioception=2.0 * HOME)
+        return go(simulator, state, lambda seeds, runs: policy(seeds, [[fixed]] * len(runs)),
                   steps=4, frames=1, **wanted)
 
     together = walk(count=3, seed=0)
     for i, one in enumerate(together):
         (alone,) = walk(count=1, seed=i)
-        # Kernels differ with the size of a batch: last bits of float32, and in a latent world of
-        # the float16 a latent is rounded to.
+        # Kernels depend on the batch size: the last bits of float32 differ, and in a latent world
+        # those of the latent's float16.
         assert np.allclose(one.progress_by_step, alone.progress_by_step, atol=2e-3)
         assert np.isclose(one.trust, alone.trust, atol=2e-3)
         apart = np.abs(one.frames[-1][1].astype(int) - alone.frames[-1][1])

@@ -1,4 +1,4 @@
-"""The imagination node as a process of its own, over DDS, with a model that is drawn."""
+"""The imagination node in its own process, over DDS, with an untrained model that renders."""
 
 import contextlib
 import resource
@@ -26,7 +26,7 @@ from hiwm_test_support.latent_worlds import write_untrained_checkpoint
 from hiwm_test_support.layered_worlds import write_drawn_checkpoint
 from hiwm_test_support.nodes import NodeProcess, spin_until
 
-# Starting a process that loads torch takes long on a busy machine: a hang guard, no measurement.
+# Starting a process that loads torch takes long on a busy machine: a hang guard, not a measurement.
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]
 GUARD_S = 300.0
 
@@ -35,14 +35,14 @@ HOME = np.array(EMBODIMENT.home)
 
 
 class Listener:
-    """A node that keeps every observation it hears, matched by stamp."""
+    """A node that keeps every observation it receives, matched by stamp."""
 
     def __init__(self, context: Any, executor: SingleThreadedExecutor, name: str) -> None:
         self.node = rclpy.create_node(name, context=context)
         executor.add_node(self.node)
         self.images: dict[int, bytes] = {}
         self.joints: dict[int, bytes] = {}
-        self.ticks: dict[int, Tick] = {}  # by stamp: a tick said again counts once
+        self.ticks: dict[int, Tick] = {}  # by stamp: a repeated tick counts once
         camera = EMBODIMENT.cameras[0].name
         self.node.create_subscription(
             Image, f"cameras/{camera}/image_raw", self._on_image, qos.TICK
@@ -59,7 +59,7 @@ class Listener:
     def _on_tick(self, message: Tick) -> None:
         self.ticks[stamp_ns(message.header.stamp)] = message
 
-    def whole(self) -> list[int]:
+    def complete(self) -> list[int]:
         """Return the stamps of complete observations, oldest first."""
         return sorted(self.ticks.keys() & self.images.keys() & self.joints.keys())
 
@@ -68,7 +68,7 @@ class Listener:
 
 
 class Session:
-    """An imagination process and the person who drives it."""
+    """An imagination process and a client that drives it."""
 
     def __init__(self, checkpoint: Path, session_dir: Path, **parameters: Any) -> None:
         self.domain = domain_id()
@@ -97,12 +97,12 @@ class Session:
         self.start()
 
     def start(self) -> None:
-        known = len(self.seen.whole())
+        known = len(self.seen.complete())
         self.world = NodeProcess(
             "hiwm_world", "imagination", domain=self.domain, parameters=self.parameters
         )
         self.until(
-            lambda: len(self.seen.whole()) > known and self.command.get_subscription_count() == 1
+            lambda: len(self.seen.complete()) > known and self.command.get_subscription_count() == 1
             and self.world.process.poll() is None
         )
 
@@ -122,7 +122,7 @@ class Session:
 
     @property
     def stamp(self) -> int:
-        return self.seen.whole()[-1]
+        return self.seen.complete()[-1]
 
     @property
     def tick(self) -> Tick:
@@ -166,7 +166,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def session(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    """One process for all tests that leave it whole; each begins with a reset of its own."""
+    """One process for all tests that do not break it; each test starts with a reset."""
     session = Session(checkpoint, tmp_path_factory.mktemp("session"))
     yield session
     session.close()
@@ -192,7 +192,7 @@ def test_one_command_makes_one_step_and_no_command_none(fresh: Session) -> None:
     assert sorted(steps) == [0, 1, 2, 3]
 
 
-def test_a_latent_checkpoint_makes_a_world_as_well(tmp_path: Path) -> None:
+def test_a_latent_checkpoint_works_too(tmp_path: Path) -> None:
     path = write_untrained_checkpoint(tmp_path, heads=("trust",))
     session = Session(path, tmp_path / "session")
     try:
@@ -202,7 +202,7 @@ def test_a_latent_checkpoint_makes_a_world_as_well(tmp_path: Path) -> None:
         assert session.tick.epoch == begun.epoch + 1
         assert session.seen.content(session.step(HOME + 0.001))[0] == wanted
         assert session.tick.trust < 1.0
-        # Heads that were not trained say nothing.
+        # Untrained heads report nothing.
         assert session.infos[-1].heads == ["trust"]
         assert np.isnan([session.tick.success, session.tick.progress]).all()
         assert session_heads(tmp_path / "session") == ("trust",)
@@ -210,7 +210,7 @@ def test_a_latent_checkpoint_makes_a_world_as_well(tmp_path: Path) -> None:
         session.close()
 
 
-def test_the_tick_says_what_was_applied_and_by_whom(fresh: Session) -> None:
+def test_the_tick_reports_the_applied_action_and_its_source(fresh: Session) -> None:
     first = fresh.tick
     assert list(first.applied_action) == []
     fresh.step(HOME + 0.001)
@@ -238,7 +238,7 @@ def test_commands_of_other_epochs_and_steps_are_dropped(fresh: Session) -> None:
 @pytest.mark.parametrize(
     "action", [[float("nan"), 0.0, 0.0, 0.0], [0.1, 0.2], []], ids=["nan", "short", "empty"]
 )
-def test_an_unusable_action_holds_and_is_counted(fresh: Session, action: list[float]) -> None:
+def test_an_invalid_action_holds_and_is_counted(fresh: Session, action: list[float]) -> None:
     fresh.until(lambda: "actions_held" in fresh.values)
     before = int(fresh.values["actions_held"])
     standing = np.frombuffer(fresh.seen.joints[fresh.stamp])
@@ -293,7 +293,7 @@ def test_a_reset_takes_a_name_a_pose_or_a_seed(fresh: Session) -> None:
     assert not placed.ok and "imagined" in placed.message
 
 
-def test_the_rate_paces_ticks_and_is_said_again(fresh: Session) -> None:
+def test_the_rate_paces_ticks_and_is_published_again(fresh: Session) -> None:
     answer = fresh.call(SetRate.Request(rate=20.0))
     assert (answer.ok, answer.rate) == (True, 20.0)
     fresh.until(lambda: fresh.infos[-1].rate == 20.0)
@@ -301,7 +301,7 @@ def test_the_rate_paces_ticks_and_is_said_again(fresh: Session) -> None:
     refused = fresh.call(SetRate.Request(rate=-1.0))
     assert not refused.ok and refused.rate == 20.0 and "rate" in refused.message
     fresh.call(SetRate.Request(rate=0.0))
-    # A bound from below: a busy machine only makes them longer.
+    # A lower bound: a busy machine only makes intervals longer.
     assert np.diff(stamps).min() > 0.95 * 50e6
 
 
@@ -309,9 +309,9 @@ def test_a_late_joiner_gets_the_waiting_tick(fresh: Session) -> None:
     fresh.step(HOME)
     late = Listener(fresh.context, fresh.executor, "late")
     try:
-        fresh.until(lambda: bool(late.whole()))
-        assert late.content(late.whole()[-1]) == fresh.seen.content(fresh.stamp)
-        assert late.whole()[-1] == fresh.stamp
+        fresh.until(lambda: bool(late.complete()))
+        assert late.content(late.complete()[-1]) == fresh.seen.content(fresh.stamp)
+        assert late.complete()[-1] == fresh.stamp
     finally:
         fresh.executor.remove_node(late.node)
         late.node.destroy_node()
@@ -326,7 +326,7 @@ def test_a_saved_state_is_pinned_and_small(fresh: Session) -> None:
     assert store.state_size(answer.state_id) < 200_000
 
 
-def test_the_world_says_what_it_is(fresh: Session) -> None:
+def test_the_world_describes_itself(fresh: Session) -> None:
     info = fresh.infos[-1]
     assert (info.kind, info.lockstep, info.can_restore, info.can_fork) == (
         "imagination", True, True, True
@@ -336,7 +336,7 @@ def test_the_world_says_what_it_is(fresh: Session) -> None:
     assert len(info.checkpoint_hash) == 64
 
 
-def test_a_full_disk_keeps_the_present_until_there_is_room(
+def test_a_full_disk_keeps_the_present_tick_until_there_is_space(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     session = Session(checkpoint, tmp_path / "session")
@@ -351,7 +351,7 @@ def test_a_full_disk_keeps_the_present_until_there_is_room(
         session.give(HOME + 0.004)
         session.until(lambda: "cannot be saved" in session.values.get("message", ""))
         assert session.tick == before
-        assert session.call(SetRate.Request(rate=0.0)).ok  # it still answers
+        assert session.call(SetRate.Request(rate=0.0)).ok  # it still responds
         resource.prlimit(session.world.process.pid, resource.RLIMIT_FSIZE, limits)
         session.until(lambda: session.tick.step == before.step + 1)
         assert BlobStore(tmp_path / "session" / "states").has_state(session.tick.state_id)
@@ -360,7 +360,7 @@ def test_a_full_disk_keeps_the_present_until_there_is_room(
         session.close()
 
 
-def test_a_killed_world_goes_on_in_its_session(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_killed_world_continues_its_session(checkpoint: Path, tmp_path: Path) -> None:
     session = Session(checkpoint, tmp_path / "session")
     try:
         plan = actions(4, 3)
@@ -381,7 +381,7 @@ def test_a_killed_world_goes_on_in_its_session(checkpoint: Path, tmp_path: Path)
 
 @contextlib.contextmanager
 def refused(parameters: dict[str, Any]) -> Iterator[str]:
-    """Yield the one line a world ends with."""
+    """Yield the one line that a world prints before it exits."""
     with NodeProcess(
         "hiwm_world", "imagination", domain=domain_id(), parameters=parameters
     ) as world:

@@ -1,4 +1,4 @@
-"""What an imagined world promises without ROS: whole moments, epochs, exact replay."""
+"""Guarantees of an imagined world without ROS: complete ticks, epochs, exact replay."""
 
 import tempfile
 from pathlib import Path
@@ -53,7 +53,7 @@ def actions(count: int, seed: int) -> np.ndarray:
     return HOME + np.random.default_rng(seed).normal(0, 0.02, (count, len(HOME))).cumsum(0)
 
 
-def test_a_reset_begins_an_episode_and_raises_the_epoch(
+def test_a_reset_starts_an_episode_and_raises_the_epoch(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     world = make_world(checkpoint, tmp_path)
@@ -73,14 +73,14 @@ def test_a_start_is_found_by_name_pose_and_seed(checkpoint: Path) -> None:
     assert content(world.reset(seed=5)) == content(world.reset(seed=5))
 
 
-def test_resets_take_the_starts_in_turn(checkpoint: Path) -> None:
+def test_resets_use_the_starts_in_turn(checkpoint: Path) -> None:
     world = make_world(checkpoint, None)
     frames = [world.reset().observation.image.tobytes() for _ in range(6)]
     assert len(set(frames[:3])) == 3
     assert frames[3:] == frames[:3]
 
 
-def test_the_begun_frame_is_the_recorded_one(checkpoint: Path) -> None:
+def test_the_first_frame_is_the_recorded_one(checkpoint: Path) -> None:
     starts = load_starts(checkpoint.with_name(checkpoint.stem + "_starts.npz"))
     seen = make_world(checkpoint, None).reset(name="c").observation
     difference = seen.image.astype(int) - starts.images[2]
@@ -107,14 +107,14 @@ def test_a_restored_state_replays_byte_for_byte(
         plan[bad, 0] = np.nan  # a hold is part of history too
     with tempfile.TemporaryDirectory() as folder:
         world = make_world(checkpoint, Path(folder))
-        moments = [world.reset(name="a")]
-        moments += [world.step(action, HUMAN, "test") for action in plan]
+        ticks = [world.reset(name="a")]
+        ticks += [world.step(action, HUMAN, "test") for action in plan]
         node = min(back, steps)
-        again = world.restore(moments[node].state_id, "ep_0001-b001", "")
-        assert content(again) == content(moments[node])
+        again = world.restore(ticks[node].state_id, "ep_0001-b001", "")
+        assert content(again) == content(ticks[node])
         assert (again.step, again.epoch, again.branch_id) == (node, 2, "ep_0001-b001")
-        for wanted, action in zip(moments[node + 1 :], plan[node:], strict=True):
-            assert content(world.step(action, HUMAN, "test")) == content(wanted)
+        for expected, action in zip(ticks[node + 1 :], plan[node:], strict=True):
+            assert content(world.step(action, HUMAN, "test")) == content(expected)
 
 
 def test_a_latent_world_replays_and_refuses_states_of_a_layered_one(
@@ -122,13 +122,13 @@ def test_a_latent_world_replays_and_refuses_states_of_a_layered_one(
 ) -> None:
     latent = write_untrained_checkpoint(tmp_path, name="latent.safetensors")
     world, plan = make_world(latent, tmp_path), actions(4, 0)
-    moments = [world.reset(name="a"), *(world.step(action, HUMAN, "test") for action in plan)]
-    assert content(world.restore(moments[1].state_id, "", "")) == content(moments[1])
-    for wanted, action in zip(moments[2:], plan[1:], strict=True):
-        assert content(world.step(action, HUMAN, "test")) == content(wanted)
-    foreign = make_world(checkpoint, tmp_path).reset().state_id
+    ticks = [world.reset(name="a"), *(world.step(action, HUMAN, "test") for action in plan)]
+    assert content(world.restore(ticks[1].state_id, "", "")) == content(ticks[1])
+    for expected, action in zip(ticks[2:], plan[1:], strict=True):
+        assert content(world.step(action, HUMAN, "test")) == content(expected)
+    layered = make_world(checkpoint, tmp_path).reset().state_id
     with pytest.raises(StoreError, match="imagined by model"):
-        world.restore(foreign, "", "")
+        world.restore(layered, "", "")
 
 
 def test_a_restored_state_belongs_to_its_own_episode(checkpoint: Path, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_restored_state_belongs_to_its_own_episode(checkpoint: Path, tmp_path:
     )
 )
 @settings(max_examples=8, deadline=None)
-def test_an_unusable_action_holds_the_arms(checkpoint: Path, action: np.ndarray) -> None:
+def test_an_invalid_action_holds_the_arms(checkpoint: Path, action: np.ndarray) -> None:
     world = make_world(checkpoint, None)
     before = world.reset(name="a")
     after = world.step(action, HUMAN, "test")
@@ -157,7 +157,7 @@ def test_an_unusable_action_holds_the_arms(checkpoint: Path, action: np.ndarray)
     assert np.array_equal(after.applied_action, before.observation.proprioception)
 
 
-def test_an_action_passes_the_limits_of_the_robot(checkpoint: Path) -> None:
+def test_the_robots_limits_apply_to_an_action(checkpoint: Path) -> None:
     world = make_world(checkpoint, None)
     before = world.reset(name="a").observation.proprioception
     applied = world.step(HOME + 0.3, HUMAN, "test").applied_action
@@ -188,7 +188,7 @@ def test_a_world_without_a_session_refuses_to_restore(checkpoint: Path) -> None:
         world.pin("")
 
 
-def test_a_restarted_world_goes_on_with_epochs_and_episodes(
+def test_a_restarted_world_continues_epochs_and_episodes(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     first = make_world(checkpoint, tmp_path)
@@ -198,7 +198,7 @@ def test_a_restarted_world_goes_on_with_epochs_and_episodes(
     assert (second.epoch, second.episode_id) == (3, "ep_0002")
 
 
-def test_a_moment_that_cannot_be_saved_does_not_become_the_present(
+def test_a_state_that_cannot_be_saved_does_not_become_the_present(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_world(checkpoint, tmp_path)
@@ -230,6 +230,6 @@ def test_a_pinned_state_keeps_its_note(checkpoint: Path, tmp_path: Path) -> None
 def test_missing_starts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="start frames"):
         load_starts(tmp_path / "none.npz")
-    (tmp_path / "text.npz").write_text("no archive")
+    (tmp_path / "text.npz").write_text("not an archive")
     with pytest.raises(CheckpointError, match="start frames"):
         load_starts(tmp_path / "text.npz")

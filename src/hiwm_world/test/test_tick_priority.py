@@ -1,4 +1,4 @@
-"""A tick goes before whatever else is computed."""
+"""A tick has priority over other work."""
 
 import threading
 
@@ -6,18 +6,18 @@ from hiwm_world.tick_priority import TickPriority, YieldingSimulator
 
 
 class Recorder:
-    """A simulator that notes how much it is asked for at once, and who computes meanwhile."""
+    """A simulator that records its batch sizes, and whether two threads ran it at once."""
 
     cameras = ("top",)
 
     def __init__(self) -> None:
-        self.asked: list[int] = []
+        self.batches: list[int] = []
         self.busy = threading.Lock()
-        self.met = False
+        self.overlapped = False
 
     def _take(self, states: list[int]) -> None:
-        self.met |= not self.busy.acquire(blocking=False)
-        self.asked.append(len(states))
+        self.overlapped |= not self.busy.acquire(blocking=False)
+        self.batches.append(len(states))
         self.busy.release()
 
     def observe_many(self, states: list[int]) -> list[int]:
@@ -33,16 +33,16 @@ class Recorder:
         return states
 
 
-def test_pictures_are_drawn_in_pieces_and_all_of_them() -> None:
+def test_all_pictures_are_rendered_in_pieces() -> None:
     simulator = Recorder()
     yielding = YieldingSimulator(simulator, TickPriority())  # type: ignore
     assert yielding.observe_many(list(range(19))) == list(range(19))
-    assert simulator.asked == [8, 8, 3]
+    assert simulator.batches == [8, 8, 3]
     assert yielding.step_many([1, 2], [3, 4]) == ([1, 2], [3, 4])  # type: ignore
     assert yielding.read_many([1]) == [1]
 
 
-def test_no_piece_begins_while_a_tick_is_made_and_a_tick_waits_for_one_piece_alone() -> None:
+def test_no_piece_starts_during_a_tick_and_a_tick_waits_for_one_piece_only() -> None:
     simulator, priority = Recorder(), TickPriority()
     yielding = YieldingSimulator(simulator, priority)  # type: ignore
     over = threading.Event()
@@ -57,11 +57,11 @@ def test_no_piece_begins_while_a_tick_is_made_and_a_tick_waits_for_one_piece_alo
         for _ in range(50):
             with priority.tick():
                 assert simulator.busy.acquire(blocking=False)
-                before = len(simulator.asked)
+                before = len(simulator.batches)
                 threading.Event().wait(0.002)
-                assert len(simulator.asked) == before
+                assert len(simulator.batches) == before
                 simulator.busy.release()
     finally:
         over.set()
         thread.join()
-    assert not simulator.met and len(simulator.asked) > 1
+    assert not simulator.overlapped and len(simulator.batches) > 1
