@@ -246,6 +246,17 @@ def test_stages_wait_for_their_inputs_and_not_for_each_other(tmp_path: Path) -> 
     assert waits("world") == {"data", "failures"}
 
 
+def test_what_runs_side_by_side_never_writes_to_one_folder(tmp_path: Path) -> None:
+    """A rollout and a session each hold a lock on their folder."""
+    stages = planned(BUDGETS["small"], tmp_path, Block(backbone="diffusion", seed=0), None)
+    folders = []
+    for stage in stages:
+        folders += [w for w in stage.command if w.startswith("session_dir:=")]
+        if "hiwm_evaluation.rollout" in stage.command:
+            folders.append(stage.command[stage.command.index("--output") + 1])
+    assert len(set(folders)) == len(folders) >= 20
+
+
 def test_every_set_gets_the_same_steps_and_frames(tmp_path: Path) -> None:
     budget = BUDGETS["small"]
     stages = {

@@ -81,7 +81,9 @@ class Cell:
 
     def evaluation(self, folder: Path, world: str) -> Path:
         """Return the folder of its trials, which scripts/rollout makes."""
-        return folder / "evaluations" / self.name / ROLLOUT_WORLDS[world]
+        # Each in an output folder of its own, since a folder is of one rollout at a time.
+        output = folder / "evaluations" / f"{self.name}-{world}"
+        return output / self.name / ROLLOUT_WORLDS[world]
 
     def check(self, folder: Path, world: str) -> Path:
         """Return the folder of some of its trials, run through the graph."""

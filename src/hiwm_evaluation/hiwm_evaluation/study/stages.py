@@ -275,8 +275,7 @@ class Plan:
                 "--policy", f"{cell.name}={cell.checkpoint(self._folder)}",
                 "--trials", self._budget.trials,
                 "--start-seed", TUNING_STARTS if cell.block.tuning else REPORT_STARTS,
-                "--output", self._folder / "evaluations", "--processes", 1, "--task", self._task,
-                *place,
+                "--output", results.parents[1], "--processes", 1, "--task", self._task, *place,
             ),
             leaves=(results / "results.json",),
         )
