@@ -1,6 +1,6 @@
-"""A task that is learnt in seconds: an arm drives straight to a disc that only the picture shows.
+"""A task that is learnt in seconds: an arm moves straight to a disc that only the image shows.
 
-For tests of policies, and of what trains and runs them.
+For tests of policies, their training and their use.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ from hiwm_learning.policies.chunk_policy import PolicyConfig
 PIXELS = 32
 VIEW_M = 0.32  # 1 px is 10 mm
 STEP_M = 0.02
-LENGTH = 7  # frames of an episode: in most of them the arm moves
+LENGTH = 7  # frames per episode; the arm moves in most of them
 EMBODIMENT_TEXT = f"""
 name: dot
 frame: table
@@ -55,19 +55,19 @@ _SMALL: dict[str, dict[str, Any]] = {
 
 
 def dot_embodiment() -> Embodiment:
-    """Return one arm that moves in the plane, with a gripper that is not measured."""
+    """Return one arm that moves in the plane, with a gripper without a measured position."""
     return parse_embodiment(EMBODIMENT_TEXT, "test")
 
 
 def small_config(backbone: str, **changes: Any) -> PolicyConfig:
-    """Return a network for the dot that trains in seconds."""
+    """Return the config of a network that learns the dot task in seconds."""
     return BACKBONES[backbone].config.for_embodiment(
         dot_embodiment(), **{"horizon": 4, "execute_horizon": 2, **_SMALL[backbone], **changes}
     )
 
 
 def write_untrained_policy(folder: Path, embodiment: Embodiment) -> Path:
-    """Write a small diffusion policy with random weights, chunks of 6 of which 3 run."""
+    """Write a small diffusion policy with random weights: chunks of 6, of which 3 are executed."""
     config = BACKBONES["diffusion"].config.for_embodiment(
         embodiment, horizon=6, execute_horizon=3, encoder_width=8, keypoints=4, features=16,
         denoiser_width=16, denoiser_blocks=1, sample_steps=2,
@@ -97,11 +97,11 @@ def seen_place(image: NDArray[np.uint8], channel: int) -> NDArray[np.float64]:
     return np.array([_CENTRES[columns].mean(), -_CENTRES[rows].mean()])
 
 
-def towards(goal: NDArray[Any], hand: NDArray[Any], steps: int = 1) -> NDArray[Any]:
-    """Return where the arm is after so many steps towards the goal."""
-    way = goal - hand
+def towards(goal: NDArray[Any], arm: NDArray[Any], steps: int = 1) -> NDArray[Any]:
+    """Return the arm's position after some steps towards the goal."""
+    way = goal - arm
     share = min(1.0, steps * STEP_M / max(1e-9, float(np.linalg.norm(way))))
-    return np.asarray(hand + share * way)
+    return np.asarray(arm + share * way)
 
 
 def dot_episodes(path: Path, count: int, seed: int = 0) -> Episodes:
@@ -109,13 +109,13 @@ def dot_episodes(path: Path, count: int, seed: int = 0) -> Episodes:
     rng = np.random.default_rng(seed)
     writer = EpisodeWriter(path, dot_embodiment(), tuple(str(name) for name in Provenance))
     for number in range(count):
-        goal, hand = rng.uniform(-0.1, 0.1, (2, 2))
+        goal, arm = rng.uniform(-0.1, 0.1, (2, 2))
         images, proprio, actions = [], [], []
         for _ in range(LENGTH):
-            images.append(picture(goal, hand))
-            proprio.append(hand)
-            hand = towards(goal, hand)
-            actions.append([*hand, 0.5])
+            images.append(picture(goal, arm))
+            proprio.append(arm)
+            arm = towards(goal, arm)
+            actions.append([*arm, 0.5])
         actions[-1] = [np.nan] * 3
         blank = np.full(LENGTH, np.nan)
         writer.add(

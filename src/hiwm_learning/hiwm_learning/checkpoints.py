@@ -1,8 +1,8 @@
-"""Checkpoints: one safetensors file that says what it is, what it was made for and from what.
+"""Checkpoints: one safetensors file that names its kind, embodiment, task and training data.
 
-Policies and world models share the format. The weights and one JSON text lie in the same file, so
-that they cannot be parted; what only training needs (optimiser state) is kept apart in a file of
-its own. A checkpoint made for another embodiment is refused with both hashes named.
+Policies and world models share the format. Weights and description (one JSON text) are in the
+same file, so that they cannot be separated. State that only training needs (the optimiser's) has
+its own file. A checkpoint for another embodiment is refused; the error names both hashes.
 """
 
 import hashlib
@@ -23,41 +23,41 @@ from hiwm_core.bags.disk import disk_refusal
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import CheckpointError
 
-# Raised when a reader of today could no longer make sense of an older file.
+# Incremented when this version can no longer read older files.
 FORMAT = 1
-_HEADER_BYTES = 100_000_000  # the format's own bound
-# The one key of the safetensors header: several keys would be written in random order, and equal
-# checkpoints would get different hashes.
+_HEADER_BYTES = 100_000_000  # limit set by safetensors
+# The only key of the safetensors metadata. Several keys would be written in random order, and
+# equal checkpoints would get different hashes.
 HEADER_KEY = "hiwm"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointInfo:
-    """What a checkpoint says of itself."""
+    """The description stored in a checkpoint."""
 
-    kind: str  # what can load it: "diffusion_policy", "world_model" ...
-    name: str  # for people, and for the device field of commands
-    config: dict[str, Any]  # the network's configuration, JSON values alone
+    kind: str  # which loader reads it: "diffusion_policy", "world_model" ...
+    name: str  # shown to people and in the device field of commands
+    config: dict[str, Any]  # the network's configuration, JSON values only
     embodiment: str  # name
     embodiment_hash: str  # sha256 of embodiment_text
-    embodiment_text: str  # the YAML it was trained under
+    embodiment_text: str  # the embodiment's YAML at training time
     task: str  # name
     task_hash: str  # sha256 of the task's text
-    data: dict[str, Any]  # summary of the training set, JSON values alone
+    data: dict[str, Any]  # summary of the training set, JSON values only
     steps: int  # optimiser steps taken
     seed: int  # seed of the training run
     minutes: float  # wall-clock training time
     scores: dict[str, float] = field(default_factory=dict)  # held-out numbers
-    # World models: the heads that were trained, of `hiwm_core.world_heads.HEADS`. None in policies
-    # and in files from before heads were listed.
+    # World models: which of `hiwm_core.world_heads.HEADS` were trained. None in policies and in
+    # files written before heads were listed.
     heads: tuple[str, ...] | None = None
-    # Control period of what it learnt from, s. None in files written before it was noted: the
-    # embodiment's.
+    # Control period of the training data, s. None in files written before it was stored; the
+    # embodiment's period then applies.
     period_s: float | None = None
 
     @property
     def control_period_s(self) -> float:
-        """Seconds from one step to the next in what it learnt from."""
+        """Control period of the training data, s."""
         if self.period_s is not None:
             return self.period_s
         return 1.0 / parse_embodiment(self.embodiment_text, "checkpoint").rate_hz
@@ -65,7 +65,7 @@ class CheckpointInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint as read from disk."""
+    """A checkpoint read from disk."""
 
     info: CheckpointInfo
     weights: dict[str, Tensor]
@@ -74,14 +74,14 @@ class Checkpoint:
 
     @property
     def label(self) -> str:
-        """Name and first 8 digits of the hash, as plans and commands carry it."""
+        """Name and first 8 hash digits, as in plans and commands."""
         return f"{self.info.name}-{self.hash[:8]}"
 
 
 def save_checkpoint(path: Path, info: CheckpointInfo, weights: dict[str, Tensor]) -> str:
     """Write a checkpoint in one atomic rename and return its sha256, hex.
 
-    Equal info and weights give equal bytes, hence equal hashes.
+    Equal info and weights give equal bytes and equal hashes.
     """
     header = json.dumps({"format": FORMAT, **asdict(info)}, sort_keys=True, allow_nan=False)
     content = save_tensors(
@@ -99,11 +99,11 @@ def load_checkpoint(
 
     Args:
         path: the safetensors file.
-        kind: the kind it must be of; any when None.
-        embodiment_hash: sha256 of the embodiment it must have been made for; any when None.
+        kind: the kind it must have; any when None.
+        embodiment_hash: sha256 of the embodiment it must be for; any when None.
 
     Raises:
-        CheckpointError: missing, damaged, of another kind, or made for another embodiment.
+        CheckpointError: missing, damaged, of another kind, or for another embodiment.
     """
     try:
         content = path.read_bytes()
@@ -130,16 +130,16 @@ def require_embodiment(info: CheckpointInfo, embodiment_hash: str, where: str) -
     """Raise CheckpointError, naming both hashes, unless the checkpoint is for this embodiment."""
     if info.embodiment_hash != embodiment_hash:
         raise CheckpointError(
-            f"the checkpoint was made for embodiment {info.embodiment} with hash "
+            f"the checkpoint was trained for embodiment {info.embodiment} with hash "
             f"{info.embodiment_hash}, this one has hash {embodiment_hash}",
             where=where,
             remedy=f"use it with task {info.task} (task:={info.task}) and the embodiment file it "
-            "was trained under, or train again",
+            "was trained with, or train again",
         )
 
 
 def load_weights(module: torch.nn.Module, checkpoint: Checkpoint) -> None:
-    """Put a checkpoint's weights into a module; raises CheckpointError where they do not fit."""
+    """Load a checkpoint's weights into a module; raises CheckpointError if they do not fit."""
     try:
         module.load_state_dict(checkpoint.weights)
     except RuntimeError as error:
@@ -150,12 +150,12 @@ def load_weights(module: torch.nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def save_training_state(path: Path, state: Any) -> None:
-    """Write what resuming needs (tensors, numbers, strings, lists, dicts); see `write_file`."""
+    """Write the state of a training loop (tensors, numbers, strings, lists, dicts)."""
     write_file(path, lambda file: torch.save(state, file))
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Return whether a file is a checkpoint that hiwm wrote, whole or not."""
+    """Return whether a file is a checkpoint written by hiwm, complete or not."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -166,18 +166,18 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def is_training_state(path: Path) -> bool:
-    """Return whether a file is what a training loop resumes from."""
+    """Return whether a file is the state of a training loop."""
     try:
         with zipfile.ZipFile(path) as archive:
             (name,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
-            described = archive.read(name)
+            pickled = archive.read(name)
     except (OSError, ValueError, zipfile.BadZipFile):
         return False
-    return b"elapsed_s" in described and b"trainable" in described
+    return b"elapsed_s" in pickled and b"trainable" in pickled
 
 
 def load_training_state(path: Path) -> Any:
-    """Return what `save_training_state` wrote; raises CheckpointError where it cannot be read."""
+    """Return a state that `save_training_state` wrote; raises CheckpointError if unreadable."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -188,22 +188,22 @@ def load_training_state(path: Path) -> Any:
 
 
 def write_file(path: Path, content: Content) -> None:
-    """Write a file whole or not at all; see `hiwm_core.atomic_files.replace_file`.
+    """Write a file completely or not at all; see `hiwm_core.atomic_files.replace_file`.
 
     Raises:
-        CheckpointError: the disk is full, or refuses otherwise; the old file is as it was.
+        CheckpointError: the disk is full or refuses the write; the old file is unchanged.
     """
     try:
         replace_file(path, content)
     except (OSError, RuntimeError) as error:
-        # torch raises an error of its own over the disk's.
+        # torch raises its own error while handling the disk's.
         refusal = error if isinstance(error, OSError) else error.__context__
         if not isinstance(refusal, OSError):
             raise
         raise CheckpointError(
             disk_refusal(refusal, path), where=str(path.parent),
-            remedy="make room there and start again, training with --resume: what was written "
-            "before is whole",
+            remedy="make room there and start again, with --resume for training: files written "
+            "before are complete",
         ) from error
 
 
@@ -212,16 +212,16 @@ def _read_info(content: bytes, path: Path) -> CheckpointInfo:
     try:
         length = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + length])
-        # Reads the tensor table against the file's length: a cut file ends here.
+        # Checks the tensor table against the file's length: a truncated file fails here.
         safetensors.deserialize(content)  # type: ignore[no-untyped-call]
     except (ValueError, safetensors.SafetensorError) as error:
         raise CheckpointError(
-            f"not a whole safetensors file: {error}", where=str(path), remedy=damaged
+            f"not a complete safetensors file: {error}", where=str(path), remedy=damaged
         ) from None
     text = header.get("__metadata__", {}).get(HEADER_KEY)
     if text is None:
         raise CheckpointError(
-            "a safetensors file, but not a checkpoint of hiwm", where=str(path),
+            "a safetensors file, but not a hiwm checkpoint", where=str(path),
             remedy="give a file written by the training scripts",
         )
     data = json.loads(text)

@@ -1,4 +1,4 @@
-"""The card beside a checkpoint: what it was trained from, for how long, and how well it does."""
+"""The card of a checkpoint: training data, training time and scores."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,11 @@ def write_card(
     """Write `<stem>.card.json` for programs and `<stem>.card.md` for people.
 
     Args:
-        checkpoint: the safetensors file the card is for.
-        info: what the checkpoint says of itself.
+        checkpoint: the safetensors file.
+        info: the checkpoint's description.
         content_hash: sha256 of the file.
         title: heading.
-        paragraphs: what it is, and what it is not.
+        paragraphs: what the model is and what its limits are.
         numbers: rows of the table, name to value with its unit.
     """
     record = {

@@ -1,10 +1,10 @@
-"""The command that post-trains a policy on one of three sets, to the same budget of steps.
+"""Post-train a policy on one of three sets, for the same number of steps.
 
-    base    demonstrations alone
-    wm-cl   with the policy's own successful rollouts in imagination
-    hi-wm   with corrections given in imagination, weighted as `datasets.weights` says
+    base    demonstrations only
+    wm-cl   also the policy's own successful rollouts in imagination
+    hi-wm   also corrections given in imagination, with the weights of --weights
 
-What a set contains is printed, and saved beside the checkpoint as <output>.set.json.
+The contents of the set are printed, and saved next to the checkpoint as <output>.set.json.
 """
 
 import argparse
@@ -42,27 +42,27 @@ from hiwm_learning.training_command import run_training
 from hiwm_learning.training_loop import Budget
 
 SETS = ("base", "wm-cl", "hi-wm")
-# How contested starts are told: by so many trials beside them, 0.1 m as far as 1 rad.
+# A start is contested if many of its nearest trials failed; 0.1 m counts as much as 1 rad.
 NEIGHBOURS, METRES_PER_RADIAN = 4, 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetOptions:
-    """What a set is made of."""
+    """The parts of a set."""
 
     kind: str  # one of SETS
     demonstrations: tuple[Path, ...]
     rollouts: tuple[Path, ...] = ()  # sessions of imagined evaluations, recorded
     corrections: tuple[Path, ...] = ()  # sessions with interventions
-    scheme: Scheme = Scheme.SIRIUS  # of hi-wm; the other two count every frame alike
+    scheme: Scheme = Scheme.SIRIUS  # of hi-wm; the other two use UNIFORM
     min_trust: float = 0.0
     low_trust_factor: float = 0.0
-    demonstration_episodes: int | None = None  # learn from the first so many; from all when None
-    further_frames: int = 0  # of the demonstrations after those
-    correction_frames: int | None = None  # of a person in each session; all when None
-    trials: int | None = None  # wm-cl: the first so many of each evaluation; all when None
+    demonstration_episodes: int | None = None  # number to learn from; all when None
+    further_frames: int = 0  # of later demonstrations
+    correction_frames: int | None = None  # human frames per session; all when None
+    trials: int | None = None  # wm-cl: number per evaluation; all when None
     contested: bool = False  # wm-cl: only successes among failures; see `successes`
-    resample_hz: float | None = None  # bring every segment to this control rate
+    resample_hz: float | None = None  # resample every segment to this control rate
 
 
 def make_set(
@@ -71,12 +71,12 @@ def make_set(
     """Return a set's episodes and weights.
 
     Args:
-        options: what it is made of.
-        cache: folder that training sets are built in, and found again by their bags.
-        write: takes progress lines.
+        options: the parts of the set.
+        cache: folder of built training sets, which are reused for the same bags.
+        write: receives progress lines.
 
     Raises:
-        BagError: a part is missing, or has nothing to learn from.
+        BagError: a part is missing, or has no frame to learn from.
     """
     places = {
         "base": options.demonstrations,
@@ -93,7 +93,7 @@ def make_set(
             raise BagError(
                 "no rollout succeeded" + options.contested * " among failures",
                 where=", ".join(map(str, options.rollouts)),
-                remedy="give more trials, or a better policy: WM-CL learns from successes alone",
+                remedy="give more trials, or a better policy: WM-CL learns only from successes",
             )
     if options.kind == "hi-wm":
         _require(options.corrections, "--corrections", "a session with interventions")
@@ -107,8 +107,9 @@ def make_set(
     )
     if options.kind == "hi-wm" and not weighted.description["failure_states"]:
         raise BagError(
-            "no frame of a correction counts", where=", ".join(map(str, options.corrections)),
-            remedy="take over in a session first, or lower --min-trust",
+            "no frame of a correction has a weight above 0",
+            where=", ".join(map(str, options.corrections)),
+            remedy="record a session with corrections, or lower --min-trust",
         )
     return episodes, weighted
 
@@ -116,16 +117,16 @@ def make_set(
 def successes(
     sessions: Sequence[Path], *, trials: int | None = None, contested: bool = False
 ) -> set[tuple[str, str]]:
-    """Return (session_id, episode_id) of the trials of some evaluations that succeeded.
+    """Return (session_id, episode_id) of the successful trials of some evaluations.
 
     Args:
         sessions: folders of evaluations.
-        trials: of each evaluation count only the first so many; all when None.
-        contested: keep only successes among failures, where `NEIGHBOURS` trials from the nearest
-            start poses failed in half of the cases or more.
+        trials: number of trials to use per evaluation, from the first; all when None.
+        contested: keep only successes among failures: those for which half or more of the
+            `NEIGHBOURS` trials from the nearest start poses failed.
 
     Raises:
-        BagError: a session holds no evaluation.
+        BagError: a session contains no evaluation.
         CheckpointError: its world model had no trained success head, and no person judged.
     """
     tried = [
@@ -147,7 +148,7 @@ def _among_failures(
 
     Args:
         starts: x [m], y [m], yaw [rad] of each trial.
-        won: whether it succeeded, [N].
+        won: whether each trial succeeded, [N].
     """
     poses = np.array(starts, np.float64).reshape(-1, 3)
     apart = poses[:, None] - poses
@@ -163,10 +164,10 @@ def _trials(session: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise BagError(
             "no evaluation there", where=str(path),
-            remedy="give session folders of launch/evaluate.launch.xml record:=true",
+            remedy="give session folders of launch/evaluate.launch.xml with record:=true",
         )
     trials = [json.loads(line) for line in path.read_text().splitlines()]
-    # A trial may have several lines, a person's verdict after a head's: the last one counts.
+    # A trial has several lines if a person corrected the verdict; the last line counts.
     newest = list({trial["trial"]: trial for trial in trials}.values())
     if any(trial.get("judged_by") == SUCCESS_HEAD for trial in newest):
         heads = session_heads(session)
@@ -184,29 +185,29 @@ def _built(
     places: Sequence[Path], cache: Path, write: Callable[[str], None],
     resample_hz: float | None = None,
 ) -> Path:
-    """Return the training set of all bags at some places, built where it is not there yet."""
+    """Return the training set of all bags in some folders; build it unless it exists."""
     digest = hashlib.sha256(f"{resample_hz:g} Hz ".encode() if resample_hz else b"")
     for bag in find_bags(places):
         for file in sorted(bag.glob("*.mcap")):
             digest.update(f"{bag.parent.parent.name}/{bag.name} {file.stat().st_size}\n".encode())
-        # A label given later changes what a branch counts for.
+        # Labels that are set later change a branch's weight.
         tree = bag.parent.parent / "tree.sqlite"
         if tree.exists():
             digest.update(str(tree.stat().st_mtime_ns).encode())
     path = cache / f"{digest.hexdigest()[:16]}.zarr"
     cache.mkdir(parents=True, exist_ok=True)
-    # Two trainings side by side may want the same set: one builds it, the other waits.
+    # Parallel trainings may need the same set: one builds it, the others wait.
     with path.with_suffix(".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if path.exists():
-            write(f"training set {path.name} is there")
+            write(f"using the existing training set {path.name}")
         else:
             build_dataset(places, path, resample_hz=resample_hz, write=write)
     return path
 
 
 def describe(kind: str, description: dict[str, Any]) -> str:
-    """Return what a set contains, for people."""
+    """Return the contents of a set as text for people."""
     frames, mass = description["frames_by_provenance"], description["mass_by_provenance"]
     lines = [f"{kind}, weights {description['scheme']}", "  provenance          frames    mass"]
     lines += [f"  {name:<18}{count:>8}{mass[name]:>8.1%}" for name, count in frames.items()]
@@ -217,7 +218,7 @@ def describe(kind: str, description: dict[str, Any]) -> str:
         )
     lines.append(
         f"  {description['frames_left_out']} frames left out, "
-        f"{description['low_trust_frames']} of trust below {description['min_trust']:g}"
+        f"{description['low_trust_frames']} with trust below {description['min_trust']:g}"
     )
     return "\n".join(lines)
 
@@ -233,7 +234,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--rollouts", nargs="+", type=path_argument, default=[], metavar="SESSION",
-        help="wm-cl: evaluations in imagination, recorded",
+        help="wm-cl: recorded evaluations in imagination",
     )
     parser.add_argument(
         "--corrections", nargs="+", type=path_argument, default=[], metavar="SESSION",
@@ -242,22 +243,24 @@ def build_parser() -> argparse.ArgumentParser:
     add_policy_options(parser)
     add_resample_option(parser)
     parser.add_argument("--weights", choices=[str(s) for s in Scheme], default=str(Scheme.SIRIUS))
-    parser.add_argument("--min-trust", type=float, default=0.0, help="0..1, of imagined frames")
+    parser.add_argument("--min-trust", type=float, default=0.0,
+        help="0..1; imagined frames below it are of low trust",)
     parser.add_argument(
         "--low-trust-factor", type=float, default=0.0,
-        help="what a frame below it keeps of its weight; 0 drops it",
+        help="factor on the weight of frames of low trust; 0 drops them",
     )
     parser.add_argument(
         "--further-frames", type=int, default=0,
-        help="with --episodes: about so many frames of the demonstrations after those as well",
+        help="with --episodes: add about this many frames of later demonstrations",
     )
     parser.add_argument(
         "--correction-frames", type=int,
-        help="hi-wm: about so many frames of a person in each session, whole corrections;\n"
-        "default: all",
+        help="hi-wm: about this many human frames per session, whole corrections\n"
+        "(default: all)",
     )
     parser.add_argument(
-        "--trials", type=int, help="wm-cl: the first so many of each evaluation (default: all)"
+        "--trials", type=int,
+        help="wm-cl: number of trials from each evaluation, the first ones (default: all)",
     )
     parser.add_argument(
         "--contested", action="store_true",
@@ -265,11 +268,11 @@ def build_parser() -> argparse.ArgumentParser:
         "nearest\nstart poses failed",
     )
     parser.add_argument(
-        "--steps", type=int, required=True, help="optimiser steps, for every set"
+        "--steps", type=int, required=True, help="optimiser steps"
     )
     parser.add_argument(
         "--cache", type=path_argument,
-        help="folder of training sets (default: sets beside the output)"
+        help="folder of training sets (default: sets, next to the output)"
     )
     return parser
 
@@ -282,9 +285,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _posttrain(options: argparse.Namespace) -> int:
     places = [*options.demonstrations, *options.rollouts, *options.corrections]
     cache: Path = options.cache or options.output.parent / "sets"
-    described: Path = options.output.with_suffix(".set.json")
+    description: Path = options.output.with_suffix(".set.json")
     check_policy_outputs(options, places)
-    check_output_file(described, "a set's description", json_with("set", "scheme"), inputs=places)
+    check_output_file(description, "a set's description", json_with("set", "scheme"), inputs=places)
     check_apart(cache, places)
     episodes, weighted = make_set(
         SetOptions(
@@ -300,7 +303,7 @@ def _posttrain(options: argparse.Namespace) -> int:
     )
     data = {"set": options.set, **weighted.description}
     say(describe(options.set, weighted.description))
-    write_file(described, json.dumps(data, indent=1) + "\n")
+    write_file(description, json.dumps(data, indent=1) + "\n")
     trainer = policy_trainer(
         options, episodes, weighted.weights, data, sampling="weighted",
         name=f"{options.backbone}-{options.set}-s{options.seed}",

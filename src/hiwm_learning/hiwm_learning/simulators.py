@@ -1,4 +1,4 @@
-"""What every imagined world offers, and the loading of one from a checkpoint of any kind."""
+"""The interface of all imagined worlds, and their loading from checkpoints of either family."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -19,9 +19,9 @@ from hiwm_learning.checkpoints import Checkpoint, load_checkpoint
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What joints and heads say of a state: all but the pictures, which cost far more.
+    """Joints and head outputs of a state; without images, which cost far more.
 
-    A head that was not trained gives NaN, as in a tick: unknown is neither 0 nor 1.
+    Untrained heads give NaN, as in ticks.
     """
 
     proprioception: NDArray[np.float64]  # [P] in the embodiment's units
@@ -32,30 +32,30 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class ImaginedObservation(Reading):
-    """What a world publishes of a state."""
+    """What a world publishes for a state."""
 
-    image: NDArray[np.uint8]  # [H, W, 3] rgb, of the world model's first camera
-    others: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)  # its other cameras
+    image: NDArray[np.uint8]  # [H, W, 3] rgb, from the world model's first camera
+    others: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)  # from its other cameras
 
 
 def reading(
     heads: Collection[str], *, proprioception: NDArray[np.float64], trust: float, progress: float,
     success: float,
 ) -> Reading:
-    """Return a reading in which the heads that are not among `heads` say nothing."""
-    said = {"trust": trust, "progress": progress, "success": success}
+    """Return a reading with NaN for heads that are not in `heads`."""
+    values = {"trust": trust, "progress": progress, "success": success}
     return Reading(
         proprioception=proprioception,
-        **{name: value if name in heads else math.nan for name, value in said.items()},
+        **{name: value if name in heads else math.nan for name, value in values.items()},
     )
 
 
 class WorldState(Protocol):
-    """Everything an imagined world is at one step; nothing is kept beside it."""
+    """The complete state of an imagined world at one step."""
 
     @property
     def step(self) -> int:
-        """Control steps since the episode began."""
+        """Control steps since the start of the episode."""
 
     def to_parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return arrays and JSON values for a blob store."""
@@ -65,11 +65,11 @@ StateT = TypeVar("StateT", bound=WorldState)
 
 
 class WorldSimulator(Protocol[StateT]):
-    """Runs a world model step by step. A restored state, given the same actions, replays exactly.
+    """Runs a world model step by step. A restored state replays exactly under the same actions.
 
     Attributes:
-        cameras: names, the first one giving `ImaginedObservation.image`.
-        heads: those that were trained, of `hiwm_core.world_heads.HEADS`; the others give NaN.
+        cameras: names; the first is the camera of `ImaginedObservation.image`.
+        heads: the trained heads, of `hiwm_core.world_heads.HEADS`; others give NaN.
     """
 
     cameras: tuple[str, ...]
@@ -78,72 +78,72 @@ class WorldSimulator(Protocol[StateT]):
     def begin(
         self, image: NDArray[np.uint8], proprioception: NDArray[Any], seed: int
     ) -> StateT:
-        """Return the state in which recorded frames are the present.
+        """Return the state for recorded frames.
 
         Args:
-            image: [H, W, 3] rgb, or [C, H, W, 3] of several cameras.
+            image: [H, W, 3] rgb, or [C, H, W, 3] for several cameras.
             proprioception: [P] in the embodiment's units.
-            seed: of the episode's draws.
+            seed: of the episode's randomness.
         """
 
     def step(self, state: StateT, action: NDArray[np.float64]) -> tuple[StateT, LimitResult]:
-        """Return the next state, and the action [A] as it was let through."""
+        """Return the next state, and the action [A] after limits."""
 
     def step_many(
         self, states: Sequence[StateT], actions: Sequence[NDArray[np.float64]]
     ) -> tuple[list[StateT], list[LimitResult]]:
-        """Return the next state of each of several worlds, and its action as it was let through.
+        """Return the next state of each of several worlds, and its action after limits.
 
-        States must have finite proprioception. A step of many agrees with steps of each alone to
-        rounding, not to the byte: other sizes take other kernels.
+        States must have finite proprioception. Results agree with `step` to rounding, not to the
+        byte: other batch sizes use other kernels.
         """
 
     def observe(self, state: StateT) -> ImaginedObservation:
-        """Return what cameras, joints and heads say of a state."""
+        """Return images, joints and head outputs of a state."""
 
     def observe_many(self, states: Sequence[StateT]) -> list[ImaginedObservation]:
-        """Return the observation of each of several states."""
+        """Return the observations of several states."""
 
     def read_many(self, states: Sequence[StateT]) -> list[Reading]:
-        """Return what joints and heads say of each of several states."""
+        """Return joints and head outputs of several states."""
 
     def redraw(
         self, recordings: Sequence[tuple[NDArray[np.uint8], NDArray[Any]]]
     ) -> list[list[ImaginedObservation]]:
-        """Return what the model makes of recorded frames themselves, without foretelling any.
+        """Return the model's reconstruction of recorded frames, without prediction.
 
         Args:
-            recordings: frames [T, H, W, 3] that follow one another and proprioception [T, P] each.
+            recordings: consecutive frames [T, H, W, 3] with proprioception [T, P], each.
         """
 
     def restored(self, parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> StateT:
-        """Return the state whose `to_parts` gave this.
+        """Return the state from the output of `to_parts`.
 
         Raises:
-            CheckpointError: something is missing.
+            CheckpointError: a part is missing.
         """
 
 
 def load_simulator(
     path: Path, embodiment: Embodiment, device: str = "cpu"
 ) -> tuple[WorldSimulator[Any], Checkpoint]:
-    """Return a simulator of the world model in a checkpoint of either kind, and the checkpoint.
+    """Return a simulator for a world-model checkpoint of either family, and the checkpoint.
 
     Args:
         path: the safetensors file.
-        embodiment: it must have been made for.
-        device: "cpu" or "cuda"; the layered model runs on the CPU whatever it is.
+        embodiment: the embodiment that it must be for.
+        device: "cpu" or "cuda"; the layered model always runs on the CPU.
 
     Raises:
-        CheckpointError: missing, damaged, no world model, or made for another embodiment.
-        ConfigError: no such device.
+        CheckpointError: missing, damaged, not a world model, or for another embodiment.
+        ConfigError: the device does not exist.
     """
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise ConfigError(
-            f"no device {device!r} here", where="world model",
+            f"no device {device!r} on this machine", where="world model",
             remedy="use cpu, or cuda on a machine with a GPU (torch_device:= of a launch file)",
         )
-    # Either kind brings imports that the other does not need: diffusers takes seconds.
+    # Each family has imports that the other does not need: diffusers takes seconds.
     from hiwm_learning.world_model import model as layered
 
     kind = load_checkpoint(path).info.kind
@@ -161,7 +161,7 @@ def load_simulator(
 
         model, checkpoint = latent.load_latent_world(path, embodiment.hash, device)
         _require_own_period(checkpoint, embodiment)
-        # One that does not say which of its heads were trained has none.
+        # A checkpoint without a list of trained heads has none.
         heads = checkpoint.info.heads or ()
         return LatentSimulator(model, Limiter(embodiment), heads, device), checkpoint
     raise CheckpointError(
@@ -171,7 +171,7 @@ def load_simulator(
 
 
 def _require_own_period(checkpoint: Checkpoint, embodiment: Embodiment) -> None:
-    """Raise CheckpointError for a model of another control period than the embodiment's."""
+    """Raise CheckpointError if the model's control period differs from the embodiment's."""
     require_period(
         checkpoint.info.control_period_s, 1.0 / embodiment.rate_hz, "world model",
         str(checkpoint.path),

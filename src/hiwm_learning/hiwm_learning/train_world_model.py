@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Hand the command line to the training of the family it names; return the exit code."""
+    """Run the training of the chosen family and return its exit code."""
     parser = argparse.ArgumentParser(prog="train_world_model", add_help=False, allow_abbrev=False)
     parser.add_argument("--family", choices=("layered", "latent"), default="layered")
     chosen, rest = parser.parse_known_args(arguments)

@@ -1,4 +1,4 @@
-"""What the commands that train have in common: their options, and how they end."""
+"""The common part of the training commands: options and exit codes."""
 
 import argparse
 import sys
@@ -18,39 +18,41 @@ is_start_file = npz_with("names", "images", "proprioception", "object_poses")
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add what every training takes."""
+    """Add the options of every training command."""
     parser.add_argument(
         "--output", "-o", required=True, type=path_argument,
         help="checkpoint to write, .safetensors"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
 
 
 def add_world_model_options(
     parser: argparse.ArgumentParser, *, name: str, minutes: float, steps: int
 ) -> None:
-    """Add what the training of either world model takes; name, minutes and steps as defaults."""
+    """Add the options of both world-model families, with some defaults."""
     parser.add_argument(
-        "data", nargs="+", type=path_argument, help="folders of bags, one a kind of data"
+        "data", nargs="+", type=path_argument, help="folders of bags, one per kind of data"
     )
     add_run_options(parser)
     add_resample_option(parser)
     parser.add_argument(
-        "--task", help="name or path of the task (default: that of the bags)"
+        "--task", help="name or path of the task (default: the task of the bags)"
     )
     parser.add_argument("--name", default=name, help="name of the model")
-    parser.add_argument("--minutes", type=float, default=minutes, help="of dynamics training")
-    parser.add_argument("--steps", type=int, default=steps, help="likewise")
-    parser.add_argument("--work", type=path_argument, help="folder for stages; beside the output")
+    parser.add_argument("--minutes", type=float, default=minutes, help="limit of dynamics training")
+    parser.add_argument("--steps", type=int, default=steps, help="limit of dynamics training")
+    parser.add_argument(
+        "--work", type=path_argument, help="folder of the stages (default: next to the output)"
+    )
 
 
 def check_world_model_outputs(options: argparse.Namespace) -> Path:
-    """Make sure that a training may write what it writes, and return its work folder, made.
+    """Check that a training may write its outputs; create and return its work folder.
 
     Raises:
-        ConfigError: one of its outputs is something else, or clashes with the data.
+        ConfigError: an output exists and is of another kind, or overlaps with the data.
     """
     output: Path = options.output
     check_output_file(output, "a checkpoint", is_checkpoint, inputs=options.data)
@@ -63,12 +65,12 @@ def check_world_model_outputs(options: argparse.Namespace) -> Path:
 
 
 def starts_file(checkpoint: Path) -> Path:
-    """Return where the start frames of a world model lie."""
+    """Return the path of a world model's start frames."""
     return checkpoint.with_name(f"{checkpoint.stem}_starts.npz")
 
 
 def run_training(train: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
-    """Train and return the exit code: 1 after an error, told in one line; 130 when interrupted."""
+    """Train and return the exit code: 1 after an error, printed in one line; 130 if interrupted."""
     torch.set_num_threads(options.threads)
     try:
         return train(options)
@@ -76,5 +78,5 @@ def run_training(train: Callable[[argparse.Namespace], int], options: argparse.N
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
+        print("interrupted; --resume continues from the last checkpoint", file=sys.stderr)
         return 130

@@ -1,7 +1,7 @@
-"""The one training loop: budget, progress with an estimate, checkpoints, interruption, resume.
+"""The training loop: budget, progress and time left, checkpoints, interruption, resume.
 
-What is trained is a `Trainable`; the loop knows neither networks nor data. Every step is a
-function of the state and the step number alone, so a resumed run equals an uninterrupted one.
+It trains a `Trainable` and is independent of networks and data. Every step is a function of only
+the state and the step number, so a resumed run equals an uninterrupted one.
 """
 
 import math
@@ -16,53 +16,53 @@ from typing import Any, Protocol
 
 from hiwm_learning.checkpoints import load_training_state, save_training_state
 
-_INTERRUPTED = 2.0  # more than any share of a budget
+_INTERRUPTED = 2.0  # above any progress, which ends at 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How long a run lasts: whichever of the two ends first."""
+    """Length of a run: whichever limit is reached first."""
 
     steps: int  # optimiser steps
     minutes: float = math.inf  # wall-clock, summed over resumed runs
 
     def progress(self, step: int, elapsed_s: float) -> float:
-        """Return the share of the budget used, 0..1."""
+        """Return the used fraction of the budget, 0..1."""
         return min(1.0, max(step / self.steps, elapsed_s / 60.0 / self.minutes))
 
 
 def rate_factor(progress: float, step: int, warmup_steps: int = 100) -> float:
-    """Return the learning rate's factor: linear warm-up, then a cosine from 1 down to 0.02."""
+    """Return the factor on the learning rate: linear warm-up, then a cosine from 1 to 0.02."""
     cosine = 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * progress))
     return min(1.0, (step + 1) / warmup_steps) * cosine
 
 
 class Trainable(Protocol):
-    """What the loop trains."""
+    """The interface of models to the loop."""
 
     def train_step(self, step: int, progress: float) -> dict[str, float]:
         """Take optimiser step number `step`; `progress` 0..1 sets the learning rate."""
 
     def held_out(self) -> dict[str, float]:
-        """Return numbers on data that is not trained on; empty where there is none."""
+        """Return scores on held-out data; empty if there is none."""
 
     def state(self) -> dict[str, Any]:
-        """Return all that `load_state` needs to go on as if nothing had happened."""
+        """Return all that `load_state` needs to continue exactly."""
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up a state."""
+        """Restore a state."""
 
     def export(self, step: int, elapsed_s: float, scores: dict[str, float]) -> None:
-        """Write the checkpoint that others use."""
+        """Write the checkpoint for use elsewhere."""
 
 
 class TrainingProcesses(Protocol):
-    """The processes that train one thing; all but one of them only take steps."""
+    """The processes of one training; all but the main one only take steps."""
 
-    main: bool  # whether this process measures, writes and reports
+    main: bool  # whether this process evaluates, writes and reports
 
     def most(self, value: float) -> float:
-        """Return the largest value given by any process; all must ask, in the same order."""
+        """Return the largest value over all processes; a collective call, same order in all."""
 
 
 class OneProcess:
@@ -77,7 +77,7 @@ class OneProcess:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a run ended."""
+    """Result of a run."""
 
     steps: int
     elapsed_s: float
@@ -92,22 +92,22 @@ def train(
     clock: Callable[[], float] = time.monotonic, write: Callable[[str], None] = print,
     processes: TrainingProcesses | None = None,
 ) -> Outcome:
-    """Train until the budget is used or SIGINT or SIGTERM comes, and leave a checkpoint.
+    """Train until the budget is used or SIGINT or SIGTERM arrives, then write a checkpoint.
 
     Args:
         trainable: network, data and optimiser.
         budget: when to stop.
-        state_path: where the state for resuming lies.
-        resume: go on from `state_path`.
+        state_path: file of the state for resuming.
+        resume: continue from `state_path`.
         checkpoint_every_s: seconds between checkpoints.
         report_every_s: seconds between progress lines.
         held_out_every_s: seconds between held-out measurements.
-        clock: seconds, never running back.
-        write: takes a progress line.
-        processes: the processes of the run, each of which calls this; one when None.
+        clock: returns monotonic seconds.
+        write: receives progress lines.
+        processes: the processes of the run, which all call this function; one when None.
 
     Raises:
-        CheckpointError: resume asked for, and the state cannot be read.
+        CheckpointError: `resume` is set and the state cannot be read.
     """
     processes = processes or OneProcess()
     step, before_s = 0, 0.0
@@ -117,14 +117,14 @@ def train(
         trainable.load_state(state["trainable"])
         if processes.main:
             write(f"resumed at step {step} after {before_s / 60:.1f} min")
-    first, begun = step, clock()
-    reported = checkpointed = measured = begun
+    first, started = step, clock()
+    reported = checkpointed = measured = started
     sums: dict[str, float] = {}
     count = 0
     scores: dict[str, float] = {}
 
     def save() -> None:
-        elapsed_s = before_s + clock() - begun
+        elapsed_s = before_s + clock() - started
         save_training_state(
             state_path,
             {"step": step, "elapsed_s": elapsed_s, "trainable": trainable.state()},
@@ -135,7 +135,7 @@ def train(
     with _interruption() as interrupted:
         while True:
             # Clocks and signals differ between processes; all must stop at the same step.
-            used = budget.progress(step, before_s + clock() - begun)
+            used = budget.progress(step, before_s + clock() - started)
             progress = processes.most(_INTERRUPTED if interrupted() else used)
             if progress >= 1.0:
                 stopped = progress >= _INTERRUPTED
@@ -153,7 +153,7 @@ def train(
             if now - reported >= report_every_s:
                 means = {name: value / count for name, value in sums.items()}
                 write(_line(
-                    step, budget, step - first, now - begun, before_s, {**means, **scores}
+                    step, budget, step - first, now - started, before_s, {**means, **scores}
                 ))
                 reported, count = now, 0
                 sums.clear()
@@ -163,7 +163,7 @@ def train(
         if processes.main:
             scores = trainable.held_out()
             save()
-    elapsed_s = before_s + clock() - begun
+    elapsed_s = before_s + clock() - started
     if processes.main:
         write(
             f"{'interrupted' if stopped else 'finished'} at step {step} after "
@@ -178,31 +178,31 @@ def _line(
 ) -> str:
     per_step = run_s / max(1, taken)
     left_s = min((budget.steps - step) * per_step, budget.minutes * 60.0 - before_s - run_s)
-    shown = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
+    values = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
     percent = 100.0 * budget.progress(step, before_s + run_s)
     return (
         f"step {step:>7}  {percent:5.1f} %  {1.0 / per_step:6.1f} steps/s  "
-        f"left {max(0.0, left_s) / 60:6.1f} min  {shown}"
+        f"left {max(0.0, left_s) / 60:6.1f} min  {values}"
     )
 
 
 @contextmanager
 def _interruption() -> Iterator[Callable[[], bool]]:
-    """Give a function that says whether SIGINT or SIGTERM came; a second one raises at once."""
-    asked = False
+    """Yield a function that returns whether SIGINT or SIGTERM arrived; a second one raises."""
+    interrupted = False
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        if interrupted:
             raise KeyboardInterrupt
-        asked = True
+        interrupted = True
 
     try:
-        previous = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: whoever owns it decides
+        previous = {s: signal.signal(s, interrupt) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread, which then handles signals
         previous = {}
     try:
-        yield lambda: asked
+        yield lambda: interrupted
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Checkpoints: what is written is read, and nothing else is taken for it."""
+"""Checkpoints are read as written; any other file is refused."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ def weights(value: float = 1.0) -> dict[str, torch.Tensor]:
     return {"layer.weight": torch.full((2, 3), value), "layer.bias": torch.arange(2.0)}
 
 
-def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+def test_a_saved_checkpoint_is_loaded(tmp_path: Path) -> None:
     path = tmp_path / "sub" / "policy.safetensors"
     content_hash = save_checkpoint(path, INFO, weights())
     loaded = load_checkpoint(path, kind="diffusion_policy", embodiment_hash="a" * 64)
@@ -39,7 +39,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["policy.safetensors"]
 
 
-def test_the_hash_tells_contents_apart_and_nothing_else(tmp_path: Path) -> None:
+def test_the_hash_depends_only_on_the_content(tmp_path: Path) -> None:
     first = save_checkpoint(tmp_path / "a.safetensors", INFO, weights())
     assert save_checkpoint(tmp_path / "b.safetensors", INFO, weights()) == first
     assert save_checkpoint(tmp_path / "b.safetensors", INFO, weights(2.0)) != first
@@ -64,7 +64,7 @@ def test_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 4, 50, 300, -1])
-def test_a_cut_file_is_refused(tmp_path: Path, cut: int) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "policy.safetensors"
     save_checkpoint(path, INFO, weights())
     path.write_bytes(path.read_bytes()[:cut])

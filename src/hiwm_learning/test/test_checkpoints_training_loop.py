@@ -1,4 +1,4 @@
-"""The training loop: budgets, checkpoints in between, progress lines."""
+"""The training loop: budgets, checkpoints during a run, progress lines."""
 
 import math
 from pathlib import Path
@@ -13,7 +13,7 @@ from hiwm_learning.training_loop import Budget, rate_factor, train
 
 
 class Clock:
-    """Steady seconds that pass only when told."""
+    """A clock that advances only on request."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -23,7 +23,7 @@ class Clock:
 
 
 class Counting:
-    """Takes ten seconds a step and remembers what it was asked."""
+    """Takes ten seconds per step and records its calls."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -63,7 +63,7 @@ def test_a_run_ends_with_its_steps_and_leaves_a_checkpoint(tmp_path: Path) -> No
     assert "left    0.5 min" in lines[1]  # three steps of ten seconds
 
 
-def test_minutes_end_a_run_and_bring_the_learning_rate_down(tmp_path: Path) -> None:
+def test_minutes_end_a_run_and_decay_the_learning_rate(tmp_path: Path) -> None:
     clock = Clock()
     trainable = Counting(clock)
     outcome = train(
@@ -74,7 +74,7 @@ def test_minutes_end_a_run_and_bring_the_learning_rate_down(tmp_path: Path) -> N
     assert trainable.progress == pytest.approx([0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6])
 
 
-def test_checkpoints_come_in_between_and_minutes_add_up_over_resumed_runs(tmp_path: Path) -> None:
+def test_checkpoints_are_written_during_a_run_and_resumed_minutes_add_up(tmp_path: Path) -> None:
     clock, state = Clock(), tmp_path / "state.pt"
     first = Counting(clock)
     train(
@@ -94,7 +94,7 @@ def test_checkpoints_come_in_between_and_minutes_add_up_over_resumed_runs(tmp_pa
 
 
 @given(st.floats(0, 1), st.integers(0, 100_000))
-def test_the_learning_rate_stays_between_nothing_and_full(progress: float, step: int) -> None:
+def test_the_learning_rate_stays_between_zero_and_full(progress: float, step: int) -> None:
     assert 0.0 < rate_factor(progress, step) <= 1.0
 
 

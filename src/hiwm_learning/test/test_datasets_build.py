@@ -1,4 +1,4 @@
-"""A training set holds what the bags hold, and says what it left out."""
+"""A training set contains the data of its bags, and reports the bags that were left out."""
 
 import os
 import sqlite3
@@ -93,7 +93,7 @@ def test_a_bag_that_is_being_recorded_is_left_out(tmp_path: Path) -> None:
     assert len(load_episodes(tmp_path / "set.zarr").ends) == 1
 
 
-def test_a_set_holds_the_arrays_of_its_bags(tmp_path: Path) -> None:
+def test_a_set_contains_the_arrays_of_its_bags(tmp_path: Path) -> None:
     bags = [
         write_bag(tmp_path / "one", f"ep_0001-b00{k}", [Source.DEMONSTRATION] * length)
         for k, length in enumerate((5, 70, 3))
@@ -191,7 +191,7 @@ def test_a_damaged_bag_is_left_out_and_named(tmp_path: Path) -> None:
 
 
 def test_a_bag_cut_short_or_never_closed_is_left_out_and_counted(tmp_path: Path) -> None:
-    """Never its first ticks alone, as if that were all."""
+    """Its first ticks are never used as if they were complete."""
     folder = tmp_path / "demonstration"
     for number in range(4):
         write_bag(folder, f"ep_0001-b00{number}", [Source.DEMONSTRATION] * 14)
@@ -208,7 +208,7 @@ def test_a_bag_cut_short_or_never_closed_is_left_out_and_counted(tmp_path: Path)
     assert "0 MCAP files" in left_out[2]
     assert all(f"left out {text}" in said for text in left_out)
     assert len(load_episodes(tmp_path / "set.zarr").ends) == 1
-    # Training of a world model counts the same.
+    # World-model training reports the same.
     said.clear()
     assert len(read_recordings([folder], "top", EMBODIMENT, said.append)) == 1
     assert sum("left out" in line for line in said) == 3
@@ -225,7 +225,7 @@ def test_a_bag_that_failed_its_audit_is_left_out_and_named(tmp_path: Path) -> No
     left_out = build_dataset([tmp_path / "demonstration"], tmp_path / "set.zarr", write=quiet)
     assert len(left_out) == 1 and left_out[0].startswith("ep_0001-b001: gap between steps 5 and 7")
     assert len(load_episodes(tmp_path / "set.zarr").ends) == 1
-    # Training of a world model takes the same ones.
+    # World-model training uses the same bags.
     said: list[str] = []
     folder = tmp_path / "demonstration"
     (recording,) = read_recordings([folder], "top", EMBODIMENT, said.append)
@@ -242,7 +242,7 @@ def test_no_bag_and_no_set_are_refused(tmp_path: Path) -> None:
         load_episodes(tmp_path / "set.zarr")
 
 
-def test_an_output_folder_that_is_no_training_set_is_left_as_it_was(tmp_path: Path) -> None:
+def test_an_output_folder_that_is_not_a_training_set_stays_unchanged(tmp_path: Path) -> None:
     session = tmp_path / "one"
     write_bag(session, "ep_0001-b000", [Source.DEMONSTRATION] * 3)
     for output in (session, session / "bags", session / "set.zarr", tmp_path):
@@ -257,7 +257,7 @@ def test_an_output_folder_that_is_no_training_set_is_left_as_it_was(tmp_path: Pa
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "x"
 
 
-def test_a_training_set_is_replaced_unless_something_else_lies_in_it(tmp_path: Path) -> None:
+def test_a_training_set_is_replaced_unless_it_contains_other_files(tmp_path: Path) -> None:
     write_bag(tmp_path / "one", "ep_0001-b000", [Source.DEMONSTRATION] * 3)
     write_bag(tmp_path / "two", "ep_0001-b000", [Source.DEMONSTRATION] * 5)
     output = tmp_path / "set.zarr"

@@ -1,4 +1,4 @@
-"""Segments of different control periods are refused by everything that learns, or resampled."""
+"""All training refuses segments of different control periods, or resamples them."""
 
 from pathlib import Path
 from typing import Any
@@ -74,16 +74,16 @@ def test_mixing_is_refused_with_bags_and_periods_named(
             read()
 
 
-def test_a_robot_slower_than_it_was_told_does_not_mix_either(ten: Path, tmp_path: Path) -> None:
+def test_a_robot_slower_than_commanded_is_refused_as_well(ten: Path, tmp_path: Path) -> None:
     slow = record(tmp_path / "slow", 1, tick_ns=130_000_000)
     with pytest.raises(BagError, match="measured 0.130 s"):
         build_dataset([ten, slow], tmp_path / "set.zarr", write=lambda _: None)
-    # Frames cannot be made up, so the slowest sets the rate.
+    # Frames cannot be invented, so the slowest segment limits the rate.
     with pytest.raises(BagError, match="too few frames for 10 Hz"):
         build_dataset([ten, slow], tmp_path / "set.zarr", resample_hz=10.0, write=lambda _: None)
 
 
-def test_resampled_on_request_they_mix_and_the_set_says_so(
+def test_resampled_segments_mix_and_the_set_reports_it(
     ten: Path, five: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "set.zarr"
@@ -102,7 +102,7 @@ def test_resampled_on_request_they_mix_and_the_set_says_so(
     assert trained.summary["worlds"] == ["standin (stand-in)"]
 
 
-def test_a_policy_goes_on_from_one_of_the_same_period_only(
+def test_a_policy_starts_only_from_one_of_the_same_period(
     ten: Path, five: Path, tmp_path: Path
 ) -> None:
     config = BACKBONES["diffusion"].config.for_embodiment(

@@ -1,4 +1,4 @@
-"""Mass goes to provenances by scheme, to failure states alike, to continuations alike."""
+"""Weight is divided by scheme, then evenly among failure states and their continuations."""
 
 from dataclasses import replace
 
@@ -95,7 +95,7 @@ def test_the_other_schemes() -> None:
 
 
 @pytest.mark.parametrize("scheme", [Scheme.SIRIUS, Scheme.IWR, Scheme.RAC])
-def test_failure_states_weigh_alike_and_so_do_their_continuations(scheme: Scheme) -> None:
+def test_failure_states_have_equal_weight_and_so_do_their_continuations(scheme: Scheme) -> None:
     weights = weigh(SESSION, scheme).weights
     by_branch = [
         weights[SESSION.episode_of == number].sum() for number in range(2, 6)
@@ -122,11 +122,11 @@ def test_failed_corrections_and_demonstrations_are_left_out(code: int) -> None:
 def test_low_trust_is_dropped_or_counts_less() -> None:
     data = segments((branch(1, 3), [HUMAN] * 4), (branch(2, 3), [HUMAN] * 4))
     data.trust[:3] = 0.1
-    data.trust[7] = np.nan  # a world that does not doubt itself
+    data.trust[7] = np.nan  # a world without a trust estimate
     dropped = weigh(data, Scheme.SIRIUS, min_trust=0.5)
     assert (dropped.weights > 0).tolist() == [False] * 3 + [True] * 5
     assert dropped.description["dropped_low_trust"] == 3
-    # A continuation keeps its share as long as one frame of it counts.
+    # A continuation keeps its share while one of its frames has a weight.
     assert dropped.weights[3] == pytest.approx(dropped.weights[4:].sum())
     less = weigh(data, Scheme.SIRIUS, min_trust=0.5, low_trust_factor=0.25).weights
     assert less[0] == pytest.approx(less[3] / 4)
@@ -157,7 +157,7 @@ def test_further_demonstrations_by_their_frames() -> None:
     found = weigh(data, Scheme.UNIFORM, demonstration_episodes=1, further_demonstration_frames=9)
     assert (found.weights > 0).tolist() == [True] * 12 + [False] * 8
     assert found.description["demonstrations"] == 3
-    with pytest.raises(ConfigError, match="16 frames, 40 are wanted"):
+    with pytest.raises(ConfigError, match="16 frames, 40 requested"):
         weigh(data, Scheme.UNIFORM, demonstration_episodes=1, further_demonstration_frames=40)
 
 
@@ -178,7 +178,7 @@ def test_sessions_are_cut_to_equal_frames_but_for_half_a_correction(
         ),
     )
     if any(sum(lengths) + max(lengths) < frames for lengths in sessions):
-        with pytest.raises(ConfigError, match="are wanted"):
+        with pytest.raises(ConfigError, match="requested"):
             weigh(data, scheme, correction_frames=frames)
         return
     learnt = weigh(data, scheme, correction_frames=frames).weights > 0

@@ -1,4 +1,4 @@
-"""Training samples never reach into another episode, and weights follow provenance."""
+"""Training samples stay within one episode, and weights follow provenance."""
 
 from dataclasses import replace
 from typing import Any
@@ -21,7 +21,7 @@ INFO = EpisodeInfo(
 
 
 def episodes(lengths: list[int], provenance: list[int]) -> Episodes:
-    """Return episodes whose actions hold the frame's own number; the last of each is unknown."""
+    """Return episodes whose actions are the frame numbers; the last of each is unknown."""
     count = sum(lengths)
     ends = np.cumsum(lengths)
     actions = np.repeat(np.arange(count, dtype=np.float32)[:, None], 4, axis=1)
@@ -51,7 +51,7 @@ def some_episodes(draw: st.DrawFn) -> Episodes:
 
 @settings(deadline=None)
 @given(some_episodes(), st.integers(1, 4), st.integers(1, 6))
-def test_samples_stay_in_their_episode_and_start_where_the_action_counts(
+def test_samples_stay_in_their_episode_and_start_at_weighted_actions(
     data: Episodes, seen: int, horizon: int
 ) -> None:
     known = np.isfinite(data.actions).all(axis=1)
@@ -80,19 +80,19 @@ def test_the_ends_of_an_episode_are_repeated() -> None:
     np.testing.assert_array_equal(windows.observations[3], [4, 4])
 
 
-def test_a_base_policy_learns_from_demonstrations_alone() -> None:
+def test_a_base_policy_learns_only_from_demonstrations() -> None:
     data = episodes([7], [0, 1, 2, 3, 4, 5, 0])
     np.testing.assert_array_equal(demonstration_weights(data), [1, 0, 0, 0, 0, 0, 0])
 
 
-def test_demonstrations_labelled_a_failure_do_not_count() -> None:
+def test_demonstrations_labelled_a_failure_have_no_weight() -> None:
     data = episodes([3, 3], [0] * 6)  # the last action of each is unknown
     infos = (replace(INFO, label=int(Label.FAILURE)), replace(INFO, label=int(Label.SUCCESS)))
     labelled = replace(data, infos=infos)
     np.testing.assert_array_equal(demonstration_weights(labelled), [0, 0, 0, 1, 1, 0])
 
 
-def test_the_first_episodes_are_those_with_something_demonstrated() -> None:
+def test_the_first_episodes_are_those_with_demonstrated_frames() -> None:
     data = episodes([2, 3, 3, 2], [1, 1, 0, 0, 0, 0, 1, 0, 0, 0])
     np.testing.assert_array_equal(demonstration_weights(data), [0, 0, 1, 1, 0, 1, 0, 0, 1, 0])
     np.testing.assert_array_equal(demonstration_weights(data, 2), [0, 0, 1, 1, 0, 1, 0, 0, 0, 0])

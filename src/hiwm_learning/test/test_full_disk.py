@@ -1,6 +1,6 @@
-"""A disk that fills during training: what was there stays, and a resumed run loses nothing.
+"""A disk that fills during training: older files stay, and a resumed run loses nothing.
 
-A file under way is led to /dev/full, where the kernel refuses every byte as a full disk does.
+The file being written is redirected to /dev/full, which refuses every byte like a full disk.
 """
 
 import resource
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(not FULL.exists(), reason="this system has no /d
 
 @pytest.fixture
 def fill(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
-    """Return what lets the next write of a file find the disk full."""
+    """Return a function that makes the next write of a file find the disk full."""
     opened = atomic_files._open_new
     full: set[str] = set()
 
@@ -47,7 +47,7 @@ def quiet(_line: str) -> None:
 
 
 class Filling:
-    """A trainer during whose step the disk fills for one of its files."""
+    """A trainer during whose step the disk becomes full for one of its files."""
 
     def __init__(self, trainer: PolicyTrainer, fill: Callable[[], None], at: int) -> None:
         self._trainer, self._fill, self._at = trainer, fill, at
@@ -75,7 +75,7 @@ def episodes(tmp_path_factory: pytest.TempPathFactory) -> Episodes:
 
 @pytest.fixture(scope="module")
 def whole(episodes: Episodes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
-    """The weights of a run that nothing stops."""
+    """The weights of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
     one = trainer(episodes, folder / "p.safetensors")
     train(one, Budget(steps=5), state_path=folder / "p.pt", write=quiet)

@@ -1,4 +1,4 @@
-"""ACT fits what it is shown, acts without chance, and learns nothing from what does not count."""
+"""ACT fits its data, is deterministic, and ignores actions of weight 0."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from hiwm_test_support.policies import picture, small_config, towards
 
 
 def dot_batch(count: int) -> Batch:
-    """Return chunks that lead to discs only the picture shows."""
+    """Return chunks that lead to discs that only the image shows."""
     rng = np.random.default_rng(0)
     goals, hands = rng.uniform(-0.1, 0.1, (2, count, 2))
     chunks = [
@@ -59,7 +59,7 @@ def test_it_fits_a_few_chunks() -> None:
     assert miss < 0.3 * (still - batch.actions[..., :2]).norm(dim=-1).mean()
 
 
-def test_chunks_of_the_zero_latent_are_a_function_of_what_is_seen() -> None:
+def test_chunks_of_the_zero_latent_depend_only_on_the_observation() -> None:
     batch = dot_batch(3)
     policy = small_policy(batch).eval()
     first, second = (
@@ -71,11 +71,11 @@ def test_chunks_of_the_zero_latent_are_a_function_of_what_is_seen() -> None:
     assert not torch.equal(first, other)
 
 
-def test_actions_that_do_not_count_change_nothing() -> None:
+def test_actions_of_weight_zero_change_nothing() -> None:
     batch = dot_batch(3)
     policy = small_policy(batch)
     for parameter in policy.style_leave.parameters():
-        torch.nn.init.normal_(parameter)  # so that a style that saw them would show
+        torch.nn.init.normal_(parameter)  # so that a style that depends on them would be detected
     weights = batch.weights.clone()
     weights[:, 2:] = 0.0
     actions = batch.actions.clone()
@@ -88,7 +88,7 @@ def test_actions_that_do_not_count_change_nothing() -> None:
 def test_the_style_costs_ten_times_its_divergence() -> None:
     batch = dot_batch(3)
     policy = small_policy(batch)
-    assert loss(policy, batch)["kl"] == 0.0  # a new network begins at the prior
+    assert loss(policy, batch)["kl"] == 0.0  # a new network starts at the prior
     for parameter in policy.style_leave.parameters():
         torch.nn.init.normal_(parameter)
     losses = loss(policy, batch)

@@ -1,4 +1,4 @@
-"""A moved picture, moved proprioception and moved actions agree with each other."""
+"""A shifted image agrees with shifted proprioception and actions."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from hiwm_learning.policies.augmentation import metres_per_pixel, shifted_images
 from hiwm_test_support.policies import dot_embodiment, picture, seen_place
 
 
-def test_a_moved_picture_says_the_same_as_moved_proprioception() -> None:
+def test_a_shifted_image_agrees_with_shifted_proprioception() -> None:
     body = dot_embodiment()
     camera = body.cameras[0]
     place = np.array([0.035, -0.025])
@@ -21,7 +21,7 @@ def test_a_moved_picture_says_the_same_as_moved_proprioception() -> None:
     np.testing.assert_array_equal(metres_per_pixel(body.actions, camera)[2], [0, 0])
 
 
-def test_a_camera_from_the_side_moves_no_numbers() -> None:
+def test_an_oblique_camera_shifts_no_numbers() -> None:
     body = dot_embodiment()
     camera = replace(body.cameras[0], view_m=(0.0, 0.0))
     assert not metres_per_pixel(body.proprioception, camera).any()

@@ -1,4 +1,4 @@
-"""Anchoring, scales and configurations, which all backbones share."""
+"""Anchors, scales and configurations, common to all backbones."""
 
 import json
 
@@ -35,7 +35,7 @@ def test_measured_actions_are_offsets_from_the_newest_proprioception() -> None:
     torch.testing.assert_close(anchor, torch.tensor([[0.1, -0.2, 0.0]]))
 
 
-def test_normalised_chunks_have_unit_scale_lie_in_their_bounds_and_come_back() -> None:
+def test_normalised_chunks_have_unit_scale_lie_within_bounds_and_are_invertible() -> None:
     network, batch = policy(), some_batch()
     network.fit_scales(batch.proprio[:, -1].numpy(), batch.actions.numpy())
     chunk = network.normal_chunk(batch)
@@ -45,7 +45,7 @@ def test_normalised_chunks_have_unit_scale_lie_in_their_bounds_and_come_back() -
     torch.testing.assert_close(network.actions_of(chunk, batch.proprio), batch.actions)
 
 
-def test_bounds_widen_to_new_data_and_scales_stay() -> None:
+def test_bounds_widen_for_new_data_and_scales_stay() -> None:
     network, batch = policy(), some_batch()
     network.fit_scales(batch.proprio[:, -1].numpy(), batch.actions.numpy())
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -59,7 +59,7 @@ def test_bounds_widen_to_new_data_and_scales_stay() -> None:
 
 
 @backbones
-def test_a_config_comes_back_from_json_and_names_what_differs(backbone: str) -> None:
+def test_a_config_is_restored_from_json_and_names_differences(backbone: str) -> None:
     config = small_config(backbone)
     kind = type(config)
     assert kind.from_dict(json.loads(json.dumps(config.to_dict())), "test") == config

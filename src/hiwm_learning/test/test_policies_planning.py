@@ -1,4 +1,4 @@
-"""A planner does what its checkpoint was trained to, reproducibly, whatever the backbone."""
+"""A planner runs its checkpoint reproducibly, for every backbone."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from hiwm_test_support.policies import dot_episodes, small_config
 
 
 @pytest.mark.parametrize(("backbone", "by_chance"), [("diffusion", True), ("act", False)])
-def test_a_chunk_follows_from_checkpoint_observation_and_seed(
+def test_a_chunk_depends_on_checkpoint_observation_and_seed(
     tmp_path: Path, backbone: str, by_chance: bool
 ) -> None:
     episodes = dot_episodes(tmp_path / "set.zarr", 3)
@@ -40,7 +40,7 @@ def test_a_chunk_follows_from_checkpoint_observation_and_seed(
     np.testing.assert_array_equal(first, load_planner(output).plan(images, proprio, (7, 3, 20)))
     assert (first != planner.plan(images, proprio, (7, 4, 20))).any() == by_chance
     assert (first != planner.plan(images, proprio + 0.01, (7, 3, 20))).any()
-    # Among others it is the same, whatever they are drawn from.
+    # In a batch it is the same, whatever the other seeds.
     many = planner.plan_many(
         np.stack([images, images + 40, images]), np.stack([proprio] * 3),
         [(1,), (7, 3, 20), (7, 3, 20)],
@@ -49,7 +49,7 @@ def test_a_chunk_follows_from_checkpoint_observation_and_seed(
     assert (np.abs(many[0] - first).max() > 1e-4) == by_chance
 
 
-def test_what_is_not_a_policy_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_policy_is_refused(tmp_path: Path) -> None:
     episodes = dot_episodes(tmp_path / "set.zarr", 2)
     output = tmp_path / "dot.safetensors"
     PolicyTrainer(

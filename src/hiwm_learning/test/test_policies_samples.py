@@ -1,4 +1,4 @@
-"""Samples are drawn as their weights say, and the same ones at the same step."""
+"""Samples are drawn by their weights, and equally at equal steps."""
 
 
 import numpy as np
@@ -33,7 +33,7 @@ def uneven(episodes: Episodes) -> NDArray[np.float32]:
     )
 
 
-def test_weighted_samples_come_as_often_as_the_weights_of_their_first_actions(
+def test_weighted_samples_are_drawn_by_the_weights_of_their_first_actions(
     episodes: Episodes
 ) -> None:
     samples, _ = split(episodes, uneven(episodes), "weighted")
@@ -49,7 +49,7 @@ def test_weighted_samples_come_as_often_as_the_weights_of_their_first_actions(
     assert first.max() / first.min() == 20.0
 
 
-def test_weighted_samples_are_not_weighed_again(episodes: Episodes) -> None:
+def test_the_loss_does_not_weight_weighted_samples_again(episodes: Episodes) -> None:
     chosen = np.arange(5)
     device = torch.device("cpu")
     plain = split(episodes, uneven(episodes), "uniform")[0].batch(chosen, device).weights
@@ -72,7 +72,7 @@ def test_a_step_s_samples_follow_from_seed_and_step(
     assert any((other.drawn(step) != forward[step]).any() for step in range(2))
 
 
-def test_an_even_epoch_sees_no_sample_twice(episodes: Episodes) -> None:
+def test_a_uniform_epoch_repeats_no_sample(episodes: Episodes) -> None:
     samples, _ = split(episodes, np.ones(len(episodes.actions), np.float32), "uniform")
     assert samples.steps_per_epoch == len(samples) // SIZE > 1
     seen = np.concatenate([samples.drawn(step) for step in range(samples.steps_per_epoch)])
@@ -82,12 +82,12 @@ def test_an_even_epoch_sees_no_sample_twice(episodes: Episodes) -> None:
 def test_held_out_episodes_are_not_trained_on(episodes: Episodes) -> None:
     train, held_out = split(episodes, np.ones(len(episodes.actions), np.float32), "uniform")
     assert (train.episodes, held_out.episodes) == (3, 1)
-    assert len(train) + len(held_out) == 4 * (LENGTH - 1)  # the last action is not known
+    assert len(train) + len(held_out) == 4 * (LENGTH - 1)  # the last action is unknown
     places = {tuple(place) for place in train.states()[0]}
     assert not places & {tuple(place) for place in held_out.states()[0]}
 
 
-def test_variation_moves_actions_with_what_is_measured(episodes: Episodes) -> None:
+def test_augmentation_shifts_actions_with_proprioception(episodes: Episodes) -> None:
     samples, _ = split(episodes, np.ones(len(episodes.actions), np.float32), "uniform")
     chosen, device = np.arange(6), torch.device("cpu")
     plain = samples.batch(chosen, device)
@@ -100,13 +100,13 @@ def test_variation_moves_actions_with_what_is_measured(episodes: Episodes) -> No
     torch.testing.assert_close(varied.actions[..., 2], plain.actions[..., 2])
 
 
-def test_a_set_in_which_nothing_counts_is_refused(episodes: Episodes) -> None:
+def test_a_set_without_weights_above_zero_is_refused(episodes: Episodes) -> None:
     with pytest.raises(BagError, match="demonstration"):
         split(episodes, np.zeros(len(episodes.actions), np.float32), "uniform")
 
 
 @pytest.mark.parametrize("value", [-1.0, np.nan])
-def test_weights_that_are_no_weights_are_refused(episodes: Episodes, value: float) -> None:
+def test_invalid_weights_are_refused(episodes: Episodes, value: float) -> None:
     weights = np.full(len(episodes.actions), value, np.float32)
     with pytest.raises(ValueError, match="0 or above"):
         split(episodes, weights, "weighted")

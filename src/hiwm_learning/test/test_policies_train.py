@@ -1,4 +1,4 @@
-"""The command line chooses backbone, budget and beginning."""
+"""The command line sets backbone, budget and initial weights."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A policy learns what it is shown, and a run can be interrupted, resumed and built upon."""
+"""A policy learns its data; a run can be interrupted, resumed and continued."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def quiet(_line: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @backbones
-def test_training_makes_chunks_that_reach_what_the_picture_shows(
+def test_trained_chunks_reach_the_goal_in_the_image(
     tmp_path: Path, backbone: str
 ) -> None:
     torch.set_num_threads(1)
@@ -51,7 +51,7 @@ def test_training_makes_chunks_that_reach_what_the_picture_shows(
     after = trainer.held_out()
     assert after["held_out_loss"] < 0.5 * before["held_out_loss"]
 
-    # Scenes that were in no episode: where does the chunk lead?
+    # Where do chunks lead in unseen scenes?
     planner = load_planner(output)
     rng = np.random.default_rng(99)
     misses, blind = [], []
@@ -70,7 +70,7 @@ def test_training_makes_chunks_that_reach_what_the_picture_shows(
 
 
 class Interrupted:
-    """A trainer that is interrupted as by Ctrl-C in the middle of a step."""
+    """A trainer that is interrupted in the middle of a step, as by Ctrl-C."""
 
     def __init__(self, trainer: PolicyTrainer, at: int) -> None:
         self._trainer, self._at = trainer, at
@@ -123,7 +123,7 @@ def test_another_run_is_not_resumed(tmp_path: Path, what: str, options: dict[str
 
 
 @backbones
-def test_a_run_begins_where_another_ended(tmp_path: Path, backbone: str) -> None:
+def test_a_run_starts_from_the_checkpoint_of_another(tmp_path: Path, backbone: str) -> None:
     base = tmp_path / "base.safetensors"
     trainer = small(dot_episodes(tmp_path / "set.zarr", 3), base, backbone)
     train(trainer, Budget(steps=2), state_path=tmp_path / "a.pt", write=quiet)
@@ -141,7 +141,7 @@ def test_a_run_begins_where_another_ended(tmp_path: Path, backbone: str) -> None
     assert load_checkpoint(base).label in output.with_suffix(".card.md").read_text()
 
 
-def test_only_the_same_kind_network_and_embodiment_are_built_upon(tmp_path: Path) -> None:
+def test_a_run_starts_only_from_the_same_kind_network_and_embodiment(tmp_path: Path) -> None:
     episodes = dot_episodes(tmp_path / "set.zarr", 3)
     base = tmp_path / "base.safetensors"
     small(episodes, base).export(0, 0.0, {})

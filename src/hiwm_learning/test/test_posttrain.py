@@ -1,4 +1,4 @@
-"""The three sets hold what they say, and what is missing is named."""
+"""The contents of the three sets, and the errors for missing parts."""
 
 import json
 import time
@@ -43,7 +43,7 @@ def episodes(*parts: tuple[EpisodeInfo, int]) -> Episodes:
 
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Stand in for the building of training sets; holds what is asked for and given."""
+    """Replaces the building of training sets; records requests and results."""
     held: dict[str, Any] = {}
 
     def build(
@@ -76,7 +76,7 @@ def made(kind: str, **options: Any) -> posttrain.WeightedSet:
     )[1]
 
 
-def test_base_learns_from_demonstrations_alone(built: dict[str, Any]) -> None:
+def test_base_learns_only_from_demonstrations(built: dict[str, Any]) -> None:
     built["episodes"] = episodes((INFO, DEMO), (INFO, DEMO))
     assert (made("base", corrections=(Path("c"),)).weights == 1).all()
     assert built["places"] == [Path("d")]
@@ -89,7 +89,7 @@ def test_wm_cl_learns_from_rollouts_that_succeeded(built: dict[str, Any], tmp_pa
     )
     weights = made("wm-cl", rollouts=(session,)).weights
     assert (weights > 0).tolist() == [True] * 8 + [False] * 8
-    # A person's verdict, written after the head's, is the one that counts.
+    # A person's verdict after the head's replaces it.
     with (session / "evaluation" / "trials.jsonl").open("a") as file:
         for trial, outcome in enumerate(("failure", "success")):
             file.write(json.dumps({
@@ -115,8 +115,8 @@ def test_wm_cl_refuses_successes_of_a_head_that_was_never_trained(
     assert (made("wm-cl", rollouts=(session,)).weights > 0).all()
 
 
-def test_contested_successes_lie_among_failures(tmp_path: Path) -> None:
-    """Two crowds of starts a metre apart: one is easy but for one failure, one is hard."""
+def test_contested_successes_are_among_failures(tmp_path: Path) -> None:
+    """Two groups of starts a metre apart: an easy one with one failure, and a hard one."""
     outcomes = {
         **{f"easy{i}": "failure" if i == 0 else "success" for i in range(6)},
         **{f"hard{i}": "success" if i == 0 else "failure" for i in range(6)}, "cut": "aborted",
@@ -166,23 +166,23 @@ def test_a_set_with_nothing_to_learn_from_is_refused(
         made("wm-cl", rollouts=(tmp_path / "nothing",))
 
 
-def test_corrections_on_frames_nobody_trusts_are_refused(built: dict[str, Any]) -> None:
+def test_corrections_with_only_low_trust_are_refused(built: dict[str, Any]) -> None:
     built["episodes"] = episodes((INFO, DEMO), (INFO, HUMAN))
     built["episodes"].trust[:] = 0.2
     with pytest.raises(BagError, match="no frame of a correction"):
         made("hi-wm", corrections=(Path("c"),), min_trust=0.3)
 
 
-def test_what_a_set_contains_is_said(built: dict[str, Any]) -> None:
+def test_the_contents_of_a_set_are_printed(built: dict[str, Any]) -> None:
     built["episodes"] = episodes((INFO, DEMO), (INFO, HUMAN))
     text = posttrain.describe("hi-wm", made("hi-wm", corrections=(Path("c"),)).description)
     assert "human" in text and "50.0%" in text and "1 failure states" in text
 
 
-def test_two_trainings_side_by_side_build_one_set(
+def test_two_parallel_trainings_build_one_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second waits for the first, and finds what that one has built."""
+    """The second waits for the first and uses its set."""
     built = []
 
     def build(

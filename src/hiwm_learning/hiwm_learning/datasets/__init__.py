@@ -1,9 +1,9 @@
-"""Training sets: built from bags alone, kept as zarr, read as arrays.
+"""Training sets: built from bags only, stored as zarr, read as arrays.
 
-    build.build_dataset     bags to a store; not imported here, since training reads no bags
-    load_episodes           a store as arrays in memory
-    demonstration_weights   which actions count for a policy that learns from demonstrations
-    chunk_windows           which frames and actions make one training sample
+    build.build_dataset     converts bags to a store; not imported here: training reads no bags
+    load_episodes           reads a store into memory as arrays
+    demonstration_weights   weights of the actions when a policy learns from demonstrations
+    chunk_windows           the frames and actions of each training sample
 """
 
 from hiwm_learning.datasets.episodes import EpisodeInfo, Episodes, load_episodes

@@ -1,4 +1,4 @@
-"""A training set from bags, and the command that builds one."""
+"""Builds a training set from bags; includes the command."""
 
 import argparse
 import sys
@@ -26,7 +26,7 @@ from hiwm_learning.datasets.periods import OnePeriod, add_resample_option
 from hiwm_learning.datasets.session_trees import SessionTrees
 from hiwm_learning.datasets.usable_segments import find_bags, usable_segment
 
-# Codes of the provenance column: places in the order `Provenance` promises to keep.
+# Codes of the provenance column: positions in `Provenance`, whose order never changes.
 _CODES = {provenance: code for code, provenance in enumerate(Provenance)}
 
 
@@ -35,21 +35,21 @@ def build_dataset(
     resample_hz: float | None = None, without_tree: bool = False,
     write: Callable[[str], None] = print,
 ) -> list[str]:
-    """Build a store from every bag at or below some places; return what was left out and why.
+    """Build a store from every bag in or below some folders; return what was left out and why.
 
     Args:
-        places: bag folders, or folders of them.
-        output: folder of the zarr store; an older training set is replaced when the new one is
-            whole.
-        embodiment: every bag must be of this one; the first bag's when None.
-        resample_hz: bring every segment to this control rate; None refuses those that differ.
-        without_tree: take the bags of a session whose tree is lost as if nothing was marked.
-        write: takes progress lines.
+        places: bag folders, or folders that contain them.
+        output: folder of the zarr store; replaces an older training set once the new one is
+            complete.
+        embodiment: the embodiment of every bag; the first bag's when None.
+        resample_hz: resample every segment to this control rate; None refuses mixed rates.
+        without_tree: use the bags of a session whose tree is lost, as if nothing was marked.
+        write: receives progress lines.
 
     Raises:
         BagError: no bag, none usable, bags of several embodiments or control periods, or a
             session's tree is lost.
-        ConfigError: the output is something else than a training set, or clashes with a place.
+        ConfigError: the output is not a training set, or overlaps with an input.
     """
     check_output_folder(output, "a training set", is_training_set, inputs=places)
     bags = find_bags(places)
@@ -75,7 +75,7 @@ def build_dataset(
                 continue
             segment = periods.admit(segment)
             if segment.length < 2:
-                leave_out(f"{bag.name}: a single tick has no action")
+                leave_out(f"{bag.name}: only one tick, so no action")
                 continue
             writer = writer or EpisodeWriter(
                 output, embodiment, tuple(str(name) for name in Provenance)
@@ -142,15 +142,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="build_dataset", description="Build a training set (zarr) from recorded bags."
     )
     parser.add_argument(
-        "bags", nargs="+", type=path_argument, help="bag folders, or folders of them"
+        "bags", nargs="+", type=path_argument, help="bag folders, or folders that contain them"
     )
     parser.add_argument(
         "--output", "-o", required=True, type=path_argument,
-        help="folder of the store: a new one, or a training set to replace",
+        help="folder of the store: a new folder, or a training set to replace",
     )
     parser.add_argument(
         "--without-tree", action="store_true",
-        help="take the bags of a session whose tree.sqlite is lost, without labels, discards and "
+        help="use the bags of a session whose tree.sqlite is lost, without labels, discards and "
         "rollback marks",
     )
     add_resample_option(parser)

@@ -1,8 +1,8 @@
-"""The zarr store of a training set, and the arrays it holds.
+"""The zarr store of a training set, and its arrays in memory.
 
-One flat array over all frames of all episodes for each thing a model reads, with the ends of the
-episodes beside it. An episode is one segment: a run on one branch between forks. The store carries
-text and hash of the embodiment, so that a model cannot be trained under another.
+Each quantity is one flat array over the frames of all episodes. `episode_ends` marks where each
+episode ends. An episode is one segment: a run on one branch between forks. The store includes the
+embodiment's text and hash, so that a model cannot be trained for another embodiment.
 """
 
 import hashlib
@@ -26,11 +26,11 @@ from hiwm_core.embodiment import Embodiment, parse_embodiment
 from hiwm_core.errors import BagError
 
 FORMAT = 1
-# The files of a zarr store: descriptions, and pieces named by their place.
+# The files of a zarr store: metadata, and chunks named by their indices.
 _OF_A_STORE = re.compile(r"(.+/)?zarr\.json|.+/c(/\d+)+")
-# Frames in one compressed piece: about 2 MB of small images, read and written as a whole.
+# Frames per compressed chunk: about 2 MB of small images, read and written as a unit.
 _CHUNK = 64
-# Arrays of one value or vector per frame, beside the images: name, dtype.
+# Arrays other than images, with one value or vector per frame: name, dtype.
 _COLUMNS = {
     "proprio": "float32", "actions": "float32", "source": "uint8", "provenance": "uint8",
     "steps": "int64", "trust": "float32", "progress": "float32", "success": "float32",
@@ -40,48 +40,48 @@ _COLUMNS = {
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeInfo:
-    """Where one episode comes from."""
+    """The origin of one episode."""
 
     bag: str  # folder name
     session_id: str
     episode_id: str
     branch_id: str
     parent_branch_id: str  # empty at the root of an episode
-    fork_step: int  # step of the parent branch this one begins at; -1 at a root
+    fork_step: int  # step of the parent branch at which this one starts; -1 at a root
     world: str  # imagination or hardware
     stand_in: bool
     task: str
     task_hash: str
-    label: int = 0  # branch_records.Label a person gave its branch
+    label: int = 0  # branch_records.Label that a person gave its branch
     robot: str = ""  # empty in imagination
-    period_s: float = UNKNOWN  # control period, as commanded; unknown in older stores
-    measured_period_s: float = UNKNOWN  # how long a step lasted
+    period_s: float = UNKNOWN  # commanded control period; unknown in older stores
+    measured_period_s: float = UNKNOWN  # measured duration of a step
 
     @property
     def recorded_on(self) -> str:
-        """What it was recorded on, for people."""
+        """What it was recorded on, as text for people."""
         return recorded_on(self.world, self.robot, self.stand_in)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Episodes:
-    """A training set in memory: N frames of E episodes, one after the other."""
+    """A training set in memory: N frames of E consecutive episodes."""
 
     embodiment: Embodiment
     infos: tuple[EpisodeInfo, ...]  # [E]
     ends: NDArray[np.int64]  # [E], one past the last frame of each episode
     images: dict[str, NDArray[np.uint8]]  # camera -> [N, H, W, 3] rgb
     proprio: NDArray[np.float32]  # [N, P], embodiment order and units
-    actions: NDArray[np.float32]  # [N, A], answer to each frame, after limits; NaN where unknown
+    actions: NDArray[np.float32]  # [N, A], action after each frame, limited; NaN where unknown
     source: NDArray[np.uint8]  # [N], Command.SOURCE_* of the action
     provenance: NDArray[np.uint8]  # [N], index into provenance_names
     provenance_names: tuple[str, ...]
-    steps: NDArray[np.int64]  # [N], control steps since the episode began
+    steps: NDArray[np.int64]  # [N], control steps since the start of the episode
     trust: NDArray[np.float32]  # [N], 0..1
     progress: NDArray[np.float32]  # [N], 0..1; NaN unknown
     success: NDArray[np.float32]  # [N], 0..1; NaN unknown
-    object_pose: NDArray[np.float64]  # [N, 3] x, y [m], yaw [rad]; NaN unknown; labels alone
-    coverage: NDArray[np.float64]  # [N], 0..1; NaN unknown; labels alone
+    object_pose: NDArray[np.float64]  # [N, 3] x, y [m], yaw [rad]; NaN unknown; a label
+    coverage: NDArray[np.float64]  # [N], 0..1; NaN unknown; a label
 
     @property
     def starts(self) -> NDArray[np.int64]:
@@ -90,17 +90,17 @@ class Episodes:
 
     @property
     def episode_of(self) -> NDArray[np.int64]:
-        """Episode each frame belongs to, [N]."""
+        """Episode of each frame, [N]."""
         return np.repeat(np.arange(len(self.ends)), np.diff(np.concatenate(([0], self.ends))))
 
     @property
     def period_s(self) -> float:
-        """Control period, as commanded, s: the embodiment's in stores that do not say."""
+        """Commanded control period, s; the embodiment's if unknown."""
         return self._period([info.period_s for info in self.infos])
 
     @property
     def measured_period_s(self) -> float:
-        """How long a step lasted, s: the median over episodes, or the embodiment's likewise."""
+        """Measured control period, s: the episodes' median, or the embodiment's if unknown."""
         return self._period([info.measured_period_s for info in self.infos])
 
     def _period(self, periods: Sequence[float]) -> float:
@@ -108,7 +108,7 @@ class Episodes:
         return statistics.median(known) if known else 1.0 / self.embodiment.rate_hz
 
     def summary(self) -> dict[str, Any]:
-        """Return what a model card says of the data, JSON values alone."""
+        """Return the summary of the data for a model card, JSON values only."""
         counts = np.bincount(self.provenance, minlength=len(self.provenance_names))
         return {
             "episodes": len(self.ends),
@@ -123,25 +123,25 @@ class Episodes:
         }
 
     def fingerprint(self) -> str:
-        """Return a sha256 that tells one training set from another, hex."""
+        """Return a sha256 that identifies the training set, hex."""
         digest = hashlib.sha256()
         for array in (self.ends, self.proprio, self.actions, self.provenance):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
 
-class _Abandoned(Exception):  # noqa: N818 - ends the writing of a folder
+class _Abandoned(Exception):  # noqa: N818 - cancels the writing of a folder
     pass
 
 
 class EpisodeWriter:
-    """Writes a store beside its final place and moves it there when whole.
+    """Writes a store to a temporary folder and moves it into place when it is complete.
 
-    Whoever makes one ends it: with `close`, or with `abandon` where an error came first.
+    The caller must call `close`, or `abandon` after an error.
 
     Args:
-        path: folder of the store; an older one there is replaced on `close`, so make sure that it
-            is one (`is_training_set`).
+        path: folder of the store; `close` replaces an existing folder, so first check that it is
+            a store (`is_training_set`).
         embodiment: of every episode.
         provenance_names: what the numbers of the provenance column mean.
     """
@@ -151,22 +151,22 @@ class EpisodeWriter:
     ) -> None:
         self._path = path
         self._folder = ExitStack()
-        with self._told():
+        with self._disk_errors():
             part = self._folder.enter_context(replaced_folder(path))
             self._root = zarr.open_group(str(part), mode="w")
         self._embodiment = embodiment
         self._names = provenance_names
         self._infos: list[EpisodeInfo] = []
         self._ends: list[int] = []
-        # Episodes are handed on in whole pieces: rewriting a half-filled one compresses it twice.
-        self._waiting: dict[str, list[NDArray[Any]]] = {}
+        # Only full chunks are written: rewriting a partial chunk would compress it twice.
+        self._pending: dict[str, list[NDArray[Any]]] = {}
         self._arrays: dict[str, Any] = {}
 
     def add(self, info: EpisodeInfo, columns: dict[str, NDArray[Any]]) -> None:
         """Append an episode.
 
         Args:
-            info: where it comes from.
+            info: its origin.
             columns: `images/<camera>` [T, H, W, 3] and every name of `Episodes`' frame arrays.
         """
         expected = {f"images/{camera.name}" for camera in self._embodiment.cameras} | set(_COLUMNS)
@@ -176,19 +176,19 @@ class EpisodeWriter:
         for name, values in columns.items():
             if len(values) != length:
                 raise ValueError(f"{name} has {len(values)} frames, steps {length}")
-            self._waiting.setdefault(name, []).append(
+            self._pending.setdefault(name, []).append(
                 np.asarray(values, dtype=_COLUMNS.get(name, "uint8"))
             )
         self._infos.append(info)
         self._ends.append((self._ends[-1] if self._ends else 0) + length)
-        if sum(map(len, self._waiting["steps"])) >= _CHUNK:
+        if sum(map(len, self._pending["steps"])) >= _CHUNK:
             self._write(whole=False)
 
     def close(self, notes: dict[str, Any]) -> None:
-        """Write what waits, and put the store in its place. `notes` are JSON values kept with it.
+        """Write the remaining frames and move the store into place. `notes`: JSON values to store.
 
         Raises:
-            BagError: there is no episode, or the disk refuses, as it may in `add`.
+            BagError: there is no episode, or the disk refuses a write (`add` raises this as well).
         """
         if not self._infos:
             self.abandon()
@@ -196,7 +196,7 @@ class EpisodeWriter:
                 "no usable episode", where=str(self._path), remedy="give folders of closed bags"
             )
         self._write(whole=True)
-        with self._told():
+        with self._disk_errors():
             self._root.create_array(
                 "episode_ends", data=np.array(self._ends, np.int64), chunks=(len(self._ends),)
             )
@@ -211,25 +211,25 @@ class EpisodeWriter:
             self._folder.close()
 
     def abandon(self) -> None:
-        """Remove what was begun; an older store stays as it was."""
+        """Remove the unfinished store; an older store stays unchanged."""
         with suppress(_Abandoned), self._folder:
             raise _Abandoned
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Raise BagError where the disk refuses, and make the room of what was begun free again."""
+    def _disk_errors(self) -> Iterator[None]:
+        """On a disk error, remove the unfinished store and raise BagError."""
         try:
             yield
         except OSError as error:
             self.abandon()
             raise BagError(
                 disk_refusal(error, self._path), where=str(self._path.parent),
-                remedy="make room there and build it again: an older one is as it was",
+                remedy="make room there and build it again: an older one is unchanged",
             ) from error
 
     def _write(self, *, whole: bool) -> None:
-        with self._told():
-            for name, parts in self._waiting.items():
+        with self._disk_errors():
+            for name, parts in self._pending.items():
                 rows = np.concatenate(parts)
                 count = len(rows) if whole else len(rows) // _CHUNK * _CHUNK
                 if name not in self._arrays:
@@ -239,11 +239,11 @@ class EpisodeWriter:
                     )
                 if count:
                     self._arrays[name].append(rows[:count])
-                self._waiting[name] = [rows[count:]]
+                self._pending[name] = [rows[count:]]
 
 
 def is_training_set(path: Path) -> bool:
-    """Return whether a folder is a store of this kind and holds nothing else."""
+    """Return whether a folder is such a store and contains nothing else."""
     try:
         attributes = dict(zarr.open_group(str(path), mode="r").attrs)
     except (OSError, ValueError, KeyError):
@@ -259,10 +259,10 @@ def load_episodes(path: Path, cameras: Sequence[str] | None = None) -> Episodes:
 
     Args:
         path: folder of the store.
-        cameras: whose images to read, by far the largest part; all when None.
+        cameras: cameras whose images to read, by far the largest part; all when None.
 
     Raises:
-        BagError: no store there, or one of another format.
+        BagError: no store there, or another format.
     """
     try:
         root = zarr.open_group(str(path), mode="r")

@@ -1,6 +1,6 @@
-"""One control period in a training set: segments of another are refused, or resampled on request.
+"""One control period per training set: other segments are refused, or resampled on request.
 
-Held by test_datasets_periods.py.
+Tested by test_datasets_periods.py.
 """
 
 import argparse
@@ -15,10 +15,10 @@ from hiwm_core.errors import BagError
 
 
 class OnePeriod:
-    """Takes segments in, all of one control period. May be used from several threads.
+    """Accepts segments of one control period. Thread-safe.
 
     Args:
-        resample_hz: bring every segment to this rate; None refuses those that differ.
+        resample_hz: resample every segment to this rate; None refuses mixed rates.
     """
 
     def __init__(self, resample_hz: float | None = None) -> None:
@@ -28,11 +28,11 @@ class OnePeriod:
         self._seen: list[ControlPeriod] = []
 
     def admit(self, segment: Segment) -> Segment:
-        """Return the segment as it may be used: as it is, or resampled.
+        """Return the segment, resampled if requested.
 
         Raises:
-            BagError: its period differs from the others', both named; or it is too slow to be
-                resampled.
+            BagError: its period differs from the others' (the error names both), or its rate is
+                too low to resample.
         """
         if self._resample_hz is not None:
             segment = resampled(segment, 1.0 / self._resample_hz)
@@ -46,34 +46,34 @@ class OnePeriod:
             raise BagError(
                 f"a control period of {period}; {first.path} has {others}",
                 where=str(segment.path),
-                remedy=f"use bags of one control period, or bring all to one with "
-                f"--resample-to {1.0 / slowest:.3g} (periods count as different from a factor of "
-                f"{APART:g} on)",
+                remedy=f"use bags of one control period, or resample all with "
+                f"--resample-to {1.0 / slowest:.3g} (periods differ if their ratio is {APART:g} "
+                "or more)",
             )
         return segment
 
     @property
     def seconds(self) -> float:
-        """Return the nominal period of what was taken in, s."""
+        """Nominal period of the accepted segments, s."""
         return statistics.median(period.nominal_s for period in self._seen)
 
     @property
     def measured_s(self) -> float:
-        """Return how long a step lasted, s: the median over segments."""
+        """Measured period, s: the median over segments."""
         return round(statistics.median(period.seconds for period in self._seen), 6)
 
 
 def add_resample_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option that brings bags to one control rate."""
+    """Add the option that resamples bags to one control rate."""
     parser.add_argument(
         "--resample-to", type=_rate, metavar="HZ",
-        help="bring every segment to this control rate; without it, segments of different control "
-        "periods are refused",
+        help="resample every segment to this control rate; without it, segments of different "
+        "control periods are refused",
     )
 
 
 def _rate(text: str) -> float:
     rate = float(text)
     if not 0.0 < rate < math.inf:
-        raise argparse.ArgumentTypeError("give control steps per second, above 0")
+        raise argparse.ArgumentTypeError("give a rate above 0, in control steps per second")
     return rate

@@ -1,4 +1,4 @@
-"""What a session's tree says of its bags: labels, discarded branches, rollback marks."""
+"""Reads labels, discarded branches and rollback marks of bags from their session's tree."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ _TREE_TOPIC = "/branches/tree"
 
 @dataclass(frozen=True, kw_only=True)
 class SessionTree:
-    """What a session's tree says; empty where no branch manager ran."""
+    """Contents of a session's tree; empty if no branch manager ran."""
 
     provenance: Mapping[str, Provenance] = field(default_factory=dict)  # by node id
     discarded: frozenset[str] = frozenset()  # branches
@@ -25,11 +25,11 @@ class SessionTree:
 
 
 class SessionTrees:
-    """The trees of the sessions that bags come from, each read once.
+    """The trees of the bags' sessions, each read once.
 
     Args:
-        without: take the bags of a session whose tree is lost as if nothing was ever marked.
-        write: takes a line on what a training set lacks.
+        without: use the bags of a session whose tree is lost, as if nothing was marked.
+        write: receives a line for everything that a training set lacks.
     """
 
     def __init__(self, *, without: bool, write: Callable[[str], None]) -> None:
@@ -42,7 +42,7 @@ class SessionTrees:
         """Return the tree of a bag's session.
 
         Raises:
-            BagError: the session had a tree, and it is missing or cannot be read.
+            BagError: the session's tree is missing or cannot be read.
         """
         session = bag.parent.parent
         if session not in self._trees:
@@ -50,8 +50,8 @@ class SessionTrees:
         tree = self._trees[session]
         if tree.labels and branch_id not in tree.labels:
             if (session, branch_id) not in self._unknown:
-                self._say(f"{session / TREE_FILE} does not know branch {branch_id}: no label, "
-                          "discard or rollback mark counts for it")
+                self._report(f"{session / TREE_FILE} does not contain branch {branch_id}: its "
+                             "labels, discards and rollback marks are unknown")
             self._unknown.add((session, branch_id))
         return tree
 
@@ -70,9 +70,9 @@ class SessionTrees:
                     f"labels, discards and rollback marks are lost: {error.what}",
                     where=str(path),
                     remedy="restore the file from a copy, or leave this session out; "
-                    "scripts/build_dataset --without-tree takes its bags without them",
+                    "scripts/build_dataset --without-tree uses its bags without them",
                 ) from error
-            self._say(f"{session}: without labels, discards and rollback marks: {error.what}")
+            self._report(f"{session}: without labels, discards and rollback marks: {error.what}")
             return SessionTree()
         return SessionTree(
             provenance=tree_provenance(nodes),
@@ -80,15 +80,15 @@ class SessionTrees:
             labels={node.branch_id: int(node.label) for node in nodes},
         )
 
-    def _say(self, line: str) -> None:
+    def _report(self, line: str) -> None:
         self.missing.append(line)
         self._write(line)
 
 
 def _saw_tree(bag: Path) -> bool:
-    """Return whether a branch manager's tree was recorded into a bag, or its branch has a parent.
+    """Return whether a bag contains a branch manager's tree, or its branch has a parent.
 
-    A bag whose metadata cannot be read says nothing; its own reader names it.
+    False for a bag with unreadable metadata; the bag's reader reports it.
     """
     try:
         data = yaml.load((bag / METADATA_FILE).read_text(), Loader=yaml.CSafeLoader)

@@ -1,8 +1,8 @@
-"""Which bags training takes: all of one embodiment that are closed and whole.
+"""Selects the bags for training: closed, complete, and of one embodiment.
 
 A bag that was never closed, is being recorded, is damaged, or has a gap or a lost frame is left
-out, and named. One that failed its audit for something else, such as a command without its tick, is
-taken.
+out and reported. A bag that failed its audit for another reason, such as a command without its
+tick, is used.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,17 +13,17 @@ from hiwm_core.bags.recover import recorded_by
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
 
-# What tells a bag folder: a damaged or unfinished bag lacks one or the other.
+# Files that identify a bag folder. A damaged or unfinished bag lacks some of them.
 _FILES_OF_A_BAG = ("*.mcap", "metadata.yaml", "*.mcap.original*")
 
 
 def find_bags(places: Sequence[Path]) -> list[Path]:
-    """Return the bag folders at or below the places, whole or not, sorted.
+    """Return the bag folders in or below some folders, complete or not, sorted.
 
-    Folders whose names begin with a dot are the recorder's own and hold no bags of the session.
+    Folders whose names start with a dot belong to the recorder and are skipped.
 
     Raises:
-        BagError: a place holds none.
+        BagError: a place contains no bag.
     """
     bags: set[Path] = set()
     for place in places:
@@ -33,7 +33,8 @@ def find_bags(places: Sequence[Path]) -> list[Path]:
         } if place.is_dir() else set()
         if not found:
             raise BagError(
-                "no bag there", where=str(place), remedy="give bag folders, or a folder of them"
+                "no bag there", where=str(place),
+                remedy="give bag folders, or a folder that contains them",
             )
         bags |= found
     return sorted(bags)
@@ -42,15 +43,15 @@ def find_bags(places: Sequence[Path]) -> list[Path]:
 def usable_segment(
     bag: Path, embodiment: Embodiment | None, leave_out: Callable[[str], None]
 ) -> Segment | None:
-    """Return a bag's segment; None where it is left out.
+    """Return a bag's segment, or None if it is left out.
 
     Args:
         bag: its folder.
-        embodiment: it must be of; any when None.
-        leave_out: takes the bag's name and what is wrong with it.
+        embodiment: the embodiment it must have; any when None.
+        leave_out: receives the bag's name and what is wrong with it.
 
     Raises:
-        BagError: it is whole, and of another embodiment.
+        BagError: it is complete, and of another embodiment.
     """
     if owner := recorded_by(bag):
         leave_out(f"{bag.name}: being recorded by {owner.process}")
@@ -64,7 +65,7 @@ def usable_segment(
         raise BagError(
             f"bag of embodiment {segment.embodiment.name} {segment.embodiment.hash}, the "
             f"training set has {embodiment.name} {embodiment.hash}", where=str(bag),
-            remedy="train from the bags of one embodiment at a time; where a task is named with "
-            "--task, name that of the bags or leave it out",
+            remedy="train on bags of one embodiment; with --task, name the bags' task, or leave "
+            "the option out",
         )
     return segment

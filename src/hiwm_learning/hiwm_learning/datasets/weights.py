@@ -1,12 +1,12 @@
-"""How much each frame of a post-training set counts.
+"""Weights of the frames of a post-training set.
 
-A scheme gives every provenance its share of all training; within one, frames count alike, apart
-from interventions: theirs is shared evenly among failure states, then among the continuations of
-each, so that a state that was corrected eight times does not outweigh eight that were corrected
-once. Frames the world model did not trust itself on lose weight before anything is shared out.
+A scheme sets each provenance's share of the total weight. Within a provenance, frames have equal
+weights, except for interventions. Their share is divided evenly among failure states, then among
+the continuations of each, so that one state with eight corrections does not outweigh eight states
+with one each. Frames of low trust lose weight before the shares are set.
 
-Rolled-back frames, frames of nobody, and corrections and demonstrations labelled a failure never
-count.
+The weight is 0 for rolled-back frames, for frames without a source, and for corrections and
+demonstrations labelled a failure.
 """
 
 from collections.abc import Collection, Mapping
@@ -24,21 +24,21 @@ from hiwm_learning.datasets.episodes import Episodes
 
 Weights = NDArray[np.float64]
 
-# Sirius (Liu et al., RSS 2023): interventions are half of what is learnt from, the steps that led
-# to one next to nothing, demonstrations keep their share and rollouts get the rest.
+# Sirius (Liu et al., RSS 2023): interventions have half of the weight, the steps before them almost
+# none, demonstrations keep their share of the frames, and rollouts have the rest.
 SIRIUS_INTERVENTION = 0.5
 SIRIUS_PRE_INTERVENTION = 0.002
-# IWR (Mandlekar et al. 2020, arXiv 2012.06733): interventions and all else are drawn equally often.
+# IWR (Mandlekar et al. 2020, arXiv 2012.06733): half interventions, half everything else.
 IWR_INTERVENTION = 0.5
 
 
 class Scheme(StrEnum):
-    """How training is shared among provenances."""
+    """How the weight is divided among provenances."""
 
     SIRIUS = "sirius"
     IWR = "iwr"
-    UNIFORM = "uniform"  # every frame counts alike, interventions too
-    RAC = "rac"  # RaC (Hu et al. 2025): people's frames alone, demonstrations and corrections
+    UNIFORM = "uniform"  # equal weights for all frames, interventions included
+    RAC = "rac"  # RaC (Hu et al. 2025): only demonstrations and corrections
 
 
 _LEARNT = {
@@ -55,9 +55,9 @@ _LEARNT = {
 
 @dataclass(frozen=True, kw_only=True)
 class WeightedSet:
-    """Weights of a training set, and what they amount to."""
+    """Weights of a training set, with a summary."""
 
-    weights: NDArray[np.float32]  # [N], 0 = not learnt from; they sum to the number that are not 0
+    weights: NDArray[np.float32]  # [N], 0 = not learnt from; the others' mean is 1
     description: dict[str, Any]  # JSON values: frames and mass by provenance, what was left out
 
 
@@ -67,24 +67,24 @@ def weigh(
     demonstration_episodes: int | None = None, further_demonstration_frames: int = 0,
     correction_frames: int | None = None,
 ) -> WeightedSet:
-    """Return how much each frame's action counts.
+    """Return the weight of each frame's action.
 
     Args:
         episodes: the training set.
-        scheme: the sharing rule.
-        min_trust: imagined frames of less trust are of low trust, 0..1.
-        low_trust_factor: what a frame of low trust keeps of its weight; 0 drops it.
-        policy_episodes: (session_id, episode_id) whose policy frames are learnt from; all when
-            None.
-        demonstration_episodes: learn from the first so many demonstrations; from all when None.
-        further_demonstration_frames: learn from about so many frames of the demonstrations after
-            those as well, whole demonstrations in their order.
-        correction_frames: learn from about so many frames of a person in each session, whole
-            corrections in their order; from all when None.
+        scheme: how the weight is divided.
+        min_trust: imagined frames below this trust are of low trust, 0..1.
+        low_trust_factor: factor on the weight of a frame of low trust; 0 drops it.
+        policy_episodes: (session_id, episode_id) of the episodes whose policy frames count; all
+            when None.
+        demonstration_episodes: how many demonstrations count, from the first; all when None.
+        further_demonstration_frames: approximate number of frames to add from later
+            demonstrations; whole demonstrations, in order.
+        correction_frames: approximate number of human frames per session; whole corrections, in
+            order; all when None.
 
     Raises:
         ConfigError: min_trust or low_trust_factor outside 0..1, or a session or the demonstrations
-            hold fewer frames than asked for.
+            have fewer frames than requested.
     """
     for name, value in (("min_trust", min_trust), ("low_trust_factor", low_trust_factor)):
         if not 0.0 <= value <= 1.0:
@@ -96,7 +96,7 @@ def weigh(
         )
     if correction_frames is not None:
         usable = _first_corrections(episodes, usable, correction_frames)
-    # Unknown trust is that of a world which does not doubt itself.
+    # Worlds without a trust estimate report NaN; it counts as full trust.
     low = usable & (np.nan_to_num(episodes.trust, nan=1.0) < min_trust)
     counts = np.where(low, low_trust_factor, 1.0) * usable
     members = {
@@ -141,7 +141,7 @@ def weigh(
 def _usable(
     episodes: Episodes, scheme: Scheme, policy_episodes: Collection[tuple[str, str]] | None
 ) -> NDArray[np.bool_]:
-    """Return which frames may count at all, [N]."""
+    """Return which frames may have a weight, [N]."""
     names = np.array(episodes.provenance_names)[episodes.provenance]
     usable = np.isin(names, [str(name) for name in _LEARNT[scheme]])
     usable &= np.isfinite(episodes.actions).all(axis=1)
@@ -161,22 +161,24 @@ def _usable(
 def _first_demonstrations(
     episodes: Episodes, usable: NDArray[np.bool_], count: int, further_frames: int
 ) -> NDArray[np.bool_]:
-    """Return `usable` [N] without demonstrations beyond the first ones and further frames."""
-    shown = episodes.provenance == episodes.provenance_names.index(Provenance.DEMONSTRATION)
-    owner = np.where(shown & usable, episodes.episode_of, -1)
+    """Return `usable` [N] with only the first demonstrations and the further frames."""
+    demonstrated = (
+        episodes.provenance == episodes.provenance_names.index(Provenance.DEMONSTRATION)
+    )
+    owner = np.where(demonstrated & usable, episodes.episode_of, -1)
     known = np.unique(owner[owner >= 0])
     kept = known[:count]
     if further_frames:
         kept = np.concatenate((
             kept, _closest(owner, known[count:], further_frames, "further demonstrations")
         ))
-    return np.asarray(usable & (~shown | np.isin(owner, kept)))
+    return np.asarray(usable & (~demonstrated | np.isin(owner, kept)))
 
 
 def _first_corrections(
     episodes: Episodes, usable: NDArray[np.bool_], frames: int
 ) -> NDArray[np.bool_]:
-    """Return `usable` [N] without a person's frames beyond the first ones of each session."""
+    """Return `usable` [N] with only the first human frames of each session."""
     human = episodes.provenance == episodes.provenance_names.index(Provenance.HUMAN)
     sessions = np.array([info.session_id for info in episodes.infos])[episodes.episode_of]
     continuation = np.where(human & usable, _keys(episodes)[1], -1)
@@ -195,46 +197,46 @@ def _first_corrections(
 def _closest(
     owner: NDArray[np.int64], parts: NDArray[np.int64], frames: int, what: str
 ) -> NDArray[np.int64]:
-    """Return the first parts, as many as come closest to a number of frames.
+    """Return the leading parts whose total length is closest to a number of frames.
 
     Args:
-        owner: the part of each frame, [N]; -1 of none.
-        parts: in their order.
-        frames: wanted.
-        what: the parts are, for an error.
+        owner: the part of each frame, [N]; -1 for none.
+        parts: the parts, in order.
+        frames: the requested number of frames.
+        what: name of the parts, for an error.
 
     Raises:
-        ConfigError: all parts together fall short by more than the longest of them.
+        ConfigError: the total is short by more than the longest part.
     """
     lengths = np.array([(owner == part).sum() for part in parts], np.int64)
     if lengths.sum() + lengths.max(initial=0) < frames:
         raise ConfigError(
-            f"{what}: {lengths.sum()} frames, {frames} are wanted", where="weights",
-            remedy="record more of them, or ask for fewer frames",
+            f"{what}: {lengths.sum()} frames, {frames} requested", where="weights",
+            remedy="record more of them, or request fewer frames",
         )
     short = np.abs(np.concatenate(([0], np.cumsum(lengths))) - frames)
     return parts[: int(short.argmin())]
 
 
 def _shares(scheme: Scheme, frames: Mapping[str, float]) -> dict[str, float]:
-    """Return each provenance's share of all training, for the frames there are of each.
+    """Return each provenance's share of the total weight.
 
     Args:
-        scheme: the sharing rule.
-        frames: frames of each provenance, low trust counted at its factor.
+        scheme: how the weight is divided.
+        frames: number of frames per provenance; those of low trust count by their factor.
     """
-    there = {name: count for name, count in frames.items() if count > 0}
-    total = sum(there.values())
-    natural = {name: count / total for name, count in there.items()}
+    present = {name: count for name, count in frames.items() if count > 0}
+    total = sum(present.values())
+    natural = {name: count / total for name, count in present.items()}
     human, before = str(Provenance.HUMAN), str(Provenance.PRE_INTERVENTION)
-    if human not in there or scheme in (Scheme.UNIFORM, Scheme.RAC):
-        # Without corrections nothing is shared out; RaC gives people's frames their natural share.
+    if human not in present or scheme in (Scheme.UNIFORM, Scheme.RAC):
+        # Without corrections, and in RaC, shares are proportional to frames.
         return natural
     if scheme is Scheme.IWR:
         rest = {name: share for name, share in natural.items() if name != human}
         return {human: IWR_INTERVENTION if rest else 1.0} | _scaled(rest, 1.0 - IWR_INTERVENTION)
     fixed = {human: SIRIUS_INTERVENTION}
-    if before in there:
+    if before in present:
         fixed[before] = SIRIUS_PRE_INTERVENTION
     left = 1.0 - sum(fixed.values())
     rest = {name: natural[name] for name in natural if name not in fixed}
@@ -244,7 +246,7 @@ def _shares(scheme: Scheme, frames: Mapping[str, float]) -> dict[str, float]:
         return fixed | {demonstration: rest[demonstration]} | _scaled(
             others, left - rest[demonstration]
         )
-    # Demonstrations are more than half of the set: the rest shares what interventions leave.
+    # Otherwise all other provenances divide what the interventions leave.
     shares = fixed | _scaled(rest, left)
     return _scaled(shares, 1.0)
 
@@ -255,29 +257,29 @@ def _scaled(shares: Mapping[str, float], total: float) -> dict[str, float]:
 
 
 def _shared_by_failure(episodes: Episodes, counts: Weights) -> Weights:
-    """Return counts [N] scaled so that failure states weigh alike, and continuations in each."""
-    shared = np.zeros(len(counts))
+    """Return counts [N], scaled to equal weights of failure states and of their continuations."""
+    scaled = np.zeros(len(counts))
     failure, continuation = _keys(episodes)
     for state in np.unique(failure[counts > 0]):
         of_state = (failure == state) & (counts > 0)
         branches = np.unique(continuation[of_state])
         for branch in branches:
             rows = of_state & (continuation == branch)
-            shared[rows] = counts[rows] / counts[rows].sum() / len(branches)
-    return shared
+            scaled[rows] = counts[rows] / counts[rows].sum() / len(branches)
+    return scaled
 
 
 def _failures(episodes: Episodes, frames: NDArray[np.bool_]) -> tuple[int, int]:
-    """Return how many failure states, and continuations of them, some frames [N] come from."""
+    """Return the number of failure states, and of their continuations, among some frames [N]."""
     failure, continuation = _keys(episodes)
     return len(np.unique(failure[frames])), len(np.unique(continuation[frames]))
 
 
 def _keys(episodes: Episodes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return numbers of the failure state and of the continuation each frame belongs to, [N].
+    """Return the numbers of each frame's failure state and continuation, each [N].
 
-    A branch continues the state it was forked from. On a branch that no fork began, every stretch
-    of a person's frames is a failure state of its own.
+    A forked branch is a continuation of the state at its fork. On a root branch, every stretch of
+    human frames is a separate failure state.
     """
     human = episodes.provenance == episodes.provenance_names.index(str(Provenance.HUMAN))
     failure = np.zeros(len(human), np.int64)

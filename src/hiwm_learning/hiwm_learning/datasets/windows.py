@@ -1,4 +1,4 @@
-"""Which frames and actions make one training sample, and how much each counts."""
+"""The frames, actions and weights of each training sample."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,8 @@ from hiwm_learning.datasets.episodes import Episodes
 class ChunkWindows:
     """M training samples as indices into an `Episodes`."""
 
-    observations: NDArray[np.int64]  # [M, S], newest last; an episode's first frame is repeated
-    actions: NDArray[np.int64]  # [M, K], first = answer to the newest frame; last one is repeated
+    observations: NDArray[np.int64]  # [M, S], newest last; padded with the episode's first frame
+    actions: NDArray[np.int64]  # [M, K], first = after the newest frame; padded with the last
     weights: NDArray[np.float32]  # [M, K]
     episodes: NDArray[np.int64]  # [M]
 
@@ -24,7 +24,7 @@ class ChunkWindows:
         return len(self.observations)
 
     def take(self, chosen: NDArray[np.bool_]) -> "ChunkWindows":
-        """Return the samples where a mask [M] holds."""
+        """Return the samples that a mask [M] selects."""
         return ChunkWindows(
             observations=self.observations[chosen], actions=self.actions[chosen],
             weights=self.weights[chosen], episodes=self.episodes[chosen],
@@ -32,13 +32,13 @@ class ChunkWindows:
 
 
 def demonstration_weights(episodes: Episodes, first: int | None = None) -> NDArray[np.float32]:
-    """Return how much each frame's action counts, [N]: 1 where it was demonstrated, else 0.
+    """Return the weight of each frame's action, [N]: 1 if demonstrated, else 0.
 
-    Demonstrations labelled a failure do not count.
+    The weight is 0 in demonstrations labelled a failure.
 
     Args:
         episodes: the training set.
-        first: only so many episodes with demonstrations count, in their order; all when None.
+        first: how many episodes with demonstrations count, from the first; all when None.
     """
     names = np.array(episodes.provenance_names)
     counts = (names == Provenance.DEMONSTRATION)[episodes.provenance] & _known(episodes)
@@ -53,16 +53,16 @@ def demonstration_weights(episodes: Episodes, first: int | None = None) -> NDArr
 def chunk_windows(
     episodes: Episodes, weights: NDArray[np.float32], observation_steps: int, horizon: int
 ) -> ChunkWindows:
-    """Return one sample for each frame whose own action counts.
+    """Return one sample for each frame whose action has a weight above 0.
 
-    History and chunk never cross into another episode. Before an episode's first frame that frame
-    is repeated, as the policy node does after an epoch began; after its last known action that
-    action is repeated, which holds the arms still.
+    History and chunk stay within one episode. The first frame is repeated for the history before
+    it, as in the policy node at the start of an epoch. The last known action is repeated after the
+    end, which holds the arms still.
 
     Args:
         episodes: the training set.
-        weights: [N], how much each frame's action counts; those of unknown actions do not.
-        observation_steps: frames a policy sees, S.
+        weights: [N], of each frame's action; 0 is used where the action is unknown.
+        observation_steps: frames in a policy's input, S.
         horizon: actions in a chunk, K.
     """
     known = _known(episodes)
@@ -73,13 +73,13 @@ def chunk_windows(
         answered = index[known[start:end]]
         if not len(answered):
             continue
-        begins = index[weights[start:end] > 0]
-        past = begins[:, None] - np.arange(observation_steps - 1, -1, -1)
-        ahead = begins[:, None] + np.arange(horizon)
+        starts = index[weights[start:end] > 0]
+        past = starts[:, None] - np.arange(observation_steps - 1, -1, -1)
+        ahead = starts[:, None] + np.arange(horizon)
         observations.append(np.maximum(past, start))
-        # The newest known action at or before each place; `begins` are known themselves.
+        # The newest known action at or before each step; the actions at `starts` are known.
         actions.append(answered[np.searchsorted(answered, ahead, side="right") - 1])
-        owners.append(np.full(len(begins), number))
+        owners.append(np.full(len(starts), number))
     if not owners:
         empty = np.zeros((0, 0), np.int64)
         return ChunkWindows(

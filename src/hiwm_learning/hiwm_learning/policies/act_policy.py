@@ -1,9 +1,9 @@
 """A small ACT, action chunking with transformers (Zhao et al. 2023, arXiv 2304.13705).
 
-A conditional variational autoencoder: in training a style encoder reads the chunk and says in a
-few numbers *how* it was done; acting takes the prior's mean, zero, so that a plan is a function of
-what is seen. Chunks are run as they come; the paper's averaging of overlapping chunks would need
-one inference a tick.
+A conditional variational autoencoder. In training, a style encoder maps the chunk to a small
+latent that describes *how* it was done. Inference uses the prior's mean, zero, so that a plan is a
+function of the observation. Chunks run one after the other: the paper's averaging of overlapping
+chunks needs one inference per tick.
 """
 
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ KIND = "act_policy"
 
 @dataclass(frozen=True, kw_only=True)
 class ActPolicyConfig(PolicyConfig):
-    """Everything that shapes the network and its loss."""
+    """Dimensions of the network, and weights of its loss."""
 
     kind: ClassVar[str] = KIND
-    # Full: the paper's transformers. Its 7 decoder layers are 1 here, since its published code
-    # returns the output of the first alone (tonyzhaozh/act, issue 25).
+    # full: the paper's transformers, with 1 decoder layer instead of 7, since the published code
+    # returns only the first layer's output (tonyzhaozh/act, issue 25).
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "tiny": {},
         "full": {
@@ -42,20 +42,20 @@ class ActPolicyConfig(PolicyConfig):
     encoder_layers: int = 2
     decoder_layers: int = 1
     style_layers: int = 1
-    latent: int = 32  # numbers that say how a chunk is done; as in the paper
+    latent: int = 32  # length of the style latent; as in the paper
     dropout: float = 0.1  # as in the paper
-    # Weight of the KL term, the paper's beta. Demonstrations that all go one way leave hardly any
-    # style at this cost, and what remains is a regression of the chunk.
+    # Weight of the KL term, the paper's beta. With demonstrations of one style the latent collapses
+    # at this weight, and the policy is a regression of the chunk.
     style_cost: float = 10.0
 
     @property
     def learning_rate(self) -> float:
-        """The highest rate it is trained at; 1e-3 for the tiny network."""
+        """The peak learning rate; 1e-3 for the tiny network."""
         return 1e-3 * min(1.0, 128 / self.features)
 
 
 class ActPolicy(ChunkPolicy):
-    """Observations to chunks of actions, each action asking the observation by attention."""
+    """Maps observations to chunks of actions; each action attends to the observation."""
 
     config: ActPolicyConfig
 
@@ -69,29 +69,29 @@ class ActPolicy(ChunkPolicy):
         )
         self.feel = nn.Linear(state, features)
         self.styled = nn.Linear(config.latent, features)
-        # Which token is the style's, and which is the proprioception's.
+        # Embeddings that mark the style token and the proprioception token.
         self.roles = nn.Parameter(torch.randn(2, features) * 0.02)
         self.encoder = transformer_encoder(*shape, layers=config.encoder_layers)
         self.queries = nn.Parameter(torch.randn(config.horizon, features) * 0.02)
         self.decoder = transformer_decoder(*shape, layers=config.decoder_layers)
         self.leave = nn.Linear(features, config.action_dim)
-        # The style encoder: a summary token, the proprioception, the chunk.
+        # Input of the style encoder: a summary token, the proprioception, the chunk.
         self.style_state = nn.Linear(state, features)
         self.style_action = nn.Linear(config.action_dim, features)
         self.style_roles = nn.Parameter(torch.randn(2 + config.horizon, features) * 0.02)
         self.style_encoder = transformer_encoder(*shape, layers=config.style_layers)
         self.style_leave = nn.Linear(features, 2 * config.latent)
-        # Begins at the prior: else the first hundred steps only serve to get there.
+        # Starts at the prior; otherwise the first hundred steps are spent on reaching it.
         nn.init.zeros_(self.style_leave.weight)
         nn.init.zeros_(self.style_leave.bias)
 
     def style(self, chunk: Tensor, state: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log variance [N, latent] of how chunks are done.
+        """Return mean and log variance [N, latent] of the style of chunks.
 
         Args:
             chunk: [N, K, A], normalised.
             state: [N, S * P], normalised.
-            counts: [N, K] bool; actions that do not count are not looked at.
+            counts: [N, K] bool; other actions are masked.
         """
         count = len(chunk)
         tokens = torch.cat((
@@ -111,18 +111,18 @@ class ActPolicy(ChunkPolicy):
         Args:
             images: [N, S, H, W, 3] uint8, newest last.
             state: [N, S * P], normalised.
-            latent: [N, latent], how to do it; zeros for the usual way.
+            latent: [N, latent], the style; zeros at inference.
             light: [N, 2], gain and offset of the images in training.
         """
-        told = torch.stack((self.styled(latent), self.feel(state)), dim=1) + self.roles
-        seen = self.encoder(torch.cat((told, self.see(images, light)), dim=1))
+        tokens = torch.stack((self.styled(latent), self.feel(state)), dim=1) + self.roles
+        seen = self.encoder(torch.cat((tokens, self.see(images, light)), dim=1))
         queries = self.queries.expand(len(images), -1, -1)
         return cast(Tensor, self.leave(self.decoder(queries, seen)))
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Return the mean absolute error of the chunk, and what its style costs.
+        """Return the mean absolute error of the chunk plus the weighted KL term.
 
-        See `ChunkPolicy`; "kl" is the divergence of the style from a standard normal, in nats.
+        See `ChunkPolicy`. "kl" is the divergence of the style from a standard normal, in nats.
         """
         chunk, state = self.normal_chunk(batch), self.normal_state(batch.proprio)
         mean, log_variance = self.style(chunk, state, batch.weights > 0)
@@ -139,7 +139,7 @@ class ActPolicy(ChunkPolicy):
 
     @torch.no_grad()
     def sample(self, images: Tensor, proprio: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the chunks of the zero latent, the same for every generator; see `ChunkPolicy`."""
+        """Return the chunks of the zero latent; `generator` is not used. See `ChunkPolicy`."""
         latent = proprio.new_zeros((len(images), self.config.latent))
         chunk = self(images, self.normal_state(proprio), latent)
         chunk = torch.minimum(torch.maximum(chunk, self.offset_lower), self.offset_upper)

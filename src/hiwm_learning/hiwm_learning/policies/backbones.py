@@ -1,4 +1,4 @@
-"""The kinds of policies there are: the one table that trainer, planner and command line read."""
+"""The table of policy backbones, used by trainer, planner and command line."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from hiwm_learning.policies.diffusion_policy import DiffusionPolicy, DiffusionPo
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A kind of policy; what it does is behind `ChunkPolicy`."""
+    """A kind of policy; its behaviour is that of its `ChunkPolicy`."""
 
-    title: str  # for cards
-    config: type[PolicyConfig]  # whose `kind` its checkpoints carry
+    title: str  # shown on cards
+    config: type[PolicyConfig]  # its `kind` is that of the checkpoints
     build: Callable[[Any], ChunkPolicy]  # from a config of that type
 
 
@@ -32,12 +32,12 @@ _BY_KIND = {backbone.config.kind: backbone for backbone in BACKBONES.values()}
 
 
 def backbone_of(config: PolicyConfig) -> Backbone:
-    """Return the backbone a config is for."""
+    """Return the backbone of a config."""
     return _BY_KIND[config.kind]
 
 
 def config_from_checkpoint(checkpoint: Checkpoint) -> PolicyConfig:
-    """Return a policy checkpoint's config; raises CheckpointError where it is not a policy's."""
+    """Return a policy checkpoint's config; raises CheckpointError for any other checkpoint."""
     kind = checkpoint.info.kind
     if kind not in _BY_KIND:
         raise CheckpointError(
@@ -51,7 +51,7 @@ def policy_from_checkpoint(checkpoint: Checkpoint) -> ChunkPolicy:
     """Return a policy with a checkpoint's weights, ready to sample.
 
     Raises:
-        CheckpointError: not a policy, or configuration or weights do not fit.
+        CheckpointError: not a policy, or its configuration or weights do not fit.
     """
     config = config_from_checkpoint(checkpoint)
     policy = backbone_of(config).build(config)

@@ -1,12 +1,11 @@
-"""What every policy backbone has in common: its configuration, anchoring and scales.
+"""The common part of every policy backbone: configuration, anchors and scales.
 
-Actions are learnt as offsets from where the arms are measured to be when the chunk is planned,
-each entry of the chunk at its own scale. With few demonstrations that is the better half of the
-choice: the first action of every chunk starts where the arm is, whatever the image encoder thinks
-of its absolute place, and an error of the network is one of some share of a step, not of the
-table's width.
+Actions are learnt as offsets from the arms' measured positions at planning time. Every entry of the
+chunk has its own scale. This works better with few demonstrations: every chunk starts at the arm,
+however well the image encoder locates it, and the network's error is a fraction of a step rather
+than of the table's width.
 
-Trainer and planner know `ChunkPolicy` alone, so that a backbone is a network with a loss.
+Trainer and planner use only `ChunkPolicy`, so that a backbone is a network with a loss.
 """
 
 from abc import ABC, abstractmethod
@@ -22,39 +21,39 @@ from torch import Tensor, nn
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError
 
-# Entry of `anchors` for an action without a measured position, which is learnt as it is.
+# Entry of `anchors` for an action without a measured position; it is learnt as an absolute value.
 ABSOLUTE = -1
-# Older proprioceptions enter as differences, magnified: a step is a small share of the range.
+# Gain on differences to older proprioceptions: a step is a small fraction of the range.
 _MOTION_GAIN = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyConfig(ABC):
-    """What a network sees and plans; a backbone adds what shapes it. Travels in the checkpoint."""
+    """Inputs and outputs of a network; subclasses add its dimensions. Stored in the checkpoint."""
 
     kind: ClassVar[str]  # of the checkpoints
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]]  # size -> fields that differ from the default
 
-    camera: str  # the one camera it looks through
+    camera: str  # the camera it sees
     height: int  # [px]
     width: int  # [px]
     action_dim: int
     proprio_dim: int
     anchors: tuple[int, ...]  # per action: index of its measured position in the proprioception
-    observation_steps: int = 2  # frames and proprioceptions it sees, newest last
+    observation_steps: int = 2  # frames and proprioceptions in the input, newest last
     horizon: int = 16  # actions in a chunk
-    execute_horizon: int = 8  # of them meant to run before the next chunk
+    execute_horizon: int = 8  # actions to run before the next chunk
 
     @classmethod
     def for_embodiment(
         cls, embodiment: Embodiment, size: str = "tiny", **changes: Any
     ) -> Self:
-        """Return the network of a size for an embodiment, looking through its first camera.
+        """Return the config of a size for an embodiment, with its first camera.
 
         Args:
-            embodiment: what it acts with.
-            size: "tiny" trains and runs on two CPU cores, "full" wants a GPU.
-            changes: fields to set otherwise.
+            embodiment: the robot and cameras.
+            size: "tiny" trains and runs on two CPU cores, "full" needs a GPU.
+            changes: fields to override.
         """
         camera = embodiment.cameras[0]
         return cls(**{
@@ -65,7 +64,7 @@ class PolicyConfig(ABC):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], where: str) -> Self:
-        """Return the config of a checkpoint; raises CheckpointError where it does not fit."""
+        """Return the config of a checkpoint; raises CheckpointError if it does not fit."""
         try:
             return cls(**{**data, "anchors": tuple(data["anchors"])})
         except (TypeError, KeyError) as error:
@@ -75,11 +74,11 @@ class PolicyConfig(ABC):
             ) from None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values that `from_dict` reads."""
+        """Return JSON values for `from_dict`."""
         return {**asdict(self), "anchors": list(self.anchors)}
 
     def differences(self, other: "PolicyConfig") -> list[str]:
-        """Return what differs from another config of the same kind, one text per field."""
+        """Return the differences to another config of the same kind, one text per field."""
         pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
         return [f"{name} {mine!r}, not {theirs!r}" for name, mine, theirs in pairs
                 if mine != theirs]
@@ -87,7 +86,7 @@ class PolicyConfig(ABC):
     @property
     @abstractmethod
     def learning_rate(self) -> float:
-        """The highest rate it is trained at; lower the wider the network."""
+        """The peak learning rate; lower for wider networks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,13 +95,13 @@ class Batch:
 
     images: Tensor  # [N, S, H, W, 3] uint8, newest last
     proprio: Tensor  # [N, S, P], the embodiment's units
-    actions: Tensor  # [N, K, A], the embodiment's units, the first answering the newest image
-    weights: Tensor  # [N, K], how much each action counts
+    actions: Tensor  # [N, K, A], the embodiment's units, from the newest image on
+    weights: Tensor  # [N, K], of each action
     light: Tensor | None = None  # [N, 2], gain and offset of the images in training
 
 
 class ChunkPolicy(nn.Module, ABC):
-    """Observations to chunks of actions."""
+    """Maps observations to chunks of actions."""
 
     config: PolicyConfig
     proprio_centre: Tensor  # [P]
@@ -128,11 +127,11 @@ class ChunkPolicy(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Return what training makes small as "loss", and its parts worth reporting.
+        """Return the objective as "loss", and those of its parts to report.
 
         Args:
-            batch: samples; the mean over them counts each action by its weight.
-            rng: where the noise of the objective is drawn.
+            batch: samples; the mean weights each action.
+            rng: source of the objective's noise.
         """
 
     @abstractmethod
@@ -142,7 +141,7 @@ class ChunkPolicy(nn.Module, ABC):
         Args:
             images: [N, S, H, W, 3] uint8, newest last.
             proprio: [N, S, P] in the embodiment's units.
-            generator: of the CPU, where the sampling noise is drawn on every device.
+            generator: a CPU generator, the source of the sampling noise on every device.
         """
 
     def fit_scales(self, proprio: NDArray[np.float32], actions: NDArray[np.float32]) -> None:
@@ -158,7 +157,7 @@ class ChunkPolicy(nn.Module, ABC):
         self.widen_bounds(proprio, actions)
 
     def widen_bounds(self, proprio: NDArray[np.float32], actions: NDArray[np.float32]) -> None:
-        """Let samples reach as far as these chunks do: proprio [N, P], actions [N, K, A]."""
+        """Extend the bounds of samples to these chunks: proprio [N, P], actions [N, K, A]."""
         normal = (
             torch.from_numpy(self._offsets(proprio, actions)) - self.offset_centre
         ) / self.offset_scale
@@ -166,7 +165,7 @@ class ChunkPolicy(nn.Module, ABC):
         self.offset_upper.copy_(torch.maximum(self.offset_upper, normal.amax(0)))
 
     def anchor(self, proprio: Tensor) -> Tensor:
-        """Return [N, A], what offsets count from, for the newest proprioception [N, P]."""
+        """Return the origin of the offsets, [N, A], for the newest proprioception [N, P]."""
         known = torch.tensor(
             [index != ABSOLUTE for index in self.config.anchors], device=proprio.device
         )
@@ -174,7 +173,7 @@ class ChunkPolicy(nn.Module, ABC):
         return torch.where(known, proprio[:, index], torch.zeros((), device=proprio.device))
 
     def normal_state(self, proprio: Tensor) -> Tensor:
-        """Return [N, S * P] for proprioception [N, S, P]: where the arms are, how they came."""
+        """Return [N, S * P] for proprioception [N, S, P]: current position and recent motion."""
         normal = (proprio - self.proprio_centre) / self.proprio_scale
         motion = (normal[:, :-1] - normal[:, -1:]) * _MOTION_GAIN
         return torch.cat((normal[:, -1], motion.flatten(1)), dim=-1)
@@ -198,7 +197,7 @@ class ChunkPolicy(nn.Module, ABC):
 
 
 def action_anchors(embodiment: Embodiment) -> tuple[int, ...]:
-    """Return per action the index of its joint's measured position, or `ABSOLUTE`."""
+    """Return the index of each action's measured joint position, or `ABSOLUTE`."""
     measured = {
         entry.joint: index for index, entry in enumerate(embodiment.proprioception)
         if entry.field == "position"

@@ -1,4 +1,4 @@
-"""What `train_policy` and `posttrain` have in common: a policy's options, and its training."""
+"""The common part of `train_policy` and `posttrain`: policy options and training."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -20,30 +20,30 @@ from hiwm_learning.training_loop import Budget, train
 
 
 def add_policy_options(parser: argparse.ArgumentParser) -> None:
-    """Add what the training of a policy takes."""
+    """Add the options of policy training."""
     add_run_options(parser)
-    parser.add_argument("--name", help="name of the policy (default: what it is)")
+    parser.add_argument("--name", help="name of the policy (default: from its options)")
     parser.add_argument("--backbone", choices=sorted(BACKBONES), default="diffusion")
     parser.add_argument(
         "--size", choices=("tiny", "full"), default="tiny",
-        help="tiny: trains and runs on two CPU cores; full: for a GPU",
+        help="tiny: trains and runs on two CPU cores; full: needs a GPU",
     )
     parser.add_argument(
         "--start-from", type=path_argument, metavar="CHECKPOINT",
-        help="begin with the weights and scales of a policy of the same backbone and size",
+        help="start from the weights and scales of a policy of the same backbone and size",
     )
     parser.add_argument(
         "--episodes", type=int,
-        help="learn from the first so many demonstrations alone (default: from all)",
+        help="number of demonstrations to learn from, from the first on (default: all)",
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
 
 
 def check_policy_outputs(options: argparse.Namespace, inputs: Sequence[Path]) -> None:
-    """Make sure that the training of a policy may write what it writes.
+    """Check that policy training may write its outputs.
 
     Raises:
-        ConfigError: one of its outputs is something else, or clashes with an input.
+        ConfigError: an output exists and is of another kind, or overlaps with an input.
     """
     output: Path = options.output
     read = [*inputs, *([options.start_from] if options.start_from else [])]
@@ -62,7 +62,7 @@ def policy_trainer(
     options: argparse.Namespace, episodes: Episodes, weights: NDArray[np.float32],
     data: Mapping[str, Any], *, name: str, sampling: Sampling,
 ) -> PolicyTrainer:
-    """Return the trainer of a command line; `name` where none was given."""
+    """Return the trainer for a command line; `name` is the default name."""
     config = BACKBONES[options.backbone].config.for_embodiment(episodes.embodiment, options.size)
     return PolicyTrainer(
         episodes, config, weights=weights, data=data, seed=options.seed, output=options.output,
@@ -84,5 +84,5 @@ def fit_policy(
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
+    """Print a line and flush."""
     print(line, flush=True)

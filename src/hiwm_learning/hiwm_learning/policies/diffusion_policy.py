@@ -13,14 +13,13 @@ from hiwm_learning.policies.networks import ChunkDenoiser, ImageEncoder
 from hiwm_learning.policies.noise_schedule import NoiseSchedule
 
 KIND = "diffusion_policy"
-# Noise levels tried on each encoded observation, whose encoding costs far more than a pass of the
-# denoiser.
+# Noise levels per encoded observation: encoding costs far more than a pass of the denoiser.
 NOISE_REPEATS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiffusionPolicyConfig(PolicyConfig):
-    """Everything that shapes the network."""
+    """Dimensions of the network, and noise levels."""
 
     kind: ClassVar[str] = KIND
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -41,12 +40,12 @@ class DiffusionPolicyConfig(PolicyConfig):
 
     @property
     def learning_rate(self) -> float:
-        """The highest rate it is trained at; 1e-3 for the tiny network."""
+        """The peak learning rate; 1e-3 for the tiny network."""
         return 1e-3 * min(1.0, 192 / self.features)
 
 
 class DiffusionPolicy(ChunkPolicy):
-    """Observations to chunks of actions, by removing noise from a chunk."""
+    """Maps observations to chunks of actions by removing noise from a chunk."""
 
     config: DiffusionPolicyConfig
 
@@ -68,7 +67,7 @@ class DiffusionPolicy(ChunkPolicy):
         self.schedule = NoiseSchedule(config.noise_levels)
 
     def observe(self, images: Tensor, proprio: Tensor, light: Tensor | None = None) -> Tensor:
-        """Return [N, features] of images [N, S, H, W, 3] uint8 and proprioception [N, S, P].
+        """Return [N, features] for images [N, S, H, W, 3] uint8 and proprioception [N, S, P].
 
         `light` [N, 2] varies gain and offset in training.
         """

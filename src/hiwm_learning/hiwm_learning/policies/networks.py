@@ -1,6 +1,6 @@
 """The networks of the policies: image encoders, a chunk denoiser, transformers.
 
-Small on purpose: two CPU cores must train and run them beside the rest of the graph.
+They are small on purpose: two CPU cores must train and run them next to the rest of the graph.
 """
 
 import math
@@ -14,10 +14,10 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 
 class SpatialSoftmax(nn.Module):
-    """Where each channel is brightest, as image coordinates -1..1 (Levine et al. 2016).
+    """Expected position of each channel's activation, -1..1 (Levine et al. 2016).
 
-    Keypoints rather than pooled features: the policy must know *where* things are, to a
-    fraction of a cell.
+    Keypoints replace pooled features because the policy must locate things to a fraction of a
+    cell.
     """
 
     def __init__(self, channels: int, keypoints: int) -> None:
@@ -25,7 +25,7 @@ class SpatialSoftmax(nn.Module):
         self.score = nn.Conv2d(channels, keypoints, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return [N, 2 * keypoints] of features [N, C, H, W]."""
+        """Return [N, 2 * keypoints] for features [N, C, H, W]."""
         scores = self.score(features)
         count, keypoints, height, width = scores.shape
         y, x = torch.meshgrid(
@@ -38,10 +38,10 @@ class SpatialSoftmax(nn.Module):
 
 
 class ImageTrunk(nn.Module):
-    """A stack of observation frames to features at a quarter and an eighth of the resolution.
+    """Maps a stack of frames to features at a quarter and an eighth of the resolution.
 
-    The newest frame enters as it is, older ones as their difference to it: what does not move
-    then costs the network nothing to ignore.
+    The newest frame enters unchanged, older ones as their difference to it, so that whatever does
+    not move is 0 in them.
 
     Args:
         frames: images stacked in one observation.
@@ -65,11 +65,11 @@ class ImageTrunk(nn.Module):
 
         Args:
             images: [N, frames, H, W, 3] uint8, newest last; H and W even.
-            light: [N, 2], gain and offset (of 0..1) put on a sample's frames to vary training.
+            light: [N, 2], gain and offset (of 0..1) of a sample's frames, varied in training.
         """
         count, frames, height, width, colours = images.shape
-        # Each 2 x 2 block becomes channels: convolutions at full size would cost most of the
-        # network. Done on bytes, and channels-last, which is what CPU convolutions want.
+        # Each 2 x 2 block becomes channels: convolutions at full resolution would take most of
+        # the time. Done on bytes and channels-last, the fastest layout for CPU convolutions.
         blocks = images.reshape(count, frames, height // 2, 2, width // 2, 2, colours)
         blocks = blocks.permute(0, 2, 4, 1, 3, 5, 6).reshape(
             count, height // 2, width // 2, frames, 4 * colours
@@ -85,7 +85,7 @@ class ImageTrunk(nn.Module):
 
 
 class ImageEncoder(ImageTrunk):
-    """A stack of observation frames to one vector.
+    """Maps a stack of frames to one vector.
 
     Args:
         frames: images stacked in one observation.
@@ -99,7 +99,7 @@ class ImageEncoder(ImageTrunk):
         self.fine = SpatialSoftmax(width, keypoints)
         self.coarse = SpatialSoftmax(2 * width, keypoints)
         self.pooled = nn.Linear(2 * width * 9, features)
-        # Keypoints start out close to the middle; unscaled, the picture would be learnt late.
+        # Keypoints start close to the centre; without the norm the image would be learnt late.
         size = 4 * keypoints + features
         self.join = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, features), nn.SiLU())
 
@@ -113,7 +113,7 @@ class ImageEncoder(ImageTrunk):
 
 
 class ImageTokens(ImageTrunk):
-    """A stack of observation frames to one token per 16 x 16 px, which knows its place.
+    """Maps a stack of frames to one token per 16 x 16 px, with a position encoding.
 
     Args:
         frames: images stacked in one observation.
@@ -131,7 +131,7 @@ class ImageTokens(ImageTrunk):
         super().__init__(frames, width)
         self.leave = nn.Conv2d(2 * width, features, 3, stride=2, padding=1)
         self.norm = nn.LayerNorm(features)
-        # Follow from the sizes, so they need not travel in checkpoints.
+        # Computed from the sizes, so checkpoints need not store them.
         self.register_buffer(
             "places", place_waves(-(-image_height // 16), -(-image_width // 16), features),
             persistent=False,
@@ -161,14 +161,14 @@ def place_waves(height: int, width: int, features: int) -> Tensor:
 def transformer_encoder(
     features: int, heads: int, feedforward: int, dropout: float, *, layers: int
 ) -> nn.TransformerEncoder:
-    """Return self-attention layers on [N, T, features]; the norm comes first in each.
+    """Return pre-norm self-attention layers on [N, T, features].
 
-    Norm first, unlike ACT's: it bears a learning rate a hundred times as high.
+    ACT uses post-norm; pre-norm tolerates a learning rate a hundred times as high.
     """
     layer = nn.TransformerEncoderLayer(
         features, heads, feedforward, dropout, batch_first=True, norm_first=True
     )
-    return _drawn_anew(nn.TransformerEncoder(
+    return _reinitialised(nn.TransformerEncoder(
         layer, layers, norm=nn.LayerNorm(features), enable_nested_tensor=False
     ))
 
@@ -180,11 +180,11 @@ def transformer_decoder(
     layer = nn.TransformerDecoderLayer(
         features, heads, feedforward, dropout, batch_first=True, norm_first=True
     )
-    return _drawn_anew(nn.TransformerDecoder(layer, layers, norm=nn.LayerNorm(features)))
+    return _reinitialised(nn.TransformerDecoder(layer, layers, norm=nn.LayerNorm(features)))
 
 
-def _drawn_anew(module: _Module) -> _Module:
-    # Layers begin as copies of one; nn.Transformer draws them anew in the same way.
+def _reinitialised(module: _Module) -> _Module:
+    # Layers start as copies of one; nn.Transformer reinitialises them in the same way.
     for parameter in module.parameters():
         if parameter.dim() > 1:
             nn.init.xavier_uniform_(parameter)
@@ -209,22 +209,22 @@ class DenoiserBlock(nn.Module):
         self.film = nn.Linear(condition, 2 * width)
         self.wide = nn.Linear(width, 2 * width)
         self.narrow = nn.Linear(2 * width, width)
-        # Every block begins as the identity, which keeps early training steady.
+        # Every block starts as the identity, which stabilises early training.
         nn.init.zeros_(self.narrow.weight)
         nn.init.zeros_(self.narrow.bias)
 
     def forward(self, hidden: Tensor, condition: Tensor) -> Tensor:
-        """Return hidden [N, width] moved on under condition [N, condition]."""
+        """Return the next hidden [N, width] for hidden [N, width] and condition [N, condition]."""
         scale, shift = self.film(condition).chunk(2, dim=-1)
         update = self.norm(hidden) * (1.0 + scale) + shift
         return hidden + cast(Tensor, self.narrow(functional.silu(self.wide(update))))
 
 
 class ChunkDenoiser(nn.Module):
-    """What a noisy chunk is to become, for the whole chunk at once.
+    """Predicts the velocity of a noisy chunk, for the whole chunk at once.
 
-    A chunk is only horizon x actions numbers, so dense layers see all of it for a tenth of what
-    convolutions over time cost on a CPU.
+    A chunk is only horizon x actions numbers. Dense layers over all of them take a tenth of the
+    time of convolutions over time on a CPU.
 
     Args:
         size: numbers in a chunk, horizon x action_dim.

@@ -1,10 +1,10 @@
 """The noise of a diffusion policy: squared-cosine schedule and deterministic DDIM steps.
 
-The same mathematics as the schedulers of diffusers, against which a test holds it; written out
-here because importing those costs a policy process 90 MB and over a second.
+Same mathematics as the schedulers of diffusers; a test compares them. It is reimplemented because
+importing diffusers costs a policy process 90 MB and over a second.
 
-The network predicts the "velocity" between noise and signal. Predicting the noise itself would
-leave the first of a few steps, where hardly any signal is left, to a division by almost nothing.
+The network predicts the "velocity" between noise and signal. A prediction of the noise would make
+the first step, where hardly any signal is left, divide by almost zero.
 
 Sources: Nichol and Dhariwal 2021 (arXiv 2102.09672) for the schedule, Song et al. 2020
 (arXiv 2010.02502) for DDIM, Salimans and Ho 2022 (arXiv 2202.00512) for the velocity.
@@ -24,7 +24,7 @@ class NoiseSchedule(nn.Module):
         levels: number of noise levels in training.
     """
 
-    signal: Tensor  # [levels], share of the signal's variance left at each level
+    signal: Tensor  # [levels], fraction of the signal's variance at each level
 
     def __init__(self, levels: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class NoiseSchedule(nn.Module):
             min(0.999, 1.0 - cosine((i + 1) / levels) / cosine(i / levels)) for i in range(levels)
         ]
         signal = torch.cumprod(1.0 - torch.tensor(betas, dtype=torch.float64), 0).float()
-        # Follows from `levels`, so it need not travel in checkpoints.
+        # Computed from `levels`, so checkpoints need not store it.
         self.register_buffer("signal", signal, persistent=False)
         self.levels = levels
 
@@ -46,7 +46,7 @@ class NoiseSchedule(nn.Module):
         return signal.sqrt() * clean + (1.0 - signal).sqrt() * noise
 
     def velocity(self, clean: Tensor, noise: Tensor, level: Tensor) -> Tensor:
-        """Return what the network is to predict, [N, D], for levels [N]."""
+        """Return the network's target [N, D] at levels [N]."""
         signal = self.signal[level][:, None]
         return signal.sqrt() * noise - (1.0 - signal).sqrt() * clean
 
@@ -54,14 +54,14 @@ class NoiseSchedule(nn.Module):
         self, predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int,
         lower: Tensor, upper: Tensor,
     ) -> Tensor:
-        """Return a clean sample, by DDIM without added noise.
+        """Return a clean sample by DDIM without added noise.
 
         Args:
             predict: (noisy [N, D], levels [N]) -> velocity [N, D].
-            noise: where to start, standard normal, [N, D].
+            noise: initial standard normal noise, [N, D].
             steps: network calls, evenly spaced over the levels from the noisiest on.
-            lower: bound the clean estimate is kept above at every step, [D].
-            upper: bound it is kept below, [D].
+            lower: lower bound of the clean estimate at every step, [D].
+            upper: its upper bound, [D].
         """
         levels = [round(self.levels * (steps - i) / steps) - 1 for i in range(steps)]
         noisy = noise
@@ -72,7 +72,7 @@ class NoiseSchedule(nn.Module):
             clean = torch.minimum(torch.maximum(clean, lower), upper)
             if following is None:
                 return clean
-            # The noise that goes with the bounded estimate, else the two would disagree.
+            # The noise consistent with the clipped estimate.
             present = (noisy - signal.sqrt() * clean) / (1.0 - signal).sqrt()
             left = self.signal[following]
             noisy = left.sqrt() * clean + (1.0 - left).sqrt() * present

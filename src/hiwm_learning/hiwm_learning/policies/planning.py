@@ -1,6 +1,6 @@
-"""A policy as a node runs it: arrays in, chunks out, reproducibly.
+"""Runs a policy for a node: arrays in, chunks out, reproducibly.
 
-The seam between the policy node and whatever plans: the node knows `Planner` alone.
+`Planner` is the only interface that the policy node uses.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ class Planner(Protocol):
 
     label: str  # name and first 8 digits of the checkpoint's hash
     embodiment_hash: str
-    period_s: float  # between the actions of a plan
+    period_s: float  # from one action of a plan to the next
     camera: str
     image_shape: tuple[int, int, int]
     proprio_dim: int
@@ -35,23 +35,23 @@ class Planner(Protocol):
     execute_horizon: int
 
     def plan(self, images: Images, proprio: Array, seed: tuple[int, ...]) -> NDArray[np.float64]:
-        """Return actions [horizon, A] in the embodiment's units; they may be not finite.
+        """Return actions [horizon, A] in the embodiment's units; values may not be finite.
 
         Args:
             images: [S, H, W, 3], newest last.
             proprio: [S, P], newest last.
-            seed: numbers from which all randomness is drawn.
+            seed: determines all randomness.
         """
 
     def plan_many(
         self, images: Images, proprio: Array, seeds: Sequence[tuple[int, ...]]
     ) -> NDArray[np.float64]:
-        """Return actions [N, horizon, A], to rounding what `plan` gives for each.
+        """Return actions [N, horizon, A], equal to `plan` for each up to rounding.
 
         Args:
             images: [N, S, H, W, 3].
             proprio: [N, S, P].
-            seeds: N, likewise.
+            seeds: N seeds.
         """
 
 
@@ -66,7 +66,7 @@ class PolicyPlanner:
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(
                 f"cannot use device {device!r}: {error}", where="parameter device of policy",
-                remedy="use torch_device:=cpu, or cuda where torch finds one",
+                remedy="use torch_device:=cpu, or cuda if torch finds a GPU",
             ) from None
         config = self._policy.config
         self.label = checkpoint.label
@@ -105,9 +105,9 @@ class PolicyPlanner:
 
 
 class _NoiseByRow(TorchFunctionMode):
-    """Within it `torch.randn` draws each row from a generator of its own.
+    """Makes `torch.randn` draw each row from its own generator.
 
-    What a plan is drawn from is then its own seed, whichever plans are made beside it.
+    A plan then depends only on its own seed, not on the other plans of the batch.
     """
 
     def __init__(self, generators: Sequence[torch.Generator]) -> None:
@@ -127,13 +127,13 @@ class _NoiseByRow(TorchFunctionMode):
 
 
 def _generator(seed: tuple[int, ...]) -> torch.Generator:
-    """Return the source of all that is random in a plan."""
+    """Return the generator for all randomness of a plan."""
     words = np.random.SeedSequence(seed).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(words[0]) >> 1)
 
 
 def load_planner(path: Path, device: str = "cpu") -> Planner:
-    """Return the planner of a checkpoint, whatever its backbone.
+    """Return the planner for a checkpoint of any backbone.
 
     Raises:
         CheckpointError: missing, damaged, or not a policy.

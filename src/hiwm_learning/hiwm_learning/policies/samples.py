@@ -1,6 +1,6 @@
-"""Training samples: which of them a step sees, varied in place and light.
+"""Training samples: sampling order, and augmentation of position and light.
 
-Everything random follows from seed and step, so that a resumed run equals an uninterrupted one.
+All randomness follows from seed and step, so that a resumed run equals an uninterrupted one.
 """
 
 from typing import Literal
@@ -19,29 +19,29 @@ from hiwm_learning.policies.augmentation import (
 )
 from hiwm_learning.policies.chunk_policy import Batch, PolicyConfig
 
-# uniform: every sample once an epoch, the loss counts each action by its weight.
-# weighted: a sample is drawn as often as the weight of its first action says, and the loss counts
-# every action whose weight is not 0 alike. Where weights differ much, a step then learns from a
-# batch of samples that matter, rather than from the few heavy ones in it.
+# uniform: every sample once per epoch; the loss weights each action.
+# weighted: samples are drawn with probability proportional to the weight of their first action; in
+# the loss, all weights above 0 are equal. If weights differ much, a step then learns from all
+# samples of its batch, not only from the few with large weights.
 Sampling = Literal["uniform", "weighted"]
 
-# Share of samples whose history is hidden: the newest step stands in for older ones, as in the
-# first plan of an epoch. Otherwise the policy learns that an arm at rest stays at rest, since
-# demonstrations rest when they are done, and does nothing after a rollback.
+# Fraction of samples with a hidden history: the newest step replaces older ones, as in the first
+# plan of an epoch. Without it the policy learns that an arm at rest stays at rest, because
+# demonstrations end at rest, and does not move after a rollback.
 HIDDEN_HISTORY = 0.5
 HELD_OUT_SHARE = 0.08  # of the episodes
-# First words of the seeds, so that no two uses of randomness share a stream.
+# First words of the seeds, so that no two random streams are equal.
 _ORDER, _SPLIT = 1, 3
 
 
 class Samples:
-    """M samples of a training set, as one backbone sees them.
+    """M samples of a training set for one backbone.
 
     Args:
         episodes: the training set.
         windows: the samples.
-        config: what the policy sees.
-        sampling: how they are drawn.
+        config: the policy's inputs.
+        sampling: see `Sampling`.
         seed: of the order.
         size: samples in a step.
     """
@@ -58,7 +58,7 @@ class Samples:
         self._proprio_shift = metres_per_pixel(episodes.embodiment.proprioception, camera)
         self._action_shift = metres_per_pixel(episodes.embodiment.actions, camera)
         self._weights = windows.weights
-        self._mass: NDArray[np.float64] | None = None  # up to and with each sample
+        self._mass: NDArray[np.float64] | None = None  # cumulative, including each sample
         if sampling == "weighted" and len(windows):
             self._mass = np.cumsum(windows.weights[:, 0], dtype=np.float64)
             self._weights = (windows.weights > 0).astype(np.float32)
@@ -71,21 +71,21 @@ class Samples:
 
     @property
     def episodes(self) -> int:
-        """Episodes the samples come from."""
+        """Number of episodes among the samples."""
         return len(np.unique(self._windows.episodes))
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps that draw as many samples as there are."""
+        """Steps that draw M samples."""
         return max(1, len(self) // self._size)
 
     def states(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return newest proprioception [M, P] and chunk of actions [M, K, A] of every sample."""
+        """Return the newest proprioception [M, P] and the chunk [M, K, A] of every sample."""
         newest = self._windows.observations[:, -1]
         return self._episodes.proprio[newest], self._episodes.actions[self._windows.actions]
 
     def drawn(self, step: int) -> NDArray[np.int64]:
-        """Return the samples of a step, [size], or all of them where there are fewer."""
+        """Return the samples of a step, [size]; all samples if there are fewer."""
         if self._mass is not None:
             rng = np.random.default_rng((self._seed, _ORDER, step))
             places = rng.random(self._size) * self._mass[-1]
@@ -101,7 +101,7 @@ class Samples:
         self, chosen: NDArray[np.int64], device: torch.device,
         rng: np.random.Generator | None = None,
     ) -> Batch:
-        """Return samples [N] as tensors, varied where `rng` is given."""
+        """Return samples [N] as tensors, augmented if `rng` is given."""
         observed, acted = self._windows.observations[chosen], self._windows.actions[chosen]
         actions, light = self._episodes.actions[acted], None
         if rng is None:
@@ -127,18 +127,18 @@ def split_samples(
     episodes: Episodes, weights: NDArray[np.float32], config: PolicyConfig, *,
     sampling: Sampling, seed: int, size: int,
 ) -> tuple[Samples, Samples]:
-    """Return training and held-out samples, split by episode; a single one is all training.
+    """Return training and held-out samples, split by episode; a single episode is all training.
 
     Args:
         episodes: the training set.
-        weights: [N], how much each frame's action counts.
-        config: what the policy sees.
-        sampling: how samples are drawn.
+        weights: [N], of each frame's action.
+        config: the policy's inputs.
+        sampling: see `Sampling`.
         seed: of split and order.
         size: samples in a step.
 
     Raises:
-        BagError: no action in the training set counts.
+        BagError: all weights are 0.
         ValueError: weights of another length, below 0 or not finite.
     """
     if len(weights) != len(episodes.actions) or not (weights >= 0).all():
@@ -146,8 +146,8 @@ def split_samples(
     windows = chunk_windows(episodes, weights, config.observation_steps, config.horizon)
     if not len(windows):
         raise BagError(
-            "no action counts", where="training set",
-            remedy="give weights above 0 to some of its frames, of which it holds "
+            "no action has a weight above 0", where="training set",
+            remedy="give weights above 0 to some of its frames; it has "
             f"{episodes.summary()['frames_by_provenance']}",
         )
     numbers = np.unique(windows.episodes)

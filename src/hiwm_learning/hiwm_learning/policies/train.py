@@ -1,6 +1,6 @@
-"""The command that trains a policy from the demonstrations of a training set.
+"""The command that trains a policy on the demonstrations of a training set.
 
-What people corrected is learnt by `posttrain`, which weighs it.
+`posttrain` learns from corrections, with weights.
 """
 
 import argparse
@@ -25,8 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="train_policy",
-        description="Train a policy from demonstrations. Ctrl-C writes a checkpoint and ends; "
-        "--resume goes on from there.",
+        description="Train a policy on demonstrations. Ctrl-C writes a checkpoint and exits; "
+        "--resume continues from it.",
     )
     parser.add_argument("dataset", type=path_argument, help="training set written by build_dataset")
     add_policy_options(parser)
@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     length.add_argument("--steps", type=int, help="optimiser steps, instead of epochs")
     parser.add_argument(
         "--minutes", type=float, default=math.inf,
-        help="stop after this long, over all resumed runs; the learning rate falls in time for it",
+        help="time limit over all resumed runs; the learning rate decays to match it",
     )
     parser.add_argument(
         "--checkpoint-minutes", type=float, default=5.0, help="minutes between checkpoints"
@@ -59,7 +59,7 @@ def _train(options: argparse.Namespace) -> int:
     if steps is None:
         steps = round(options.epochs * trainer.steps_per_epoch)
     steps = max(1, steps)
-    say(f"{trainer.samples} samples, {trainer.steps_per_epoch} steps an epoch, {steps} in all")
+    say(f"{trainer.samples} samples, {trainer.steps_per_epoch} steps per epoch, {steps} in total")
     return fit_policy(
         options, trainer, Budget(steps=steps, minutes=options.minutes),
         checkpoint_every_s=options.checkpoint_minutes * 60.0,

@@ -1,4 +1,4 @@
-"""Training a policy of any backbone: optimiser, moving average, held-out numbers, checkpoints."""
+"""Trains a policy of any backbone: optimiser, moving average, held-out scores, checkpoints."""
 
 import copy
 import hashlib
@@ -31,7 +31,7 @@ WEIGHT_DECAY = 1e-4
 GRADIENT_NORM = 1.0
 AVERAGE_DECAY = 0.999
 HELD_OUT_SAMPLES = 256
-# First words of the seeds, apart from those of `samples`.
+# First words of the seeds; different from those in `samples`.
 _STEP, _HELD_OUT = 2, 4
 
 
@@ -41,17 +41,17 @@ class PolicyTrainer:
     Args:
         episodes: the training set; its embodiment is the policy's.
         config: the network, and with it the backbone.
-        weights: how much each frame's action counts, [N], not below 0.
-        data: how the weights came about, JSON values alone; goes into checkpoint and card.
+        weights: of each frame's action, [N], not below 0.
+        data: origin of the weights, JSON values only; stored in checkpoint and card.
         seed: of initial weights, order, augmentation, noise and held-out split.
-        output: the checkpoint to write; the card goes beside it.
+        output: the checkpoint to write; the card is written next to it.
         name: the policy's name.
         device: where to train.
-        sampling: how the weights take effect; see `Sampling`.
-        start_from: checkpoint whose weights and scales to begin with; from nothing when None.
+        sampling: how the weights are applied; see `Sampling`.
+        start_from: checkpoint with the initial weights and scales; random weights when None.
 
     Raises:
-        BagError: no action in the training set counts.
+        BagError: all weights are 0.
         CheckpointError: `start_from` is of another kind, network or embodiment.
     """
 
@@ -78,7 +78,7 @@ class PolicyTrainer:
             start = _fitting_checkpoint(start_from, config, episodes)
             load_weights(policy, start)
             policy.widen_bounds(*self._train.states())
-        # What a run must share with the one it resumes.
+        # Must be equal in a run and the one that it resumes.
         self._identity = {
             "seed": seed, "data": episodes.fingerprint(), "config": config.to_dict(),
             "weights": hashlib.sha256(np.ascontiguousarray(weights).tobytes()).hexdigest(),
@@ -98,21 +98,21 @@ class PolicyTrainer:
 
     @property
     def policy(self) -> ChunkPolicy:
-        """The moving average of the weights, which is what gets used."""
+        """The policy with the moving average of the weights; checkpoints contain it."""
         return self._average
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimiser steps that see as many samples as there are."""
+        """Optimiser steps per pass over the samples."""
         return self._train.steps_per_epoch
 
     @property
     def samples(self) -> int:
-        """Training samples."""
+        """Number of training samples."""
         return len(self._train)
 
     def train_step(self, step: int, progress: float) -> dict[str, float]:
-        """Take one optimiser step; everything random in it follows from seed and step."""
+        """Take one optimiser step; its randomness follows from seed and step."""
         rng = np.random.default_rng((self._seed, _STEP, step))
         torch.manual_seed(int(rng.integers(2**63)))  # dropout
         for group in self._optimiser.param_groups:
@@ -132,11 +132,11 @@ class PolicyTrainer:
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def held_out(self) -> dict[str, float]:
-        """Return loss and distance of sampled chunks on episodes left out of training.
+        """Return the loss, and the distance of sampled chunks, on held-out episodes.
 
-        Samples are drawn evenly, however training draws them. The distance is between the sampled
-        and the recorded target of the last action that gets executed, in mm, averaged over arms.
-        Several chunks may be right, so it does not go to 0.
+        Samples are drawn uniformly, however training draws them. The distance is between sampled
+        and recorded target of the last executed action, in mm, averaged over arms. It does not
+        reach 0, since several chunks may be right.
         """
         if not len(self._held_out):
             return {}
@@ -164,19 +164,19 @@ class PolicyTrainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up a state; raises CheckpointError where it is of another run."""
+        """Restore a state; raises CheckpointError if it is of another run."""
         for what, mine in self._identity.items():
             if state.get(what) != mine:
                 raise CheckpointError(
                     f"the run to resume had {what} {state.get(what)!r}, this one has {mine!r}",
-                    where="training state", remedy="give the same options, or leave out --resume",
+                    where="training state", remedy="use the same options, or leave out --resume",
                 )
         self._policy.load_state_dict(state["policy"])
         self._average.load_state_dict(state["average"])
         self._optimiser.load_state_dict(state["optimiser"])
 
     def export(self, step: int, elapsed_s: float, scores: dict[str, float]) -> None:
-        """Write the moving average as a checkpoint, with its card."""
+        """Write the checkpoint of the moving average, and its card."""
         embodiment, first = self._episodes.embodiment, self._episodes.infos[0]
         info = CheckpointInfo(
             kind=self._config.kind, name=self._name, config=self._config.to_dict(),
@@ -193,12 +193,12 @@ class PolicyTrainer:
             paragraphs=[
                 f"{title.capitalize()} on one camera and proprioception. It sees "
                 f"{self._config.observation_steps} steps and plans {self._config.horizon} actions, "
-                f"of which {self._config.execute_horizon} are meant to run.",
+                f"of which {self._config.execute_horizon} are executed.",
             ],
             numbers={
                 "Trained on": f"{self._train.episodes} episodes, {len(self._train)} samples; "
                 f"{self._held_out.episodes} episodes held out",
-                "Began from": self._data["started_from"] or "nothing",
+                "Started from": self._data["started_from"] or "random weights",
                 "Parameters": f"{parameters / 1e6:.2f} M",
                 "Epochs": f"{step / self.steps_per_epoch:.1f}",
                 "Held-out loss": f"{scores.get('held_out_loss', float('nan')):.4f}",
@@ -215,15 +215,15 @@ def _fitting_checkpoint(path: Path, config: PolicyConfig, episodes: Episodes) ->
     trained_s = checkpoint.info.control_period_s
     if not alike(trained_s, episodes.period_s):
         raise CheckpointError(
-            f"the checkpoint learnt from steps of {trained_s:.3g} s, the training set's are "
+            f"the checkpoint has a control period of {trained_s:.3g} s, the training set "
             f"{episodes.period_s:.3g} s", where=str(path),
             remedy=f"build the training set with --resample-to {1.0 / trained_s:.3g}, or train "
-            "from nothing",
+            "without --start-from",
         )
     differences = config_from_checkpoint(checkpoint).differences(config)
     if differences:
         raise CheckpointError(
             f"the checkpoint's network has {', '.join(differences)}", where=str(path),
-            remedy="start from one of the same size, or train from nothing",
+            remedy="start from one of the same size, or train without --start-from",
         )
     return checkpoint
