@@ -1,7 +1,8 @@
-"""The branch manager: keeps the session's tree, and takes the world back and forth in it.
+"""The branch manager: keeps the session's tree, and moves the world to saved states in it.
 
-It only wires: the tree is `hiwm_core.branch_store`, the proposals `hiwm_core.fork_proposals`. One
-transaction a tick; what was stored survives a killed process, and the next one goes on from it.
+This node only connects: the tree is `hiwm_core.branch_store`, proposals are
+`hiwm_core.fork_proposals`. Each tick is one transaction. Stored ticks survive a killed process, and
+the next process continues from them.
 """
 
 import time
@@ -47,7 +48,7 @@ from hiwm_nodes.qos import LATCHED
 from hiwm_nodes.running import run
 from hiwm_nodes.session import hold_role, session_folder
 
-# A rollback in a long tree takes longer than a tick; none may be lost meanwhile.
+# A rollback in a long tree takes longer than a tick; no tick may be lost meanwhile.
 _EVERY_TICK = QoSProfile(depth=500, reliability=ReliabilityPolicy.RELIABLE)
 _DEFAULT_PROPOSALS = 5
 
@@ -59,15 +60,15 @@ class BranchManager(Node):
         super().__init__("branch_manager")
         folder = session_folder(self, "session folder; the tree is kept in its tree.sqlite")
         timeout_s = parameter(
-            self, "world_timeout_s", 5.0, "how long the world may take to answer [s]", 0.1, 600.0
+            self, "world_timeout_s", 5.0, "how long the world may take to respond [s]", 0.1, 600.0
         )
         continue_timeout_s = parameter(
             self, "continue_timeout_s", 300.0,
-            "how long the world may take over continuations [s]", 0.1, 3600.0,
+            "how long the world may take for continuations [s]", 0.1, 3600.0,
         )
         if folder is None:
             raise ConfigError(
-                "no session folder is given",
+                "no session folder given",
                 where="parameter session_dir of branch_manager",
                 remedy="set session_dir:=sessions/<name>",
             )
@@ -76,8 +77,8 @@ class BranchManager(Node):
         self._store = BranchStore(self._session / "tree.sqlite")
         self._info: WorldInfo | None = None
         self._mode = ControlState.PAUSED
-        self._stood: deque[tuple[tuple[int, int], str]] = deque(maxlen=100)  # newest tick last
-        self._taken_over: tuple[int, int] | None = None  # at a tick not stored yet
+        self._recent: deque[tuple[tuple[int, int], str]] = deque(maxlen=100)  # newest tick last
+        self._taken_over: tuple[int, int] | None = None  # tick of a takeover, not stored yet
         self._restoring: Future | None = None
         self._pins_changed_ns = 0
         self._ticks = RateMeter()
@@ -87,8 +88,8 @@ class BranchManager(Node):
         self._tick_ms: deque[float] = deque(maxlen=200)
         self._restore_ms = float("nan")
 
-        # A callback that awaits the world must not keep ticks and other services waiting; one
-        # thread runs them all, so nothing here meets itself.
+        # A callback that awaits the world must not block ticks and other services. One thread runs
+        # them all, so no locks are needed.
         group = ReentrantCallbackGroup()
         self._world = WorldClient(self, group, timeout_s, continue_timeout_s)
         self._tree = self.create_publisher(BranchTree, "branches/tree", LATCHED)
@@ -102,11 +103,11 @@ class BranchManager(Node):
             clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
         self._revision = self._store.revision
-        # An empty increment: who joins late sees a revision it does not hold, and asks for all.
+        # An empty increment: a late subscriber sees an unknown revision and requests the full tree.
         self._publish([])
         if self._store.head_id:
             self.get_logger().info(
-                f"goes on with {self._store.path}: revision {self._revision}, "
+                f"continuing {self._store.path}: revision {self._revision}, "
                 f"head {self._store.head_id}"
             )
 
@@ -134,7 +135,7 @@ class BranchManager(Node):
         """Close the tree."""
         self._store.close()
 
-    # -- what comes in --------------------------------------------------------------------------
+    # -- subscriptions --------------------------------------------------------------------------
 
     def _on_world_info(self, info: WorldInfo) -> None:
         self._info = info
@@ -145,7 +146,7 @@ class BranchManager(Node):
         if self._stored(lambda: self._store.add_tick(tick_record(tick))):
             self._ticks.count()
             self._tick_ms.append((time.perf_counter() - started) * 1e3)
-            self._stood.append(((tick.epoch, tick.step), self._store.head_id))
+            self._recent.append(((tick.epoch, tick.step), self._store.head_id))
             self._mark_takeover()
         else:
             self._counts["ticks not stored"] += 1
@@ -158,19 +159,19 @@ class BranchManager(Node):
             self._mark_takeover()
 
     def _mark_takeover(self) -> None:
-        """Mark the node a person took over at, where the policy had led to it.
+        """Mark the node of a takeover, if the policy led to it.
 
-        The control state names the tick: the world may be past it, or the tick yet to come.
+        The control state names the tick. The world may be past it, or not there yet.
         """
-        for place, node_id in self._stood:
-            if place == self._taken_over:
+        for tick, node_id in self._recent:
+            if tick == self._taken_over:
                 self._taken_over = None
                 if self._store.node(node_id).source == Source.POLICY:
                     self._stored(partial(self._store.mark_takeover, node_id))
                 return
 
     def _take_pins(self) -> None:
-        """Mark what the world was asked to keep: it leaves a note for each beside the states."""
+        """Mark pinned states; the world writes a note for each beside the states."""
         states = self._session / "states"
         try:
             changed_ns = (states / "pins").stat().st_mtime_ns
@@ -182,7 +183,7 @@ class BranchManager(Node):
             self._pins_changed_ns = changed_ns
 
     def _stored(self, write: Callable[[], object]) -> bool:
-        """Write to the tree and publish the change; report where it cannot be written."""
+        """Write to the tree and publish the change; report a failed write and return False."""
         try:
             write()
             self._publish_changes()
@@ -193,7 +194,7 @@ class BranchManager(Node):
         self._diagnostics.report(OK, "running")
         return True
 
-    # -- going back -----------------------------------------------------------------------------
+    # -- rollback, fork, continue ---------------------------------------------------------------
 
     async def _rollback(
         self, request: Rollback.Request, response: Rollback.Response
@@ -203,10 +204,10 @@ class BranchManager(Node):
                 return self._store.node(request.node_id)
             if request.steps == 0:
                 raise StoreError(
-                    "a rollback by 0 steps goes nowhere",
+                    "a rollback by 0 steps changes nothing",
                     where="branches/rollback",
-                    remedy="give node_id, or 1 or more steps; to begin once more from the present "
-                    "state call branches/fork",
+                    remedy="give node_id, or 1 or more steps; to branch from the present state "
+                    "call branches/fork",
                 )
             return self._store.node_steps_back(self._present(), request.steps)
 
@@ -221,13 +222,13 @@ class BranchManager(Node):
     async def _continue_from(
         self, choose: Callable[[], branch_records.Node], kind: BranchKind, response: Any
     ) -> Any:
-        """Let the world go on from a node as a new branch; answer once it stands there."""
+        """Restore a node as a new branch; respond once the world is at the node."""
         started = time.perf_counter()
-        while self._restoring is not None:  # one at a time: each counts from where the last ended
+        while self._restoring is not None:  # one at a time: each starts where the last ended
             await self._restoring
         self._restoring = Future()
         try:
-            # A latched message may come after the ticks of its sender.
+            # A latched message may arrive after the ticks of its sender.
             await self._world.until(lambda: self._info is not None)
             require_restorable(self._info, kind)
             node = self._with_state(choose())
@@ -238,7 +239,7 @@ class BranchManager(Node):
                     state_id=node.state_id, branch_id=branch_id, episode_id=node.episode_id
                 )
             except WorldSilentError:
-                raise  # the plan stays: should the world do it after all, its tick is understood
+                raise  # the plan stays: if the world restores later, its tick finds the branch
             except HiwmError:
                 self._store.drop_plan(branch_id)
                 raise
@@ -251,7 +252,7 @@ class BranchManager(Node):
             self.get_logger().warning(str(error))
         else:
             self._counts["rollbacks" if kind is BranchKind.ROLLBACK else "forks"] += 1
-            response.ok, response.message = True, f"the world stands on {node.node_id}"
+            response.ok, response.message = True, f"the world is at {node.node_id}"
             response.node_id, response.branch_id = node.node_id, branch_id
             response.epoch, response.step = answer.epoch, answer.step
         finally:
@@ -262,7 +263,7 @@ class BranchManager(Node):
     async def _continue(
         self, request: Continue.Request, response: Continue.Response
     ) -> Continue.Response:
-        """Have the world continue a node's state many times over; nothing here changes."""
+        """Let the world compute continuations of a node's state; the tree does not change."""
         try:
             await self._world.until(lambda: self._info is not None)
             require_continuable(self._info)
@@ -281,7 +282,7 @@ class BranchManager(Node):
         return response
 
     def _with_state(self, node: branch_records.Node) -> branch_records.Node:
-        """Return the node; raise StoreError where no state of it was saved."""
+        """Return the node; raise StoreError if it has no saved state."""
         if not node.state_id:
             raise StoreError(
                 f"{node.node_id} has no saved state",
@@ -291,7 +292,7 @@ class BranchManager(Node):
         return node
 
     def _present(self) -> str:
-        """Node the world stands on. Raises StoreError before the first tick."""
+        """Return the id of the world's present node. Raises StoreError before the first tick."""
         head_id = self._store.head_id
         if not head_id:
             raise StoreError(
@@ -301,10 +302,10 @@ class BranchManager(Node):
             )
         return head_id
 
-    # -- the other services ---------------------------------------------------------------------
+    # -- other services -------------------------------------------------------------------------
 
     def _refusable(self, serve: Callable[[Any, Any], None]) -> Callable[[Any, Any], Any]:
-        """Return a service callback that answers an error with its text."""
+        """Return a service callback that responds to an error with its text."""
 
         def callback(request: Any, response: Any) -> Any:
             try:
@@ -321,9 +322,9 @@ class BranchManager(Node):
     def _label(self, request: Label.Request, response: Label.Response) -> None:
         if request.label not in set(branch_records.Label):
             raise StoreError(
-                f"{request.label} is no label",
+                f"{request.label} is not a label",
                 where="branches/label",
-                remedy="0 takes the label away, 1 is success, 2 failure",
+                remedy="0 removes the label, 1 is success, 2 failure",
             )
         branch_id = request.branch_id or self._store.branch(self._store.head_branch_id).branch_id
         self._store.label(branch_id, branch_records.Label(request.label), request.note)
@@ -345,7 +346,7 @@ class BranchManager(Node):
         response.reasons = [proposal.reason for proposal in proposals]
         response.message = f"{len(proposals)} states" if proposals else "nothing stands out yet"
 
-    # -- what goes out --------------------------------------------------------------------------
+    # -- publishing -----------------------------------------------------------------------------
 
     def _publish_changes(self) -> None:
         revision = self._store.revision

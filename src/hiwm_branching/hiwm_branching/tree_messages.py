@@ -10,7 +10,7 @@ from hiwm_core.stamps import stamp_ns
 
 
 def tick_record(tick: Tick) -> TickRecord:
-    """Return what the tree keeps of a tick."""
+    """Return the tree's record of a tick."""
     return TickRecord(
         stamp_ns=stamp_ns(tick.header.stamp),
         epoch=tick.epoch,
@@ -28,7 +28,7 @@ def tick_record(tick: Tick) -> TickRecord:
 
 
 def session_record(info: WorldInfo, session_id: str) -> SessionRecord:
-    """Return what the tree keeps of a world."""
+    """Return the tree's record of a session and its world."""
     return SessionRecord(
         session_id=session_id,
         world=f"{info.kind}:{info.robot}" if info.robot else info.kind,
@@ -40,7 +40,7 @@ def session_record(info: WorldInfo, session_id: str) -> SessionRecord:
 
 
 def node_message(node: Node) -> BranchNode:
-    """Return a node as it goes over the wire."""
+    """Return a node as a message."""
     return BranchNode(
         node_id=node.node_id,
         parent_id=node.parent_id,
@@ -72,7 +72,7 @@ def tree_message(
     head_id: str,
     stamp: Time,
 ) -> BranchTree:
-    """Return nodes of a tree, all of them where `full`."""
+    """Return a message of tree nodes; `full` marks the whole tree."""
     message = BranchTree(
         session_id=session_id,
         revision=revision,

@@ -1,4 +1,4 @@
-"""A world that can only count, as a real node: ticks, world_info, its two services."""
+"""A world that only counts steps, as a real node: ticks, world_info, two services."""
 
 import itertools
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from hiwm_nodes.qos import LATCHED, TICK
 
 
 class FakeWorld(Node):
-    """Steps when told to, and remembers every state it was in.
+    """Steps on request, and remembers every state.
 
-    `answers`: whether restore_state answers at all; `refusal`: the reason it refuses with.
+    A non-empty `refusal` makes its services refuse with that reason.
     """
 
     def __init__(self, context: object, *, hardware: bool = False) -> None:
@@ -83,7 +83,7 @@ class FakeWorld(Node):
         self._tick.publish(tick)
 
     def repeat(self) -> None:
-        """Send the newest tick again, as a waiting world does for those who come late."""
+        """Send the newest tick again, as a waiting world does for late subscribers."""
         self._tick.publish(self._last)
 
     def _restore(

@@ -1,4 +1,4 @@
-"""The branch manager as a process of its own, against a world and a person in this one."""
+"""The branch manager in its own process, with a world and a client in this one."""
 
 import sys
 import time
@@ -28,7 +28,7 @@ B0, B1, B2 = "ep_0001-b000", "ep_0001-b001", "ep_0001-b002"
 
 
 class Session:
-    """A world, a manager process and a client that keeps the tree from its increments."""
+    """A world, a manager process, and a client that builds the tree from its increments."""
 
     def __init__(self, folder: Path, *, hardware: bool = False, **parameters: Any) -> None:
         self.folder = folder
@@ -41,7 +41,7 @@ class Session:
         self.executor.add_node(self.world)
         self.executor.add_node(self.person)
         self.control = self.person.create_publisher(ControlState, "control_state", LATCHED)
-        self.held: dict[str, BranchNode] = {}
+        self.known: dict[str, BranchNode] = {}
         self.revision = -1
         self.gaps = 0
         self.head = ""
@@ -66,13 +66,13 @@ class Session:
         if self.revision >= 0 and tree.revision not in (self.revision, self.revision + 1):
             self.gaps += 1
         self.revision, self.head = tree.revision, tree.head_id
-        self.held |= {node.node_id: node for node in tree.nodes}
+        self.known |= {node.node_id: node for node in tree.nodes}
 
     def until(self, predicate: Callable[[], bool]) -> None:
         assert spin_until(self.executor, predicate), self.manager.output
 
     def until_head(self, node_id: str) -> None:
-        """Wait for a node, its tick repeated for a manager that has just come up."""
+        """Wait for a node; repeat its tick for a manager that has just started."""
         deadline = time.monotonic() + 30.0
         while self.head != node_id and time.monotonic() < deadline:
             self.world.repeat()
@@ -92,7 +92,7 @@ class Session:
         return future.result()
 
     def nodes(self) -> dict[str, BranchNode]:
-        """The tree as listed, asked again where a killed manager still looks alive to DDS."""
+        """The listed tree; retries while a killed manager still looks alive to DDS."""
         client = self.person.create_client(ListBranches, "branches/list")
         self.until(client.service_is_ready)
         for _ in range(10):
@@ -128,7 +128,7 @@ def open_session(tmp_path: Path) -> Iterator[Callable[..., Session]]:
 
 @pytest.fixture
 def session(open_session: Callable[..., Session]) -> Session:
-    """A session in imagination that stands on step 10."""
+    """A session in imagination at step 10."""
     session = open_session()
     session.reset()
     session.world.go(10)
@@ -136,12 +136,12 @@ def session(open_session: Callable[..., Session]) -> Session:
     return session
 
 
-def test_rollback_takes_the_world_back_and_marks_what_it_leaves(session: Session) -> None:
+def test_rollback_restores_the_world_and_marks_the_abandoned_nodes(session: Session) -> None:
     answer = session.call(Rollback, "rollback", steps=4)
     assert answer.ok, answer.message
     assert (answer.node_id, answer.branch_id, answer.step) == (f"{B0}:6", B1, 6)
     assert answer.epoch == session.world.epoch == 2
-    assert session.world.restored == [(session.held[f"{B0}:6"].state_id, B1, "ep_0001")]
+    assert session.world.restored == [(session.known[f"{B0}:6"].state_id, B1, "ep_0001")]
     session.world.go(2)
     session.until_head(f"{B1}:8")
     nodes = session.nodes()
@@ -149,8 +149,8 @@ def test_rollback_takes_the_world_back_and_marks_what_it_leaves(session: Session
         f"{B0}:{step}" for step in range(7, 11)
     }
     assert nodes[f"{B1}:7"].parent_id == f"{B0}:6"
-    # Whoever applied the increments holds the same tree.
-    assert session.held == nodes and session.gaps == 0
+    # A client that applied the increments has the same tree.
+    assert session.known == nodes and session.gaps == 0
     # To a node by name, across the fork point.
     answer = session.call(Rollback, "rollback", node_id=f"{B0}:3")
     assert answer.ok and session.world.step == 3 and session.world.branch == B2
@@ -173,7 +173,7 @@ def test_one_state_is_continued_many_times(session: Session) -> None:
     assert len({state for state, _, _ in session.world.restored}) == 1
 
 
-def test_forks_asked_at_once_each_get_a_branch(session: Session) -> None:
+def test_concurrent_forks_each_get_a_branch(session: Session) -> None:
     client = session.person.create_client(Fork, "branches/fork")
     session.until(client.service_is_ready)
     futures = [client.call_async(Fork.Request(node_id=f"{B0}:5")) for _ in range(3)]
@@ -185,8 +185,8 @@ def test_forks_asked_at_once_each_get_a_branch(session: Session) -> None:
     ]
 
 
-def test_a_rollback_in_the_middle_of_a_run_leaves_late_ticks_behind(session: Session) -> None:
-    """The world steps on between the request and its answer, as in the middle of a chunk."""
+def test_a_rollback_in_the_middle_of_a_run_abandons_late_ticks(session: Session) -> None:
+    """The world steps between the request and its response, as in the middle of a chunk."""
     client = session.person.create_client(Rollback, "branches/rollback")
     session.until(client.service_is_ready)
     future = client.call_async(Rollback.Request(node_id=f"{B0}:2"))
@@ -203,7 +203,7 @@ def test_a_rollback_in_the_middle_of_a_run_leaves_late_ticks_behind(session: Ses
     }
 
 
-def test_a_node_is_continued_by_the_world_and_the_tree_stays(session: Session) -> None:
+def test_the_world_continues_a_node_and_the_tree_is_unchanged(session: Session) -> None:
     before = session.nodes()
     for node, named in ((f"{B0}:4", f"{B0}:4"), ("", f"{B0}:10")):
         answer = session.call(
@@ -221,16 +221,16 @@ def test_a_node_is_continued_by_the_world_and_the_tree_stays(session: Session) -
     assert session.nodes() == before and session.world.restored == []
 
 
-def test_what_cannot_be_done_is_refused_with_the_way_out(session: Session) -> None:
+def test_an_impossible_request_is_refused_with_a_remedy(session: Session) -> None:
     before = session.nodes()
     cases: list[tuple[Any, str, dict[str, Any], list[str]]] = [
         (Rollback, "rollback", {"steps": 11}, ["11 steps back", "only 10 exist"]),
-        (Rollback, "rollback", {"steps": 0}, ["0 steps goes nowhere", "branches/fork"]),
+        (Rollback, "rollback", {"steps": 0}, ["0 steps changes nothing", "branches/fork"]),
         (Rollback, "rollback", {"node_id": "b9:3"}, ["no node 'b9:3'", "branches/list"]),
         (Fork, "fork", {"node_id": "b9:3"}, ["no node 'b9:3'", "branches/list"]),
         (Continue, "continue", {"node_id": "b9:3"}, ["no node 'b9:3'", "branches/list"]),
         (Label, "label", {"branch_id": "b9", "label": 1}, ["no branch 'b9'"]),
-        (Label, "label", {"label": 7}, ["7 is no label", "2 failure"]),
+        (Label, "label", {"label": 7}, ["7 is not a label", "2 failure"]),
         (Discard, "discard", {"branch_id": "b9"}, ["no branch 'b9'"]),
     ]
     for service, name, fields, words in cases:
@@ -240,7 +240,7 @@ def test_what_cannot_be_done_is_refused_with_the_way_out(session: Session) -> No
     assert session.nodes() == before and session.world.restored == []
 
 
-def test_on_hardware_it_refuses_and_still_keeps_the_line(
+def test_on_hardware_it_refuses_and_still_records_the_branch(
     open_session: Callable[..., Session],
 ) -> None:
     session = open_session(hardware=True)
@@ -254,7 +254,9 @@ def test_on_hardware_it_refuses_and_still_keeps_the_line(
             assert words in answer.message
     answer = session.call(Continue, "continue", count=2, steps=5)
     assert not answer.ok
-    for words in ("not possible on hardware", "standin", "go on from here", "world:=imagination"):
+    for words in (
+        "not possible on hardware", "standin", "continue from here", "world:=imagination"
+    ):
         assert words in answer.message
     assert session.world.restored == session.world.continued == []
     assert session.call(Label, "label", label=Label.Request().label + 2, note="slipped").ok
@@ -271,7 +273,7 @@ def test_a_refusing_world_is_quoted_and_nothing_changes(session: Session) -> Non
     assert session.call(Rollback, "rollback", steps=2).branch_id == B1
 
 
-def test_a_silent_world_is_told_after_the_timeout_and_understood_later(
+def test_a_silent_world_is_reported_after_the_timeout_and_its_late_restore_is_stored(
     open_session: Callable[..., Session],
 ) -> None:
     session = open_session(world_timeout_s=0.5, continue_timeout_s=0.5)
@@ -279,13 +281,13 @@ def test_a_silent_world_is_told_after_the_timeout_and_understood_later(
     session.world.go(5)
     session.until_head(f"{B0}:5")
     before = session.nodes()
-    session.executor.remove_node(session.world)  # alive, and not answering
+    session.executor.remove_node(session.world)  # alive, but not responding
     answer = session.call(Rollback, "rollback", steps=3)
-    assert not answer.ok and "did not answer within 0.5 s" in answer.message
+    assert not answer.ok and "did not respond within 0.5 s" in answer.message
     answer = session.call(Continue, "continue", count=2, steps=5)
-    assert not answer.ok and "did not answer within 0.5" in answer.message
+    assert not answer.ok and "did not respond within 0.5" in answer.message
     assert session.nodes() == before
-    # It wakes up and does what it was asked.
+    # It recovers and handles the request.
     session.executor.add_node(session.world)
     session.until(lambda: bool(session.world.restored))
     session.world.go()
@@ -295,7 +297,7 @@ def test_a_silent_world_is_told_after_the_timeout_and_understood_later(
     assert nodes[f"{B0}:5"].rolled_back
 
 
-def test_without_a_world_it_says_so(open_session: Callable[..., Session]) -> None:
+def test_a_missing_world_is_reported(open_session: Callable[..., Session]) -> None:
     session = open_session(world_timeout_s=0.3)
     answer = session.call(Rollback, "rollback", steps=1)
     assert not answer.ok and ("no state yet" in answer.message or "announced" in answer.message)
@@ -307,15 +309,15 @@ def test_without_a_world_it_says_so(open_session: Callable[..., Session]) -> Non
     assert not answer.ok and "no world offers" in answer.message
 
 
-@pytest.mark.slow  # DDS takes 20 s to give up a killed process
-def test_killed_and_started_again_it_goes_on(session: Session) -> None:
+@pytest.mark.slow  # DDS takes 20 s to drop a killed process
+def test_killed_and_restarted_it_continues(session: Session) -> None:
     assert session.call(Fork, "fork", node_id=f"{B0}:4").ok
     session.world.go(2)
     session.until_head(f"{B1}:6")
     before, revision = session.nodes(), session.revision
     session.manager.kill9()
     session.until(lambda: session.world.count_subscribers("tick") == 0)
-    session.world.go(3)  # nobody sees these
+    session.world.go(3)  # nobody receives these
     session.start_manager()
     assert session.nodes() == before and session.revision == revision
     session.world.go()
@@ -324,13 +326,13 @@ def test_killed_and_started_again_it_goes_on(session: Session) -> None:
     assert nodes[f"{B1}:10"].parent_id == f"{B1}:6"
     assert "3 ticks" in nodes[f"{B1}:10"].note
     assert session.call(Rollback, "rollback", node_id=f"{B1}:5").branch_id == B2
-    # A world that starts afresh is a new root.
+    # A restarted world is a new root.
     session.reset()
     session.until_head("ep_0002-b000:0")
     assert session.gaps == 0
 
 
-def test_killed_while_the_world_goes_back_it_understands_the_next_tick(session: Session) -> None:
+def test_killed_during_a_restore_it_places_the_next_tick(session: Session) -> None:
     client = session.person.create_client(Rollback, "branches/rollback")
     session.until(client.service_is_ready)
     session.world.before_answer = session.manager.kill9
@@ -361,17 +363,17 @@ def test_labels_discards_and_pins_reach_the_tree(session: Session) -> None:
     states.pin(state_id, "keep")
     session.world.step += 1
     session.world.send(source=Command.SOURCE_POLICY, action=[0.0], state_id=state_id)
-    session.until(lambda: f"{B1}:12" in session.held)
-    states.pin(state_id, "keep this")  # asked again, after the tick was stored
-    session.until(lambda: session.held[f"{B1}:12"].pinned)
+    session.until(lambda: f"{B1}:12" in session.known)
+    states.pin(state_id, "keep this")  # again, after the tick was stored
+    session.until(lambda: session.known[f"{B1}:12"].pinned)
 
 
-def test_proposals_name_what_led_to_them(session: Session) -> None:
+def test_proposals_give_their_reasons(session: Session) -> None:
     assert "nothing stands out" in session.call(Propose, "propose", count=3).message
     session.world.go(20)
     session.until_head(f"{B0}:30")
     session.until(lambda: session.control.get_subscription_count() > 0)
-    # It names the tick it answers; the world is two steps past it.
+    # It names the tick of the takeover; the world is two steps past it.
     session.control.publish(
         ControlState(mode=ControlState.HUMAN, epoch=session.world.epoch, step=28)
     )
@@ -389,10 +391,10 @@ def test_proposals_name_what_led_to_them(session: Session) -> None:
     [
         (lambda folder: {}, "no session folder"),
         (lambda folder: {"session_dir": str(folder), "world_timeout_s": -1.0}, "world_timeout_s"),
-        (lambda folder: {"session_dir": str(_spoilt(folder))}, "not a database"),
+        (lambda folder: {"session_dir": str(_corrupted(folder))}, "not a database"),
     ],
 )
-def test_what_it_cannot_start_with_is_one_line(
+def test_an_error_at_startup_is_one_line(
     tmp_path: Path, make: Callable[[Path], dict], words: str
 ) -> None:
     with NodeProcess(
@@ -403,6 +405,6 @@ def test_what_it_cannot_start_with_is_one_line(
     assert len(lines) == 1 and words in lines[0] and lines[0].startswith("error: ")
 
 
-def _spoilt(folder: Path) -> Path:
+def _corrupted(folder: Path) -> Path:
     (folder / "tree.sqlite").write_text("not a tree " * 100)
     return folder

@@ -1,7 +1,7 @@
-"""Inference beside the executor, so that a slow network never makes the node deaf.
+"""Inference in its own thread, so that a slow network never blocks the node.
 
-While a chunk is being made the node goes on hearing ticks and control states, and so knows in the
-end whether the chunk is still wanted.
+During inference the node keeps receiving ticks and control states. So it knows at the end whether
+the chunk is still needed.
 """
 
 import itertools
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from hiwm_learning.policies.planning import Planner
 from hiwm_policy.plan_schedule import TickId
 
-# A question of the session waits no longer than these take: about as long as two of its own.
+# A request of the session waits for at most one such batch: about as long as two of its own plans.
 ROWS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What to plan from."""
+    """A request for one plan: the observations and the seed."""
 
     tick_id: TickId
     stamp_ns: int  # of the tick
@@ -36,7 +36,7 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What came of a question."""
+    """The result of a question."""
 
     question: Question
     actions: NDArray[np.float64] | None  # [K, A]; None where inference failed
@@ -45,7 +45,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One of many questions that no tick waits for."""
+    """One of many plan requests that no tick waits for."""
 
     images: NDArray[np.uint8]  # [S, H, W, 3], newest last
     proprio: NDArray[np.float32]  # [S, P], newest last
@@ -54,7 +54,7 @@ class Row:
 
 @dataclass(kw_only=True)
 class _Batch:
-    """Rows under way together."""
+    """Rows planned together."""
 
     rows: Sequence[Row]
     done: Callable[[NDArray[np.float64] | None, str], None]
@@ -63,103 +63,103 @@ class _Batch:
 
 
 class InferenceThread:
-    """One thread that answers one question at a time, those of the session before all others.
+    """One thread that answers one question at a time; the session's questions come first.
 
     Args:
         planner: the policy.
         threads: torch threads it may use.
-        answered: called in this thread when an answer is there to be fetched.
+        answered: called in this thread when an answer is available.
     """
 
     def __init__(self, planner: Planner, threads: int, answered: Callable[[], None]) -> None:
         self._planner = planner
         self._threads = threads
         self._answered = answered
-        # Urgency and turn, so that what is asked about never has to be compared.
+        # Priority and sequence number, so that questions themselves are never compared.
         self._questions: queue.PriorityQueue[tuple[int, int, Question | _Batch | None]] = (
             queue.PriorityQueue()
         )
-        self._turns = itertools.count()
+        self._sequence = itertools.count()
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
         self._thread.start()
 
     def ask(self, question: Question) -> None:
-        """Hand over a question of the session."""
+        """Queue a question of the session."""
         self._put(1, question)
 
     def ask_many(
         self, rows: Sequence[Row], done: Callable[[NDArray[np.float64] | None, str], None]
     ) -> None:
-        """Hand over questions that can wait; those of the session go between.
+        """Queue questions that can wait; the session's questions go before them.
 
         Args:
             rows: at least one.
-            done: called in this thread with plans [N, K, A], or None and what failed.
+            done: called in this thread with plans [N, K, A], or None and the failure.
         """
         batch = _Batch(rows=rows, done=done)
         for _ in range(0, len(rows), ROWS_AT_ONCE):
             self._put(2, batch)
 
     def answer(self) -> Answer | None:
-        """Return an answer not fetched yet, or None."""
+        """Return the next answer, or None."""
         try:
             return self._answers.get_nowait()
         except queue.Empty:
             return None
 
     def close(self) -> None:
-        """End the thread after the question it is at."""
+        """Stop the thread after the current question."""
         self._put(0, None)
         self._thread.join(timeout=5.0)
 
-    def _put(self, urgency: int, asked: Question | _Batch | None) -> None:
-        self._questions.put((urgency, next(self._turns), asked))
+    def _put(self, priority: int, question: Question | _Batch | None) -> None:
+        self._questions.put((priority, next(self._sequence), question))
 
     def _work(self) -> None:
-        # OpenMP keeps the number of threads for each calling thread of its own.
+        # OpenMP stores the number of threads per calling thread.
         torch.set_num_threads(self._threads)
-        while (asked := self._questions.get()[2]) is not None:
-            if isinstance(asked, _Batch):
-                self._plan_rows(asked)
+        while (question := self._questions.get()[2]) is not None:
+            if isinstance(question, _Batch):
+                self._plan_rows(question)
                 continue
             actions, failure = None, ""
             try:
-                actions = self._planner.plan(asked.images, asked.proprio, asked.seed)
-            except Exception as error:  # told to the node, which ends with it
+                actions = self._planner.plan(question.images, question.proprio, question.seed)
+            except Exception as error:  # passed to the node, which stops with it
                 failure = f"{type(error).__name__}: {error}"
-            self._answers.put(Answer(question=asked, actions=actions, failure=failure))
+            self._answers.put(Answer(question=question, actions=actions, failure=failure))
             self._answered()
 
     def _plan_rows(self, batch: _Batch) -> None:
         """Plan the next rows of a batch."""
         if batch.failure:
             return
-        begun = len(batch.plans) * ROWS_AT_ONCE
-        rows = batch.rows[begun : begun + ROWS_AT_ONCE]
+        first = len(batch.plans) * ROWS_AT_ONCE
+        rows = batch.rows[first : first + ROWS_AT_ONCE]
         try:
             batch.plans.append(self._planner.plan_many(
                 np.stack([row.images for row in rows]), np.stack([row.proprio for row in rows]),
                 [(row.seed,) for row in rows],
             ))
-        except Exception as error:  # told to whoever asked
+        except Exception as error:  # passed to the client
             batch.failure = f"{type(error).__name__}: {error}"
             batch.done(None, batch.failure)
             return
-        if begun + len(rows) == len(batch.rows):
+        if first + len(rows) == len(batch.rows):
             batch.done(np.concatenate(batch.plans), "")
 
 
 def warm_up(planner: Planner, rounds: int = 3) -> float:
-    """Run the network on empty observations; return the seconds of the last round.
+    """Run the network on empty observations; return the duration of the last round in s.
 
-    The first passes allocate and choose kernels, and would otherwise fall on the first tick.
+    The first passes allocate memory and choose kernels, and would delay the first tick.
     """
     images = np.zeros((planner.observation_steps, *planner.image_shape), np.uint8)
     proprio = np.zeros((planner.observation_steps, planner.proprio_dim), np.float32)
-    took = 0.0
+    seconds = 0.0
     for _ in range(rounds):
-        begun = time.monotonic()
+        started = time.monotonic()
         planner.plan(images, proprio, (0,))
-        took = time.monotonic() - begun
-    return took
+        seconds = time.monotonic() - started
+    return seconds

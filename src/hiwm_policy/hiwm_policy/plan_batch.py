@@ -1,4 +1,4 @@
-"""The observations of a `PlanBatch` request as arrays. Held by `test_policies_plan_batch.py`."""
+"""The observations of a `PlanBatch` request as arrays. Tested by `test_policies_node.py`."""
 
 import numpy as np
 from hiwm_interfaces.srv import PlanBatch
@@ -13,21 +13,22 @@ _WHERE = "policy/plan_batch"
 
 
 def rows_of(request: PlanBatch.Request, planner: Planner, embodiment: Embodiment) -> list[Row]:
-    """Return what to plan from, one row a seed, padded to as many steps as the policy looks at.
+    """Return one row per seed, padded to the policy's number of observation steps.
 
     Raises:
-        ConfigError: lengths that do not fit each other, no image of the policy's camera, an image
-            that is none, or proprioception that is not finite.
+        ConfigError: lengths do not match, no image of the policy's camera, a malformed image, or
+            proprioception that is not finite.
     """
     count, given, cameras = len(request.seeds), request.observation_steps, len(request.cameras)
-    for name, found, wanted in (
+    for name, found, expected in (
         ("images", len(request.images), count * given * cameras),
         ("proprio", len(request.proprio), count * given * embodiment.proprio_dim),
     ):
-        if found != wanted or not found:
+        if found != expected or not found:
             raise ConfigError(
                 f"{name} of length {found} for {count} seeds, {given} observation_steps and "
-                f"{cameras} cameras", where=_WHERE, remedy=f"give {wanted}, and at least one seed",
+                f"{cameras} cameras", where=_WHERE,
+                remedy=f"give {expected}, and at least one seed",
             )
     if planner.camera not in request.cameras:
         raise ConfigError(
@@ -37,14 +38,14 @@ def rows_of(request: PlanBatch.Request, planner: Planner, embodiment: Embodiment
     proprio = np.array(request.proprio, np.float32).reshape(count, given, -1)
     if not np.isfinite(proprio).all():
         raise ConfigError(
-            "proprioception that is not finite", where=_WHERE, remedy="ask about finite states"
+            "proprioception is not finite", where=_WHERE, remedy="send finite states"
         )
     spec = embodiment.camera(planner.camera)
     images = np.stack([
         image_array(message, spec)
         for message in request.images[request.cameras.index(planner.camera) :: cameras]
     ]).reshape(count, given, spec.height, spec.width, 3)
-    # The newest last; before the first one it was always so, as after a reset.
+    # Newest last; the first one is repeated for missing earlier steps, as after a reset.
     looks = planner.observation_steps
     taken = np.maximum(np.arange(given - looks, given), 0)
     return [

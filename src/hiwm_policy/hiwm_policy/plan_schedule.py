@@ -1,8 +1,8 @@
-"""When to plan, and whether a finished plan is still of use. No ROS, no network.
+"""When to plan, and whether a finished plan is still valid. No ROS, no network.
 
-The policy node feeds it what it hears and asks. Results of a lock-step session must not depend on
-how fast a machine is, so a plan begins at the same steps whether inference takes a moment or a
-second. Held by `test_policies_schedule.py`.
+The policy node passes in what it receives. Results of a lock-step session must not depend on the
+machine's speed, so plans start at the same steps however long inference takes. Tested by
+`test_policies_schedule.py`.
 """
 
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ class TickId:
 
 
 class Remedy(Enum):
-    """What to do when the world says again that it waits for the answer to a tick."""
+    """What to do when the world repeats a tick because it still waits for a command."""
 
     NOTHING = "nothing"  # not ours to answer, or a plan is being made
-    SEND_AGAIN = "send again"  # the plan in force has the answer: it was lost
-    PLAN = "plan"  # it was sent again in vain, or there is none
+    SEND_AGAIN = "send again"  # the current plan covers the tick: it was lost
+    PLAN = "plan"  # resending did not help, or there is no plan
 
 
 class PlanSchedule:
-    """Decide from ticks and control states when a chunk is to be planned.
+    """Decides from ticks and control states when to plan a chunk.
 
     Args:
         execute_horizon: actions of a chunk that run before the next one is planned.
@@ -41,22 +41,22 @@ class PlanSchedule:
         self._mode = Mode.PAUSED
         self._takeovers = 0
         self._seen: TickId | None = None  # newest complete observation
-        self._plan: TickId | None = None  # what the plan in force was made from
+        self._plan: TickId | None = None  # tick of the current plan
         self._under_way: TickId | None = None
-        self._tried: TickId | None = None  # gave no plan; not to be tried again unasked
+        self._tried: TickId | None = None  # gave no plan; not retried unless the tick repeats
         self._not_before: TickId | None = None  # plans from earlier ticks of its epoch are refused
         self._sent_again: TickId | None = None
 
     @property
     def plan(self) -> TickId | None:
-        """Return the tick the plan in force was made from."""
+        """Return the tick of the current plan."""
         return self._plan
 
     def on_control(self, mode: Mode, epoch: int, step: int, takeovers: int) -> None:
-        """Take a control state: its mode, the arbiter's newest tick, and its count of takeovers.
+        """Process a control state: mode, newest tick of the arbiter, number of takeovers.
 
-        What the person did makes every earlier plan worthless. The count tells of a takeover
-        that was over before its own control state was read.
+        A person's action invalidates every earlier plan. The number reveals a takeover that ended
+        before its control state was read.
         """
         entered_handback = mode is Mode.HANDBACK and self._mode is not Mode.HANDBACK
         if mode is Mode.HUMAN or entered_handback or takeovers != self._takeovers:
@@ -65,17 +65,17 @@ class PlanSchedule:
         self._mode, self._takeovers = mode, takeovers
 
     def on_observation(self, epoch: int, step: int) -> bool:
-        """Take a complete observation; return whether a new epoch begins with it."""
-        begins = self._seen is None or self._seen.epoch != epoch or step <= self._seen.step
+        """Process a complete observation; return whether it starts a new epoch."""
+        starts = self._seen is None or self._seen.epoch != epoch or step <= self._seen.step
         self._seen = TickId(epoch, step)
-        if begins:
+        if starts:
             self._plan = self._under_way = self._tried = None
             if self._not_before and self._not_before.epoch != epoch:
                 self._not_before = None
-        return begins
+        return starts
 
     def on_repeated_tick(self, epoch: int, step: int) -> Remedy:
-        """Say what helps a world that repeats its newest tick."""
+        """Return what to do when the world repeats its newest tick."""
         tick_id = TickId(epoch, step)
         if tick_id != self._seen or self._mode not in _PLANNING or self._under_way:
             return Remedy.NOTHING
@@ -98,13 +98,13 @@ class PlanSchedule:
         return seen
 
     def begin(self, tick_id: TickId) -> None:
-        """Note that a plan is being made from a tick."""
+        """Record that planning from a tick has started."""
         self._under_way = tick_id
 
     def finish(self, tick_id: TickId, *, usable: bool) -> bool:
-        """Note the end of inference and return whether its plan is to be published.
+        """Record the end of inference and return whether to publish its plan.
 
-        It is not when the epoch changed or a person took over meanwhile.
+        A change of epoch or a takeover in the meantime makes the plan invalid.
         """
         if self._under_way != tick_id:
             return False

@@ -1,7 +1,7 @@
 """The policy node: observations in, chunks of actions out.
 
-Wires topics to `PlanSchedule` (when to plan), `ObservationAssembler` (what was seen) and a
-`Planner` (the network, in a thread of its own).
+Connects topics to `PlanSchedule` (when to plan), `ObservationAssembler` (observations) and a
+`Planner` (the network, in its own thread).
 """
 
 import array
@@ -42,11 +42,11 @@ class PolicyNode(Node):
     """Plans when the policy is in control and its chunk is used up."""
 
     def __init__(self) -> None:
-        """Load the checkpoint, warm it up, and only then appear in the graph as a policy.
+        """Load the checkpoint and warm it up before creating publishers and subscriptions.
 
         Raises:
-            ConfigError: an unusable parameter.
-            CheckpointError: no checkpoint, or not one of a policy.
+            ConfigError: invalid parameter.
+            CheckpointError: the checkpoint is missing or not a policy.
         """
         super().__init__("policy")
         checkpoint = str(parameter(self, "checkpoint", "", "policy checkpoint, .safetensors"))
@@ -68,11 +68,11 @@ class PolicyNode(Node):
         self._execute = execute or self._planner.execute_horizon
         if self._execute > self._planner.horizon:
             raise ConfigError(
-                f"execute_horizon {execute} of a chunk of {self._planner.horizon} actions",
+                f"execute_horizon {execute} exceeds the chunk of {self._planner.horizon} actions",
                 where="parameter execute_horizon of policy",
                 remedy=f"use 1 to {self._planner.horizon}, or 0",
             )
-        took = warm_up(self._planner)
+        inference_s = warm_up(self._planner)
         self._schedule = PlanSchedule(self._execute)
         self._embodiment: Embodiment | None = None
         self._assembler: ObservationAssembler | None = None
@@ -80,7 +80,7 @@ class PolicyNode(Node):
         self._plan: PolicyPlan | None = None
         self._refusal = ""  # why nothing is planned
         self._plans = self._dropped = self._unusable = 0
-        self._inference_s = took
+        self._inference_s = inference_s
         self._rate = RateMeter()
         self._wake = self.create_guard_condition(self._on_answer)
         self._inference = InferenceThread(self._planner, threads, self._wake.trigger)
@@ -90,26 +90,27 @@ class PolicyNode(Node):
         self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
         self.create_service(
             PlanBatch, "policy/plan_batch", self._on_plan_batch,
-            # Awaits the network, and must keep no tick waiting.
+            # Awaits the network, and must not delay ticks.
             callback_group=ReentrantCallbackGroup(),
         )
         self.get_logger().info(
-            f"{self._planner.label} ready: {self._execute} of {self._planner.horizon} actions a "
-            f"plan, {took * 1000:.0f} ms each on {device}"
+            f"{self._planner.label} ready: {self._execute} of {self._planner.horizon} actions per "
+            f"plan, {inference_s * 1000:.0f} ms per plan on {device}"
         )
 
     def close(self) -> None:
-        """End the inference thread."""
+        """Stop the inference thread."""
         self._inference.close()
 
     def _on_world_info(self, message: WorldInfo) -> None:
         if message.embodiment_hash != self._planner.embodiment_hash:
             raise CheckpointError(
-                f"the policy was made for an embodiment with hash {self._planner.embodiment_hash}, "
-                f"the world's {message.embodiment} has hash {message.embodiment_hash}",
+                f"the policy was trained for an embodiment with hash "
+                f"{self._planner.embodiment_hash}, the world's {message.embodiment} has hash "
+                f"{message.embodiment_hash}",
                 where=str(self._path),
-                remedy="start the world with the embodiment the policy was trained under, or "
-                "train one for this",
+                remedy="start the world with the policy's embodiment, or train a policy for this "
+                "one",
             )
         world_s = nominal_period(message.kind, message.rate, message.embodiment_yaml)
         if self._embodiment is not None:
@@ -204,12 +205,12 @@ class PolicyNode(Node):
         if answer.actions is None:
             raise DeviceError(
                 f"inference failed: {answer.failure}", where=self._planner.label,
-                remedy="start the policy again, with torch_device:=cpu where a GPU is at fault",
+                remedy="restart the policy; if the GPU failed, use torch_device:=cpu",
             )
         finite = bool(np.isfinite(answer.actions).all())
         if not finite:
             self._unusable += 1
-            self._complain(tick_id)
+            self._report_not_finite(tick_id)
         if not self._schedule.finish(tick_id, usable=finite):
             self._dropped += finite
             return
@@ -229,7 +230,7 @@ class PolicyNode(Node):
     async def _on_plan_batch(
         self, request: PlanBatch.Request, response: PlanBatch.Response
     ) -> PlanBatch.Response:
-        """Plan for whoever asks; the session is none the wiser."""
+        """Plan for any client; the session is not affected."""
         planned = Future()
 
         def done(plans: NDArray[np.float64] | None, failure: str) -> None:
@@ -239,15 +240,15 @@ class PolicyNode(Node):
         try:
             if self._embodiment is None:
                 raise ConfigError(
-                    "no world has said what it is yet", where="policy/plan_batch",
-                    remedy="ask again once it is up",
+                    "no world has published world_info yet", where="policy/plan_batch",
+                    remedy="retry once the world is running",
                 )
             self._inference.ask_many(rows_of(request, self._planner, self._embodiment), done)
             plans, failure = await planned
             if plans is None:
                 raise DeviceError(
                     f"inference failed: {failure}", where=self._planner.label,
-                    remedy="ask for fewer, or start the policy again",
+                    remedy="request fewer plans, or restart the policy",
                 )
         except HiwmError as error:
             response.message = str(error)
@@ -258,10 +259,10 @@ class PolicyNode(Node):
         response.actions = array.array("d", plans.ravel())
         return response
 
-    def _complain(self, tick_id: TickId) -> None:
+    def _report_not_finite(self, tick_id: TickId) -> None:
         text = (
-            f"{self._planner.label} gave actions that are not finite (epoch {tick_id.epoch} step "
-            f"{tick_id.step}); no plan was sent: take over, or train the policy again"
+            f"{self._planner.label} produced actions that are not finite (epoch {tick_id.epoch} "
+            f"step {tick_id.step}); no plan was sent: take over, or train the policy again"
         )
         if self._unusable == 1:
             self.get_logger().error(text)

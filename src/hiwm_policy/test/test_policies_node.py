@@ -1,4 +1,4 @@
-"""The policy node over DDS, with the test as world and arbiter."""
+"""The policy node over DDS; the test is the world and the arbiter."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ SEED = 11
 
 
 class Rig(Node):
-    """World and arbiter in one node; every message is sent only when the test says so."""
+    """World and arbiter in one node; the test sends every message explicitly."""
 
     def __init__(self, context: Context) -> None:
         super().__init__("rig", context=context)
@@ -56,14 +56,14 @@ class Rig(Node):
         self._last: Tick | None = None
 
     def wait(self, predicate: object) -> None:
-        """Spin until it holds; the timeout is a hang guard alone."""
+        """Spin until the predicate is true; the timeout is only a hang guard."""
         assert callable(predicate)
         assert spin_until(self.executor_of_rig, predicate, 120.0), (
             f"still waiting; plans {[(p.epoch, p.step) for p in self.plans]}"
         )
 
     def begin(self, **info: Any) -> None:
-        """Appear as a world, and wait until the policy listens to it."""
+        """Publish world_info, and wait until the policy has subscribed."""
         self.publish_info(**info)
         if not info:
             publishers = (self._control, self._images, self._joints, self._ticks)
@@ -90,7 +90,7 @@ class Rig(Node):
         pixels = rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)
         places = rng.uniform(-0.1, 0.1, 4)
         self._images.publish(image_message(pixels, stamp, "top"))
-        # In another order than the embodiment's.
+        # Not in the embodiment's order.
         self._joints.publish(
             joint_state_message(EMBODIMENT.joint_names[::-1], list(places[::-1]), stamp)
         )
@@ -103,13 +103,13 @@ class Rig(Node):
         self._ticks.publish(self._last)
 
     def spin_some(self, rounds: int = 40) -> None:
-        """Give messages on their way every chance to do what they must not."""
+        """Spin long enough for unwanted messages to arrive."""
         for _ in range(rounds):
             self.executor_of_rig.spin_once(timeout_sec=0.02)
 
 
 class FakePlanner:
-    """Plans where its chunks come from; holds its breath when told to."""
+    """Records its seeds; blocks while `go_on` is cleared."""
 
     label = "fake-00000000"
     embodiment_hash = EMBODIMENT.hash
@@ -124,13 +124,13 @@ class FakePlanner:
     def __init__(self) -> None:
         self.go_on = threading.Event()
         self.go_on.set()
-        self.begun: list[tuple[int, ...]] = []
+        self.started: list[tuple[int, ...]] = []
         self.value = 0.5
 
     def plan(
         self, images: NDArray[np.uint8], proprio: NDArray[np.float32], seed: tuple[int, ...]
     ) -> NDArray[np.float64]:
-        self.begun.append(seed)
+        self.started.append(seed)
         assert self.go_on.wait(120)
         return np.full((4, 4), self.value)
 
@@ -168,7 +168,7 @@ def checkpoint(tmp_path: Path) -> Path:
 def fake(
     rig: Rig, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[FakePlanner]:
-    """A policy node in this process, whose network the test holds in its hand."""
+    """A policy node in this process, whose network the test controls."""
     planner = FakePlanner()
     monkeypatch.setattr(policy_node, "load_planner", lambda path, device: planner)
     rclpy.init(
@@ -176,7 +176,7 @@ def fake(
         domain_id=context.get_domain_id(),
     )
     node = policy_node.PolicyNode()
-    planner.begun.clear()
+    planner.started.clear()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     stop = threading.Event()
@@ -228,7 +228,7 @@ def test_chunks_are_made_from_the_arrays_of_the_tick_and_run_to_their_end(
     ({"embodiment_hash": "f" * 64}, ("f" * 64, EMBODIMENT.hash)),
     ({"kind": "hardware", "lockstep": False, "rate": 5.0}, ("0.100 s (10 Hz)", "0.200 s (5 Hz)")),
 ], ids=["embodiment", "control period"])
-def test_a_world_the_policy_was_not_made_for_ends_the_node_with_both_named(
+def test_a_world_that_does_not_fit_the_policy_stops_the_node_and_both_are_named(
     context: Context, rig: Rig, checkpoint: Path, info: dict[str, Any], words: tuple[str, str]
 ) -> None:
     with NodeProcess(
@@ -262,7 +262,7 @@ def test_a_robot_that_is_slowed_gets_no_plans_until_it_is_back_at_its_rate(
     assert rig.plans[-1].step == 3
 
 
-def test_a_missing_checkpoint_ends_the_node_with_one_line(context: Context) -> None:
+def test_a_missing_checkpoint_stops_the_node_with_one_line(context: Context) -> None:
     with NodeProcess(
         "hiwm_policy", "policy", domain=context.get_domain_id(),
         parameters={"checkpoint": "/nowhere/policy.safetensors"},
@@ -272,7 +272,7 @@ def test_a_missing_checkpoint_ends_the_node_with_one_line(context: Context) -> N
         assert "Traceback" not in node.output
 
 
-def test_plans_come_in_policy_and_handback_alone(rig: Rig, fake: FakePlanner) -> None:
+def test_plans_come_only_in_policy_and_handback(rig: Rig, fake: FakePlanner) -> None:
     for number, (mode, planned) in enumerate((
         (ControlState.PAUSED, False), (ControlState.HUMAN, False), (ControlState.POLICY, True),
         (ControlState.STOPPED, False), (ControlState.HANDBACK, True),
@@ -282,7 +282,7 @@ def test_plans_come_in_policy_and_handback_alone(rig: Rig, fake: FakePlanner) ->
         rig.spin_some()
         rig.tick(number + 1, 0)
         if planned:
-            # One from the tick that was waiting when the policy got control may come before.
+            # A plan for the tick that waited when the policy got control may come first.
             rig.wait(lambda epoch=number + 1: any(plan.epoch == epoch for plan in rig.plans))
         else:
             rig.spin_some()
@@ -295,7 +295,7 @@ def test_a_plan_made_while_the_epoch_changed_is_not_published(
     rig.mode(ControlState.POLICY, 0, 0)
     fake.go_on.clear()
     rig.tick(1, 0)
-    rig.wait(lambda: fake.begun == [(SEED, 1, 0)])
+    rig.wait(lambda: fake.started == [(SEED, 1, 0)])
     rig.tick(2, 5)
     rig.spin_some()
     fake.go_on.set()
@@ -310,7 +310,7 @@ def test_a_plan_made_while_a_person_took_over_is_not_published(
     rig.mode(ControlState.POLICY, 0, 0)
     fake.go_on.clear()
     rig.tick(1, 0)
-    rig.wait(lambda: fake.begun == [(SEED, 1, 0)])
+    rig.wait(lambda: fake.started == [(SEED, 1, 0)])
     rig.mode(ControlState.HUMAN, 1, 0, takeovers=1)
     rig.spin_some()
     fake.go_on.set()
@@ -322,7 +322,7 @@ def test_a_plan_made_while_a_person_took_over_is_not_published(
     assert (rig.plans[0].epoch, rig.plans[0].step) == (1, 1)
 
 
-def test_a_world_that_says_again_that_it_waits_gets_the_plan_again(
+def test_a_world_that_repeats_its_tick_gets_the_plan_again(
     rig: Rig, fake: FakePlanner
 ) -> None:
     rig.mode(ControlState.POLICY, 0, 0)
@@ -331,10 +331,10 @@ def test_a_world_that_says_again_that_it_waits_gets_the_plan_again(
     rig.repeat_tick()
     rig.wait(lambda: len(rig.plans) == 2)
     assert rig.plans[0] == rig.plans[1]
-    assert len(fake.begun) == 1
+    assert len(fake.started) == 1
 
 
-def test_actions_that_are_not_finite_are_told_and_never_sent(
+def test_actions_that_are_not_finite_are_reported_and_never_sent(
     rig: Rig, fake: FakePlanner
 ) -> None:
     rig.mode(ControlState.POLICY, 0, 0)
@@ -351,8 +351,8 @@ def test_actions_that_are_not_finite_are_told_and_never_sent(
     assert rig.plans[0].step == 1
 
 
-def asked(count: int, given: int, seed: int = 40, **fields: object) -> PlanBatch.Request:
-    """Return a question about as many observations as seeds, with a camera nobody looks through."""
+def batch_request(count: int, given: int, seed: int = 40, **fields: object) -> PlanBatch.Request:
+    """Return a request with one observation per seed, and a camera that the policy ignores."""
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (count * given * 2, 96, 96, 3), dtype=np.uint8)
     message = PlanBatch.Request(
@@ -374,36 +374,38 @@ def call(rig: Rig, request: PlanBatch.Request) -> PlanBatch.Response:
     return future.result()
 
 
-def test_many_are_planned_for_at_once_as_each_would_be(
+def test_a_batch_is_planned_as_each_row_would_be(
     context: Context, rig: Rig, checkpoint: Path
 ) -> None:
     with NodeProcess(
         "hiwm_policy", "policy", domain=context.get_domain_id(),
         parameters={"checkpoint": str(checkpoint), "seed": SEED},
     ):
-        early = call(rig, asked(1, 1))
+        early = call(rig, batch_request(1, 1))
         assert not early.ok and "no world" in early.message
         rig.begin()
-        answers = {given: call(rig, asked(18, given)) for given in (1, 3)}
+        answers = {given: call(rig, batch_request(18, given)) for given in (1, 3)}
         refused = [
             call(rig, request) for request in (
-                asked(0, 1), asked(2, 1, proprio=[0.0] * 7), asked(1, 1, cameras=["wrist", "left"]),
-                asked(1, 1, proprio=[float("nan")] * 4), asked(1, 1, images=[Image(), Image()]),
+                batch_request(0, 1), batch_request(2, 1, proprio=[0.0] * 7),
+                batch_request(1, 1, cameras=["wrist", "left"]),
+                batch_request(1, 1, proprio=[float("nan")] * 4),
+                batch_request(1, 1, images=[Image(), Image()]),
             )
         ]
         rig.mode(ControlState.POLICY, 0, 0)
         rig.tick(1, 0)
-        rig.wait(lambda: len(rig.plans) == 1)  # and the session is none the wiser
+        rig.wait(lambda: len(rig.plans) == 1)  # and the session is not affected
     planner = load_planner(checkpoint)
     for given, answer in answers.items():
         assert answer.ok, answer.message
         assert (answer.observation_steps, answer.horizon, answer.execute_horizon) == (2, 6, 3)
         plans = np.array(answer.actions).reshape(18, 6, 4)
-        request = asked(18, given)
+        request = batch_request(18, given)
         images = np.stack([np.frombuffer(one.data, np.uint8) for one in request.images[1::2]])
         images = images.reshape(18, given, 96, 96, 3)
         proprio = np.array(request.proprio, np.float32).reshape(18, given, 4)
-        newest = [0, 0] if given == 1 else [1, 2]  # as after a reset, where there is no more
+        newest = [0, 0] if given == 1 else [1, 2]  # padded as after a reset
         for row in range(18):
             expected = planner.plan(images[row, newest], proprio[row, newest], (40 + row,))
             np.testing.assert_allclose(plans[row], expected, atol=1e-5)
@@ -414,29 +416,29 @@ def test_many_are_planned_for_at_once_as_each_would_be(
         assert not answer.ok and words in answer.message
 
 
-def test_a_plan_of_the_session_goes_before_those_of_others(rig: Rig, fake: FakePlanner) -> None:
+def test_a_plan_of_the_session_goes_before_batches(rig: Rig, fake: FakePlanner) -> None:
     client = rig.create_client(PlanBatch, "policy/plan_batch")
     rig.wait(client.service_is_ready)
     fake.go_on.clear()
-    future = client.call_async(asked(40, 1))
-    rig.wait(lambda: bool(fake.begun))
+    future = client.call_async(batch_request(40, 1))
+    rig.wait(lambda: bool(fake.started))
     rig.mode(ControlState.POLICY, 0, 0)
     rig.tick(1, 0)
     rig.spin_some()
     fake.go_on.set()
     rig.wait(lambda: future.done() and bool(rig.plans))
-    assert fake.begun.index((SEED, 1, 0)) == 8
+    assert fake.started.index((SEED, 1, 0)) == 8
     assert len(future.result().actions) == 40 * 4 * 4
 
 
-def test_what_fails_for_others_is_told_and_the_session_goes_on(
+def test_a_failed_batch_is_reported_and_the_session_continues(
     rig: Rig, fake: FakePlanner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def burst(*_: object) -> NDArray[np.float64]:
+    def fail(*_: object) -> NDArray[np.float64]:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(fake, "plan_many", burst)
-    answer = call(rig, asked(20, 1))
+    monkeypatch.setattr(fake, "plan_many", fail)
+    answer = call(rig, batch_request(20, 1))
     assert not answer.ok and "out of memory" in answer.message
     rig.mode(ControlState.POLICY, 0, 0)
     rig.tick(1, 0)

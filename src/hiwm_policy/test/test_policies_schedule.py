@@ -1,4 +1,4 @@
-"""When the policy plans, and when what it planned is of no more use."""
+"""When the policy plans, and when a plan is no longer valid."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ def in_control(execute: int = 4) -> PlanSchedule:
 
 
 def plan_now(schedule: PlanSchedule) -> TickId:
-    """Let the plan that is due be made and published."""
+    """Make and publish the plan that is due."""
     tick_id = schedule.due()
     assert tick_id is not None
     schedule.begin(tick_id)
@@ -69,7 +69,7 @@ def test_a_plan_is_dropped_when_a_person_took_over_meanwhile() -> None:
     assert schedule.due() is None
 
 
-def test_handback_needs_a_plan_from_where_the_person_left_things() -> None:
+def test_handback_needs_a_plan_from_where_the_person_stopped() -> None:
     schedule = in_control(execute=8)
     schedule.on_observation(1, 5)
     plan_now(schedule)
@@ -86,7 +86,7 @@ def test_handback_needs_a_plan_from_where_the_person_left_things() -> None:
     assert schedule.due() is None
 
 
-def test_a_takeover_that_was_over_before_it_was_heard_of_still_counts() -> None:
+def test_a_takeover_that_ended_before_its_state_arrived_still_counts() -> None:
     schedule = in_control(execute=8)
     schedule.on_observation(1, 5)
     plan_now(schedule)
@@ -104,7 +104,7 @@ def test_a_pause_keeps_the_chunk() -> None:
     assert schedule.due() is None
 
 
-def test_a_plan_that_cannot_be_used_is_not_tried_again_from_the_same_tick() -> None:
+def test_an_unusable_plan_is_not_retried_from_the_same_tick() -> None:
     schedule = in_control()
     schedule.on_observation(1, 5)
     schedule.begin(TickId(1, 5))
@@ -127,7 +127,7 @@ def test_a_world_that_waits_gets_the_plan_again_and_then_a_new_one() -> None:
     assert schedule.on_repeated_tick(1, 5) is Remedy.NOTHING
 
 
-def test_a_world_that_starts_again_is_planned_for() -> None:
+def test_a_restarted_world_gets_plans() -> None:
     schedule = in_control()
     schedule.on_control(Mode.HUMAN, 9, 40, 1)
     schedule.on_control(Mode.HANDBACK, 9, 41, 1)
@@ -151,27 +151,27 @@ def test_no_plan_outlives_its_epoch_or_a_person(events: list[tuple[object, ...]]
     schedule = PlanSchedule(3)
     epoch, step, mode, takeovers = 1, 0, Mode.PAUSED, 0
     under_way: TickId | None = None
-    spoilt = False
+    invalid = False
     schedule.on_observation(epoch, step)
     for event in events:
         if event[0] == "tick":
             epoch, step = (epoch + 1, max(0, step - 2)) if event[1] else (epoch, step + 1)
-            spoilt = spoilt or bool(event[1])
+            invalid = invalid or bool(event[1])
             schedule.on_observation(epoch, step)
         elif event[0] == "control":
             mode = Mode(event[1])  # type: ignore[arg-type]
             takeovers += bool(event[2])
-            spoilt = spoilt or mode is Mode.HUMAN or bool(event[2])
+            invalid = invalid or mode is Mode.HUMAN or bool(event[2])
             schedule.on_control(mode, epoch, step, takeovers)
         elif event[0] == "begin" and (due := schedule.due()):
             assert mode in (Mode.POLICY, Mode.HANDBACK)
             assert due == TickId(epoch, step)
             schedule.begin(due)
-            under_way, spoilt = due, False
+            under_way, invalid = due, False
         elif event[0] == "finish" and under_way is not None:
             published = schedule.finish(under_way, usable=bool(event[1]))
             if published:
                 assert mode in (Mode.POLICY, Mode.HANDBACK)
-                assert not spoilt
+                assert not invalid
                 assert under_way.epoch == epoch
             under_way = None
