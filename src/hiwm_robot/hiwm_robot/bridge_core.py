@@ -1,7 +1,7 @@
-"""What the robot bridge decides: when a tick is due, what a command becomes, when to hold.
+"""The robot bridge's decisions: when a tick is due, what to send for a command, when to hold.
 
-The node feeds it what arrives, with the steady clock's time, and sends what it answers. It never
-hands out an action that did not pass the limits, and none at all unless it is running.
+The node passes in what arrives, with steady-clock time, and sends what this module returns. It
+returns only limited actions, and none unless the bridge is running.
 """
 
 import dataclasses
@@ -18,23 +18,23 @@ from hiwm_robot.streams import Streams
 Array = NDArray[np.float64]
 
 SOURCE_NONE = 0  # Command.SOURCE_NONE
-# An image this share of a period before its time is taken: cameras are not on the dot. Less than
-# a third, so that a camera of three times the rate gives every third image.
+# An image may be early by this share of a period: cameras jitter. Less than a third, so that of a
+# camera at three times the rate every third image is used.
 SLACK = 0.3
 
 
 class Phase(Enum):
     """Whether the robot may move."""
 
-    INACTIVE = auto()  # nothing is sent, nothing is shown
+    INACTIVE = auto()  # no commands, no ticks
     RESETTING = auto()  # the driver is placing the scene
-    STARTING = auto()  # the first observation of an episode is awaited
+    STARTING = auto()  # waiting for the first observation of an episode
     RUNNING = auto()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Applied:
-    """The target in force, and who gave it."""
+    """The current target and its source."""
 
     action: Array  # [A], embodiment order and units
     source: int = SOURCE_NONE
@@ -50,37 +50,37 @@ class TickPlan:
     step: int
     episode: int
     applied: Applied | None  # what led here; None on the first tick of an epoch
-    hold: Array | None  # [A] to send at once, since the tick before was never answered
-    shifted: bool  # the driver's clock ran backwards, and stamps were moved on
+    hold: Array | None  # [A] to send at once, because no command answered the previous tick
+    shifted: bool  # the driver's clock was set back, and stamps were shifted forward
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What became of a command, or of the lack of one."""
+    """The result of a command, or of a missing one."""
 
     send: Array | None = None  # [A] for the controllers, limited; None = send nothing
-    dropped: str = ""  # why it was not used
-    fault: str = ""  # why the robot was made to hold instead
+    dropped: str = ""  # why the command was dropped
+    fault: str = ""  # why the robot holds instead
 
 
 @dataclass(kw_only=True)
 class BridgeState:
-    """All the bridge remembers of the episode."""
+    """The bridge's whole state."""
 
     phase: Phase = Phase.INACTIVE
     epoch: int = 0
     step: int = 0
     episode: int = 0
-    waiting: bool = False  # a tick is out that no command has answered
+    waiting: bool = False  # no command has answered the present tick yet
     tick_stamp_ns: int = 0
-    next_ns: int = 0  # stamp of the driver's from which on the next tick is due
+    next_ns: int = 0  # the next tick is due from this driver stamp on
     tick_wall: float = 0.0  # steady clock [s]
-    sent_wall: float = 0.0  # steady clock of the last target sent, or of the start [s]
+    sent_wall: float = 0.0  # steady clock of the last sent target, or of the start [s]
     measured: Array | None = None  # [A] at the tick
     limiter: LimiterState | None = None
     in_force: Applied | None = None
-    sent: bool = False  # in_force answers the tick that is out
-    holding: Array | None = None  # [A], where the first of a run of holds found the arms
+    sent: bool = False  # in_force answers the present tick
+    holding: Array | None = None  # [A], position of the arms at the first of consecutive holds
     shift_ns: int = 0
     stale: str = ""  # why the robot holds; empty when all streams are fresh
     counts: dict[str, int] = field(default_factory=lambda: {
@@ -94,9 +94,9 @@ class BridgeCore:
     Args:
         embodiment: limits, joints, cameras.
         streams: what has arrived from the drivers.
-        lockstep: True when the driver waits for the answer of each observation.
-        stale_after_s: age at which a stream holds the robot.
-        hold_after_s: lock-step: a tick unanswered for longer is answered with a hold.
+        lockstep: True if the driver waits for a command after each observation.
+        stale_after_s: the robot holds when a stream is older than this.
+        hold_after_s: lock-step: hold when a tick has had no command for this long.
         epoch: epoch before the first episode.
         episode: number of the episode before the first one.
     """
@@ -117,7 +117,7 @@ class BridgeCore:
     # Phases
 
     def start(self, now: float, not_before_ns: int = 0) -> None:
-        """Begin an episode with the first observation stamped at or after `not_before_ns`."""
+        """Start an episode with the first observation stamped at or after `not_before_ns`."""
         self._streams.require(not_before_ns)
         self.state.phase = Phase.STARTING
         self.state.waiting = False
@@ -125,22 +125,22 @@ class BridgeCore:
         self.state.sent_wall = now
 
     def begin_reset(self) -> str:
-        """Stop ticks and commands while the scene is placed; returns why it cannot."""
+        """Stop ticks and commands while the scene is placed; return a reason if that fails."""
         if self.state.phase is Phase.INACTIVE:
             return "the bridge is not active: activate it first"
         if self.state.phase is Phase.RESETTING:
-            return "a reset is under way: wait for its answer"
+            return "a reset is running: wait for its response"
         self.state.phase = Phase.RESETTING
         return ""
 
     def abandon_reset(self, now: float) -> None:
-        """Go on with the episode there was; without one, begin at the next observation."""
+        """Continue the previous episode; without one, start with the next observation."""
         if self.state.phase is Phase.RESETTING:
             self.state.phase = Phase.RUNNING if self.state.in_force else Phase.STARTING
             self.state.sent_wall = now
 
     def stop(self) -> Array | None:
-        """Become inactive; returns the position to hold, if one is known."""
+        """Become inactive; return the position to hold, if known."""
         was_active = self.state.phase is not Phase.INACTIVE
         self.state.phase = Phase.INACTIVE
         self.state.waiting = False
@@ -151,26 +151,26 @@ class BridgeCore:
     # Ticks
 
     def due(self, now: float, clock_ns: int | None = None) -> bool:
-        """Return whether a tick can be published now; arguments as of `tick`."""
+        """Return whether a tick can be published now; arguments as in `tick`."""
         state = self.state
         if state.phase not in (Phase.STARTING, Phase.RUNNING) or not self._streams.ready(now):
             return False
         if self._lockstep or state.phase is Phase.STARTING:
             return True
         early = state.next_ns - (self._streams.image_stamp_ns if clock_ns is None else clock_ns)
-        # A clock far behind is not early, it was set back.
+        # A stamp far before its time is not early: the clock was set back.
         return early <= SLACK * 1e9 / self.rate or early > 2e9 / self.rate
 
     def tick(self, now: float, clock_ns: int | None = None) -> TickPlan:
-        """Make the newest observation a tick; call it when `due`.
+        """Make a tick from the newest observation; call it when `due`.
 
         Args:
             now: steady clock [s].
-            clock_ns: stamp for worlds paced by a timer; None takes the first camera's.
+            clock_ns: stamp for worlds paced by a timer; None uses the first camera's.
         """
         state = self.state
         position = self._streams.take()
-        assert position is not None  # ready() said so
+        assert position is not None  # checked by ready()
         stamp = (self._streams.image_stamp_ns if clock_ns is None else clock_ns) + state.shift_ns
         self._plan_next(stamp - state.shift_ns)
         shifted = stamp <= state.tick_stamp_ns
@@ -193,8 +193,8 @@ class BridgeCore:
             applied = state.in_force if state.sent or state.in_force is None else (
                 dataclasses.replace(state.in_force, source=SOURCE_NONE, device="")
             )
-            # In lock-step the driver takes a step for every command: a hold sent here would bring
-            # the next tick at once, and that one the next hold. `poll` holds when patience ends.
+            # In lock-step the driver steps on every command: a hold sent here would cause the next
+            # tick at once, and that one the next hold. `poll` holds after the timeout.
             if state.waiting and not self._lockstep:
                 hold = self._hold(position)
                 state.in_force = Applied(action=hold)
@@ -209,7 +209,7 @@ class BridgeCore:
         )
 
     def _plan_next(self, stamp_ns: int) -> None:
-        """Keep to the grid of the ticks so far, so that one late image does not cost the next."""
+        """Stay on the grid of earlier ticks, so that a late image does not drop the next one."""
         period = round(1e9 / self.rate)
         late = 0 < stamp_ns - self.state.next_ns < period
         self.state.next_ns = (self.state.next_ns if late else stamp_ns) + period
@@ -224,9 +224,9 @@ class BridgeCore:
         Args:
             epoch: epoch of the tick it answers.
             step: step of the tick it answers.
-            action: [A], embodiment order and units; empty with SOURCE_NONE asks for a hold.
+            action: [A], embodiment order and units; empty with SOURCE_NONE requests a hold.
             source: Command.SOURCE_*.
-            device: who gave it.
+            device: the device or policy that sent it.
             now: steady clock [s].
         """
         state = self.state
@@ -252,7 +252,7 @@ class BridgeCore:
         return Answer(send=result.action)
 
     def poll(self, now: float) -> Answer:
-        """Return what the passing of time asks for: a hold, when a stream or the commander is late.
+        """Check timeouts; return a hold when a stream or a command is late.
 
         Call it a few times a second.
         """
@@ -284,7 +284,7 @@ class BridgeCore:
         if step != state.step:
             return f"step {step}, now {state.step}"
         if not state.waiting:
-            return f"step {step} is answered already"
+            return f"step {step} already has a command"
         if state.stale:
             return state.stale
         if not self._lockstep and now - state.tick_wall > self._stale_after_s:
@@ -293,8 +293,8 @@ class BridgeCore:
 
     def _stale_reason(self, now: float) -> str:
         if self._lockstep and self.state.waiting:
-            return ""  # the driver waits for us: nothing is meant to come
-        # In lock-step silence counts from the answer on.
+            return ""  # the driver waits for us: no data is due
+        # In lock-step age counts from the command on.
         since = self.state.sent_wall if self._lockstep else 0.0
         return self._streams.stale_reason(now, since, self._stale_after_s)
 
@@ -311,7 +311,7 @@ class BridgeCore:
         self.state.sent_wall = now
 
     def _hold(self, position: Array) -> Array:
-        """Return where to stay: the place the first of a run of holds found, so nothing creeps."""
+        """Return the position of the first of consecutive holds, so that the arms do not drift."""
         state = self.state
         state.counts["holds"] += 1
         if state.holding is None:

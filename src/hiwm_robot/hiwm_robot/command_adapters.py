@@ -1,4 +1,4 @@
-"""How a target is put to a robot's controllers: one adapter a message type."""
+"""Targets as messages for a robot's controllers: one adapter per message type."""
 
 import array
 from typing import Any, Protocol
@@ -23,9 +23,9 @@ class CommandAdapter(Protocol):
 
 
 class JointTrajectoryAdapter:
-    """One point for a joint trajectory controller, to be reached in time_from_start.
+    """One point for a joint trajectory controller, reached after time_from_start.
 
-    The header's stamp stays zero, which means "begin now" whatever clock the controller has.
+    The header's stamp stays zero, which means "start now" whatever the controller's clock.
     """
 
     message_type = JointTrajectory
@@ -48,7 +48,7 @@ class JointTrajectoryAdapter:
 
 
 class Float64MultiArrayAdapter:
-    """Bare targets for a forward command controller, in the embodiment's order."""
+    """Plain targets for a forward command controller, in the embodiment's order."""
 
     message_type = Float64MultiArray
 
@@ -68,5 +68,5 @@ _ADAPTERS: dict[str, type[JointTrajectoryAdapter] | type[Float64MultiArrayAdapte
 
 
 def command_adapter(embodiment: Embodiment, command: CommandTopic) -> CommandAdapter:
-    """Return the adapter a robot's config names; the config has checked that there is one."""
+    """Return the adapter named in a robot's config; loading the config validates the name."""
     return _ADAPTERS[command.adapter](embodiment, command)

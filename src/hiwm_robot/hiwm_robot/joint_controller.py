@@ -1,8 +1,8 @@
-"""What a robot's joint controllers do with a command: check it, then follow it in time.
+"""Joint controllers of a simulated robot: they check a command, then follow it in time.
 
-Two kinds, as ros2_control has them: a trajectory is followed from the present target through its
-points; a forward command is the target from now on. Either holds its last target for ever, and
-a command that cannot be followed is refused whole, leaving the target as it was.
+There are two kinds, as in ros2_control. A trajectory runs from the present target through its
+points. A forward command sets the target at once. Both hold the last target forever. An invalid
+command is refused as a whole and leaves the target unchanged.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A stretch of time with one target."""
+    """A time span with one target."""
 
     seconds: float
-    target: Array  # [A], m or rad, reached at the end of the stretch when ramp, else at once
+    target: Array  # [A], m or rad; reached at the end of the span if ramp, else at once
     ramp: bool
 
 
@@ -28,7 +28,7 @@ class JointController:
 
     Args:
         joint_names: joints in the order of the targets, [A].
-        home: targets to begin with, [A].
+        home: initial targets, [A].
     """
 
     def __init__(self, joint_names: Sequence[str], home: Sequence[float]) -> None:
@@ -37,8 +37,8 @@ class JointController:
         self.reset()
 
     def reset(self) -> None:
-        """Hold home, forgetting what was being followed."""
-        # Waypoints still ahead: time [s] and target, in order of time.
+        """Hold home, and forget the command being followed."""
+        # Remaining waypoints: time [s] and target, in order of time.
         self._ahead: list[tuple[float, Array]] = []
         self._from: tuple[float, Array] = (0.0, self._home.copy())
         self._jump = False
@@ -54,12 +54,12 @@ class JointController:
             now: the controller's time [s].
 
         Returns:
-            Why it was refused; empty when it is followed.
+            The reason for a refusal, or an empty string.
         """
         if sorted(names) != sorted(self._names):
-            return f"joints {list(names)} where {list(self._names)} are controlled"
+            return f"joints are {list(names)}, expected {list(self._names)}"
         if not points:
-            return "trajectory without points"
+            return "trajectory has no points"
         order = [list(names).index(name) for name in self._names]
         ahead: list[tuple[float, Array]] = []
         last = 0.0
@@ -68,7 +68,7 @@ class JointController:
             if problem:
                 return problem
             if seconds < last or (ahead and seconds == last):
-                return f"time_from_start {seconds} s after {last} s"
+                return f"time_from_start {seconds} s follows {last} s"
             last = seconds
             ahead.append((now + seconds, np.array(positions, dtype=np.float64)[order]))
         self._from = (now, self.target(now))
@@ -77,7 +77,7 @@ class JointController:
         return ""
 
     def jump(self, values: Sequence[float], now: float) -> str:
-        """Take targets [A] at once; returns why they were refused, or an empty string."""
+        """Set targets [A] at once; return the reason for a refusal, or an empty string."""
         problem = self._problem(values)
         if problem:
             return problem
@@ -87,7 +87,7 @@ class JointController:
         return ""
 
     def target(self, now: float) -> Array:
-        """Return the target [A] at a time not before the last command."""
+        """Return the target [A] at a time at or after the last command."""
         start, value = self._from
         for end, target in self._ahead:
             if now < end:
@@ -109,5 +109,5 @@ class JointController:
         if len(values) != len(self._names):
             return f"{len(values)} values for {len(self._names)} joints"
         if not np.all(np.isfinite(np.asarray(values, dtype=np.float64))):
-            return f"values that are not finite: {list(values)}"
+            return f"values are not finite: {list(values)}"
         return ""

@@ -1,12 +1,12 @@
-"""How far apart the stand-in's own physics brings two starts that are almost alike.
+"""How far the stand-in's physics separates two almost equal starts.
 
     python -m hiwm_robot.physical_floor DATA... --output runs/floor.json
 
-Contact bifurcates: near an edge of the T the same push goes one way or the other. From steps of
-recordings the recorded actions are replayed twice, once with the T moved by 1 mm and turned by 0.7
-degrees, and the two are compared; a model that sees the start no better cannot be asked for less.
-How far the replay itself strays from the recording stands beside it.
-The world model's evaluation takes the file with --floor.
+Contact bifurcates: near an edge of the T the same push goes one way or the other. This command
+replays recorded actions twice from steps of recordings, once with the T moved by 1 mm and turned by
+0.7 degrees, and compares the two. A model that knows the start no better cannot have a smaller
+error. The result also gives the error of the replay against the recording.
+The world model's evaluation reads the file with --floor.
 """
 
 import argparse
@@ -33,10 +33,10 @@ Array = NDArray[np.float64]
 
 OFF_M, OFF_DEG = 0.001, 0.7
 STEPS = (1, *range(5, 191, 5))
-EVERY_STEPS, LEAST_STEPS = 12, 50  # between starts of a recording, and after the last of them
-# The T counts as moving when its edge goes this far; a radian counts as this arc.
+EVERY_STEPS, LEAST_STEPS = 12, 50  # between starts in a recording, and after the last start
+# The T counts as moved when its edge moves this far; a radian counts as this arc.
 MOVING_M, ARC_M = 0.01, 0.06
-BAD_T = 0.15  # a pose that far off counts as bad, as in the world model's evaluation
+BAD_T = 0.15  # a pose with a larger error counts as bad, as in the world model's evaluation
 T_UNITS = 4.0  # the T's size: the length of its bar
 
 
@@ -50,12 +50,12 @@ class Replay:
 
 
 def read_replays(folders: Sequence[Path], embodiment: Embodiment) -> list[Replay]:
-    """Return replays from all recordings below folders whose ground truth is labelled.
+    """Return replays from all recordings in folders that have ground-truth labels.
 
-    Bags that cannot be read are left out, and named.
+    Unreadable bags are left out and named.
 
     Raises:
-        BagError: none.
+        BagError: no usable recording.
     """
     replays = []
     for path in sorted(p.parent for folder in folders for p in folder.glob("**/metadata.yaml")):
@@ -75,7 +75,7 @@ def read_replays(folders: Sequence[Path], embodiment: Embodiment) -> list[Replay
                 ))
     if not replays:
         raise BagError(
-            f"no labelled recording of {LEAST_STEPS + 3} frames or more",
+            f"no labelled recording with {LEAST_STEPS + 3} frames or more",
             where=", ".join(map(str, folders)),
             remedy="record some on the stand-in with scripts/collect_data",
         )
@@ -83,13 +83,13 @@ def read_replays(folders: Sequence[Path], embodiment: Embodiment) -> list[Replay
 
 
 def run(scene: StandinScene, replay: Replay, pose: Array, seconds: float) -> Array:
-    """Return the T's poses [T + 1, 3] under a replay's actions, from a pose of its own.
+    """Return the T's poses [T + 1, 3] under a replay's actions, from a given pose.
 
     Args:
-        scene: stepped.
+        scene: the scene to step.
         replay: gives arms and actions.
-        pose: [3] of the T to begin with.
-        seconds: of one action.
+        pose: [3], initial pose of the T.
+        seconds: duration of one action.
     """
     scene.arrange(pose, replay.arms)
     poses = [scene.object_pose]
@@ -101,19 +101,20 @@ def run(scene: StandinScene, replay: Replay, pose: Array, seconds: float) -> Arr
 
 
 def moved_start(pose: Array, rng: np.random.Generator) -> Array:
-    """Return a pose [3] 1 mm away in a direction drawn, turned by 0.7 degrees either way."""
-    way = rng.uniform(0, 2 * np.pi)
+    """Return a pose [3] moved 1 mm in a random direction, turned by 0.7 degrees either way."""
+    direction = rng.uniform(0, 2 * np.pi)
     turn = np.radians(OFF_DEG) * rng.choice([-1.0, 1.0])
-    return np.asarray(pose + np.array([OFF_M * np.cos(way), OFF_M * np.sin(way), turn]))
+    offset = np.array([OFF_M * np.cos(direction), OFF_M * np.sin(direction), turn])
+    return np.asarray(pose + offset)
 
 
 def summarise(pairs: Sequence[tuple[Array, Array]], size_m: float) -> dict[str, dict[str, float]]:
-    """Return for each step the count of pairs and the medians of their difference.
+    """Return for each step the number of pairs and the medians of their difference.
 
     Args:
-        pairs: poses [T + 1, 3] of two runs each; a step counts the pairs in whose first run the
-            T's edge has moved by 10 mm till then, the first step counts all.
-        size_m: of the T.
+        pairs: poses [T + 1, 3] of two runs each. A step counts the pairs whose first run has moved
+            the T's edge by 10 mm by then; the first step counts all.
+        size_m: size of the T.
     """
     table = {}
     for step in STEPS:

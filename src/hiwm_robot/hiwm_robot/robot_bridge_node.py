@@ -1,7 +1,7 @@
 """The hardware world: a robot's drivers below, the world contract above.
 
-A lifecycle node. Configuring connects to the drivers and checks what they send; only an active
-bridge moves anything; deactivating holds. Decisions are `bridge_core`'s.
+A lifecycle node. Configuring connects to the drivers and checks their messages. Only an active
+bridge moves the robot. Deactivating holds. `bridge_core` makes all decisions.
 """
 
 import array
@@ -32,15 +32,15 @@ from hiwm_robot.episode_reset import EpisodeReset
 from hiwm_robot.robot_side import QUIET, RobotSide
 from hiwm_robot.world_description import lineage, world_info
 
-# How often ages are looked at. Also the grain of every time-out here.
+# Period of age checks, and so the resolution of every timeout here.
 POLL_S = 0.05
-# Drivers of a robot that starts with the bridge may take so long: a camera's, above all.
+# Drivers that start together with the bridge may take this long, cameras above all.
 _START_S = 30.0
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
 class RobotBridge(LifecycleNode):
-    """Wires a robot's topics to the bridge's decisions."""
+    """Connects a robot's topics to the bridge's decisions."""
 
     def __init__(self) -> None:
         super().__init__("robot_bridge")
@@ -49,13 +49,13 @@ class RobotBridge(LifecycleNode):
         self._embodiment = load_embodiment(self._robot.embodiment)
         self._check_configs()
         self._lockstep = parameter(
-            self, "lockstep", self._robot.lockstep, "true only where the driver waits for commands"
+            self, "lockstep", self._robot.lockstep, "true only if the driver waits for commands"
         )
         self._autostart = parameter(self, "autostart", True, "configure and activate by itself")
         self._auto_reset = parameter(
-            self, "auto_reset", True, "reset the scene when activated, where the robot can"
+            self, "auto_reset", True, "reset the scene on activation, if the robot can"
         )
-        self._seed = parameter(self, "seed", 0, "first seed of the starts drawn here", 0, 2**31 - 1)
+        self._seed = parameter(self, "seed", 0, "first seed of sampled starts", 0, 2**31 - 1)
         self._connect_s = parameter(
             self, "connect_timeout_s", 3.0, "wait this long for each driver topic, s", 0.1, 60.0
         )
@@ -63,7 +63,7 @@ class RobotBridge(LifecycleNode):
             self, "reset_timeout_s", 10.0, "wait this long for the driver's reset, s", 0.5, 600.0
         )
         hold_after_s = parameter(
-            self, "hold_after_s", 1.0, "lock-step: hold when no command came for this long, wall s",
+            self, "hold_after_s", 1.0, "lock-step: hold after this long without a command, wall s",
             0.05, 600.0,
         )
         self._session = session_folder(self, "session folder; empty writes nothing")
@@ -72,7 +72,7 @@ class RobotBridge(LifecycleNode):
         sender = OnlyOne(self, WORLD, self._session).sender
         self._counter = EpisodeCounter(self._session)
         epoch, episode = self._counter.read()
-        # A reset waits for the driver; nothing else may wait for the reset.
+        # A reset waits for the driver, and must not block anything else.
         self._reset_group = ReentrantCallbackGroup()
         self._side = RobotSide(
             self, self._robot, self._embodiment, reliable=self._lockstep,
@@ -122,8 +122,8 @@ class RobotBridge(LifecycleNode):
         wanted = {camera.name for camera in self._embodiment.cameras}
         if served != wanted:
             raise ConfigError(
-                f"robot {self._robot.name} has the cameras {sorted(served)}, embodiment "
-                f"{self._embodiment.name} wants {sorted(wanted)}", where="config/robots",
+                f"robot {self._robot.name} has cameras {sorted(served)}, embodiment "
+                f"{self._embodiment.name} has {sorted(wanted)}", where="config/robots",
                 remedy="name the same cameras in both",
             )
 
@@ -158,7 +158,7 @@ class RobotBridge(LifecycleNode):
     # Lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Connect to the drivers and check what they send."""
+        """Connect to the drivers and check their messages."""
         try:
             self._side.check(self._connect_s)
             if self._session is not None:
@@ -191,7 +191,7 @@ class RobotBridge(LifecycleNode):
             self._note("configure", f"not configured: {error}")
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Begin an episode; from here on commands move the robot."""
+        """Start an episode; from now on commands move the robot."""
         result = super().on_activate(state)
         self._core.start(time.monotonic())
         if self._auto_reset and self._robot.reset_service:
@@ -202,7 +202,7 @@ class RobotBridge(LifecycleNode):
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Hold where the arms are, and send nothing more."""
+        """Hold the arms where they are, and send nothing more."""
         hold = self._core.stop()
         if hold is not None:
             self._side.send(hold)
@@ -210,14 +210,14 @@ class RobotBridge(LifecycleNode):
         return super().on_deactivate(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Hold, as deactivating does."""
+        """Hold, as on deactivation."""
         hold = self._core.stop()
         if hold is not None:
             self._side.send(hold)
         return super().on_shutdown(state)
 
     def close(self) -> None:
-        """Leave the robot holding when the process is asked to end."""
+        """Hold the robot before the process exits."""
         hold = self._core.stop()
         if hold is not None:
             self._side.send(hold)
@@ -247,13 +247,15 @@ class RobotBridge(LifecycleNode):
             self._side.send(plan.hold)
         self._publish(plan)
         if plan.shifted:
-            self.get_logger().warning("the driver's clock was set back; stamps go on from the last")
+            self.get_logger().warning(
+                "the driver's clock was set back; stamps continue from the last one"
+            )
         if plan.applied is None:
             self._counter.write(plan.epoch, plan.episode)
-        self._reset.look()
+        self._reset.poll()
 
     def _publish(self, plan: TickPlan) -> None:
-        """Publish an observation under one stamp, and the tick when it is complete."""
+        """Publish an observation under one stamp, the tick last."""
         stamp = time_message(plan.stamp_ns)
         for name, image in self._side.images.items():
             image.header.stamp = stamp
@@ -302,8 +304,8 @@ class RobotBridge(LifecycleNode):
         if answer.send is not None:
             self._side.send(answer.send)
         stale = self._core.state.stale
-        self._note("streams", f"holding: {stale}; ticks go on when it is back" if stale else "")
-        self._reset.look()
+        self._note("streams", f"holding: {stale}; ticks resume with the data" if stale else "")
+        self._reset.poll()
 
     # Services
 
@@ -327,8 +329,8 @@ class RobotBridge(LifecycleNode):
         self, request: SaveState.Request, response: SaveState.Response
     ) -> SaveState.Response:
         response.message = (
-            f"a robot's state cannot be saved (robot {self._robot.name}): bags record what "
-            "happened; save states with world:=imagination"
+            f"robot {self._robot.name} cannot save its state: bags record what happened; save "
+            "states with world:=imagination"
         )
         response.epoch, response.step = self._core.state.epoch, self._core.state.step
         return response
@@ -337,8 +339,8 @@ class RobotBridge(LifecycleNode):
         self, request: RestoreState.Request, response: RestoreState.Response
     ) -> RestoreState.Response:
         response.message = (
-            f"a robot cannot go back to a saved state (robot {self._robot.name}): reset the scene "
-            "with world/reset and begin again, or roll back with world:=imagination"
+            f"robot {self._robot.name} cannot return to a saved state: reset the scene with "
+            "world/reset and start again, or roll back with world:=imagination"
         )
         response.epoch, response.step = self._core.state.epoch, self._core.state.step
         return response
@@ -347,8 +349,8 @@ class RobotBridge(LifecycleNode):
         self, request: ContinueState.Request, response: ContinueState.Response
     ) -> ContinueState.Response:
         response.message = (
-            f"a robot cannot try a state many times over (robot {self._robot.name}): let the "
-            "policy go on from here, or ask in a session with world:=imagination"
+            f"robot {self._robot.name} cannot continue a state many times: let the policy continue "
+            "from here, or use a session with world:=imagination"
         )
         return response
 
@@ -360,8 +362,8 @@ class RobotBridge(LifecycleNode):
             response.ok = request.rate == 0.0
             if not response.ok:
                 response.message = (
-                    "a driver in lock-step runs as fast as commands come: use rate 0, or start it "
-                    "with fast:=false for real time"
+                    "a driver in lock-step runs as fast as commands arrive: use rate 0, or start "
+                    "it with fast:=false for real time"
                 )
         elif not 0.0 < request.rate <= full:
             response.message = (
@@ -375,7 +377,7 @@ class RobotBridge(LifecycleNode):
         response.rate = self._rate_in_force()
         return response
 
-    # What people and other nodes are told
+    # Reports to people and other nodes
 
     def _rate_in_force(self) -> float:
         return 0.0 if self._lockstep else self._core.rate
@@ -389,7 +391,7 @@ class RobotBridge(LifecycleNode):
         return info
 
     def _note(self, source: str, problem: str) -> None:
-        """Keep a source's problem, say it once, and show it in the diagnostics until it is over."""
+        """Keep a source's problem: log it once, and report it in diagnostics until it is solved."""
         if self._problems.get(source, "") == problem:
             return
         if problem:
@@ -397,7 +399,7 @@ class RobotBridge(LifecycleNode):
             self.get_logger().error(problem)
         else:
             del self._problems[source]
-            self.get_logger().info(f"{source}: good again")
+            self.get_logger().info(f"{source}: ok again")
         worst = "; ".join(self._problems.values())
         level = diagnostics.ERROR if worst else diagnostics.OK
         self._diagnostics.report(level, worst or "running")

@@ -1,4 +1,4 @@
-"""The bridge's side towards a robot: its drivers' topics, its controllers, its reset service."""
+"""The bridge's robot side: driver topics, controllers, reset service."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -23,14 +23,14 @@ from hiwm_robot.camera_images import embodiment_image
 from hiwm_robot.command_adapters import command_adapter
 from hiwm_robot.streams import Streams
 
-# The default ones log a QoS mismatch, and each is one more thing to wait on at every wake.
+# The default callbacks log a QoS mismatch. Each adds an entity to every wait.
 QUIET = PublisherEventCallbacks(use_default_callbacks=False)
 
 
 class _Drained(CallbackGroup):
-    """A group the executor never waits on: its subscription is read when an image is there.
+    """A group that the executor never waits on: its subscription is read when an image arrives.
 
-    Robots send joint states at hundreds of hertz; being woken by each would cost more than all the
+    Robots publish joint states at hundreds of hertz. Waking up for each would cost more than the
     rest of the bridge.
     """
 
@@ -43,20 +43,20 @@ class _Drained(CallbackGroup):
         return False
 
     def ending_execution(self, entity: Any) -> None:
-        """Do nothing; nothing begins."""
+        """Do nothing; nothing is ever executed."""
 
 
 class RobotSide:
-    """Newest images and joint state of one robot, and the way to its controllers.
+    """Newest images and joint state of one robot, and the connection to its controllers.
 
     Args:
-        node: makes publishers and subscriptions.
+        node: creates publishers and subscriptions.
         robot: topics and adapter.
-        embodiment: what images and joints must be.
-        reliable: ask the drivers to lose nothing, for those in lock-step.
+        embodiment: expected images and joints.
+        reliable: request reliable delivery, for drivers in lock-step.
         on_image: called when an image has arrived.
-        note: called with a stream's name and its problem, empty when there is none.
-        reset_group: callback group of the reset service's client.
+        note: called with a stream's name and its problem; empty if there is none.
+        reset_group: callback group of the reset client.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class RobotSide:
         self._joint_sub: Any = None
 
     def check(self, timeout_s: float) -> None:
-        """Wait for a first message of each driver topic and check it.
+        """Wait for a message on each driver topic and check it.
 
         Raises:
-            DeviceError: nothing came.
-            ConfigError: something came that the embodiment cannot use.
+            DeviceError: no message arrived.
+            ConfigError: a message does not fit the embodiment.
         """
         for camera in self._robot.cameras:
             kind = CompressedImage if camera.compressed else Image
@@ -106,12 +106,12 @@ class RobotSide:
             raise DeviceError(
                 f"nothing on {self._node.resolve_topic_name(topic)} within {timeout_s:g} s",
                 where=f"robot {self._robot.name}",
-                remedy="start the robot's drivers; the bridge goes on when they are there",
+                remedy="start the robot's drivers; the bridge continues when they run",
             )
         return message
 
     def connect(self) -> None:
-        """Subscribe to the drivers and make the way to the controllers; once."""
+        """Subscribe to the drivers and connect to the controllers; only once."""
         if self._joint_sub is not None:
             return
         for camera in self._robot.cameras:
@@ -161,13 +161,13 @@ class RobotSide:
             self.joints = message
 
     def send(self, action: NDArray[np.float64]) -> None:
-        """Send a target [A], already limited, to the controllers. Active bridges only."""
+        """Send a limited target [A] to the controllers. Only for an active bridge."""
         self._command_pub.publish(self._adapter.message(action))
 
     def place(self, pose: Sequence[float], seed: int) -> Future:
-        """Ask the driver for a reset; returns the future of its PlaceScene response."""
+        """Request a reset from the driver; return the future of its PlaceScene response."""
         return self._place.call_async(PlaceScene.Request(object_pose=list(pose), seed=seed))
 
-    def give_up_placing(self, future: Future) -> None:
-        """Forget a reset that was never answered."""
+    def forget_placing(self, future: Future) -> None:
+        """Drop a reset request that has timed out."""
         self._place.remove_pending_request(future)

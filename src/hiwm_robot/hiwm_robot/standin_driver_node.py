@@ -1,7 +1,7 @@
-"""The stand-in's driver: a robot's controllers and sensors over topics, with MuJoCo behind them.
+"""The stand-in's driver: a robot's controllers and sensors as topics, simulated by MuJoCo.
 
-It stands *below* the bridge and knows nothing of ticks, epochs or policies. In real time it keeps
-to the wall clock. In fast mode it owns /clock and takes one control step for each controller
+It runs *below* the bridge and knows nothing about ticks, epochs or policies. In real time it
+follows the wall clock. In fast mode it owns /clock and takes one control step per controller
 command, so that a graph runs as fast as its slowest node and repeats exactly.
 """
 
@@ -38,20 +38,20 @@ from hiwm_nodes.messages import (
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
 
-# Until the first command the fast mode shows the scene this often, so that a bridge finds it.
+# Fast mode publishes the scene at this period until the first command, so that a bridge finds it.
 IDLE_PERIOD_S = 0.2
-# Real time: a process stopped for longer than this does not catch up.
+# Real time: a process suspended for longer than this does not catch up.
 LONGEST_ADVANCE_S = 0.5
 
 
 class StandinDriver(Node):
-    """Wires the controller and the scene to a robot's topics."""
+    """Connects the controller and the scene to a robot's topics."""
 
     def __init__(self) -> None:
         super().__init__("standin_driver")
         task = load_task(parameter(self, "task", "push_t", "name or path of the task"))
         embodiment = load_embodiment(task.embodiment)
-        seed = parameter(self, "seed", 0, "seed of the starts drawn here", 0, 2**31 - 1)
+        seed = parameter(self, "seed", 0, "seed of sampled starts", 0, 2**31 - 1)
         size = parameter(self, "render_size", 96, "width and height of the image, px", 16, 512)
         self._fast = parameter(self, "fast", False, "step on command, own /clock")
         self._patience_s = parameter(
@@ -63,7 +63,7 @@ class StandinDriver(Node):
         joint_rate = parameter(
             self, "joint_rate", camera_rate, "joint states per second in real time", 0.1, 1000.0
         )
-        # The offscreen renderer, where the environment names none; read when mujoco is imported.
+        # Default offscreen renderer; mujoco reads the variable on import.
         os.environ.setdefault("MUJOCO_GL", "egl")
         from hiwm_robot.standin_robot import StandinRobot
         from hiwm_robot.standin_scene import TIMESTEP_S
@@ -103,7 +103,7 @@ class StandinDriver(Node):
         )
         self.create_service(PlaceScene, "driver/place_scene", self._on_place)
         self._diagnostics = diagnostics.Diagnostics(self, self._values)
-        # Wall time on purpose, whatever use_sim_time says: these timers make the time.
+        # Steady clock on purpose, whatever use_sim_time is: these timers drive the simulated time.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         if self._fast:
             self._clock_pub = self._publisher(ClockMessage, "/clock", qos.TICK)
@@ -119,7 +119,7 @@ class StandinDriver(Node):
         )
 
     def _publisher(self, kind: Any, topic: str, profile: QoSProfile) -> Publisher:
-        # The default event callbacks log a QoS mismatch; each is one more thing to wait on.
+        # The default event callbacks log a QoS mismatch. Each adds an entity to every wait.
         quiet = PublisherEventCallbacks(use_default_callbacks=False)
         return self.create_publisher(kind, topic, profile, event_callbacks=quiet)
 
@@ -141,7 +141,7 @@ class StandinDriver(Node):
         if problem:
             self._counts["rejected"] += 1
             self.get_logger().error(
-                f"{kind} refused: {problem}; the last target is held",
+                f"{kind} refused: {problem}; holding the last target",
                 throttle_duration_sec=5.0,
             )
             return
@@ -152,7 +152,7 @@ class StandinDriver(Node):
     # Time
 
     def _step(self) -> None:
-        """Fast: let one control period pass, and show it."""
+        """Fast: advance one control period, and publish the observation."""
         self._robot.advance()
         self._clock_ns += self._robot.period_ns
         self._observe(self._clock_ns)
@@ -167,7 +167,7 @@ class StandinDriver(Node):
             self._step()
 
     def _catch_up(self) -> None:
-        """Real time: bring the physics to the wall clock."""
+        """Real time: advance the physics to the wall clock."""
         if self._fast:
             return
         behind = time.monotonic() - self._last_wall
@@ -186,7 +186,7 @@ class StandinDriver(Node):
         self._observe(self.get_clock().now().nanoseconds)
 
     def _observe(self, stamp_ns: int) -> None:
-        """Publish what the sensors see, image last; then the truth, which nobody waits for."""
+        """Publish the sensor data, image last, then the ground truth, which no node waits for."""
         stamp = time_message(stamp_ns)
         if self._fast:
             self._clock_pub.publish(ClockMessage(clock=stamp))
@@ -242,7 +242,7 @@ class StandinDriver(Node):
         return response
 
     def close(self) -> None:
-        """Free the renderer while its display is still there."""
+        """Free the renderer while its display still exists."""
         self._scene.close()
 
     def _values(self) -> dict[str, Any]:

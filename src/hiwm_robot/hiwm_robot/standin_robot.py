@@ -1,6 +1,6 @@
 """The stand-in as a robot in simulated time: its controllers, and the scene they move.
 
-The driver puts it behind topics; rollouts drive it as it is, so both move alike. Held by
+The driver exposes it as topics. Rollouts call it directly, so both behave the same. Tested by
 `test_standin_robot.py`.
 """
 
@@ -21,8 +21,8 @@ class StandinRobot:
     Args:
         task: gives the scene.
         embodiment: gives joints, limits, home and rate.
-        seed: of the starts drawn by `place`.
-        render_size: width and height of the camera's picture, px.
+        seed: for the starts that `place` samples.
+        render_size: width and height of the camera image, px.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class StandinRobot:
         self._elapsed = 0.0  # physics time of the controllers [s]
 
     def place(self, object_pose: NDArray[np.float64] | None, seed: int) -> NDArray[np.float64]:
-        """Put the object at a pose and the arms at home, holding; see `StandinScene.place`."""
+        """Put the object at a pose, and hold the arms at home; see `StandinScene.place`."""
         placed = self.scene.place(object_pose, seed)
         self._controller.reset()
         return placed
@@ -42,15 +42,15 @@ class StandinRobot:
     def follow(
         self, names: Sequence[str], points: Sequence[tuple[Sequence[float], float]]
     ) -> str:
-        """Follow a trajectory from now on; returns why not. See `JointController.follow`."""
+        """Follow a trajectory from now on; return a refusal. See `JointController.follow`."""
         return self._controller.follow(names, points, self._elapsed)
 
     def jump(self, values: Sequence[float]) -> str:
-        """Take targets at once; returns why not. See `JointController.jump`."""
+        """Set targets at once; return a refusal. See `JointController.jump`."""
         return self._controller.jump(values, self._elapsed)
 
     def advance(self, seconds: float | None = None) -> None:
-        """Let time pass, in s; one control step when left out."""
+        """Advance the time by `seconds`; None is one control step."""
         end = self._elapsed + (self.period_ns * 1e-9 if seconds is None else seconds)
         if end <= self._elapsed:
             return
@@ -60,5 +60,5 @@ class StandinRobot:
         self._elapsed = end
 
     def close(self) -> None:
-        """Free the renderer while its display is still there."""
+        """Free the renderer while its display still exists."""
         self.scene.close()

@@ -1,7 +1,7 @@
 """The stand-in's table in MuJoCo: a T, two pushers, a rim, one camera from above.
 
-Below the bridge this plays the robot and the world. It holds no state a picture would not show:
-the pushers' servos settle within a control step, the T rests on dry friction and stops when left.
+Below the bridge this simulates the robot and its surroundings. An image shows its whole state: the
+pushers' servos settle within a control step, and dry friction stops the T when nothing pushes it.
 """
 
 import atexit
@@ -19,9 +19,9 @@ Array = NDArray[np.float64]
 TIMESTEP_S = 0.004
 PUSHER_RADIUS_M = 0.012
 T_HEIGHT_M = 0.03
-RIM_M = 0.2  # half the inner width of the rim, where the camera's view ends
-# Servo: 150 rad/s critically damped on 0.2 kg, so that a target 12 mm away is reached within one
-# control step of 0.1 s; and a force limit, so that a T jammed against the rim stops the pusher.
+RIM_M = 0.2  # half the inner width of the rim, which is the edge of the camera's view
+# Servo: 150 rad/s, critically damped, on 0.2 kg. A pusher reaches a target 12 mm away within one
+# control step of 0.1 s. The force limit lets a T jammed against the rim stop the pusher.
 PUSHER_KG, SERVO_RAD_S, FORCE_N = 0.2, 150.0, 15.0
 T_KG = 0.12
 RETRACT_STEPS = 100
@@ -109,8 +109,8 @@ class StandinScene:
     Args:
         task: gives the T, the goal and the starts.
         embodiment: gives joints, limits and home.
-        seed: of the starts drawn by `place`.
-        render_size: width and height of `render` in px when none is named.
+        seed: for the starts that `place` samples.
+        render_size: default width and height of `render`, px.
     """
 
     def __init__(
@@ -134,8 +134,8 @@ class StandinScene:
         """Put the T at a pose [x, y, yaw] (m, rad, table frame) and the pushers at home.
 
         Args:
-            object_pose: where; None draws one from the task.
-            seed: of that draw; None goes on with the scene's own.
+            object_pose: the pose; None samples one from the task.
+            seed: of that sample; None uses the scene's own generator.
 
         Returns:
             The pose after the T has settled, [3].
@@ -189,7 +189,7 @@ class StandinScene:
 
     @property
     def coverage(self) -> float:
-        """Share of the goal the T covers, 0..1."""
+        """Share of the goal that the T covers, 0..1."""
         goal = np.array(self._task.goal_pose)
         return push_t.coverage(self.object_pose, goal, self._task.object_unit_m)
 
@@ -198,11 +198,11 @@ class StandinScene:
         self._target = np.asarray(target, dtype=float).copy()
 
     def advance(self, seconds: float, ramp: bool = True) -> None:
-        """Let time pass.
+        """Advance the physics.
 
         Args:
-            seconds: how much, a multiple of the timestep.
-            ramp: move the servos' targets evenly from where they were to the new ones.
+            seconds: a multiple of the timestep.
+            ramp: move the servos' targets linearly from the old ones to the new ones.
         """
         steps = round(seconds / TIMESTEP_S)
         start = self._data.ctrl.copy()
@@ -212,11 +212,11 @@ class StandinScene:
             mujoco.mj_step(self._model, self._data)
 
     def render(self, size: int | None = None) -> NDArray[np.uint8]:
-        """Return the camera's picture, rgb [size, size, 3], drawn twice as large and averaged."""
+        """Return the camera image, rgb [size, size, 3], rendered at double size and averaged."""
         size = size or self._render_size
         if size not in self._renderers:
             self._renderers[size] = mujoco.Renderer(self._model, 2 * size, 2 * size)
-            # Before the interpreter takes EGL's display down, or its destructor complains.
+            # Close it before the interpreter closes EGL's display, or its destructor fails.
             atexit.register(self._renderers[size].close)
         renderer = self._renderers[size]
         renderer.update_scene(self._data, camera="top")
@@ -228,6 +228,6 @@ class StandinScene:
         return ((total + 2) // 4).astype(np.uint8)
 
     def close(self) -> None:
-        """Free the renderers while their display is still there."""
+        """Free the renderers while their display still exists."""
         for renderer in self._renderers.values():
             renderer.close()

@@ -1,7 +1,7 @@
-"""What has arrived from a robot's drivers: the newest image of each camera and joint state.
+"""Data received from a robot's drivers: the newest image of each camera and the joint state.
 
-It pairs them, knows their ages, and notices a driver that started again. Messages themselves stay
-with the node; here are stamps, arrivals and the joints' positions.
+This module pairs them, tracks their ages, and detects a restarted driver. It keeps stamps, arrival
+times and joint positions; the node keeps the messages.
 """
 
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from hiwm_core.embodiment import Embodiment
 
 Array = NDArray[np.float64]
 
-# An image waits this long for a joint state as new as itself; robots' joint states come at 50 Hz
-# and more.
+# An image waits this long for a joint state that is at least as new; robots publish joint states at
+# 50 Hz or more.
 PAIR_WAIT_S = 0.03
-# A joint state further ahead of an image than this belongs to a driver that has since restarted.
+# A joint state further ahead of an image than this is from before a driver's restart.
 RESTART_GAP_NS = 1_000_000_000
 
 
 class Streams:
-    """Newest stamps, arrivals (steady clock, s) and positions.
+    """Newest stamps, arrival times (steady clock, s) and positions.
 
     Args:
-        embodiment: its joints are read; its first camera gives the stamps.
+        embodiment: gives the joints; its first camera gives the stamps.
         pace: camera or timer, as in the robot's config.
     """
 
@@ -51,10 +51,10 @@ class Streams:
         return self._images[self._cameras[0]][0]
 
     def image(self, camera: str, stamp_ns: int, now: float) -> None:
-        """Note an image."""
+        """Record an image."""
         last = self._images.get(camera)
         if last is not None and stamp_ns < last[0]:
-            # The driver started again: what was awaited of the old one will never come.
+            # The driver restarted: images of the old one will never arrive.
             self._floor_ns = 0
             self._used_ns = None
             if self._state is not None and self._state[0] > stamp_ns + RESTART_GAP_NS:
@@ -64,7 +64,7 @@ class Streams:
     def joint_state(
         self, names: Sequence[str], positions: Sequence[float], stamp_ns: int, now: float
     ) -> str:
-        """Note a joint state; returns why it cannot be used, or an empty string."""
+        """Record a joint state; return why it cannot be used, or an empty string."""
         if names != self._names:
             missing = [joint for joint in self._joints if joint not in names]
             if missing:
@@ -81,11 +81,11 @@ class Streams:
         return ""
 
     def require(self, not_before_ns: int) -> None:
-        """Take no image stamped before this for the next tick."""
+        """Use no image stamped before this for the next tick."""
         self._floor_ns = not_before_ns
 
     def ready(self, now: float) -> bool:
-        """Return whether all there is makes an observation that was not used yet."""
+        """Return whether a complete observation is available that was not used yet."""
         if self._state is None or len(self._images) < len(self._cameras):
             return False
         if any(self._images[camera][0] < self._floor_ns for camera in self._cameras):
@@ -98,7 +98,7 @@ class Streams:
         return self._state[0] >= stamp or now - arrival >= PAIR_WAIT_S
 
     def take(self) -> Array | None:
-        """Mark the newest observation used, and return its position [A]."""
+        """Mark the newest observation as used, and return its position [A]."""
         self._used_ns = self.image_stamp_ns
         return self.position
 
@@ -112,12 +112,12 @@ class Streams:
         return ages
 
     def stale_reason(self, now: float, since: float, stale_after_s: float) -> str:
-        """Say which streams are older than allowed; empty when none is.
+        """Return which streams are too old, or an empty string.
 
         Args:
             now: steady clock [s].
-            since: age counts from here at the earliest, steady clock [s].
-            stale_after_s: age allowed.
+            since: earliest time from which age counts, steady clock [s].
+            stale_after_s: maximum age.
         """
         late = [
             name for name, age in self.ages(now).items() if min(age, now - since) > stale_after_s

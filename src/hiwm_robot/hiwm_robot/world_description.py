@@ -1,4 +1,4 @@
-"""What a robot's world says of itself: on world_info, and in the session folder."""
+"""A robot's world described for world_info and for the session folder."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def lineage(
     session: Path, robot: RobotConfig, embodiment: Embodiment, task: Task, *, seed: int,
     lockstep: bool,
 ) -> dict[str, Any]:
-    """Return what session.json keeps."""
+    """Return the content of session.json."""
     return {
         "session_id": session.name, "world": "hardware", "robot": robot.name,
         "stand_in": robot.stand_in, "embodiment": embodiment.name,

@@ -1,4 +1,4 @@
-"""What the bridge sends, and above all what it never sends."""
+"""What the bridge sends, and what it must never send."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ POLICY = 1
 
 
 class Robot:
-    """A core with streams, a clock and a robot that does as told."""
+    """A core with streams, a clock and a robot that follows its commands."""
 
     def __init__(self, lockstep: bool = False) -> None:
         self.streams = Streams(EMBODIMENT)
@@ -31,7 +31,7 @@ class Robot:
         self.position = HOME.copy()
 
     def observe(self, seconds: float = 0.1):
-        """Let time pass, show a new image and joint state, and tick if one is due."""
+        """Advance the time, add a new image and joint state, and tick if one is due."""
         self.now += seconds
         self.stamp += round(seconds * 1e9)
         names = list(EMBODIMENT.joint_names)
@@ -63,7 +63,7 @@ def test_an_inactive_bridge_ticks_and_sends_nothing() -> None:
     assert robot.core.stop() is None
 
 
-def test_an_episode_begins_with_step_0_and_no_action() -> None:
+def test_an_episode_starts_with_step_0_and_no_action() -> None:
     robot = Robot()
     robot.core.start(robot.now)
     plan = robot.observe()
@@ -82,12 +82,12 @@ def test_a_command_is_limited_sent_and_reported() -> None:
     assert plan.hold is None
 
 
-def test_one_answer_a_tick() -> None:
+def test_a_tick_takes_one_command() -> None:
     robot = Robot().started()
     assert robot.command(HOME).send is not None
     second = robot.command(HOME + 0.01)
     assert second.send is None
-    assert "answered" in second.dropped
+    assert "already has a command" in second.dropped
 
 
 @pytest.mark.parametrize(("epoch", "step"), [(0, 0), (2, 0), (1, 1)])
@@ -109,7 +109,7 @@ def test_a_bad_action_holds_and_is_reported(action: list[float]) -> None:
     assert robot.observe().applied.source == 0
 
 
-def test_an_explicit_hold_is_no_fault() -> None:
+def test_an_explicit_hold_is_not_a_fault() -> None:
     robot = Robot().started()
     answer = robot.command([], source=0)
     np.testing.assert_array_equal(answer.send, HOME)
@@ -146,7 +146,7 @@ def test_missing_the_command_of_a_tick_reports_the_target_still_in_force() -> No
     assert plan.applied.source == 0
 
 
-def test_silent_streams_hold_once_and_ticks_go_on_in_the_same_epoch() -> None:
+def test_silent_streams_hold_once_and_ticks_resume_in_the_same_epoch() -> None:
     robot = Robot().started()
     robot.command(HOME)
     robot.now += 0.6
@@ -173,17 +173,17 @@ def test_one_silent_stream_is_enough() -> None:
 
 def test_lockstep_waits_for_its_command_and_then_holds() -> None:
     robot = Robot(lockstep=True).started()
-    robot.now += 0.9  # far beyond stale_after_s: nothing is meant to come
+    robot.now += 0.9  # far beyond stale_after_s: no data is due
     answer = robot.core.poll(robot.now)
     assert answer.send is None
     assert not answer.fault
     robot.now += 0.2
     np.testing.assert_array_equal(robot.core.poll(robot.now).send, HOME)
-    assert robot.core.poll(robot.now).send is None  # one answer a tick
+    assert robot.core.poll(robot.now).send is None  # one command per tick
     assert robot.observe().applied.source == 0
 
 
-def test_lockstep_silence_after_the_answer_is_stale() -> None:
+def test_lockstep_silence_after_the_command_is_stale() -> None:
     robot = Robot(lockstep=True).started()
     robot.now += 0.9
     robot.command(HOME)
@@ -191,10 +191,10 @@ def test_lockstep_silence_after_the_answer_is_stale() -> None:
     assert robot.core.poll(robot.now + 0.6).fault
 
 
-def test_reset_raises_the_epoch_and_shows_only_what_came_after() -> None:
+def test_reset_raises_the_epoch_and_uses_only_later_observations() -> None:
     robot = Robot().started()
     assert robot.core.begin_reset() == ""
-    assert "under way" in robot.core.begin_reset()
+    assert "a reset is running" in robot.core.begin_reset()
     assert robot.observe() is None
     assert robot.command(HOME).send is None
     robot.core.start(robot.now, robot.stamp + 2 * PERIOD_NS)
@@ -203,7 +203,7 @@ def test_reset_raises_the_epoch_and_shows_only_what_came_after() -> None:
     assert (plan.epoch, plan.step, plan.episode) == (2, 0, 2)
 
 
-def test_a_failed_reset_goes_on_with_the_episode() -> None:
+def test_after_a_failed_reset_the_episode_continues() -> None:
     robot = Robot().started()
     robot.core.begin_reset()
     robot.core.abandon_reset(robot.now)
@@ -215,7 +215,7 @@ def test_reset_of_an_inactive_bridge_is_refused() -> None:
     assert "activate" in Robot().core.begin_reset()
 
 
-def test_deactivating_holds_and_activating_begins_an_episode() -> None:
+def test_deactivating_holds_and_activating_starts_an_episode() -> None:
     robot = Robot().started()
     np.testing.assert_array_equal(robot.core.stop(), HOME)
     assert robot.observe() is None
@@ -224,7 +224,7 @@ def test_deactivating_holds_and_activating_begins_an_episode() -> None:
     assert (plan.epoch, plan.step) == (2, 0)
 
 
-def test_a_driver_that_starts_again_does_not_turn_time_back() -> None:
+def test_a_restarted_driver_does_not_set_stamps_back() -> None:
     robot = Robot().started()
     before = robot.observe().stamp_ns
     robot.stamp = 0
@@ -248,7 +248,7 @@ def test_a_camera_at_the_rate_loses_no_tick_to_jitter() -> None:
         assert robot.observe(0.1 + late) is not None
 
 
-def test_a_lower_rate_takes_fewer_images() -> None:
+def test_a_lower_rate_uses_fewer_images() -> None:
     robot = Robot().started()
     robot.core.rate = 5.0
     robot.observe()
@@ -257,7 +257,7 @@ def test_a_lower_rate_takes_fewer_images() -> None:
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Whatever happens in whatever order, what is sent is limited, finite and in time."""
+    """In any order of events, sent targets are limited, finite and on time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -277,7 +277,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @property
     def drift(self) -> float:
-        # A hold stays where it began, while the arms may since have been pushed.
+        # A hold keeps its first position, while something may push the arms.
         return 0.02 if self.robot.core.state.holding is not None else 0.0
 
     @rule(seconds=st.floats(0.05, 0.3), push=st.floats(-0.002, 0.002))

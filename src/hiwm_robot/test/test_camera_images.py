@@ -1,4 +1,4 @@
-"""Drivers' images become the embodiment's, or are refused by name."""
+"""Driver images are converted to the embodiment's, or refused with the reason."""
 
 import array
 import io
@@ -29,7 +29,7 @@ def pixels(image: Image) -> np.ndarray:
     return np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
 
 
-def test_the_right_image_passes_untouched() -> None:
+def test_a_fitting_image_is_returned_unchanged() -> None:
     image = message(16, 8)
     assert embodiment_image(image, CAMERA) is image
 
@@ -69,12 +69,12 @@ def test_png_is_decoded_exactly() -> None:
     ("image", "word"),
     [
         (message(8, 8), "smaller"),
-        (message(32, 32), "shape"),
+        (message(32, 32), "aspect ratio"),
         (message(16, 8, "mono16"), "mono16"),
         (Image(width=16, height=8, encoding="rgb8", step=48), "bytes"),
-        (CompressedImage(format="jpeg", data=array.array("B", b"no picture")), "decoded"),
+        (CompressedImage(format="jpeg", data=array.array("B", b"not an image")), "decoded"),
     ],
 )
-def test_what_cannot_be_used_is_refused(image: object, word: str) -> None:
+def test_an_unusable_image_is_refused(image: object, word: str) -> None:
     with pytest.raises(ConfigError, match=word):
         embodiment_image(image, CAMERA)

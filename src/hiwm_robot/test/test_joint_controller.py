@@ -1,4 +1,4 @@
-"""A controller follows good commands in time and is not moved by bad ones."""
+"""A controller follows valid commands in time and ignores invalid ones."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_trajectory_is_a_straight_line_in_time(
     np.testing.assert_array_equal(joints.target(5.0 + seconds + 1.0), goal)
 
 
-def test_a_new_trajectory_begins_where_the_old_one_is() -> None:
+def test_a_new_trajectory_starts_where_the_old_one_is() -> None:
     joints = controller()
     joints.follow(NAMES, [((1.1, -0.1), 1.0)], 0.0)
     joints.follow(NAMES, [((0.1, -0.1), 1.0)], 0.5)
@@ -40,7 +40,7 @@ def test_a_new_trajectory_begins_where_the_old_one_is() -> None:
     np.testing.assert_allclose(joints.target(1.0), (0.35, -0.1))
 
 
-def test_joint_order_of_the_message_counts() -> None:
+def test_positions_follow_the_messages_joint_order() -> None:
     joints = controller()
     assert joints.follow(("b", "a"), [((2.0, 1.0), 0.1)], 0.0) == ""
     np.testing.assert_array_equal(joints.target(1.0), (1.0, 2.0))
@@ -55,7 +55,7 @@ def test_segments_split_where_the_trajectory_bends() -> None:
     np.testing.assert_allclose(segments[-1].target, (0.0, 0.0))
 
 
-def test_forward_command_is_taken_at_once() -> None:
+def test_forward_command_applies_at_once() -> None:
     joints = controller()
     assert joints.jump((0.5, 0.5), 0.0) == ""
     (segment,) = joints.segments(0.0, 0.1)

@@ -1,4 +1,4 @@
-"""The stand-in's own spread: replays repeat, starts are off as they should be, steps count."""
+"""The physical floor: repeatable replays, offsets of starts, pairs counted per step."""
 
 import os
 
@@ -18,7 +18,7 @@ EMBODIMENT = load_embodiment("planar_bimanual")
 
 
 def replay(steps: int) -> Replay:
-    """The left arm drives up into the T's bar, 10 mm a step."""
+    """The left arm drives up into the T's bar, 10 mm per step."""
     arms = np.array([-0.04, -0.06, 0.12, -0.12])
     actions = arms + np.arange(1, steps + 1)[:, None] * np.array([0.0, 0.01, 0.0, 0.0])
     poses = np.tile([0.0, 0.05, 0.0], (steps + 1, 1))
@@ -34,7 +34,7 @@ def test_a_replay_repeats_and_moves_the_t() -> None:
     assert first[-1, 1] - first[0, 1] > 0.004
 
 
-def test_a_start_is_off_by_a_millimetre_and_seven_tenths_of_a_degree() -> None:
+def test_a_start_is_moved_by_1_mm_and_0_7_degrees() -> None:
     rng, pose = np.random.default_rng(0), np.array([0.1, -0.05, 1.0])
     for _ in range(20):
         gap = moved_start(pose, rng) - pose
@@ -42,7 +42,7 @@ def test_a_start_is_off_by_a_millimetre_and_seven_tenths_of_a_degree() -> None:
         assert abs(np.degrees(gap[2])) == pytest.approx(0.7)
 
 
-def test_a_step_counts_the_pairs_that_moved_and_reach_it() -> None:
+def test_a_step_counts_the_moved_pairs_that_are_long_enough() -> None:
     ahead = np.zeros((12, 3))
     ahead[:, 0] = 0.002 * np.arange(12)
     still, short = np.zeros((12, 3)), ahead[:6]

@@ -1,4 +1,4 @@
-"""The driver and the bridge as processes of their own, commanded over DDS."""
+"""The driver and the bridge in their own processes, commanded over DDS."""
 
 import json
 import os
@@ -37,7 +37,7 @@ GUARD_S = 200.0  # hang guard; a busy machine may take a minute to start a proce
 
 
 class Graph:
-    """A driver, a bridge and this process as everything above them."""
+    """A driver and a bridge; this process is everything above them."""
 
     def __init__(self, stack: ExitStack, **bridge: Any) -> None:
         self.domain = domain_id()
@@ -118,7 +118,7 @@ class Graph:
         ))
 
     def until(self, predicate: Callable[[], bool]) -> None:
-        assert spin_until(self.executor, predicate, GUARD_S), "nothing came before the hang guard"
+        assert spin_until(self.executor, predicate, GUARD_S), "the hang guard expired"
 
     def more_ticks(self, count: int) -> list[Tick]:
         goal = len(self.ticks) + count
@@ -157,7 +157,7 @@ def robot_file(folder: Path, **changes: Any) -> str:
 FORWARD = {"adapter": "float64_multi_array", "topic": "driver/arm_controller/commands"}
 
 
-def test_a_second_world_ends_and_names_the_first(
+def test_a_second_world_exits_and_names_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ExitStack() as stack:
@@ -190,7 +190,7 @@ def test_both_adapters_move_the_pushers_within_the_limits(
     graph.driver()
     graph.bridge(robot=robot_file(tmp_path, **changes))
     goal = HOME + np.array([-0.01, 0.05, 0.01, 0.05])
-    graph.answer = lambda tick: goal  # far away: the bridge must cut it into steps
+    graph.answer = lambda tick: goal  # far away: the bridge must limit it to steps
     graph.until(lambda: bool(graph.joints) and np.abs(graph.position() - goal).max() < 0.002)
     graph.more_ticks(1)
     positions = [graph.joints[stamp_ns(t.header.stamp)] for t in graph.ticks]
@@ -222,7 +222,7 @@ def test_an_observation_has_one_stamp_and_the_tick_last(graph: Graph) -> None:
     assert graph.camera_infos[-1].width == 96
 
 
-def test_a_larger_image_of_the_driver_is_reduced(graph: Graph) -> None:
+def test_a_larger_driver_image_is_resized(graph: Graph) -> None:
     graph.driver(render_size=192)
     graph.bridge()
     graph.until(lambda: bool(graph.images))
@@ -279,7 +279,7 @@ def test_a_killed_driver_is_reported_and_the_next_one_is_used(graph: Graph, fast
     graph.until(lambda: np.abs(graph.position() - HOME - 0.02).max() < 0.002)
 
 
-def test_reset_begins_an_episode_at_the_pose_asked_for(graph: Graph) -> None:
+def test_reset_starts_an_episode_at_the_requested_pose(graph: Graph) -> None:
     graph.driver()
     graph.until(lambda: bool(graph.truths))
     graph.bridge()
@@ -300,7 +300,7 @@ def test_reset_begins_an_episode_at_the_pose_asked_for(graph: Graph) -> None:
     np.testing.assert_allclose(graph.joints[stamp], HOME, atol=1e-3)
 
 
-def test_what_a_robot_cannot_do_is_refused_with_the_way_out(graph: Graph) -> None:
+def test_an_impossible_request_is_refused_with_a_remedy(graph: Graph) -> None:
     graph.driver()
     graph.bridge()
     graph.more_ticks(1)
@@ -311,18 +311,18 @@ def test_what_a_robot_cannot_do_is_refused_with_the_way_out(graph: Graph) -> Non
     named = graph.call(Reset, "world/reset", Reset.Request(start="corner"))
     off = graph.call(Reset, "world/reset", Reset.Request(object_pose=[9.0, 0.0, 0.0]))
     for answer, words in (
-        (restore, "world/reset"), (save, "imagination"), (ahead, "go on from here"),
+        (restore, "world/reset"), (save, "imagination"), (ahead, "continue from here"),
         (faster, "at most 10"), (named, "corner"), (off, "off the table"),
     ):
         assert not answer.ok
         assert words in answer.message
     before = graph.ticks[-1].step
-    graph.until(lambda: graph.ticks[-1].step > before)  # and the episode goes on
+    graph.until(lambda: graph.ticks[-1].step > before)  # and the episode continues
     assert graph.call(SetRate, "world/set_rate", SetRate.Request(rate=5.0)).ok
     graph.until(lambda: graph.infos[-1].rate == 5.0)
 
 
-def test_a_robot_without_reset_says_what_to_do(graph: Graph, tmp_path: Path) -> None:
+def test_a_robot_without_reset_names_the_remedy(graph: Graph, tmp_path: Path) -> None:
     graph.driver()
     graph.bridge(robot=robot_file(tmp_path, reset=None))
     graph.more_ticks(2)
@@ -332,7 +332,7 @@ def test_a_robot_without_reset_says_what_to_do(graph: Graph, tmp_path: Path) -> 
     assert not graph.infos[-1].auto_reset
 
 
-def test_a_scene_put_back_by_hand_begins_an_episode_and_nothing_moves(
+def test_a_reset_by_hand_starts_an_episode_and_nothing_moves(
     graph: Graph, tmp_path: Path
 ) -> None:
     graph.driver()
@@ -383,7 +383,7 @@ def test_only_an_active_bridge_moves_anything(graph: Graph) -> None:
     graph.until(lambda: len(seen) > 0)
     ticks, sent = len(graph.ticks), len(graph.sent)
     command_for_a_while()
-    # The hold of the deactivation itself may still have been under way.
+    # The hold of the deactivation may arrive late.
     assert len(graph.sent) <= sent + 1
     assert len(graph.ticks) <= ticks + 1
     assert change(graph, Transition.TRANSITION_ACTIVATE)
@@ -401,7 +401,7 @@ def test_drivers_that_start_after_the_bridge_are_waited_for_without_an_error(gra
     assert "ERROR" not in bridge.output, bridge.output
 
 
-def test_configuring_without_drivers_fails_and_says_why(graph: Graph) -> None:
+def test_configuring_without_drivers_fails_with_the_reason(graph: Graph) -> None:
     bridge = graph.bridge(autostart=False, connect_timeout_s=0.3)
     assert not change(graph, Transition.TRANSITION_CONFIGURE)
     assert "nothing on /driver/camera_top/image_raw" in bridge.output
@@ -409,11 +409,11 @@ def test_configuring_without_drivers_fails_and_says_why(graph: Graph) -> None:
     seen: list[Image] = []
     graph.subscribe(Image, "driver/camera_top/image_raw", seen.append, qos.SENSOR)
     graph.until(lambda: len(seen) > 3)
-    # One try may still fall into the discovery of the new driver.
+    # The first attempt may fail while the new driver is being discovered.
     graph.until(lambda: change(graph, Transition.TRANSITION_CONFIGURE))
 
 
-def test_the_bridge_may_be_there_before_the_driver(graph: Graph, tmp_path: Path) -> None:
+def test_the_bridge_may_start_before_the_driver(graph: Graph, tmp_path: Path) -> None:
     graph.bridge(connect_timeout_s=0.5, session_dir=str(tmp_path / "s1"), seed=5)
     graph.until(lambda: graph.level() == DiagnosticStatus.ERROR)
     graph.driver()
@@ -425,7 +425,7 @@ def test_the_bridge_may_be_there_before_the_driver(graph: Graph, tmp_path: Path)
     assert session["embodiment_hash"] == load_embodiment("planar_bimanual").hash
 
 
-def test_a_restarted_bridge_goes_on_counting_in_its_session(graph: Graph, tmp_path: Path) -> None:
+def test_a_restarted_bridge_continues_its_sessions_counters(graph: Graph, tmp_path: Path) -> None:
     graph.driver()
     first = graph.bridge(session_dir=str(tmp_path))
     graph.more_ticks(3)
@@ -436,14 +436,14 @@ def test_a_restarted_bridge_goes_on_counting_in_its_session(graph: Graph, tmp_pa
     assert graph.ticks[-1].episode_id == "ep_0002"
 
 
-def test_a_wrong_config_ends_the_bridge_with_one_line(graph: Graph, tmp_path: Path) -> None:
+def test_an_invalid_config_stops_the_bridge_with_one_line(graph: Graph, tmp_path: Path) -> None:
     bridge = graph.bridge(robot=robot_file(tmp_path, stale_after=1.0))
     assert bridge.wait(GUARD_S) == 1
     assert "unknown key 'stale_after'" in bridge.output
     assert "Traceback" not in bridge.output
 
 
-def test_interrupted_nodes_end_cleanly(graph: Graph) -> None:
+def test_interrupted_nodes_exit_cleanly(graph: Graph) -> None:
     driver, bridge = graph.driver(), graph.bridge()
     graph.more_ticks(2)
     for process in (bridge, driver):
@@ -453,11 +453,11 @@ def test_interrupted_nodes_end_cleanly(graph: Graph) -> None:
 
 
 def lockstep_run(steps: int) -> tuple[list[Tick], list[np.ndarray], list[bytes]]:
-    """Push the T about in fast mode; returns ticks, ground truth and images of one episode."""
+    """Push the T in fast mode; return ticks, ground truth and images of one episode."""
     with ExitStack() as stack:
         graph = Graph(stack)
         driver = graph.driver(fast=True, patience_s=30.0)
-        # Until a bridge drives it, it shows itself five times a second: now it is heard for sure.
+        # Without a bridge it publishes five times a second: wait until messages arrive.
         graph.until(lambda: bool(graph.truths))
         graph.bridge(lockstep=True, hold_after_s=30.0)
         graph.until(lambda: graph.command_pub.get_subscription_count() > 0 and bool(graph.infos))
@@ -472,7 +472,7 @@ def lockstep_run(steps: int) -> tuple[list[Tick], list[np.ndarray], list[bytes]]
         graph.answer = answer_tick
         graph.until(lambda: graph.ticks[-1].epoch == answer.epoch)
         if graph.ticks[-1].step == 0 and not graph.sent:
-            graph.command(graph.ticks[-1], goal)  # that tick came before the answer was set
+            graph.command(graph.ticks[-1], goal)  # the tick arrived before the answer was set
         graph.until(lambda: graph.ticks[-1].step == steps)
         ticks = [t for t in graph.ticks if t.epoch == answer.epoch]
         stamps = [stamp_ns(t.header.stamp) for t in ticks]
@@ -486,7 +486,7 @@ def lockstep_run(steps: int) -> tuple[list[Tick], list[np.ndarray], list[bytes]]
         return ticks, [graph.truths[s] for s in stamps], [graph.images[s] for s in stamps]
 
 
-def test_lockstep_takes_one_step_a_command_and_repeats_exactly() -> None:
+def test_lockstep_takes_one_step_per_command_and_repeats_exactly() -> None:
     ticks, truths, images = lockstep_run(40)
     assert [tick.step for tick in ticks] == list(range(41))
     assert all(tick.applied_source == Command.SOURCE_POLICY for tick in ticks[1:])
@@ -498,7 +498,7 @@ def test_lockstep_takes_one_step_a_command_and_repeats_exactly() -> None:
     assert images == images_again
 
 
-def test_lockstep_holds_when_nobody_commands(graph: Graph) -> None:
+def test_lockstep_holds_without_commands(graph: Graph) -> None:
     graph.driver(fast=True)
     graph.bridge(lockstep=True, hold_after_s=0.1)
     ticks = graph.more_ticks(6)

@@ -13,7 +13,7 @@ START = np.array([0.03, -0.02, 0.4])
 
 
 def reached(robot: StandinRobot, steps: int = 3) -> bytes:
-    """Return what a robot shows after some steps towards one target."""
+    """Return a robot's joint positions and object pose after some steps."""
     for step in range(steps):
         target = (HOME + 0.01 * (step + 1)).tolist()
         assert not robot.follow(EMBODIMENT.joint_names, [(target, 0.1)])
@@ -21,9 +21,9 @@ def reached(robot: StandinRobot, steps: int = 3) -> bytes:
     return robot.scene.joint_positions.tobytes() + robot.scene.object_pose.tobytes()
 
 
-def test_an_episode_does_not_depend_on_what_was_before() -> None:
+def test_an_episode_does_not_depend_on_earlier_ones() -> None:
     fresh, used = StandinRobot(TASK, EMBODIMENT), StandinRobot(TASK, EMBODIMENT, seed=1)
-    # As the driver does while it waits for a bridge, and as an earlier episode does.
+    # Like the driver while it waits for a bridge, and like an earlier episode.
     used.advance(0.2)
     reached(used, steps=7)
     used.jump((HOME + 0.02).tolist())
@@ -33,7 +33,7 @@ def test_an_episode_does_not_depend_on_what_was_before() -> None:
     assert reached(fresh) == reached(used)
 
 
-def test_a_refused_target_leaves_the_last_one() -> None:
+def test_a_refused_target_keeps_the_last_one() -> None:
     robot = StandinRobot(TASK, EMBODIMENT)
     robot.place(START, 0)
     assert "2 values for 4 joints" in robot.jump([0.0, 0.0])

@@ -1,4 +1,4 @@
-"""The stand-in's contact physics: what an operator would notice if it were wrong."""
+"""The stand-in's contact physics: errors that an operator would notice."""
 
 import os
 
@@ -21,14 +21,14 @@ TICK_S = 0.1
 
 @pytest.fixture
 def scene() -> StandinScene:
-    """A table with the T in its middle."""
+    """A table with the T near its centre."""
     scene = StandinScene(TASK, EMBODIMENT)
     scene.place(np.array([0.0, 0.05, 0.0]), None)
     return scene
 
 
 def drive(scene: StandinScene, arm: int, to: tuple[float, float], ticks: int) -> list[np.ndarray]:
-    """Lead an arm towards a point on the 12 mm leash; return the T's poses."""
+    """Move an arm towards a point in steps of at most 12 mm; return the T's poses."""
     poses = []
     for _ in range(ticks):
         at = scene.joint_positions
@@ -42,8 +42,8 @@ def drive(scene: StandinScene, arm: int, to: tuple[float, float], ticks: int) ->
     return poses
 
 
-def test_left_alone_it_rests(scene: StandinScene) -> None:
-    """Nobody touches the T for ten seconds, and it stays within a tenth of a millimetre."""
+def test_untouched_it_rests(scene: StandinScene) -> None:
+    """Untouched for ten seconds, the T stays within a millimetre."""
     before = scene.object_pose
     for _ in range(100):
         scene.advance(TICK_S)
@@ -52,7 +52,7 @@ def test_left_alone_it_rests(scene: StandinScene) -> None:
 
 
 def test_pushed_it_slides_turns_and_stops(scene: StandinScene) -> None:
-    """A push at the bar's end moves and turns it; when the push ends, so does the motion."""
+    """A push at the bar's end moves and turns it; the motion stops with the push."""
     drive(scene, 0, (-0.055, -0.12), 12)
     poses = drive(scene, 0, (-0.055, 0.10), 18)
     moved = poses[-1] - np.array([0.0, 0.05, 0.0])
@@ -67,7 +67,7 @@ def test_pushed_it_slides_turns_and_stops(scene: StandinScene) -> None:
 
 
 def test_pushers_do_not_tunnel(scene: StandinScene) -> None:
-    """Driven straight at the T and at the rim behind it, no pusher ever enters it."""
+    """A pusher driven straight at the T and the rim behind it never penetrates the T."""
     deepest = 0.0
     for _ in range(60):
         drive(scene, 0, (0.0, 0.18), 1)
@@ -76,11 +76,11 @@ def test_pushers_do_not_tunnel(scene: StandinScene) -> None:
         gap = signed_distance(local, TASK.object_unit_m)[0] - PUSHER_RADIUS_M
         deepest = min(deepest, gap)
     assert deepest > -0.002
-    assert scene.object_pose[1] > 0.06  # it was pushed all the while
+    assert scene.object_pose[1] > 0.06  # it was pushed all the time
 
 
-def test_held_against_the_t_nothing_jitters(scene: StandinScene) -> None:
-    """A pusher that rests against the T stands still, and so does the T."""
+def test_a_pusher_held_against_the_t_does_not_jitter(scene: StandinScene) -> None:
+    """A pusher that rests against the T does not move, and neither does the T."""
     drive(scene, 0, (0.0, 0.0), 25)
     scene.set_target(scene.joint_positions)
     scene.advance(0.5)
@@ -92,7 +92,7 @@ def test_held_against_the_t_nothing_jitters(scene: StandinScene) -> None:
 
 
 def test_equal_targets_give_equal_scenes() -> None:
-    """Placed and driven alike, two scenes agree to the last bit."""
+    """Two scenes with equal placement and targets agree to the last bit."""
     ends = []
     for _ in range(2):
         scene = StandinScene(TASK, EMBODIMENT)
@@ -104,7 +104,7 @@ def test_equal_targets_give_equal_scenes() -> None:
 
 @pytest.mark.parametrize("expert", [CarryPlanner, PushPlanner])
 def test_expert_solves_it(expert: type[CarryPlanner] | type[PushPlanner]) -> None:
-    """A planner, given the pose, brings nine starts of ten to the goal."""
+    """A planner that knows the pose solves nine of ten starts."""
     scene, solved = StandinScene(TASK, EMBODIMENT), 0
     for seed in range(10):
         scene.place(None, seed)
@@ -119,7 +119,7 @@ def test_expert_solves_it(expert: type[CarryPlanner] | type[PushPlanner]) -> Non
 
 
 def test_picture_shows_the_scene(scene: StandinScene) -> None:
-    """The picture has the T blue where it is, the pushers red and green, at any size."""
+    """The image shows the T in blue at its pose, the pushers in red and green, at any size."""
     for size in (96, 256):
         image = scene.render(size).astype(int)
         assert image.shape == (size, size, 3)

@@ -14,7 +14,7 @@ def streams() -> Streams:
     return Streams(EMBODIMENT)
 
 
-def test_an_image_waits_for_a_joint_state_as_new_as_itself() -> None:
+def test_an_image_waits_for_a_joint_state_as_new() -> None:
     both = streams()
     both.joint_state(NAMES, [0.0] * 4, 100, 0.0)
     both.image("top", 200, 0.0)
@@ -23,7 +23,7 @@ def test_an_image_waits_for_a_joint_state_as_new_as_itself() -> None:
     assert both.ready(0.0)
 
 
-def test_but_not_for_ever() -> None:
+def test_an_image_does_not_wait_forever() -> None:
     both = streams()
     both.joint_state(NAMES, [0.0] * 4, 100, 0.0)
     both.image("top", 200, 0.0)
@@ -63,7 +63,7 @@ def test_a_bad_joint_state_is_named_and_not_used(
     assert both.ages(5.0)["joint states"] == 5.0
 
 
-def test_after_a_restart_the_old_drivers_joints_do_not_pair() -> None:
+def test_after_a_restart_the_old_drivers_joint_states_do_not_pair() -> None:
     both = streams()
     both.joint_state(NAMES, [0.0] * 4, 10**12, 0.0)
     both.image("top", 10**12, 0.0)
@@ -74,7 +74,7 @@ def test_after_a_restart_the_old_drivers_joints_do_not_pair() -> None:
     assert both.ready(1.0)
 
 
-def test_a_restart_ends_waiting_for_a_stamp_that_never_comes() -> None:
+def test_a_restart_cancels_a_wait_for_a_stamp_that_never_comes() -> None:
     both = streams()
     both.image("top", 10**12, 0.0)
     both.require(2 * 10**12)
