@@ -1,4 +1,4 @@
-"""The launcher's processes: small scripts as nodes, the launcher as a process of its own."""
+"""The launcher's processes, with small scripts as nodes."""
 
 import os
 import pty
@@ -15,7 +15,7 @@ import pytest
 
 HANG_GUARD_S = 30.0
 
-# Writes what it is told and what it received, so that a test can count signals.
+# Prints its output and the signals it receives, so that a test can count them.
 NODE = """
 import os, signal, sys, time
 def note(number, frame):
@@ -127,7 +127,7 @@ def graph(tmp_path: Path) -> Iterator[Graph]:
     graph.close()
 
 
-def test_an_interrupt_reaches_every_node_once_and_ends_in_zero(graph: Graph) -> None:
+def test_an_interrupt_reaches_every_node_once_and_the_exit_code_is_0(graph: Graph) -> None:
     graph.node("one")
     graph.node("two")
     graph.start()
@@ -139,7 +139,7 @@ def test_an_interrupt_reaches_every_node_once_and_ends_in_zero(graph: Graph) -> 
     assert "received SIGTERM" not in graph.text.replace("[launch]", "")
 
 
-def test_a_terminate_ends_the_graph_politely_too(graph: Graph) -> None:
+def test_a_sigterm_interrupts_the_nodes(graph: Graph) -> None:
     graph.node("one")
     graph.start()
     graph.ready(1)
@@ -148,7 +148,7 @@ def test_a_terminate_ends_the_graph_politely_too(graph: Graph) -> None:
     assert "[one] received SIGINT" in graph.text
 
 
-def test_a_node_deaf_to_the_interrupt_is_terminated_then_killed(graph: Graph) -> None:
+def test_a_node_that_ignores_the_interrupt_is_terminated_then_killed(graph: Graph) -> None:
     graph.node("polite")
     graph.node("deaf", ends_on="number == signal.SIGTERM")
     graph.node("deafer", ends_on="False")
@@ -156,25 +156,25 @@ def test_a_node_deaf_to_the_interrupt_is_terminated_then_killed(graph: Graph) ->
     graph.ready(3)
     graph.send(signal.SIGINT)
     assert graph.end() == 1
-    assert "[launch] SIGTERM to what still runs: deaf, deafer" in graph.text
-    assert "[launch] SIGKILL to what still runs: deafer" in graph.text
-    assert "[launch] deafer (pkg/deafer) was killed by SIGKILL while ending" in graph.text
+    assert "[launch] sending SIGTERM to nodes that still run: deaf, deafer" in graph.text
+    assert "[launch] sending SIGKILL to nodes that still run: deafer" in graph.text
+    assert "[launch] deafer (pkg/deafer) was killed by SIGKILL during shutdown" in graph.text
     assert "[polite] received SIGTERM" not in graph.text
 
 
-def test_a_second_interrupt_hurries(graph: Graph) -> None:
+def test_a_second_interrupt_sends_the_next_signal_at_once(graph: Graph) -> None:
     graph.node("deaf", ends_on="number == signal.SIGTERM")
     graph.start(graces=(1000.0, 1000.0))
     graph.ready(1)
     graph.send(signal.SIGINT)
     graph.read_until(lambda text: "[deaf] received SIGINT" in text)
-    time.sleep(0.7)  # closer together the two would be one wish
+    time.sleep(0.7)  # closer together the two would count as one
     graph.send(signal.SIGINT)
     assert graph.end() == 0
     assert "[deaf] received SIGTERM" in graph.text
 
 
-def test_a_signal_to_the_launcher_and_then_to_its_group_hurries_nobody(graph: Graph) -> None:
+def test_a_signal_to_the_launcher_and_then_to_its_group_counts_once(graph: Graph) -> None:
     graph.node("slow", body="while True: time.sleep(0.05)", ends_on="False")
     graph.start()
     graph.ready(1)
@@ -189,18 +189,18 @@ def test_a_signal_to_the_launcher_and_then_to_its_group_hurries_nobody(graph: Gr
 
 
 @pytest.mark.parametrize("code", [0, 7])
-def test_the_end_of_a_required_node_ends_the_graph_with_its_code(graph: Graph, code: int) -> None:
+def test_a_required_node_that_exits_stops_the_graph_with_its_code(graph: Graph, code: int) -> None:
     graph.node("other")
     graph.node("required", body=f"time.sleep(0.5); sys.exit({code})",
                attributes='on_exit="shutdown"')
     graph.start()
     assert graph.end() == code
-    assert "required (pkg/required) ended" in graph.text
+    assert "required (pkg/required) exited" in graph.text
     assert "[other] received SIGINT" in graph.text
 
 
-def test_the_cause_is_the_last_thing_shown(graph: Graph) -> None:
-    # Both would hide it: an interpreter that still starts answers SIGINT with a traceback.
+def test_the_cause_is_the_last_line(graph: Graph) -> None:
+    # Both would hide it: SIGINT makes an interpreter that is starting print a traceback.
     graph.node("starting")
     (graph.library / "starting").write_text(f"#!{sys.executable}\nimport time\ntime.sleep(60)\n")
     graph.node("talker", ends_on="print('many words\\n' * 9) or True")
@@ -212,7 +212,7 @@ def test_the_cause_is_the_last_thing_shown(graph: Graph) -> None:
     assert graph.end() == 1
     assert "Traceback" not in graph.text
     assert graph.text.rstrip().splitlines()[-1] == (
-        "[launch] cause: wrong (pkg/wrong) ended with exit code 1: error: 100000 is out of range"
+        "[launch] cause: wrong (pkg/wrong) exited with code 1: error: 100000 is out of range"
     )
 
 
@@ -231,7 +231,7 @@ def test_a_required_node_killed_gives_128_plus_the_signal(graph: Graph) -> None:
     graph.ready(2)
     os.kill(graph.pid_of("required"), signal.SIGKILL)
     assert graph.end() == 128 + signal.SIGKILL
-    assert "required (pkg/required) was killed by SIGKILL, and the graph ends" in graph.text
+    assert "required (pkg/required) was killed by SIGKILL, and the graph needs it" in graph.text
 
 
 def test_another_node_killed_gives_one_line_and_the_graph_goes_on(graph: Graph) -> None:
@@ -242,23 +242,23 @@ def test_another_node_killed_gives_one_line_and_the_graph_goes_on(graph: Graph) 
     os.kill(graph.pid_of("one"), signal.SIGKILL)
     graph.read_until(lambda text: "SIGKILL" in text)
     graph.send(signal.SIGINT)
-    assert graph.end() == 1  # a node failed on the way
+    assert graph.end() == 1  # a node failed before
     lines = [line for line in graph.text.splitlines() if "one (pkg/one)" in line]
     assert lines == [
-        "[launch] one (pkg/one) was killed by SIGKILL; nothing restarts it",
+        "[launch] one (pkg/one) was killed by SIGKILL; it is not restarted",
         "[launch] cause: one (pkg/one) was killed by SIGKILL: ready",
     ]
     assert "[two] received SIGINT" in graph.text
 
 
-def test_a_failure_while_ending_is_not_lost_behind_a_required_node_that_ended_well(
+def test_a_failure_during_shutdown_counts_after_a_required_node_exited_with_0(
     graph: Graph,
 ) -> None:
     graph.node("recorder", code=3)
     graph.node("required", body="time.sleep(0.5); sys.exit(0)", attributes='on_exit="shutdown"')
     graph.start()
     assert graph.end() == 1
-    assert "[launch] recorder (pkg/recorder) ended with exit code 3 while ending" in graph.text
+    assert "[launch] recorder (pkg/recorder) exited with code 3 during shutdown" in graph.text
 
 
 def test_a_node_with_respawn_comes_back_with_its_parameters(graph: Graph) -> None:
@@ -275,9 +275,9 @@ def test_a_node_with_respawn_comes_back_with_its_parameters(graph: Graph) -> Non
     graph.read_until(lambda text: len(re.findall(r"pid \d+", text)) == 2)
     graph.send(signal.SIGINT)
     assert graph.end() == 0
-    assert graph.text.count("p: 77") == 2
+    assert graph.text.count('"p": 77') == 2
     assert len(set(re.findall(r"pid (\d+)", graph.text))) == 2
-    assert "it is started again" in graph.text
+    assert "restarting it" in graph.text
 
 
 def test_the_graph_ends_when_every_node_has(graph: Graph) -> None:
@@ -288,13 +288,13 @@ def test_the_graph_ends_when_every_node_has(graph: Graph) -> None:
     assert "[two] last words\n" in graph.text
 
 
-def test_standard_error_and_bytes_that_are_no_text_are_prefixed_too(graph: Graph) -> None:
+def test_standard_error_and_bytes_outside_utf8_are_prefixed_too(graph: Graph) -> None:
     graph.node("one", body="sys.stderr.write('to err\\n'); os.write(1, b'\\xff\\xfe here\\n')")
     graph.start()
     assert graph.end() == 0
     assert "[one] to err" in graph.text
     assert re.search(r"\[one\] .* here", graph.text)
-    assert "\x1b" not in graph.text  # no colours where nobody looks
+    assert "\x1b" not in graph.text  # no colours in a pipe
 
 
 def test_nodes_read_no_standard_input_and_keep_the_launchers_group(graph: Graph) -> None:
@@ -331,7 +331,7 @@ def test_every_node_has_the_launchers_id(graph: Graph) -> None:
     assert len(ids) == 2 and ids[0] == ids[1] and ids[0].endswith(f"_{graph.process.pid}")
 
 
-def test_nothing_starts_where_an_executable_is_missing(graph: Graph) -> None:
+def test_nothing_starts_if_an_executable_is_missing(graph: Graph) -> None:
     graph.node("one")
     graph.node("two")
     graph._elements.append('<node pkg="pkg" exec="twoo" name="three"/>')
@@ -342,13 +342,13 @@ def test_nothing_starts_where_an_executable_is_missing(graph: Graph) -> None:
     assert "did you mean 'two'?" in graph.text
 
 
-def test_a_file_that_cannot_be_executed_ends_what_was_started(graph: Graph) -> None:
+def test_a_file_that_cannot_be_executed_stops_the_graph(graph: Graph) -> None:
     graph.node("one")
     graph.node("two")
-    graph._library.joinpath("two").write_text("#!/nonexistent/interpreter\n")
+    graph.library.joinpath("two").write_text("#!/nonexistent/interpreter\n")
     graph.start()
     assert graph.end() == 1
-    assert "two (pkg/two) could not be started" in graph.text
+    assert "two (pkg/two) failed to start" in graph.text
 
 
 def test_a_node_may_read_the_terminal_and_ctrl_c_reaches_each_process_once(graph: Graph) -> None:
@@ -379,7 +379,7 @@ def test_a_node_may_read_the_terminal_and_ctrl_c_reaches_each_process_once(graph
         while True:
             try:
                 part = os.read(terminal, 65536)
-            except OSError:  # the terminal's other side is gone
+            except OSError:  # the other end of the terminal is closed
                 break
             if not part:
                 break
@@ -388,7 +388,7 @@ def test_a_node_may_read_the_terminal_and_ctrl_c_reaches_each_process_once(graph
         os.close(terminal)
         _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
-    assert text.count("received SIGINT: ending") == 1
+    assert text.count("received SIGINT: stopping") == 1
     assert len(re.findall(r"\[keys\]\S* received SIGINT", text)) == 1
     assert len(re.findall(r"\[other\]\S* received SIGINT", text)) == 1
     assert "\x1b[" in text  # names are coloured on a terminal

@@ -1,4 +1,4 @@
-"""Whatever is outside the subset, missing or broken is refused by name, file and line."""
+"""The launcher refuses what is outside the subset, missing or broken, by name, file and line."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from hiwm_core.errors import ConfigError
 FIXTURES = Path(__file__).parent / "launch_fixtures"
 NODE = '<node pkg="p" exec="e"'
 
-# The offending thing stands in line 3 of each file; the words are in the message.
+# Each error is in line 3 of its file; the words are in the message.
 REFUSALS = {
     "element": ('<executable cmd="x"/>', "<executable>", "arg, group"),
     "misspelt element": (f"<nod{NODE[5:]}/>", "<nod>", "did you mean 'node'"),
@@ -70,8 +70,8 @@ REFUSALS = {
     "value and nested": (
         f'{NODE}><param name="a" value="1"><param name="b" value="1"/></param></node>', "not both",
     ),
-    "parameter without name": (f'{NODE}><param value="1"/></node>', "'from' alone or 'name'"),
-    "from and name": (f'{NODE}><param name="a" from="x"/></node>', "'from' alone or 'name'"),
+    "parameter without name": (f'{NODE}><param value="1"/></node>', "'name' or only 'from'"),
+    "from and name": (f'{NODE}><param name="a" from="x"/></node>', "'name' or only 'from'"),
     "no parameter file": (f'{NODE}><param from="absent.yaml"/></node>', "'absent.yaml'"),
     "no included file": ('<include file="absent.launch.xml"/>', "'absent.launch.xml'"),
     "python launch file": ('<include file="$(dirname)/x.launch.py"/>', "x.launch.py"),
@@ -85,7 +85,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_it_is_refused_by_name_file_and_line(case: str, tmp_path: Path) -> None:
+def test_refusals_name_the_fault_file_and_line(case: str, tmp_path: Path) -> None:
     body, *words = REFUSALS[case]
     path = tmp_path / "refused.launch.xml"
     path.write_text(f"<launch>\n  <!-- two -->\n{body}</launch>\n")
@@ -94,7 +94,7 @@ def test_it_is_refused_by_name_file_and_line(case: str, tmp_path: Path) -> None:
     message = str(caught.value)
     for word in words:
         assert word in message
-    if case != "python launch file":  # said of the file itself
+    if case != "python launch file":  # reported for the included file
         assert f"{path}:3)" in message
     assert caught.value.remedy
 
@@ -124,9 +124,9 @@ def test_a_required_argument_of_an_include_must_be_passed_on(tmp_path: Path) -> 
         resolve(path)
 
 
-def test_a_file_including_itself_is_found_out(tmp_path: Path) -> None:
-    path = tmp_path / "circle.launch.xml"
-    path.write_text('<launch><include file="$(dirname)/circle.launch.xml"/></launch>')
+def test_a_file_including_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "loop.launch.xml"
+    path.write_text('<launch><include file="$(dirname)/loop.launch.xml"/></launch>')
     with pytest.raises(ConfigError, match="includes itself"):
         resolve(path)
 

@@ -1,7 +1,6 @@
-"""Kill -9 of each node in turn: one clear line, nothing closed is lost, the session resumes.
+"""Kill -9 of each node in turn: one clear line, no closed bag is lost, the session resumes.
 
-The launches of a world share one session folder, so that each resumes what the kill before it
-left.
+The launches of a world share one session folder: each resumes the session after the kill before.
 """
 
 import shutil
@@ -27,14 +26,14 @@ from launched_session import LaunchedSession  # noqa: E402
 pytestmark = [
     pytest.mark.nodes, pytest.mark.slow, pytest.mark.timeout(600),
     pytest.mark.flaky(
-        reruns=2, reason="what a kill may cost is bounded in seconds; a starved recorder is later"
+        reruns=2, reason="the loss at a kill is bounded in seconds; a starved recorder is later"
     ),
 ]
 
 FLUSH_S = 1.0  # the recorder's flush_period_s
 # The operator never ends these sessions by itself.
 OPERATOR = {"device": "scripted", "failures": 1000, "max_seconds": 100000.0}
-# Not as fast as it can: there the operator may fork again between a test's fork and its first tick.
+# Not at rate 0: there the operator may fork again between a test's fork and its first tick.
 IMAGINATION = {"world": "imagination", "rate": "10.0", **OPERATOR}
 STANDIN = {"world": "hardware", "robot": "standin", "fast": "true", **OPERATOR}
 
@@ -50,7 +49,7 @@ def standin_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def nodes_of(folder: Path) -> list[Node]:
-    """Return the tree; empty where there is none yet. Reading it reopens the store."""
+    """Return the tree; empty if there is none yet. Reading it reopens the store."""
     path = folder / "tree.sqlite"
     if not path.exists():
         return []
@@ -59,7 +58,7 @@ def nodes_of(folder: Path) -> list[Node]:
 
 
 def policy_ticks(graph: LaunchedSession, count: int) -> None:
-    """Look on until the policy has acted so many times more."""
+    """Wait until the policy has acted `count` more times."""
     before = len(graph.ticks)
     graph.until(
         lambda: sum(t.applied_source == Command.SOURCE_POLICY for t in graph.ticks[before:])
@@ -68,39 +67,39 @@ def policy_ticks(graph: LaunchedSession, count: int) -> None:
 
 
 def check_new_episode(graph: LaunchedSession, before: list[Node]) -> None:
-    """The world began an episode of its own, in an epoch after all others."""
+    """Check that the world started a new episode, in a later epoch than all others."""
     first = graph.ticks[0]
     assert first.episode_id not in {node.episode_id for node in before}
     assert first.epoch > max(node.epoch for node in before)
 
 
 def check_end(graph: LaunchedSession, killed: str) -> None:
-    """The graph ended with the killed node, and one line says so."""
+    """Check that the graph stopped with the killed node, and that one line says so."""
     assert graph.wait() == 128 + 9, graph.output
-    [line] = graph.lines("and the graph ends with it")
+    [line] = graph.lines("and the graph needs it")
     assert f"{killed} (" in line and "was killed by SIGKILL" in line
     assert "Traceback" not in graph.output, graph.output
-    assert "while ending" not in graph.output, graph.output
+    assert "during shutdown" not in graph.output, graph.output
 
 
 def bag_names(folder: Path) -> set[str]:
-    """Return the names of a session's bags; of none, where there is no session yet."""
+    """Return the names of a session's bags; none if there is no session yet."""
     return {bag.name for bag in session_bags(folder)} if folder.exists() else set()
 
 
 def check_folder(folder: Path, killed: str, before: set[str]) -> None:
-    """Every new bag is good or can be made so, and the tree holds the episode.
+    """Check that every new bag is valid or can be recovered, and that the tree has its episode.
 
-    New ones alone: the bags of another kill are that one's to judge.
+    Only new bags: earlier ones were checked after their own kill.
     """
     bags = [bag for bag in session_bags(folder) if bag.name not in before]
     assert bags
     open_bags = [bag for bag in bags if needs_recovery(bag)]
     assert bool(open_bags) == (killed == "recorder")
-    if killed != "recorder":  # killed, it may have closed the bag before and not audited it yet
+    if killed != "recorder":  # it may be killed after it closed a bag and before the audit
         assert all((bag / AUDIT_FILE).exists() for bag in bags)
     assert recover([str(folder)]) == 0
-    # One that was begun at the kill is put aside.
+    # A bag that was just started at the kill is put aside.
     bags = [bag for bag in session_bags(folder) if bag.name not in before]
     assert all((bag / AUDIT_FILE).exists() for bag in bags)
     assert [audit([str(bag)]) for bag in bags] == [0] * len(bags)
@@ -122,15 +121,15 @@ def test_in_imagination(imagination_folder: Path, killed: str) -> None:
         policy_ticks(graph, 10)
         if before:
             check_new_episode(graph, before)
-            restored_and_gone_on(graph, before)
+            fork_and_go_on(graph, before)
         if killed == "policy":
-            # The session goes on without its picture.
+            # The session goes on without the live view.
             graph.kill9("live_view")
             policy_ticks(graph, 10)
             [line] = graph.lines("was killed by SIGKILL")
-            assert "live_view (" in line and "nothing restarts it" in line
+            assert "live_view (" in line and "it is not restarted" in line
         if killed == "recorder":
-            # What is promised is all but the last seconds, and the branch has only begun.
+            # The recorder may lose the last seconds, and the branch has just started.
             forked = time.monotonic()
             graph.until(lambda: time.monotonic() - forked > 2 * FLUSH_S)
         graph.kill9(killed)
@@ -138,18 +137,18 @@ def test_in_imagination(imagination_folder: Path, killed: str) -> None:
     check_folder(folder, killed, bags)
 
 
-def restored_and_gone_on(graph: LaunchedSession, before: list[Node]) -> None:
-    """A state of an earlier launch is the present one again, in the middle of a chunk."""
+def fork_and_go_on(graph: LaunchedSession, before: list[Node]) -> None:
+    """Fork at a state of an earlier launch, in the middle of a chunk, and check it."""
     target = [node for node in before if node.state_id][-5]
     answer = graph.call(Fork, "branches/fork", Fork.Request(node_id=target.node_id))
     assert answer.ok, answer.message
     graph.until(lambda: any(tick.epoch == answer.epoch for tick in graph.ticks))
     [first, *_] = [tick for tick in graph.ticks if tick.epoch == answer.epoch]
     assert (first.step, first.episode_id) == (target.step, target.episode_id)
-    # The id is that of the content: frame, latents and random state are what they were.
+    # The id is a digest of the content: frame, latents and random state are the same.
     assert first.state_id == target.state_id
     assert first.branch_id == answer.branch_id
-    # What the policy had planned before is dead; it goes on with a plan of this epoch.
+    # Plans of earlier epochs are dropped; the policy goes on with a plan of this epoch.
     policy_ticks(graph, 5)
     after = [tick for tick in graph.ticks if tick.epoch == answer.epoch]
     assert [tick.step for tick in after] == list(range(first.step, first.step + len(after)))
@@ -173,7 +172,7 @@ def test_on_the_standin(standin_folder: Path, killed: str) -> None:
     check_folder(folder, killed, bags)
 
 
-def test_a_checkpoint_of_another_embodiment_ends_the_graph_with_one_line(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_embodiment_is_refused_in_one_line(tmp_path: Path) -> None:
     config = tmp_path / "config"
     shutil.copytree(find_config("tasks", "push_t").parents[1], config)
     path = config / "embodiments" / "planar_bimanual.yaml"
@@ -186,5 +185,5 @@ def test_a_checkpoint_of_another_embodiment_ends_the_graph_with_one_line(tmp_pat
         [line] = graph.lines("error: ")
         for words in ("embodiment planar_bimanual", "world_push_t.safetensors"):
             assert words in line
-        assert len(graph.lines("and the graph ends with it")) == 1
+        assert len(graph.lines("and the graph needs it")) == 1
         assert "Traceback" not in graph.output

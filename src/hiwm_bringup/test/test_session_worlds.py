@@ -1,4 +1,4 @@
-"""The whole graph from launch to end: one body for imagination and for the stand-in robot."""
+"""The whole graph from launch to exit: the same tests in imagination and on the stand-in."""
 
 import sys
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ CONTINUATIONS = 3
 
 @dataclass(frozen=True)
 class Session:
-    """What a session left behind."""
+    """What a session wrote."""
 
     world: str
     folder: Path
@@ -44,7 +44,7 @@ class Session:
 @pytest.fixture(scope="module", params=WORLDS)
 def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             ) -> Iterator[Session]:
-    """Launch a session, let the scripted operator end it, and return what it left."""
+    """Launch a session, wait until the scripted operator ends it, and return what it wrote."""
     folder = tmp_path_factory.mktemp(request.param) / "session"
     arguments = {
         **WORLDS[request.param], "device": "scripted", "failures": 1, "branches": CONTINUATIONS,
@@ -65,10 +65,10 @@ def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         print(output)
 
 
-def test_the_operator_ends_the_session_and_every_node_ends_well(session: Session) -> None:
+def test_the_operator_ends_the_session_and_every_node_exits_with_0(session: Session) -> None:
     assert session.code == 0, session.output
     assert "Traceback" not in session.output
-    assert "while ending" not in session.output, session.output
+    assert "during shutdown" not in session.output, session.output
 
 
 def test_every_bag_passes_its_audit(session: Session) -> None:
@@ -100,7 +100,7 @@ def test_the_tree_holds_every_recorded_tick_with_its_source(session: Session) ->
             assert session.nodes[f"{branch}:{step}"].source == source
 
 
-def test_it_goes_back_in_imagination_and_refuses_on_a_robot(session: Session) -> None:
+def test_rollback_works_in_imagination_and_is_refused_on_a_robot(session: Session) -> None:
     kinds = [branch.kind for branch in session.branches]
     refused = [line for line in session.output.splitlines() if "rollback: refused" in line]
     if session.world == "imagination":
@@ -113,7 +113,7 @@ def test_it_goes_back_in_imagination_and_refuses_on_a_robot(session: Session) ->
             assert words in refused[0]
 
 
-def test_one_failure_state_serves_every_continuation_with_the_same_frame(
+def test_every_continuation_starts_from_one_failure_state_and_frame(
     session: Session,
 ) -> None:
     if session.world != "imagination":

@@ -18,11 +18,11 @@ class Argument:
 
     Args:
         name: of the argument.
-        default: as written, substitutions unperformed; None where a value must be given.
+        default: as written, substitutions not yet performed; None where a value is required.
         description: for people.
         choices: the values allowed; empty allows any.
         conditional: declared only where a condition holds.
-        given_by_includes: names that the includes on the way to its file pass on.
+        given_by_includes: names passed by the includes that lead to its file.
         where: file:line.
     """
 
@@ -36,9 +36,9 @@ class Argument:
 
 
 def declared_arguments(root: Element, environment: dict[str, str]) -> list[Argument]:
-    """Return what a file declares, each name once, first declaration first.
+    """Return the arguments a file declares; of several declarations of a name, the first.
 
-    Included files count where their path needs no argument and no `$(dirname)`, as in launch.
+    As in launch, an included file counts if its path needs no argument and no `$(dirname)`.
     """
     found: dict[str, Argument] = {}
     for argument in _walk(root, False, (), environment, ()):
@@ -67,10 +67,10 @@ def refuse_missing(arguments: list[Argument], given: list[str], where: str = "")
     Args:
         arguments: what it declares.
         given: names that have a value.
-        where: of the include; empty blames the declaration.
+        where: of the include; empty reports the place of the declaration.
 
     Raises:
-        ConfigError: with the name and the meaning of the first one missing.
+        ConfigError: names and describes the first missing argument.
     """
     for argument in arguments:
         if argument.default is not None or argument.conditional:
@@ -80,7 +80,7 @@ def refuse_missing(arguments: list[Argument], given: list[str], where: str = "")
 
 
 def missing(argument: Argument, where: str = "") -> ConfigError:
-    """Return the refusal of an argument without a value."""
+    """Return the error for an argument without a value."""
     meaning = f" ({argument.description})" if argument.description else ""
     return ConfigError(
         f"the argument {argument.name!r}{meaning} has no default and no value",
@@ -90,10 +90,10 @@ def missing(argument: Argument, where: str = "") -> ConfigError:
 
 
 def refuse_unknown(arguments: list[Argument], given: list[str], where: str) -> None:
-    """Refuse values for arguments that nothing declares.
+    """Refuse values for undeclared arguments.
 
     Raises:
-        ConfigError: with the nearest name declared.
+        ConfigError: suggests the nearest declared name.
     """
     known = [argument.name for argument in arguments]
     for name in given:
@@ -101,7 +101,7 @@ def refuse_unknown(arguments: list[Argument], given: list[str], where: str) -> N
             raise ConfigError(
                 f"unknown argument {name!r}", where=where,
                 remedy=f"it declares {', '.join(known) or 'none'}{nearest(name, known)}; "
-                "--show-args says what they mean",
+                "--show-args describes them",
             )
 
 
@@ -117,7 +117,8 @@ def _walk(
         if child.tag == "arg":
             yield read_argument(child, conditional, given)
         elif child.tag == "group":
-            # Launch looks one level deep: a group inside a conditional group counts as certain.
+            # Launch looks one level deep: it takes a group inside a conditional group as
+            # unconditional.
             yield from _walk(child, _has_condition(child), given, environment, chain)
         elif child.tag == "include":
             path = _certain_path(child, environment)
@@ -127,7 +128,7 @@ def _walk(
             try:
                 included = read_launch_file(path)
             except ConfigError:
-                continue  # said with its place when it is really included
+                continue  # reported with its place when the file is really included
             yield from _walk(included, False, (*given, *names), environment, (*chain, path))
 
 

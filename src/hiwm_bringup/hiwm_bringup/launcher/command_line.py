@@ -1,4 +1,4 @@
-"""`hiwm_launch FILE name:=value ...`, the small relative of `ros2 launch`."""
+"""`hiwm_launch FILE name:=value ...`: a small `ros2 launch`."""
 
 import argparse
 import os
@@ -20,8 +20,8 @@ from .vocabulary import read_launch_file
 def main(words: Sequence[str] | None = None) -> int:
     """Launch, or show what would be launched, and return the exit code.
 
-    2 is returned where nothing was started because something is wrong with the file, the
-    arguments or the build; otherwise the code of `Supervisor.run`.
+    The code is 2 if nothing was started because the file, an argument or the build is wrong;
+    otherwise it is that of `Supervisor.run`.
     """
     options = _options(words)
     try:
@@ -42,10 +42,10 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def parse_arguments(words: Sequence[str]) -> dict[str, str]:
-    """Return name and value of each `name:=value`; of two for one name the last one counts.
+    """Return name and value of each `name:=value`; a later value of a name wins.
 
     Raises:
-        ConfigError: a word of another form.
+        ConfigError: a word is not of this form.
     """
     values: dict[str, str] = {}
     for word in words:
@@ -59,7 +59,7 @@ def parse_arguments(words: Sequence[str]) -> dict[str, str]:
 
 
 def arguments_text(arguments: Sequence[Argument]) -> str:
-    """Return what --show-args prints."""
+    """Return the text of --show-args."""
     if not arguments:
         return "No arguments."
     lines = ["Arguments (give them as name:=value):"]
@@ -73,7 +73,7 @@ def arguments_text(arguments: Sequence[Argument]) -> str:
 
 
 def specs_text(specs: Sequence[NodeSpec]) -> str:
-    """Return what --print prints: the resolved nodes as YAML."""
+    """Return the text of --print: the resolved nodes as YAML."""
     documents = []
     for spec in specs:
         documents.append({
@@ -106,11 +106,11 @@ def _warn_of_same_names(specs: Sequence[NodeSpec]) -> None:
 def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="hiwm_launch", description="Run a launch file without a ROS installation.",
-        epilog="Ctrl-C ends the graph; a second one hurries, a third one kills.",
+        epilog="Ctrl-C stops the graph; a second one terminates its nodes, a third one kills them.",
     )
     parser.add_argument("file", help="path of a .launch.xml file")
     parser.add_argument("arguments", nargs="*", metavar="name:=value", help="launch arguments")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("-s", "--show-args", action="store_true", help="say what the file declares")
-    what.add_argument("-p", "--print", action="store_true", help="say what would be started")
+    what.add_argument("-s", "--show-args", action="store_true", help="list its arguments")
+    what.add_argument("-p", "--print", action="store_true", help="print what it would start")
     return parser.parse_intermixed_args(words)

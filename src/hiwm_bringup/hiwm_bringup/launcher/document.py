@@ -1,4 +1,4 @@
-"""XML with the line of every element and attribute, so that a refusal can name its place."""
+"""XML with the line of every element and attribute, so that errors can name the place."""
 
 import re
 import xml.parsers.expat
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hiwm_core.errors import ConfigError
 
-SUBSET_PAGE = "docs/launching.md has the whole subset"
+SUBSET_PAGE = "docs/launching.md lists the whole subset"
 
 _ATTRIBUTE = re.compile(rb"""([^\s=<>/"']+)\s*=\s*(?:"[^"]*"|'[^']*')""")
 
@@ -21,7 +21,7 @@ class Element:
         tag: its name.
         attributes: name to text.
         children: elements inside it, in order.
-        file: the file as it was named.
+        file: path of the file, as given.
         line: of the opening tag, from 1.
         attribute_lines: line of each attribute.
     """
@@ -39,16 +39,16 @@ class Element:
         return f"{self.file}:{self.line}"
 
     def attribute_where(self, name: str) -> str:
-        """Return file:line of an attribute, or of the tag where it has no such attribute."""
+        """Return file:line of an attribute, or of the tag if it lacks that attribute."""
         return f"{self.file}:{self.attribute_lines.get(name, self.line)}"
 
     def children_of(self, tag: str) -> Iterator["Element"]:
-        """Yield the children of one tag."""
+        """Yield the children with a tag."""
         return (child for child in self.children if child.tag == tag)
 
 
 class _Builder:
-    """Collects expat's events into elements."""
+    """Builds elements from expat's events."""
 
     def __init__(self, source: bytes, file: str) -> None:
         self._source = source
@@ -77,13 +77,13 @@ class _Builder:
         self._open.append(element)
 
     def _attribute_lines(self, line: int, count: int) -> dict[str, int]:
-        begin = self._parser.CurrentByteIndex
+        start = self._parser.CurrentByteIndex
         lines: dict[str, int] = {}
-        for match in _ATTRIBUTE.finditer(self._source, begin):
+        for match in _ATTRIBUTE.finditer(self._source, start):
             if len(lines) == count:
                 break
             name = match[1].decode("utf-8", "replace")
-            lines[name] = line + self._source.count(b"\n", begin, match.start())
+            lines[name] = line + self._source.count(b"\n", start, match.start())
         return lines
 
     def _end(self, _tag: str) -> None:
@@ -94,13 +94,13 @@ class _Builder:
             raise ConfigError(
                 f"text {text.strip()!r} between the tags",
                 where=f"{self._file}:{self._parser.CurrentLineNumber}",
-                remedy="launch files hold elements alone; make it a comment",
+                remedy="launch files contain only elements; make it a comment",
             )
 
     def _doctype(self, *_arguments: object) -> None:
         raise ConfigError(
             "a DOCTYPE", where=f"{self._file}:{self._parser.CurrentLineNumber}",
-            remedy="launch files need none; remove it",
+            remedy="remove it; launch files need none",
         )
 
 
@@ -108,7 +108,7 @@ def read_document(path: str | Path) -> Element:
     """Return the root element of an XML file.
 
     Raises:
-        ConfigError: no such file, or not well-formed XML, with the line.
+        ConfigError: the file does not exist, or is not well-formed XML; names the line.
     """
     file = str(path)
     try:
@@ -124,7 +124,7 @@ def read_document(path: str | Path) -> Element:
     except xml.parsers.expat.ExpatError as error:
         raise ConfigError(
             f"not well-formed XML: {xml.parsers.expat.ErrorString(error.code)}",
-            where=f"{file}:{error.lineno}", remedy="mend the syntax",
+            where=f"{file}:{error.lineno}", remedy="fix the syntax",
         ) from None
     if builder.root is None:  # expat refuses a document without an element before this
         raise ConfigError("no element", where=file, remedy="start with <launch>")

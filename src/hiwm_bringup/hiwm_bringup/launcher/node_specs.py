@@ -1,4 +1,4 @@
-"""A node as resolved: what to start, and the command line the real launch would give it."""
+"""A resolved node: what to start, with the command line that the real launch would use."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ ParameterSource = Path | Mapping[str, Value]
 
 
 class _QuotedText(yaml.SafeDumper):
-    """Writes every text in quotes: ROS reads a bare `4e7` as a number where YAML reads text."""
+    """Quotes every string: ROS reads a bare `4e7` as a number, YAML as a string."""
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        """Return the node of a text."""
+        """Return the YAML node of a string."""
         return self.represent_scalar("tag:yaml.org,2002:str", data, style='"')
 
 
@@ -29,21 +29,21 @@ _QuotedText.add_representer(str, _QuotedText.represent_str)
 
 @dataclass(frozen=True, kw_only=True)
 class NodeSpec:
-    """One node, everything substituted.
+    """One node, with every substitution performed.
 
     Args:
         package: ROS package.
         executable: its name in lib/<package>.
-        name: node name; None leaves the node its own.
-        namespace: absolute namespace; None where neither the node nor a group gives one.
+        name: node name; None keeps the executable's default.
+        namespace: absolute namespace; None if neither the node nor a group sets one.
         parameters: files and name-value mappings; a later one wins.
         remaps: (from, to) in order.
         environment: variables added to the launcher's own.
         arguments: command line before any --ros-args.
-        ros_arguments: command line after a --ros-args of its own; None where none is given.
-        respawn: start again whenever it ends.
-        respawn_delay_s: seconds before that.
-        ends_graph: on_exit="shutdown": its end ends everything.
+        ros_arguments: command line after its own --ros-args; None if not given.
+        respawn: restart it whenever it exits.
+        respawn_delay_s: delay before a restart.
+        ends_graph: on_exit="shutdown": its exit stops the graph.
         where: file:line of its element.
     """
 
@@ -63,14 +63,15 @@ class NodeSpec:
 
     @property
     def label(self) -> str:
-        """Return what its lines are prefixed with."""
+        """Return the prefix of its output lines."""
         return self.name or self.executable
 
     @property
     def parameter_key(self) -> str:
-        """Return the node key of its parameter files: its full name, or every node of the process.
+        """Return the node key of its parameter files: its full name or `/**`.
 
-        As in launch: a node whose name or namespace is left open is matched by `/**`.
+        As in launch, it is `/**`, which matches every node of the process, if the name or the
+        namespace is not set.
         """
         if self.name is None or self.namespace is None:
             return "/**"
@@ -100,7 +101,7 @@ class NodeSpec:
         return command
 
     def write_parameters(self, folder: Path, stem: str) -> list[Path]:
-        """Write the name-value parameters into files and return one file for each source."""
+        """Write name-value parameters to files; return one file for each source."""
         files: list[Path] = []
         for number, source in enumerate(self.parameters):
             if isinstance(source, Path):
@@ -113,7 +114,7 @@ class NodeSpec:
         return files
 
     def merged_parameters(self) -> dict[str, Value]:
-        """Return the name-value parameters, a later one winning; files are left out."""
+        """Return the name-value parameters without those of files; a later one wins."""
         merged: dict[str, Value] = {}
         for source in self.parameters:
             if not isinstance(source, Path):
@@ -125,7 +126,7 @@ def locate(spec: NodeSpec) -> Path:
     """Return the path of a node's executable.
 
     Raises:
-        ConfigError: no such package, or no such executable in it.
+        ConfigError: the package, or the executable in it, does not exist.
     """
     remedy = "build the workspace (scripts/setup) and source scripts/env.sh"
     try:

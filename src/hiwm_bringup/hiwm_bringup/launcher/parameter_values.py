@@ -1,8 +1,8 @@
-"""What a `<param value=... type=...>` becomes: the real launch's YAML rules.
+"""The value of `<param value=... type=...>`, by the YAML rules of the real launch.
 
-Without a type the text is YAML: `0.1` a float, `true` a bool, `[1, 2]` a list, `'0.1'` text. A
-substitution is performed first and its result read as YAML, so `type="str"` is the way to keep
-whatever a person passes as text. Lists hold one type alone.
+Without a type the text is YAML: `0.1` is a float, `true` a bool, `[1, 2]` a list, `'0.1'` a string.
+Substitutions are performed first, and the result is read as YAML. Only `type="str"` therefore keeps
+any value a string. All items of a list have one type.
 """
 
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ _SCALARS = (int, float, bool, str)
 
 @dataclass(frozen=True)
 class Kind:
-    """A type a parameter may be declared with; `scalar` None is "whatever YAML says"."""
+    """A type a parameter can be declared with; with `scalar` None, YAML decides."""
 
     scalar: type | None
     is_list: bool
 
     @property
     def type(self) -> type:
-        """Return the scalar type; text where YAML decides."""
+        """Return the scalar type; str where YAML decides."""
         return self.scalar or str
 
 
@@ -43,12 +43,12 @@ KINDS: Mapping[str, Kind] = {
 
 
 class _NotThatError(ValueError):
-    """The text is not of the kind; said with its place by `ParameterValue`."""
+    """The text is not of the kind; callers add the place."""
 
 
 @dataclass(frozen=True)
 class ParameterValue:
-    """A value as written: performing its substitutions gives the value itself."""
+    """A value as written; performing its substitutions gives the value."""
 
     written: Scalar | Template | list[Scalar | Template]
     kind: Kind
@@ -59,7 +59,7 @@ class ParameterValue:
         """Return the value.
 
         Raises:
-            ConfigError: what the substitutions give is not of the kind.
+            ConfigError: the substitutions give something not of the kind.
         """
         try:
             if isinstance(self.written, Template):
@@ -81,15 +81,15 @@ class ParameterValue:
 
 
 def parse_parameter_value(text: str, kind_name: str, where: str) -> ParameterValue:
-    """Return a parameter's value from its attribute's text.
+    """Return a parameter's value from the text of its attribute.
 
     Args:
         text: the `value` attribute.
-        kind_name: the `type` attribute, "yaml" where there is none.
+        kind_name: the `type` attribute; "yaml" if there is none.
         where: file and line.
 
     Raises:
-        ConfigError: an unknown type, or text that cannot become that type.
+        ConfigError: the type is unknown, or the text cannot be converted to it.
     """
     if kind_name not in KINDS:
         raise ConfigError(
@@ -107,10 +107,10 @@ def parse_parameter_value(text: str, kind_name: str, where: str) -> ParameterVal
 
 
 def read_bool(text: str, where: str) -> bool:
-    """Return text as launch reads a bool: 1, 0, or whatever YAML calls true or false.
+    """Return text as a bool, as launch reads it: 1, 0, or a YAML bool.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it is none of these.
     """
     try:
         return bool(_coerce(text, KINDS["bool"]))
@@ -119,10 +119,10 @@ def read_bool(text: str, where: str) -> bool:
 
 
 def _refusal(error: Exception, kind_name: str, where: str) -> ConfigError:
-    wanted = "a scalar or a list of one type" if kind_name == "yaml" else kind_name
+    expected = "a scalar or a list of one type" if kind_name == "yaml" else kind_name
     return ConfigError(
         f"parameter value: {error}", where=where,
-        remedy=f'write {wanted}; type="str" keeps any text as it is',
+        remedy=f'write {expected}; type="str" keeps any text as it is',
     )
 
 
@@ -136,13 +136,13 @@ def _yaml(text: str) -> Any:
 
 
 def _uniform(values: list[Any]) -> bool:
-    """Return whether a list holds one scalar type; a bool passes for an int, as in launch."""
+    """Return whether all items have one scalar type; as in launch, a bool counts as an int."""
     kind = next((type(value) for value in values if type(value) is not str), str)
     return kind in _SCALARS and all(isinstance(value, kind) for value in values)
 
 
 def _coerce(text: str, kind: Kind) -> Any:
-    """Return text without substitutions as a value of the kind."""
+    """Convert text without substitutions to the kind."""
     if kind.is_list:
         values = _yaml(text)
         if not isinstance(values, list) or not all(isinstance(v, kind.type) for v in values):
@@ -168,9 +168,9 @@ def _coerce(text: str, kind: Kind) -> Any:
 
 
 def _coerce_written(text: str, kind: Kind) -> Any:
-    """Return an attribute's text as far as it can be read before its substitutions are known.
+    """Convert an attribute's text as far as possible before its substitutions are performed.
 
-    Whatever holds a substitution stays text, alone or as an item of a list.
+    Text with a substitution stays text, by itself and as an item of a list.
     """
     if kind.is_list:
         values = _yaml(text)
@@ -198,7 +198,7 @@ def _coerce_written(text: str, kind: Kind) -> Any:
 
 
 def _with_templates(value: Any, where: str) -> Any:
-    """Return the value with each text that holds a substitution as a template."""
+    """Return the value with each string that contains a substitution as a template."""
     if isinstance(value, list):
         return [_with_templates(item, where) for item in value]
     if isinstance(value, str):
@@ -208,7 +208,7 @@ def _with_templates(value: Any, where: str) -> Any:
 
 
 def _check_written(value: Any, kind: Kind) -> None:
-    """Refuse what is of another type, and lists of several, as far as they are written out."""
+    """Refuse literal values of another type, and lists that mix types."""
     if isinstance(value, str) and kind.scalar not in (None, str):
         raise _NotThatError(f"{value!r} is not {kind.type.__name__}")
     if not isinstance(value, list):

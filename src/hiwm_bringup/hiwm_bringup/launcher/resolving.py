@@ -1,7 +1,7 @@
-"""From a launch file and its arguments to the nodes it starts, as the real launch resolves them.
+"""Resolves a launch file and its arguments to the nodes it starts, as the real launch does.
 
-One dictionary of launch configurations is passed through the elements in order. Groups give it
-back as it was (unless scoped="false"); includes do not: what an included file sets stays set.
+One dictionary of launch configurations passes through the elements in order. A group restores it
+at its end, unless scoped="false". An include does not: what the included file sets stays set.
 """
 
 import os
@@ -26,7 +26,7 @@ from .parameter_values import Value, parse_parameter_value, read_bool
 from .substitutions import Call, Context, Template, parse_template
 from .vocabulary import RESERVED_NAMES, read_launch_file
 
-_DEEPEST_INCLUDE = 30  # a file including itself is found out here
+_DEEPEST_INCLUDE = 30  # detects a file that includes itself
 _TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OUTPUTS = ("screen", "both", "log")
 
@@ -40,10 +40,11 @@ def resolve(
     Args:
         path: of the file.
         arguments: values by name.
-        environment: what $(env) reads; the process's own where None.
+        environment: read by $(env); that of the process if None.
 
     Raises:
-        ConfigError: anything outside the subset, missing, unknown or unfit, with file and line.
+        ConfigError: something is missing, unknown, invalid or outside the subset; names file and
+            line.
     """
     given = dict(arguments or {})
     variables = dict(os.environ if environment is None else environment)
@@ -54,7 +55,7 @@ def resolve(
 
 
 class _Resolver:
-    """Walks the elements; `nodes` holds what it met."""
+    """Walks the elements and collects `nodes`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -69,12 +70,12 @@ class _Resolver:
     def enter_file(
         self, path: str, given: Mapping[str, str | Template], where: str
     ) -> None:
-        """Resolve a file's elements with the values given for its arguments."""
+        """Resolve the elements of a file with values for its arguments."""
         context = self._context
         if self._depth > _DEEPEST_INCLUDE:
             raise ConfigError(
                 f"includes go deeper than {_DEEPEST_INCLUDE} files", where=where,
-                remedy="a file includes itself; break the circle",
+                remedy="a file includes itself; remove that include",
             )
         root = _read_included(path, where)
         including = context.directory
@@ -169,7 +170,7 @@ class _Resolver:
         if name is not None and not _TOKEN.fullmatch(name):
             raise ConfigError(
                 f"node name {name!r}", where=element.attribute_where("name"),
-                remedy="use letters, digits and underscores, no digit first",
+                remedy="use letters, digits and underscores; do not start with a digit",
             )
         _check_literals(element)
         respawn = has("respawn") and read_bool(
@@ -179,7 +180,7 @@ class _Resolver:
         if respawn and ends_graph:
             raise ConfigError(
                 "respawn and on_exit contradict each other", where=element.where,
-                remedy="a node that comes back cannot end the graph; keep one",
+                remedy="keep one: a node that is restarted cannot stop the graph",
             )
         self.nodes.append(NodeSpec(
             package=self._perform(element, "pkg"),
@@ -209,8 +210,8 @@ class _Resolver:
             "from" in attributes and (len(attributes) > 1 or element.children)
         ):
             raise ConfigError(
-                "<param> needs either 'from' alone or 'name'", where=element.where,
-                remedy="name and value, name and nested <param>, or from=FILE",
+                "<param> needs either 'name' or only 'from'", where=element.where,
+                remedy="write name and value, name and nested <param>, or from=FILE",
             )
         if "from" in attributes:
             file = Path(self._perform(element, "from"))
@@ -259,13 +260,13 @@ class _Resolver:
 
 
 def split_words(template: Template) -> list[Template]:
-    """Return a command line's words. What a substitution gives is never split.
+    """Return the words of a command line. The result of a substitution is never split.
 
-    As in launch, text that is blank ends a word even where none has begun: a leading blank before
-    a substitution gives an empty word.
+    As in launch, blank text ends a word even if none has started: a leading blank before a
+    substitution gives an empty word.
 
     Raises:
-        ValueError: quotes left open in a text piece.
+        ValueError: a quote in a text piece is not closed.
     """
     words: list[list[str | Call]] = []
     word: list[str | Call] = []
@@ -346,7 +347,7 @@ def _check_literals(element: Element) -> None:
 
 
 def _joined(base: str | None, namespace: str | None) -> str | None:
-    """Return a namespace laid inside the base; an absolute one stands for itself."""
+    """Return a namespace below the base; an absolute one ignores the base."""
     if namespace is None:
         joined = base
     elif not base or namespace.startswith("/"):
@@ -367,5 +368,6 @@ def _checked_namespace(namespace: str, where: str) -> str:
         return namespace
     raise ConfigError(
         f"namespace {namespace!r}", where=where,
-        remedy="use letters, digits and underscores between single slashes, no digit first",
+        remedy="use letters, digits and underscores between single slashes; "
+        "start no part with a digit",
     )

@@ -1,8 +1,8 @@
 """Text with substitutions: `$(var name default)`, `$(env NAME default)`, `$(dirname)`,
 `$(find-pkg-share package)`.
 
-The grammar is the real launch's (its documented forms; a backslash keeps a `$(` as text, quotes
-keep spaces inside an argument), held by the parity test.
+The grammar is that of the real launch: its documented forms, a backslash before a literal `$(`,
+quotes around an argument with spaces. Tested by test_launch_parity.py.
 """
 
 import re
@@ -21,14 +21,14 @@ _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 @dataclass(kw_only=True)
 class Context:
-    """What substitutions read, as it stands at one point of a launch.
+    """What substitutions read at one point of a launch.
 
     Args:
         configurations: launch configurations: arguments, lets, `ros_namespace`.
         environment: environment variables.
         directory: folder of the file being resolved.
-        left_directory: what releases of the real launch before the scoping of `$(dirname)`
-            (ros2/launch pull request 862) hold in its place: the folder of the last file entered.
+        left_directory: folder of the last file entered. Releases of launch that do not scope
+            `$(dirname)` (before ros2/launch pull request 862) use it instead.
     """
 
     configurations: dict[str, str] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Call:
-    """One substitution, its arguments still unperformed."""
+    """One substitution; its arguments are not performed yet."""
 
     name: str
     arguments: tuple["Template", ...]
@@ -47,14 +47,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Template:
-    """Text pieces and substitutions in order, and the place they stand at."""
+    """Text pieces and substitutions in order, with their place."""
 
     pieces: tuple[str | Call, ...]
     where: str
 
     @property
     def text(self) -> str | None:
-        """Return the text where there is nothing to substitute, otherwise None."""
+        """Return the text if there is nothing to substitute, otherwise None."""
         if any(isinstance(piece, Call) for piece in self.pieces):
             return None
         return "".join(str(piece) for piece in self.pieces)
@@ -63,7 +63,7 @@ class Template:
         """Return the text with every substitution performed.
 
         Raises:
-            ConfigError: a configuration, environment variable or package that does not exist.
+            ConfigError: a configuration, environment variable or package does not exist.
         """
         return "".join(
             piece if isinstance(piece, str)
@@ -81,7 +81,7 @@ def _var(context: Context, arguments: tuple[Template, ...], where: str) -> str:
     known = sorted(context.configurations)
     raise ConfigError(
         f"$(var {name}) is not set here", where=where,
-        remedy=f"declare it with <arg> or <let> before; set are {', '.join(known) or 'none'}"
+        remedy=f"declare it before, with <arg> or <let>; set here: {', '.join(known) or 'none'}"
         + nearest(name, known),
     )
 
@@ -103,9 +103,9 @@ def _dirname(context: Context, _arguments: tuple[Template, ...], where: str) -> 
         raise ConfigError("$(dirname) outside a file", where=where, remedy="use it in a file")
     if context.directory != context.left_directory:
         raise ConfigError(
-            "$(dirname) after an include of another folder means different folders in different "
-            "releases of launch", where=where,
-            remedy='keep it before the include: <let name="here" value="$(dirname)"/>',
+            "$(dirname) after an include of another folder differs between releases of launch",
+            where=where,
+            remedy='save it before the include: <let name="here" value="$(dirname)"/>',
         )
     return context.directory
 
@@ -138,7 +138,7 @@ SUBSTITUTION_NAMES = tuple(_SUBSTITUTIONS)
 
 
 def unescape(text: str) -> str:
-    r"""Return text in which `\x` has become `x`."""
+    r"""Return text with each `\x` replaced by `x`."""
     return re.sub(r"\\(.)", r"\1", text)
 
 
@@ -160,7 +160,7 @@ class _Reader:
         self._at = 0
 
     def _opens(self) -> bool:
-        """Return whether a substitution starts here: `$(` not behind a backslash."""
+        """Return whether a substitution starts here: a `$(` without a backslash before it."""
         at = self._at
         return self._text.startswith("$(", at) and not (at and self._text[at - 1] == "\\")
 
@@ -175,7 +175,7 @@ class _Reader:
         )
 
     def pieces(self, quote: str) -> tuple[str | Call, ...]:
-        """Read up to the closing quote, or to the end where there is none."""
+        """Read up to the closing quote; to the end if `quote` is empty."""
         found: list[str | Call] = []
         start = self._at
 
@@ -222,7 +222,7 @@ class _Reader:
             counts = " or ".join(str(n) for n in range(known.fewest, known.most + 1))
             raise ConfigError(
                 f"$({name}) takes {counts} arguments, found {len(arguments)}", where=self._where,
-                remedy="quote an argument that holds spaces",
+                remedy="quote an argument that contains spaces",
             )
         return Call(name, tuple(arguments))
 
@@ -233,7 +233,7 @@ class _Reader:
             pieces = self.pieces(opening)
             self._at += 1
             return pieces
-        # Inside a quoted argument only that quote ends things; the other one is plain text.
+        # Inside a quoted argument only that quote ends it; the other quote is plain text.
         ends = " ()" + (quote or "'\"")
         found: list[str | Call] = []
         while self._next() and (self._next() not in ends):

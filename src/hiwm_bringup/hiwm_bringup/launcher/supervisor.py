@@ -1,8 +1,8 @@
-"""The processes of a graph: starting, output, respawn, and an orderly end.
+"""The processes of a graph: start, output, respawn and orderly shutdown.
 
-Nodes stay in the launcher's own process group, so that one of them may read the terminal. A Ctrl-C
-there reaches all of them from the kernel; the launcher tells it from a `kill` by the signal's
-sender and passes on only what the nodes have not had yet.
+Nodes stay in the launcher's process group, so that one of them can read the terminal. On Ctrl-C
+there, the kernel signals all of them. The launcher tells Ctrl-C from `kill` by the signal's sender
+and forwards only signals that the nodes have not received.
 """
 
 import os
@@ -23,27 +23,27 @@ from .tied_process import CANNOT_RUN
 
 INTERRUPT_GRACE_S = 10.0  # a recorder closes and audits its bag in this time
 TERMINATE_GRACE_S = 5.0
-# Signals closer together are one wish: `timeout` and others signal a process and then its group.
-_ONE_WISH_S = 0.5
-# A process this young that has said nothing may still be an interpreter that starts: it answers
-# SIGINT with a traceback, and SIGTERM by ending.
+# Signals closer together count as one: `timeout` and others signal a process and then its group.
+_ONE_REQUEST_S = 0.5
+# A younger process without output may be an interpreter that is still starting: SIGINT makes it
+# print a traceback, SIGTERM does not.
 _STARTING_S = 10.0
 _SENT_BY_KERNEL = 0x80  # SI_KERNEL: the terminal's Ctrl-C
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _HANDLED = (*_STOPPING, signal.SIGCHLD)
 _STAGES = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-# What a process that was asked to end may end with.
-_ORDERLY_ENDS = (0, -signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)
+# Exit codes of a process that stopped on request.
+_ORDERLY_CODES = (0, -signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 _TIED_PROCESS = Path(__file__).with_name("tied_process.py")
 _COLOURS = (36, 33, 35, 32, 34, 96, 93, 95, 92, 94)
 
 
 class Output:
-    """Whole lines from many nodes on one stream, each behind its node's name.
+    """Writes whole lines from many nodes to one stream, each prefixed with its node's name.
 
     Args:
         stream: where to write.
-        colours: colour the names; by default where the stream is a terminal.
+        colours: colour the names; by default only on a terminal.
     """
 
     def __init__(self, stream: TextIO | None = None, colours: bool | None = None) -> None:
@@ -53,7 +53,7 @@ class Output:
         self._lock = threading.Lock()
 
     def line(self, label: str, text: str) -> None:
-        """Write one line; a stream that is gone is no reason to lose the graph."""
+        """Write one line; a closed stream is ignored, so that the graph goes on."""
         with self._lock:
             prefix = f"[{label}]"
             if self._colours:
@@ -65,23 +65,23 @@ class Output:
             except (BrokenPipeError, ValueError):
                 return
 
-    def forward(self, label: str, descriptor: int, said: "Said") -> None:
-        """Write what a pipe gives, line by line, until its last writer closes it."""
+    def forward(self, label: str, descriptor: int, printed: "Printed") -> None:
+        """Write the lines of a pipe until its last writer closes it."""
         with open(descriptor, encoding="utf-8", errors="replace", newline=None) as lines:
             for line in lines:
-                said.take(line)
+                printed.add(line)
                 self.line(label, line.rstrip("\n"))
 
 
 @dataclass
-class Said:
-    """What of a process's output may tell why it failed."""
+class Printed:
+    """The lines of a process's output that may explain why it failed."""
 
-    last: str = ""  # line that is not empty
-    error: str = ""  # the last one that begins with "error:"
+    last: str = ""  # the last line that is not empty
+    error: str = ""  # the last line that starts with "error:"
 
-    def take(self, line: str) -> None:
-        """Take one more line."""
+    def add(self, line: str) -> None:
+        """Add a line."""
         line = line.strip()
         self.last = line or self.last
         if line.startswith("error:"):
@@ -89,13 +89,13 @@ class Said:
 
     @property
     def reason(self) -> str:
-        """The error it named, else its last words: the end of a traceback."""
+        """The error it reported, else its last line, such as the end of a traceback."""
         return self.error or self.last
 
 
 @dataclass
 class _Child:
-    """A node and the process it runs in now."""
+    """A node and its present process."""
 
     spec: NodeSpec
     path: Path
@@ -103,12 +103,12 @@ class _Child:
     pid: int | None = None
     restart_at: float | None = None
     started_at: float = 0.0  # steady clock, seconds
-    said: Said = field(default_factory=Said)
+    printed: Printed = field(default_factory=Printed)
     reader: threading.Thread | None = field(default=None, repr=False)
 
 
 class Supervisor:
-    """Runs nodes until they, a required one of them, or a person ends the graph.
+    """Runs nodes until all exit, a required one exits, or a signal stops the graph.
 
     Args:
         specs: what to run; started in this order.
@@ -117,7 +117,7 @@ class Supervisor:
         terminate_grace_s: from SIGTERM to SIGKILL.
 
     Raises:
-        ConfigError: a package or an executable is not there; nothing was started.
+        ConfigError: a package or an executable does not exist; nothing was started.
     """
 
     def __init__(
@@ -132,19 +132,19 @@ class Supervisor:
             _Child(spec, path, spec.write_parameters(Path(self._folder.name), f"node_{number}"))
             for number, (spec, path) in enumerate(zip(specs, paths, strict=True))
         ]
-        self._stage = -1  # index into _STAGES once the graph is ending
+        self._stage = -1  # index into _STAGES once the graph is stopping
         self._escalate_at: float | None = None
-        self._stopped_at = -_ONE_WISH_S  # when a signal to stop came last
+        self._signalled_at = -_ONE_REQUEST_S  # time of the last signal to stop
         self._required_code = 0
         self._failed = False
-        self._cause: tuple[_Child, str] | None = None  # the first failure, and how it ended
+        self._cause: tuple[_Child, str] | None = None  # the first failure, and how it exited
 
     def run(self) -> int:
         """Run the graph to its end and return the launcher's exit code.
 
-        The code of the node with on_exit="shutdown" that ended it; where that is 0, or a person
-        ended the graph, or every node ended by itself: 0, or 1 if a node without respawn failed
-        on the way or while ending. A signal N counts as 128 + N.
+        This is the code of the node with on_exit="shutdown" whose exit stopped the graph. If that
+        is 0, or a signal stopped the graph, or all nodes exited: 0, or 1 if a node without respawn
+        failed before or during shutdown. A signal N counts as 128 + N.
         """
         previous = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         try:
@@ -159,7 +159,7 @@ class Supervisor:
                     child.reader.join(1.0)
             if self._cause is not None:
                 child, how = self._cause
-                reason = f": {child.said.reason}" if child.said.reason else ""
+                reason = f": {child.printed.reason}" if child.printed.reason else ""
                 self._say(f"cause: {_described(child.spec)} {how}{reason}")
         finally:
             for child in self._alive():
@@ -202,59 +202,59 @@ class Supervisor:
             )
         except OSError as error:
             os.close(reading)
-            self._cause = self._cause or (child, f"could not be started: {error.strerror}")
+            self._cause = self._cause or (child, f"failed to start: {error.strerror}")
             self._not_started(spec, f": {error.strerror}")
             return
         finally:
             os.close(writing)
         child.started_at = time.monotonic()
-        child.said = Said()
+        child.printed = Printed()
         child.reader = threading.Thread(
-            target=self._output.forward, args=(spec.label, reading, child.said), daemon=True
+            target=self._output.forward, args=(spec.label, reading, child.printed), daemon=True
         )
         child.reader.start()
 
     def _not_started(self, spec: NodeSpec, reason: str = "") -> None:
-        self._say(f"{_described(spec)} could not be started{reason}")
+        self._say(f"{_described(spec)} failed to start{reason}")
         self._failed = True
-        self._end("nothing runs without it", send=True)
+        self._stop("the graph is incomplete", send=True)
 
     def _wait(self) -> None:
         deadlines = [child.restart_at for child in self._children if child.restart_at is not None]
         if self._escalate_at is not None:
             deadlines.append(self._escalate_at)
-        # A child's end before its SIGCHLD was blocked cannot be missed: the mask is set first.
+        # SIGCHLD is blocked before any child starts, so none is missed.
         pause = max(0.0, min(deadlines, default=time.monotonic() + 3600.0) - time.monotonic())
         received = signal.sigtimedwait(_HANDLED, pause)
         if received is None or received.si_signo == signal.SIGCHLD:
             return
         name = signal.Signals(received.si_signo).name
-        before, self._stopped_at = self._stopped_at, time.monotonic()
+        before, self._signalled_at = self._signalled_at, time.monotonic()
         if self._stage >= 0:
-            if self._stopped_at - before < _ONE_WISH_S:
+            if self._signalled_at - before < _ONE_REQUEST_S:
                 return
             self._say(f"{name} again")
             self._escalate()
             return
         from_terminal = received.si_code == _SENT_BY_KERNEL and received.si_signo == signal.SIGINT
-        self._end(f"received {name}", send=not from_terminal)
+        self._stop(f"received {name}", send=not from_terminal)
 
     def _reap(self) -> None:
         if signal.sigpending() & set(_STOPPING):
-            return  # what ended just now was asked to: a Ctrl-C reaches everybody at once
+            return  # a Ctrl-C reaches all nodes at once: what exits now was told to
         for child in self._alive():
             pid, status = os.waitpid(child.pid or 0, os.WNOHANG)
             if pid:
                 child.pid = None
-                self._ended(child, os.waitstatus_to_exitcode(status))
+                self._exited(child, os.waitstatus_to_exitcode(status))
 
-    def _ended(self, child: _Child, code: int) -> None:
+    def _exited(self, child: _Child, code: int) -> None:
         spec = child.spec
         how = _how(code)
         if self._stage >= 0:
-            if code not in _ORDERLY_ENDS:
+            if code not in _ORDERLY_CODES:
                 self._failed = True
-                self._say(f"{_described(spec)} {how} while ending")
+                self._say(f"{_described(spec)} {how} during shutdown")
             return
         if code and not spec.respawn:
             self._cause = self._cause or (child, how)
@@ -262,13 +262,13 @@ class Supervisor:
             self._not_started(spec)
         elif spec.ends_graph:
             self._required_code = code if code >= 0 else 128 - code
-            self._end(f"{_described(spec)} {how}, and the graph ends with it", send=True)
+            self._stop(f"{_described(spec)} {how}, and the graph needs it", send=True)
         elif spec.respawn:
-            self._say(f"{_described(spec)} {how}; it is started again")
+            self._say(f"{_described(spec)} {how}; restarting it")
             child.restart_at = time.monotonic() + spec.respawn_delay_s
         elif code:
             self._failed = True
-            self._say(f"{_described(spec)} {how}; nothing restarts it")
+            self._say(f"{_described(spec)} {how}; it is not restarted")
 
     def _restart_due(self) -> None:
         for child in self._children:
@@ -276,19 +276,19 @@ class Supervisor:
                 child.restart_at = None
                 self._start(child)
 
-    def _end(self, reason: str, send: bool) -> None:
-        """Begin the end of the graph once; `send` where the nodes have had no signal yet."""
+    def _stop(self, reason: str, send: bool) -> None:
+        """Start the shutdown, once; `send` if the nodes have not received a signal yet."""
         if self._stage >= 0:
             return
         for child in self._children:
             child.restart_at = None
-        self._say(f"{reason}: ending {len(self._alive())} nodes")
+        self._say(f"{reason}: stopping {len(self._alive())} nodes")
         self._stage = 0
         self._escalate_at = time.monotonic() + self._graces[0]
         if send:
             for child in self._alive():
                 age_s = time.monotonic() - child.started_at
-                starting = not child.said.last and age_s < _STARTING_S
+                starting = not child.printed.last and age_s < _STARTING_S
                 os.kill(child.pid or 0, signal.SIGTERM if starting else signal.SIGINT)
 
     def _escalate_due(self) -> None:
@@ -302,7 +302,7 @@ class Supervisor:
         self._escalate_at = None if last else time.monotonic() + self._graces[self._stage]
         slow = ", ".join(child.spec.label for child in self._alive())
         if slow:
-            self._say(f"{number.name} to what still runs: {slow}")
+            self._say(f"sending {number.name} to nodes that still run: {slow}")
         self._signal_all(number)
 
     def _signal_all(self, number: signal.Signals) -> None:
@@ -311,8 +311,8 @@ class Supervisor:
 
 
 def _tied() -> list[str]:
-    """Return the head of a command whose process ends when this one does."""
-    # Isolated and without site: it starts in hundredths of a second, whatever the environment.
+    """Return the start of a command whose process stops when this one exits."""
+    # Isolated and without site: it starts in hundredths of a second in any environment.
     return [sys.executable, "-I", "-S", str(_TIED_PROCESS), str(os.getpid())]
 
 
@@ -323,5 +323,5 @@ def _described(spec: NodeSpec) -> str:
 def _how(code: int) -> str:
     if code < 0:
         return f"was killed by {signal.Signals(-code).name}"
-    return f"ended with exit code {code}" if code else "ended"
+    return f"exited with code {code}" if code else "exited"
 

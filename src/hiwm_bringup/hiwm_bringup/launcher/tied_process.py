@@ -1,8 +1,8 @@
-"""Becomes another program that ends when the launcher does: tied_process.py LAUNCHER_PID COMMAND...
+"""Runs a program that stops with the launcher: tied_process.py LAUNCHER_PID COMMAND...
 
-Run as a file, by the supervisor. The kernel sends SIGTERM when the launcher is gone, even where it
-was killed with -9; a node then closes its files as it does on any other SIGTERM. posix_spawn cannot
-ask for this, and code between fork and exec is not safe in a process with threads.
+The supervisor runs this file. The kernel sends SIGTERM when the launcher exits, even after kill -9,
+and the node closes its files as on any other SIGTERM. posix_spawn has no option for this, and code
+between fork and exec is not safe in a process with threads.
 """
 
 import ctypes
@@ -10,18 +10,18 @@ import os
 import signal
 import sys
 
-CANNOT_RUN = 126  # exit code, as a shell's
+CANNOT_RUN = 126  # exit code, as of a shell
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
 def main() -> None:
-    """Ask for the signal, then replace this program; never returns."""
-    # Python ignores these two, and what is ignored stays ignored in the next program.
+    """Request the signal, then replace this program; never returns."""
+    # Python ignores SIGPIPE and SIGXFSZ, and exec keeps ignored signals ignored.
     for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     launcher, command = int(sys.argv[1]), sys.argv[2:]
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != launcher:  # it ended before it could be watched
+    if os.getppid() != launcher:  # it exited before prctl
         sys.exit(128 + signal.SIGTERM)
     try:
         os.execv(command[0], command)

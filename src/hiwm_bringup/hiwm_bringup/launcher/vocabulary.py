@@ -1,6 +1,6 @@
-"""The elements and attributes the launcher knows. Whatever is not in the table is refused.
+"""The elements and attributes the launcher knows. It refuses everything else.
 
-The table is the subset itself: docs/launching.md lists it for people, and a test compares the two.
+docs/launching.md lists this table for users; a test compares the two.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from .substitutions import parse_template
 
 ACTIONS = ("arg", "let", "include", "group", "push_ros_namespace", "push-ros-namespace", "node")
 
-# Launch configurations the real launch reads for purposes of its own: setting them would change
-# how processes run there and do nothing here.
+# Launch configurations that the real launch reads itself: setting them would change how processes
+# run there and do nothing here.
 RESERVED_NAMES = frozenset({
     "global_params", "ros_remaps", "launch-prefix", "launch-prefix-filter", "emulate_tty",
     "sigterm_timeout", "sigkill_timeout",
@@ -26,13 +26,13 @@ RESERVED_NAMES = frozenset({
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What one element may hold.
+    """What one element may contain.
 
     Args:
         required: attributes it must have.
         optional: attributes it may have.
-        literal: those of them that take no substitution.
-        children: tag to the shape of that child's name in `SHAPES`.
+        literal: attributes that take no substitution.
+        children: child tag to the name of its shape in `SHAPES`.
     """
 
     required: tuple[str, ...] = ()
@@ -85,15 +85,15 @@ SHAPES: Mapping[str, Shape] = {
 
 
 def read_launch_file(path: str | Path) -> Element:
-    """Return the root of a launch file whose every element and attribute is in the subset.
+    """Return the root of a launch file, with every element and attribute checked.
 
     Raises:
-        ConfigError: something outside the subset, with its name, file and line.
+        ConfigError: something is outside the subset; gives its name, file and line.
     """
     if str(path).endswith((".py", ".yaml", ".yml")):
         raise ConfigError(
             "not an XML launch file", where=str(path),
-            remedy=f"the launcher reads .launch.xml files alone; {SUBSET_PAGE}",
+            remedy=f"the launcher reads only .launch.xml files; {SUBSET_PAGE}",
         )
     root = read_document(path)
     if root.tag != "launch":
@@ -138,14 +138,14 @@ def _check(element: Element, shape_name: str) -> None:
             raise ConfigError(
                 f"<{child.tag}> in <{element.tag}> is not in the launcher's subset",
                 where=child.where,
-                remedy=f"<{element.tag}> may hold {', '.join(tags) or 'nothing'}"
+                remedy=f"<{element.tag}> may contain {', '.join(tags) or 'nothing'}"
                 f"{nearest(child.tag, tags)}; {SUBSET_PAGE}",
             )
         _check(child, shape.children[child.tag])
 
 
 def _check_substitutions(element: Element, shape: Shape) -> None:
-    """Refuse broken or unknown substitutions, also where a condition would pass them over."""
+    """Refuse broken or unknown substitutions, even where a condition would skip them."""
     for name, text in element.attributes.items():
         where = element.attribute_where(name)
         if element.tag == "param" and name == "value":
