@@ -1,16 +1,16 @@
-"""Who may look and who may drive, from what a connection shows of itself.
+"""Who may look and who may drive, from a connection's address, headers and token.
 
-The rules, held by `test_access.py`:
+The rules, tested by `test_access.py`:
 
-- The Host a browser names must be one of this machine: an address, localhost, the machine's own
-  name or one that was allowed. A foreign name that resolves here (DNS rebinding) is refused.
-- A browser's Origin must be the page's own, or one that was allowed: no other site's page may
-  connect from a visitor's browser.
-- With a token set, driving needs the token. Without one, a connection from this machine, to one of
-  its loopback names, may drive and any other may only look. One that a proxy forwards counts as
-  another machine's.
-- Where further hosts or origins are allowed, driving needs a token in any case: a proxy that says
-  nothing of itself makes every client look like one of this machine.
+- A browser's Host must name this machine: an address, localhost, the machine's own name or an
+  allowed one. Any other name that resolves here (DNS rebinding) is refused.
+- A browser's Origin must be the page's own, or an allowed one: no other site's page may connect
+  from a visitor's browser.
+- With a token set, driving needs the token. Without one, a connection from this machine to one of
+  its loopback names may drive; any other may only look. A connection forwarded by a proxy counts as
+  one from another machine.
+- If further hosts or origins are allowed, driving always needs a token: a proxy that sends no
+  forwarding header makes every client look local.
 """
 
 import hmac
@@ -20,22 +20,22 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
-# A proxy on this machine makes everyone look local. Most say so in one of these headers, or in one
-# that begins with x-forwarded.
+# A proxy on this machine makes every client look local. Most proxies send one of these headers, or
+# one that starts with x-forwarded.
 _FORWARDED = ("forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """What a connection is allowed."""
+    """What a connection may do."""
 
     look: bool
     drive: bool
-    reason: str = ""  # why not more, for people
+    reason: str = ""  # why not more, human-readable
 
 
 def is_loopback(address: str) -> bool:
-    """Return whether an address is this machine's own."""
+    """Return whether an address is a loopback address of this machine."""
     if address in LOOPBACK_NAMES:
         return True
     try:
@@ -44,12 +44,12 @@ def is_loopback(address: str) -> bool:
         return False
 
 
-def _tells_of_a_proxy(header: str) -> bool:
+def _is_proxy_header(header: str) -> bool:
     return header in _FORWARDED or header.startswith("x-forwarded")
 
 
 def host_name(host: str) -> str:
-    """Return the name in a Host header, without port and brackets; empty for nonsense."""
+    """Return the name in a Host header, without port and brackets; empty if it is malformed."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -58,10 +58,10 @@ def host_name(host: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class AccessRules:
-    """What a server was told about itself.
+    """The access settings of a server.
 
-    `token`: needed to drive; empty = none. `hosts`: further names of this machine. `origins`:
-    further origins, such as `http://localhost:8000`, or `null` for pages opened from files.
+    `token`: required to drive; empty = none. `hosts`: further names of this machine. `origins`:
+    further allowed origins, such as `http://localhost:8000`, or `null` for pages opened from files.
     """
 
     token: str = ""
@@ -70,16 +70,16 @@ class AccessRules:
 
     @property
     def needs_token(self) -> bool:
-        """Whether nobody may drive without a token."""
+        """Whether driving always requires a token."""
         return bool(self.token or self.hosts or self.origins)
 
     def judge(self, peer: str, headers: Mapping[str, str], token: str = "") -> Access:
         """Return what a connection may do.
 
         Args:
-            peer: its address.
+            peer: the client's address.
             headers: of its request; names in lower case.
-            token: the one it showed, empty for none.
+            token: the token it sent, empty for none.
         """
         name = host_name(headers.get("host", ""))
         if not self._own_name(name):
@@ -99,8 +99,8 @@ class AccessRules:
                 look=True, drive=False,
                 reason="view only: with further hosts or origins allowed, driving needs a token",
             )
-        # A loopback peer that asked for another address came through a proxy or a forwarded port.
-        if is_loopback(peer) and is_loopback(name) and not any(map(_tells_of_a_proxy, headers)):
+        # A loopback peer with another Host came through a proxy or a forwarded port.
+        if is_loopback(peer) and is_loopback(name) and not any(map(_is_proxy_header, headers)):
             return Access(look=True, drive=True)
         return Access(
             look=True, drive=False, reason="view only: driving from another machine needs a token"
@@ -113,7 +113,7 @@ class AccessRules:
             ipaddress.ip_address(name.split("%")[0])
         except ValueError:
             return name in LOOPBACK_NAMES or name in {host.lower() for host in self.hosts}
-        return True  # an address came from no name service
+        return True  # an address needs no name service
 
     def _own_origin(self, origin: str, host: str) -> bool:
         if origin in self.origins:

@@ -1,4 +1,4 @@
-"""The answers of services, as a page reads them."""
+"""Service responses in the form that a page reads."""
 
 import base64
 import math
@@ -11,7 +11,7 @@ from hiwm_core.frames import image_array
 
 
 def answer_of(action: str, response: Any) -> dict[str, Any]:
-    """Return a service's response as a page reads it."""
+    """Return a service's response in the form that a page reads."""
     answer = {"ok": bool(response.ok), "message": str(response.message)}
     for field, key in (("node_id", "node"), ("branch_id", "branch"), ("episode_id", "episode")):
         if hasattr(response, field):
@@ -36,12 +36,12 @@ def answer_of(action: str, response: Any) -> dict[str, Any]:
 
 
 def number(value: float) -> float | None:
-    """Return a number JSON can hold; None where it is unknown."""
+    """Return a number for JSON; None if it is unknown."""
     return round(float(value), 4) if math.isfinite(value) else None
 
 
 def data_address(image: Any) -> str:
-    """Return a sensor_msgs/Image as a data address of a picture."""
+    """Return a sensor_msgs/Image as a data URL of a picture."""
     data = picture(np.asarray(image_array(image)))
     kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

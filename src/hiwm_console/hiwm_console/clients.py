@@ -1,4 +1,4 @@
-"""One connection as the hub sees it: what waits to be sent, where the newest replaces the older."""
+"""One connection's outgoing messages and frames; newer states replace older ones."""
 
 import asyncio
 import json
@@ -11,13 +11,13 @@ from hiwm_console import flood
 from hiwm_console.access import Access
 from hiwm_console.world_simulator import frame_message
 
-# Frames on their way to a page that it has not drawn yet. With two, one is drawn while the next
-# travels; more would be a queue, and a slow viewer would see the past.
+# Frames sent to a page that it has not drawn yet. With two, one is drawn while the next is in
+# transit; more would form a queue, and a slow viewer would see old frames.
 FRAMES_IN_FLIGHT = 2
-# Messages that must all arrive: answers, notices, the tree. A page that takes none of so many is
-# gone.
+# Limit on waiting messages that must all arrive: answers, notices, the tree. A page that reads none
+# of this many is gone.
 MOST_WAITING = 500
-# Version, camera, nothing, epoch, step, number of the frame, page's stamp [ms] or -1.
+# Version, camera, padding, epoch, step, frame number, page's stamp [ms] or -1.
 _HEADER = struct.Struct("<BBHIIdd")
 
 
@@ -29,8 +29,8 @@ class Frame:
     epoch: int
     step: int
     data: bytes  # PNG or JPEG
-    t: float  # the driver's stamp of the newest message that led here, ms; -1 = none
-    driver: int  # whose stamp that is
+    t: float  # the driver's stamp of the newest message with an effect on this frame, ms; -1 = none
+    driver: int  # client id of that driver
 
 
 @dataclass
@@ -40,9 +40,9 @@ class Client:
     id: int
     access: Access
     now: float  # steady clock at the start
-    plain: bool = False  # a page of the world simulator's protocol: frames alone
+    plain: bool = False  # a page of the world simulator's protocol: frames only
     name: str = ""
-    gone: str = ""  # why it is to be closed
+    gone: str = ""  # why the connection must be closed
     revision: int = 0  # of the tree it holds
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     _waiting: deque[str] = field(default_factory=deque)
@@ -64,23 +64,23 @@ class Client:
     def say_text(self, text: str) -> None:
         """Send a message that is JSON already."""
         if len(self._waiting) >= MOST_WAITING:
-            self.gone = "it takes no messages"
+            self.gone = "the page reads no messages"
         self._waiting.append(text)
         self.wake.set()
 
     def show(self, kind: str, text: str) -> None:
-        """Send a state of which only the newest matters."""
+        """Send a state; only the newest of its kind matters."""
         self._newest[kind] = text
         self.wake.set()
 
     def show_frame(self, frame: Frame) -> None:
-        """Send a picture, instead of an older one of the same camera that still waits."""
+        """Send a picture; it replaces a waiting one of the same camera."""
         self._frames[frame.camera] = frame
         self._cameras.add(frame.camera)
         self.wake.set()
 
     def seen(self, number: int) -> None:
-        """The page has drawn every frame up to a number."""
+        """Note that the page has drawn every frame up to a number."""
         self._seen = max(self._seen, min(number, self._sent))
         self.wake.set()
 
@@ -101,7 +101,7 @@ class Client:
     def _packed(self, frame: Frame) -> bytes:
         t = frame.t if frame.driver == self.id else -1.0
         if self.plain:
-            # Each stamp once: it measures the way from a key to the first frame that shows it.
+            # Each stamp once: it measures the time from a key to the first frame that shows it.
             new, self._echoed = max(0.0, t) if t > self._echoed else 0.0, max(t, self._echoed)
             return frame_message(new, frame.data)
         self._sent += 1

@@ -1,16 +1,16 @@
-"""From what the driver's page says to what the arbiter hears, and when.
+"""Converts the driver's messages to operator commands, and decides when to send them.
 
-The rules, held by the property tests of `test_driving.py`:
+The rules, tested by the property tests of `test_driving.py`:
 
-- The deadman is a level and has an age: nothing is sent as held unless the page said so within
+- The deadman is a level with an age: it is sent as held only if the page reported it within
   `FRESH_S`, over a connection that is not late by more than that.
-- A page that falls silent, comes late or says it is hidden loses control: the session is asked to
-  pause, and the page must let go once before it can take over again. Nothing hands back to the
-  policy but a deadman let go by a page that is there.
-- A key pressed and let go between two commands still moves for one of them.
+- A page that falls silent, is late or reports that it is hidden loses control: a pause is
+  requested, and the page must release the deadman before it can take over again. Only a deadman
+  released by a live page hands back to the policy.
+- A key pressed and released between two commands still moves the arm for one of them.
 
 In lock-step a world waits for the command of its tick. The command is sent as late as the tick's
-period allows, so that what a person does now shows in the very next frame.
+period allows, so that the person's current input shows in the very next frame.
 """
 
 from collections.abc import Sequence
@@ -20,43 +20,43 @@ from enum import Enum
 from hiwm_core.control import Mode
 
 DEVICE = "console"
-# Silence or lateness after which the page has lost control. What remains to 0.3 s is for noticing
-# (the hub looks every 20 ms) and for the request to the arbiter.
+# Silence or lateness after which the page loses control. The remaining time to 0.3 s is for
+# detection (the hub checks every 20 ms) and for the request to the arbiter.
 FRESH_S = 0.25
-# A command is sent so long before the next frame is due: a world model's step on two busy cores.
+# A command is sent this long before the next frame is due: a world model's step on two busy cores.
 LEAD_S = 0.025
-# While a world makes no ticks, the arbiter hears this often that the operator is still there; its
-# own patience is 0.5 s.
+# While a world makes no ticks, commands are repeated at this interval to show that the operator is
+# present; the arbiter's timeout is 0.5 s.
 REPEAT_S = 0.2
-# A takeover that the arbiter has not granted by then was refused.
+# A takeover that the arbiter has not granted after this time counts as refused.
 _GRANT_S = 1.0
-# The smallest delay seen in two such spans is the connection's own; more is lateness. Clocks drift
-# apart by less than a millisecond in one.
+# The smallest delay in two such spans is the connection's own; any more is lateness. Clocks drift
+# by less than a millisecond per span.
 _SPAN_S = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Tell the arbiter."""
+    """A command for the arbiter."""
 
     deadman: bool
     axes: tuple[float, ...]
     epoch: int
     step: int
-    t: float  # page's stamp of the newest message in it, ms
+    t: float  # the page's stamp of the newest message in it, ms
     demonstration: bool = False  # recorded as a demonstration, not as a correction
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Ask the arbiter to pause."""
+    """A pause request for the arbiter."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Released:
-    """Tell the page that it no longer has control."""
+    """Notice to the page that it has lost control."""
 
     reason: str
 
@@ -68,18 +68,18 @@ class _State(Enum):
     IDLE = "idle"
     HELD = "held"
     HANDING_BACK = "handing back"
-    MUTED = "muted"  # lost: silent until the arbiter has taken control away
+    MUTED = "muted"  # lost: silent until the arbiter has ended our control
 
 
 class Lateness:
-    """How much later than its fastest messages a page's newest came, s."""
+    """Delay of a page's newest message relative to its fastest ones, s."""
 
     def __init__(self) -> None:
         self._best: list[float] = []
         self._until = float("-inf")
 
     def of(self, t_ms: float, now: float) -> float:
-        """Return the lateness of a message with the page's stamp, arrived now."""
+        """Return the lateness of a message with the page's stamp that arrived now."""
         delay = now - t_ms / 1e3
         if now >= self._until:
             self._best = [*self._best[-1:], delay]
@@ -95,8 +95,8 @@ class Driving:
         self._state = _State.IDLE
         self._mode = Mode.PAUSED
         self._device = ""
-        self._granted = False  # the arbiter has confirmed us since we took over
-        self._must_let_go = False
+        self._granted = False  # the arbiter has confirmed our takeover
+        self._must_release = False
         self._why = ""
         self._lateness = Lateness()
         self._heard_at = float("-inf")
@@ -120,19 +120,19 @@ class Driving:
         return self._state is _State.HELD
 
     def begin(self) -> None:
-        """Forget the page that drove before; call it when another one takes the seat."""
+        """Forget the previous driver's page; call this when another one takes the seat."""
         self._lateness = Lateness()
         self._t = -1.0
-        self._must_let_go = False
+        self._must_release = False
         self._current = self._latched = ()
 
     def hear(
         self, axes: Sequence[float], deadman: bool, t: float, now: float, *,
         demonstration: bool = False,
     ) -> str:
-        """Take a drive message; return why it was refused, or nothing."""
+        """Process a drive message; return why it was refused, or nothing."""
         if t < self._t:
-            return "drive: t runs backwards"
+            return "drive: t goes backwards"
         self._late = self._lateness.of(t, now)
         self._t, self._heard_at = t, now
         self._demonstration = demonstration
@@ -146,11 +146,11 @@ class Driving:
         self._changed |= current != self._current
         self._current = current
         if not deadman:
-            self._must_let_go = False
+            self._must_release = False
             if self._state is _State.HELD:
                 self._state = _State.HANDING_BACK
         elif (
-            self._state is _State.IDLE and not self._must_let_go and self._late <= FRESH_S
+            self._state is _State.IDLE and not self._must_release and self._late <= FRESH_S
             and self._tick is not None  # before the first tick there is nothing to control
         ):
             self._state, self._granted, self._began = _State.HELD, False, now
@@ -159,27 +159,27 @@ class Driving:
         return ""
 
     def lose(self, why: str) -> list[Output]:
-        """Control is lost, or thrown away: return what to do about it."""
+        """Give up control without handing back; return the resulting outputs."""
         if self._state is not _State.HELD:
-            self._must_let_go = True
+            self._must_release = True
             return []
         self.drop()
         return [Pause(why), Released(why)]
 
     def drop(self) -> None:
-        """Fall silent without asking for anything: a pause or stop is under way already."""
+        """Fall silent without a request: a pause or stop has been requested already."""
         if self._state in (_State.HELD, _State.HANDING_BACK):
-            self._state, self._must_let_go = _State.MUTED, True
+            self._state, self._must_release = _State.MUTED, True
 
     def on_control(self, mode: Mode, device: str, reason: str) -> list[Output]:
-        """Hear from the arbiter who is in control."""
+        """Process the arbiter's control state."""
         self._mode, self._device, self._why = mode, device, reason
         ours = mode is Mode.HUMAN and device == DEVICE
         if ours:
             self._granted = True
         elif self._state is _State.HELD and self._granted:
-            # Somebody paused, or the arbiter lost us: never fight for it.
-            self._must_let_go = True
+            # Somebody paused, or the arbiter timed us out: do not fight for control.
+            self._must_release = True
             self._state = _State.MUTED
             return [Released(reason)]
         return []
@@ -187,7 +187,7 @@ class Driving:
     def on_tick(
         self, epoch: int, step: int, *, period_s: float, lockstep: bool, now: float
     ) -> None:
-        """Hear of a new tick: `period_s` until the next one is due, 0 = at once."""
+        """Process a new tick; the next one is due in `period_s`, 0 = immediately."""
         if self._tick == (epoch, step):
             return
         self._tick, self._lockstep = (epoch, step), lockstep
@@ -196,7 +196,7 @@ class Driving:
         self._answer_at = now + max(0.0, wait)
 
     def take(self, now: float) -> list[Output]:
-        """Return what is due now."""
+        """Return the outputs due now."""
         if self._state is _State.HELD:
             age = now - self._heard_at
             if age > FRESH_S:
@@ -214,13 +214,13 @@ class Driving:
             self._state is _State.MUTED
             and not (self._mode is Mode.HUMAN and self._device == DEVICE)
         ):
-            # Said once, also after a pause: the arbiter wants to see the deadman let go.
+            # Sent once, also after a pause: the arbiter must see the deadman released.
             self._state = _State.IDLE
             return [self._command(deadman=False, now=now)]
         return []
 
     def due(self, now: float) -> float | None:
-        """Return when `take` has something to say next, or None while only events can tell."""
+        """Return when `take` will next have an output; None if that depends on events."""
         if self._state is not _State.HELD or self._tick is None:
             return None
         if not self._answered:

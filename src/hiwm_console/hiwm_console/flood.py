@@ -1,19 +1,20 @@
-"""Limits on how much a connection may say, and refusals that are logged once each."""
+"""Rate limits for connections, and refusals that are logged once each."""
 
 from collections import Counter
 from collections.abc import Callable
 
-# A page sends 30 drive messages and 30 acknowledgements a second at most; twice that, and bursts.
+# Twice the normal rate, plus bursts: a page sends at most 30 drive messages and 30 acknowledgements
+# a second.
 MOST_A_SECOND = 120.0
 BURST = 240.0
-# A page that sends on regardless is cut off after this many refused messages. They are forgotten at
-# this rate, so that a page is not cut off for what it sent an hour ago.
+# A page that keeps sending is disconnected after this many refused messages. They are forgotten at
+# this rate, so that a page is not disconnected for what it sent an hour ago.
 PATIENCE = 2000
 FORGOTTEN_A_SECOND = 10.0
 
 
 class Bucket:
-    """Lets `rate` events a second through, and `burst` at once. Steady seconds are passed in."""
+    """Token bucket: allows `rate` events a second and bursts of `burst`; takes steady seconds."""
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self._rate, self._burst = rate, burst
@@ -30,13 +31,14 @@ class Bucket:
 
 
 class Refusals:
-    """Counts what was refused and says each kind of it once.
+    """Counts refusals and logs each kind once.
 
     Args:
-        log: called with a line for people.
+        log: called with a log line.
     """
 
-    # Kinds kept apart; beyond them all are one, so that nobody fills the log with inventions.
+    # Number of kinds counted separately; further ones share a counter, so that nobody can fill the
+    # log with invented kinds.
     MOST_KINDS = 100
 
     def __init__(self, log: Callable[[str], None]) -> None:
@@ -45,13 +47,13 @@ class Refusals:
 
     @property
     def total(self) -> int:
-        """Everything refused so far."""
+        """Number of refusals so far."""
         return self._counts.total()
 
     def note(self, reason: str) -> None:
-        """Take note of one refusal."""
+        """Count one refusal."""
         if reason not in self._counts and len(self._counts) >= self.MOST_KINDS:
-            reason = "of many other kinds"
+            reason = "many other kinds"
         self._counts[reason] += 1
         if self._counts[reason] == 1:
-            self._log(f"refused: {reason} (said once, counted on /diagnostics)")
+            self._log(f"refused: {reason} (logged once, counted on /diagnostics)")

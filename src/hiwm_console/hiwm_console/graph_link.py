@@ -1,7 +1,7 @@
-"""A running session as the hub sees it: messages in, operator commands and service calls out.
+"""The hub's link to a running session: messages in, operator commands and service calls out.
 
-The node's thread hands over messages as they came; they are unpacked here, on the web server's
-thread, which alone touches the state in this file.
+The node's thread passes on serialized messages. They are deserialized here, on the web server's
+thread; only that thread accesses the state in this file.
 """
 
 import array
@@ -37,23 +37,23 @@ from hiwm_teleop.devices.base import EventKind, OperatorEvent
 from hiwm_teleop.leash import LeashedTargets, measured_targets
 from hiwm_teleop.service_routes import ROUTES, clients_of
 
-# A node that starts late is waited for; one that is not there is said to be missing.
+# How long to wait for a node that starts late before it is reported as missing.
 _FIND_S = 3.0
-# Parts of a tick that wait for the others.
+# Number of tick parts kept while they wait for the others.
 _MOST_PARTS = 16
-# More frames a second than this nobody sees; a world that runs flat out makes more.
+# Frame rate limit: nobody sees more, and a world at rate 0 makes more.
 MOST_FRAMES_HZ = 30.0
-# Numbers that change with every tick are told this often besides.
+# Interval between updates of the numbers that change with every tick.
 _STATUS_S = 0.1
 
 
 class GraphLink:
-    """One graph.
+    """The link to one graph.
 
     Args:
         node: publishes and calls.
-        session: where pictures are remembered if the world saves none.
-        speed: of an axis at full, as a share of the action entry's own limit, 0..1.
+        session: keeps pictures if the world saves no states.
+        speed: speed at full deflection, as a fraction of the action entry's limit, 0..1.
     """
 
     def __init__(self, node: Node, session: SessionFiles, speed: float) -> None:
@@ -63,7 +63,7 @@ class GraphLink:
         self.server: WebServer | None = None
         self._publisher = node.create_publisher(OperatorCommand, "operator/command", qos.COMMAND)
         self._clients: dict[str, ServiceClient] = clients_of(node)
-        self._missing: dict[str, str] | None = None  # by action, as pages were told
+        self._missing: dict[str, str] | None = None  # by action, as last sent to the pages
         self._world = WorldInfo()
         self._embodiment: Embodiment | None = None
         self._leash: LeashedTargets | None = None
@@ -79,7 +79,7 @@ class GraphLink:
         self._target: NDArray[np.float64] | None = None
         self._rate = 0.0  # ticks/s
         self._counted = (-1, 0, float("-inf"))  # epoch, step, steady s
-        self._shown = -1  # stamp of the pictures shown last
+        self._shown = -1  # stamp of the last pictures sent
         self._shown_at = float("-inf")
         self._status_at = float("-inf")
         self._held_back: asyncio.TimerHandle | None = None
@@ -87,7 +87,7 @@ class GraphLink:
         self._since = time.monotonic()
         self._health: dict[str, dict[str, Any]] = {}
 
-    # What the hub asks for.
+    # Requests from the hub.
 
     @property
     def axes(self) -> int:
@@ -95,11 +95,11 @@ class GraphLink:
         return self._embodiment.action_dim if self._embodiment else 0
 
     def world_simulator_axes(self, keys: frozenset[str]) -> list[float]:
-        """Return axes of keys held in a page of the world simulator's protocol."""
+        """Return the axes for keys held in a page of the world simulator's protocol."""
         return world_simulator.axes_of(keys, self._planes, self.axes)
 
     def publish(self, command: Command) -> None:
-        """Send an operator command: axes become targets on the leash every device is on."""
+        """Send an operator command: axes become leashed targets, as for every device."""
         tick, leash, embodiment = self._tick, self._leash, self._embodiment
         if tick is None or leash is None or embodiment is None or self._measured is None:
             return
@@ -121,10 +121,10 @@ class GraphLink:
     def _target_of(
         self, command: Command, leash: LeashedTargets, embodiment: Embodiment
     ) -> NDArray[np.float64]:
-        """Return the target of a command: one tick's way in lock-step, else the time's since."""
+        """Return the command's target: motion over one tick in lock-step, else since the last."""
         now, place = time.monotonic(), (command.epoch, command.step)
         if self._world.lockstep and place == self._moved and self._target is not None:
-            return self._target  # said again, for a world that is slow
+            return self._target  # a repeated command, for a slow world
         seconds = self._period()
         if not self._world.lockstep:
             seconds = min(seconds, now - self._moved_at)
@@ -136,7 +136,7 @@ class GraphLink:
         return self._target
 
     async def act(self, act: Act) -> dict[str, Any]:
-        """Ask a service; the answer has ok and message."""
+        """Call a service; the answer has ok and message."""
         event = _event(act)
         route = ROUTES[event.kind]
         client = self._clients[route.service]
@@ -148,16 +148,16 @@ class GraphLink:
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Any] = loop.create_future()
 
-        def hand_over(call: Any) -> None:
-            def take() -> None:
+        def pass_on(call: Any) -> None:
+            def set_result() -> None:
                 if not answered.done():
                     answered.set_result(call.result())
 
             if not loop.is_closed():
-                loop.call_soon_threadsafe(take)
+                loop.call_soon_threadsafe(set_result)
 
         call = client.call_async(route.request(event))
-        call.add_done_callback(hand_over)
+        call.add_done_callback(pass_on)
         try:
             response = await asyncio.wait_for(answered, route.patience_s)
         except TimeoutError:
@@ -169,10 +169,10 @@ class GraphLink:
             return {"ok": False, "message": f"{route.service} failed"}
         return answer_of(act.action, response)
 
-    # What the graph says.
+    # Messages from the graph.
 
     def look_for_services(self) -> None:
-        """Tell pages which requests nobody would act on now, and why."""
+        """Tell pages which requests no node would act on now, and why."""
         assert self.server is not None
         missing = {
             kind.name.lower(): problem for kind, route in ROUTES.items()
@@ -186,7 +186,7 @@ class GraphLink:
             self.server.hub.show("missing", {"actions": missing})
 
     def on_world(self, message: WorldInfo) -> None:
-        """Learn what the world is."""
+        """Process world_info."""
         assert self.server is not None
         if message.embodiment_hash != self._world.embodiment_hash:
             self._embodiment = parse_embodiment(message.embodiment_yaml, "world_info")
@@ -216,7 +216,7 @@ class GraphLink:
         })
 
     def on_control(self, message: ControlState) -> None:
-        """Hear who is in control."""
+        """Process control_state."""
         assert self.server is not None
         hub = self.server.hub
         mode = Mode(message.mode)
@@ -236,7 +236,7 @@ class GraphLink:
         hub.on_control(mode, message.device, message.reason)
 
     def on_health(self, message: DiagnosticArray) -> None:
-        """Hear how a node is."""
+        """Process a node's diagnostics."""
         assert self.server is not None
         for status in message.status:
             self._health[status.name] = {
@@ -249,22 +249,22 @@ class GraphLink:
         ]})
 
     def on_tree(self, _raw: bytes) -> None:
-        """Hear that the tree has changed; what it is now is read from the disk."""
+        """Note that the tree has changed; the new one is read from disk."""
         assert self.server is not None
         self.server.tree_changed()
 
     def on_joints(self, raw: bytes) -> None:
-        """Take a joint state, packed."""
+        """Process a serialized joint state."""
         _keep(self._joints, stamp_ns(raw), raw)
         self._complete(stamp_ns(raw))
 
     def on_image(self, camera: int, raw: bytes) -> None:
-        """Take an image of a camera, packed."""
+        """Process a serialized image of a camera."""
         _keep(self._images, (stamp_ns(raw), camera), raw)
         self._show_soon()
 
     def on_tick(self, raw: bytes) -> None:
-        """Take a tick, packed."""
+        """Process a serialized tick."""
         tick = deserialize_message(raw, Tick)
         stamp = stamp_ns(raw)
         _keep(self._ticks, stamp, tick)
@@ -273,7 +273,7 @@ class GraphLink:
         self._show_soon()
 
     def _count(self, tick: Tick) -> None:
-        """Take the tick rate from the steps, since not every tick is taken."""
+        """Compute the tick rate from the steps, since not every tick is received."""
         now = time.monotonic()
         epoch, step, at = self._counted
         if tick.epoch != epoch or tick.step < step or now - at > 3.0:
@@ -283,7 +283,7 @@ class GraphLink:
             self._counted = (tick.epoch, tick.step, now)
 
     def _complete(self, stamp: int) -> None:
-        """Tell the hub of a tick once its joint state is here as well."""
+        """Pass a tick to the hub once its joint state has arrived as well."""
         tick, joints = self._ticks.get(stamp), self._joints.get(stamp)
         if tick is None or joints is None or self._embodiment is None or self.server is None:
             return
@@ -296,7 +296,7 @@ class GraphLink:
         try:
             proprio = joint_state_array(deserialize_message(joints, JointState), self._embodiment)
         except ConfigError:
-            return  # other nodes say what is wrong with it
+            return  # other nodes report what is wrong with it
         self._measured = measured_targets(proprio, self._embodiment)
         self._tick = tick
         self.server.hub.on_tick(
@@ -305,14 +305,14 @@ class GraphLink:
         )
 
     def _period(self) -> float:
-        """Seconds from a tick to the next: the world's, or the robot's own where there is none."""
+        """Return the time between ticks, s: the world's, or the robot's if the world has none."""
         rate = self._world.rate
         if rate <= 0.0 and self._embodiment is not None:
             rate = self._embodiment.rate_hz
         return 1.0 / rate if rate > 0.0 else 0.0
 
     def _show_soon(self) -> None:
-        """Show the newest complete pictures, now or when the last ones have been shown enough."""
+        """Show the newest complete pictures, now or as soon as the frame rate limit allows."""
         now = time.monotonic()
         if self._held_back is not None:
             return
@@ -327,7 +327,7 @@ class GraphLink:
         self._show()
 
     def show_again(self) -> None:
-        """Show the present pictures once more, for somebody who has just come."""
+        """Show the current pictures again, for a page that has just connected."""
         self._shown = -1
         self._show()
 
@@ -364,7 +364,7 @@ class GraphLink:
 
 
 def _event(act: Act) -> OperatorEvent:
-    """Return a page's request as any operator's."""
+    """Return a page's request as an operator event."""
     return OperatorEvent(
         kind=EventKind[act.action.upper()], steps=act.steps, node_id=act.node,
         branch_id=act.branch, label=Label(act.label), note=act.note, restore=act.restore,

@@ -1,7 +1,7 @@
-"""The heart of the console: everybody connected, what they are shown, and what they may do.
+"""The centre of the console: who is connected, what they see, and what they may do.
 
-It lives on the web server's event loop and is touched from there alone; what it shows and asks of
-the session comes through `Graph`, of which a stored session has none. Held by `test_web_server.py`.
+It runs on the web server's event loop and is accessed only from there. It reaches a running session
+through `Graph`; a stored session has none. Tested by `test_web_server.py`.
 """
 
 import asyncio
@@ -19,34 +19,34 @@ from hiwm_console.seats import Seats
 from hiwm_console.world_simulator import SimulatorPage
 from hiwm_core.control import Mode
 
-# A page that fell silent is noticed this soon after its time is up.
+# Interval of the checks for a silent page.
 _LOOK_S = 0.02
-# Ticks whose drive stamp is remembered until their frame comes.
+# Number of ticks whose drive stamp is kept until their frame arrives.
 _STAMPS = 64
-# Who may do what: all the rest belongs to the driver alone.
+# Who may do what; all other actions are reserved for the driver.
 _FOR_EVERYONE = ("propose",)
 _FOR_WHO_MAY_DRIVE = ("pause", "stop", "continue")
 _READ_ONLY = "this is a stored session: it can be looked at, not changed"
 
 
 class Graph(Protocol):
-    """What the hub asks of a running session."""
+    """The hub's interface to a running session."""
 
     def publish(self, command: Command) -> None:
         """Send an operator command."""
 
     def act(self, act: Act) -> Awaitable[dict[str, Any]]:
-        """Ask a service; the answer has ok and message."""
+        """Call a service; the answer has ok and message."""
 
     @property
     def axes(self) -> int:
         """Number of action entries; 0 while the world is unknown."""
 
     def world_simulator_axes(self, keys: frozenset[str]) -> list[float]:
-        """Return axes of keys held in a page of the world simulator's protocol."""
+        """Return the axes for keys held in a page of the world simulator's protocol."""
 
     def show_again(self) -> None:
-        """Show the present pictures once more."""
+        """Show the current pictures again."""
 
 
 class Hub:
@@ -54,9 +54,9 @@ class Hub:
 
     Args:
         graph: the running session; None for a stored one.
-        log: called with lines for the log.
-        base: sent to each page first: what is shown, and where frames are.
-        demonstrations: record as demonstrations what people do who say nothing about it.
+        log: called with log lines.
+        base: sent to each page first: the session, and the address of its frames.
+        demonstrations: record driving as demonstrations if the page does not specify it.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Hub:
         self.want_tree: Callable[[Client], None] = lambda client: None
         self._base = dict(base)
         self._log = log
-        self._states: dict[str, str] = {}  # newest of each kind, for who comes later
+        self._states: dict[str, str] = {}  # newest of each kind, for pages that connect later
         self._stamps: dict[tuple[int, int], tuple[int, float]] = {}
         self._last_id = 0
         self._alarm: asyncio.TimerHandle | None = None
@@ -82,7 +82,7 @@ class Hub:
     # People.
 
     def join(self, client_of: Callable[[int], Client]) -> Client:
-        """Take in a connection; `client_of` makes its client from a number."""
+        """Add a connection; `client_of` makes its client from a number."""
         self._last_id += 1
         client = client_of(self._last_id)
         self.clients[client.id] = client
@@ -96,12 +96,12 @@ class Hub:
                 client.show(kind, text)
             self.want_tree(client)
         if self.graph is not None:
-            self.graph.show_again()  # a paused world makes no new ones
+            self.graph.show_again()  # a paused world makes no new pictures
         self._tell_seats()
         return client
 
     def leave(self, client: Client) -> None:
-        """A connection has ended."""
+        """Remove a connection that has closed."""
         self.clients.pop(client.id, None)
         self._pages.pop(client.id, None)
         before = self.seats.driver
@@ -111,7 +111,7 @@ class Hub:
         self._drive(time.monotonic())
 
     def receive(self, client: Client, text: str) -> None:
-        """Take one text message of a connection."""
+        """Process one text message of a connection."""
         now = time.monotonic()
         if client.bucket.take(now):
             self._read(client, text, now)
@@ -150,7 +150,7 @@ class Hub:
             client.show("pong", json.dumps({"type": "pong", "t": message.t}))
         elif isinstance(message, protocol.LetGo):
             if self.seats.driver == client.id:
-                self._do(self.driving.lose(message.why or "let go by the page in control"))
+                self._do(self.driving.lose(message.why or "released by the page in control"))
         elif isinstance(message, protocol.SeatWish):
             self._seat(client, message.do)
         elif isinstance(message, Act):
@@ -177,7 +177,7 @@ class Hub:
         self._hear_plain(client, page, now)
 
     def answered_ping(self, client: Client) -> None:
-        """A plain page's connection is alive: what it said last still holds."""
+        """Note that a plain page's connection is alive: its last message is still valid."""
         now, page = time.monotonic(), self._pages.get(client.id)
         if page is None or not page.holding or now - page.heard_at >= world_simulator.HELD_S:
             return
@@ -188,7 +188,7 @@ class Hub:
     def _hear_plain(self, client: Client, page: SimulatorPage, now: float) -> None:
         if self.graph is None:
             return
-        # Its stamps stand still between two messages, so lateness is not measured by them.
+        # Its stamps do not advance between messages, so they cannot measure lateness.
         axes = self.graph.world_simulator_axes(page.keys)
         self._hear(client, tuple(axes), page.holding, 1e3 * now, now)
 
@@ -209,7 +209,7 @@ class Hub:
         if self.seats.driver != client.id:
             raise Refused("somebody else has the controls")
         if len(axes) != self.graph.axes:
-            raise Refused(f"drive: {len(axes)} axes, this robot has {self.graph.axes}")
+            raise Refused(f"drive: {len(axes)} axes, but this robot has {self.graph.axes}")
         if demonstration is None:
             demonstration = self._demonstrations
         problem = self.driving.hear(axes, deadman, t, now, demonstration=demonstration)
@@ -217,7 +217,7 @@ class Hub:
             raise Refused(problem)
 
     def _drive(self, now: float) -> None:
-        """Let what is due happen, and come back when more is."""
+        """Execute the outputs due now, and schedule the next ones."""
         self._do(self.driving.take(now))
         if self._alarm is not None:
             self._alarm.cancel()
@@ -243,7 +243,7 @@ class Hub:
                     driver.say({"type": "released", "reason": output.reason})
 
     def _stamp(self, command: Command) -> None:
-        """Remember whose doing the next frame will show."""
+        """Remember whose input the next frame will show."""
         driver = self.seats.driver
         client = self.clients.get(driver) if driver is not None else None
         if client is None or not command.deadman:
@@ -254,7 +254,7 @@ class Hub:
             del self._stamps[next(iter(self._stamps))]
 
     async def look_after_control(self) -> None:
-        """Notice a silent driver and read what came too fast, for as long as the server runs."""
+        """Detect a silent driver and read deferred messages, as long as the server runs."""
         while True:
             await asyncio.sleep(_LOOK_S)
             now = time.monotonic()
@@ -277,7 +277,7 @@ class Hub:
             line = self.seats.ask(client.id, holding=self.driving.holding)
         elif do == "give":
             if before == client.id and self.seats.asking is not None:
-                # The other one begins with hands off.
+                # The new driver starts without control of the robot.
                 self._do(self.driving.lose("the controls were handed over"))
             line = self.seats.give(client.id)
         elif do == "keep":
@@ -330,29 +330,29 @@ class Hub:
         answer = self.graph.act(act)
 
         async def wait() -> None:
-            said = await answer
+            result = await answer
             if client is not None:
-                client.say({"type": "answer", "id": act.id, "action": act.action, **said})
+                client.say({"type": "answer", "id": act.id, "action": act.action, **result})
 
         task = asyncio.get_running_loop().create_task(wait())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def close(self) -> None:
-        """Wait for no more answers."""
+        """Stop waiting for answers."""
         for task in self._tasks:
             task.cancel()
 
-    # What is shown.
+    # Output to the pages.
 
     def notice(self, text: str) -> None:
-        """Tell everybody a line."""
+        """Show a line on every page."""
         for client in self.clients.values():
             if not client.plain:
                 client.say({"type": "notice", "text": text})
 
     def show(self, kind: str, message: Mapping[str, Any]) -> None:
-        """Show everybody a state, and whoever comes later."""
+        """Show a state on every page, including those that connect later."""
         text = json.dumps({"type": kind, **message}, separators=(",", ":"), allow_nan=False)
         self._states[kind] = text
         for client in self.clients.values():
@@ -360,12 +360,12 @@ class Hub:
                 client.show(kind, text)
 
     def on_control(self, mode: Mode, device: str, reason: str) -> None:
-        """Hear who is in control."""
+        """Process the arbiter's control state."""
         self._do(self.driving.on_control(mode, device, reason))
         self._drive(time.monotonic())
 
     def on_tick(self, epoch: int, step: int, *, period_s: float, lockstep: bool) -> None:
-        """Hear of a tick."""
+        """Process a new tick."""
         now = time.monotonic()
         self.driving.on_tick(epoch, step, period_s=period_s, lockstep=lockstep, now=now)
         self._drive(now)

@@ -1,4 +1,4 @@
-"""The live view as one picture: the frame, who is in control, and where in the session we are."""
+"""The live view as one picture: the frame, who is in control, and the place in the session."""
 
 import io
 import math
@@ -13,22 +13,22 @@ from hiwm_console.pictures import PNG_OPTIONS
 from hiwm_core.control import Mode
 from hiwm_core.palette import MODE_COLOURS
 
-# The frame is shown at least so large, px; whole multiples keep its pixels square.
-_LEAST_SIDE = 380
+# Minimum width of the frame, px; whole multiples keep its pixels square.
+_MIN_SIDE = 380
 _BORDER = 10
 _LINE = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What the picture says besides the frame."""
+    """The texts and numbers shown with the frame."""
 
     mode: Mode
-    device: str  # who is in control, empty when nobody
+    device: str  # device in control; empty if none
     branch_id: str
     step: int
-    trust: float  # 0..1, NaN where unknown
-    progress: float  # 0..1, NaN where unknown
+    trust: float  # 0..1, NaN if unknown
+    progress: float  # 0..1, NaN if unknown
     world: str  # imagination, or the robot's name
     reason: str  # why this mode
 
@@ -39,14 +39,14 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def live_picture(frame: NDArray[np.uint8], shown: Shown) -> Image.Image:
-    """Return the picture of a frame [H, W, 3] rgb8, bordered in the colour of who is in control."""
-    scale = max(1, math.ceil(_LEAST_SIDE / frame.shape[1]))
+    """Return the picture of a frame [H, W, 3] rgb8, with a border in the colour of the mode."""
+    scale = max(1, math.ceil(_MIN_SIDE / frame.shape[1]))
     width, height = frame.shape[1] * scale, frame.shape[0] * scale
     colour = MODE_COLOURS[shown.mode]
     picture = Image.new(
         "RGB", (width + 2 * _BORDER, height + 2 * _BORDER + 2 * _LINE + 6), colour
     )
-    # Repeating pixels costs a tenth of smoothing them, and hides nothing a world model did wrong.
+    # Repeating pixels costs a tenth of smoothing, and hides no errors of a world model.
     large = Image.fromarray(frame).resize((width, height), Image.Resampling.NEAREST)
     picture.paste(large, (_BORDER, _BORDER))
     draw = ImageDraw.Draw(picture)

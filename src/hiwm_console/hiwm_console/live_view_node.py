@@ -1,7 +1,7 @@
-"""The live view node: what the world shows now, for people, at no more than a few frames a second.
+"""The live view node: shows the world's current frame at a few frames a second.
 
-It only listens. The picture goes to `live.png` in the session folder and, where there is a display,
-into a window. The page to watch and drive is the console's.
+It only subscribes. The picture goes to `live.png` in the session folder and, if there is a display,
+to a window. To watch and drive in a browser, use the console.
 """
 
 import sys
@@ -36,18 +36,18 @@ class LiveViewNode(Node):
     """Shows the newest complete frame."""
 
     def __init__(self) -> None:
-        """Open the window where there is a display."""
+        """Open the window if there is a display."""
         super().__init__("live_view")
         session = session_folder(self, "folder of live.png; empty = no file")
-        rate = parameter(self, "rate", 10.0, "most pictures a second", 0.1, 30.0)
-        self._camera = str(parameter(self, "camera", "", "camera shown; empty = the first one"))
-        window = bool(parameter(self, "window", True, "open a window where there is a display"))
+        rate = parameter(self, "rate", 10.0, "maximum pictures per second", 0.1, 30.0)
+        self._camera = str(parameter(self, "camera", "", "camera to show; empty = the first one"))
+        window = bool(parameter(self, "window", True, "open a window if there is a display"))
         self._world = WorldInfo()
         self._control = ControlState()
-        # Kept as they came: in a fast run most are never shown, so most are never unpacked.
+        # Kept serialized: in a fast run most are never shown, so most are never deserialized.
         self._ticks: deque[bytes] = deque(maxlen=3)
         self._images: deque[bytes] = deque(maxlen=3)
-        self._seen: tuple[Image, Tick] | None = None  # what is shown
+        self._seen: tuple[Image, Tick] | None = None  # currently shown
         self._stale = False  # something changed since
         self._subscription: Subscription | None = None
         self._shown = RateMeter()
@@ -66,7 +66,7 @@ class LiveViewNode(Node):
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
         self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
         self.create_subscription(Tick, "tick", self._on_tick, qos.TICK, raw=True)
-        # Steady: a paused /clock must not freeze the view.
+        # Steady clock: a paused /clock must not freeze the view.
         self.create_timer(1.0 / rate, self._show, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def close(self) -> None:
@@ -78,7 +78,7 @@ class LiveViewNode(Node):
         try:
             return LiveWindow("hiwm live view")
         except RuntimeError as error:
-            print(f"no window: {error}; look at live.png", flush=True)
+            print(f"no window: {error}; open live.png instead", flush=True)
             return None
 
     def _on_world_info(self, message: WorldInfo) -> None:
@@ -99,7 +99,7 @@ class LiveViewNode(Node):
         self._control = message
 
     def _on_tick(self, message: bytes) -> None:
-        # A short rest lets messages gather: fewer wakes, and a frame is shown 50 ms later at most.
+        # A short sleep lets messages gather: fewer wakes, and a frame is at most 50 ms later.
         time.sleep(_GATHER_S)
         self._ticks.append(message)
         self._stale = True
@@ -109,7 +109,7 @@ class LiveViewNode(Node):
         self._stale = True
 
     def _newest(self) -> tuple[Image, Tick] | None:
-        """Return the newest image and tick of one stamp; they come in either order."""
+        """Return the newest image and tick with the same stamp; they arrive in either order."""
         images = [deserialize_message(raw, Image) for raw in self._images]
         for raw in reversed(self._ticks):
             tick = deserialize_message(raw, Tick)

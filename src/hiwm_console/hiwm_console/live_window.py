@@ -1,4 +1,4 @@
-"""A window with the newest picture, where there is a display."""
+"""A window with the newest picture, if there is a display."""
 
 import os
 
@@ -6,12 +6,12 @@ from PIL import Image
 
 
 def display_there() -> bool:
-    """Return whether this machine shows windows."""
+    """Return whether this machine has a display."""
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 class LiveWindow:
-    """One window, resized to its picture; closing it closes the window alone.
+    """One window, resized to its picture; closing it does not stop the node.
 
     Raises:
         RuntimeError: the display cannot be opened.
@@ -19,7 +19,7 @@ class LiveWindow:
 
     def __init__(self, title: str) -> None:
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-        # Imported here: graphs without a display should not pay for it.
+        # Imported here: graphs without a display do not need it.
         import pygame
 
         self._pygame = pygame
@@ -32,7 +32,7 @@ class LiveWindow:
         self.open = True
 
     def show(self, picture: Image.Image) -> None:
-        """Show a picture and take what the person does to the window."""
+        """Show a picture and handle window events."""
         pygame = self._pygame
         if not self.open:
             return
@@ -44,7 +44,7 @@ class LiveWindow:
         self.tend()
 
     def tend(self) -> None:
-        """Handle what the person does to the window; call it now and then."""
+        """Handle window events; call it regularly."""
         if self.open and any(
             event.type == self._pygame.QUIT for event in self._pygame.event.get()
         ):

@@ -1,4 +1,4 @@
-"""The palette of `hiwm_core` as the page's style sheet and script read it."""
+"""The palette of `hiwm_core` as a style sheet and a script for the page."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Frames as files a browser shows."""
+"""Frames as image files for a browser."""
 
 import io
 
@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# Small frames are sent as they are; a larger one as PNG costs more time than a tick has.
+# Small frames are sent losslessly; encoding a larger one as PNG takes longer than a tick.
 _LARGEST_PNG_PIXELS = 160 * 160
 _QUALITY = 88
-# The fastest settings (zlib's level 1, run lengths alone): it is done ten times a second.
+# The fastest settings (zlib level 1, run lengths only): it is done ten times a second.
 PNG_OPTIONS = {"compress_level": 1, "compress_type": 3}
 
 
@@ -21,7 +21,7 @@ def png(frame: NDArray[np.uint8]) -> bytes:
 
 
 def picture(frame: NDArray[np.uint8]) -> bytes:
-    """Return a frame [H, W, 3] rgb8 as PNG where it is small, as JPEG where it is not."""
+    """Return a frame [H, W, 3] rgb8 as PNG if it is small, otherwise as JPEG."""
     if frame.shape[0] * frame.shape[1] <= _LARGEST_PNG_PIXELS:
         return png(frame)
     out = io.BytesIO()
@@ -30,5 +30,5 @@ def picture(frame: NDArray[np.uint8]) -> bytes:
 
 
 def media_type(data: bytes) -> str:
-    """Return what kind of picture a file is."""
+    """Return the media type of a picture."""
     return "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"

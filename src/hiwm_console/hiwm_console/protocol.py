@@ -1,7 +1,7 @@
-"""What a page may say, checked word by word before anything else sees it.
+"""The messages that a page may send, validated field by field before anything else sees them.
 
-Whatever comes over a socket, `parse` returns one of these dataclasses or raises `Refused` with a
-reason for people; nothing else ever comes out of it. Held by the fuzz tests of `test_protocol.py`.
+For any input from a socket, `parse` returns one of these dataclasses or raises `Refused` with a
+human-readable reason. Tested by the fuzz tests of `test_protocol.py`.
 """
 
 import json
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-# A drive message of twenty axes has 300 bytes, a label with the longest note 2,000.
+# A drive message with twenty axes has 300 bytes, a label with the longest note 2,000.
 MOST_BYTES = 4096
 MOST_AXES = 32
 MOST_NOTE = 500
@@ -28,47 +28,47 @@ DEVICES = ("keys", "gamepad", "spacemouse")
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
-    """A message that is not understood or not allowed, with the reason for people."""
+    """A message that is malformed or not allowed, with a human-readable reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hello:
-    """A page says whose it is."""
+    """The name of the page's user."""
 
     name: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drive:
-    """What the operator's hands say now; repeated while the page is alive."""
+    """The operator's current input; repeated while the page is alive."""
 
-    axes: tuple[float, ...]  # one an action entry, -1..1 of full speed
+    axes: tuple[float, ...]  # one per action entry, -1..1 of full speed
     deadman: bool
-    t: float  # the page's own clock, ms; never runs backwards
+    t: float  # the page's own clock, ms; never goes backwards
     device: str = "keys"
-    # Recorded as a demonstration, or as a correction; None: as the console was started for.
+    # True: recorded as a demonstration; False: as a correction; None: as the console was started.
     demonstration: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class LetGo:
-    """The page lets go without handing back: the session is to pause."""
+    """The page releases control without handing back: the session must pause."""
 
     why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeatWish:
-    """About who drives."""
+    """A request about the driver's seat."""
 
     do: str  # one of SEAT_WISHES
 
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
-    """A request of the operator; only the fields its action needs are read."""
+    """An operator's request; only the fields that its action needs are read."""
 
-    id: int  # repeated in the answer
+    id: int  # returned in the answer
     action: str  # one of ACTIONS
     node: str = ""
     steps: int = 0
@@ -82,19 +82,19 @@ class Act:
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """The page has drawn a frame: the next may come."""
+    """The page has drawn a frame; the next may be sent."""
 
     n: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class TreeWish:
-    """The page has lost track and wants the whole tree."""
+    """The page has missed a change and needs the whole tree."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ping:
-    """Asks for an answer with the same stamp."""
+    """A request for an answer with the same stamp."""
 
     t: float
 
@@ -156,7 +156,7 @@ def _name(pattern: re.Pattern[str], what: str) -> Callable[[Any], str]:
         if value == "":
             return ""
         if not isinstance(value, str) or pattern.fullmatch(value) is None:
-            _refuse(f"is no {what}")
+            _refuse(f"is not a {what}")
         return value
 
     return check
@@ -204,9 +204,9 @@ def is_node_name(text: str) -> bool:
 
 
 def read_object(text: str) -> dict[str, Any]:
-    """Return the JSON object a text holds. Raises Refused for anything else."""
+    """Return the JSON object in a text. Raises Refused for anything else."""
     if len(text) > MOST_BYTES:
-        _refuse(f"message of {len(text)} characters, at most {MOST_BYTES} are taken")
+        _refuse(f"message of {len(text)} characters, at most {MOST_BYTES} are allowed")
     try:
         data = json.loads(text, parse_constant=lambda word: _refuse(f"{word} is not a number"))
     except (ValueError, RecursionError):
@@ -217,7 +217,7 @@ def read_object(text: str) -> dict[str, Any]:
 
 
 def parse(text: str) -> Message:
-    """Return the message a text says.
+    """Return the message in a text.
 
     Raises:
         Refused: anything that is not exactly one of the messages above.

@@ -1,4 +1,4 @@
-"""Several people look, one drives: who sits where, and how the seat changes hands."""
+"""Several people look, one drives: who has the driver's seat, and how it is passed on."""
 
 from dataclasses import dataclass, field
 
@@ -12,11 +12,11 @@ class Seats:
     asking: int | None = None
 
     def join(self, person: int, name: str) -> None:
-        """A person comes to look."""
+        """Add a viewer."""
         self.people[person] = name or f"viewer {person}"
 
     def leave(self, person: int) -> str:
-        """A person goes; whoever asked gets a seat left empty."""
+        """Remove a person; if they drove, the person who asked gets the seat."""
         name = self.people.pop(person, "")
         if self.asking == person:
             self.asking = None
@@ -26,9 +26,9 @@ class Seats:
         return f"{name} left. {self._next()}".strip()
 
     def ask(self, person: int, *, holding: bool) -> str:
-        """A person wants to drive.
+        """Request the seat for a person.
 
-        `holding`: the driver has control of the robot just now; then the driver decides.
+        `holding`: the driver currently controls the robot; then the driver decides.
         """
         if person not in self.people or self.driver == person:
             return ""
@@ -40,21 +40,21 @@ class Seats:
         return f"{self.people[person]} has the controls"
 
     def give(self, person: int) -> str:
-        """The driver hands the seat to whoever asked."""
+        """Pass the driver's seat to the person who asked."""
         if self.driver != person or self.asking is None:
             return ""
         self.driver = None
         return self._next()
 
     def keep(self, person: int) -> str:
-        """The driver goes on driving."""
+        """Refuse the pending request: the driver keeps the seat."""
         if self.driver != person or self.asking is None:
             return ""
         name, self.asking = self.people[self.asking], None
         return f"{self.people[person]} keeps the controls, {name} may ask again"
 
     def stand_up(self, person: int) -> str:
-        """The driver leaves the seat and goes on looking."""
+        """Free the seat: the driver becomes a viewer."""
         if self.driver != person:
             return ""
         self.driver = None

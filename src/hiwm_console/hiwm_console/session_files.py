@@ -1,8 +1,8 @@
-"""What a session folder holds, for a page: the tree, and the frame of any node in it.
+"""A session folder's contents for a page: the tree, and the frame of any node in it.
 
-Everything is read, nothing written, while branch manager and world go on writing. One thread asks:
-`SessionFiles` is not made for several. A node's frame comes from the saved state, from a recorded
-bag, or, where there is neither, from what was remembered of the live picture.
+Everything is only read, while branch manager and world keep writing. `SessionFiles` is not
+thread-safe: one thread uses it. A node's frame comes from the saved state, from a recorded bag, or,
+if there is neither, from the live pictures kept in memory.
 """
 
 import json
@@ -20,14 +20,14 @@ from hiwm_core.branch_reader import BranchReader
 from hiwm_core.errors import HiwmError, StoreError
 
 TREE_FILE = "tree.sqlite"
-# Bags kept open; one holds a branch of some hundred frames of 27 KB.
-_MOST_BAGS = 4
-# Pictures remembered of worlds that save no states.
+# Number of bags kept open; one has a branch of some hundred frames of 27 KB.
+_MAX_BAGS = 4
+# Limit on kept live pictures of worlds that save no states.
 _REMEMBERED_BYTES = 64_000_000
 
 
 class SessionFiles:
-    """Reads one session folder, which may not be there yet."""
+    """Reads one session folder, which may not exist yet."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,7 +44,7 @@ class SessionFiles:
             self._reader = None
 
     def description(self) -> dict[str, Any]:
-        """Return what session.json says; empty where there is none."""
+        """Return the contents of session.json; empty if there is none."""
         try:
             found = json.loads((self.folder / "session.json").read_text())
         except (OSError, ValueError):
@@ -52,10 +52,10 @@ class SessionFiles:
         return found if isinstance(found, dict) else {}
 
     def tree(self, since: int) -> str:
-        """Return the tree message of what changed after a revision (0: all of it) as JSON.
+        """Return the tree's changes after a revision (0: the whole tree) as a JSON message.
 
         Raises:
-            StoreError: there is no tree yet, or it cannot be read.
+            StoreError: no tree exists yet, or it cannot be read.
         """
         reader = self._tree()
         revision, head = reader.revision, reader.head_id
@@ -66,7 +66,7 @@ class SessionFiles:
         )
 
     def revision(self) -> int:
-        """Return the tree's revision; 0 where there is no tree yet."""
+        """Return the tree's revision; 0 if there is no tree yet."""
         try:
             return self._tree().revision
         except StoreError:
@@ -85,10 +85,10 @@ class SessionFiles:
         """Return the first camera's picture of a node.
 
         Raises:
-            HiwmError: no such node, or no picture of it.
+            HiwmError: unknown node, or no picture of it.
         """
         if not is_node_name(node_id):
-            raise StoreError("that is no node id", remedy="ask for <branch>:<step>")
+            raise StoreError("not a node id", remedy="use <branch>:<step>")
         if node_id in self._seen:
             return self._seen[node_id]
         node = self._tree().node(node_id)
@@ -97,7 +97,7 @@ class SessionFiles:
                 parts, _ = self._store().get_state(node.state_id)
                 return picture(parts["frame"])
             except (HiwmError, KeyError):
-                pass  # the states may have been deleted to save room; bags stay
+                pass  # the states may have been deleted to save space; the bags remain
         for bag in session_bags(self.folder):
             if bag.name.startswith(f"{node.branch_id}_e"):
                 digest = self._digest(bag)
@@ -108,7 +108,7 @@ class SessionFiles:
                             return picture(frame)
         raise StoreError(
             f"no picture of {node_id} is stored", where=str(self.folder),
-            remedy="states/ and the bags hold them",
+            remedy="restore the session's states/ folder or its bags",
         )
 
     def _tree(self) -> BranchReader:
@@ -124,7 +124,7 @@ class SessionFiles:
     def _digest(self, bag: Path) -> BagDigest:
         if bag not in self._bags:
             self._bags[bag] = read_digest(bag)
-            while len(self._bags) > _MOST_BAGS:
+            while len(self._bags) > _MAX_BAGS:
                 self._bags.popitem(last=False)
         self._bags.move_to_end(bag)
         return self._bags[bag]

@@ -1,4 +1,4 @@
-"""Look through a stored session: the console's page over a folder, without a graph.
+"""View a stored session: the console's page over a folder, without a graph.
 
     scripts/console sessions/mine
 """
@@ -22,15 +22,15 @@ from hiwm_core.user_paths import path_argument
 
 
 def serve(folder: Path, port: int) -> WebServer:
-    """Return a server of a stored session, on this machine alone.
+    """Return a server of a stored session, reachable only from this machine.
 
     Raises:
-        HiwmError: no session is there, or the port is taken.
+        HiwmError: the folder is not a session, or the port is in use.
     """
     if not (folder / TREE_FILE).is_file():
         raise StoreError(
             "no session is stored here", where=str(folder),
-            remedy=f"name a session folder, one with a {TREE_FILE} in it",
+            remedy=f"give a session folder, which contains a {TREE_FILE}",
         )
     return WebServer(
         host="127.0.0.1", port=port, rules=AccessRules(), session=SessionFiles(folder),
@@ -41,7 +41,7 @@ def serve(folder: Path, port: int) -> WebServer:
 def main(words: Sequence[str] | None = None) -> int:
     """Serve until interrupted; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="scripts/console", description="Look through a stored session in a browser."
+        prog="scripts/console", description="View a stored session in a browser."
     )
     parser.add_argument("session", type=path_argument, help="session folder")
     parser.add_argument("--port", type=int, default=0, help="TCP port (default: any free one)")
@@ -56,7 +56,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
     for owner in owners(options.session):
         print(f"console: the session is still being written by {owner}", flush=True)
-    print(f"console: {server.address} shows {options.session}; Ctrl-C ends it", flush=True)
+    print(f"console: {server.address} shows {options.session}; Ctrl-C stops it", flush=True)
     if display_there():
         with contextlib.suppress(webbrowser.Error):
             webbrowser.open(server.address)

@@ -1,4 +1,4 @@
-"""The tree as a page gets it: columns by run, a tenth of the size of one object a node."""
+"""The tree as sent to a page: columns per run, a tenth of the size of one object per node."""
 
 import math
 from collections.abc import Sequence
@@ -13,10 +13,11 @@ PINNED, ROLLED_BACK, TAKEOVER, HAS_STATE = 1, 2, 4, 8
 def tree_columns(
     nodes: Sequence[Node], branches: Sequence[Branch], *, since: int, revision: int, head: str
 ) -> dict[str, Any]:
-    """Return nodes that are new or changed since a revision (all: 0), with all branches.
+    """Return the nodes that are new or changed since a revision (0: all), and all branches.
 
-    Runs are nodes of consecutive steps on one branch: `source` and `flags` a digit a node,
-    `trust`, `progress` and `success` in percent, -1 unknown. A node's id is `<branch>:<step>`.
+    A run is a sequence of nodes with consecutive steps on one branch: `source` and `flags` have one
+    digit per node; `trust`, `progress` and `success` are in percent, -1 unknown. A node's id is
+    `<branch>:<step>`.
     """
     runs: list[dict[str, Any]] = []
     last: Node | None = None

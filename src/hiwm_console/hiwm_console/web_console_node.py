@@ -1,4 +1,4 @@
-"""The console node: a web page to watch and drive a session; it wires the graph to the server."""
+"""The console node: connects the graph to the server of the page to watch and drive a session."""
 
 import contextlib
 import secrets
@@ -30,13 +30,13 @@ from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
 from hiwm_nodes.session import session_folder
 
-# While nobody drives, messages gather this long before anybody is woken: a page that only looks
-# sees a tick so much later at most, and the graph keeps its processors.
+# While nobody drives, messages gather for this long before they are processed. A viewer sees a tick
+# later by at most this time, and the graph keeps the CPU.
 _GATHER_S = 0.03
-# The newest of each: what came before it meanwhile, nobody will see.
+# Only the newest of each: nobody will see the older ones.
 _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 _NEWEST_IMAGE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-# Pages are told this soon that a service has come or gone.
+# Interval of the checks whether services have appeared or gone.
 _SERVICES_S = 1.0
 DEFAULT_PORT = 8642
 
@@ -45,32 +45,33 @@ class WebConsoleNode(Node):
     """Serves the console."""
 
     def __init__(self) -> None:
-        """Begin to serve. Raises HiwmError where the port is taken."""
+        """Start serving. Raises HiwmError if the port is in use."""
         super().__init__("web_console")
         folder = session_folder(self, "session folder: its tree and states")
         host = str(parameter(
-            self, "host", "127.0.0.1", "address to serve on; another than this machine's own lets "
-            "others look, and needs a token to drive"
+            self, "host", "127.0.0.1", "address to serve on; a non-loopback address lets other "
+            "machines look, and driving then needs a token"
         ))
         port = int(parameter(self, "port", DEFAULT_PORT, "TCP port; 0 = any free one", 0, 65535))
         token = str(parameter(
-            self, "token", "", "needed to drive; empty: none, or a new one where the console is "
-            "served to other machines, or to further hosts or origins"
+            self, "token", "", "token required to drive; empty: none, or a generated one if other "
+            "machines, further hosts or further origins are allowed"
         ))
         hosts = _words(parameter(
-            self, "hosts", "", "further names of this machine in addresses, comma-separated"
+            self, "hosts", "", "further host names of this machine, comma-separated"
         ))
         origins = _words(parameter(
             self, "origins", "", "further origins whose pages may connect, comma-separated"
         ))
         speed = float(parameter(
-            self, "speed", 0.67, "speed at full deflection, share of each entry's limit", 0.05, 1.0
+            self, "speed", 0.67, "speed at full deflection, fraction of each entry's limit",
+            0.05, 1.0,
         ))
         demonstrations = bool(parameter(
             self, "demonstration", False,
-            "record what people drive as demonstrations, unless their page says otherwise"
+            "record driving as demonstrations, unless the page specifies otherwise"
         ))
-        opened = bool(parameter(self, "open", False, "open a browser where there is a display"))
+        opened = bool(parameter(self, "open", False, "open a browser if there is a display"))
         if not is_loopback(host):
             hosts += [socket.gethostname(), socket.getfqdn()]
         rules = AccessRules(token=token, hosts=tuple(hosts), origins=tuple(origins))
@@ -122,7 +123,7 @@ class WebConsoleNode(Node):
         self._server.close()
 
     def _hand(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Let the server's thread run a function, together with others that wait already."""
+        """Run a function on the server's thread, together with others already waiting."""
         self._inbox.append((function, arguments))
         if not self._woken:
             self._woken = True
@@ -135,7 +136,7 @@ class WebConsoleNode(Node):
                 function, arguments = self._inbox.popleft()
                 function(*arguments)
         finally:
-            if self._inbox:  # one of them failed, which the loop reports
+            if self._inbox:  # a function failed; the loop reports it
                 self._server.call(self._empty_inbox)
 
     def _on_world(self, message: WorldInfo) -> None:

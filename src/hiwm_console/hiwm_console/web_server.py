@@ -1,6 +1,6 @@
-"""The web server: pages, pictures and two kinds of websocket, in a thread of its own.
+"""The web server: pages, pictures and two kinds of websocket, in its own thread.
 
-Everything served is in memory before the first request or comes out of the session's tree by the
+Everything served is in memory before the first request, or comes from the session's tree by the
 name of a node: no request ever names a file.
 """
 
@@ -34,13 +34,13 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-# Connections at a time: a lab, not the internet.
-_MOST_CLIENTS = 32
-# A slow viewer is not to have frames waiting in this process either.
+# Limit on simultaneous connections: a lab, not the internet.
+_MAX_CLIENTS = 32
+# Frames for a slow viewer must not queue in this process either.
 _BUFFER_BYTES = 32_768
-# Pages of the world simulator's protocol answer these, which proves that they are still there.
+# Interval of the pings by which pages of the world simulator's protocol prove that they are alive.
 _PING_S = 0.1
-# The tree is sent this often at most; a session changes it with every tick.
+# Shortest interval between sending trees; a session changes its tree with every tick.
 _TREE_S = 0.2
 
 
@@ -49,15 +49,15 @@ class WebServer:
 
     Args:
         host: address to listen on.
-        port: TCP port; 0 takes a free one.
+        port: TCP port; 0 = any free one.
         rules: who may look and who may drive.
-        session: what is on disk.
+        session: the session's files.
         graph: the running session; None for a stored one.
-        log: called with lines for the log, from the server's thread.
-        demonstrations: what people drive is a demonstration unless their page says otherwise.
+        log: called with log lines, from the server's thread.
+        demonstrations: driving is a demonstration unless the page specifies otherwise.
 
     Raises:
-        HiwmError: the port is taken, or the address is not this machine's.
+        HiwmError: the port is in use, or the address is not this machine's.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class WebServer:
     ) -> None:
         self.loop = asyncio.new_event_loop()
         self._host, self._rules, self._session = host, rules, session
-        # New with every start: a browser must not show another session's pictures from its cache.
+        # New at every start: a browser must not show another session's pictures from its cache.
         self._key = secrets.token_hex(4)
         self.hub = Hub(graph, log, {
             "stored": graph is None, "frames": f"/frames/{self._key}/",
@@ -98,16 +98,16 @@ class WebServer:
         return f"http://{name}:{self.port}/"
 
     def call(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Run a function on the server's thread, from any other."""
+        """Run a function on the server's thread; call it from any other thread."""
         with contextlib.suppress(RuntimeError):  # the server has closed
             self.loop.call_soon_threadsafe(function, *arguments)
 
     def tree_changed(self) -> None:
-        """Look at the tree soon; on the server's thread."""
+        """Read the tree soon; call it on the server's thread."""
         self._tree_changed.set()
 
     def close(self) -> None:
-        """End all connections and stop serving."""
+        """Close all connections and stop serving."""
         asyncio.run_coroutine_threadsafe(self._stop(), self.loop).result(10)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
@@ -134,7 +134,7 @@ class WebServer:
         except OSError as error:
             started.set_exception(HiwmError(
                 f"cannot serve the console: {error.strerror}", where=f"{self._host} port {port}",
-                remedy="name another port with console_port:=, or 0 for any free one",
+                remedy="choose another port with console_port:=, or 0 for any free one",
             ))
             return
         for task in (self.hub.look_after_control(), self._follow_tree()):
@@ -149,10 +149,10 @@ class WebServer:
         for task in self._tasks:
             task.cancel()
         await self._runner.cleanup()
-        await asyncio.sleep(0)  # a pause for the page in control has been asked for by then
+        await asyncio.sleep(0)  # the pause request for the page in control has been sent by then
         self.hub.close()
 
-    # What is asked for.
+    # Requests.
 
     def _judge(self, request: web.Request, token: str = "") -> Access:
         headers = {key.lower(): value for key, value in request.headers.items()}
@@ -174,7 +174,7 @@ class WebServer:
 
     def _named(self, name: str) -> web.Response:
         if name not in self._assets:
-            raise web.HTTPNotFound(text="there is no such page\n", headers=_HEADERS)
+            raise web.HTTPNotFound(text="no such page\n", headers=_HEADERS)
         body, kind = self._assets[name]
         return web.Response(
             body=body, content_type=kind, charset="utf-8",
@@ -184,7 +184,7 @@ class WebServer:
     async def _frame(self, request: web.Request) -> web.Response:
         self._looking(request)
         if request.match_info["key"] != self._key:
-            raise web.HTTPNotFound(text="that was another session\n", headers=_HEADERS)
+            raise web.HTTPNotFound(text="the frame is of another session\n", headers=_HEADERS)
         try:
             data = await self._read(self._session.frame, request.match_info["node"])
         except HiwmError as error:
@@ -212,8 +212,8 @@ class WebServer:
         if not access.look:
             self.hub.refusals.note(access.reason)
             raise web.HTTPForbidden(text=access.reason + "\n", headers=_HEADERS)
-        if len(self.hub.clients) >= _MOST_CLIENTS:
-            self.hub.refusals.note(f"more than {_MOST_CLIENTS} connections")
+        if len(self.hub.clients) >= _MAX_CLIENTS:
+            self.hub.refusals.note(f"more than {_MAX_CLIENTS} connections")
             raise web.HTTPServiceUnavailable(text="too many viewers\n", headers=_HEADERS)
         socket = web.WebSocketResponse(
             max_msg_size=MOST_BYTES, compress=False, autoping=not plain, timeout=2.0,
@@ -261,7 +261,7 @@ class WebServer:
             while not client.gone:
                 await client.wake.wait()
                 texts, frames = client.take()
-                # Frames first: a press of a key is to show before anything else is told.
+                # Frames first: a key press must show before anything else is sent.
                 for frame in frames:
                     await socket.send_bytes(frame)
                 if not client.plain:

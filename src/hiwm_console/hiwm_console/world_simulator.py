@@ -1,11 +1,11 @@
-"""The demo protocol of the Interactive World Simulator, as its pages speak it.
+"""The demo protocol of the Interactive World Simulator.
 
 Text in: `{"type": "init" | "set_task", "task": ...}` and `{"type": "action", "action": {"w": 0 | 1,
 ...}, "t_client": ms}`; a message without a type is an action. Binary out: t_client as a big-endian
-double, then a PNG. Its standard page sends an action every 1 to 4 ms, since `t_client` differs each
-time; others send one only when a key goes down or up. So more messages than `flood` allows are not
-refused: the newest replaces the ones before it. And keys count as held while the connection answers
-pings, and for `HELD_S` after the last message at most.
+double, then a PNG. The standard page sends an action every 1 to 4 ms, since `t_client` differs each
+time; other pages send one only when a key goes down or up. So messages beyond the limit of `flood`
+are not refused: the newest replaces the previous ones. Keys count as held while the connection
+answers pings, for at most `HELD_S` after the last message.
 """
 
 import struct
@@ -15,20 +15,20 @@ from dataclasses import dataclass
 from hiwm_console.protocol import Refused, read_object
 from hiwm_core.embodiment import Embodiment
 
-# As long as the keyboard in a terminal holds control after the last key.
+# Same time as the terminal keyboard holds control after the last key.
 HELD_S = 5.0
-# Arm, axis in the plane, sign: WASD is the first arm, IJKL the second.
+# Arm, axis in the plane, sign: WASD moves the first arm, IJKL the second.
 KEYS = {
     "w": (0, 1, 1), "s": (0, 1, -1), "a": (0, 0, -1), "d": (0, 0, 1),
     "i": (1, 1, 1), "k": (1, 1, -1), "j": (1, 0, -1), "l": (1, 0, 1),
 }
-# Keys of its other tasks (height, rotation, gripper): taken, and without effect here.
+# Limit on keys. Those of its other tasks (height, rotation, gripper) are accepted without effect.
 _MOST_KEYS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskWish:
-    """A page begins, or chooses a task."""
+    """A page starts, or chooses a task."""
 
     task: str
 
@@ -43,21 +43,21 @@ class KeyState:
 
 @dataclass(kw_only=True)
 class SimulatorPage:
-    """What a connection of this protocol last said."""
+    """The last state of a connection with this protocol."""
 
     keys: frozenset[str] = frozenset()
     t_client: float = 0.0  # the page's clock, ms
-    heard_at: float = float("-inf")  # steady s
-    unread: str = ""  # newest message that came too soon after the ones before it
+    heard_at: float = float("-inf")  # time received, steady s
+    unread: str = ""  # newest message beyond the rate limit
 
     @property
     def holding(self) -> bool:
-        """Whether a key is held that moves an arm."""
+        """Whether a key that moves an arm is held."""
         return not self.keys.isdisjoint(KEYS)
 
 
 def parse(text: str) -> TaskWish | KeyState:
-    """Return what a page says. Raises Refused for anything else."""
+    """Return a page's message. Raises Refused for anything else."""
     data = read_object(text)
     kind = data.get("type", "action")
     if kind in ("init", "set_task"):
@@ -81,11 +81,11 @@ def parse(text: str) -> TaskWish | KeyState:
 
 
 def axes_of(keys: frozenset[str], planes: Sequence[tuple[int, int]], size: int) -> list[float]:
-    """Return axes [size] in -1..1 of held keys.
+    """Return the axes [size], -1..1, for the keys held.
 
     Args:
         keys: names of the keys.
-        planes: for each arm, the places of its x and y.
+        planes: for each arm, the indices of its x and y.
         size: number of action entries.
     """
     axes = [0.0] * size
@@ -97,7 +97,7 @@ def axes_of(keys: frozenset[str], planes: Sequence[tuple[int, int]], size: int) 
 
 
 def planes_of(embodiment: Embodiment) -> list[tuple[int, int]]:
-    """Return the places of x and y of each arm that has two or more entries in m."""
+    """Return the indices of x and y of each arm that has two or more entries in m."""
     planes = []
     for arm in embodiment.arms:
         places = [
@@ -110,5 +110,5 @@ def planes_of(embodiment: Embodiment) -> list[tuple[int, int]]:
 
 
 def frame_message(t_client: float, png: bytes) -> bytes:
-    """Return a frame as it goes out."""
+    """Return a frame as a binary message."""
     return struct.pack(">d", t_client) + png

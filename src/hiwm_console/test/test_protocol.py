@@ -82,8 +82,8 @@ def test_what_a_page_says_comes_through(axes, deadman, t):
     ('{"type": "drive", "axes": [0], "deadman": 1, "t": 1}', "true or false"),
     ('{"type": "drive", "axes": [0], "deadman": true, "t": -1}', "from 0"),
     ('{"type": "act", "id": 1, "action": "delete"}', "not one of"),
-    ('{"type": "act", "id": 1, "action": "fork", "node": "../../etc/passwd"}', "no node id"),
-    ('{"type": "act", "id": 1, "action": "discard", "branch": "a/b"}', "no branch id"),
+    ('{"type": "act", "id": 1, "action": "fork", "node": "../../etc/passwd"}', "not a node id"),
+    ('{"type": "act", "id": 1, "action": "discard", "branch": "a/b"}', "not a branch id"),
     ('{"type": "act", "id": 1, "action": "label", "note": "' + "n" * 501 + '"}', "longer than"),
 ])
 def test_refusals_say_why(text, reason):

@@ -1,12 +1,12 @@
-"""The scripted operator's mind: when a rollout goes wrong, and what is done about it.
+"""The scripted operator's decisions: when a rollout fails, and how it is corrected.
 
-A state machine over what is seen. It watches the policy; when the rollout goes wrong it pauses,
-rolls back to the failure state, takes over and corrects; it labels the branch, forks the same
-failure state for further continuations, and hands the last one back to the policy. Where the world
-cannot go back it corrects from where things are, and begins a new episode. What a service answers,
-refusals above all, the teleop node shows; the script says what it makes of it.
+A state machine over observations. It watches the policy. When the rollout fails, it pauses, rolls
+back to the failure state, takes over and corrects. It labels the branch, forks the same failure
+state for further continuations, and hands the last one back to the policy. If the world cannot roll
+back, it corrects from the current state and then starts a new episode. The teleop node prints the
+services' answers, refusals in particular; the script prints its own conclusions.
 
-Pure: no ROS, no clock of its own, no image; test_operator_script.py plays worlds to it.
+Pure: no ROS, no clock, no image. Tested by ``test_operator_script.py``, which simulates worlds.
 """
 
 import enum
@@ -29,20 +29,20 @@ from hiwm_teleop.devices.base import (
 from hiwm_teleop.rollout_watch import RolloutWatch
 from hiwm_teleop.script_options import Planner, ScriptOptions
 
-# A service that has not answered by then never will: the slowest one loads a state in 0.2 s.
+# A service that takes longer than this will never answer: the slowest loads a state in 0.2 s.
 _ANSWER_TIMEOUT_S = 15.0
-# How long a mode other than the one asked for is borne before it is asked for again, or given up.
+# How long a mode other than the requested one is tolerated before the next request, or the end.
 _MODE_PATIENCE_S = 2.0
 _MODE_GIVE_UP_S = 20.0
-# Share of the time, from the first tick on, after which an operator who has seen no failure
-# corrects all the same.
+# Fraction of the time since the first tick after which an operator that has seen no failure
+# corrects anyway.
 _LATEST_FIRST_CORRECTION = 0.45
-# A handback takes about five ticks; a goal reached earlier is not yet the policy's.
+# A handback takes about five ticks; a goal reached earlier is not the policy's.
 _LONGEST_HANDBACK_TICKS = 20
-# Ticks without a T in sight before a correction is given up.
+# Ticks without a T in sight before a correction is abandoned.
 _BLIND_TICKS = 10
-# The last of several continuations is handed back once the error is below this share of the
-# failure's: the policy is to finish a state it can manage.
+# The last of several continuations is handed back once the error is below this fraction of the
+# failure's: the policy should finish from a state it can handle.
 _RECOVERED_SHARE = 0.5
 
 
@@ -55,19 +55,19 @@ class Phase(enum.Enum):
     CORRECT = "correcting"
     FORK = "forking"
     FOLLOW = "following the policy after the handback"
-    RESET = "beginning the next episode"
+    RESET = "starting the next episode"
     END = "ending"
 
 
 class OperatorScript:
-    """Decides, for each look, what the operator does.
+    """Decides the operator's action at each observation.
 
     Args:
         task: goal and success.
         options: see `ScriptOptions`.
-        make_planner: returns a planner for a seed and a variety: 0 takes the best way, 1 a rather
+        make_planner: returns a planner for a seed and a variety: 0 takes the best path, 1 a clearly
             different one.
-        started_s: steady clock when the session began.
+        started_s: steady clock at the session's start.
     """
 
     def __init__(
@@ -81,23 +81,23 @@ class OperatorScript:
         self._watch = RolloutWatch(task, options.watch)
         self._planner = make_planner(options.seed, 0.0)
         self._phase = Phase.WATCH
-        self._asked_s: float | None = None  # when the present request was sent; None = none is
+        self._asked_s: float | None = None  # when the pending request was sent; None = no request
         self._shown: tuple[int, int] | None = None  # (epoch, step) last acted on
-        self._held: OperatorInput | None = None  # what was decided for that tick
+        self._held: OperatorInput | None = None  # the decision for that tick
         self._ticks = 0
         self._first_tick_s = started_s
-        self._epoch = -1  # lowest epoch acted on: after a rollback the old tick is dead
+        self._epoch = -1  # lowest epoch acted on: after a rollback the old tick is void
         self._failures = 0
-        self._branch = 0  # continuation of the present failure state, from 1
-        self._failure_node = ""  # empty where the world could not go back
+        self._branch = 0  # continuation of the current failure state, from 1
+        self._failure_node = ""  # empty if the world could not roll back
         self._failure_error = 0.0
         self._corrected = 0  # ticks of all corrections
-        self._at_goal = False  # the present continuation reached the goal by correction alone
+        self._at_goal = False  # the correction itself reached the goal
         self._phase_ticks = 0
         self._blind = 0
         self._planners = 0
-        self._off_mode_s: float | None = None  # since when the mode is not the phase's
-        self._start_s: float | None = None  # when START was last asked for
+        self._off_mode_s: float | None = None  # since when the mode does not match the phase
+        self._start_s: float | None = None  # when START was last requested
         self._steps = {
             Phase.WATCH: self._on_watch, Phase.CORRECT: self._on_correct,
             Phase.FOLLOW: self._on_follow,
@@ -110,15 +110,15 @@ class OperatorScript:
 
     @property
     def failures(self) -> int:
-        """Failure states met so far."""
+        """Number of failure states so far."""
         return self._failures
 
     def decide(self, view: OperatorView, sight: TableSight | None) -> OperatorInput:
         """Return what to do now.
 
         Args:
-            view: what is seen; the same tick may be shown again.
-            sight: what `TableVision` found in its image; None without a tick.
+            view: the observation; the same tick may be shown again.
+            sight: contents of its image, from `TableVision`; None without a tick.
         """
         for answer in view.answers:
             after = self._take(answer, view)
@@ -149,13 +149,13 @@ class OperatorScript:
         if self._ticks > self._options.max_ticks:
             return self._end(view, f"{self._options.max_ticks} ticks are done")
         decided = self._steps[self._phase](view, tick, sight)
-        # Shown again, the tick gets the same command, but nothing is asked for or said twice.
+        # If shown again, the tick gets the same command, but no request or message is repeated.
         self._held = OperatorInput(
             action=decided.action, deadman=decided.deadman, silent=decided.silent
         )
         return decided
 
-    # What is done in each phase, once a tick.
+    # One function per phase, called once per tick.
 
     def _on_watch(self, view: OperatorView, tick: TickView, sight: TableSight) -> OperatorInput:
         self._watch.see(tick, sight)
@@ -169,7 +169,7 @@ class OperatorScript:
             )
         reason = self._watch.wrong
         if not reason and self._failures == 0 and self._is_late(view, tick):
-            reason = "no failure so far, correcting from here"
+            reason = "no failure so far, correcting from the current state"
         if not reason:
             return OperatorInput()
         self._failures += 1
@@ -177,7 +177,7 @@ class OperatorScript:
         self._failure_node = ""
         self._failure_error = self._watch.error_m
         return self._ask(
-            view, Phase.PAUSE, f"goes wrong at step {tick.step}: {reason}",
+            view, Phase.PAUSE, f"failing at step {tick.step}: {reason}",
             OperatorEvent(kind=EventKind.PAUSE, note=reason),
         )
 
@@ -215,7 +215,7 @@ class OperatorScript:
 
     def _on_follow(self, view: OperatorView, tick: TickView, sight: TableSight) -> OperatorInput:
         self._watch.see(tick, sight)
-        # By the tick, not by the mode: that is heard at another time than the tick.
+        # From the tick, not from the mode, which arrives at another time than the tick.
         handed_back = (
             tick.applied_source is Source.POLICY or self._phase_ticks > _LONGEST_HANDBACK_TICKS
         )
@@ -232,9 +232,9 @@ class OperatorScript:
         return OperatorInput()
 
     def _is_late(self, view: OperatorView, tick: TickView) -> bool:
-        """Whether an operator who has seen no failure should correct all the same.
+        """Return whether an operator that has seen no failure should correct anyway.
 
-        Counted from the first tick, since a slow start of the graph is nobody's rollout.
+        Time counts from the first tick: a slow start of the graph is not part of the rollout.
         """
         whole = self._started + self._options.max_seconds - self._first_tick_s
         enough_seen = tick.step > self._options.rollback_steps
@@ -242,10 +242,10 @@ class OperatorScript:
             view.now_s - self._first_tick_s > _LATEST_FIRST_CORRECTION * whole
         )
 
-    # From phase to phase.
+    # Transitions between phases.
 
     def _take(self, answer: Answer, view: OperatorView) -> OperatorInput | None:
-        """Go on with the answer to the request of the present phase."""
+        """Continue with the answer to the current phase's request."""
         asked = {
             Phase.PAUSE: EventKind.PAUSE, Phase.ROLLBACK: EventKind.ROLLBACK,
             Phase.FORK: EventKind.FORK, Phase.RESET: EventKind.RESET,
@@ -265,8 +265,8 @@ class OperatorScript:
         if self._phase is Phase.ROLLBACK:
             if answer.ok:
                 self._failure_node = answer.node_id
-                return self._begin_branch(f"at {answer.node_id} again")
-            return self._begin_branch("no rollback here, correcting from where things are")
+                return self._begin_branch(f"back at {answer.node_id}")
+            return self._begin_branch("no rollback here, correcting from the current state")
         if self._phase is Phase.FORK:
             if answer.ok:
                 return self._begin_branch(f"forked {self._failure_node}")
@@ -278,7 +278,7 @@ class OperatorScript:
 
     def _begin_branch(self, message: str) -> OperatorInput:
         self._branch += 1
-        # The first continuation goes the best way; the others are worth having where they differ.
+        # The first continuation takes the best path; further ones are useful only if they differ.
         variety = min(1.0, 0.5 * (self._branch - 1))
         self._planner = self._make_planner(self._options.seed + self._planners, variety)
         self._planners += 1
@@ -300,17 +300,17 @@ class OperatorScript:
             kind=EventKind.LABEL, branch_id=tick.branch_id, label=label, note=note
         )
         self._at_goal = label is Label.SUCCESS
-        said = f"continuation {self._branch} ended after {self._phase_ticks - 1} ticks: {note}"
+        report = f"continuation {self._branch} ended after {self._phase_ticks - 1} ticks: {note}"
         if self._last_branch():
             self._watch = RolloutWatch(self._task, self._options.watch)
             return self._enter(
                 Phase.FOLLOW,
                 OperatorInput(
-                    deadman=False, events=(mark,), message=f"{said}; handing back to the policy"
+                    deadman=False, events=(mark,), message=f"{report}; handing back to the policy"
                 ),
             )
         return self._ask(
-            view, Phase.FORK, said, mark,
+            view, Phase.FORK, report, mark,
             OperatorEvent(kind=EventKind.FORK, node_id=self._failure_node),
         )
 
@@ -335,7 +335,7 @@ class OperatorScript:
         code: int = 0,
     ) -> OperatorInput:
         if code:
-            message += ": no tick ever came; see whether the world and the arbiter run"
+            message += ": no tick was received; check that the world and the arbiter run"
         pause = OperatorEvent(kind=EventKind.PAUSE, note="the scripted operator is done")
         leave = OperatorEvent(kind=EventKind.QUIT, note=message, exit_code=code)
         return self._ask(view, Phase.END, message, *events, pause, leave)
@@ -353,7 +353,7 @@ class OperatorScript:
         self._shown = None
         return decided
 
-    # While something is awaited.
+    # While waiting.
 
     def _wait(self, view: OperatorView) -> OperatorInput:
         if view.now_s - (self._asked_s or 0.0) < _ANSWER_TIMEOUT_S:
@@ -361,7 +361,7 @@ class OperatorScript:
         return self._end(view, f"no answer in {_ANSWER_TIMEOUT_S:.0f} s while {self._phase.value}")
 
     def _mind_mode(self, view: OperatorView) -> OperatorInput | None:
-        """Start a policy that stands paused, and leave where somebody stopped the session."""
+        """Start a paused policy, and exit if the session was stopped."""
         if view.mode is Mode.STOPPED:
             return self._end(view, f"the session was stopped: {view.reason}")
         if self._phase is Phase.CORRECT:
@@ -383,14 +383,14 @@ class OperatorScript:
         if self._phase is not Phase.CORRECT and view.mode is Mode.PAUSED and unasked:
             self._start_s = view.now_s
             start = OperatorEvent(kind=EventKind.START, note="scripted operator")
-            # Silent: nothing is said of this tick before it has been looked at.
+            # Silent: this tick has not been evaluated yet.
             return OperatorInput(
                 silent=True, events=(start,), message=f"starting the policy: {view.reason}"
             )
         return None
 
     def _continuations(self) -> int:
-        """How many continuations the present failure state gets in this world."""
+        """Return the number of continuations of the current failure state in this world."""
         return self._options.branches if self._failure_node else 1
 
     def _last_branch(self) -> bool:
