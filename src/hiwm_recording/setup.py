@@ -15,7 +15,7 @@ setup(
     zip_safe=True,
     maintainer='hiwm maintainers',
     maintainer_email='maintainers@hiwm.invalid',
-    description='The recorder: one audited bag a segment, with lineage.',
+    description='The recorder: one audited bag per segment, with lineage.',
     license='Apache-2.0',
     entry_points={
         'console_scripts': [

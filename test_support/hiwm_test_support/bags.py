@@ -20,7 +20,7 @@ TICK_NS = 100_000_000
 
 
 def recorded(name: str, kind: str, role: Role) -> RecordedTopic:
-    """Return a topic as the recorder sees it."""
+    """Return a topic with its role in the recorder."""
     return RecordedTopic(
         topic=Topic(
             name=f"/hiwm/{name}", message_type=kind, latched=role in (Role.WORLD_INFO, Role.TREE)
@@ -105,7 +105,7 @@ class RecordedWorld:
         ))
 
     def joint_state(self) -> bytes:
-        """Return joints in another order than the embodiment has."""
+        """Return joint states in an order that differs from the embodiment's."""
         kind = JOINT_STATES.topic.message_type
         return raw(kind, message(
             kind, header=header(self.stamp_ns), name=JOINTS,
@@ -114,7 +114,7 @@ class RecordedWorld:
         ))
 
     def tick(self, source: int = 1) -> bytes:
-        """Return the tick of the present step."""
+        """Return the tick of the current step."""
         kind = TICK.topic.message_type
         action = [] if self.first_of_epoch else [0.001 * self.step] * 4
         return raw(kind, message(
@@ -126,7 +126,7 @@ class RecordedWorld:
         ))
 
     def command(self) -> bytes:
-        """Return a command that answers it."""
+        """Return a command that answers the current tick."""
         kind = COMMAND.topic.message_type
         return raw(kind, message(
             kind, header=header(self.stamp_ns), epoch=self.epoch, step=self.step, source=1,
@@ -135,7 +135,7 @@ class RecordedWorld:
         ))
 
     def truth(self) -> bytes:
-        """Return the stand-in's truth of the present step."""
+        """Return the stand-in's ground truth at the current step."""
         kind = TRUTH.topic.message_type
         return raw(kind, message(
             kind, header=header(self.stamp_ns), object_pose=floats([self.step, 2.0, 3.0]),
@@ -143,7 +143,7 @@ class RecordedWorld:
         ))
 
     def fork_node(self, parent_id: str) -> bytes:
-        """Return tree news: the present branch begins at a node."""
+        """Return a BranchTree message: the current branch starts at a node."""
         kind = TREE.topic.message_type
         node = message(
             "hiwm_interfaces/msg/BranchNode", node_id=f"{self.branch}:{self.step}",
@@ -158,19 +158,19 @@ class RecordedWorld:
         ))
 
     def advance(self) -> None:
-        """Go on to the next step."""
+        """Advance to the next step."""
         self.step += 1
         self.stamp_ns += self.tick_ns
         self.first_of_epoch = False
 
     def begin_branch(self, branch: str, step: int) -> None:
-        """Go on on another branch, in a new epoch."""
+        """Continue on another branch, in a new epoch."""
         self.branch, self.step, self.first_of_epoch = branch, step, True
         self.epoch += 1
         self.stamp_ns += self.tick_ns
 
     def run(self, ticks: int, source: int = 1) -> None:
-        """Publish ticks with all their parts, in the order a world sends them."""
+        """Publish ticks with all their messages, in the order of a real world."""
         for _ in range(ticks):
             self.send(IMAGE, self.image())
             self.send(JOINT_STATES, self.joint_state())

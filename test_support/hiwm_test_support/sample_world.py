@@ -1,9 +1,9 @@
-"""A world of noise: every topic a recorder meets, for its tests and for measuring its load.
+"""A world of noise with every topic that a recorder subscribes to, for tests and load measurements.
 
     python -m hiwm_test_support.sample_world --ticks 300 --rate 200
 
-Publishes real messages of a made-up session, seeded, and forks off a branch every so often. Nothing
-in it moves and nobody is listened to.
+Publishes messages of an invented session from a seed, and forks a branch at a given interval.
+Nothing moves, and commands have no effect.
 """
 
 import argparse
@@ -38,16 +38,16 @@ from hiwm_nodes.messages import (
 )
 from hiwm_nodes.only_one import sender
 
-# The first stamp: far from zero, so that a mix-up of clocks shows.
+# The first stamp. Far from zero, so that a mix-up of clocks is noticed.
 _EPOCH_NS = 1_000_000_000_000
 _TICK_NS = 100_000_000
-# Deeper than a real world's: it publishes regardless of who keeps up, and what is to be measured is
-# the recorder.
+# Deeper than a real world's queue: this world does not wait for subscribers, and the recorder is
+# what is measured.
 _DEEP = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class SampleWorld(Node):
-    """Publishes ticks with all their parts."""
+    """Publishes ticks with all their messages."""
 
     def __init__(self, *, seed: int, scene: bool = False) -> None:
         super().__init__("sample_world")
@@ -72,16 +72,16 @@ class SampleWorld(Node):
 
     @property
     def branch_id(self) -> str:
-        """Name of the present branch."""
+        """Name of the current branch."""
         return f"ep_0001-b{self._branches:03d}"
 
-    def heard_by(self, count: int) -> bool:
-        """Return whether this many nodes listen to what a complete observation needs."""
+    def subscribed_by(self, count: int) -> bool:
+        """Return whether `count` nodes subscribe to every topic of a complete observation."""
         needed: list[Publisher] = [self._images, self._joints, self._ticks]
         return all(publisher.get_subscription_count() >= count for publisher in needed)
 
     def recorded(self) -> bool:
-        """Return whether a recorder has found every topic."""
+        """Return whether a recorder subscribes to every topic."""
         publishers = [
             self._images, self._camera_infos, self._joints, self._ticks, self._commands,
             self._operator, self._truth,
@@ -100,7 +100,7 @@ class SampleWorld(Node):
         ))
 
     def fork(self) -> None:
-        """Begin a branch two steps back."""
+        """Start a branch two steps back."""
         parent = f"{self.branch_id}:{max(0, self._step - 3)}"
         self._branches += 1
         self._epoch += 1
@@ -156,7 +156,7 @@ class SampleWorld(Node):
         shape = (self._camera.height, self._camera.width, 3)
         if not self._scene:
             return self._rng.integers(0, 256, shape, np.uint8)
-        # Flat colours with an edge that moves, which packs about as well as a rendered table.
+        # Flat colours with a moving edge, which compress about as well as a rendered table.
         pixels = np.full(shape, 220, np.uint8)
         pixels[20:50, self._step % 60 : self._step % 60 + 30] = (40, 80, 200)
         return pixels
@@ -168,27 +168,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="hiwm_test_support.sample_world", description=main.__doc__
     )
     parser.add_argument("--ticks", type=int, default=100)
-    parser.add_argument("--rate", type=float, default=50.0, help="ticks a second; 0 = flat out")
-    parser.add_argument("--fork-every", type=int, default=0, help="ticks; 0 = never")
+    parser.add_argument("--rate", type=float, default=50.0, help="ticks per second; 0 = no limit")
+    parser.add_argument("--fork-every", type=int, default=0, help="ticks between forks; 0 = never")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--lose-image", type=int, default=-1, help="tick without one; -1 = none")
-    parser.add_argument("--listeners", type=int, default=1, help="wait for so many before tick 0")
+    parser.add_argument("--lose-image", type=int, default=-1, help="tick without image; -1 = none")
+    parser.add_argument("--listeners", type=int, default=1, help="subscribers to await at start")
     parser.add_argument("--scene", action="store_true", help="flat colours instead of noise")
     options = parser.parse_args(arguments)
     rclpy.init(args=["--ros-args", "-r", "__ns:=/hiwm"])
     world = SampleWorld(seed=options.seed, scene=options.scene)
-    while not (world.heard_by(options.listeners) and world.recorded()):
+    while not (world.subscribed_by(options.listeners) and world.recorded()):
         time.sleep(0.05)
     print("start", flush=True)
-    began = time.monotonic()
+    started = time.monotonic()
     for tick in range(options.ticks):
         if options.fork_every and tick and tick % options.fork_every == 0:
             world.fork()
         world.publish_tick(image=tick != options.lose_image)
         if options.rate:
-            time.sleep(max(0.0, began + (tick + 1) / options.rate - time.monotonic()))
-    print(f"done in {time.monotonic() - began:.2f} s", flush=True)
-    # Reliable messages still in flight leave before the process does.
+            time.sleep(max(0.0, started + (tick + 1) / options.rate - time.monotonic()))
+    print(f"done in {time.monotonic() - started:.2f} s", flush=True)
+    # Reliable messages in flight are delivered before the process exits.
     time.sleep(1.0)
     world.destroy_node()
     rclpy.shutdown()

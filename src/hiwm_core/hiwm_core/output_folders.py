@@ -133,7 +133,7 @@ def npz_with(*names: str) -> Recognise:
 def _refusal(path: Path, what: str) -> ConfigError:
     there = "a folder" if path.is_dir() else "a file"
     return ConfigError(
-        f"there is {there} that is not {what} written by hiwm; it was left as it is",
+        f"there is {there} that is not {what} written by hiwm; it was left unchanged",
         where=str(path), remedy="move it away, or name another output",
     )
 

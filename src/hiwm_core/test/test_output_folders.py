@@ -30,7 +30,7 @@ def test_a_folder_is_ours_missing_or_empty(tmp_path):
         (tmp_path / mark).mkdir()
         (tmp_path / mark / "mark").write_text(mark)
     check_output_folder(tmp_path / "ours", "a set", ours)
-    with pytest.raises(ConfigError, match="not a set written by hiwm; it was left as it is"):
+    with pytest.raises(ConfigError, match="not a set written by hiwm; it was left unchanged"):
         check_output_folder(tmp_path / "theirs", "a set", ours)
     with pytest.raises(ConfigError, match="a file that is not a set"):
         check_output_folder(tmp_path / "ours" / "mark", "a set", ours)

@@ -265,7 +265,7 @@ def test_a_training_set_is_replaced_unless_it_contains_other_files(tmp_path: Pat
         build_dataset([tmp_path / session], output, write=quiet)
         assert load_episodes(output).ends[-1] == frames
     write_bag(output / "session", "ep_0001-b000", [Source.DEMONSTRATION] * 3)
-    with pytest.raises(ConfigError, match="it was left as it is"):
+    with pytest.raises(ConfigError, match="it was left unchanged"):
         build_dataset([tmp_path / "one"], output, write=quiet)
     assert load_episodes(output).ends[-1] == 6
 

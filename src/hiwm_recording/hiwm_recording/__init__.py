@@ -1,1 +1,1 @@
-"""The recorder: one audited bag a segment, with lineage."""
+"""The recorder: one audited bag per segment, with lineage."""

@@ -14,7 +14,7 @@ from hiwm_core.user_paths import path_argument
 
 
 def audit_line(name: str, audit: Audit) -> str:
-    """Return one line about a bag, with its problems below it."""
+    """Return one line about a bag, followed by one line per problem."""
     verdict = "ok " if audit.ok else "BAD"
     mark = " (recovered)" if audit.recovered else ""
     if audit.lost:
@@ -33,23 +33,23 @@ def audit_line(name: str, audit: Audit) -> str:
 
 
 def bags_of(path: Path) -> list[Path]:
-    """Return the bags of a session folder, or the one bag a path is.
+    """Return the bags of a session folder, or the bag itself if the path is one.
 
     Raises:
-        BagError: there are none.
+        BagError: no folder or no bags.
     """
     if not path.is_dir():
-        raise BagError("no such folder", where=str(path), remedy="give a session's folder or a bag")
+        raise BagError("no such folder", where=str(path), remedy="give a session folder or a bag")
     bags = [path] if is_bag(path) else session_bags(path)
     if not bags:
-        raise BagError("no bags", where=str(path), remedy="give a session's folder or a bag")
+        raise BagError("no bags", where=str(path), remedy="give a session folder or a bag")
     return bags
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Audit, print, and return 0 when every bag is as it should be."""
+    """Audit bags, print the results, and return 0 if every bag passes."""
     parser = argparse.ArgumentParser(prog="hiwm_recording.audit", description=main.__doc__)
-    parser.add_argument("path", type=path_argument, help="session folder, or one bag")
+    parser.add_argument("path", type=path_argument, help="session folder or one bag")
     parser.add_argument("--save", action="store_true", help="write audit.json into each bag")
     options = parser.parse_args(arguments)
     failed = recording = 0

@@ -1,11 +1,11 @@
-"""How much memory does the recorder take at closing, whatever the bag's size?
+"""Measure the memory that the recorder needs to close a large bag.
 
     python -m hiwm_recording.closing_memory [--minutes 10] [--folder DIR]
 
-Records a bag of three 640x480 cameras at 15 Hz, as fast as the disk takes it, with what the
-recorder node records with (`RecordingSession` and `BagFinisher`), and prints the most resident
-memory of the process while it recorded, and while it closed and audited the bag. Ten minutes are
-25 GB of raw images, of which little is left when they are compressed. The bag is deleted.
+Records a bag of three 640x480 cameras at 15 Hz, as fast as the disk allows, with the classes of the
+recorder node (`RecordingSession` and `BagFinisher`). Prints the peak resident memory of the process
+while it records, and while it closes and audits the bag. Ten minutes are 25 GB of raw images, which
+compress to little. The bag is deleted.
 """
 
 import argparse
@@ -38,31 +38,31 @@ _PAGE_KIB = 4
 
 
 class ResidentMemory:
-    """The most resident memory of this process since `begin`, sampled every 5 ms."""
+    """Peak resident memory of this process since `reset`, sampled every 5 ms."""
 
     def __init__(self) -> None:
-        self._most = 0
-        self._end = threading.Event()
+        self._peak = 0
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
-    def begin(self) -> None:
-        """Forget the peak."""
-        self._most = 0
+    def reset(self) -> None:
+        """Reset the peak."""
+        self._peak = 0
 
-    def most_mib(self) -> int:
-        """Return the peak since `begin`, MiB."""
-        return self._most // _MIB
+    def peak_mib(self) -> int:
+        """Return the peak since `reset`, MiB."""
+        return self._peak // _MIB
 
     def close(self) -> None:
-        """Stop watching."""
-        self._end.set()
+        """Stop sampling."""
+        self._stop.set()
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._end.wait(0.005):
+        while not self._stop.wait(0.005):
             pages = int(Path("/proc/self/statm").read_text().split()[1])
-            self._most = max(self._most, pages * _PAGE_KIB << 10)
+            self._peak = max(self._peak, pages * _PAGE_KIB << 10)
 
 
 class ThreeCameras:
@@ -72,7 +72,7 @@ class ThreeCameras:
         self._noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
 
     def world_info(self) -> tuple[RecordedTopic, bytes]:
-        """Return the message that belongs at a bag's head: without it the recorder waits for it."""
+        """Return the message for the head of a bag; the recorder waits until it has one."""
         info = WorldInfo(kind="hardware", rate=float(RATE_HZ), cameras=list(CAMERAS))
         return _serialized("world_info", Role.WORLD_INFO, info)
 
@@ -98,7 +98,7 @@ class ThreeCameras:
         ]
 
     def _pixels(self, step: int) -> NDArray[np.uint8]:
-        """Return a plain image with a patch of noise that moves: every frame differs."""
+        """Return a plain image with a moving patch of noise, so that every frame differs."""
         image = np.full((HEIGHT, WIDTH, 3), step % 256, np.uint8)
         row = step % (HEIGHT - 32)
         image[row : row + 32, :100] = self._noise[row : row + 32, :100]
@@ -114,13 +114,13 @@ def _serialized(name: str, role: Role, message: Any) -> tuple[RecordedTopic, byt
 
 
 def measure(folder: Path, ticks: int) -> dict[str, object]:
-    """Record a bag of some ticks into a folder, close it, and return what was measured."""
+    """Record a bag into a folder, close it, and return the measurements."""
     source, memory = ThreeCameras(), ResidentMemory()
     session, finisher = RecordingSession(folder, Lineage()), BagFinisher()
-    begun = time.monotonic()
+    started = time.monotonic()
     raw_bytes = 0
     now = 0.0
-    memory.begin()
+    memory.reset()
     session.receive(*source.world_info(), 1_700_000_000 * 10**9, now)
     for step in range(ticks):
         for topic, raw in source.tick(step):
@@ -129,15 +129,15 @@ def measure(folder: Path, ticks: int) -> dict[str, object]:
         now += 1 / RATE_HZ
         if step % RATE_HZ == 0:
             session.poll(now)
-    recording_mib, recording_s = memory.most_mib(), time.monotonic() - begun
-    memory.begin()
-    begun = time.monotonic()
+    recording_mib, recording_s = memory.peak_mib(), time.monotonic() - started
+    memory.reset()
+    started = time.monotonic()
     session.close_all()
     for bag in session.take_closed():
         finisher.finish(bag.path, whole=bag.whole)
     finisher.drain(3600.0)
     finisher.close()
-    closing_mib, closing_s = memory.most_mib(), time.monotonic() - begun
+    closing_mib, closing_s = memory.peak_mib(), time.monotonic() - started
     memory.close()
     (finished,) = finisher.take_finished()
     audit = finished.audit
@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print JSON, and return the exit code."""
     parser = argparse.ArgumentParser(prog="closing_memory", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--folder", type=Path, help="where the bag is written meanwhile")
+    parser.add_argument("--folder", type=Path, help="folder for the temporary bag")
     options = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(dir=options.folder))
     try:

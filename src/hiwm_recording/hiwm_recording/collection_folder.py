@@ -1,10 +1,10 @@
-"""The folder of one kind of episodes that scripts/collect_data records.
+"""Prepares the folder into which scripts/collect_data records one kind of episode.
 
-    python -m hiwm_recording.collection_folder FOLDER    empties it, or refuses
-    python -m hiwm_recording.collection_folder FOLDER --complete
+    python -m hiwm_recording.collection_folder FOLDER              empty it, or refuse
+    python -m hiwm_recording.collection_folder FOLDER --complete   mark it as complete
 
-An interrupted collection of that kind is begun anew, so its folder is emptied. Only a folder that
-collect_data made is, and only while it holds nothing but what a session writes.
+An interrupted collection starts over, so its folder is emptied. This happens only to a folder that
+collect_data created and that contains nothing but a session's files.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from hiwm_core.user_paths import path_argument
 
 _WHAT = "a folder of scripts/collect_data"
 _COMPLETE = "complete"
-# Of a session's folder; hidden files are marks and locks.
-_OF_A_SESSION = (
+# Entries of a session folder. Hidden files are marks and locks.
+_SESSION_ENTRIES = (
     "bags", "locks", "evaluation", "states", "blobs", "session.json", "world_counters.json",
     "bridge_counters.json", "tree.sqlite", "tree.sqlite-wal", "tree.sqlite-shm", "live.png",
     "summary.json", "tree.png", "contact_sheet.png",
@@ -30,28 +30,30 @@ _OF_A_SESSION = (
 
 
 def prepare(folder: Path) -> bool:
-    """Return whether a collection is to be recorded, into a folder that is empty but for a mark.
+    """Empty the folder for a collection and return True; return False if it is complete.
+
+    The mark stays in the folder.
 
     Raises:
-        ConfigError: something else is in the folder; it is left as it was.
-        BusyError: a collection into it is under way.
+        ConfigError: the folder contains something else; it is unchanged.
+        BusyError: another collection is recording into it.
     """
     if (folder / _COMPLETE).exists():
         return False
     if folder_mark(folder) == _WHAT:
-        strange = [
+        unexpected = [
             file for file in folder.iterdir()
-            if file.name not in _OF_A_SESSION and not file.name.startswith(".")
+            if file.name not in _SESSION_ENTRIES and not file.name.startswith(".")
         ]
-        if strange:
+        if unexpected:
             raise ConfigError(
-                f"{strange[0].name} is no part of a collection; the folder was left as it is",
-                where=str(folder), remedy="move it away, or name another directory",
+                f"{unexpected[0].name} is not part of a collection; the folder was left unchanged",
+                where=str(folder), remedy="move it away, or give another folder",
             )
         if busy := owners(folder):
             raise BusyError(
                 f"the folder is being recorded by {busy[0].process}", where=str(folder),
-                remedy="end that collection first",
+                remedy="stop that collection first",
             )
         for file in folder.iterdir():
             if file.is_dir() and not file.is_symlink():
@@ -63,7 +65,7 @@ def prepare(folder: Path) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prepare or complete a folder; return 0, 1 after a refusal, 3 where it is complete."""
+    """Prepare or complete a folder; return 0, 1 if refused, 3 if already complete."""
     parser = argparse.ArgumentParser(prog="collection_folder", description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=path_argument)
     parser.add_argument("--complete", action="store_true", help="mark it as complete")

@@ -1,7 +1,7 @@
-"""Drives the stand-in through episodes of one kind, so that data is recorded through the graph.
+"""Drives the stand-in through episodes of one kind, so that the graph records them.
 
-It reads the stand-in's ground truth, which is allowed to make data and labels alone; its commands
-go the way every operator's go: operator/command, arbiter, bridge, driver.
+The node reads the stand-in's ground truth, which is allowed only for making data and labels. Its
+commands take the route of every operator's: operator/command, arbiter, bridge, driver.
 """
 
 import sys
@@ -25,7 +25,7 @@ from hiwm_nodes.running import NodeEnd, run
 
 
 class Demonstrator(Node):
-    """Runs `episodes` episodes of one kind and ends."""
+    """Runs `episodes` episodes of one kind and exits."""
 
     def __init__(self) -> None:
         super().__init__("demonstrator")
@@ -35,15 +35,15 @@ class Demonstrator(Node):
         self._seed = parameter(self, "seed", 0, "seed of the first episode", 0, 2**31 - 1)
         if self._kind not in KINDS:
             raise ConfigError(
-                f"kind {self._kind!r}", where="parameter kind of demonstrator",
+                f"unknown kind {self._kind!r}", where="parameter kind of demonstrator",
                 remedy=f"use one of {', '.join(KINDS)}",
             )
         self._info: WorldInfo | None = None
         self._behaviour: Behaviour | None = None
         self._episode_id = ""
-        self._begun = 0
+        self._started = 0
         self._ticks = 0
-        self._started = time.monotonic()
+        self._start_time = time.monotonic()
         self._truth: dict[int, GroundTruth] = {}
         self._joints: dict[int, JointState] = {}
         self._waiting: Tick | None = None
@@ -60,8 +60,8 @@ class Demonstrator(Node):
         if not info.stand_in:
             raise ConfigError(
                 f"world {info.kind} {info.robot} is not the stand-in", where="world_info",
-                remedy="ground truth exists on the stand-in alone; on a robot, demonstrate by hand "
-                "with launch/record.launch.xml",
+                remedy="only the stand-in has ground truth; on a robot, record demonstrations by "
+                "teleoperation with launch/record.launch.xml",
             )
         self._info = info
         self._embodiment = parse_embodiment(info.embodiment_yaml, "world_info")
@@ -69,21 +69,21 @@ class Demonstrator(Node):
         self._next_episode()
 
     def _next_episode(self) -> None:
-        if self._begun >= self._episodes:
-            elapsed = time.monotonic() - self._started
+        if self._started >= self._episodes:
+            elapsed = time.monotonic() - self._start_time
             raise NodeEnd(
-                0, f"{self._kind}: {self._begun} episodes, {self._ticks} ticks, "
+                0, f"{self._kind}: {self._started} episodes, {self._ticks} ticks, "
                 f"{self._ticks / elapsed:.0f} ticks/s",
             )
-        if self._begun and self._begun % max(1, self._episodes // 20) == 0:
-            elapsed = time.monotonic() - self._started
-            left = elapsed / self._begun * (self._episodes - self._begun)
+        if self._started and self._started % max(1, self._episodes // 20) == 0:
+            elapsed = time.monotonic() - self._start_time
+            left = elapsed / self._started * (self._episodes - self._started)
             self.get_logger().info(
-                f"{self._kind} {self._begun}/{self._episodes}, {self._ticks / elapsed:.0f} "
+                f"{self._kind} {self._started}/{self._episodes}, {self._ticks / elapsed:.0f} "
                 f"ticks/s, {left:.0f} s left"
             )
-        seed = self._seed + self._begun
-        self._begun += 1
+        seed = self._seed + self._started
+        self._started += 1
         self._behaviour = Behaviour(self._kind, self._task, self._embodiment, seed)
         self._episode_id = ""
         request = Reset.Request(seed=seed)
@@ -111,7 +111,7 @@ class Demonstrator(Node):
         self._answer()
 
     def _answer(self) -> None:
-        """Answer the waiting tick once everything of its stamp is here."""
+        """Answer the waiting tick once all messages with its stamp have arrived."""
         tick = self._waiting
         if tick is None or not self._episode_id or tick.episode_id != self._episode_id:
             return

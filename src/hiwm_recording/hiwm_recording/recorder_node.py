@@ -1,7 +1,7 @@
-"""The recorder: raw messages in, one audited bag a segment out.
+"""The recorder: raw messages in, one audited bag per segment out.
 
-Wires topics to `hiwm_core.bags.RecordingSession`. Messages are taken serialized and written as they
-came.
+Connects topics to `hiwm_core.bags.RecordingSession`. Messages stay serialized and are written as
+received.
 """
 
 import sys
@@ -38,10 +38,10 @@ from hiwm_nodes.running import run
 from hiwm_nodes.session import hold_role, session_folder
 from hiwm_recording.topics import SOURCES, RecorderInput, camera_sources, ground_truth_source
 
-# Seconds an audit may take before closing goes on without its result; it takes tenths.
+# Seconds that closing waits for audits. An audit usually takes tenths of a second.
 _AUDIT_WAIT_S = 60.0
-# Seconds waited after a first message for others: a step's come within a few milliseconds, its
-# commands somewhat later, and the queues hold far more than arrives meanwhile.
+# Seconds to wait for more messages after the first. Those of a step arrive within milliseconds, its
+# commands somewhat later. The queues hold far more than arrives in this time.
 _GATHER_S = 0.05
 
 
@@ -50,11 +50,11 @@ class Recorder(Node):
 
     def __init__(self) -> None:
         super().__init__("recorder")
-        folder = session_folder(self, "Folder of the session; bags go into its bags folder")
+        folder = session_folder(self, "Session folder; bags go into its bags folder")
         if folder is None:
             raise ConfigError(
                 "no session_dir", where="parameter session_dir of recorder",
-                remedy="give the session's folder",
+                remedy="give the session folder",
             )
         self._session_dir = folder
         hold_role(folder, RECORDER)
@@ -63,21 +63,21 @@ class Recorder(Node):
         ))
         robot = str(parameter(
             self, "robot", "",
-            "Name or path of the robot config whose ground truth is recorded, as labels alone; "
-            "empty: as world_info says",
+            "Name or path of the robot config whose ground truth is recorded, only as labels; "
+            "empty = as world_info says",
         ))
         extra_cameras = parameter(
-            self, "cameras", [""], "Cameras recorded besides the embodiment's"
+            self, "cameras", [""], "Cameras recorded in addition to the embodiment's"
         )
         flush_period_s = float(parameter(
-            self, "flush_period_s", 1.0, "Seconds between flushes: what a kill may cost",
+            self, "flush_period_s", 1.0, "Seconds between flushes: what a kill may lose",
             0.05, 60.0,
         ))
         min_free_mb = int(parameter(
             self, "min_free_mb", 200, "Recording stops below this much free disk, MB", 0, 1_000_000
         ))
         seed = int(parameter(
-            self, "seed", -1, "Seed of the session, kept in each bag; -1 = none",
+            self, "seed", -1, "Seed of the session, written into each bag; -1 = none",
             -1, 2**62,
         ))
         self._bags_closed = 0
@@ -92,8 +92,8 @@ class Recorder(Node):
             )
         except OSError as error:
             raise ConfigError(
-                f"cannot make {self._session_dir}/bags: {error.strerror}",
-                where="parameter session_dir of recorder", remedy="give a folder that can be made",
+                f"cannot create {self._session_dir}/bags: {error.strerror}",
+                where="parameter session_dir of recorder", remedy="give a writable folder",
             ) from error
         self._finisher = BagFinisher()
         self._reports = self.create_publisher(SegmentReport, "recording/segment", qos.HISTORY)
@@ -107,7 +107,7 @@ class Recorder(Node):
         if robot:
             self._subscribe_truth(robot)
         self.create_service(Trigger, "recording/close", self._on_close)
-        # Flushing goes by the steady clock: a simulation that stands still must not hold data back.
+        # Flushing follows the steady clock: a paused simulation must not hold data back.
         self._timer = self.create_timer(
             flush_period_s, self._poll,
             clock=Clock(clock_type=ClockType.STEADY_TIME),
@@ -116,7 +116,7 @@ class Recorder(Node):
 
     def close(self) -> None:
         """Close and audit the open bags."""
-        # On a busy machine much may have arrived that was not taken yet.
+        # On a busy machine the queues may still hold many messages.
         self._receive([])
         self._session.close_all()
         self._finish_closed()
@@ -140,15 +140,15 @@ class Recorder(Node):
 
         subscription = self.create_subscription(
             source.message, name, receive, source.qos, raw=True,
-            # The default ones only log a QoS mismatch, and each is one more thing to wait on.
+            # The default ones only log a QoS mismatch, and each adds an entity to the wait set.
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
         )
         self._inboxes.append((topic, subscription))
 
     def _receive(self, arrived: list[tuple[int, RecordedTopic, bytes]]) -> None:
-        """Take the message that woke the executor and, in one go, those of the same step.
+        """Handle the message that woke the executor together with the others of its step.
 
-        A wake costs the executor several times what a message does, and nobody waits for the
+        Waking the executor costs several times as much as a message, and nothing waits for the
         recorder.
         """
         time.sleep(_GATHER_S)
@@ -165,7 +165,7 @@ class Recorder(Node):
                 self._follow_world(deserialize_message(raw, WorldInfo))
 
     def _follow_world(self, info: WorldInfo) -> None:
-        """Subscribe to what a world has beyond what the parameters told."""
+        """Subscribe to what a world has in addition to what the parameters name."""
         for source in camera_sources(info.cameras):
             self._subscribe(source)
         if info.robot:
@@ -175,7 +175,7 @@ class Recorder(Node):
         try:
             topic = load_robot(robot).ground_truth
         except ConfigError as error:
-            self.get_logger().warning(f"no ground truth is recorded: {error}")
+            self.get_logger().warning(f"ground truth is not recorded: {error}")
             return
         if topic:
             self._subscribe(ground_truth_source(topic))
@@ -191,7 +191,7 @@ class Recorder(Node):
             if refusal:
                 self.get_logger().error(refusal)
             else:
-                self.get_logger().info("there is space again: recording goes on")
+                self.get_logger().info("the disk has space again: recording continues")
                 self._finisher.retry_broken()
             self._refusal = refusal
         if refusal:
@@ -219,7 +219,7 @@ class Recorder(Node):
         self._bags_closed += 1
         self._bags_failed += not audit.ok
         line = f"{name}: {audit.ticks} ticks, {audit.frames} frames, audit "
-        # Two statements: a logger refuses another severity from the same place.
+        # Two statements: rclpy refuses a changed severity at one call site.
         if audit.ok:
             self.get_logger().info(line + "ok")
         else:
@@ -234,7 +234,7 @@ class Recorder(Node):
         self._reports.publish(report)
 
     def _recover_earlier(self) -> None:
-        """Mend what a killed recorder of this session left open."""
+        """Recover the bags that a killed recorder of this session left open."""
         for bag in session_bags(self._session_dir):
             if needs_recovery(bag):
                 self.get_logger().warning(f"{bag.name} was never closed; recovering it")
@@ -266,7 +266,7 @@ class Recorder(Node):
 
 
 def _received_ns(information: Mapping[str, int]) -> int:
-    """Return when the middleware got a message, system time in nanoseconds."""
+    """Return when the middleware received a message, system time in nanoseconds."""
     return int(information["received_timestamp"]) or time.time_ns()
 
 

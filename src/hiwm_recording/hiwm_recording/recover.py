@@ -18,12 +18,12 @@ from hiwm_recording.audit import audit_line, bags_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Recover every bag that was never closed or is damaged, audit every one never audited.
+    """Recover bags that were never closed or are damaged, and audit bags never audited.
 
-    Returns 0 when all could be.
+    Returns 0 if all succeed.
     """
     parser = argparse.ArgumentParser(prog="hiwm_recording.recover", description=main.__doc__)
-    parser.add_argument("path", type=path_argument, help="one bag, or a session folder")
+    parser.add_argument("path", type=path_argument, help="one bag or a session folder")
     options = parser.parse_args(arguments)
     done = failed = 0
     try:
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (HiwmError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{done} bags needed recovery, {done - failed} are recovered")
+    print(f"{done} bags needed recovery, {done - failed} recovered")
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""What a session records, and what each topic is to the recorder."""
+"""The topics that a session records, with their roles in the recorder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from hiwm_core.bags import Role
 
-# Messages that may queue while the recorder ends a chunk or the machine stalls: seconds at any rate
-# a world runs at. Kept in the middleware, so a slow moment here loses nothing.
+# Messages that may queue while the recorder writes a chunk or the machine stalls: seconds of data
+# at any rate of a world. The middleware queues them, so a delay in the recorder loses nothing.
 QUEUE_DEPTH = 256
 
 
@@ -40,7 +40,7 @@ class RecorderInput:
 
     @property
     def qos(self) -> QoSProfile:
-        """Reliable, and deep."""
+        """Reliable, with a deep queue."""
         return QoSProfile(
             depth=QUEUE_DEPTH, reliability=ReliabilityPolicy.RELIABLE,
             durability=(
@@ -62,7 +62,7 @@ SOURCES = (
 
 
 def camera_sources(cameras: Sequence[str]) -> list[RecorderInput]:
-    """Return the topics of cameras by name."""
+    """Return the topics of the named cameras."""
     sources = []
     for camera in cameras:
         base = f"cameras/{camera}"
@@ -74,5 +74,5 @@ def camera_sources(cameras: Sequence[str]) -> list[RecorderInput]:
 
 
 def ground_truth_source(topic: str) -> RecorderInput:
-    """Return the stand-in's ground truth, recorded for labels and evaluation alone."""
+    """Return the topic of the stand-in's ground truth, recorded only for labels and evaluation."""
     return RecorderInput(name=topic, message=GroundTruth, role=Role.STAMPED)

@@ -69,7 +69,7 @@ def test_damaged_bags_are_named_and_what_can_be_recovered_is(
     assert "BAD flipped_e0001 (recovered; lost 25 of 326 messages, 1 damaged chunks)" in printed
     assert "gaps: step" in printed
     assert "BAD foreign_e0001: not an MCAP file" in printed
-    assert "4 bags needed recovery, 3 are recovered" in printed
+    assert "4 bags needed recovery, 3 recovered" in printed
 
 
 def test_the_bit_flip_check_finds_nothing_accepted(

@@ -1,4 +1,4 @@
-"""scripts/collect_data empties its own folders only."""
+"""scripts/collect_data empties only its own folders."""
 
 import os
 import subprocess
@@ -27,11 +27,11 @@ def test_an_interrupted_collection_is_emptied_and_a_complete_one_kept(tmp_path: 
 def test_what_a_user_put_there_stays(tmp_path: Path) -> None:
     (tmp_path / "failure").mkdir()
     (tmp_path / "failure" / "notes.txt").write_text("x")
-    with pytest.raises(ConfigError, match="left as it is"):
+    with pytest.raises(ConfigError, match="left unchanged"):
         prepare(tmp_path / "failure")
     assert prepare(tmp_path / "edge")
     (tmp_path / "edge" / "notes.txt").write_text("x")
-    with pytest.raises(ConfigError, match=r"notes\.txt is no part of a collection"):
+    with pytest.raises(ConfigError, match=r"notes\.txt is not part of a collection"):
         prepare(tmp_path / "edge")
     assert (tmp_path / "edge" / "notes.txt").exists()
 
@@ -67,4 +67,4 @@ def test_the_script_stops_at_a_folder_that_it_did_not_make(tmp_path: Path) -> No
         ended = collect(directory, "1", "0", "0", "0")
         assert ended.returncode == 1 and (mine / "notes.txt").read_text() == "x"
         assert "notes.txt" not in ended.stdout
-        assert ended.stderr.count("\n") == 1 and "left as it is" in ended.stderr
+        assert ended.stderr.count("\n") == 1 and "left unchanged" in ended.stderr

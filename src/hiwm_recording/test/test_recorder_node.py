@@ -1,4 +1,4 @@
-"""The recorder as a process of its own, hearing a world in another over real DDS."""
+"""The recorder as its own process, receiving a world in another process over real DDS."""
 
 import os
 import subprocess
@@ -118,7 +118,7 @@ def test_arrays_of_the_live_graph_and_of_the_bag_are_the_same_bytes(recorded: Re
         segment = read_segment(bag)
         for t, step in enumerate(segment.steps.tolist()):
             observation = live.get((segment.epoch, step))
-            if observation is None:  # came before this test had joined
+            if observation is None:  # came before this test had subscribed
                 continue
             compared += 1
             assert segment.observations["top"][t].tobytes() == observation.images["top"].tobytes()
@@ -191,7 +191,7 @@ def test_a_killed_recorder_loses_at_most_its_last_flush(recorded: Recorded) -> N
     with recorded.recorder() as recorder, recorded.world("--ticks", 10_000, "--rate", 50) as world:
         assert world.stdout is not None
         assert "start" in world.stdout.readline()
-        # Let it flush a few times; what it then holds is what a kill may cost.
+        # Let it flush a few times. A kill may lose at most what it holds then.
         file = recorded.folder / "bags" / "ep_0001-b000_e0001" / "ep_0001-b000_e0001.mcap"
         grown = threading.Event()
         while not grown.wait(0.05):
@@ -212,7 +212,7 @@ def test_a_killed_recorder_loses_at_most_its_last_flush(recorded: Recorded) -> N
     )
 
 
-def test_a_recorder_started_again_mends_what_the_killed_one_left(recorded: Recorded) -> None:
+def test_a_restarted_recorder_recovers_what_the_killed_one_left(recorded: Recorded) -> None:
     with recorded.world("--ticks", 10_000, "--rate", 50):
         with recorded.recorder() as recorder:
             while not any(
@@ -235,7 +235,7 @@ def test_a_recorder_started_again_mends_what_the_killed_one_left(recorded: Recor
         assert audit_bag(bag).ok, audit_bag(bag).problems
 
 
-def test_a_recorder_started_again_audits_what_the_killed_one_closed(recorded: Recorded) -> None:
+def test_a_restarted_recorder_audits_what_the_killed_one_closed(recorded: Recorded) -> None:
     with recorded.recorder() as recorder:
         with recorded.world("--ticks", 20, "--rate", 50) as world:
             world.wait(GUARD_S)
@@ -253,7 +253,7 @@ def test_a_recorder_started_again_audits_what_the_killed_one_closed(recorded: Re
     assert audited.ok and not audited.recovered, audited.problems
 
 
-def test_recover_says_which_bag_it_cannot_mend(
+def test_recover_names_the_bag_that_it_cannot_recover(
     recorded: Recorded, capsys: pytest.CaptureFixture[str]
 ) -> None:
     empty = recorded.folder / "bags" / "ep_0009-b000_e0009"
@@ -261,7 +261,7 @@ def test_recover_says_which_bag_it_cannot_mend(
     (empty / "ep_0009-b000_e0009.mcap").write_bytes(b"no bag")
     assert recover.main([str(recorded.folder)]) == 1
     printed = capsys.readouterr().out
-    assert f"BAD {empty.name}: " in printed and "1 bags needed recovery, 0 are recovered" in printed
+    assert f"BAD {empty.name}: " in printed and "1 bags needed recovery, 0 recovered" in printed
 
 
 def test_a_live_session_is_left_to_its_recorder(
@@ -286,13 +286,13 @@ def test_a_live_session_is_left_to_its_recorder(
         assert f"--  {bag.name}: {owner}" in printed
         recorder.interrupt()
         assert recorder.wait(GUARD_S) == 0
-    # Nobody touched what was being written.
+    # Nothing changed the bag that was being written.
     assert [path.name for path in bag.iterdir() if "original" in path.name] == []
     audited = audit_bag(bag)
     assert audited.ok and not audited.recovered and audited.ticks > 10
 
 
-def test_the_close_service_ends_the_bag_at_hand(recorded: Recorded) -> None:
+def test_the_close_service_closes_the_open_bag(recorded: Recorded) -> None:
     with recorded.recorder(), recorded.listener() as (node, executor):
         with recorded.world("--ticks", 20, "--rate", 50) as world:
             assert spin_until(executor, lambda: world.poll() is not None, GUARD_S)
@@ -332,7 +332,7 @@ def test_a_full_disk_stops_recording_not_the_recorder(small_disk: Path) -> None:
         ballast.unlink()
         first = small_disk / "session" / "bags" / "ep_0001-b000_e0001"
         assert needs_recovery(first)
-        # With room again it records on, and mends the bag that was cut off.
+        # With free space again it records on, and recovers the bag that was cut off.
         while needs_recovery(first) or len(recorded.bags()) < 2:
             assert recorder.process.poll() is None, recorder.output
             threading.Event().wait(0.1)
@@ -340,7 +340,7 @@ def test_a_full_disk_stops_recording_not_the_recorder(small_disk: Path) -> None:
         assert recorder.wait(GUARD_S) == 0
         errors = [line for line in recorder.output.splitlines() if "[ERROR]" in line]
     assert "the disk is full" in errors[0]
-    assert "free some space and it goes on by itself" in errors[0]
+    assert "free some space, and it resumes by itself" in errors[0]
     audited = audit_bag(first)
     assert audited.ok and audited.recovered, audited.problems
 

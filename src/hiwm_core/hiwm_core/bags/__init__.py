@@ -1,9 +1,9 @@
 """Bags: writing segments, auditing, recovering and reading them back as arrays.
 
-    RecordingSession  sorts serialized messages into one bag a segment   (the recorder node)
-    read_segment      a bag as arrays                                    (training, evaluation)
-    audit_bag         is everything in it?                               (on close, and by hand)
-    recover_bag       a bag from the file of a killed recorder           (likewise)
+    RecordingSession  sorts serialized messages into one bag per segment   (the recorder node)
+    read_segment      reads a bag as arrays                                (training, evaluation)
+    audit_bag         checks that a bag is complete                        (on close, on request)
+    recover_bag       makes a valid bag from a killed recorder's file      (on start, on request)
 """
 
 from hiwm_core.bags.audit import AUDIT_FILE, Audit, audit_bag

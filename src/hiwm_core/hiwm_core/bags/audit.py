@@ -1,7 +1,7 @@
-"""Is a bag what it should be: every tick with its frames, no gaps, one epoch?
+"""Checks that a bag is complete: every tick with its frames, no gaps, one epoch.
 
-The recorder audits each bag it closed, from the file rather than from memory; people and data
-scripts audit again whenever they like.
+The recorder audits each bag that it closes, from the file rather than from memory. People and data
+scripts can repeat the audit at any time.
 """
 
 import dataclasses
@@ -25,20 +25,20 @@ from hiwm_core.errors import BagError, HiwmError
 AUDIT_FILE = "audit.json"
 AUDIT_KEY = "hiwm.audit"  # in custom_data of metadata.yaml
 SOURCES = 5  # Command.SOURCE_* values
-# Problems listed by kind; a bag with ten thousand of one kind is no clearer than one with five.
+# Problems listed per kind. Listing ten thousand of one kind adds nothing over five.
 _LISTED = 5
 
 
 @dataclass(kw_only=True)
 class Audit:
-    """What was found in one bag."""
+    """The result of auditing one bag."""
 
     bag: str
     episode_id: str
     branch_id: str
     epoch: int
     ok: bool
-    closed: bool  # the file has index and footer, and metadata.yaml is there
+    closed: bool  # the file has index and footer, and metadata.yaml exists
     recovered: bool
     ticks: int
     frames: int  # images over all cameras
@@ -47,33 +47,33 @@ class Audit:
     frames_by_source: list[int]  # index = Command.SOURCE_*: ticks by the source that led to them
     first_step: int  # -1 without ticks
     last_step: int
-    incomplete_at_start: int  # ticks before the recorder had joined every topic
-    incomplete_at_end: int  # of a recovered bag: ticks whose parts were not yet written
+    incomplete_at_start: int  # ticks before the recorder had found every topic
+    incomplete_at_end: int  # of a recovered bag: ticks whose other messages were not yet written
     messages: int
-    # Answers to one further tick, which never came: its world was killed as it published it.
+    # Answers to the one tick after the last. Its world was killed while publishing it.
     commands_past_end: int = 0
-    foreign_ticks: int = 0  # of another world than the one that sent the first
+    foreign_ticks: int = 0  # of a world other than the sender of the first tick
     answered_twice: int = 0  # ticks that more than one arbiter answered
-    clock_set_back: int = 0  # times the ticks' clock ran back; no fault, they are in order by step
-    checksums: bool = True  # False: of an older or another writer, damage would not show
-    lost: str = ""  # of a recovered bag: what could not be read again
+    clock_set_back: int = 0  # times the ticks' clock ran back; not a fault, as steps give the order
+    checksums: bool = True  # False: an older or another writer; damage may go unnoticed
+    lost: str = ""  # of a recovered bag: what could not be recovered
     problems: list[str] = field(default_factory=list)
 
     def save(self, bag: Path) -> None:
-        """Keep the result in the bag's folder and, where it can be read, in its metadata.yaml."""
+        """Save the result in the bag's folder and, if readable, in its metadata.yaml."""
         text = json.dumps(dataclasses.asdict(self), indent=1)
         replace_file(bag / AUDIT_FILE, text + "\n")
         if not (bag / METADATA_FILE).exists():
             return
-        with suppress(BagError):  # among the problems already
+        with suppress(BagError):  # already among the problems
             write_custom_data(bag, {AUDIT_KEY: json.dumps(dataclasses.asdict(self))})
 
 
 def audit_bag(bag: Path) -> Audit:
-    """Return the audit of a bag folder, closed or not. Reads it once, a chunk at a time.
+    """Return the audit of a bag folder, closed or not. Reads it once, one chunk at a time.
 
     Raises:
-        BagError: there is no readable file.
+        BagError: no readable file.
     """
     with errors_of(bag):
         contents = BagContents(bag)
@@ -84,7 +84,7 @@ def audit_bag(bag: Path) -> Audit:
 
 
 class _Tick(NamedTuple):
-    """What an audit keeps of a tick."""
+    """The fields of a tick that an audit needs."""
 
     epoch: int
     step: int
@@ -95,7 +95,7 @@ class _Tick(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """What an audit keeps of a command."""
+    """The fields of a command that an audit needs."""
 
     epoch: int
     step: int
@@ -104,7 +104,7 @@ class _Answer(NamedTuple):
 
 
 class _Read:
-    """What an audit keeps of a bag's messages."""
+    """The data that an audit collects from a bag's messages."""
 
     def __init__(self) -> None:
         self.ticks: list[_Tick] = []
@@ -133,13 +133,13 @@ class _Read:
 
 
 def _sender(message: Any) -> str:
-    """Return who sent a tick or a command; empty in bags from before it was kept."""
+    """Return the sender of a tick or command; empty in bags that predate the field."""
     return str(getattr(message, "sender", ""))
 
 
 def _audit(contents: BagContents, read: _Read) -> Audit:
     lineage = contents.lineage()
-    # By epoch and step: clocks can be set back, steps cannot. A dict drops ticks sent twice.
+    # Sorted by epoch and step: clocks can be set back, steps cannot. The dict drops duplicates.
     ticks = sorted(dict.fromkeys(read.ticks), key=lambda tick: (tick.epoch, tick.step))
     images = {name: read.images.get(name, set()) for name in _camera_names(lineage)} | read.images
     complete = [
@@ -188,7 +188,7 @@ def _audit(contents: BagContents, read: _Read) -> Audit:
 
 
 class _Problems:
-    """Problems by kind, a few of each named."""
+    """Problems by kind, with a few instances of each."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, list[str]] = {}
@@ -216,20 +216,20 @@ def _camera_names(lineage: Lineage) -> list[str]:
 
 
 def _check_order(ticks: list[_Tick], problems: _Problems) -> int:
-    """Note gaps and ambiguous stamps; return how often the clock ran back from tick to tick."""
+    """Report gaps and shared stamps; return how often the clock ran back between ticks."""
     keys = {tick.key for tick in ticks}
     if len(keys) > 1:
         problems.add("more than one segment", "; ".join(map(str, sorted(keys))))
     set_back = 0
     step_of: dict[int, int] = {}
     for before, tick in zip([None, *ticks], ticks, strict=False):
-        # Streams belong to the tick of their stamp.
+        # A stream's message belongs to the tick with its stamp.
         if step_of.setdefault(tick.stamp, tick.step) != tick.step:
             problems.add("ticks that share a stamp", f"steps {step_of[tick.stamp]} and {tick.step}")
         if before is None:
             continue
         set_back += tick.stamp < before.stamp
-        # A world may show a step again, under a new stamp, to those who came late.
+        # A world may repeat a step, with a new stamp, for late subscribers.
         if tick.step not in (before.step, before.step + 1):
             problems.add("gaps", f"step {before.step} to {tick.step}")
     return set_back
@@ -238,7 +238,7 @@ def _check_order(ticks: list[_Tick], problems: _Problems) -> int:
 def _check_commands(
     commands: list[_Answer], ticks: list[_Tick], lineage: Lineage, problems: _Problems
 ) -> int:
-    """Note commands that answer no tick; return how many answer the one after the last."""
+    """Report commands that answer no tick; return how many answer the tick after the last."""
     known: dict[tuple[int, int], set[int]] = {}
     for tick in ticks:
         known.setdefault((tick.epoch, tick.step), set()).add(tick.stamp)
@@ -252,7 +252,7 @@ def _check_commands(
         elif known and step == next_step:
             past_end += 1
         elif (epoch, step) not in known:
-            # A command may answer a tick from before the recorder joined.
+            # A command may answer a tick from before the recorder started.
             if not (lineage.joined_late and step < first):
                 problems.add("commands without their tick", f"step {step}")
         elif stamp not in known[epoch, step]:
@@ -261,7 +261,7 @@ def _check_commands(
 
 
 def _foreign_ticks(ticks: list[_Tick], problems: _Problems) -> int:
-    """Note and count ticks of a second world in the namespace; `ticks` as they were received."""
+    """Report and count ticks of a second world in the namespace; `ticks` in order of receipt."""
     foreign = Counter(tick.sender for tick in ticks if tick.sender != ticks[0].sender)
     for sender, count in foreign.items():
         problems.add("ticks of another world", f"{count} of {sender}")
@@ -269,7 +269,7 @@ def _foreign_ticks(ticks: list[_Tick], problems: _Problems) -> int:
 
 
 def _answered_twice(commands: list[_Answer], problems: _Problems) -> int:
-    """Note and count ticks that a second arbiter in the namespace answered too."""
+    """Report and count ticks that a second arbiter in the namespace also answered."""
     senders: dict[tuple[int, int, int], set[str]] = {}
     for epoch, step, stamp, sender in commands:
         senders.setdefault((epoch, step, stamp), set()).add(sender)

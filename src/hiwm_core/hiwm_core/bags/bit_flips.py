@@ -1,9 +1,9 @@
-"""Does a single wrong bit in a closed bag ever go unnoticed?
+"""Checks that no single wrong bit in a closed bag yields wrong data.
 
     python -m hiwm_core.bags.bit_flips BAG [--flips 200] [--seed 0]
 
-Flips one random bit at a time in a copy of a bag's file or metadata.yaml and reads it again. Either
-the arrays are what they were, or the bag is refused. Exits 1 where neither holds.
+Flips one random bit at a time in a copy of a bag's file or metadata.yaml, and reads the copy.
+Either the arrays are unchanged or the bag is refused. Exits with 1 if neither is true.
 """
 
 import argparse
@@ -23,21 +23,21 @@ from hiwm_core.bags.reader import Segment, read_segment
 from hiwm_core.errors import HiwmError
 
 WRONG = "WRONG DATA ACCEPTED"
-UNNOTICED = "read as it was, audit ok"
+UNNOTICED = "read unchanged, audit ok"
 
 
 def flip_bits(bag: Path, flips: int, seed: int) -> Counter[str]:
-    """Flip bits of a closed bag one by one; return how often each outcome came.
+    """Flip bits of a closed bag one by one; return how often each outcome occurred.
 
-    The bits are drawn uniformly over the bytes of file and metadata.yaml. The bag is not changed.
+    Bits are drawn uniformly from the MCAP file and metadata.yaml. The bag is not changed.
 
     Args:
         bag: folder of a closed bag.
-        flips: how many bits.
-        seed: of the draw.
+        flips: number of bits.
+        seed: seed of the draw.
 
     Raises:
-        HiwmError: the bag as it is cannot be read.
+        HiwmError: the undamaged bag cannot be read.
     """
     whole = read_segment(bag)
     random = np.random.default_rng(seed)
@@ -66,7 +66,7 @@ def flip(file: Path, at: int, bit: int) -> None:
 
 
 def outcome(bag: Path, whole: Segment) -> str:
-    """Return what becomes of a damaged bag, compared with what it held."""
+    """Return the outcome for a damaged bag, compared with the whole segment."""
     try:
         audit = audit_bag(bag)
         verdict = "audit ok" if audit.ok else "audit failed"
@@ -76,13 +76,13 @@ def outcome(bag: Path, whole: Segment) -> str:
         segment = read_segment(bag)
     except HiwmError:
         return f"refused by the reader, {verdict}" if verdict != "audit ok" else (
-            "refused by the reader alone"
+            "refused only by the reader"
         )
-    return f"read as it was, {verdict}" if same_data(segment, whole) else WRONG
+    return f"read unchanged, {verdict}" if same_data(segment, whole) else WRONG
 
 
 def same_data(segment: Segment, whole: Segment) -> bool:
-    """Return whether two segments have the same arrays and origin."""
+    """Return whether two segments have the same arrays and lineage."""
     names = (
         "stamps_ns", "steps", "proprio", "actions", "source", "applied_source", "trust",
         "progress", "success",

@@ -1,9 +1,8 @@
-"""The few header fields the recorder needs, read straight from serialized CDR.
+"""Reads the few header fields that the recorder needs from serialized CDR.
 
-The recorder writes what it receives without deserialising it; to know which bag a message belongs
-to it looks at the stamp, and for some types at the fields right behind the header. Every message
-the graph records begins with std_msgs/Header. Layout: 4 bytes of encapsulation, then the message,
-aligned to its own start.
+The recorder writes messages without deserializing them. To find the bag of a message, it reads the
+stamp and, for some types, the fields that follow the header. Every recorded message starts with
+std_msgs/Header. Layout: 4 bytes of encapsulation, then the message, aligned to its own start.
 """
 
 import struct
@@ -20,7 +19,7 @@ _UINT32_PAIR = {True: struct.Struct("<II"), False: struct.Struct(">II")}
 
 
 class TickKey(NamedTuple):
-    """What decides to which segment a tick belongs."""
+    """The segment that a tick belongs to."""
 
     episode_id: str
     branch_id: str
@@ -31,7 +30,7 @@ def stamp_ns(raw: Raw) -> int:
     """Return the header stamp of a serialized message, in nanoseconds.
 
     Raises:
-        BagError: too short to hold a header.
+        BagError: too short for a header.
     """
     try:
         seconds, nanoseconds = _STAMP[_little(raw)].unpack_from(raw, _ENCAPSULATION)
@@ -41,9 +40,9 @@ def stamp_ns(raw: Raw) -> int:
 
 
 def epoch_and_step(raw: Raw) -> tuple[int, int]:
-    """Return epoch and step of a message that has both right behind its header.
+    """Return epoch and step of a message in which both follow the header.
 
-    Tick, Command, PolicyPlan, OperatorCommand and ControlState do.
+    These are Tick, Command, PolicyPlan, OperatorCommand and ControlState.
 
     Raises:
         BagError: too short.
@@ -99,5 +98,5 @@ def _after_header(raw: Raw, little: bool) -> int:
 def _too_short(raw: Raw) -> BagError:
     return BagError(
         f"a message of {len(raw)} bytes has no readable header",
-        remedy="check that the topic carries the type the recorder was told",
+        remedy="check that the topic has the type that the recorder expects",
     )

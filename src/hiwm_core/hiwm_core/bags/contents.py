@@ -1,4 +1,4 @@
-"""One bag as it lies on the disk: its messages, its lineage, and what is wrong with it."""
+"""One bag on disk: its messages, its lineage, and its problems."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def mcap_path(bag: Path) -> Path:
     """Return the one MCAP file of a bag folder (or the path itself, if it is a file).
 
     Raises:
-        BagError: none, or several.
+        BagError: no MCAP file, or several.
     """
     if bag.is_file():
         return bag
@@ -41,16 +41,16 @@ class BagContents:
 
     Attributes:
         path: the folder or file.
-        file: the MCAP file; tells of the last pass.
-        information: what metadata.yaml says; None where there is none that can be read.
+        file: the MCAP file; its attributes describe the last pass.
+        information: content of metadata.yaml; None if it cannot be read.
         metadata_problem: why not; empty for a bare file.
 
     Args:
         path: the folder or file.
-        file: the MCAP file, where it is not the folder's only one.
+        file: the MCAP file, if the folder has several.
 
     Raises:
-        BagError: there is not exactly one MCAP file.
+        BagError: not exactly one MCAP file.
     """
 
     def __init__(self, path: Path, file: Path | None = None) -> None:
@@ -66,11 +66,11 @@ class BagContents:
 
     @property
     def closed(self) -> bool:
-        """Whether its writer finished it. Known after a pass."""
+        """Whether its writer closed it. Known after a pass."""
         return self.file.closed and (not self.path.is_dir() or (self.path / METADATA_FILE).exists())
 
     def messages(self) -> Iterator[Message]:
-        """Yield every whole message in file order, which is that of receipt.
+        """Yield every whole message in file order, which is the order of receipt.
 
         Raises:
             BagError: the file cannot be read at all.
@@ -78,10 +78,10 @@ class BagContents:
         return self.file.messages()
 
     def lineage(self) -> Lineage:
-        """Return where the bag comes from, as completely as is known now.
+        """Return the origin of the bag, as far as it is known now.
 
-        From the first message on it tells what was known when the bag was begun; after a pass also
-        what its writer learned later.
+        From the first message on, it contains what was known when the bag was opened. After a pass,
+        it also contains what the writer learned later.
 
         Raises:
             BagError: the values cannot be parsed.
@@ -94,12 +94,12 @@ class BagContents:
             return Lineage.from_custom_data(data)
         except ValueError as error:
             raise BagError(
-                f"its lineage cannot be read: {error}", where=str(self.path),
-                remedy="leave the bag out: it is damaged",
+                f"cannot read the lineage: {error}", where=str(self.path),
+                remedy="leave the bag out; it is damaged",
             ) from error
 
     def problems(self) -> list[str]:
-        """Return what is wrong with file and metadata.yaml after a pass; empty for a whole bag."""
+        """Return the problems of file and metadata.yaml after a pass; empty for a whole bag."""
         problems = [f"the file is damaged: {what}" for what in self.file.damage]
         missing = self.metadata_problem.endswith("is missing")
         if not self.file.closed or missing:
@@ -115,18 +115,18 @@ class BagContents:
                     f"{METADATA_FILE} counts {stated.total()} messages, {read.total()} can be read"
                 )
             elif stated != read:
-                problems.append(f"{METADATA_FILE} counts other messages than the file holds")
+                problems.append(f"{METADATA_FILE} and the file differ in their counts per topic")
         return problems
 
 
 @contextmanager
 def errors_of(bag: Path) -> Iterator[None]:
-    """Turn whatever the content of a bag makes the code raise into an error of that bag.
+    """Turn any exception caused by a bag's content into a BagError of that bag.
 
-    Files come from anywhere. One that breaks an assumption must not end the work on the others.
+    Files come from anywhere. One that breaks an assumption must not stop the work on the others.
 
     Raises:
-        BagError: in place of errors that are neither ours nor the disk's.
+        BagError: in place of any exception other than HiwmError and OSError.
     """
     try:
         yield
@@ -135,5 +135,5 @@ def errors_of(bag: Path) -> Iterator[None]:
     except Exception as error:
         raise BagError(
             f"cannot be read: {type(error).__name__}: {error}", where=str(bag),
-            remedy="the bag is damaged, or not of this project; leave it out",
+            remedy="leave the bag out; it is damaged or was not recorded by hiwm",
         ) from error

@@ -1,6 +1,6 @@
-"""What happens to a bag after its last message: audit, or recovery, off the recording thread.
+"""Audits or recovers a bag after its last message, off the recording thread.
 
-An audit reads the whole file again, which would hold up the messages of the next segment.
+An audit reads the whole file, which would delay the messages of the next segment.
 """
 
 import queue
@@ -17,7 +17,7 @@ from hiwm_core.errors import HiwmError
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedBag:
-    """A bag with its audit, or with why there is none."""
+    """A bag with its audit, or with the reason why there is none."""
 
     path: Path
     audit: Audit | None
@@ -25,7 +25,7 @@ class FinishedBag:
 
 
 class BagFinisher:
-    """Audits closed bags and recovers broken ones in a thread of its own."""
+    """Audits closed bags and recovers broken ones in its own thread."""
 
     def __init__(self) -> None:
         self._todo: queue.SimpleQueue[tuple[Path, bool] | None] = queue.SimpleQueue()
@@ -43,7 +43,7 @@ class BagFinisher:
         self._todo.put((bag, whole))
 
     def retry_broken(self) -> None:
-        """Try bags again whose recovery failed, such as after a full disk."""
+        """Retry bags whose recovery failed, for example on a full disk."""
         with self._changed:
             broken, self._broken = self._broken, []
         for bag in broken:
@@ -59,12 +59,12 @@ class BagFinisher:
                 return finished
 
     def drain(self, timeout_s: float) -> bool:
-        """Wait until nothing is left to do; return whether that came in time."""
+        """Wait until all bags are finished; return False on timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: self._open == 0, timeout_s)
 
     def close(self) -> None:
-        """Finish what is queued and end the thread."""
+        """Finish the queued bags and stop the thread."""
         self._todo.put(None)
         self._thread.join()
 
@@ -87,15 +87,15 @@ class BagFinisher:
                 return FinishedBag(path=bag, audit=audit)
         except OSError as error:
             if whole:
-                # The audit stands even where the disk has no room for it.
+                # The audit is valid even if the disk has no space to save it.
                 return FinishedBag(
-                    path=bag, audit=audit, error=f"{bag.name}: audit not kept: {error.strerror}"
+                    path=bag, audit=audit, error=f"{bag.name}: audit not saved: {error.strerror}"
                 )
             with self._changed:
                 self._broken.append(bag)
             return FinishedBag(
                 path=bag, audit=None,
-                error=f"{bag.name} is kept as it is, and recovered once there is space for it",
+                error=f"{bag.name} is left unchanged, and is recovered once there is space",
             )
         except HiwmError as error:
             return FinishedBag(path=bag, audit=audit, error=str(error))

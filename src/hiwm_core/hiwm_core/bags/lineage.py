@@ -1,8 +1,8 @@
-"""Where a bag comes from: everything that tells one segment from another, kept with the bag.
+"""The origin of a bag: everything that identifies its segment, stored with the bag.
 
-Written three times, because each place survives something else: in the head of the MCAP file (a
-crash), in `custom_data` of metadata.yaml (`ros2 bag info` shows it), and there again completed on
-close, when the branch's parent and the policies are known.
+The lineage is written to the head of the MCAP file, which survives a crash, and to `custom_data` of
+metadata.yaml, which `ros2 bag info` reads. On close, the latter is completed with the parent of the
+branch and the policies.
 """
 
 import dataclasses
@@ -25,9 +25,9 @@ class Lineage:
     episode_id: str = ""
     branch_id: str = ""
     epoch: int = -1
-    part: int = 1  # 2 and up: recording stopped within the segment and went on
+    part: int = 1  # 2 and up: recording stopped within the segment and resumed
     parent_branch_id: str = ""  # empty at the root of an episode
-    fork_step: int = -1  # step of the parent branch this one begins at
+    fork_step: int = -1  # step of the parent branch at which this one starts
     seed: int = -1
     world: str = ""  # imagination or hardware
     robot: str = ""
@@ -41,15 +41,15 @@ class Lineage:
     world_checkpoint_hash: str = ""
     policies: str = ""  # comma-separated: name and first 8 digits of the checkpoint's hash
     software_version: str = ""
-    # Control period, s: what the world was commanded at, and on hardware what its ticks' stamps
-    # say (5 %, median, 95 %), known when the bag is closed.
+    # Control period, s: as commanded, and on hardware as measured from the ticks' stamps (5 %,
+    # median, 95 %), known when the bag is closed.
     period_s: float = UNKNOWN
     measured_period_p5_s: float = UNKNOWN
     measured_period_s: float = UNKNOWN
     measured_period_p95_s: float = UNKNOWN
     joined_late: bool = False  # the recorder started while this segment ran
     recovered: bool = False  # rebuilt from a file that was never closed, or was damaged
-    lost: str = ""  # of a recovered bag: what could not be read again, for people
+    lost: str = ""  # of a recovered bag: what could not be recovered, as text
 
     def with_measured(self, period: ControlPeriod) -> Self:
         """Return the lineage with a measured control period."""
@@ -60,11 +60,11 @@ class Lineage:
 
     @property
     def recorded_on(self) -> str:
-        """What the bag was recorded on, for people: imagination, or the robot's name."""
+        """What the bag was recorded on, as text: imagination, or the robot's name."""
         return recorded_on(self.world, self.robot, self.stand_in)
 
     def custom_data(self) -> dict[str, str]:
-        """Return the fields as the text map rosbag2 and MCAP keep."""
+        """Return the fields as the text map that rosbag2 and MCAP store."""
         return {
             _PREFIX + item.name: _text(getattr(self, item.name))
             for item in dataclasses.fields(self)
@@ -72,7 +72,7 @@ class Lineage:
 
     @classmethod
     def from_custom_data(cls, data: Mapping[str, str]) -> Self:
-        """Return the lineage of a text map; keys of others are ignored."""
+        """Return the lineage of a text map; unknown keys are ignored."""
         values: dict[str, Any] = {}
         for item in dataclasses.fields(cls):
             text = data.get(_PREFIX + item.name)
@@ -90,7 +90,7 @@ class Lineage:
 
 
 def recorded_on(world: str, robot: str, stand_in: bool) -> str:
-    """Return what something was recorded on, for people: imagination, or the robot's name."""
+    """Return what something was recorded on, as text: imagination, or the robot's name."""
     if world != "hardware":
         return world or "unknown"
     return (robot or "hardware") + (" (stand-in)" if stand_in else "")

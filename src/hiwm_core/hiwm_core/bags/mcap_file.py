@@ -1,9 +1,9 @@
-"""Reading MCAP files through the mcap library, one chunk at a time, closed or not.
+"""Reads MCAP files through the mcap library, one chunk at a time, closed or not.
 
-Audit, recovery, digest and training all want the whole file, and the file of a killed recorder has
-no index; so one pass from front to back serves all four. Memory is that of one chunk, whatever the
-file's size. Every checksum the file carries is verified: those of the chunks, of the data section
-and of the summary. A damaged chunk is left out and named, and reading goes on behind it.
+Audit, recovery, digest and training all need the whole file, and the file of a killed recorder has
+no index. One pass from front to back therefore serves all four. Memory is bounded by one chunk,
+whatever the file's size. Every checksum in the file is verified: those of the chunks, of the data
+section and of the summary. A damaged chunk is skipped and named, and reading continues after it.
 See https://mcap.dev/spec for the layout.
 """
 
@@ -25,17 +25,17 @@ from mcap.writer import MCAP0_MAGIC
 from hiwm_core.bags.schema import embedded_types
 from hiwm_core.errors import BagError
 
-# Bytes of one record or one chunk, uncompressed. Far above any message; a damaged length beyond it
-# must not make the reader ask for that much memory.
-_MOST_BYTES: Final = 512 << 20
+# Limit for one record or one uncompressed chunk, bytes. Far above any message. A larger, damaged
+# length must not make the reader allocate that much memory.
+_MAX_BYTES: Final = 512 << 20
 _FOOTER_BYTES: Final = 9 + 8 + 8 + 4
 _CHUNK_HEAD: Final = struct.Struct("<BQ24xI")
-# Where a chunk's compression is named, seen from the chunk's start.
+# Offset of the compression's name from the start of a chunk.
 _COMPRESSION_AT: Final = 9 + 8 + 8 + 8 + 4
 _ZSTD: Final = b"\x04\x00\x00\x00zstd"
 _CHUNK_OPCODE: Final = 6
 _SEARCH_BYTES: Final = 1 << 20
-# What the library raises on bytes that are no MCAP.
+# What the library raises on bytes that are not MCAP.
 _UNREADABLE = (McapError, ValueError, struct.error, MemoryError, OverflowError, RuntimeError,
                zstandard.ZstdError)
 
@@ -47,7 +47,7 @@ class Channel(NamedTuple):
     message_type: str
     encoding: str  # of the definition: ros2msg or ros2idl
     definition: str
-    qos: str  # offered QoS profiles, YAML as rosbag2 keeps it
+    qos: str  # offered QoS profiles, YAML as rosbag2 writes it
     type_hash: str  # RIHS01
 
 
@@ -57,33 +57,33 @@ class Message(NamedTuple):
     channel: Channel
     time_ns: int  # log time: receipt, system clock
     data: bytes
-    chunk_at: int  # byte its chunk begins at; 0 in a file without chunks
+    chunk_at: int  # byte at which its chunk starts; 0 in a file without chunks
 
 
 class McapFile:
     """One MCAP file, read in passes.
 
-    The attributes tell of the last pass, and are complete when it has reached its end.
+    The attributes describe the last pass, and are complete when it has reached the end.
 
     Attributes:
-        metadata: text maps of the file by name; the last of a name counts.
+        metadata: text maps of the file by name; the last one of a name counts.
         channels: topics by channel id.
         counts: messages read by topic.
-        first_ns: least log time; -1 without messages.
+        first_ns: smallest log time; -1 without messages.
         last_ns: largest log time.
-        closed: index and footer are there.
+        closed: index and footer exist.
         checksums: chunks or data section carry checksums.
-        stated: messages by topic as the index states them; empty without an index. Known from the
+        stated: messages by topic according to the index; empty without an index. Known from the
             first message on.
-        damage: what is wrong with the file, each with its place; a missing end is not damage.
-        lost_chunks: damaged chunks left out.
+        damage: faults of the file, each with its place; a missing end is not damage.
+        lost_chunks: damaged chunks that were skipped.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._begin_pass()
+        self._start_pass()
 
-    def _begin_pass(self) -> None:
+    def _start_pass(self) -> None:
         self.metadata: dict[str, dict[str, str]] = {}
         self.channels: dict[int, Channel] = {}
         self.counts: Counter[str] = Counter()
@@ -103,9 +103,9 @@ class McapFile:
         """Read the file from front to back and yield every whole message, in file order.
 
         Raises:
-            BagError: not there, or not an MCAP file.
+            BagError: missing, or not an MCAP file.
         """
-        self._begin_pass()
+        self._start_pass()
         with _opened(self.path) as source:
             if source.ends_closed():
                 self._read_summary(source)
@@ -123,10 +123,10 @@ class McapFile:
         """Return the messages of one chunk again, after a pass.
 
         Args:
-            chunk_at: a message's, from a file with chunks.
+            chunk_at: `Message.chunk_at`, of a file with chunks.
 
         Raises:
-            BagError: the file has changed meanwhile.
+            BagError: the file has changed since the pass.
         """
         with _opened(self.path) as source:
             source.seek(chunk_at)
@@ -147,8 +147,7 @@ class McapFile:
         ]
 
     def _read_summary(self, source: "_Source") -> None:
-        """Read definitions and counts from the index: a lost chunk may have held the only others.
-        """
+        """Read definitions and counts from the index, as a lost chunk may have held definitions."""
         end = source.size - len(MCAP0_MAGIC)
         try:
             source.seek(end - _FOOTER_BYTES)
@@ -156,9 +155,9 @@ class McapFile:
             if not isinstance(footer, records.Footer):
                 raise ValueError("no footer")
             begin = footer.summary_start or end - _FOOTER_BYTES
-            # Of the summary and the footer, up to the checksum itself.
+            # The checksum covers summary and footer, up to itself.
             if footer.summary_crc and source.checksum(begin, end - 4) != footer.summary_crc:
-                raise ValueError("another checksum")
+                raise ValueError("checksum mismatch")
             source.seek(begin)
             for record in _records(source):
                 if isinstance(record, records.Statistics):
@@ -173,7 +172,7 @@ class McapFile:
     def _read_from(
         self, source: "_Source", start: int
     ) -> Generator[Message, None, int | None]:
-        """Read from a record's start; return where to go on after damage, None at the end."""
+        """Read from a record's start; return where to continue after damage, None at the end."""
         source.seek(start)
         begin = start or len(MCAP0_MAGIC)
         ended = False
@@ -185,14 +184,14 @@ class McapFile:
                     self._data_ended = True
                     self.checksums = self.checksums or record.data_section_crc != 0
                 elif not self._chunked:
-                    # A file has chunks or bare messages. A bare one among chunks is damage.
+                    # A file has either chunks or bare messages. A bare one among chunks is damage.
                     yield from self._take(record, 0)
                 elif isinstance(record, records.Metadata):
                     self.metadata[record.name] = record.metadata
                 begin = source.position
             ended = True
         except CRCValidationError:
-            # Of the data section: the chunks' are checked one by one.
+            # This is the data section's; those of the chunks are checked one by one.
             self._data_ended = True
             self.damage.append("the checksum of its data section does not match")
             return source.position
@@ -204,7 +203,7 @@ class McapFile:
         found = source.find_chunk(self._search_from)
         if found is not None or ended or source.ends_closed():
             self.damage.append(f"its records from byte {begin} on cannot be read")
-        elif start == 0 and not source.begins_as_mcap():
+        elif start == 0 and not source.starts_as_mcap():
             raise _not_mcap(self.path)
         return found
 
@@ -251,7 +250,7 @@ class McapFile:
         try:
             definition = schema.data.decode() if schema else ""
         except UnicodeDecodeError:
-            definition = ""  # of something that is not ROS
+            definition = ""  # not a ROS definition
         self.channels[record.id] = Channel(
             record.topic, schema.name if schema else "", schema.encoding if schema else "",
             definition, record.metadata.get("offered_qos_profiles", ""),
@@ -260,7 +259,7 @@ class McapFile:
 
 
 def decoded(message: Message) -> Any:
-    """Return a message as an object with its fields, by the definition in its own bag.
+    """Return a message as an object with its fields, using the definition in its bag.
 
     Raises:
         BagError: the definition cannot be parsed, or the message does not fit it.
@@ -269,15 +268,15 @@ def decoded(message: Message) -> Any:
     types = embedded_types(kind, message.channel.definition)
     try:
         return types.deserialize_cdr(message.data, kind)
-    except Exception as error:  # the deserializer raises whatever its first wrong step does
+    except Exception as error:  # the deserializer raises any type
         raise BagError(
-            f"a message of {message.channel.topic} is no {kind}",
+            f"a message of {message.channel.topic} is not a {kind}",
             remedy="the bag is damaged, or was not written by ROS 2",
         ) from error
 
 
 def ends_closed(path: Path) -> bool:
-    """Return whether a file ends as a closed one does. Reads only its last bytes.
+    """Return whether a file ends like a closed one. Reads only its last bytes.
 
     Raises:
         BagError: it cannot be read.
@@ -287,15 +286,15 @@ def ends_closed(path: Path) -> bool:
 
 
 def _records(source: "_Source", *, checked: bool = False) -> Iterator[records.McapRecord]:
-    """Yield the records from where the source stands; chunks whole.
+    """Yield the records from the current position; chunks are not split.
 
     Args:
-        source: what to read.
-        checked: verify the data section's checksum, where the source stands at its head.
+        source: the file.
+        checked: verify the data section's checksum, if the position is the start of the file.
     """
     yield from StreamReader(
         cast(Any, source), skip_magic=source.position > 0, emit_chunks=True, validate_crcs=checked,
-        record_size_limit=_MOST_BYTES,
+        record_size_limit=_MAX_BYTES,
     ).records
 
 
@@ -303,18 +302,18 @@ def _chunk_records(chunk: records.Chunk) -> list[records.McapRecord]:
     """Return the records of a chunk.
 
     Raises:
-        one of `_UNREADABLE`: damaged.
+        one of `_UNREADABLE`: the chunk is damaged.
     """
     size = chunk.uncompressed_size
     if chunk.compression == "zstd" and zstandard.frame_content_size(chunk.data) not in (-1, size):
         raise ValueError("its sizes differ")
-    if size > _MOST_BYTES:
+    if size > _MAX_BYTES:
         raise ValueError(f"{size} bytes")
     return list(breakup_chunk(chunk, validate_crc=True))
 
 
 class _Source:
-    """A file that refuses to read past its end, where the library would take what is left."""
+    """A file that refuses to read past its end, where a plain file returns a shorter result."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -326,12 +325,12 @@ class _Source:
         self.position = position
 
     def read(self, length: int) -> bytes:
-        if not 0 <= length <= min(self.size - self.position, _MOST_BYTES):
+        if not 0 <= length <= min(self.size - self.position, _MAX_BYTES):
             raise EndOfFile
         data = self._file.read(length)
         self.position += length
         if len(data) != length:
-            raise EndOfFile  # cut while it was read
+            raise EndOfFile  # truncated during the read
         return data
 
     def checksum(self, begin: int, end: int) -> int:
@@ -347,12 +346,12 @@ class _Source:
         self.seek(self.size - len(MCAP0_MAGIC))
         return bool(self.read(len(MCAP0_MAGIC)) == MCAP0_MAGIC)
 
-    def begins_as_mcap(self) -> bool:
+    def starts_as_mcap(self) -> bool:
         self.seek(0)
         return bool(self.read(len(MCAP0_MAGIC)) == MCAP0_MAGIC)
 
     def find_chunk(self, begin: int) -> int | None:
-        """Return where the next zstd chunk begins, as both our writers make them."""
+        """Return where the next zstd chunk starts, in the form that both our writers use."""
         at = begin
         while at + _COMPRESSION_AT < self.size:
             self.seek(at)
@@ -362,7 +361,7 @@ class _Source:
                 if self._is_chunk(at + found - _COMPRESSION_AT):
                     return at + found - _COMPRESSION_AT
                 found = piece.find(_ZSTD, found + 1)
-            # The next piece overlaps by what a match may need.
+            # The next piece overlaps by the length of a match.
             at += max(1, len(piece) - _COMPRESSION_AT - len(_ZSTD))
         return None
 

@@ -1,7 +1,7 @@
-"""metadata.yaml of a bag, as rosbag2 writes it, with a checksum of its own.
+"""metadata.yaml of a bag, as rosbag2 writes it, with its own checksum.
 
-The counts in it say what the file must hold; lineage and audit lie in its `custom_data`. YAML has
-no checksum, so one over everything else is kept in `custom_data` too.
+Its counts state what the file must contain. Lineage and audit are in its `custom_data`. YAML has no
+checksum, so `custom_data` also contains one over everything else.
 """
 
 import json
@@ -17,9 +17,9 @@ from hiwm_core.bags.mcap_file import Channel, McapFile
 from hiwm_core.errors import BagError
 
 METADATA_FILE: Final = "metadata.yaml"
-# Of rosbag2's metadata.yaml: the one Jazzy writes.
+# Version of rosbag2's metadata.yaml that Jazzy writes.
 BAG_VERSION: Final = 9
-# Name and key under which rosbag2 keeps the same information in the MCAP file itself.
+# Name and key under which rosbag2 writes the same information into the MCAP file.
 ROSBAG2_RECORD: Final = "rosbag2"
 ROSBAG2_KEY: Final = "serialized_metadata"
 _ROOT: Final = "rosbag2_bagfile_information"
@@ -39,14 +39,14 @@ def bag_information(
     file_name: str, topics: Sequence[TopicCount], first_ns: int, last_ns: int,
     custom_data: Mapping[str, str],
 ) -> Information:
-    """Return the information of a bag of one file.
+    """Return the information of a bag with one file.
 
     Args:
         file_name: the MCAP file in the bag's folder.
         topics: every topic.
-        first_ns: least log time.
+        first_ns: smallest log time.
         last_ns: largest log time.
-        custom_data: texts to keep.
+        custom_data: texts to store.
     """
     start = {"nanoseconds_since_epoch": max(0, first_ns)}
     duration = {"nanoseconds": max(0, last_ns - first_ns)}
@@ -83,7 +83,7 @@ def bag_information(
 
 
 def information_of(file: McapFile, custom_data: Mapping[str, str]) -> Information:
-    """Return the information of a file that was read to its end."""
+    """Return the information of a file after a full pass."""
     topics = [
         TopicCount(channel, file.counts[channel.topic]) for channel in file.channels.values()
     ]
@@ -91,12 +91,12 @@ def information_of(file: McapFile, custom_data: Mapping[str, str]) -> Informatio
 
 
 def embedded_information(information: Information) -> dict[str, str]:
-    """Return the text map that keeps the information in the MCAP file itself."""
+    """Return the text map that stores the information in the MCAP file."""
     return {ROSBAG2_KEY: _text(information)}
 
 
 def embedded_custom_data(file: McapFile) -> dict[str, str]:
-    """Return the custom_data in a file's own information; empty where there is none."""
+    """Return the custom_data embedded in an MCAP file; empty if there is none."""
     text = file.metadata.get(ROSBAG2_RECORD, {}).get(ROSBAG2_KEY, "")
     try:
         information = yaml.load(text, Loader=yaml.CSafeLoader)
@@ -109,7 +109,7 @@ def write_information(bag: Path, information: Information) -> None:
     """Write metadata.yaml in one step, with its checksum.
 
     Raises:
-        OSError: the disk refuses; an older file is as it was.
+        OSError: the disk refuses; an existing file is unchanged.
     """
     custom = {
         key: value for key, value in (information["custom_data"] or {}).items()
@@ -124,7 +124,7 @@ def write_custom_data(bag: Path, change: Mapping[str, str]) -> None:
     """Merge texts into custom_data of a closed bag's metadata.yaml, in one step.
 
     Raises:
-        BagError: it cannot be read.
+        BagError: metadata.yaml cannot be read.
         OSError: the disk refuses.
     """
     information = read_information(bag)
@@ -133,21 +133,21 @@ def write_custom_data(bag: Path, change: Mapping[str, str]) -> None:
 
 
 def read_information(bag: Path) -> Information:
-    """Return what a bag's metadata.yaml says.
+    """Return the content of a bag's metadata.yaml.
 
     Raises:
-        BagError: it is missing or damaged.
+        BagError: the file is missing or damaged.
     """
     path = bag / METADATA_FILE
     try:
         data = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
         if not isinstance(data, dict):
-            raise ValueError("it is empty" if data is None else "it holds no bag information")
+            raise ValueError("it is empty" if data is None else "it has no bag information")
         information = data.get(_ROOT)
         custom = _checked_custom_data(information)
         assert isinstance(information, dict)
         if not isinstance(information.get("message_count"), int):
-            raise ValueError("it counts no messages")
+            raise ValueError("it has no message count")
         _topic_counts(information)
         if custom.get(_CHECKSUM_KEY, "") not in ("", _checksum(information)):
             raise ValueError("its checksum does not match")
@@ -160,13 +160,12 @@ def read_information(bag: Path) -> Information:
 
 
 def topic_counts(information: Information) -> dict[str, int]:
-    """Return the messages of each topic that has any, as a bag's metadata.yaml counts them."""
+    """Return the message count of each non-empty topic according to metadata.yaml."""
     return _topic_counts(information)
 
 
 def looks_closed(bag: Path) -> bool:
-    """Return whether metadata.yaml is there and is text of rosbag2. Cheap; it may yet be damaged.
-    """
+    """Return whether metadata.yaml exists and is rosbag2's. Cheap; it may still be damaged."""
     try:
         data = (bag / METADATA_FILE).read_bytes()
     except OSError:
@@ -180,7 +179,7 @@ def _topic_counts(information: Information) -> dict[str, int]:
         for entry in information["topics_with_message_count"]:
             name, count = entry["topic_metadata"]["name"], entry["message_count"]
             if not isinstance(count, int) or not isinstance(name, str):
-                raise ValueError("its counts are no numbers")
+                raise ValueError("its counts are not numbers")
             if count:
                 counts[name] = counts.get(name, 0) + count
     except (KeyError, TypeError) as error:
@@ -190,17 +189,17 @@ def _topic_counts(information: Information) -> dict[str, int]:
 
 def _checked_custom_data(information: object) -> dict[str, str]:
     if not isinstance(information, dict):
-        raise ValueError("it holds no bag information")
+        raise ValueError("it has no bag information")
     custom = information.get("custom_data") or {}
     if not isinstance(custom, dict) or not all(
         isinstance(item, str) for pair in custom.items() for item in pair
     ):
-        raise ValueError("its custom_data is no map of texts")
+        raise ValueError("its custom_data is not a map of texts")
     return custom
 
 
 def _checksum(information: Information) -> str:
-    """Return a checksum of everything but the checksum."""
+    """Return the checksum of everything except the checksum itself."""
     custom = {
         key: value for key, value in (information.get("custom_data") or {}).items()
         if key != _CHECKSUM_KEY
@@ -216,5 +215,5 @@ def _text(data: Information) -> str:
 def _damaged(what: str, bag: Path) -> BagError:
     return BagError(
         f"{METADATA_FILE} {what}", where=str(bag),
-        remedy="python -m hiwm_recording.recover writes it again from the bag's file",
+        remedy="run python -m hiwm_recording.recover, which rewrites it from the bag's file",
     )

@@ -1,7 +1,7 @@
-"""Arrays of one recorded segment, for training, evaluation and people.
+"""Reads one recorded segment as arrays, for training, evaluation and people.
 
 Needs neither rclpy nor the installed interfaces: message definitions come from the bag. The arrays
-are made by `hiwm_core.frames`, the code the live graph uses.
+come from `hiwm_core.frames`, which the live graph uses too.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ SOURCE_NONE = 0  # Command.SOURCE_NONE
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """The stand-in's ground truth. For labels and evaluation alone: never an input to a model."""
+    """The stand-in's ground truth. Only for labels and evaluation, never an input to a model."""
 
     object_pose: NDArray[np.float64]  # [T, 3] x [m], y [m], yaw [rad], table frame; NaN unknown
     coverage: NDArray[np.float64]  # [T] 0..1; NaN unknown
@@ -35,8 +35,8 @@ class Labels:
 class Segment:
     """One run on one branch in one epoch, T complete ticks in order.
 
-    `actions[t]` leads from tick t to tick t+1, after limits; NaN where nothing is known of it: at
-    the last tick, and before a gap.
+    `actions[t]` leads from tick t to tick t+1, after limits. It is NaN where unknown: at the last
+    tick and before a gap.
     """
 
     path: Path
@@ -45,17 +45,17 @@ class Segment:
     epoch: int
     stamps_ns: NDArray[np.int64]  # [T]
     steps: NDArray[np.int64]  # [T] control steps since the episode began
-    state_ids: list[str]  # [T] empty where the world cannot save
+    state_ids: list[str]  # [T] empty if the world cannot save
     observations: dict[str, NDArray[np.uint8]]  # camera -> [T, H, W, 3] rgb
     proprio: NDArray[np.float32]  # [T, P] embodiment order and units
     actions: NDArray[np.float32]  # [T, A] embodiment order and units
     source: NDArray[np.uint8]  # [T] Command.SOURCE_* of actions[t]
-    device: list[str]  # [T] who gave actions[t]
+    device: list[str]  # [T] source device of actions[t]
     applied_source: NDArray[np.uint8]  # [T] Command.SOURCE_* of the action that led to tick t
     trust: NDArray[np.float32]  # [T] 0..1
     progress: NDArray[np.float32]  # [T] 0..1; NaN unknown
     success: NDArray[np.float32]  # [T] 0..1; NaN unknown
-    labels: Labels | None  # None where no ground truth was recorded
+    labels: Labels | None  # None if no ground truth was recorded
 
     @property
     def length(self) -> int:
@@ -68,19 +68,20 @@ def read_segment(
 ) -> Segment:
     """Return the arrays of a bag folder or MCAP file. Reads it once; memory is that of the arrays.
 
-    Ticks are in order of epoch and step. Images and joint states belong to the tick whose stamp
-    they carry. Ticks that lack one are left out at the head of a bag whose recorder joined late,
-    and at the end of a recovered one.
+    Ticks are ordered by epoch and step. Images and joint states belong to the tick with the same
+    stamp. Ticks that lack one are dropped at the start of a bag whose recorder started late, and at
+    the end of a recovered bag.
 
     Args:
         path: bag folder, or the MCAP file in it.
-        embodiment: what the caller works with; must be the bag's own. None takes the bag's.
-        strict: refuse a bag that was not closed, is damaged, holds fewer messages than its
-            metadata.yaml counts, or has other incomplete ticks or gaps. Otherwise what can be read
-            is returned, and `steps` shows what is missing.
+        embodiment: the caller's; must match the bag's. None takes the bag's.
+        strict: refuse a bag that was not closed, is damaged, has fewer messages than its
+            metadata.yaml counts, or has other incomplete ticks or gaps. If False, return what can
+            be read; gaps in `steps` show what is missing.
 
     Raises:
-        BagError: not a bag, no complete tick, another embodiment (names both); as `strict` says.
+        BagError: not a bag, no complete tick, another embodiment (names both), or refused by
+            `strict`.
         ConfigError: a message does not fit the embodiment.
     """
     path = Path(path)
@@ -92,7 +93,7 @@ def _segment(contents: BagContents, embodiment: Embodiment | None, strict: bool)
     path = contents.path
     streams: _Streams | None = None
     for message in contents.messages():
-        if streams is None:  # from the first message on the lineage is known
+        if streams is None:  # the lineage is known from the first message on
             own = _own_embodiment(contents.lineage(), embodiment, path)
             streams = _Streams(own, contents)
         streams.take(message)
@@ -109,42 +110,42 @@ def _segment(contents: BagContents, embodiment: Embodiment | None, strict: bool)
             remedy="audit it with python -m hiwm_recording.audit",
         )
     own = streams.embodiment
-    shown = [tick.message for tick in ticks]
+    messages = [tick.message for tick in ticks]
     stamps = [tick.stamp for tick in ticks]
-    steps = np.array([tick.step for tick in shown], np.int64)
+    steps = np.array([tick.step for tick in messages], np.int64)
     lineage = contents.lineage()
     if strict:
-        _refuse_gaps(steps, {tick.epoch for tick in shown}, path)
+        _refuse_gaps(steps, {tick.epoch for tick in messages}, path)
         _refuse_shared_stamps(stamps, steps, path)
-        _refuse_lost_ends(streams.ticks, ticks, lineage, path)
-    actions, source, device = _actions(shown, steps, own)
+        _refuse_incomplete_ends(streams.ticks, ticks, lineage, path)
+    actions, source, device = _actions(messages, steps, own)
     return Segment(
-        path=path, lineage=lineage, embodiment=own, epoch=int(shown[0].epoch),
+        path=path, lineage=lineage, embodiment=own, epoch=int(messages[0].epoch),
         stamps_ns=np.array(stamps, np.int64), steps=steps,
-        state_ids=[str(tick.state_id) for tick in shown],
+        state_ids=[str(tick.state_id) for tick in messages],
         observations={name: frames.of(stamps) for name, frames in streams.images.items()},
         proprio=np.stack(
             [joint_state_array(decoded(streams.joints[stamp]), own) for stamp in stamps]
         ),
         actions=actions, source=source, device=device,
-        applied_source=np.array([tick.applied_source for tick in shown], np.uint8),
-        trust=np.array([tick.trust for tick in shown], np.float32),
-        progress=np.array([tick.progress for tick in shown], np.float32),
-        success=np.array([tick.success for tick in shown], np.float32),
+        applied_source=np.array([tick.applied_source for tick in messages], np.uint8),
+        trust=np.array([tick.trust for tick in messages], np.float32),
+        progress=np.array([tick.progress for tick in messages], np.float32),
+        success=np.array([tick.success for tick in messages], np.float32),
         labels=_labels(streams.truths, ticks, own),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Stamped:
-    """A message that belongs to a time."""
+    """A message with its stamp."""
 
     stamp: int
     message: Any  # decoded
 
 
 class _Frames:
-    """One camera's images by stamp, in one array that is as large as the index says."""
+    """One camera's images by stamp, in one array sized by the file's index."""
 
     def __init__(self, camera: CameraSpec, expected: int) -> None:
         self._camera = camera
@@ -172,7 +173,7 @@ class _Frames:
 
 
 class _Streams:
-    """The messages a segment is made of."""
+    """The messages of a segment."""
 
     def __init__(self, embodiment: Embodiment, contents: BagContents) -> None:
         self.embodiment = embodiment
@@ -202,7 +203,7 @@ class _Streams:
             self.joints[stamp_ns(message.data)] = message
 
     def complete_ticks(self) -> list[_Stamped]:
-        """Return one tick a step, the first complete one of those published again, in order."""
+        """Return one tick per step, in order; of repeated ticks, the first complete one."""
         by_step: dict[tuple[int, int], _Stamped] = {}
         for tick in self.ticks:
             if tick.stamp in self.joints and all(
@@ -216,16 +217,16 @@ def _own_embodiment(lineage: Lineage, wanted: Embodiment | None, path: Path) -> 
     if not lineage.embodiment_yaml:
         if wanted is None:
             raise BagError(
-                "bag names no embodiment", where=str(path),
-                remedy="give the embodiment it was recorded with",
+                "the bag names no embodiment", where=str(path),
+                remedy="give the embodiment that it was recorded with",
             )
         return wanted
     own = parse_embodiment(lineage.embodiment_yaml, str(path))
     if wanted is not None and wanted.hash != own.hash:
         raise BagError(
-            f"bag of embodiment {own.name} {own.hash[:12]}, wanted {wanted.name} "
+            f"bag of embodiment {own.name} {own.hash[:12]}, expected {wanted.name} "
             f"{wanted.hash[:12]}", where=str(path),
-            remedy="use bags and configuration of one embodiment; its text is in the bag's lineage",
+            remedy="use bags and configuration of one embodiment; the bag's lineage has its text",
         )
     return own
 
@@ -243,7 +244,7 @@ def _refuse_gaps(steps: NDArray[np.int64], epochs: set[int], path: Path) -> None
         )
 
 
-def _refuse_lost_ends(
+def _refuse_incomplete_ends(
     ticks: list[_Stamped], complete: list[_Stamped], lineage: Lineage, path: Path
 ) -> None:
     first, last = _place(complete[0]), _place(complete[-1])
@@ -269,7 +270,7 @@ def _refuse_shared_stamps(stamps: list[int], steps: NDArray[np.int64], path: Pat
     raise BagError(
         f"steps {[int(s) for s, stamp in zip(steps, stamps, strict=True) if stamp == shared]} "
         "share a stamp", where=str(path),
-        remedy="leave the bag out: which image belongs to which step is unknown",
+        remedy="leave the bag out; images cannot be assigned to these steps",
     )
 
 
@@ -291,7 +292,7 @@ def _actions(
 def _labels(
     truths: list[_Stamped], ticks: list[_Stamped], embodiment: Embodiment
 ) -> Labels | None:
-    """Return the truth of each tick's stamp, or the nearest within half a tick."""
+    """Return the ground truth at each tick's stamp, or the nearest within half a tick."""
     if not truths:
         return None
     pose = np.full((len(ticks), 3), np.nan)
@@ -315,7 +316,7 @@ def _labels(
 
 
 def _by_clock(stamped: list[_Stamped]) -> list[list[_Stamped]]:
-    """Return the runs between which the clock was set back: one shows the same times again."""
+    """Split at places where the clock was set back, so that times are unique in each run."""
     runs: list[list[_Stamped]] = [[]]
     for item in stamped:
         if runs[-1] and item.stamp < runs[-1][-1].stamp:

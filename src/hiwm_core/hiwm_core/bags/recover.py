@@ -1,9 +1,9 @@
-"""Making a valid bag of one that was never closed, or is damaged.
+"""Makes a valid bag from one that was never closed or is damaged.
 
-A killed recorder leaves a file without index and metadata.yaml: everything up to its last flush is
-there. A power cut or a bad disk leaves holes. Recovery writes all whole messages into a proper bag
-beside it, puts that in its place, and keeps the original file under `<name>.mcap.original`. Where
-only metadata.yaml is missing or damaged, only that is written again.
+A killed recorder leaves a file without index and metadata.yaml, which contains everything up to
+the last flush. A power cut or a bad disk leaves holes. Recovery writes all whole messages into a
+new bag beside it, puts that in its place, and keeps the original file as `<name>.mcap.original`.
+If only metadata.yaml is missing or damaged, only that is rewritten.
 """
 
 import shutil
@@ -31,20 +31,20 @@ from hiwm_core.errors import BagError
 from hiwm_core.session_lock import Owner, recording_owner
 
 ORIGINAL_SUFFIX = ".original"
-# Beside the bags; a bag written in it carries the final name, so nothing has to be renamed inside.
+# Beside the bags. A bag written here already has its final name, which its content contains too.
 _SCRATCH_FOLDER = ".recovering"
-# Beside the bags: what a recorder left that was killed as it began a bag.
+# Beside the bags: bags whose recorder was killed before their first tick.
 EMPTY_FOLDER = ".without_ticks"
 
 
 class NoTickError(BagError):
-    """An open bag held no tick and was put aside: nothing had happened in it."""
+    """An open bag without ticks, which was moved to `EMPTY_FOLDER`."""
 
 
 def needs_recovery(bag: Path) -> bool:
     """Return whether a bag folder was never closed, or its recovery was cut short.
 
-    Looks only at the ends of its files; damage in the middle is what an audit finds.
+    Checks only the ends of its files. An audit finds damage in the middle.
     """
     if not bag.is_dir():
         return False
@@ -53,35 +53,35 @@ def needs_recovery(bag: Path) -> bool:
         return bool(files) or any(bag.glob(f"*.mcap{ORIGINAL_SUFFIX}"))
     try:
         return len(files) == 1 and not ends_closed(files[0])
-    except BagError:  # it is shorter than any MCAP file
+    except BagError:  # shorter than any MCAP file
         return True
 
 
 def recorded_by(bag: Path) -> Owner | None:
-    """Return the process that is writing a bag now; None for one that is closed or left open."""
+    """Return the process that is writing a bag now; None if it is closed or was left open."""
     return recording_owner(session_of(bag)) if needs_recovery(bag) else None
 
 
 def session_of(bag: Path) -> Path:
-    """Return the session folder a bag lies in."""
+    """Return the session folder of a bag."""
     folder = bag.absolute().parent
     return folder.parent if folder.name == BAGS_FOLDER else folder
 
 
 def unfinished(bag: Path) -> bool:
-    """Return whether `recover_bag` has something to do: a bag never closed, or never audited.
+    """Return whether `recover_bag` has work to do: the bag was never closed or never audited.
 
-    A recorder that is killed leaves both: a bag is closed some tenths of a second before its audit
-    is there.
+    A killed recorder may leave both, as it closes a bag some tenths of a second before it writes
+    the audit.
     """
     return needs_recovery(bag) or (looks_closed(bag) and not (bag / AUDIT_FILE).exists())
 
 
 def is_damaged(bag: Path) -> bool:
-    """Return whether a closed bag has something `recover_bag` can do about. Reads all of it.
+    """Return whether a closed bag has problems that `recover_bag` handles. Reads all of it.
 
     Raises:
-        BagError: nothing readable in it.
+        BagError: nothing in it is readable.
     """
     contents = BagContents(bag)
     for _ in contents.messages():
@@ -90,13 +90,13 @@ def is_damaged(bag: Path) -> bool:
 
 
 def recover_bag(bag: Path) -> Audit:
-    """Make a bag folder valid that was never closed or is damaged; return its audit, kept with it.
+    """Recover a bag that was never closed or is damaged; save and return its audit.
 
-    Safe to run again after being interrupted; a bag that is whole already is only audited.
+    Safe to repeat after an interruption. A whole bag is only audited.
 
     Raises:
-        NoTickError: it held no tick, and lies in `EMPTY_FOLDER` now, as it was.
-        BagError: nothing readable in it.
+        NoTickError: the bag has no tick; it was moved, unchanged, to `EMPTY_FOLDER`.
+        BagError: nothing in it is readable.
         OSError: the disk refuses; the original is untouched.
     """
     bag = bag.absolute()
@@ -106,7 +106,7 @@ def recover_bag(bag: Path) -> Audit:
         original = _original(bag)
         found = _Found(bag, original)
         if found.problems and not found.ticks:
-            _give_up(bag, found)
+            _refuse_without_ticks(bag, found)
         if found.problems and found.metadata_only:
             write_information(bag, information_of(found.file, found.lineage.custom_data()))
         elif found.problems:
@@ -117,25 +117,25 @@ def recover_bag(bag: Path) -> Audit:
 
 
 def session_bags(session_dir: Path) -> list[Path]:
-    """Return the bag folders of a session, in the order they were begun."""
+    """Return the bag folders of a session, in the order of their start."""
     folder = session_dir / BAGS_FOLDER
     if not folder.is_dir():
         folder = session_dir
-    return sorted((path for path in folder.iterdir() if is_bag(path)), key=_begun)
+    return sorted((path for path in folder.iterdir() if is_bag(path)), key=_start_order)
 
 
 def is_bag(path: Path) -> bool:
-    """Return whether a folder is that of a bag, whole or not."""
+    """Return whether a path is the folder of a bag, whole or not."""
     return path.is_dir() and (any(path.glob("*.mcap*")) or (path / METADATA_FILE).exists())
 
 
-def _begun(bag: Path) -> tuple[int, str]:
-    """Sort key: epochs rise over a session, file times do after a copy no more."""
+def _start_order(bag: Path) -> tuple[int, str]:
+    """Return a sort key: epochs rise over a session, file times may not after a copy."""
     try:
-        contents_epoch = int(bag.name.rpartition("_e")[2].partition("_")[0])
+        epoch = int(bag.name.rpartition("_e")[2].partition("_")[0])
     except ValueError:
-        contents_epoch = 0
-    return contents_epoch, bag.name
+        epoch = 0
+    return epoch, bag.name
 
 
 def _put_aside(bag: Path) -> Path:
@@ -148,33 +148,33 @@ def _put_aside(bag: Path) -> Path:
     return bag.rename(aside)
 
 
-def _give_up(bag: Path, found: "_Found") -> NoReturn:
+def _refuse_without_ticks(bag: Path, found: "_Found") -> NoReturn:
     if found.file.damage or found.lost:
         raise BagError(
-            f"no tick of it can be read: {'; '.join(found.problems)}", where=str(bag),
-            remedy="take it from a backup, or move it away",
+            f"none of its ticks can be read: {'; '.join(found.problems)}", where=str(bag),
+            remedy="restore it from a backup, or move it away",
         )
     raise NoTickError(
-        "the recorder ended before this bag's first tick", where=bag.name,
+        "the recorder stopped before this bag's first tick", where=bag.name,
         remedy=f"nothing to do; the file is kept as {_put_aside(bag)}",
     )
 
 
-def _kept(bag: Path) -> list[Path]:
+def _originals(bag: Path) -> list[Path]:
     """Return the originals of earlier recoveries, oldest first."""
     return sorted(bag.glob(f"*.mcap{ORIGINAL_SUFFIX}*"), key=lambda path: (len(path.name), path))
 
 
 def _original(bag: Path) -> Path:
-    kept = _kept(bag)
+    kept = _originals(bag)
     if kept and not looks_closed(bag):
         return kept[-1]  # its recovery was interrupted
-    # The file a killed recorder left is the only one; a second would be rosbag2's next split.
+    # A killed recorder leaves one file. A second would be rosbag2's next split.
     return mcap_path(bag)
 
 
 class _Found:
-    """What one pass over a bag finds."""
+    """The result of one pass over a bag."""
 
     def __init__(self, bag: Path, original: Path) -> None:
         contents = BagContents(bag, original)
@@ -188,7 +188,7 @@ class _Found:
                 if kind is Stream.TREE and parent is None:
                     parent = _parent(decoded(message), contents.lineage().branch_id)
         except BagError:
-            # Empty, or zeros: the power went before anything reached the disk.
+            # Empty or all zeros: the power failed before anything reached the disk.
             with original.open("rb") as file:
                 if any(file.read(1 << 20)):
                     raise
@@ -207,7 +207,7 @@ class _Found:
 
 
 def _lost(contents: BagContents) -> str:
-    """Return what cannot be read again, for people; empty where nothing is known to be lost."""
+    """Return a text that says what cannot be recovered; empty if no loss is known."""
     file = contents.file
     stated = topic_counts(contents.information) if contents.information else dict(file.stated)
     lost = sum(stated.values()) - file.counts.total()
@@ -222,7 +222,7 @@ def _lost(contents: BagContents) -> str:
 
 
 def _parent(tree: Any, branch_id: str) -> tuple[str, int] | None:
-    """Return a branch's parent and fork step as tree news tell them."""
+    """Return a branch's parent and fork step from a BranchTree message."""
     for node in tree.nodes:
         branch, _, step = node.parent_id.rpartition(":")
         if node.branch_id == branch_id and branch not in ("", node.branch_id):
@@ -231,15 +231,15 @@ def _parent(tree: Any, branch_id: str) -> tuple[str, int] | None:
 
 
 def _replace(bag: Path, original: Path, found: _Found, scratch: Path) -> None:
-    """Write the messages of a file anew, and put that in its place."""
+    """Write the messages of a file into a new one, and put that in its place."""
     lineage = replace(found.lineage, recovered=True, lost=found.lost)
     try:
         _rewrite(found.file, lineage, scratch)
         recovered = mcap_path(scratch)
-        # A damaged one would make the folder look closed meanwhile.
+        # Until the end, a damaged metadata.yaml would make the folder look closed.
         (bag / METADATA_FILE).unlink(missing_ok=True)
         if original.suffix == ".mcap":
-            number = len(_kept(bag)) + 1
+            number = len(_originals(bag)) + 1
             suffix = ORIGINAL_SUFFIX + (str(number) if number > 1 else "")
             original.rename(bag / (original.name + suffix))
         recovered.replace(bag / recovered.name)
@@ -260,7 +260,7 @@ def _rewrite(file: McapFile, lineage: Lineage, path: Path) -> None:
         latched = ("/world_info", "/branches/tree", "/control_state")
         chunk_at = 0
         for message in file.messages():
-            if message.chunk_at != chunk_at:  # chunks as they were: one is what damage costs
+            if message.chunk_at != chunk_at:  # same chunks as before: damage costs one chunk
                 bag.flush()
                 chunk_at = message.chunk_at
             channel = message.channel

@@ -1,11 +1,10 @@
 """A recorded segment at another control period.
 
-Actions are absolute targets, so a target between two recorded ones is their linear interpolation;
-so are joint positions. An image is the recorded one nearest in time, and everything that names or
-judges a tick is that of the last tick before. Nothing is made up across a gap: a pause, a clock
-that was set, or an unknown action splits the segment into runs, each with a grid of its own, and
-the last action of a run is unknown, as in any segment. A segment never crosses a rollback.
-Held by test_bags_resample.py.
+Actions are absolute targets, so they are interpolated linearly; so are joint positions. Each image
+is the nearest recorded one in time. Everything that names or rates a tick comes from the last tick
+before it. Nothing is interpolated across a gap: a pause, a clock that was set, or an unknown action
+splits the segment into runs, each with its own grid. The last action of a run is unknown, as in any
+segment. A segment never crosses a rollback. Tested by test_bags_resample.py.
 """
 
 from dataclasses import replace
@@ -17,9 +16,9 @@ from hiwm_core.bags.reader import Segment
 from hiwm_core.control_period import UNKNOWN, ControlPeriod, measured_period
 from hiwm_core.errors import BagError
 
-# An interval longer than so many periods is a pause.
+# An interval longer than this many periods is a pause.
 _PAUSE = 2.5
-# Frames cannot be made up: a finer grid would repeat every other one.
+# Frames cannot be interpolated: a finer grid would repeat every other one.
 _FINEST = 1.25
 
 Array = NDArray[np.float64]
@@ -28,7 +27,7 @@ Array = NDArray[np.float64]
 def segment_period(segment: Segment) -> ControlPeriod:
     """Return the control period of a segment, measured from its ticks on hardware.
 
-    A bag from before the period was recorded has its embodiment's as the nominal one.
+    For a bag that predates the recorded period, the embodiment's period is the nominal one.
     """
     nominal = segment.lineage.period_s
     if nominal <= 0.0:
@@ -41,20 +40,20 @@ def segment_period(segment: Segment) -> ControlPeriod:
 def resampled(segment: Segment, period_s: float) -> Segment:
     """Return a segment whose ticks lie `period_s` apart.
 
-    `steps` and `state_ids` are those of the recorded tick each new one follows, so that what the
-    session's tree says of a step still finds it.
+    `steps` and `state_ids` are those of the recorded tick before each new one, so that the
+    session's tree still refers to them.
 
     Args:
-        segment: as read.
-        period_s: wanted, s.
+        segment: the recorded segment.
+        period_s: the new control period, s.
 
     Raises:
-        BagError: the recording is too slow for it.
+        BagError: the recording is too slow for this period.
     """
     recorded = segment_period(segment)
     if recorded.seconds > _FINEST * period_s:
         raise BagError(
-            f"recorded at {recorded}, it has too few frames for {1.0 / period_s:.3g} Hz",
+            f"recorded at {recorded}, too few frames for {1.0 / period_s:.3g} Hz",
             where=str(segment.path),
             remedy=f"--resample-to {1.0 / recorded.seconds:.3g} or less",
         )
@@ -99,10 +98,10 @@ def resampled(segment: Segment, period_s: float) -> Segment:
 
 
 def _times(segment: Segment, recorded: ControlPeriod) -> Array:
-    """Return when each tick was, s from the first: by stamp on hardware, else by step."""
+    """Return the time of each tick, s from the first: by stamp on hardware, else by step."""
     if recorded.median_s > 0.0:
         intervals = np.diff(segment.stamps_ns) * 1e-9
-        # A clock that was set leaves a pause, which no grid crosses.
+        # A clock that was set back leaves a pause, which no grid crosses.
         intervals[intervals <= 0.0] = 2 * _PAUSE * recorded.seconds
         return np.concatenate([[0.0], np.cumsum(intervals)])
     times: Array = (segment.steps - segment.steps[0]).astype(np.float64) * recorded.seconds
@@ -130,10 +129,10 @@ def _nearest(times: Array, at: Array) -> NDArray[np.intp]:
 
 
 def _actions(segment: Segment, run: NDArray[np.intp], times: Array, grid: Array) -> Array:
-    """Return the target at each grid tick's end, [K, A]; the last one's is unknown."""
+    """Return the target at the end of each grid tick, [K, A]; the last one is unknown."""
     out = np.full((len(grid), segment.actions.shape[1]), np.nan)
     if len(run) > 1 and len(grid) > 1:
-        # Action t is where the arms are told to be at tick t + 1.
+        # Action t is the target for tick t + 1.
         given = segment.actions[run[:-1]].astype(np.float64)
         for entry in range(out.shape[1]):
             out[:-1, entry] = np.interp(grid[1:], times[1:], given[:, entry])

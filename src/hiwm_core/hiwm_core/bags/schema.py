@@ -1,5 +1,5 @@
-"""Message definitions: ours from the installed interfaces, everyone's from rosbags, old ones from
-the bag itself."""
+"""Message definitions: ours from the installed interfaces, ROS 2's from rosbags, and those of
+recorded messages from their bag."""
 
 import os
 from functools import cache
@@ -17,11 +17,11 @@ def interface_definitions() -> Path:
     """Return the folder with the .msg files of hiwm_interfaces.
 
     Raises:
-        BagError: neither installed nor beside this source tree.
+        BagError: neither installed nor in this source tree.
     """
     prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
     candidates = [prefix / "share" / INTERFACES / "msg" for prefix in prefixes]
-    # With a symlinked install this file still lies in the source tree.
+    # With a symlinked install, this file is still in the source tree.
     candidates.append(Path(__file__).resolve().parents[3] / INTERFACES / "msg")
     for folder in candidates:
         if (folder / "Tick.msg").is_file():
@@ -34,10 +34,10 @@ def interface_definitions() -> Path:
 
 @cache
 def recording_types() -> Typestore:
-    """Return the types a recorder may meet: those of ROS 2 Jazzy and ours.
+    """Return the types that a recorder may receive: those of ROS 2 Jazzy and ours.
 
     Raises:
-        BagError: as `interface_definitions`.
+        BagError: see `interface_definitions`.
     """
     store = get_typestore(Stores.ROS2_JAZZY)
     for path in sorted(interface_definitions().glob("*.msg")):
@@ -47,9 +47,9 @@ def recording_types() -> Typestore:
 
 @cache
 def embedded_types(message_type: str, definition: str) -> Typestore:
-    """Return a store that knows one type from the definition a bag carries.
+    """Return a store with one type, from the definition in a bag.
 
-    One store a type, so that two bags of different versions never share a definition.
+    There is one store per definition, so that bags of different versions never share one.
 
     Raises:
         BagError: the definition cannot be parsed.
@@ -59,7 +59,7 @@ def embedded_types(message_type: str, definition: str) -> Typestore:
         store.register(get_types_from_msg(definition, message_type))
     except Exception as error:
         raise BagError(
-            f"definition of {message_type} cannot be parsed: {error}",
+            f"cannot parse the definition of {message_type}: {error}",
             remedy="the bag is damaged, or was not written by ROS 2",
         ) from error
     return store

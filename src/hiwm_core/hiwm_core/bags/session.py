@@ -1,9 +1,9 @@
-"""The recorder's heart: which message goes into which bag, and when a bag begins and ends.
+"""The recorder's logic: which message goes into which bag, and when bags open and close.
 
-A segment is a run on one branch in one epoch; its first tick opens a bag and the first tick of
-another segment retires it. Messages that carry the stamp of a tick belong to that tick's bag even
-when they arrive before it, or a moment after the next segment began; nothing received is dropped
-while the disk takes it. Free of ROS: the node hands over serialized messages and a steady clock.
+A segment is a run on one branch in one epoch. Its first tick opens a bag, and the first tick of
+another segment retires it. Messages with the stamp of a tick belong to that tick's bag, even if
+they arrive before it or shortly after the next segment has started. No message is dropped while the
+disk accepts writes. Free of ROS: the node passes in serialized messages and a steady clock.
 """
 
 import re
@@ -22,26 +22,26 @@ from hiwm_core.bags.writer import BagFile, Topic, open_bag
 from hiwm_core.control_period import measured_period, nominal_period
 
 BAGS_FOLDER = "bags"
-# Seconds a message waits for the tick of its stamp. Parts of a step arrive within milliseconds; a
-# message whose tick never comes (an operator's at the end, ground truth between ticks) goes into
-# the bag at hand.
+# Seconds a message waits for the tick with its stamp. Messages of a step arrive within
+# milliseconds. A message whose tick never comes (an operator's at the end, ground truth between
+# ticks) goes into the current bag.
 HOLD_S = 2.0
-# Seconds a bag stays open after its segment ended, for what is still on its way.
+# Seconds a bag stays open after the end of its segment, for messages in flight.
 LINGER_S = 0.5
 # Seconds the first bag waits for the latched world_info that belongs at its head.
 WORLD_INFO_WAIT_S = 5.0
-# Stamps whose segment is remembered: minutes at any rate a world runs at.
+# Number of stamps whose segment is remembered: minutes at any rate of a world.
 _REMEMBERED = 4096
 
 
 class Role(Enum):
-    """What a topic is to the recorder."""
+    """The role of a topic in the recorder."""
 
     TICK = "tick"
-    WORLD_INFO = "world_info"  # kept, and written at the head of every bag
-    STAMPED = "stamped"  # belongs to the tick of its stamp, else to the bag at hand
-    ANSWER = "answer"  # the same, with an epoch behind its header to fall back on
-    TREE = "tree"  # goes into the bag at hand, and tells where branches fork
+    WORLD_INFO = "world_info"  # kept and written at the head of every bag
+    STAMPED = "stamped"  # belongs to the tick with its stamp, else to the current bag
+    ANSWER = "answer"  # the same, with an epoch after its header as a fallback
+    TREE = "tree"  # goes into the current bag, and states where branches fork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +54,11 @@ class RecordedTopic:
 
 @dataclass(frozen=True, kw_only=True)
 class ClosedBag:
-    """A bag the recorder has finished writing."""
+    """A bag that the recorder has finished writing."""
 
     path: Path
     lineage: Lineage
-    whole: bool  # False: the disk refused; the file has no index yet and needs recovery
+    whole: bool  # False: the disk refused; the file has no index and needs recovery
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,9 @@ class _Segment:
     key: TickKey
     bag: BagFile
     lineage: Lineage
-    retired: float | None = None  # steady time the next segment began
+    retired: float | None = None  # steady time at which the next segment started
     stamps: list[int] = field(default_factory=list)  # of its ticks, ns
-    steps: list[int] = field(default_factory=list)  # likewise
+    steps: list[int] = field(default_factory=list)  # of its ticks
 
 
 class RecordingSession:
@@ -84,18 +84,17 @@ class RecordingSession:
 
     Args:
         session_dir: the session's folder.
-        lineage: what is the same for every bag: seed, session id.
-        min_free_bytes: bags are closed, and no more is taken, below this much free disk.
+        lineage: the fields shared by all bags: seed, session id.
+        min_free_bytes: below this much free disk space, bags are closed and messages refused.
         create: opens a bag folder; injected by tests of disk faults.
-        free_bytes: gives the free disk; injected likewise.
+        free_bytes: returns the free disk space; injected by the same tests.
 
     Attributes:
-        closed: bags finished since last taken with `take_closed`.
-        refusal: why nothing is recorded now; empty while recording.
+        refusal: why recording has stopped; empty while recording.
         written: messages written since start.
         refused: messages not written while the disk was full.
-        unmatched: messages whose tick never came, written to the bag at hand.
-        outside: messages of no segment: nothing ticked when they came.
+        unmatched: messages whose tick never came, written to the current bag.
+        outside: messages outside any segment, dropped.
     """
 
     def __init__(
@@ -116,8 +115,8 @@ class RecordingSession:
         self._types = recording_types()
         self._world_info: _Item | None = None
         self._first_tick_at: float | None = None
-        self._waiting: list[_Item] = []  # everything, until world_info or its time has come
-        self._pending: OrderedDict[int, list[_Item]] = OrderedDict()  # by stamp, tick not yet seen
+        self._waiting: list[_Item] = []  # all messages until world_info arrives or times out
+        self._pending: OrderedDict[int, list[_Item]] = OrderedDict()  # by stamp, tick not received
         self._loose: list[_Item] = []  # for the next bag
         self._segments: OrderedDict[TickKey, _Segment] = OrderedDict()  # open ones, oldest first
         self._current: _Segment | None = None
@@ -125,13 +124,13 @@ class RecordingSession:
         self._parents: dict[str, tuple[str, int]] = {}
         self._closed: list[ClosedBag] = []
         self._parts: dict[TickKey, int] = {}
-        # The next bag begins in the middle of things: its first ticks may lack parts.
+        # The next bag starts within a segment: its first ticks may lack messages.
         self._joins_late = True
         self._bags.mkdir(parents=True, exist_ok=True)
 
     @property
     def current_bag(self) -> str:
-        """Name of the bag being written; empty when none is."""
+        """Name of the bag being written; empty if there is none."""
         return self._current.bag.path.name if self._current else ""
 
     def take_closed(self) -> list[ClosedBag]:
@@ -143,7 +142,7 @@ class RecordingSession:
         """Take one serialized message.
 
         Args:
-            topic: where it came from.
+            topic: its topic.
             raw: CDR, as received.
             time_ns: system time of receipt, nanoseconds; the bag's log time.
             now: steady clock, seconds.
@@ -162,8 +161,8 @@ class RecordingSession:
             self._sort(item)
 
     def poll(self, now: float) -> None:
-        """Flush, retire, check the disk. Call about once a second."""
-        if self._waiting and (self._waited_enough(now) or self._nothing_ticks(now)):
+        """Flush and retire bags, and check the disk. Call about once a second."""
+        if self._waiting and (self._waited_enough(now) or self._no_world(now)):
             self._release_waiting()
         if self.refusal:
             self._try_again()
@@ -179,7 +178,7 @@ class RecordingSession:
             )
 
     def close_all(self) -> None:
-        """Write what is held and close every bag, as on shutdown or on request."""
+        """Write the held messages and close every bag, on shutdown or on request."""
         if self._waiting:
             self._release_waiting()
         if not self.refusal:
@@ -193,15 +192,15 @@ class RecordingSession:
         first = self._first_tick_at
         return first is not None and now - first >= WORLD_INFO_WAIT_S
 
-    def _nothing_ticks(self, now: float) -> bool:
-        """Without a world there is no use in keeping everything until one comes."""
+    def _no_world(self, now: float) -> bool:
+        """Return whether no world has appeared in time: messages need not be kept for one."""
         late = now - self._waiting[0].received >= WORLD_INFO_WAIT_S
         return self._first_tick_at is None and late
 
     def _take_world_info(self, item: _Item) -> None:
         self._world_info = item
         self._release_waiting()
-        # Another world_info in the middle of a segment (its rate changed) is part of the record.
+        # A further world_info within a segment (a changed rate) is recorded too.
         if self._current is not None:
             self._write(self._current, item)
 
@@ -235,9 +234,9 @@ class RecordingSession:
         if len(self._key_of_stamp) > _REMEMBERED:
             self._key_of_stamp.popitem(last=False)
         segment = self._segments.get(key)
-        begins = segment is None and not self.refusal
-        if begins:
-            segment = self._begin(key, item)
+        opens = segment is None and not self.refusal
+        if opens:
+            segment = self._open(key, item)
         held = self._pending.pop(stamp, [])
         if segment is None:
             self.refused += 1 + len(held)
@@ -247,8 +246,8 @@ class RecordingSession:
         self._write(segment, item)
         segment.stamps.append(stamp)
         segment.steps.append(epoch_and_step(item.raw)[1])
-        if begins and segment.key in self._segments:
-            # Whatever kills the process next, no bag is left without a tick.
+        if opens and segment.key in self._segments:
+            # From here on, a kill leaves no bag without a tick.
             self._guard(segment.bag.flush)
 
     def _to_current(self, item: _Item) -> None:
@@ -260,7 +259,7 @@ class RecordingSession:
             self._loose.append(item)
 
     def _expire(self, now: float, hold_s: float) -> None:
-        """Give up waiting for the ticks of messages held too long."""
+        """Write messages whose tick did not arrive within `hold_s` to the current bag."""
         expired: list[_Item] = []
         for stamp in list(self._pending):
             if not hold_s or now - self._pending[stamp][0].received >= hold_s:
@@ -284,8 +283,8 @@ class RecordingSession:
 
     # -- bags ------------------------------------------------------------------------------------
 
-    def _begin(self, key: TickKey, tick: _Item) -> _Segment | None:
-        """Open the bag of a segment, with world_info and what waited for it at its head."""
+    def _open(self, key: TickKey, tick: _Item) -> _Segment | None:
+        """Open the bag of a segment, with world_info and the waiting messages at its head."""
         if self._current is not None:
             self._current.retired = tick.received
         self._parts[key] = self._parts.get(key, 0) + 1
@@ -303,7 +302,7 @@ class RecordingSession:
         if self._world_info is not None:
             loose.insert(0, self._world_info)
         for item in loose:
-            # Not the time it was latched: a replay would start with a pause of minutes.
+            # Not the time of its publication: a replay would start with a pause of minutes.
             self._write(segment, replace(item, time_ns=tick.time_ns))
         return self._segments.get(key)
 
@@ -356,7 +355,7 @@ class RecordingSession:
             self._refuse(disk_refusal(error, self._bags), whole=False)
 
     def _close(self, segment: _Segment) -> None:
-        """Finish one bag; where the disk refuses, leave it for recovery."""
+        """Close one bag; if the disk refuses, leave it for recovery."""
         self._segments.pop(segment.key, None)
         if self._current is segment:
             self._current = None
@@ -378,10 +377,10 @@ class RecordingSession:
     # -- full disk -------------------------------------------------------------------------------
 
     def _refuse(self, reason: str, *, whole: bool) -> None:
-        """Stop taking messages. Bags are closed where the disk still allows it."""
+        """Stop recording. Bags are closed if the disk still allows it."""
         if self.refusal:
             return
-        self.refusal = f"{reason}; recording has stopped: free some space and it goes on by itself"
+        self.refusal = f"{reason}; recording has stopped; free some space, and it resumes by itself"
         for segment in list(self._segments.values()):
             if whole:
                 self._close(segment)
@@ -397,7 +396,7 @@ class RecordingSession:
         self._loose.clear()
 
     def _try_again(self) -> None:
-        """Go on once there is clearly more space than the floor."""
+        """Resume once there is clearly more space than the minimum."""
         floor = max(2 * self._min_free, 1 << 20)
         if self._free_bytes(self._bags) >= floor:
             self.refusal = ""

@@ -1,4 +1,4 @@
-"""The task and embodiment of recordings, as the bags themselves carry them."""
+"""The task and embodiment of recordings, from the bags themselves."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +15,12 @@ def task_of(folders: Sequence[Path], named: str | None) -> tuple[Task, Embodimen
     """Return the task of recordings and its embodiment.
 
     Args:
-        folders: with bags below them; the first bag that carries both texts tells.
-        named: name or path of a task to take instead, with its embodiment of the config folder.
+        folders: folders that contain bags. The first bag with both texts is used.
+        named: name or path of a task to use instead, with its embodiment from the config folder.
 
     Raises:
-        BagError: no bag tells, and no task is named.
-        ConfigError: the task or its embodiment is not as it should be.
+        BagError: no bag has both texts, and no task is named.
+        ConfigError: the task or its embodiment is invalid.
     """
     if named:
         task = load_task(named)
@@ -35,14 +35,14 @@ def task_of(folders: Sequence[Path], named: str | None) -> tuple[Task, Embodimen
                     parse_embodiment(lineage.embodiment_yaml, where),
                 )
     raise BagError(
-        "no bag that says its task", where=", ".join(map(str, folders)),
-        remedy="give folders of recorded sessions (scripts/collect_data records some), or name the "
+        "no bag names its task", where=", ".join(map(str, folders)),
+        remedy="give folders of recorded sessions (scripts/collect_data records some), or give the "
         "task of older ones with --task",
     )
 
 
 def _lineage(metadata: Path) -> Lineage:
-    """Return the lineage in a metadata.yaml; an empty one where it cannot be read."""
+    """Return the lineage in a metadata.yaml; an empty one if it cannot be read."""
     try:
         data = yaml.load(metadata.read_text(), Loader=yaml.CSafeLoader)
         return Lineage.from_custom_data(data["rosbag2_bagfile_information"]["custom_data"] or {})

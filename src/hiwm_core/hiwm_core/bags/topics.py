@@ -1,4 +1,4 @@
-"""What a recorded topic is to those who read bags. Names may have any prefix."""
+"""Classifies recorded topics for readers of bags. Names may have any prefix."""
 
 import re
 from enum import Enum
@@ -32,19 +32,19 @@ _KINDS = {
 
 
 def stream(channel: Channel) -> Stream:
-    """Return what a topic is: by its name's last part and its type."""
+    """Return the kind of a topic, by its type and the last part of its name."""
     head, _, name = channel.topic.rpartition("/")
     if camera_name(channel):
         return Stream.IMAGE
     kind = _KINDS.get((name, channel.message_type), Stream.OTHER)
-    # The driver's own joints are raw; the bridge publishes the ones that belong to ticks.
+    # The driver's joint states are raw. The bridge publishes those that belong to ticks.
     if kind is Stream.JOINT_STATES and head.endswith("/driver"):
         return Stream.OTHER
     return kind
 
 
 def camera_name(channel: Channel) -> str:
-    """Return the camera whose images a topic carries; empty where it carries none."""
+    """Return the camera whose images a topic carries; empty if it carries none."""
     if channel.message_type != "sensor_msgs/msg/Image":
         return ""
     found = _IMAGE.search(channel.topic)

@@ -1,9 +1,8 @@
-"""Writing bags: one small interface, rosbag2_py where ROS is installed and the mcap library
-elsewhere.
+"""Writes bags with rosbag2_py if ROS is installed, and with the mcap library otherwise.
 
 Both write rosbag2 folders with MCAP storage in zstd chunks, with checksums of chunks, data section
-and index. The recorder calls `flush` about once a second, which ends the chunk at hand: what was
-flushed survives the end of the process, and `hiwm_core.bags.recover` makes a bag of it. `close`
+and index. The recorder calls `flush` about once a second, which ends the current chunk. Flushed
+data survives the end of the process, and `hiwm_core.bags.recover` makes a bag from it. `close`
 returns when everything is on the disk.
 """
 
@@ -38,32 +37,32 @@ from hiwm_core.bags.metadata import (
 from hiwm_core.bags.schema import recording_types
 from hiwm_core.errors import BagError
 
-# Bytes of a chunk before compression: a tick of three raw 640x480 cameras is 2.8 MB. Memory while
-# writing and reading is a few times this.
+# Bytes of a chunk before compression. A tick of three raw 640x480 cameras has 2.8 MB. Writing and
+# reading need a few times this much memory.
 _CHUNK_BYTES: Final = 4 << 20
-# Of rosbag2's writer, which has no flush: a few ticks of small images.
+# For rosbag2's writer, which has no flush: a few ticks of small images.
 _ROSBAG2_CHUNK_BYTES: Final = 64 << 10
 _ROSBAG2_STORAGE: Final = {
     "chunkSize": _ROSBAG2_CHUNK_BYTES, "compression": "Zstd", "noChunkCRC": False,
     "enableDataCRC": True, "noSummaryCRC": False,
 }
-# Less free disk than this may not hold rosbag2's next chunk and index.
-_ROSBAG2_ROOM: Final = 1 << 20
-# A QoS duration that nobody set.
+# With less free disk space than this, rosbag2's next chunk and index may not fit.
+_ROSBAG2_MIN_FREE: Final = 1 << 20
+# An unset QoS duration.
 _UNSET: Final = {"sec": 0, "nsec": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Topic:
-    """A topic as it is recorded."""
+    """A recorded topic."""
 
     name: str  # fully qualified, such as /hiwm/tick
     message_type: str  # such as hiwm_interfaces/msg/Tick
-    latched: bool = False  # offered transient local, so that a replay latches it too
+    latched: bool = False  # offered as transient local, so that a replay latches it too
 
 
 class BagFile(Protocol):
-    """A bag being written. Methods raise OSError where the disk does."""
+    """A bag being written. Methods raise OSError when the disk refuses."""
 
     path: Path
 
@@ -71,13 +70,13 @@ class BagFile(Protocol):
         """Append one serialized message."""
 
     def flush(self) -> None:
-        """Hand everything written to the system, so that it survives this process."""
+        """Pass everything written to the operating system, so that it survives this process."""
 
     def close(self, custom_data: Mapping[str, str]) -> None:
         """Write index and metadata.yaml, and wait until both are on the disk."""
 
     def abort(self) -> None:
-        """Close the file as it is, without index or metadata.yaml."""
+        """Close the file without writing index or metadata.yaml."""
 
 
 def open_bag(path: Path, custom_data: Mapping[str, str]) -> BagFile:
@@ -85,21 +84,21 @@ def open_bag(path: Path, custom_data: Mapping[str, str]) -> BagFile:
 
     Args:
         path: folder to create.
-        custom_data: texts kept in the head of the file; `close` may give a completed version.
+        custom_data: texts for the head of the file; `close` may pass a completed version.
 
     Raises:
         BagError: the folder exists.
         OSError: the disk refuses.
     """
     if path.exists():
-        raise BagError("bag exists", where=str(path), remedy="give the segment another name")
+        raise BagError("the bag exists", where=str(path), remedy="give the segment another name")
     if importlib.util.find_spec("rosbag2_py") is not None:
         return Rosbag2Bag(path, custom_data)
     return McapBag(path, custom_data)
 
 
 class McapBag:
-    """A bag written by the mcap library, with a chunk ended at every flush."""
+    """A bag written by the mcap library; every flush ends a chunk."""
 
     def __init__(self, path: Path, custom_data: Mapping[str, str]) -> None:
         self.path = path
@@ -130,18 +129,18 @@ class McapBag:
         self._last_ns = max(self._last_ns, time_ns)
 
     def flush(self) -> None:
-        """End the chunk at hand and hand it to the system."""
+        """End the current chunk and pass it to the operating system."""
         self._writer.flush()
 
     def close(self, custom_data: Mapping[str, str]) -> None:
         """Write index and metadata.yaml, and wait until both are on the disk."""
         information = bag_information(
-            self._stream_name, [
+            self._file_name, [
                 TopicCount(channel, self._counts[name]) for name, channel in self._channels.items()
             ], self._first_ns, self._last_ns, custom_data,
         )
         self._writer.flush()
-        # In the file too: it is covered by checksums there, and survives without metadata.yaml.
+        # Also in the file: checksums cover it there, and it survives the loss of metadata.yaml.
         self._writer.add_metadata(ROSBAG2_RECORD, embedded_information(information))
         self._writer.finish()
         self._stream.close()
@@ -149,12 +148,12 @@ class McapBag:
         write_information(self.path, information)
 
     def abort(self) -> None:
-        """Close the file as it is."""
-        with suppress(OSError):  # a full disk refuses the rest of the buffer once more
+        """Close the file without writing index or metadata.yaml."""
+        with suppress(OSError):  # a full disk refuses the rest of the buffer again
             self._stream.close()
 
     @property
-    def _stream_name(self) -> str:
+    def _file_name(self) -> str:
         return f"{self.path.name}.mcap"
 
     def _add_topic(self, topic: Topic) -> int:
@@ -178,8 +177,8 @@ class McapBag:
 class Rosbag2Bag:
     """A bag written by rosbag2 itself.
 
-    It reports whatever goes wrong as RuntimeError, and its file layer drops what a full disk
-    refuses without a word. So the disk is asked before, and the file is looked at afterwards.
+    rosbag2 reports every fault as RuntimeError, and its file layer silently drops what a full disk
+    refuses. So the free space is checked before writing, and the file after closing.
     """
 
     def __init__(self, path: Path, custom_data: Mapping[str, str]) -> None:
@@ -217,8 +216,8 @@ class Rosbag2Bag:
             self._writer.write(topic.name, data, time_ns)
 
     def flush(self) -> None:
-        """Make sure that the disk takes the next chunk. Chunks are small and go out by size."""
-        if free_disk_bytes(self.path.parent) < _ROSBAG2_ROOM:
+        """Check that the disk has space for the next chunk. rosbag2 writes chunks by size."""
+        if free_disk_bytes(self.path.parent) < _ROSBAG2_MIN_FREE:
             _refuse(errno.ENOSPC, self.path)
 
     def close(self, custom_data: Mapping[str, str]) -> None:
@@ -235,14 +234,14 @@ class Rosbag2Bag:
         write_custom_data(self.path, custom_data)
 
     def abort(self) -> None:
-        """Close the file as it is."""
+        """Close the file without writing index or metadata.yaml."""
         with suppress(Exception):
             self._writer.close()
 
 
 @contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
-    """Turn rosbag2's RuntimeError into the OSError it most likely stands for."""
+    """Turn rosbag2's RuntimeError into the OSError that most likely caused it."""
     try:
         yield
     except RuntimeError as error:
@@ -250,7 +249,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
 
 
 def _refuse(number: int, path: Path, cause: Exception | None = None) -> NoReturn:
-    if free_disk_bytes(path if path.exists() else path.parent) < _ROSBAG2_ROOM:
+    if free_disk_bytes(path if path.exists() else path.parent) < _ROSBAG2_MIN_FREE:
         number = errno.ENOSPC
     text = str(cause) if cause is not None and number == errno.EIO else ""
     raise OSError(number, text or errno.errorcode[number], str(path)) from cause
