@@ -307,7 +307,7 @@ def test_a_world_model_without_a_success_head_is_given_no_verdict(session: Sessi
             "return status.textContent + '|' + cards.textContent + cards.firstChild.className; })()"
         )
         verdict, card = shown.split("|")
-        assert "does not know success" in verdict and "recover" not in verdict
+        assert "does not predict success" in verdict and "recover" not in verdict
         assert "✗" not in card and "0 %" not in card and "likely" not in card
         page.run(
             "Object.assign(hiwm.state.tick, {trust: null, progress: null, success: null}); "

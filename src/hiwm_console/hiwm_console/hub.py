@@ -26,7 +26,7 @@ _STAMPS = 64
 # Who may do what; all other actions are reserved for the driver.
 _FOR_EVERYONE = ("propose",)
 _FOR_WHO_MAY_DRIVE = ("pause", "stop", "continue")
-_READ_ONLY = "this is a stored session: it can be looked at, not changed"
+_READ_ONLY = "this is a stored session: it can be viewed, not changed"
 
 
 class Graph(Protocol):

@@ -12,7 +12,7 @@ from aiohttp import web
 from hiwm_console.access import AccessRules
 
 sys.path.insert(0, str(Path(__file__).parent))
-from console_desk import Desk, Viewer  # noqa: E402
+from console_rig import ConsoleRig, Viewer  # noqa: E402
 
 NAME = "console.lab.example"
 
@@ -51,10 +51,10 @@ def proxy(base, *, keeps_host):
     return app
 
 
-def access_through(desk, *, keeps_host, path="console", headers=()):
+def access_through(rig, *, keeps_host, path="console", headers=()):
     """Return what the hello of a viewer behind a proxy says of its access."""
     async def main():
-        runner = web.AppRunner(proxy(desk.base, keeps_host=keeps_host))
+        runner = web.AppRunner(proxy(rig.base, keeps_host=keeps_host))
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
@@ -77,12 +77,12 @@ def desk_with(tmp_path):
     desks = []
 
     def make(**rules):
-        desks.append(Desk(tmp_path, rules=AccessRules(**rules)))
+        desks.append(ConsoleRig(tmp_path, rules=AccessRules(**rules)))
         return desks[-1]
 
     yield make
-    for desk in desks:
-        desk.server.close()
+    for rig in desks:
+        rig.server.close()
 
 
 def test_a_proxy_that_keeps_the_name_needs_it_allowed_and_then_a_token(desk_with):
@@ -91,17 +91,17 @@ def test_a_proxy_that_keeps_the_name_needs_it_allowed_and_then_a_token(desk_with
         access_through(desk_with(), keeps_host=True, headers=origin)
     access = access_through(desk_with(hosts=(NAME,)), keeps_host=True, headers=origin)
     assert not access["drive"] and "token" in access["reason"]
-    desk = desk_with(hosts=(NAME,), token="word")
-    assert not access_through(desk, keeps_host=True, headers=origin)["drive"]
+    rig = desk_with(hosts=(NAME,), token="word")
+    assert not access_through(rig, keeps_host=True, headers=origin)["drive"]
     path = "console?token=word"
-    assert access_through(desk, keeps_host=True, headers=origin, path=path)["drive"]
+    assert access_through(rig, keeps_host=True, headers=origin, path=path)["drive"]
 
 
 def test_a_proxy_that_names_itself_needs_its_pages_allowed_and_then_a_token(desk_with):
     origin = {"Origin": f"http://{NAME}"}
     with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
         access_through(desk_with(), keeps_host=False, headers=origin)
-    desk = desk_with(origins=(origin["Origin"],))
+    rig = desk_with(origins=(origin["Origin"],))
     for headers in (origin, {}):
-        access = access_through(desk, keeps_host=False, headers=headers)
+        access = access_through(rig, keeps_host=False, headers=headers)
         assert not access["drive"] and "token" in access["reason"]

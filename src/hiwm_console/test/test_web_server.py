@@ -22,33 +22,33 @@ from hiwm_core.errors import HiwmError
 from hiwm_core.palette import MODE_COLOURS
 
 sys.path.insert(0, str(Path(__file__).parent))
-from console_desk import GUARD_S, Desk, eventually, fetch, visit  # noqa: E402
+from console_rig import GUARD_S, ConsoleRig, eventually, fetch, visit  # noqa: E402
 from stored_tree import frame_of, write_session  # noqa: E402
 
 
 @pytest.fixture
-def desk(tmp_path):
-    desk = Desk(tmp_path / "session")
-    yield desk
-    desk.server.close()
+def rig(tmp_path):
+    rig = ConsoleRig(tmp_path / "session")
+    yield rig
+    rig.server.close()
 
 
 # ---- pages ----
 
-def test_the_page_and_its_parts_are_served_with_strict_headers(desk):
-    status, headers, body = fetch(desk, "")
+def test_the_page_and_its_parts_are_served_with_strict_headers(rig):
+    status, headers, body = fetch(rig, "")
     assert status == 200 and b"hiwm console" in body
     assert "script-src 'self'" in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
     for name in ("main.js", "console.css", "icon.svg"):
-        assert fetch(desk, f"assets/{name}")[0] == 200
+        assert fetch(rig, f"assets/{name}")[0] == 200
 
 
-def test_the_pages_colours_are_those_of_the_palette(desk):
+def test_the_pages_colours_are_those_of_the_palette(rig):
     red, green, blue = MODE_COLOURS[Mode.HUMAN]
     colour = f"#{red:02x}{green:02x}{blue:02x}"
-    assert f"--human: {colour};" in fetch(desk, "assets/palette.css")[2].decode()
-    script = fetch(desk, "assets/palette.js")[2].decode()
+    assert f"--human: {colour};" in fetch(rig, "assets/palette.css")[2].decode()
+    script = fetch(rig, "assets/palette.js")[2].decode()
     sources = json.loads(script.removeprefix("export const SOURCES = ").rstrip(";\n"))
     assert sources[Source.HUMAN] == {"name": "operator", "colour": colour}
     assert len(sources) == len(Source)
@@ -61,57 +61,57 @@ def test_the_pages_colours_are_those_of_the_palette(desk):
     "nothing",
 ])
 def test_no_path_leads_out_of_what_is_served(tmp_path, path):
-    desk = Desk(write_session(tmp_path / "session"), stored=True)
+    rig = ConsoleRig(write_session(tmp_path / "session"), stored=True)
     try:
-        key = desk.server.hub._base["frames"].split("/")[2]
-        status, _, body = fetch(desk, path.replace("KEY", key))
+        key = rig.server.hub._base["frames"].split("/")[2]
+        status, _, body = fetch(rig, path.replace("KEY", key))
         assert status == 404
         assert b"sqlite" not in body.lower() and b"import" not in body
     finally:
-        desk.server.close()
+        rig.server.close()
 
 
-def test_foreign_hosts_and_origins_are_refused_everywhere(desk):
+def test_foreign_hosts_and_origins_are_refused_everywhere(rig):
     for path in ("", "assets/main.js", "frames/k/ep_0001-b000:1"):
-        assert fetch(desk, path, Host="evil.example")[0] == 403
+        assert fetch(rig, path, Host="evil.example")[0] == 403
     for path in ("console", "ws"):
         for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
             with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
-                visit(desk, None, path=path, headers=headers)
-    assert len(desk.log) == 2, desk.log  # one line a reason, however often
+                visit(rig, None, path=path, headers=headers)
+    assert len(rig.log) == 2, rig.log  # one line a reason, however often
 
 
-def test_a_taken_port_is_one_clear_error(desk, tmp_path):
-    with pytest.raises(HiwmError, match=f"port {desk.server.port}"):
+def test_a_taken_port_is_one_clear_error(rig, tmp_path):
+    with pytest.raises(HiwmError, match=f"port {rig.server.port}"):
         WebServer(
-            host="127.0.0.1", port=desk.server.port, rules=AccessRules(),
+            host="127.0.0.1", port=rig.server.port, rules=AccessRules(),
             session=SessionFiles(tmp_path), graph=None, log=print,
         )
 
 
 # ---- driving and seats ----
 
-def test_a_viewer_drives_and_a_frame_brings_its_stamp_back(desk):
+def test_a_viewer_drives_and_a_frame_brings_its_stamp_back(rig):
     async def body(viewer):
         await viewer.of("hello")
-        desk.tick(0)
+        rig.tick(0)
         await viewer.drive(False)
         await viewer.drive(True)
-        await eventually(lambda: desk.graph.commands)
-        desk.control(Mode.HUMAN, "console")
+        await eventually(lambda: rig.graph.commands)
+        rig.control(Mode.HUMAN, "console")
         stamp = 1e3 * time.monotonic()
         await viewer.say(type="drive", axes=[1, 0, 0, 0], deadman=True, t=stamp)
         await viewer.say(type="ping", t=1)
         await viewer.of("pong")  # by then it has been heard
-        desk.tick(1)
-        await eventually(lambda: len(desk.graph.commands) == 2)
-        desk.frame(2)
+        rig.tick(1)
+        await eventually(lambda: len(rig.graph.commands) == 2)
+        rig.frame(2)
         frame = await viewer.until(lambda message: isinstance(message, bytes))
         assert struct.unpack_from("<d", frame, 20)[0] == stamp
         assert np.asarray(Image.open(io.BytesIO(frame[28:])))[0, 0].tolist() == [2, 2, 2]
 
-    visit(desk, body)
-    assert desk.graph.commands[1].axes == (1.0, 0.0, 0.0, 0.0)
+    visit(rig, body)
+    assert rig.graph.commands[1].axes == (1.0, 0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("default", [False, True])
@@ -119,50 +119,50 @@ def test_a_viewer_drives_and_a_frame_brings_its_stamp_back(desk):
 def test_a_page_says_whether_it_demonstrates_or_the_console_was_started_for_it(
     tmp_path, default, said
 ):
-    desk = Desk(tmp_path, demonstrations=default)
+    rig = ConsoleRig(tmp_path, demonstrations=default)
     try:
         async def body(viewer):
             assert (await viewer.of("hello"))["demonstrations"] is default
-            desk.tick(0)
+            rig.tick(0)
             await viewer.say(
                 type="drive", axes=[0] * 4, deadman=True, t=1e3 * time.monotonic(), **said
             )
-            await eventually(lambda: desk.graph.commands)
+            await eventually(lambda: rig.graph.commands)
 
-        visit(desk, body)
+        visit(rig, body)
         wanted = said.get("demonstration", default)
-        assert all(command.demonstration is wanted for command in desk.graph.commands)
+        assert all(command.demonstration is wanted for command in rig.graph.commands)
     finally:
-        desk.server.close()
+        rig.server.close()
 
 
-def test_a_lost_page_pauses_the_session(desk):
+def test_a_lost_page_pauses_the_session(rig):
     async def body(viewer):
-        desk.tick(0)
+        rig.tick(0)
         await viewer.drive(True)
-        await eventually(lambda: desk.graph.commands)
+        await eventually(lambda: rig.graph.commands)
 
-    visit(desk, body)
+    visit(rig, body)
     deadline = time.monotonic() + GUARD_S
-    while not desk.graph.acts and time.monotonic() < deadline:
+    while not rig.graph.acts and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert [act.action for act in desk.graph.acts] == ["pause"]
-    assert "closed" in desk.graph.acts[0].note
+    assert [act.action for act in rig.graph.acts] == ["pause"]
+    assert "closed" in rig.graph.acts[0].note
 
 
-def test_a_silent_page_pauses_the_session_while_connected(desk):
+def test_a_silent_page_pauses_the_session_while_connected(rig):
     async def body(viewer):
-        desk.tick(0)
+        rig.tick(0)
         await viewer.drive(True)
         await viewer.of("released")
-        assert "silent" in desk.graph.acts[0].note
+        assert "silent" in rig.graph.acts[0].note
 
-    visit(desk, body)
+    visit(rig, body)
 
 
-def test_one_drives_and_the_seat_changes_hands_visibly(desk):
+def test_one_drives_and_the_seat_changes_hands_visibly(rig):
     async def body(one, two):
-        desk.tick(0)
+        rig.tick(0)
         await one.drive(True)
         await two.of("seats", driver=1)
         await two.drive(True)
@@ -179,24 +179,24 @@ def test_one_drives_and_the_seat_changes_hands_visibly(desk):
         await two.say(type="act", id=2, action="rollback", steps=5)
         await two.of("answer", id=2, ok=True)
 
-    visit(desk, body, count=2)
-    assert [act.action for act in desk.graph.acts] == ["pause", "rollback"]
+    visit(rig, body, count=2)
+    assert [act.action for act in rig.graph.acts] == ["pause", "rollback"]
 
 
-def test_everybody_who_may_drive_may_stop(desk):
+def test_everybody_who_may_drive_may_stop(rig):
     async def body(one, two):
-        desk.tick(0)
+        rig.tick(0)
         await one.drive(True)
         await two.of("seats", driver=1)
         await two.say(type="act", id=9, action="stop")
         await two.of("answer", id=9, ok=True)
 
-    visit(desk, body, count=2)
-    assert desk.graph.acts[0].action == "stop"
+    visit(rig, body, count=2)
+    assert rig.graph.acts[0].action == "stop"
 
 
 def test_without_the_token_one_looks_and_with_it_one_drives(tmp_path):
-    desk = Desk(tmp_path, rules=AccessRules(token="open-sesame"))
+    rig = ConsoleRig(tmp_path, rules=AccessRules(token="open-sesame"))
     try:
         async def looks(viewer):
             hello = await viewer.of("hello")
@@ -213,23 +213,23 @@ def test_without_the_token_one_looks_and_with_it_one_drives(tmp_path):
             await viewer.say(type="act", id=3, action="propose")
             await viewer.of("answer", id=3)
 
-        visit(desk, looks)
-        visit(desk, looks, path="console?token=wrong")
-        assert [act.action for act in desk.graph.acts] == ["propose", "propose"]
+        visit(rig, looks)
+        visit(rig, looks, path="console?token=wrong")
+        assert [act.action for act in rig.graph.acts] == ["propose", "propose"]
 
         async def drives(viewer):
             assert (await viewer.of("hello"))["access"]["drive"]
             await viewer.say(type="act", id=1, action="reset")
             await viewer.of("answer", id=1, ok=True)
 
-        visit(desk, drives, path="console?token=open-sesame")
+        visit(rig, drives, path="console?token=open-sesame")
     finally:
-        desk.server.close()
+        rig.server.close()
 
 
 # ---- bad input ----
 
-def test_huge_hostile_and_binary_messages_disturb_nobody(desk):
+def test_huge_hostile_and_binary_messages_disturb_nobody(rig):
     async def body(good, bad):
         await good.of("hello")
         for text in ("{", "[" * 4000, '{"type": "act"}', '{"type": "drive", "axes": "x"}', "\0"):
@@ -243,13 +243,13 @@ def test_huge_hostile_and_binary_messages_disturb_nobody(desk):
         await good.say(type="ping", t=5)
         await good.of("pong", t=5.0)
 
-    visit(desk, body, count=2)
-    assert any("bytes" in line for line in desk.log), desk.log
+    visit(rig, body, count=2)
+    assert any("bytes" in line for line in rig.log), rig.log
 
 
-def test_ten_thousand_messages_at_once_are_refused_once_and_others_go_on(desk):
+def test_ten_thousand_messages_at_once_are_refused_once_and_others_go_on(rig):
     async def body(good, bad):
-        desk.tick(0)
+        rig.tick(0)
         await good.of("hello")
         text = json.dumps({"type": "seen", "n": 1})
 
@@ -265,17 +265,17 @@ def test_ten_thousand_messages_at_once_are_refused_once_and_others_go_on(desk):
         await flooding
         assert (await bad.of("closed"))["code"] == 1008
         await good.drive(True)
-        await eventually(lambda: desk.graph.commands)
+        await eventually(lambda: rig.graph.commands)
 
-    visit(desk, body, count=2)
-    assert len([line for line in desk.log if "messages a second" in line]) == 1
+    visit(rig, body, count=2)
+    assert len([line for line in rig.log if "messages a second" in line]) == 1
 
 
-def test_a_slow_viewer_gets_the_newest_frame_and_no_queue(desk):
+def test_a_slow_viewer_gets_the_newest_frame_and_no_queue(rig):
     async def body(viewer):
         await viewer.of("hello")
         for step in range(60):
-            desk.frame(step)
+            rig.frame(step)
         await viewer.until(lambda message: isinstance(message, bytes))
         for _ in range(3):  # it says what it has seen, and catches up at once
             number = struct.unpack_from("<d", viewer.frames[-1], 12)[0]
@@ -287,15 +287,15 @@ def test_a_slow_viewer_gets_the_newest_frame_and_no_queue(desk):
         steps = [struct.unpack_from("<I", frame, 8)[0] for frame in viewer.frames]
         assert steps[-1] == 59 and len(steps) <= 4, steps
 
-    visit(desk, body)
+    visit(rig, body)
 
 
-def test_viewers_beyond_all_bounds_are_turned_away(desk):
+def test_viewers_beyond_all_bounds_are_turned_away(rig):
     async def main():
         async with aiohttp.ClientSession() as session:
-            sockets = [await session.ws_connect(desk.base + "console") for _ in range(32)]
+            sockets = [await session.ws_connect(rig.base + "console") for _ in range(32)]
             with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
-                await session.ws_connect(desk.base + "console")
+                await session.ws_connect(rig.base + "console")
             for socket in sockets:
                 await socket.close()
 
@@ -306,9 +306,9 @@ def test_viewers_beyond_all_bounds_are_turned_away(desk):
 
 @pytest.fixture
 def stored(tmp_path):
-    desk = Desk(write_session(tmp_path / "session"), stored=True)
-    yield desk
-    desk.server.close()
+    rig = ConsoleRig(write_session(tmp_path / "session"), stored=True)
+    yield rig
+    rig.server.close()
 
 
 def test_a_stored_session_shows_tree_and_frames(stored):

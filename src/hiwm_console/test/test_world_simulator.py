@@ -13,48 +13,48 @@ from hiwm_console.access import AccessRules
 from hiwm_core.control import Mode
 
 sys.path.insert(0, str(Path(__file__).parent))
-from console_desk import GUARD_S, Desk, eventually, visit  # noqa: E402
+from console_rig import GUARD_S, ConsoleRig, eventually, visit  # noqa: E402
 
 
 @pytest.fixture
-def desk(tmp_path):
-    desk = Desk(tmp_path / "session")
-    yield desk
-    desk.server.close()
+def rig(tmp_path):
+    rig = ConsoleRig(tmp_path / "session")
+    yield rig
+    rig.server.close()
 
 
-def test_a_page_of_the_world_simulator_drives(desk):
+def test_a_page_of_the_world_simulator_drives(rig):
     async def body(viewer):
-        desk.tick(0)
+        rig.tick(0)
         await viewer.say(type="init", task="pusht")
         await viewer.say(type="action", action={"w": 1, "a": 0}, t_client=123.5)
-        await eventually(lambda: desk.graph.commands)
-        desk.control(Mode.HUMAN, "console")
+        await eventually(lambda: rig.graph.commands)
+        rig.control(Mode.HUMAN, "console")
         # It says nothing more while the key is down: its answers to pings keep it in control.
         reader = asyncio.ensure_future(viewer.until(lambda said: isinstance(said, bytes)))
         await asyncio.sleep(0.6)
-        assert desk.server.hub.driving.holding
-        desk.tick(1)
-        await eventually(lambda: desk.graph.commands[-1].step == 1)
-        desk.frame(2)
+        assert rig.server.hub.driving.holding
+        rig.tick(1)
+        await eventually(lambda: rig.graph.commands[-1].step == 1)
+        rig.frame(2)
         frame = await reader
         assert struct.unpack_from(">d", frame)[0] == 123.5
         assert Image.open(io.BytesIO(frame[8:])).format == "PNG"
 
-    visit(desk, body, path="ws")
-    assert desk.graph.commands[-1].axes[1] == 1.0
+    visit(rig, body, path="ws")
+    assert rig.graph.commands[-1].axes[1] == 1.0
 
 
 def test_a_foreign_page_of_that_kind_may_be_allowed(tmp_path):
-    desk = Desk(tmp_path, rules=AccessRules(origins=("http://demo.example",)))
+    rig = ConsoleRig(tmp_path, rules=AccessRules(origins=("http://demo.example",)))
     try:
         async def body(viewer):
-            desk.frame(1)
+            rig.frame(1)
             assert await viewer.until(lambda said: isinstance(said, bytes))
 
-        visit(desk, body, path="ws", headers={"Origin": "http://demo.example"})
+        visit(rig, body, path="ws", headers={"Origin": "http://demo.example"})
     finally:
-        desk.server.close()
+        rig.server.close()
 
 
 NO_KEYS = dict.fromkeys("wsadqeikjluo", 0)
@@ -72,107 +72,107 @@ async def hold(viewer, *keys, until):
     await asyncio.wait_for(send(), GUARD_S)
 
 
-def last_deadman(desk):
-    return desk.graph.commands[-1].deadman if desk.graph.commands else None
+def last_deadman(rig):
+    return rig.graph.commands[-1].deadman if rig.graph.commands else None
 
 
-def test_two_pages_take_turns_and_neither_connection_dies(desk):
+def test_two_pages_take_turns_and_neither_connection_dies(rig):
     async def body(one, two):
-        desk.tick(0)
+        rig.tick(0)
         readers = [asyncio.ensure_future(page.until(lambda _: False)) for page in (one, two)]
         await one.say(type="init", task="pusht")
-        await hold(one, "w", until=lambda: last_deadman(desk))
-        desk.control(Mode.HUMAN, "console")
-        assert desk.server.hub.seats.driver == 1
+        await hold(one, "w", until=lambda: last_deadman(rig))
+        rig.control(Mode.HUMAN, "console")
+        assert rig.server.hub.seats.driver == 1
         await two.say(type="init", task="pusht")
         # The other page's keys are refused while the first holds some.
         for _ in range(20):
-            await hold(two, "i", until=lambda refused=desk.server.hub.refusals.total:
-                       desk.server.hub.refusals.total > refused)
-            sent = len(desk.graph.commands)
-            await hold(one, "w", until=lambda sent=sent: len(desk.graph.commands) > sent)
-        assert desk.server.hub.seats.driver == 1
-        await hold(one, until=lambda: last_deadman(desk) is False)
-        await hold(two, until=lambda: not desk.server.hub._pages[2].holding)
-        desk.control(Mode.PAUSED)
-        await hold(two, "i", until=lambda: last_deadman(desk))
-        assert desk.server.hub.seats.driver == 2
+            await hold(two, "i", until=lambda refused=rig.server.hub.refusals.total:
+                       rig.server.hub.refusals.total > refused)
+            sent = len(rig.graph.commands)
+            await hold(one, "w", until=lambda sent=sent: len(rig.graph.commands) > sent)
+        assert rig.server.hub.seats.driver == 1
+        await hold(one, until=lambda: last_deadman(rig) is False)
+        await hold(two, until=lambda: not rig.server.hub._pages[2].holding)
+        rig.control(Mode.PAUSED)
+        await hold(two, "i", until=lambda: last_deadman(rig))
+        assert rig.server.hub.seats.driver == 2
         assert not one.socket.closed and not two.socket.closed
         for reader in readers:
             assert not reader.done()
             reader.cancel()
 
-    visit(desk, body, path="ws", count=2)
+    visit(rig, body, path="ws", count=2)
 
 
-def test_a_page_that_lost_control_lets_go_and_takes_it_again(desk):
+def test_a_page_that_lost_control_lets_go_and_takes_it_again(rig):
     async def body(viewer):
-        desk.tick(0)
-        await hold(viewer, "w", until=lambda: last_deadman(desk))
-        desk.control(Mode.HUMAN, "console")
-        desk.control(Mode.PAUSED)  # somebody else paused
-        await hold(viewer, "w", until=lambda: last_deadman(desk) is False)
-        sent = len(desk.graph.commands)
+        rig.tick(0)
+        await hold(viewer, "w", until=lambda: last_deadman(rig))
+        rig.control(Mode.HUMAN, "console")
+        rig.control(Mode.PAUSED)  # somebody else paused
+        await hold(viewer, "w", until=lambda: last_deadman(rig) is False)
+        sent = len(rig.graph.commands)
         await hold(viewer, "w", until=lambda: viewer.socket.closed or next(ticks, None) is None)
-        assert len(desk.graph.commands) == sent, "taken again without letting go"
-        await hold(viewer, until=lambda: not desk.server.hub._pages[1].holding)
-        await hold(viewer, "w", until=lambda: last_deadman(desk))
-        desk.control(Mode.HUMAN, "console")
-        await hold(viewer, until=lambda: last_deadman(desk) is False)
-        assert desk.graph.acts == [], "letting go asks for no pause"
+        assert len(rig.graph.commands) == sent, "taken again without letting go"
+        await hold(viewer, until=lambda: not rig.server.hub._pages[1].holding)
+        await hold(viewer, "w", until=lambda: last_deadman(rig))
+        rig.control(Mode.HUMAN, "console")
+        await hold(viewer, until=lambda: last_deadman(rig) is False)
+        assert rig.graph.acts == [], "letting go asks for no pause"
 
     ticks = iter(range(50))
-    visit(desk, body, path="ws")
+    visit(rig, body, path="ws")
 
 
-def test_a_page_that_came_before_the_first_tick_drives_from_it_on(desk):
+def test_a_page_that_came_before_the_first_tick_drives_from_it_on(rig):
     async def body(viewer):
         ticks = iter(range(300))  # longer than the arbiter's answer is waited for
         await hold(viewer, "w", until=lambda: next(ticks, None) is None)
-        assert not desk.graph.commands
-        desk.tick(0)
-        await hold(viewer, "w", until=lambda: last_deadman(desk))
+        assert not rig.graph.commands
+        rig.tick(0)
+        await hold(viewer, "w", until=lambda: last_deadman(rig))
 
-    visit(desk, body, path="ws")
+    visit(rig, body, path="ws")
 
 
-def test_a_page_that_sends_a_thousand_actions_a_second_is_read_and_not_closed(desk):
+def test_a_page_that_sends_a_thousand_actions_a_second_is_read_and_not_closed(rig):
     async def body(viewer):
-        desk.tick(0)
+        rig.tick(0)
         for number in range(5000):
             keys = {**NO_KEYS, "w": int(number % 2)}
             await viewer.say(type="action", action=keys, t_client=number)
         await viewer.say(type="action", action={**NO_KEYS, "d": 1}, t_client=5000)
-        await eventually(lambda: desk.server.hub._pages[1].keys == {"d"})
-        assert not viewer.socket.closed and not desk.server.hub.clients[1].gone
+        await eventually(lambda: rig.server.hub._pages[1].keys == {"d"})
+        assert not viewer.socket.closed and not rig.server.hub.clients[1].gone
 
-    visit(desk, body, path="ws")
-    assert desk.server.hub.refusals.total == 0
+    visit(rig, body, path="ws")
+    assert rig.server.hub.refusals.total == 0
 
 
 @pytest.mark.parametrize("text", [
     "", "{", "[]", '{"type": "action", "action": {"w": 2}}', '{"type": "reset"}',
     '{"type": "set_task", "task": null}', '{"type": "action", "action": {"w": 1}, "t_client": "x"}',
 ])
-def test_what_it_cannot_read_is_refused_and_the_page_stays(desk, text):
+def test_what_it_cannot_read_is_refused_and_the_page_stays(rig, text):
     async def body(viewer):
         await viewer.socket.send_str(text)
         await viewer.socket.send_bytes(b"\0")
-        await eventually(lambda: desk.server.hub.refusals.total == 2)
-        desk.frame(1)
+        await eventually(lambda: rig.server.hub.refusals.total == 2)
+        rig.frame(1)
         assert await viewer.until(lambda said: isinstance(said, bytes))
 
-    visit(desk, body, path="ws")
+    visit(rig, body, path="ws")
 
 
-def test_keys_without_effect_take_no_control(desk):
+def test_keys_without_effect_take_no_control(rig):
     async def body(viewer):
-        desk.tick(0)
+        rig.tick(0)
         await viewer.say(type="action", action={"q": 1, "u": 1}, t_client=1)
-        await eventually(lambda: desk.server.hub._pages[1].keys == {"q", "u"})
-        assert desk.server.hub.seats.driver is None and not desk.graph.commands
+        await eventually(lambda: rig.server.hub._pages[1].keys == {"q", "u"})
+        assert rig.server.hub.seats.driver is None and not rig.graph.commands
         await viewer.say(action={"w": 1}, t_client=2)  # no type: an action
-        await eventually(lambda: desk.graph.commands)
+        await eventually(lambda: rig.graph.commands)
 
-    visit(desk, body, path="ws")
-    assert all(command.axes[1] == 1.0 for command in desk.graph.commands if command.deadman)
+    visit(rig, body, path="ws")
+    assert all(command.axes[1] == 1.0 for command in rig.graph.commands if command.deadman)

@@ -1,4 +1,4 @@
-// Things that open over the page: help, two branches side by side, many continuations.
+// Dialogs: help, two branches side by side, many continuations.
 
 import { SOURCES } from "./palette.js";
 
@@ -26,13 +26,13 @@ export function fillHelp(body, groups) {
   }));
 }
 
-// Two branches from where they part, with one slider.
+// Two branches from their fork, with one slider.
 export class Compare {
   constructor(dialog, body, tree) { Object.assign(this, { dialog, body, tree }); }
 
   open(one, two, frames) {
     const fork = this.tree.fork(one, two);
-    if (!fork) return "these two share no state: they are of different episodes";
+    if (!fork) return "these two branches share no state: they belong to different episodes";
     const lines = [one, two].map((node) => this.tree.line(this.tree.last(node.branch)).filter((at) => at.step >= fork.step));
     const most = Math.max(lines[0].length, lines[1].length) - 1;
     const slider = make("input", "", { type: "range", min: 0, max: most, value: 0, "aria-label": "steps after the fork" });
@@ -58,8 +58,8 @@ export class Compare {
     };
     slider.addEventListener("input", show);
     this.body.replaceChildren(
-      make("p", `both go on from ${fork.id}; ← → move through the steps`), pair, slider,
-      make("p", "progress: thick lines; trust: thin ones. First branch solid, second dashed.", { class: "quiet" }), chart,
+      make("p", `both continue from ${fork.id}; ← → move through the steps`), pair, slider,
+      make("p", "progress: thick lines; trust: thin lines. First branch solid, second dashed.", { class: "quiet" }), chart,
     );
     this.dialog.showModal();
     slider.focus();
@@ -91,7 +91,7 @@ function drawChart(canvas, lines, at, most) {
   pen.beginPath(); pen.moveTo(x(at), 0); pen.lineTo(x(at), canvas.height); pen.stroke();
 }
 
-// Continuations of one state by the policy, side by side.
+// The policy's continuations of one state, side by side.
 export class Grid {
   constructor(dialog, body, ask) { Object.assign(this, { dialog, body, ask }); }
 
@@ -106,7 +106,7 @@ export class Grid {
     let seed = 0;
     const run = async () => {
       again.disabled = true;
-      status.textContent = "the policy is going on from here …";
+      status.textContent = "the policy continues from here …";
       const answer = await this.ask({ action: "continue", node, count: Number(choice.value), seed });
       seed += Number(choice.value);
       again.disabled = false;
@@ -114,7 +114,7 @@ export class Grid {
       this.show(answer.continuations, status, cards);
     };
     again.addEventListener("click", run);
-    this.body.replaceChildren(make("p", `from ${node || "the present state"}; nothing of it is kept, the world stays where it is`, { class: "quiet" }), head, status, cards);
+    this.body.replaceChildren(make("p", `from ${node || "the current state"}; continuations are not stored, and the world's state does not change`, { class: "quiet" }), head, status, cards);
     if (!this.dialog.open) this.dialog.showModal();
     return run();
   }
@@ -122,8 +122,8 @@ export class Grid {
   show(all, status, cards) {
     const judged = all.every((one) => one.success !== null);
     const likely = all.filter((one) => one.success >= 0.5).length;
-    const verdict = likely === 0 ? "the policy does not recover from here: correct it" : likely === all.length ? "recoverable: the policy does it by itself" : "sometimes: a correction here teaches most";
-    status.textContent = !judged ? "this world model does not know success: look for yourself" : `${likely} of ${all.length} reach the goal as the world model sees it – ${verdict}`;
+    const verdict = likely === 0 ? "the policy does not recover from here: correct it" : likely === all.length ? "recoverable: the policy recovers by itself" : "sometimes: a correction here teaches most";
+    status.textContent = !judged ? "this world model does not predict success: judge for yourself" : `${likely} of ${all.length} reach the goal according to the world model – ${verdict}`;
     const sorted = [...all].sort((a, b) => (b.success ?? -1) - (a.success ?? -1) || (b.progress ?? -1) - (a.progress ?? -1));
     cards.replaceChildren(...sorted.map((one) => {
       const good = one.success >= 0.5;

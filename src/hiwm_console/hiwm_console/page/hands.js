@@ -1,10 +1,10 @@
-// The operator's hands: keys, gamepads and SpaceMice become axes and a deadman, thirty times a
-// second and at once when anything changes.
+// The operator's input: keys, gamepads and SpaceMice become axes and a deadman, sent thirty times a
+// second and immediately at every change.
 
 import { SpaceMice } from "./spacemouse.js";
 
 const SEND_MS = 33;
-// Control is let go after so long without a hand on anything.
+// Control is released after this long without any input.
 export const IDLE_MS = 5000;
 const STICK_DEAD = 0.12;
 // Key to arm, axis in its plane, sign.
@@ -28,7 +28,7 @@ export class Hands {
     this.touched = 0;
     this.sent = "";
     this.padButtons = [];
-    this.secondArm = false; // where one SpaceMouse points
+    this.secondArm = false; // whether a single SpaceMouse moves the second arm
     this.mice = new SpaceMice(
       () => { this.touch("spacemouse"); this.send(); },
       (mouse, button) => {
@@ -87,16 +87,16 @@ export class Hands {
     this.send();
   }
 
-  // Let go without handing back: the session pauses. `told`: whether a person is to be told why.
-  letGo(why, told = true) {
+  // Release control without handing back: the session pauses. `show`: whether to show the reason.
+  letGo(why, show = true) {
     this.keys.clear();
     if (!this.engaged) return;
     this.engaged = false;
     this.link.send({ type: "let_go", why });
-    this.on.freed(told ? why : "");
+    this.on.freed(show ? why : "");
   }
 
-  // The server took control away, or the session was paused: no message, only hands off.
+  // The server ended our control, or the session was paused: release without a message.
   drop(why) {
     const held = this.engaged;
     this.engaged = false;
@@ -160,10 +160,10 @@ export class Hands {
   send(always = false) {
     if (!this.size) return;
     const axes = this.engaged ? this.axes() : new Array(this.size).fill(0);
-    const said = JSON.stringify([axes, this.engaged]);
-    if (!always && said === this.sent) return;
+    const input = JSON.stringify([axes, this.engaged]);
+    if (!always && input === this.sent) return;
     const message = { type: "drive", axes, deadman: this.engaged, t: performance.now(), device: this.device, demonstration: this.demonstration };
-    if (this.link.send(message)) this.sent = said;
+    if (this.link.send(message)) this.sent = input;
   }
 
   tellDevices() {

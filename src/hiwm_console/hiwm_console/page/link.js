@@ -1,4 +1,4 @@
-// The connection: JSON messages both ways, frames in. It comes back by itself when it was lost.
+// The connection: JSON messages both ways, frames in. It reconnects by itself after a loss.
 
 const HEADER_BYTES = 28;
 
@@ -11,7 +11,7 @@ export class Link {
     const token = new URLSearchParams(location.hash.slice(1)).get("token");
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     this.address = `${scheme}://${location.host}/console` + (token ? `?token=${encodeURIComponent(token)}` : "");
-    this.round = null; // ms there and back, last measured
+    this.round = null; // last measured round-trip time, ms
     this.connect();
     setInterval(() => this.send({ type: "ping", t: performance.now() }), 2000);
   }
@@ -50,7 +50,7 @@ export class Link {
       this.handlers.frame(frame, bitmap);
       bitmap.close();
     } finally {
-      // Only now may another come: a page that is slow sees fewer frames, never old ones.
+      // Only now may another frame be sent: a slow page sees fewer frames, never old ones.
       this.send({ type: "seen", n: frame.number });
     }
   }

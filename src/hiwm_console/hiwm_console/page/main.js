@@ -1,4 +1,4 @@
-// The console's page: what comes from the server goes to the screen, what hands do goes back.
+// The console's page: shows the server's messages, and sends the operator's input and requests.
 
 import { Compare, Grid, fillHelp, make, percent } from "./dialogs.js";
 import { Hands, IDLE_MS, MOVES } from "./hands.js";
@@ -10,7 +10,7 @@ const $ = (id) => document.getElementById(id);
 const SHAPES = { PAUSED: "❚❚", POLICY: "▶", HUMAN: "●", HANDBACK: "◐", STOPPED: "■" };
 const STRIP = 11; // frames in the filmstrip
 const DEMONSTRATION = 3; // Command.SOURCE_DEMONSTRATION
-const READ_ONLY = "this is a stored session: it can be looked at, not changed";
+const READ_ONLY = "this is a stored session: it can be viewed, not changed";
 
 const state = {
   id: 0, access: { drive: false, reason: "" }, stored: false, frames: "", description: {},
@@ -21,7 +21,7 @@ const tree = new Tree();
 const answers = new Map();
 let lastAct = 0;
 
-// ms of the page's clock: a key waiting for its frame, a takeover likewise, and how long they took.
+// Page clock, ms: a key press or takeover that waits for its frame, and the latencies so far.
 const mark = { pressed: null, took: null, first: 0, latencies: [], takeovers: [] };
 const link = new Link({ message, frame, open, lost });
 const hands = new Hands(link, {
@@ -38,10 +38,10 @@ const view = new TreeView($("tree-scroll"), $("tree"), $("tree-space"), tree, {
 });
 const compare = new Compare($("compare"), $("compare-body"), tree);
 const grid = new Grid($("grid"), $("grid-body"), act);
-// For tests and the curious: nothing here can do more than the page itself.
+// For tests and debugging: nothing here can do more than the page itself.
 window.hiwm = { state, tree, hands, mark, link, view, grid, act, showTick };
 
-// ---- what comes in ----
+// ---- messages from the server ----
 
 function open() {
   state.connected = true;
@@ -58,30 +58,30 @@ function lost(why) {
 }
 
 const receivers = {
-  hello(said) {
-    Object.assign(state, { id: said.id, access: said.access, stored: said.stored, description: said.description });
-    // A page that comes back keeps what its person chose.
-    if (state.demonstrations !== said.demonstrations) { state.demonstrations = said.demonstrations; demonstrate(said.demonstrations); }
-    view.frames = state.frames = said.frames;
-    document.body.classList.toggle("stored", said.stored);
-    document.body.classList.toggle("viewer", !said.access.drive);
-    document.title = `hiwm console – ${said.session}`;
-    if (said.stored) showStored(said.session);
+  hello(data) {
+    Object.assign(state, { id: data.id, access: data.access, stored: data.stored, description: data.description });
+    // A page that reconnects keeps its user's choice.
+    if (state.demonstrations !== data.demonstrations) { state.demonstrations = data.demonstrations; demonstrate(data.demonstrations); }
+    view.frames = state.frames = data.frames;
+    document.body.classList.toggle("stored", data.stored);
+    document.body.classList.toggle("viewer", !data.access.drive);
+    document.title = `hiwm console – ${data.session}`;
+    if (data.stored) showStored(data.session);
     buildControls();
   },
-  world(said) { state.world = said; hands.setWorld(said); makeCameras(said.cameras); buildControls(); },
-  control(said) {
-    state.control = { ...said, at: performance.now() };
-    // Once the policy goes on, the scene is no longer the one that was put back by hand.
-    if (said.mode === "POLICY") $("guide").hidden = true;
+  world(data) { state.world = data; hands.setWorld(data); makeCameras(data.cameras); buildControls(); },
+  control(data) {
+    state.control = { ...data, at: performance.now() };
+    // Once the policy resumes, the scene is no longer the one that a person arranged.
+    if (data.mode === "POLICY") $("guide").hidden = true;
     showMode();
   },
-  seats(said) { state.seats = said; showSeat(); },
-  missing(said) { state.missing = said.actions; showEnabled(); },
-  tick(said) { state.tick = said; showTick(); },
-  health(said) { state.health = said.nodes; showHealth(); },
-  tree(said) {
-    if (!tree.apply(said)) { link.send({ type: "tree" }); return; }
+  seats(data) { state.seats = data; showSeat(); },
+  missing(data) { state.missing = data.actions; showEnabled(); },
+  tick(data) { state.tick = data; showTick(); },
+  health(data) { state.health = data.nodes; showHealth(); },
+  tree(data) {
+    if (!tree.apply(data)) { link.send({ type: "tree" }); return; }
     if (state.following || !tree.node(state.chosen)) {
       state.chosen = tree.head;
       const node = tree.node(tree.head);
@@ -90,15 +90,15 @@ const receivers = {
     $("tree-text").textContent = `${tree.branches.size} branches, ${tree.count} states`;
     showChosen();
   },
-  answer(said) { const answer = answers.get(said.id); answers.delete(said.id); answer?.(said); },
-  notice(said) { toast(said.text); },
-  refused(said) { toast(said.reason, "bad"); if (hands.engaged && said.reason.includes("controls")) hands.drop(""); },
-  // Told only to who still thinks to have control: letting go oneself is no news.
-  released(said) { if (hands.engaged) hands.drop(said.reason); },
+  answer(data) { const answer = answers.get(data.id); answers.delete(data.id); answer?.(data); },
+  notice(data) { toast(data.text); },
+  refused(data) { toast(data.reason, "bad"); if (hands.engaged && data.reason.includes("controls")) hands.drop(""); },
+  // Shown only if this page still assumes that it has control: its own release is no news.
+  released(data) { if (hands.engaged) hands.drop(data.reason); },
 };
 
 let followed = -1; // row the tree was last scrolled to
-function message(said) { receivers[said.type]?.(said); }
+function message(data) { receivers[data.type]?.(data); }
 
 function frame(seen, bitmap) {
   const canvas = cameras[seen.camera];
@@ -123,7 +123,7 @@ function frame(seen, bitmap) {
   }
 }
 
-// ---- what is shown ----
+// ---- display ----
 
 const cameras = [];
 function makeCameras(list) {
@@ -144,7 +144,7 @@ function showMode(why = "") {
   $("mode-shape").textContent = SHAPES[mode] ?? (state.connected ? "" : "✗");
   $("mode-name").textContent = state.connected ? (state.stored ? "STORED SESSION" : mode || "WAITING") : "NO CONNECTION";
   $("who").textContent = state.connected && control?.device ? `by ${control.device}${control.source === DEMONSTRATION ? ", demonstrating" : ""}` : "";
-  $("reason").textContent = state.connected ? (state.stored ? storedText() : control?.reason ?? "the graph has not been heard yet") : `${why || "connecting"}; trying again`;
+  $("reason").textContent = state.connected ? (state.stored ? storedText() : control?.reason ?? "no message from the graph yet") : `${why || "connecting"}; trying again`;
   const banner = !state.connected ? "NO CONNECTION" : mode === "PAUSED" || mode === "STOPPED" ? `${SHAPES[mode]} ${mode}` : "";
   $("banner").textContent = banner;
   $("banner").hidden = !banner || state.stored;
@@ -160,7 +160,7 @@ function showSince() {
   $("since").textContent = seconds < 120 ? `for ${seconds} s` : `for ${Math.round(seconds / 60)} min`;
   const left = IDLE_MS - (performance.now() - hands.touched);
   const pad = hands.engaged && !hands.keys.size && left < 3000;
-  const lapse = pad ? `, lapses in ${Math.max(0, left / 1000).toFixed(0)} s` : "";
+  const lapse = pad ? `, expires in ${Math.max(0, left / 1000).toFixed(0)} s` : "";
   $("hands").textContent = hands.engaged ? `you have control${lapse}; recorded as a ${hands.demonstration ? "demonstration" : "correction"}` : "";
 }
 setInterval(showSince, 500);
@@ -180,9 +180,9 @@ function showTick() {
   if (head !== view.head) { view.head = head; view.draw(); }
 }
 
-function quantile(values, share) {
+function quantile(values, q) {
   const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
+  return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)];
 }
 
 function showNumbers() {
@@ -212,7 +212,7 @@ function showSeat() {
   const mine = seats.driver === state.id;
   const name = (id) => (id === state.id ? "you" : seats.people[id] ?? "nobody");
   const viewers = Object.keys(seats.people).length;
-  const looking = `${viewers} ${viewers === 1 ? "person" : "people"} here`;
+  const looking = `${viewers} ${viewers === 1 ? "person" : "people"} connected`;
   $("seat-text").textContent = !state.access.drive ? state.access.reason : seats.driver === null ? `controls are free, ${looking}` : `controls: ${name(seats.driver)}, ${looking}`;
   const list = [];
   const add = (text, key, wish) => {
@@ -257,7 +257,7 @@ function showChosen() {
   const label = ["", "labelled success", "labelled failure"][node.branch.label];
   const more = [`by ${source}`, `trust ${percent(node.trust)}`, `progress ${percent(node.progress)}`, label, node.branch.discarded ? "discarded" : "", node.branch.note].filter(Boolean);
   $("chosen-text").textContent = `${state.following ? "now: " : ""}${node.id} · ${more.join(" · ")}`;
-  // While it follows the session once a second is enough: the live picture shows the rest.
+  // While it follows the session, once a second is enough: the live picture shows the rest.
   if (!state.following) { clearTimeout(stripTimer); stripTimer = 0; showStrip(); }
   else if (!stripTimer) stripTimer = setTimeout(() => { stripTimer = 0; showStrip(); }, 1000);
 }
@@ -309,7 +309,7 @@ function chosenNode() { return state.following ? "" : state.chosen; }
 function showQueue() {
   view.marks = new Map(state.proposals.map((one, i) => [one.node, i + 1]));
   view.draw();
-  $("queue-text").textContent = state.proposals.length ? `${state.proposals.length} states, best first` : "press . to look for states worth a correction";
+  $("queue-text").textContent = state.proposals.length ? `${state.proposals.length} states, best first` : "press . to find states worth a correction";
   $("queue").replaceChildren(...state.proposals.map((one, i) => {
     const item = make("li");
     const button = make("button", "", { type: "button", class: i === state.proposal ? "chosen" : "" });
@@ -342,7 +342,7 @@ async function nextProposal(step) {
   pick((state.proposal + step + count) % count);
 }
 
-// ---- what is asked for ----
+// ---- requests ----
 
 function act(request, quiet = false) {
   const id = ++lastAct;
@@ -370,25 +370,25 @@ async function goThere() {
   if (!node || state.stored) return;
   if (!(node.flags & HAS_STATE)) {
     if (state.world?.can_restore === false) await guideTo(node);
-    else toast("no state is saved here: choose one beside it", "bad");
+    else toast("no state is saved here: choose one next to it", "bad");
     return;
   }
   await pauseFirst();
   const head = view.present();
   const ahead = head && tree.line(head).some((at) => at.id === node.id);
-  // On the way that led here: what came after is left behind. Elsewhere: once more from there.
+  // On the line to the current state: a rollback. Elsewhere: a fork.
   went(await act({ action: ahead && state.proposal < 0 ? "rollback" : "fork", node: node.id }));
 }
 
-// A real scene goes back by a person's hands: the wanted frame is laid over the live camera.
+// Only a person can restore a real scene: the requested frame is overlaid on the live camera.
 async function guideTo(node) {
   await pauseFirst();
   choose(node.id);
   setSource($("guide"), state.frames + node.id);
-  $("guide").alt = `the scene as it shall be: step ${node.step}`;
+  $("guide").alt = `the scene to arrange: step ${node.step}`;
   $("guide").hidden = false;
   placeGuide();
-  toast("a real scene cannot be put back by software: put it as in the picture laid over the camera, then r begins an episode there; v takes the picture away");
+  toast("a real scene cannot be put back by software: arrange it as in the picture over the camera, then press r to start an episode there; v hides the picture");
 }
 
 function placeGuide() {
@@ -409,7 +409,7 @@ async function nextEpisode() {
 $("guide").addEventListener("error", () => {
   if ($("guide").hidden) return;
   $("guide").hidden = true;
-  toast("no picture of that state is kept: choose another", "bad");
+  toast("no picture of that state is stored: choose another", "bad");
 });
 
 function went(answer) {
@@ -462,7 +462,7 @@ function compareWith(id) {
   const one = tree.node(state.chosen);
   let two = tree.node(id);
   if (one && two && one.branch === two.branch && one.branch.from) {
-    // The same branch twice: rather the one it left, or a sister from the same fork.
+    // The same branch twice: compare with a sister from the same fork, or with its parent branch.
     const sisters = tree.rows.filter((row) => row !== one.branch && row.from === one.branch.from);
     two = tree.last(sisters[0] ?? tree.node(one.branch.from).branch);
   } else if (one && two && one.branch === two.branch) {
@@ -483,7 +483,7 @@ function pauseOrResume() {
 }
 
 function stop() {
-  // The stop first: hands taken off before it would hand back to the policy.
+  // The stop first: releasing control before it would hand back to the policy.
   act({ action: "stop", note: "stopped in the console" }, true);
   hands.drop("");
 }
@@ -491,14 +491,15 @@ function stop() {
 function takeOver() {
   if (!state.access.drive) { toast(state.access.reason, "bad"); return; }
   if (state.control?.mode === "STOPPED") { toast("stopped: space clears the stop first", "bad"); return; }
-  // Who only looked asks first: a driver with hands off gives way at once, one in control decides.
+  // A viewer asks for the seat first: a driver without control gives way at once, one in control
+  // decides.
   if (state.seats?.driver !== null && state.seats?.driver !== state.id) link.send({ type: "seat", do: "ask" });
   hands.engage();
 }
 
-// What this page's person drives is recorded as a demonstration, or as a correction of the policy.
+// Whether this page's driving is recorded as a demonstration or as a correction of the policy.
 function demonstrate(on = !hands.demonstration) {
-  if (hands.engaged) { toast("hand back first: what you drive now is recorded as it began", "bad"); return; }
+  if (hands.engaged) { toast("hand back first: the mode cannot change while you drive", "bad"); return; }
   hands.demonstration = on;
   document.body.classList.toggle("demonstrating", on);
   $("demonstrating").hidden = !on;
@@ -529,30 +530,30 @@ const buttons = { success: "y", failure: "n", fork: "f", rollback: "b", stop: "x
 
 const live = () => !state.stored;
 const able = () => live() && state.access.drive && state.connected;
-// `action`: what is asked for, without which the key is not offered; `stored`: works in a stored
-// session as well.
+// `action`: the request it sends; if no node serves it, the key is disabled. `stored`: also works in
+// a stored session.
 const BINDINGS = [
   { group: "Control", key: "t", text: "Take over", run: takeOver, bar: "controls", drives: true, when: () => able() && !hands.engaged },
   { group: "Control", key: "h", text: "Hand back", run: () => hands.handBack(), bar: "controls", drives: true, when: () => hands.engaged },
-  { group: "Control", key: "space", text: "Pause, or go on", run: () => (state.stored ? play() : pauseOrResume()), bar: "controls", stored: true, action: () => (state.control?.mode === "PAUSED" ? "start" : ""), when: () => able() || state.stored },
-  { group: "Control", key: "q", text: "Demonstrate: what you drive is recorded as a demonstration, not as a correction", short: "Demonstrate", run: () => demonstrate(), bar: "controls", drives: true, when: () => able() && !hands.engaged },
+  { group: "Control", key: "space", text: "Pause or resume", run: () => (state.stored ? play() : pauseOrResume()), bar: "controls", stored: true, action: () => (state.control?.mode === "PAUSED" ? "start" : ""), when: () => able() || state.stored },
+  { group: "Control", key: "q", text: "Demonstrate: your driving is recorded as a demonstration, not as a correction", short: "Demonstrate", run: () => demonstrate(), bar: "controls", drives: true, when: () => able() && !hands.engaged },
   { group: "Control", key: "x", text: "Stop", run: stop, bar: "controls", when: able },
   { group: "Control", key: "o", text: "Ask for the controls, or give them", run: seatKey, when: able },
   { group: "Control", key: "e", text: "Keep the controls when asked", run: () => link.send({ type: "seat", do: "keep" }), when: able },
-  { group: "Going back", key: "b", action: () => "rollback", text: "Back 10 steps (a number first: so many)", short: "Back", run: rollback, bar: "controls", drives: true, when: able },
-  { group: "Going back", key: "f", action: () => "fork", text: "Fork: once more from the chosen state, or where the last rollback went", short: "Fork", run: fork, bar: "chosen-buttons", drives: true, when: able },
+  { group: "Going back", key: "b", action: () => "rollback", text: "Back 10 steps, or as many as a number typed first", short: "Back", run: rollback, bar: "controls", drives: true, when: able },
+  { group: "Going back", key: "f", action: () => "fork", text: "Fork from the chosen state, or from the last rollback's state", short: "Fork", run: fork, bar: "chosen-buttons", drives: true, when: able },
   { group: "Going back", key: "Enter", text: "Go to the chosen state (pauses first)", short: "Go here", run: goThere, bar: "chosen-buttons", drives: true, when: able },
   { group: "Going back", key: "r", action: () => "reset", text: "Next episode", run: nextEpisode, bar: "controls", drives: true, when: able },
   { group: "Failures", key: ".", action: () => "propose", text: "Next state worth a correction", run: () => nextProposal(1), bar: "chosen-buttons", short: "Next failure", when: live },
-  { group: "Failures", key: ",", action: () => "propose", text: "The one before", run: () => nextProposal(-1), when: live },
-  { group: "Failures", key: "g", action: () => "continue", text: "Grid: the policy many times from the chosen state", short: "Grid", run: () => grid.open(chosenNode()), bar: "chosen-buttons", when: able },
+  { group: "Failures", key: ",", action: () => "propose", text: "Previous state worth a correction", run: () => nextProposal(-1), when: live },
+  { group: "Failures", key: "g", action: () => "continue", text: "Grid: many continuations from the chosen state", short: "Grid", run: () => grid.open(chosenNode()), bar: "chosen-buttons", when: able },
   { group: "Branches", key: "y", action: () => "label", text: "Label success", short: "✓ Success", run: () => label(1), bar: "chosen-buttons", drives: true, when: able },
   { group: "Branches", key: "n", action: () => "label", text: "Label failure", short: "✗ Failure", run: () => label(2), bar: "chosen-buttons", drives: true, when: able },
-  { group: "Branches", key: "u", action: () => "label", text: "Take the label away", run: () => label(0), when: able },
+  { group: "Branches", key: "u", action: () => "label", text: "Remove the label", run: () => label(0), when: able },
   { group: "Branches", key: "m", action: () => "label", text: "Write a note on the branch", short: "Note", run: writeNote, bar: "chosen-buttons", drives: true, when: able },
-  { group: "Branches", key: "z", action: () => "discard", text: "Discard the branch, or take it back (a mark, nothing is deleted)", short: "Discard", run: discard, bar: "chosen-buttons", drives: true, when: able },
-  { group: "Branches", key: "p", action: () => "save", text: "Pin the present state", run: () => act({ action: "save", note: "pinned in the console" }), when: able },
-  { group: "Branches", key: "c", text: "Compare the chosen branch with the present one, side by side from their fork", short: "Compare", run: () => compareWith(view.present()?.id ?? ""), bar: "chosen-buttons", stored: true, when: () => true },
+  { group: "Branches", key: "z", action: () => "discard", text: "Discard or restore the branch (only a mark, nothing is deleted)", short: "Discard", run: discard, bar: "chosen-buttons", drives: true, when: able },
+  { group: "Branches", key: "p", action: () => "save", text: "Pin the current state", run: () => act({ action: "save", note: "pinned in the console" }), when: able },
+  { group: "Branches", key: "c", text: "Compare the chosen branch with the current one, side by side from their fork", short: "Compare", run: () => compareWith(view.present()?.id ?? ""), bar: "chosen-buttons", stored: true, when: () => true },
   { group: "Looking", key: "← → ↑ ↓", stored: true, text: "Choose a state (with Shift: 10 steps)" },
   { group: "Looking", key: "v", stored: true, text: "Follow the session again", run: () => { state.proposal = -1; $("guide").hidden = true; choose(tree.head); }, when: () => true },
   { group: "Looking", key: "?", stored: true, text: "This help", run: toggleHelp, when: () => true },
@@ -574,7 +575,7 @@ function buildControls() {
   showEnabled();
 }
 
-// Why a key does nothing here, for people; empty where only the moment is wrong, or nothing is.
+// Why a key has no function here, human-readable; empty if it has one, even if not at this time.
 function problem(binding) {
   if (state.stored) return binding.stored ? "" : READ_ONLY;
   if (binding.drives && !state.access.drive) return state.access.reason;
@@ -595,7 +596,7 @@ function showEnabled() {
     button.title = why || binding.text;
     if (binding.key === "q") button.setAttribute("aria-pressed", String(hands.demonstration));
     if (binding.key === "h") button.firstChild.textContent = hands.demonstration ? "End the demonstration " : "Hand back ";
-    if (button.dataset.key === "space" && live()) button.firstChild.textContent = { PAUSED: "Policy goes on ", STOPPED: "Clear the stop " }[state.control?.mode] ?? "Pause ";
+    if (button.dataset.key === "space" && live()) button.firstChild.textContent = { PAUSED: "Resume policy ", STOPPED: "Clear the stop " }[state.control?.mode] ?? "Pause ";
   }
 }
 
@@ -616,7 +617,7 @@ addEventListener("keydown", (event) => {
   }
   if (/^[0-9]$/.test(key)) { state.digits = (state.digits + key).slice(-4); return; }
   const binding = byKey.get(key);
-  // Enter and space on a button are that button's.
+  // Enter and space on a focused button belong to that button.
   if (!binding || ((key === "Enter" || key === " ") && event.target instanceof HTMLElement && event.target.closest("button, summary, a"))) return;
   if (event.repeat) { event.preventDefault(); return; }
   event.preventDefault();
@@ -624,7 +625,7 @@ addEventListener("keydown", (event) => {
   press(binding);
   state.digits = "";
 });
-// A button clicked with the mouse gives the keys back: space is to pause, not to click it again.
+// A button clicked with the mouse loses the focus: space must pause, not click it again.
 addEventListener("click", (event) => {
   if (event.detail > 0 && event.target instanceof HTMLElement) event.target.closest("button, summary")?.blur();
 });
@@ -648,7 +649,7 @@ function storedText() {
 
 function showStored(name) {
   $("reason").textContent = `${name}: ${storedText()}`;
-  $("seat-text").textContent = "looking only";
+  $("seat-text").textContent = "view only";
   showMode();
 }
 
@@ -659,7 +660,7 @@ function toggleHelp() {
     if (!state.stored || one.stored) groups.set(one.group, [...(groups.get(one.group) ?? []), [one.key, one.text]]);
   }
   if (!state.stored) {
-    groups.set("Gamepad", [["RB", "held: take over; let go: hand back"], ["sticks", "left and right arm"], ["A B", "success, failure"], ["X Y", "fork, back 10 steps"], ["Back Start", "stop, pause"]]);
+    groups.set("Gamepad", [["RB", "hold: take over; release: hand back"], ["sticks", "left and right arm"], ["A B", "success, failure"], ["X Y", "fork, back 10 steps"], ["Back Start", "stop, pause"]]);
     groups.set("SpaceMouse", [["cap", "moves an arm"], ["left", "take over, hand back"], ["right", "other arm"]]);
   }
   fillHelp($("help-table"), [...groups]);
@@ -669,7 +670,7 @@ function toggleHelp() {
 $("help-button").addEventListener("click", toggleHelp);
 if (!hands.mice.possible) {
   $("hid-button").disabled = true;
-  $("hid-button").textContent = "SpaceMouse: this browser has no WebHID here";
+  $("hid-button").textContent = "SpaceMouse: no WebHID in this browser";
 }
 $("hid-button").addEventListener("click", () => hands.mice.choose().then(() => hands.tellDevices(), (error) => toast(error.message, "bad")));
 $("health").addEventListener("toggle", () => state.health && showHealth());

@@ -1,24 +1,24 @@
 // A SpaceMouse over WebHID, decoded here: nothing needs to be installed on the operator's machine.
-// Axes of the device: x to the right, y to the operator, z down; of ours: y away, z up.
+// Axes of the device: x right, y towards the operator, z down; ours: y away, z up.
 
 export const FILTERS = [
   { vendorId: 0x256f, usagePage: 0x01, usage: 0x08 },
   ...[0xc603, 0xc605, 0xc606, 0xc621, 0xc623, 0xc625, 0xc626, 0xc627, 0xc628, 0xc629, 0xc62b]
     .map((productId) => ({ vendorId: 0x046d, productId })),
 ];
-const FULL = 350; // counts of a cap pushed all the way
+const FULL = 350; // counts at full deflection
 const DEAD = 0.06;
 
 function axis(view, offset) {
   const value = Math.max(-1, Math.min(1, view.getInt16(offset, true) / FULL));
   if (Math.abs(value) < DEAD) return 0;
-  // From the edge of the dead zone upwards, and gentle near it.
-  const share = (Math.abs(value) - DEAD) / (1 - DEAD);
-  return Math.sign(value) * share * share;
+  // Starts from 0 at the edge of the dead zone, and is gentle near it.
+  const travel = (Math.abs(value) - DEAD) / (1 - DEAD);
+  return Math.sign(value) * travel * travel;
 }
 
-// State of one device from its reports: report 1 = translation (newer models: with rotation),
-// 2 = rotation, 3 = buttons as bits.
+// State of one device after a report: 1 = translation (newer models: with rotation), 2 = rotation,
+// 3 = buttons as bits.
 export function decode(state, reportId, view) {
   const next = { ...state };
   if (reportId === 1 && view.byteLength >= 6) {
@@ -42,7 +42,7 @@ export function decode(state, reportId, view) {
 export const AT_REST = { x: 0, y: 0, z: 0, pitch: 0, roll: 0, yaw: 0, buttons: 0 };
 
 export class SpaceMice {
-  // changed(): a report came; pressed(device number, button number); lost(name)
+  // changed(): a report arrived; pressed(device number, button number); lost(name)
   constructor(changed, pressed, lost) {
     this.mice = [];
     this.changed = changed;

@@ -14,7 +14,7 @@ export class Tree {
     this.longest = 1;
   }
 
-  // Returns false where something is missing: then the whole tree is needed.
+  // Returns false if a change was missed: then the whole tree is needed.
   apply(message) {
     if (message.since === 0) this.clear();
     else if (message.revision <= this.revision) return true;
@@ -44,7 +44,7 @@ export class Tree {
     return true;
   }
 
-  // Rows: each branch beneath the one it left, the latest departure nearest.
+  // Rows: each branch beneath the one it forks from, the latest fork closest.
   arrange() {
     const below = new Map();
     for (const branch of this.branches.values()) {
@@ -77,7 +77,7 @@ export class Tree {
     return node.branch.nodes[node.step - 1 - node.branch.first] ?? (node.branch.from ? this.node(node.branch.from) : null);
   }
 
-  // From the root to a node, over all branches between them.
+  // All nodes from the root to a node, across branches.
   line(node) {
     const line = [];
     for (let at = node; at; at = this.parent(at)) line.push(at);
@@ -86,7 +86,7 @@ export class Tree {
 
   last(branch) { return branch.nodes[branch.nodes.length - 1] ?? (branch.from ? this.node(branch.from) : null); }
 
-  // Where two branches part: the last node both lines share.
+  // The fork of two branches: the last node that both lines share.
   fork(one, two) {
     const known = new Set(this.line(one).map((node) => node.id));
     const shared = this.line(two).filter((node) => known.has(node.id));

@@ -1,5 +1,5 @@
-// The tree on a time line, drawn on a canvas of the size of what is seen of it.
-// Who led to a step shows twice: by colour, and by the height and pattern of its bar.
+// The tree on a time line, drawn on a canvas of the size of the visible part.
+// A step's source shows twice: in the colour, and in the height and pattern of its bar.
 
 import { SOURCES as PALETTE } from "./palette.js";
 import { PINNED, ROLLED_BACK, TAKEOVER } from "./tree_model.js";
@@ -19,7 +19,7 @@ export class TreeView {
     this.frames = "";
     this.thumbs = new Map();
     this.due = false;
-    this.painted = 0; // when the whole tree was first seen, ms after the page was asked for
+    this.painted = 0; // when the whole tree was first drawn, ms after the page was requested
     scroll.addEventListener("scroll", () => this.draw());
     canvas.addEventListener("click", (event) => {
       const node = this.at(event);
@@ -30,10 +30,10 @@ export class TreeView {
     new ResizeObserver(() => this.draw()).observe(scroll);
   }
 
-  // Where the world stands. A branch just begun has no state of its own: it stands on its fork.
+  // The world's current state. A branch that has just started has no state yet: its fork counts.
   present() { return this.tree.node(this.head) ?? this.tree.node(this.tree.head); }
 
-  // The whole session fits the width as long as a step has a quarter of a pixel.
+  // The whole session fits the width as long as a step has at least a quarter of a pixel.
   scale() { return Math.max(0.25, (this.scroll.clientWidth - LEFT - RIGHT) / this.tree.longest); }
   x(step) { return LEFT + (step + 0.5) * this.scale() - this.scroll.scrollLeft; }
   y(row) { return row * ROW + BAR - this.scroll.scrollTop; }
@@ -210,7 +210,7 @@ export class TreeView {
   }
 
   pictures(pen, branch, y, width) {
-    // Every so many steps, a power of two: a picture keeps its place while its branch grows.
+    // One picture every `every` steps, a power of two, so that it keeps its place as its branch grows.
     let every = 1;
     while (every * this.scale() < THUMB) every *= 2;
     for (let step = Math.ceil(branch.first / every) * every; step < branch.first + branch.nodes.length; step += every) {

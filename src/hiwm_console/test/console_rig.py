@@ -1,4 +1,4 @@
-"""A console server over a played graph, and viewers of it: what the tests of the server share."""
+"""Shared by the server tests: a console server over a fake graph, and its viewers."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ GUARD_S = 30.0
 
 
 class PlayedGraph:
-    """A graph of four action entries that says yes."""
+    """A graph with four action entries that accepts every request."""
 
     axes = 4
 
@@ -40,7 +40,7 @@ class PlayedGraph:
         return [0.0, float("w" in keys), 0.0, 0.0]
 
 
-class Desk:
+class ConsoleRig:
     """A server and its log."""
 
     def __init__(self, folder, *, stored=False, rules=None, demonstrations=False):
@@ -115,15 +115,15 @@ class Viewer:
         )
 
 
-def visit(desk, body, *, path="console", count=1, **options):
-    """Run `body` with that many viewers of a desk."""
+def visit(rig, body, *, path="console", count=1, **options):
+    """Run `body` with that many viewers of a rig."""
 
     async def main():
         async with contextlib.AsyncExitStack() as stack:
             session = await stack.enter_async_context(aiohttp.ClientSession())
             viewers = []
             for _ in range(count):
-                socket = await session.ws_connect(desk.base + path, **options)
+                socket = await session.ws_connect(rig.base + path, **options)
                 stack.push_async_callback(socket.close)
                 viewers.append(Viewer(socket))
             return await body(*viewers)
@@ -131,13 +131,13 @@ def visit(desk, body, *, path="console", count=1, **options):
     return asyncio.run(main())
 
 
-def fetch(desk, path, **headers):
+def fetch(rig, path, **headers):
     """Return status, headers and body of a page."""
 
     async def main():
         async with (
             aiohttp.ClientSession() as session,
-            session.get(URL(desk.base + path, encoded=True), headers=headers) as answer,
+            session.get(URL(rig.base + path, encoded=True), headers=headers) as answer,
         ):
             return answer.status, answer.headers, await answer.read()
 
