@@ -73,35 +73,35 @@ def access_through(rig, *, keeps_host, path="console", headers=()):
 
 
 @pytest.fixture
-def desk_with(tmp_path):
-    desks = []
+def rig_with(tmp_path):
+    rigs = []
 
     def make(**rules):
-        desks.append(ConsoleRig(tmp_path, rules=AccessRules(**rules)))
-        return desks[-1]
+        rigs.append(ConsoleRig(tmp_path, rules=AccessRules(**rules)))
+        return rigs[-1]
 
     yield make
-    for rig in desks:
+    for rig in rigs:
         rig.server.close()
 
 
-def test_a_proxy_that_keeps_the_name_needs_it_allowed_and_then_a_token(desk_with):
+def test_a_proxy_that_keeps_the_name_needs_it_allowed_and_then_a_token(rig_with):
     origin = {"Origin": f"http://{NAME}"}
     with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
-        access_through(desk_with(), keeps_host=True, headers=origin)
-    access = access_through(desk_with(hosts=(NAME,)), keeps_host=True, headers=origin)
+        access_through(rig_with(), keeps_host=True, headers=origin)
+    access = access_through(rig_with(hosts=(NAME,)), keeps_host=True, headers=origin)
     assert not access["drive"] and "token" in access["reason"]
-    rig = desk_with(hosts=(NAME,), token="word")
+    rig = rig_with(hosts=(NAME,), token="word")
     assert not access_through(rig, keeps_host=True, headers=origin)["drive"]
     path = "console?token=word"
     assert access_through(rig, keeps_host=True, headers=origin, path=path)["drive"]
 
 
-def test_a_proxy_that_names_itself_needs_its_pages_allowed_and_then_a_token(desk_with):
+def test_a_proxy_that_names_itself_needs_its_pages_allowed_and_then_a_token(rig_with):
     origin = {"Origin": f"http://{NAME}"}
     with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
-        access_through(desk_with(), keeps_host=False, headers=origin)
-    rig = desk_with(origins=(origin["Origin"],))
+        access_through(rig_with(), keeps_host=False, headers=origin)
+    rig = rig_with(origins=(origin["Origin"],))
     for headers in (origin, {}):
         access = access_through(rig, keeps_host=False, headers=headers)
         assert not access["drive"] and "token" in access["reason"]
