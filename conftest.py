@@ -1,10 +1,10 @@
-"""Retries: only tests marked flaky get them, each mark says why, and the summary counts them.
+"""Retries only tests marked flaky; each mark gives a reason, and the summary counts the retries.
 
     @pytest.mark.flaky(reruns=2, reason="what a busy machine does to it")
 
-The reason is a limit in seconds that the product itself keeps, such as the 0.5 s after which a
-silent operator is lost: a process that gets no processor for so long is past it. A test that waits
-too short a time gets a longer wait, not this mark.
+The reason is a time limit of the product itself, such as the 0.5 s after which a silent operator
+counts as lost: a process without processor time for that long exceeds it. A test whose own wait is
+too short needs a longer wait, not this mark.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-# Programs that tests start find the test support, too.
+# Programs that tests start can import the test support, too.
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(Path(__file__).parent / "test_support"), os.environ.get("PYTHONPATH", "")])
 )
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many tests were retried, and which."""
+    """Report how many tests were retried, and which."""
     retried = Counter(report.nodeid for report in terminalreporter.stats.get("rerun", []))
     terminalreporter.write_line(f"retried tests: {len(retried)}")
     for nodeid, times in retried.items():

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Lay the workspace over ROS 2 Jazzy, then run the command of the container.
+# Source ROS 2 Jazzy and the workspace, then run the container's command.
 set -e
 
 source /opt/ros/jazzy/setup.bash

@@ -2,9 +2,9 @@
 #
 #     source scripts/env.sh
 #
-# Sourcing it again changes nothing. A machine without ROS gets the virtual environment that
-# scripts/setup made; on a machine with a sourced ROS 2 the workspace is laid over that ROS.
-# HIWM_VENV, HIWM_BUILD and HIWM_INSTALL name other folders than .venv, build and install.
+# Sourcing it again changes nothing. Without ROS, it activates the virtual environment made by
+# scripts/setup. With ROS 2 sourced, it adds the workspace as an overlay.
+# HIWM_VENV, HIWM_BUILD and HIWM_INSTALL replace the folders .venv, build and install.
 # shellcheck shell=bash
 
 if [ -n "${BASH_VERSION:-}" ]; then
@@ -14,7 +14,7 @@ elif [ -n "${ZSH_VERSION:-}" ]; then
     _hiwm_file="${(%):-%x}"
     _hiwm_shell=zsh
 else
-    echo "scripts/env.sh: this file is for bash and zsh; start one of them first." >&2
+    echo "scripts/env.sh: this file works only in bash and zsh; start one of them first." >&2
     return 1
 fi
 HIWM_ROOT="$(cd "$(dirname "$_hiwm_file")/.." > /dev/null && pwd -P)"
@@ -22,7 +22,7 @@ export HIWM_ROOT
 _hiwm_venv="$(realpath -m "${HIWM_VENV:-$HIWM_ROOT/.venv}")"
 _hiwm_install="$(realpath -m "${HIWM_INSTALL:-$HIWM_ROOT/install}")"
 
-# Puts $2 before the colon-separated list in the variable $1, unless the list has it already.
+# Prepends $2 to the colon-separated list in the variable $1, unless the list contains it.
 _hiwm_prepend() {
     eval "_hiwm_list=\"\${$1:-}\""
     case ":$_hiwm_list:" in
@@ -35,7 +35,7 @@ _hiwm_problem=""
 if [ -z "${ROS_DISTRO:-}" ] && [ ! -x "$_hiwm_venv/bin/python" ]; then
     _hiwm_problem="there is no Python environment in $_hiwm_venv yet"
 elif [ -n "${ROS_DISTRO:-}" ] && [ -e "$_hiwm_venv/hiwm-setup.stamp" ]; then
-    _hiwm_problem="ROS 2 $ROS_DISTRO is sourced, and $_hiwm_venv was made for a machine without ROS; \
+    _hiwm_problem="ROS 2 $ROS_DISTRO is sourced, but $_hiwm_venv was set up without ROS; \
 use a shell that sources no ROS, or set HIWM_VENV, HIWM_BUILD and HIWM_INSTALL to other folders"
 elif [ -x "$_hiwm_venv/bin/python" ]; then
     # No deactivate function and no prompt: scripts source this file too.
@@ -43,13 +43,13 @@ elif [ -x "$_hiwm_venv/bin/python" ]; then
     unset PYTHONHOME
     _hiwm_prepend PATH "$_hiwm_venv/bin"
     if [ -z "${ROS_DISTRO:-}" ]; then
-        # What the wheels' start-up hook would set by starting every Python a second time.
+        # The wheels' start-up hook would set these by starting every Python twice.
         while IFS= read -r _hiwm_libraries; do
             _hiwm_prepend LD_LIBRARY_PATH "$_hiwm_libraries"
         done < <(find "$_hiwm_venv/lib" -maxdepth 3 -type d -name 'ros_*.libs' | sort -r)
         _hiwm_prepend LD_LIBRARY_PATH "$_hiwm_venv/lib"
         export _ROS_WHEELS_BOOTSTRAP_COMPLETE=1
-        # The environment is itself a prefix of ROS packages.
+        # The virtual environment is itself a prefix of ROS packages.
         _hiwm_prepend AMENT_PREFIX_PATH "$_hiwm_venv"
         _hiwm_prepend CMAKE_PREFIX_PATH "$_hiwm_venv"
     fi
@@ -57,7 +57,7 @@ fi
 
 if [ -z "$_hiwm_problem" ]; then
     if [ -f "$_hiwm_install/local_setup.$_hiwm_shell" ]; then
-        # colcon's file reads unset variables and tests commands that may fail.
+        # colcon's file reads unset variables and runs commands that may fail.
         case "$-" in *u*) _hiwm_strict=u; set +u ;; *) _hiwm_strict="" ;; esac
         case "$-" in *e*) _hiwm_strict="${_hiwm_strict}e"; set +e ;; esac
         . "$_hiwm_install/local_setup.$_hiwm_shell"
@@ -67,7 +67,7 @@ if [ -z "$_hiwm_problem" ]; then
     fi
 fi
 
-# Discovery stays on this machine unless the user widens it.
+# Discovery is limited to this machine unless the user sets another range.
 export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
 export RMW_IMPLEMENTATION="${RMW_IMPLEMENTATION:-rmw_fastrtps_cpp}"
 export MUJOCO_GL="${MUJOCO_GL:-egl}"

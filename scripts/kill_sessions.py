@@ -1,15 +1,15 @@
-"""Kill -9 one random node of each of many sessions at a random time, and check what is left.
+"""Kill -9 one random node of each of many sessions at a random time, and check the session folder.
 
     . scripts/env.sh && python scripts/kill_sessions.py --sessions 200
 
-Each session runs the shipped models in imagination, flat out, with the scripted operator. After the
-kill: no bag that had been closed is lost or fails its audit, every other bag can be recovered or
-put aside, the tree and the states it names can be read, and a second launch in the same folder
-records and ends well. One JSON line a session goes to OUTPUT/results.jsonl; started again with the
-same output and seed, the command goes on after the last one. The folders of sessions with a fault
-are kept. Exit code 1 where there is one.
+Each session runs the shipped models in imagination at rate 0, with the scripted operator. Checked
+after the kill: no closed bag is lost or fails its audit, every other bag can be recovered or put
+aside, the tree and the states it names can be read, and a second launch in the same folder records
+and exits with 0. Each session adds a JSON line to OUTPUT/results.jsonl; run again with the same
+output and seed, the command resumes after the last one. Folders of sessions with a fault are kept.
+The exit code is 1 if there is a fault.
 
-This takes about half a minute a session on two idle cores, and is no part of the tests.
+A session takes about half a minute on two idle cores. This is not part of the tests.
 """
 
 import argparse
@@ -40,13 +40,13 @@ ARGUMENTS = {
 }
 NODES = ("imagination", "policy", "arbiter", "teleop", "branch_manager", "recorder")
 HANG_S = 240.0  # a busy machine takes a minute to start a session
-# One kill in five hits a graph that still starts, the others one that runs.
+# One kill in five hits a graph that is still starting, the others a running one.
 EARLY, EARLY_S, RUNNING_S = 0.2, 8.0, 12.0
 STATES_READ = 20
 
 
 class Launch:
-    """A session as a user launches it, with its output in a file."""
+    """A session, launched as a user does, with its output in a file."""
 
     def __init__(self, folder: Path, number: int) -> None:
         self._log = folder.with_name(f"{folder.name}.{number}.log")
@@ -68,7 +68,7 @@ class Launch:
         return self._log.read_text(errors="replace")
 
     def until(self, predicate: Callable[[], bool]) -> bool:
-        """Wait while the graph runs; return whether the predicate came to hold."""
+        """Wait until the predicate holds or the graph exits; return whether it held."""
         deadline = time.monotonic() + HANG_S
         while not predicate():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -77,7 +77,7 @@ class Launch:
         return True
 
     def nodes(self) -> dict[str, int]:
-        """Return the process ids of the session's nodes that run."""
+        """Return the process ids of the session's running nodes."""
         launcher = self.process.pid
         try:
             children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
@@ -92,8 +92,8 @@ class Launch:
             found |= {name: int(pid) for name in NODES if is_node(words, name)}
         return found
 
-    def end(self, interrupt: bool = False) -> int | None:
-        """Return the launcher's exit code; None where it did not end and was killed."""
+    def wait(self, interrupt: bool = False) -> int | None:
+        """Return the launcher's exit code; None if it did not exit and was killed."""
         if interrupt:
             self.process.send_signal(signal.SIGINT)
         try:
@@ -104,13 +104,13 @@ class Launch:
             return None
 
     def __enter__(self) -> Self:
-        """Return itself; the session already starts."""
+        """Return itself; the session is starting."""
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Leave no session behind, also where this command is ended."""
+        """Stop the session, also if this command is interrupted."""
         if self.process.poll() is None:
-            self.end(interrupt=True)
+            self.wait(interrupt=True)
 
 
 def is_node(words: list[str], name: str) -> bool:
@@ -120,12 +120,12 @@ def is_node(words: list[str], name: str) -> bool:
 
 
 def bags_of(folder: Path) -> list[Path]:
-    """Return the bags of a session; none before it has some."""
+    """Return the bags of a session; none if it has no bags folder yet."""
     return session_bags(folder) if (folder / "bags").is_dir() else []
 
 
-def begun(folder: Path, known: set[str]) -> bool:
-    """Return whether a bag beyond the known ones holds a tick."""
+def records(folder: Path, known: set[str]) -> bool:
+    """Return whether a bag other than the known ones contains a tick."""
     return any(
         bag.name not in known and sum(f.stat().st_size for f in bag.glob("*.mcap")) > 0
         for bag in bags_of(folder)
@@ -133,7 +133,7 @@ def begun(folder: Path, known: set[str]) -> bool:
 
 
 def recover(folder: Path) -> list[str]:
-    """Recover what is open; return what went wrong."""
+    """Recover the open bags; return the faults."""
     if not bags_of(folder):
         return []
     done = subprocess.run(
@@ -144,14 +144,14 @@ def recover(folder: Path) -> list[str]:
 
 
 def invalid_bags(folder: Path, names: set[str] | None = None) -> list[str]:
-    """Return the bags that fail their audit, of some names or of all, with the reasons."""
+    """Return the bags, among the names or all, that fail their audit, with the reasons."""
     faults = []
     for bag in bags_of(folder):
         if names is not None and bag.name not in names:
             continue
         try:
             audit = audit_bag(bag)
-            # One closed just before the kill may lack its audit until the next launch.
+            # A bag closed just before the kill may lack its audit until the next launch.
             if not audit.ok or (names is None and unfinished(bag)):
                 faults.append(f"{bag.name}: {'; '.join(audit.problems) or 'unfinished'}")
         except HiwmError as error:
@@ -159,8 +159,8 @@ def invalid_bags(folder: Path, names: set[str] | None = None) -> list[str]:
     return faults
 
 
-def tree_faults(folder: Path, chance: random.Random) -> list[str]:
-    """Return what cannot be read of the tree and of the states it names."""
+def tree_faults(folder: Path, rng: random.Random) -> list[str]:
+    """Return the errors of reading the tree and a sample of the states it names."""
     path = folder / "tree.sqlite"
     if not path.exists():
         return []
@@ -168,86 +168,86 @@ def tree_faults(folder: Path, chance: random.Random) -> list[str]:
         with BranchReader(path) as reader:
             nodes = [node for node in reader.tree() if node.state_id]
         store = BlobStore(folder / "states", read_only=True)
-        for node in chance.sample(nodes, min(STATES_READ, len(nodes))):
+        for node in rng.sample(nodes, min(STATES_READ, len(nodes))):
             store.get_state(node.state_id)
     except HiwmError as error:
         return [str(error)]
     return []
 
 
-class StillbornError(Exception):
-    """There was nothing to kill."""
+class NothingToKillError(Exception):
+    """The session had no running node at the time of the kill."""
 
 
-def killed(folder: Path, chance: random.Random) -> tuple[dict[str, Any], set[str]]:
-    """Run a session and kill one of its nodes; return what was done and the bags closed before.
+def killed(folder: Path, rng: random.Random) -> tuple[dict[str, Any], set[str]]:
+    """Run a session and kill one of its nodes; return a record of it and the bags closed before.
 
     Raises:
-        StillbornError: the graph ended before the kill, or never began.
+        NothingToKillError: the session never started, or exited before the kill.
     """
-    early = chance.random() < EARLY
-    delay = chance.uniform(0.0, EARLY_S if early else RUNNING_S)
+    early = rng.random() < EARLY
+    delay = rng.uniform(0.0, EARLY_S if early else RUNNING_S)
     with Launch(folder, 1) as launch:
-        if not early and not launch.until(lambda: begun(folder, set())):
-            raise StillbornError("the session never began")
+        if not early and not launch.until(lambda: records(folder, set())):
+            raise NothingToKillError("the session never started")
         kill_at = time.monotonic() + delay
         launch.until(lambda: time.monotonic() > kill_at and bool(launch.nodes()))
         running = launch.nodes()
         if not running:
-            raise StillbornError("the graph ended by itself")
-        node = chance.choice(sorted(running))
+            raise NothingToKillError("the graph exited by itself")
+        node = rng.choice(sorted(running))
         closed = {bag.name for bag in bags_of(folder) if (bag / "metadata.yaml").exists()}
         os.kill(running[node], signal.SIGKILL)
-        hung = launch.end() is None
+        hung = launch.wait() is None
     return {
         "node": node, "early": early, "delay_s": round(delay, 2), "closed_before": len(closed),
-        "faults": ["the graph did not end"] if hung else [],
+        "faults": ["the graph did not exit"] if hung else [],
     }, closed
 
 
 def resumed(folder: Path) -> list[str]:
-    """Launch the session again until it records; return what went wrong."""
+    """Launch the session again until it records; return the faults."""
     kept = {bag.name for bag in bags_of(folder)}
     faults = []
     with Launch(folder, 2) as launch:
-        if not launch.until(lambda: begun(folder, kept)):
+        if not launch.until(lambda: records(folder, kept)):
             faults.append("the session does not resume")
-        code = launch.end(interrupt=True)
-    return faults if code == 0 else [*faults, f"the resumed session ended with {code}"]
+        code = launch.wait(interrupt=True)
+    return faults if code == 0 else [*faults, f"the resumed session exited with code {code}"]
 
 
 def one_session(folder: Path, seed: int) -> dict[str, Any]:
-    """Run, kill, check, resume and check again; return what was found."""
-    chance = random.Random(seed)
+    """Run, kill, check, resume and check again; return the result."""
+    rng = random.Random(seed)
     started = time.monotonic()
     try:
-        result, closed = killed(folder, chance)
-    except StillbornError as error:
+        result, closed = killed(folder, rng)
+    except NothingToKillError as error:
         return {"seed": seed, "node": "", "lost": 0, "faults": [str(error)]}
     faults = result["faults"]
-    by_hand = chance.random() < 0.5  # else the recorder of the next launch recovers
-    if by_hand:
+    by_command = rng.random() < 0.5  # else the recorder of the next launch recovers
+    if by_command:
         faults += recover(folder)
-    faults += invalid_bags(folder, None if by_hand else closed) + tree_faults(folder, chance)
+    faults += invalid_bags(folder, None if by_command else closed) + tree_faults(folder, rng)
     faults += resumed(folder)
-    # A bag that was open and held no tick is put aside, and is no loss.
+    # An open bag without a tick is put aside; that is no loss.
     lost = sorted(closed - {bag.name for bag in bags_of(folder)})
     faults += [f"{name}: closed before the kill, lost" for name in lost]
-    faults += invalid_bags(folder) + tree_faults(folder, chance)
+    faults += invalid_bags(folder) + tree_faults(folder, rng)
     if not faults:
         for path in folder.parent.glob(f"{folder.name}*"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     return {
-        "seed": seed, **result, "recovered_by_hand": by_hand, "lost": len(lost),
+        "seed": seed, **result, "recovered_by_hand": by_command, "lost": len(lost),
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
 def main() -> int:
-    """Run the sessions that are left, print a summary, return 1 where there was a fault."""
+    """Run the remaining sessions and print a summary; return 1 if there was a fault."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sessions", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0, help="session i is drawn with seed + i")
+    parser.add_argument("--seed", type=int, default=0, help="session i uses seed + i")
     parser.add_argument("--output", type=Path, default=ROOT / "runs" / "kills")
     options = parser.parse_args()
     output = options.output.expanduser().resolve()
@@ -258,15 +258,15 @@ def main() -> int:
     results = {line["seed"]: line for line in map(json.loads, lines)}
     seeds = range(options.seed, options.seed + options.sessions)
     todo = [seed for seed in seeds if seed not in results]
-    begun_at = time.monotonic()
+    started = time.monotonic()
     for number, seed in enumerate(todo):
         folder = output / f"session_{seed:05d}"
-        for left in output.glob(f"{folder.name}*"):  # of an attempt that was interrupted
+        for left in output.glob(f"{folder.name}*"):  # left by an interrupted run
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         result = results[seed] = one_session(folder, seed)
         with results_file.open("a") as file:
             file.write(json.dumps(result) + "\n")
-        pace = (time.monotonic() - begun_at) / (number + 1)
+        pace = (time.monotonic() - started) / (number + 1)
         print(
             f"{number + 1}/{len(todo)} seed {seed}: {result['node']} killed, "
             f"{'; '.join(result['faults']) or 'ok'}; "

@@ -1,6 +1,6 @@
 """Write the lock files of requirements/: every package with its exact version.
 
-``lock.txt``, for Python 3.11 and 3.12, is what the environment of ``scripts/setup`` holds. After a
+``lock.txt``, for Python 3.11 and 3.12, lists the packages that ``scripts/setup`` installs. After a
 change of ``requirements.in``::
 
     .venv/bin/pip install -r requirements/requirements.in
@@ -11,8 +11,8 @@ change of ``requirements.in``::
     pip install --dry-run --ignore-installed --report report.json -r requirements/jazzy.in
     python scripts/setup.d/lock.py report.json
 
-``src/hiwm_bringup/test/test_setup.py`` holds that the locks cover their ``.in`` files, and that
-``lock.txt`` is what is installed.
+``src/hiwm_bringup/test/test_setup.py`` tests that the locks cover their ``.in`` files, and that
+``lock.txt`` matches what is installed.
 """
 
 import importlib.metadata
@@ -29,17 +29,17 @@ HEADER = """\
 
 
 def normalised(name: str) -> str:
-    """Return a package name as indexes compare it."""
+    """Return a package name in the form that indexes compare."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def lock_lines(versions: dict[str, str]) -> list[str]:
     """Return sorted ``name==version`` lines.
 
-    A local version such as ``2.13.0+cpu`` loses its suffix: which build of torch fits is the
-    choice of the machine's pip configuration. pip itself belongs to the interpreter, the packages
-    of this workspace are built, not installed, and what torch's CUDA build brings is pinned in
-    cuda.txt, since a machine without a GPU may do without it.
+    A local version such as ``2.13.0+cpu`` loses its suffix: the machine's pip configuration selects
+    the build of torch. Left out are pip itself, which belongs to the interpreter, the packages of
+    this workspace, which colcon builds, and the dependencies of torch's CUDA build, which cuda.txt
+    pins because a machine without a GPU does not need them.
     """
     cuda = cuda_names()
     return sorted(
@@ -56,10 +56,10 @@ def cuda_names() -> set[str]:
 
 
 def installed_versions() -> dict[str, str]:
-    """Return normalised name -> version of what pip installed in this environment itself.
+    """Return normalised name -> version of the packages that pip installed in this environment.
 
-    The ROS wheels carry the egg-info of the packages built into them (``std_msgs`` inside
-    ``ros-std-msgs``); those names mean nothing, or something else, to a package index.
+    The ROS wheels contain the egg-info of the packages built into them (``std_msgs`` inside
+    ``ros-std-msgs``). A package index does not know those names, or has other packages under them.
     """
     return {
         normalised(distribution.metadata["Name"]): distribution.version
@@ -70,13 +70,13 @@ def installed_versions() -> dict[str, str]:
 
 
 def reported_versions(report: Path) -> dict[str, str]:
-    """Return normalised name -> version of a report of ``pip install --report``."""
+    """Return normalised name -> version from a report of ``pip install --report``."""
     metadata = [item["metadata"] for item in json.loads(report.read_text("utf-8"))["install"]]
     return {normalised(item["name"]): item["version"] for item in metadata}
 
 
 def main() -> int:
-    """Write lock.txt, or from a pip report jazzy.txt, and say how many packages it names."""
+    """Write lock.txt, or jazzy.txt from a pip report, and print the number of packages."""
     if len(sys.argv) == 2:
         lock, versions = REQUIREMENTS / "jazzy.txt", reported_versions(Path(sys.argv[1]))
         header = HEADER.format(pythons="Python 3.12 beside ROS 2 Jazzy", source="jazzy.in")
