@@ -212,9 +212,9 @@ def test_the_world_continues_a_node_and_the_tree_is_unchanged(session: Session) 
         assert answer.ok, answer.message
         assert answer.node_id == named
         assert [one.seed for one in answer.continuations] == [7, 8, 9]
-        asked = session.world.continued[-1]
-        assert asked.state_id == before[named].state_id
-        assert (asked.count, asked.steps, asked.seed, asked.frames) == (3, 20, 7, 2)
+        sent = session.world.continued[-1]
+        assert sent.state_id == before[named].state_id
+        assert (sent.count, sent.steps, sent.seed, sent.frames) == (3, 20, 7, 2)
     session.world.refusal = "cancelled"
     refused = session.call(Continue, "continue", count=3, steps=20)
     assert not refused.ok and "cancelled" in refused.message

@@ -78,8 +78,8 @@ def test_setting_a_parameter_of_a_running_node_is_refused_with_the_reason() -> N
         assert parameter(node, "rate", 10.0, "ticks per second", 0.0, 100.0) == 10.0
         client = client_node.create_client(SetParameters, "sample/set_parameters")
         assert client.wait_for_service(60.0)
-        wanted = Parameter("rate", value=20.0).to_parameter_msg()
-        future = client.call_async(SetParameters.Request(parameters=[wanted]))
+        new = Parameter("rate", value=20.0).to_parameter_msg()
+        future = client.call_async(SetParameters.Request(parameters=[new]))
         executor.spin_until_future_complete(future, timeout_sec=60.0)
         (result,) = future.result().results
         assert not result.successful and "read-only" in result.reason

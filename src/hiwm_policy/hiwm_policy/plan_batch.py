@@ -46,8 +46,8 @@ def rows_of(request: PlanBatch.Request, planner: Planner, embodiment: Embodiment
         for message in request.images[request.cameras.index(planner.camera) :: cameras]
     ]).reshape(count, given, spec.height, spec.width, 3)
     # Newest last; the first one is repeated for missing earlier steps, as after a reset.
-    looks = planner.observation_steps
-    taken = np.maximum(np.arange(given - looks, given), 0)
+    window = planner.observation_steps
+    taken = np.maximum(np.arange(given - window, given), 0)
     return [
         Row(images=images[i, taken], proprio=proprio[i, taken], seed=int(request.seeds[i]))
         for i in range(count)

@@ -97,7 +97,7 @@ class PlanSchedule:
             return None
         return seen
 
-    def begin(self, tick_id: TickId) -> None:
+    def start(self, tick_id: TickId) -> None:
         """Record that planning from a tick has started."""
         self._under_way = tick_id
 

@@ -128,9 +128,9 @@ class PolicyNode(Node):
         self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
 
     def _follow_rate(self, world_s: float) -> None:
-        """Plan no more while a running robot has another control period, and say so.
+        """Stop planning while a running robot has another control period, and report it.
 
-        The session goes on: without plans the arbiter pauses, and a person may still drive.
+        The session continues: without plans the arbiter pauses, and a person may still drive.
         """
         was, self._refusal = self._refusal, ""
         try:
@@ -185,7 +185,7 @@ class PolicyNode(Node):
         tick_id = self._schedule.due()
         if tick_id is None:
             return
-        self._schedule.begin(tick_id)
+        self._schedule.start(tick_id)
         missing = self._planner.observation_steps - len(self._history)
         seen = [self._history[0]] * missing + list(self._history)
         self._inference.ask(Question(

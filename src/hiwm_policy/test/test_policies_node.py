@@ -62,7 +62,7 @@ class Rig(Node):
             f"still waiting; plans {[(p.epoch, p.step) for p in self.plans]}"
         )
 
-    def begin(self, **info: Any) -> None:
+    def start(self, **info: Any) -> None:
         """Publish world_info, and wait until the policy has subscribed."""
         self.publish_info(**info)
         if not info:
@@ -71,7 +71,7 @@ class Rig(Node):
                       and self.count_publishers("policy/plan"))
 
     def publish_info(self, **info: Any) -> None:
-        """Say what the world is."""
+        """Publish world_info."""
         self._info.publish(WorldInfo(**{
             "kind": "imagination", "lockstep": True, "embodiment": EMBODIMENT.name,
             "embodiment_hash": EMBODIMENT.hash, "embodiment_yaml": EMBODIMENT.text, **info,
@@ -187,7 +187,7 @@ def fake(
 
     thread = threading.Thread(target=spin)
     thread.start()
-    rig.begin()
+    rig.start()
     yield planner
     planner.go_on.set()
     stop.set()
@@ -204,7 +204,7 @@ def test_chunks_are_made_from_the_arrays_of_the_tick_and_run_to_their_end(
         "hiwm_policy", "policy", domain=context.get_domain_id(),
         parameters={"checkpoint": str(checkpoint), "seed": SEED},
     ):
-        rig.begin()
+        rig.start()
         rig.mode(ControlState.POLICY, 0, 0)
         seen = []
         for step in range(7):
@@ -235,14 +235,14 @@ def test_a_world_that_does_not_fit_the_policy_stops_the_node_and_both_are_named(
         "hiwm_policy", "policy", domain=context.get_domain_id(),
         parameters={"checkpoint": str(checkpoint)},
     ) as node:
-        rig.begin(**info)
+        rig.start(**info)
         assert node.wait(120) == 1
         assert all(word in node.output for word in words)
         assert "Traceback" not in node.output
     assert not rig.plans
 
 
-def test_a_robot_that_is_slowed_gets_no_plans_until_it_is_back_at_its_rate(
+def test_a_slowed_robot_gets_no_plans_until_its_rate_is_restored(
     rig: Rig, fake: FakePlanner
 ) -> None:
     def rate(rate: float) -> None:
@@ -383,7 +383,7 @@ def test_a_batch_is_planned_as_each_row_would_be(
     ):
         early = call(rig, batch_request(1, 1))
         assert not early.ok and "no world" in early.message
-        rig.begin()
+        rig.start()
         answers = {given: call(rig, batch_request(18, given)) for given in (1, 3)}
         refused = [
             call(rig, request) for request in (

@@ -17,7 +17,7 @@ def plan_now(schedule: PlanSchedule) -> TickId:
     """Make and publish the plan that is due."""
     tick_id = schedule.due()
     assert tick_id is not None
-    schedule.begin(tick_id)
+    schedule.start(tick_id)
     assert schedule.finish(tick_id, usable=True)
     return tick_id
 
@@ -54,7 +54,7 @@ def test_a_new_epoch_is_planned_for_at_once() -> None:
 def test_a_plan_is_dropped_when_the_epoch_changed_meanwhile() -> None:
     schedule = in_control()
     schedule.on_observation(1, 5)
-    schedule.begin(TickId(1, 5))
+    schedule.start(TickId(1, 5))
     schedule.on_observation(2, 3)
     assert not schedule.finish(TickId(1, 5), usable=True)
     assert schedule.due() == TickId(2, 3)
@@ -63,7 +63,7 @@ def test_a_plan_is_dropped_when_the_epoch_changed_meanwhile() -> None:
 def test_a_plan_is_dropped_when_a_person_took_over_meanwhile() -> None:
     schedule = in_control()
     schedule.on_observation(1, 5)
-    schedule.begin(TickId(1, 5))
+    schedule.start(TickId(1, 5))
     schedule.on_control(Mode.HUMAN, 1, 5, 1)
     assert not schedule.finish(TickId(1, 5), usable=True)
     assert schedule.due() is None
@@ -107,7 +107,7 @@ def test_a_pause_keeps_the_chunk() -> None:
 def test_an_unusable_plan_is_not_retried_from_the_same_tick() -> None:
     schedule = in_control()
     schedule.on_observation(1, 5)
-    schedule.begin(TickId(1, 5))
+    schedule.start(TickId(1, 5))
     assert not schedule.finish(TickId(1, 5), usable=False)
     assert schedule.due() is None
     schedule.on_observation(1, 6)
@@ -140,7 +140,7 @@ def test_a_restarted_world_gets_plans() -> None:
 EVENTS = st.one_of(
     st.tuples(st.just("tick"), st.booleans()),
     st.tuples(st.just("control"), st.sampled_from(list(Mode)), st.booleans()),
-    st.tuples(st.just("begin")),
+    st.tuples(st.just("start")),
     st.tuples(st.just("finish"), st.booleans()),
 )
 
@@ -163,10 +163,10 @@ def test_no_plan_outlives_its_epoch_or_a_person(events: list[tuple[object, ...]]
             takeovers += bool(event[2])
             invalid = invalid or mode is Mode.HUMAN or bool(event[2])
             schedule.on_control(mode, epoch, step, takeovers)
-        elif event[0] == "begin" and (due := schedule.due()):
+        elif event[0] == "start" and (due := schedule.due()):
             assert mode in (Mode.POLICY, Mode.HANDBACK)
             assert due == TickId(epoch, step)
-            schedule.begin(due)
+            schedule.start(due)
             under_way, invalid = due, False
         elif event[0] == "finish" and under_way is not None:
             published = schedule.finish(under_way, usable=bool(event[1]))

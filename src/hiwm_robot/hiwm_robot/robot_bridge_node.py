@@ -119,11 +119,11 @@ class RobotBridge(LifecycleNode):
                 remedy="choose a task and a robot of one embodiment",
             )
         served = {camera.name for camera in self._robot.cameras}
-        wanted = {camera.name for camera in self._embodiment.cameras}
-        if served != wanted:
+        expected = {camera.name for camera in self._embodiment.cameras}
+        if served != expected:
             raise ConfigError(
                 f"robot {self._robot.name} has cameras {sorted(served)}, embodiment "
-                f"{self._embodiment.name} has {sorted(wanted)}", where="config/robots",
+                f"{self._embodiment.name} has {sorted(expected)}", where="config/robots",
                 remedy="name the same cameras in both",
             )
 

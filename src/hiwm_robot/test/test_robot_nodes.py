@@ -346,8 +346,8 @@ def test_a_reset_by_hand_starts_an_episode_and_nothing_moves(
     assert answer.ok, answer.message
     assert answer.epoch == before.epoch + 1
     graph.until(lambda: graph.ticks[-1].epoch == answer.epoch)
-    begun = next(tick for tick in graph.ticks if tick.epoch == answer.epoch)
-    assert (begun.step, begun.episode_id) == (0, answer.episode_id)
+    first = next(tick for tick in graph.ticks if tick.epoch == answer.epoch)
+    assert (first.step, first.episode_id) == (0, answer.episode_id)
     graph.more_ticks(3)
     assert np.abs(graph.position() - standing).max() < 2e-3
     assert all(np.abs(np.array(target) - standing).max() < 2e-3 for target in graph.sent[sent:])

@@ -190,17 +190,17 @@ def plans_of(answer: PlanBatch.Response, count: int, action_dim: int) -> Plans:
     """
     if not answer.ok:
         raise DeviceError(answer.message, where="the policy's response")
-    horizon, execute, looks = answer.horizon, answer.execute_horizon, answer.observation_steps
-    if not (1 <= execute <= horizon and looks >= 1
+    horizon, execute, window = answer.horizon, answer.execute_horizon, answer.observation_steps
+    if not (1 <= execute <= horizon and window >= 1
             and len(answer.actions) == count * horizon * action_dim):
         raise DeviceError(
             f"the policy returned {len(answer.actions)} numbers, {horizon} actions per plan, "
-            f"{execute} to run, {looks} observations", where="policy/plan_batch",
+            f"{execute} to run, {window} observations", where="policy/plan_batch",
             remedy=f"it must return {count} plans with {action_dim} entries per action, and run "
             "at least one and at most all actions of a plan",
         )
     return Plans(
-        observation_steps=looks, execute_horizon=execute,
+        observation_steps=window, execute_horizon=execute,
         actions=np.array(answer.actions, np.float64).reshape(count, horizon, action_dim),
     )
 

@@ -144,7 +144,7 @@ def continuations(
         )
         for i in range(spec.count)
     ]
-    looks = 1  # observations per plan; corrected by the policy's first response
+    window = 1  # observations per plan; corrected by the policy's first response
     planned = due = 0  # first steps of the current plans and of the next ones
     plans = np.empty(0)  # [N, K, A]
     for step in range(1, spec.steps + 1):
@@ -156,10 +156,10 @@ def continuations(
             answer = ask(
                 [_plan_seed(runs[i].seed, due) for i in going], [runs[i].seen for i in going]
             )
-            if answer.observation_steps != looks:
-                looks = answer.observation_steps
+            if answer.observation_steps != window:
+                window = answer.observation_steps
                 for run in runs:
-                    run.seen = deque(run.seen, maxlen=looks)
+                    run.seen = deque(run.seen, maxlen=window)
             planned, due = due, due + answer.execute_horizon
             plans = np.full((spec.count, *answer.actions.shape[1:]), np.nan)
             plans[going] = answer.actions
@@ -177,7 +177,7 @@ def continuations(
             runs[i].take(after, reading)
         seen = [
             runs[i] for i in going
-            if runs[i].end or spec.shown(step) or (due < spec.steps and step > due - looks)
+            if runs[i].end or spec.shown(step) or (due < spec.steps and step > due - window)
         ]
         _render(simulator, seen, spec, step)
     return runs

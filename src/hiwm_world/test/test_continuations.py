@@ -94,31 +94,31 @@ class Line:
 class Walker:
     """A policy whose plan follows from its seed and the newest place."""
 
-    looks: int = 2
+    window: int = 2
     execute: int = 3
     horizon: int = 4
     dim: int = 1
     scale: float = 1.0
-    spoilt: Callable[[int], bool] = lambda seed: False
+    invalid: Callable[[int], bool] = lambda seed: False
 
     def __post_init__(self) -> None:
         self.steps: list[list[int]] = []  # of the pictures it received, one list per request
-        self.asked: list[int] = []
+        self.requested: list[int] = []
 
     def __call__(
         self, seeds: Sequence[int], observations: Sequence[Sequence[ImaginedObservation]]
     ) -> Plans:
-        self.asked += seeds
+        self.requested += seeds
         self.steps += [[int(seen.image.flat[0]) for seen in run] for run in observations]
         plans = []
         for seed, run in zip(seeds, observations, strict=True):
             rng = np.random.default_rng(seed)
             offsets = rng.normal(0, self.scale, (self.horizon, self.dim)).cumsum(0)
             plans.append(run[-1].proprioception[: self.dim] * 0.5 + offsets)
-            if self.spoilt(seed):
+            if self.invalid(seed):
                 plans[-1][0] = np.nan
         return Plans(
-            observation_steps=self.looks, execute_horizon=self.execute, actions=np.array(plans)
+            observation_steps=self.window, execute_horizon=self.execute, actions=np.array(plans)
         )
 
 
@@ -126,8 +126,8 @@ def go(
     simulator: Any, state: Any, ask: Walker, check: Callable[[], None] = lambda: None,
     **wanted: int,
 ) -> list[Continuation]:
-    asked = ContinuationSpec(**{"count": 3, "steps": 7, "seed": 5, "frames": 1, **wanted})
-    return continuations(simulator, state, asked, ask, check)
+    requested = ContinuationSpec(**{"count": 3, "steps": 7, "seed": 5, "frames": 1, **wanted})
+    return continuations(simulator, state, requested, ask, check)
 
 
 def content(found: Continuation) -> tuple[Any, ...]:
@@ -140,25 +140,25 @@ def content(found: Continuation) -> tuple[Any, ...]:
 @settings(max_examples=80, deadline=None)
 @given(
     count=st.integers(1, 6), steps=st.integers(1, 20), seed=st.integers(0, 2**64 - 1),
-    frames=st.integers(0, 24), looks=st.integers(1, 5), execute=st.integers(1, 4),
+    frames=st.integers(0, 24), window=st.integers(1, 5), execute=st.integers(1, 4),
     goal=st.floats(0.5, 20.0),
 )
 def test_a_batch_equals_its_continuations_one_by_one(
-    count: int, steps: int, seed: int, frames: int, looks: int, execute: int, goal: float
+    count: int, steps: int, seed: int, frames: int, window: int, execute: int, goal: float
 ) -> None:
-    policy = Walker(looks=looks, execute=execute)
+    policy = Walker(window=window, execute=execute)
     together = go(
         Line(goal), Place(0.0, 0), policy, count=count, steps=steps, seed=seed, frames=frames
     )
     alone = [
-        go(Line(goal), Place(0.0, 0), Walker(looks=looks, execute=execute), count=1, steps=steps,
+        go(Line(goal), Place(0.0, 0), Walker(window=window, execute=execute), count=1, steps=steps,
            seed=(seed + i) % 2**64, frames=frames)[0]
         for i in range(count)
     ]
     assert [content(one) for one in together] == [content(one) for one in alone]
     # The policy saw the same as in a session: the newest steps without a gap.
     for shown in policy.steps:
-        assert shown == list(range(max(0, shown[-1] - looks + 1), shown[-1] + 1)) or shown == [0]
+        assert shown == list(range(max(0, shown[-1] - window + 1), shown[-1] + 1)) or shown == [0]
         assert shown[-1] % execute == 0
     for one in together:
         made = len(one.progress_by_step)
@@ -190,19 +190,19 @@ def test_one_that_reaches_the_goal_ends_there_and_is_not_planned_again() -> None
         assert one.progress >= 6.0 > max(one.progress_by_step[:-1], default=0.0)
         assert one.frames[-1][0] == len(one.progress_by_step) < 30
     plans = sum(-(-len(one.progress_by_step) // policy.execute) for one in found)
-    assert len(policy.asked) == plans
+    assert len(policy.requested) == plans
 
 
 def test_a_plan_that_is_not_finite_ends_only_its_own_continuation() -> None:
     seeds = Walker()
     go(Line(), Place(0.0, 0), seeds, count=3, steps=7)
-    bad = seeds.asked[4]  # the second continuation's second plan
-    found = go(Line(), Place(0.0, 0), Walker(spoilt=lambda seed: seed == bad), count=3, steps=7)
+    bad = seeds.requested[4]  # the second continuation's second plan
+    found = go(Line(), Place(0.0, 0), Walker(invalid=lambda seed: seed == bad), count=3, steps=7)
     assert [len(one.progress_by_step) for one in found] == [7, 3, 7]
     assert "not finite" in found[1].end and found[1].frames[-1][0] == 3
     whole = go(Line(), Place(0.0, 0), Walker(), count=3, steps=7)
     assert content(found[0]) == content(whole[0]) and content(found[2]) == content(whole[2])
-    nowhere = go(Line(), Place(0.5, 0), Walker(spoilt=lambda seed: True), count=2)
+    nowhere = go(Line(), Place(0.5, 0), Walker(invalid=lambda seed: True), count=2)
     assert [(one.progress, one.progress_by_step) for one in nowhere] == [(0.5, []), (0.5, [])]
     assert [step for step, _ in nowhere[0].frames] == [0]
 
@@ -221,7 +221,7 @@ def test_a_state_that_is_not_finite_ends_only_its_own_continuation() -> None:
 
 def test_pictures_are_rendered_only_where_needed() -> None:
     line = Line()
-    go(line, Place(0.0, 0), Walker(looks=2, execute=5, horizon=5), count=1, steps=12, frames=1)
+    go(line, Place(0.0, 0), Walker(window=2, execute=5, horizon=5), count=1, steps=12, frames=1)
     assert line.rendered == [0, 4, 5, 9, 10, 12]
 
 
@@ -247,9 +247,9 @@ def test_a_cancelled_request_ends_at_the_next_step() -> None:
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_limit(wanted: dict[str, int], words: str) -> None:
-    asked = ContinuationSpec(**{"count": 1, "steps": 1, "seed": 0, "frames": 1, **wanted})
+    requested = ContinuationSpec(**{"count": 1, "steps": 1, "seed": 0, "frames": 1, **wanted})
     with pytest.raises(ConfigError, match=words):
-        asked.check(96 * 96 * 3)
+        requested.check(96 * 96 * 3)
     ContinuationSpec(count=64, steps=1000, seed=0, frames=36).check(96 * 96 * 3)
 
 

@@ -196,11 +196,11 @@ def test_a_latent_checkpoint_works_too(tmp_path: Path) -> None:
     path = write_untrained_checkpoint(tmp_path, heads=("trust",))
     session = Session(path, tmp_path / "session")
     try:
-        begun = session.tick
-        wanted = session.seen.content(session.step(HOME + 0.001))[0]
-        session.restore(begun.state_id, "ep_0001-b001")
-        assert session.tick.epoch == begun.epoch + 1
-        assert session.seen.content(session.step(HOME + 0.001))[0] == wanted
+        first = session.tick
+        expected = session.seen.content(session.step(HOME + 0.001))[0]
+        session.restore(first.state_id, "ep_0001-b001")
+        assert session.tick.epoch == first.epoch + 1
+        assert session.seen.content(session.step(HOME + 0.001))[0] == expected
         assert session.tick.trust < 1.0
         # Untrained heads report nothing.
         assert session.infos[-1].heads == ["trust"]
@@ -251,17 +251,17 @@ def test_an_invalid_action_holds_and_is_counted(fresh: Session, action: list[flo
 def test_every_restored_state_replays_byte_for_byte(fresh: Session) -> None:
     plan = actions(8, 2)
     stamps = [fresh.stamp] + [fresh.step(action) for action in plan]
-    wanted = [fresh.seen.content(stamp) for stamp in stamps]
+    expected = [fresh.seen.content(stamp) for stamp in stamps]
     for number, back in enumerate((0, 3, 7)):
         epoch = fresh.tick.epoch
         branch = f"{fresh.tick.episode_id}-b{number + 1:03d}"
-        stamp = fresh.restore(wanted[back][2], branch)
+        stamp = fresh.restore(expected[back][2], branch)
         tick = fresh.tick
         assert (tick.epoch, tick.step, tick.branch_id) == (epoch + 1, back, branch)
         assert list(tick.applied_action) == []
         again = [fresh.seen.content(stamp)]
         again += [fresh.seen.content(fresh.step(action)) for action in plan[back:]]
-        assert again == wanted[back:]
+        assert again == expected[back:]
 
 
 def test_an_unknown_state_is_refused_and_nothing_changes(fresh: Session) -> None:
@@ -274,17 +274,17 @@ def test_an_unknown_state_is_refused_and_nothing_changes(fresh: Session) -> None
 
 
 def test_a_reset_takes_a_name_a_pose_or_a_seed(fresh: Session) -> None:
-    def begin(**request: Any) -> tuple[bytes, bytes, str]:
+    def reset(**request: Any) -> tuple[bytes, bytes, str]:
         answer = fresh.call(Reset.Request(**{"seed": -1, **request}))
         assert answer.ok, answer.message
         fresh.until(lambda: fresh.tick.epoch == answer.epoch)
         assert (fresh.tick.episode_id, fresh.tick.step) == (answer.episode_id, 0)
         return fresh.seen.content(fresh.stamp)
 
-    first, second, third = (begin(start=name)[0] for name in "abc")
+    first, second, third = (reset(start=name)[0] for name in "abc")
     assert len({first, second, third}) == 3
-    assert begin(object_pose=[0.05, -0.05, 2.1])[0] == second
-    assert begin(seed=7)[0] == begin(seed=7)[0]
+    assert reset(object_pose=[0.05, -0.05, 2.1])[0] == second
+    assert reset(seed=7)[0] == reset(seed=7)[0]
     unknown = fresh.call(Reset.Request(start="z", seed=-1))
     assert not unknown.ok and "'z'" in unknown.message
     bad = fresh.call(Reset.Request(object_pose=[0.0, float("nan"), 0.0], seed=-1))
@@ -364,17 +364,17 @@ def test_a_killed_world_continues_its_session(checkpoint: Path, tmp_path: Path) 
     session = Session(checkpoint, tmp_path / "session")
     try:
         plan = actions(4, 3)
-        wanted = [session.seen.content(session.stamp)]
-        wanted += [session.seen.content(session.step(action)) for action in plan]
+        expected = [session.seen.content(session.stamp)]
+        expected += [session.seen.content(session.step(action)) for action in plan]
         old = session.tick
         session.world.kill9()
         session.start()
         session.until(lambda: session.tick.episode_id != old.episode_id)
         assert session.tick.epoch > old.epoch
         assert session.tick.episode_id == "ep_0002"
-        again = [session.seen.content(session.restore(wanted[1][2], "ep_0001-b001"))]
+        again = [session.seen.content(session.restore(expected[1][2], "ep_0001-b001"))]
         again += [session.seen.content(session.step(action)) for action in plan[1:]]
-        assert again == wanted[1:]
+        assert again == expected[1:]
     finally:
         session.close()
 
