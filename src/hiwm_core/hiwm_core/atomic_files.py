@@ -1,8 +1,8 @@
-"""Writing a file or a folder whole or not at all.
+"""Writes files and folders atomically.
 
-Everything that replaces a file or a folder writes the new one beside it and renames it: a reader,
-or a run that is interrupted, finds the old one or the new one, never a part. Errors of the disk
-come out as `OSError`; whoever writes says what they mean.
+Code that replaces a file or a folder writes the new one beside it and renames it. After a crash,
+and for concurrent readers, there is either the old one or the new one, never a part. Disk errors
+are raised as `OSError`; the caller adds what they mean.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 Content = str | bytes | Callable[[BinaryIO], object]
 
-_NAME_KEPT = 50  # characters of the name, so that the part's name stays below 255 bytes
+_NAME_KEPT = 50  # characters of the name in the temporary name, which must stay below 255 bytes
 _AT_FDCWD = -100  # <fcntl.h>: paths are relative to the working folder
 _RENAME_EXCHANGE = 2  # <linux/fs.h>
 
@@ -31,16 +31,16 @@ def replace_file(
     """Write a file so that readers see the old one or the new one.
 
     Args:
-        path: of the file; its folder is made where it is missing. A link stays a link: the file
-            it names is replaced.
+        path: path of the file; its folder is created if missing. A link stays a link: the file
+            that it points to is replaced.
         content: text (written as UTF-8), bytes, or a function that writes to an open binary file.
-        durable: whether the file must survive a power cut that follows at once. Without it the
-            write does not wait for the disk: for files that are written again soon.
+        durable: whether the file must survive an immediate power cut. If False, the write does not
+            wait for the disk; use this for files that are rewritten soon.
         overwrite: whether an existing file may be replaced.
 
     Raises:
         FileExistsError: the file exists and `overwrite` is False.
-        OSError: the disk refuses; the old file is as it was.
+        OSError: the disk refuses; the old file is unchanged.
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
@@ -57,7 +57,7 @@ def replace_file(
                 content(file)
             file.flush()
             if durable:
-                # Some disks find out only now that they are full.
+                # Some file systems report a full disk only here.
                 os.fsync(file.fileno())
         if overwrite:
             part.replace(path)
@@ -72,14 +72,14 @@ def replace_file(
 
 @contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder to fill, and put it in the place of `path` when the block ends.
+    """Yield an empty folder to fill, and replace `path` with it when the block ends.
 
-    An error in the block leaves the old folder as it was and removes the new one. What killed
-    runs left unfinished beside `path` is removed first. Whoever calls this has made sure that the
-    old folder may go (`output_folders.check_output_folder`).
+    An error in the block leaves the old folder unchanged and removes the new one. Unfinished
+    folders of killed runs beside `path` are removed first. The caller must have checked that the
+    old folder may be deleted (`output_folders.check_output_folder`).
 
     Raises:
-        OSError: the disk refuses; the old folder is as it was.
+        OSError: the disk refuses; the old folder is unchanged.
     """
     path = Path(os.path.realpath(path))
     _make_folder(path.parent)
@@ -88,7 +88,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     part.mkdir()
     lock = os.open(part, os.O_RDONLY)
     try:
-        # It tells other runs that this one lives. Disks without locks keep their parts.
+        # The lock tells other runs that this one is alive. Without locks, nothing is removed.
         with contextlib.suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield part
@@ -104,12 +104,12 @@ def replaced_folder(path: Path) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make new and renamed names in a folder survive a power cut."""
+    """Make new and renamed entries of a folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network disks do not sync folders.
+        # Some network file systems cannot sync folders.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
@@ -120,7 +120,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        # FileExistsError means the file itself to callers that must not overwrite.
+        # To callers with overwrite=False, FileExistsError means the file itself.
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
 
 
@@ -129,12 +129,12 @@ def _part_of(path: Path) -> Path:
 
 
 def _open_new(part: Path) -> BinaryIO:
-    # Unlike a temporary file's, these permissions follow the user's umask.
+    # Unlike those of tempfile, these permissions follow the user's umask.
     return os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb")
 
 
 def _sync_tree(folder: Path) -> None:
-    """Make a folder with all it holds survive a power cut that follows its renaming."""
+    """Make a folder and its content survive a power cut after the rename."""
     for root, _, names in os.walk(folder):
         for name in names:
             descriptor = os.open(Path(root, name), os.O_RDONLY)
@@ -146,7 +146,7 @@ def _sync_tree(folder: Path) -> None:
 
 
 def _exchange(part: Path, path: Path) -> None:
-    """Swap two folders in one step where the disk can, else in two."""
+    """Swap two folders, in one step if the file system can, else in two."""
     libc = ctypes.CDLL(None, use_errno=True)
     with contextlib.suppress(AttributeError):  # C libraries before glibc 2.28
         if not libc.renameat2(
@@ -167,7 +167,7 @@ def _exchange(part: Path, path: Path) -> None:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove the parts of this folder whose writers have died."""
+    """Remove the unfinished folders whose writers have died."""
     named = re.compile(re.escape(f".{path.name[:_NAME_KEPT]}.") + r"[0-9a-f]{8}\.part")
     for part in path.parent.iterdir():
         if not named.fullmatch(part.name) or part.is_symlink() or not part.is_dir():

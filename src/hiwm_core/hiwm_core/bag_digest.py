@@ -1,7 +1,7 @@
-"""What a person wants to know of one bag: its ticks, takeovers and a few frames.
+"""A digest of one bag for people: its ticks, takeovers and a few frames.
 
-Reads less than `bags.reader` does, and forgives more: a bag cut short still has a story to tell.
-Frames are read when they are asked for, so a digest is small whatever the bag's size.
+Reads less than `bags.reader` and tolerates more: a truncated bag has a digest too. Frames are read
+on request, so a digest is small whatever the bag's size.
 """
 
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class TickDigest:
     received_ns: int  # system time
     stamp_ns: int
     step: int
-    source: int  # Command.SOURCE_* of the action that led here
+    source: int  # Command.SOURCE_* of the action that led to it
     trust: float  # 0..1
     success: float  # 0..1, NaN unknown
 
@@ -34,8 +34,8 @@ class TickDigest:
 class Takeover:
     """One takeover as the arbiter measured it."""
 
-    number: int  # counted since the arbiter started
-    latency_s: float  # operator command received to first human command sent; NaN unmeasured
+    number: int  # count since the start of the arbiter
+    latency_s: float  # from operator command received to first human command sent; NaN unknown
     latency_ticks: int
 
 
@@ -47,18 +47,18 @@ class BagDigest:
     lineage: Lineage
     ticks: list[TickDigest] = field(default_factory=list)  # in order of their steps
     takeovers: list[Takeover] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)  # damage; a bag not closed; see BagContents
+    problems: list[str] = field(default_factory=list)  # damage, or not closed; see BagContents
     _file: McapFile
     _camera: str = ""  # topic of the first camera
     _chunks: dict[int, int] = field(default_factory=dict)  # of its images, by stamp
 
     def frame(self, tick: TickDigest) -> NDArray[np.uint8] | None:
-        """Return the first camera's frame [H, W, 3] rgb of a tick; None where it is missing.
+        """Return the first camera's frame [H, W, 3] rgb of a tick; None if it is missing.
 
-        Reads the chunk that holds it.
+        Reads the chunk that contains it.
 
         Raises:
-            BagError: the file has changed since.
+            BagError: the file has changed since the digest was read.
         """
         chunk_at = self._chunks.get(tick.stamp_ns)
         if not chunk_at:
@@ -73,7 +73,7 @@ def read_digest(bag: Path) -> BagDigest:
     """Return the digest of a bag folder, closed or not.
 
     Raises:
-        BagError: there is no readable file.
+        BagError: no readable file.
     """
     with errors_of(bag):
         return _digest(BagContents(bag))
@@ -83,7 +83,7 @@ def _digest(contents: BagContents) -> BagDigest:
     camera = ""
     chunks: dict[int, int] = {}
     ticks: dict[tuple[int, int], TickDigest] = {}
-    heard: dict[int, Takeover] = {}
+    takeovers: dict[int, Takeover] = {}
     for message in contents.messages():
         kind = stream(message.channel)
         if kind is Stream.TICK:
@@ -100,12 +100,12 @@ def _digest(contents: BagContents) -> BagDigest:
         elif kind is Stream.CONTROL_STATE:
             state = decoded(message)
             if state.takeovers:
-                heard[int(state.takeovers)] = Takeover(
+                takeovers[int(state.takeovers)] = Takeover(
                     number=int(state.takeovers), latency_s=float(state.takeover_latency_s),
                     latency_ticks=int(state.takeover_latency_ticks),
                 )
     return BagDigest(
         path=contents.path, lineage=contents.lineage(),
-        ticks=[ticks[place] for place in sorted(ticks)], takeovers=list(heard.values()),
+        ticks=[ticks[place] for place in sorted(ticks)], takeovers=list(takeovers.values()),
         problems=contents.problems(), _file=contents.file, _camera=camera, _chunks=chunks,
     )

@@ -1,13 +1,13 @@
-"""States of a session, named by their content and stored once.
+"""Content-addressed store of a session's states.
 
-A world writes one state a tick here and names it in the tick; the branch manager, rollback and the
-tests of `test_blob_store.py` rely on two promises: what comes back is byte for byte what went in,
-and a name never points at half a state. Large parts (frames, latents) are records of their own, so
-neighbouring states that hold the same frame share it.
+A world writes one state per tick and names it in the tick. The branch manager and rollback rely on
+two guarantees: a state is read back byte for byte, and a name never refers to a partial state.
+Large parts (frames, latents) are separate records, so neighbouring states share equal frames.
+Tested by `test_blob_store.py`.
 
-Records are appended to pack files (`hiwm_core.pack_files`), one pack a writing process: creating a
-file costs ten times what an append does, and a tick has a millisecond for all of this. A killed
-process leaves whole states, and at most one cut record that readers pass over. Nothing is flushed
+Records are appended to pack files (`hiwm_core.pack_files`), one pack per writing process: creating
+a file costs ten times as much as an append, and a tick has a millisecond for all of this. A killed
+process leaves whole states and at most one truncated record, which readers skip. Nothing is flushed
 to the disk on the tick path: a power cut, unlike a kill, may lose the last seconds.
 
     <root>/<time>-<process>.pack     records: large parts, and manifests that name them
@@ -38,7 +38,7 @@ from hiwm_core.pack_files import PackFiles, RecordKind, write_error
 
 Array = npt.NDArray[Any]
 
-# Below this a part costs less inside the manifest than as a record with a name of its own.
+# A smaller part costs less inside the manifest than as a separate record.
 BLOB_THRESHOLD_BYTES = 4096
 _NAME_BYTES = 16  # 128 bits of sha256: no collision in any session, and names stay readable
 _NUMERIC_KINDS = "biufcmM"
@@ -47,7 +47,7 @@ _NAME = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSize:
-    """What a store holds on disk."""
+    """The content of a store on disk."""
 
     states: int
     blobs: int
@@ -56,7 +56,7 @@ class StoreSize:
 
 @dataclass(frozen=True, kw_only=True)
 class PutReport:
-    """Cost of one `put_state`: bytes new on disk, bytes before sharing and packing, seconds."""
+    """Cost of one `put_state`: bytes added on disk, bytes before sharing and packing, seconds."""
 
     written_bytes: int
     content_bytes: int
@@ -64,12 +64,12 @@ class PutReport:
 
 
 class BlobStore:
-    """Content-addressed states under one folder; several processes may read and write at once."""
+    """Content-addressed states in one folder; several processes may read and write at once."""
 
     def __init__(self, root: str | os.PathLike[str], *, read_only: bool = False) -> None:
-        """Open the store at `root`, made if missing unless `read_only`.
+        """Open the store at `root`; create it if missing, unless `read_only`.
 
-        Raises StoreError when the folder cannot be made, or is missing in a read-only opening.
+        Raises StoreError if the folder cannot be created, or is missing with `read_only`.
         """
         self.root = Path(root)
         self.last_put = PutReport(written_bytes=0, content_bytes=0, seconds=0.0)
@@ -78,7 +78,7 @@ class BlobStore:
             raise StoreError(
                 "no states are stored here",
                 where=str(self.root),
-                remedy="check the session folder; its states/ folder is made by the world",
+                remedy="check the session folder; the world creates its states/ folder",
             )
         if not read_only:
             try:
@@ -88,16 +88,16 @@ class BlobStore:
         self._packs = PackFiles(self.root)
 
     def close(self) -> None:
-        """Close the pack this process writes, if it wrote one."""
+        """Close the pack that this process writes, if any."""
         self._packs.close()
 
     def put_state(self, parts: Mapping[str, Array], meta: Mapping[str, Any]) -> str:
-        """Store one state and return its id, the same for the same content.
+        """Store one state and return its id; equal content has the same id.
 
-        `parts`: arrays of any shape with a numeric or boolean dtype. Give every frame or latent
-        that neighbouring states share as a part of its own. `meta`: what JSON can hold (tuples come
-        back as lists). Raises StoreError when a part or the meta cannot be stored, the disk is full
-        or the folder cannot be written; the store is then as it was.
+        `parts`: arrays of any shape with a numeric or boolean dtype. Pass every frame or latent
+        that neighbouring states share as a separate part. `meta`: anything that JSON can represent
+        (tuples are read back as lists). Raises StoreError if a part or the meta cannot be stored,
+        the disk is full or the folder cannot be written; the store is then unchanged.
         """
         started = time.perf_counter()
         content_bytes = 0
@@ -129,7 +129,7 @@ class BlobStore:
         text = self._canonical_text({"parts": entries, "meta": dict(meta)})
         manifest = struct.pack("<I", len(text)) + text + b"".join(inline)
         name_bytes = _digest(manifest)
-        # The manifest goes last: a state that can be found has all its parts.
+        # The manifest goes last, so that a state that is found has all its parts.
         records.append((RecordKind.MANIFEST, name_bytes, manifest))
         with self._lock:
             written = self._packs.append(records)
@@ -141,9 +141,9 @@ class BlobStore:
         return name_bytes.hex()
 
     def get_state(self, state_id: str) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Read a state back: parts with their dtype and shape, writable, and its meta.
+        """Read a state: its parts, writable, with their dtype and shape, and its meta.
 
-        Raises StoreError when the id is unknown, or a record was changed or cut since it was
+        Raises StoreError if the id is unknown, or a record was changed or truncated after it was
         written.
         """
         with self._lock:
@@ -163,19 +163,19 @@ class BlobStore:
             return parts, document["meta"]
 
     def has_state(self, state_id: str) -> bool:
-        """Say whether a state of this id is stored."""
+        """Return whether a state with this id is stored."""
         if _NAME.fullmatch(state_id) is None:
             return False
         with self._lock:
             return self._packs.holds(RecordKind.MANIFEST, bytes.fromhex(state_id))
 
     def state_ids(self) -> list[str]:
-        """Ids of all states, sorted."""
+        """Return the ids of all states, sorted."""
         with self._lock:
             return sorted(digest.hex() for digest in self._packs.digests(RecordKind.MANIFEST))
 
     def state_size(self, state_id: str) -> int:
-        """Bytes on disk of one state with all its parts, shared ones counted in full."""
+        """Return the bytes on disk of one state; shared parts count in full."""
         with self._lock:
             document, _ = self._manifest(state_id)
             blobs = {entry["blob"] for entry in document["parts"] if "blob" in entry}
@@ -193,7 +193,7 @@ class BlobStore:
             )
 
     def pin(self, state_id: str, note: str = "") -> None:
-        """Mark a stored state as one a person asked to keep. Raises StoreError if it is unknown."""
+        """Mark a stored state as one to keep. Raises StoreError if it is unknown."""
         if not self.has_state(_checked_id(state_id, self.root)):
             raise _unknown_state(state_id, self.root)
         path = self.root / "pins" / state_id
@@ -203,7 +203,7 @@ class BlobStore:
             raise write_error(error, path) from error
 
     def pins(self) -> dict[str, str]:
-        """Pinned states and their notes."""
+        """Return the pinned states and their notes."""
         return read_pins(self.root)
 
     def _canonical_text(self, document: dict[str, Any]) -> bytes:
@@ -227,7 +227,7 @@ class BlobStore:
         return document, manifest[4 + length :]
 
     def _read(self, kind: RecordKind, digest: bytes) -> bytes:
-        """Return a record's content, checked against the hash that names it."""
+        """Return a record's content after checking it against its hash."""
         try:
             data = self._packs.read(kind, digest)
             intact = _digest(data) == digest
@@ -235,19 +235,19 @@ class BlobStore:
             intact = False
         if not intact:
             path = self._packs.path_of(kind, digest)
-            # Forgotten, so that the next state with the same content writes it anew.
+            # Removed from the index, so that the next state with this content writes it again.
             self._packs.forget(kind, digest)
             raise StoreError(
-                "a stored state was changed or cut after it was written",
+                "a stored state was changed or truncated after it was written",
                 where=str(path),
-                remedy="restore this file from a copy, or go on from another state: "
-                "the others are unharmed",
+                remedy="restore this file from a copy, or continue from another state; "
+                "the others are intact",
             )
         return data
 
 
 def read_pins(root: Path) -> dict[str, str]:
-    """Pinned states of the store at `root` and their notes, without indexing the store."""
+    """Return pinned states and notes of the store at `root`, without indexing the store."""
     paths = sorted((root / "pins").glob("*"))
     return {path.name: path.read_text() for path in paths if _NAME.fullmatch(path.name)}
 
@@ -270,5 +270,5 @@ def _unknown_state(state_id: str, root: Path) -> StoreError:
     return StoreError(
         f"no state {state_id} is stored",
         where=str(root),
-        remedy="take a state id of this session (branches/list shows them)",
+        remedy="use a state id of this session (branches/list shows them)",
     )

@@ -1,9 +1,9 @@
-"""The SQLite file under `branch_store`: schema, opening, and transactions that speak our errors.
+"""The SQLite file under `branch_store`: schema, opening, and transactions that raise our errors.
 
-Journal in WAL mode, so that readers in other processes never wait for the writer, and flushed at
-checkpoints only: what was committed survives a killed process, the last seconds may not survive a
-power cut. The file names its maker and its schema version, so that a foreign or newer one is
-refused before anything is written.
+The journal is in WAL mode, so readers in other processes never wait for the writer. It is flushed
+only at checkpoints: committed data survives a killed process, but a power cut may lose the last
+seconds. The file has an application id and a schema version, so that a file of another application
+or a newer schema is refused before anything is written.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hiwm_core.errors import StoreError
 _APPLICATION_ID = 0x6869776D  # "hiwm", where `file` and sqlite3 look for it
 SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_S = 5.0
-# A checkpoint flushes to the disk, some 10 ms: every few hundred ticks, not every few dozen.
+# A checkpoint flushes to the disk in about 10 ms: every few hundred ticks, not every few dozen.
 _CHECKPOINT_PAGES = 4000
 
 _SCHEMA = """
@@ -51,7 +51,7 @@ CREATE TABLE branches (
     discarded INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX branches_of_episode ON branches (episode_id);
--- Branches asked of the world and not yet heard of: what a restarted manager goes on from.
+-- Branches requested from the world and not yet confirmed: a restarted manager continues from them.
 CREATE TABLE intents (
     branch_id TEXT PRIMARY KEY,
     episode_id TEXT NOT NULL,
@@ -88,16 +88,16 @@ CREATE INDEX nodes_of_episode ON nodes (episode_id, step);
 
 
 def open_database(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    """Open or make the tree at `path`.
+    """Open or create the tree at `path`.
 
-    Raises StoreError for a missing file in a read-only opening, a file that is not a branch tree,
-    a tree of a newer schema, and a folder that cannot be written.
+    Raises StoreError for a missing file with `read_only`, a file that is not a branch tree, a tree
+    with a newer schema, and a folder that cannot be written.
     """
     if read_only and not path.exists():
         raise StoreError(
             "there is no branch tree here",
             where=str(path),
-            remedy="check the session folder; tree.sqlite is made by the branch manager",
+            remedy="check the session folder; the branch manager creates tree.sqlite",
         )
     try:
         if not read_only:
@@ -123,9 +123,9 @@ def open_database(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 
 def _mode(path: Path) -> str:
-    """Return how to open a tree for reading; in a read-only folder SQLite can make no index.
+    """Return the URI options for reading; SQLite cannot create an index in a read-only folder.
 
-    Raises StoreError where the newest changes could not be read there.
+    Raises StoreError if the newest changes cannot be read there.
     """
     log, index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
     if os.access(path.parent, os.W_OK) or index.exists():
@@ -133,13 +133,13 @@ def _mode(path: Path) -> str:
     if log.exists() and log.stat().st_size:
         raise StoreError(
             "the newest changes of this branch tree cannot be read in a read-only folder",
-            where=str(path), remedy="copy the session to a folder you may write to, and open that",
+            where=str(path), remedy="copy the session to a writable folder, and open the copy",
         )
     return "mode=ro&immutable=1"
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
-    """Check whose file this is, and make the tables in a new one."""
+    """Check that the file is a branch tree; create the tables in a new one."""
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -151,9 +151,9 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
         )
     if version > SCHEMA_VERSION:
         raise StoreError(
-            f"this branch tree has schema {version}, newer than the {SCHEMA_VERSION} known here",
+            f"this branch tree has schema {version}, newer than the supported {SCHEMA_VERSION}",
             where=str(path),
-            remedy="open it with the hiwm version that wrote it or a later one",
+            remedy="open it with the hiwm version that wrote it, or a later one",
         )
     if read_only:
         return
@@ -171,10 +171,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
 def transaction(
     connection: sqlite3.Connection, path: Path, *, visible: bool = True
 ) -> Iterator[int]:
-    """Write all or nothing, as the revision yielded.
+    """Write all or nothing, under the revision that is yielded.
 
-    `visible`: whether readers of the tree see a change, so that its revision rises.
-    Raises StoreError when the file is locked for too long, read-only, damaged, or the disk is full.
+    `visible`: whether the change is visible to readers, so that the revision increases.
+    Raises StoreError if the file is locked for too long, read-only or damaged, or the disk is full.
     """
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -193,16 +193,16 @@ def transaction(
 
 
 def database_error(error: Exception, path: Path) -> StoreError:
-    """Say in our words why the tree cannot be used."""
+    """Return our error for a tree that cannot be used."""
     text = str(error)
     remedies = {
-        "not a database": "this is no branch tree: move it away, or choose another session_dir:=",
-        "malformed": "the file is damaged: restore it from a copy, or begin with another "
-        "session_dir:=; bags and states of this session are unharmed",
-        "full": "free space on that disk; what was stored before is unharmed",
-        "locked": "another process writes to it: end the other branch manager of this session",
-        "readonly": "give yourself the right to write there, or choose another session_dir:=",
-        "unable to open": "check that session_dir:= is a folder you may write to",
+        "not a database": "it is not a branch tree; move it away, or choose another session_dir:=",
+        "malformed": "the file is damaged; restore it from a copy, or start with another "
+        "session_dir:=; bags and states of this session are intact",
+        "full": "free space on that disk; the data stored before is intact",
+        "locked": "another process writes to it; stop the other branch manager of this session",
+        "readonly": "make the file and its folder writable, or choose another session_dir:=",
+        "unable to open": "check that session_dir:= is a writable folder",
     }
     remedy = next(
         (remedy for words, remedy in remedies.items() if words in text),

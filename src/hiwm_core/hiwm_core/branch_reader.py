@@ -1,7 +1,7 @@
-"""Reading the session's tree: what provenance, drawing, proposals and the console share.
+"""Reads the session's tree, for provenance, drawing, proposals and the console.
 
-`BranchReader` opens the file of `branch_store` without ever writing to it, while the branch manager
-goes on writing; what the tree promises is said there.
+`BranchReader` opens the file of `branch_store` read-only, also while the branch manager writes it.
+The guarantees of the tree are documented in `branch_store`.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ NO_LIMIT = 2**62
 
 
 class BranchReader:
-    """The tree of one session, read-only; the file may grow while it is open."""
+    """The tree of one session, read-only. The file may grow while it is open."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Open the tree at `path`.
 
-        Raises StoreError for a missing file, one that is not a branch tree, or of a newer schema.
+        Raises StoreError for a missing file, one that is not a branch tree, or a newer schema.
         """
         self.path = Path(path)
         self._connection = open_database(self.path, read_only=True)
@@ -71,16 +71,16 @@ class BranchReader:
 
     @property
     def head_id(self) -> str:
-        """Node the world stands on; empty before the first tick."""
+        """Current node of the world; empty before the first tick."""
         return str(self._one("SELECT head_id FROM meta")[0])
 
     @property
     def head_branch_id(self) -> str:
-        """Branch the world's next step will be on; empty before the first tick."""
+        """Branch of the world's next step; empty before the first tick."""
         return str(self._one("SELECT head_branch_id FROM meta")[0])
 
     def node(self, node_id: str) -> Node:
-        """Return a node. Raises StoreError when there is none of this id."""
+        """Return a node. Raises StoreError for an unknown id."""
         rows = self._rows(f"{_SELECT_NODE} WHERE node_id = ?", node_id)
         if not rows:
             raise StoreError(
@@ -91,7 +91,7 @@ class BranchReader:
         return _node(rows[0])
 
     def branch(self, branch_id: str) -> Branch:
-        """Return a branch. Raises StoreError when there is none of this id."""
+        """Return a branch. Raises StoreError for an unknown id."""
         rows = self._rows("SELECT * FROM branches WHERE branch_id = ?", branch_id)
         if not rows:
             raise StoreError(
@@ -102,11 +102,11 @@ class BranchReader:
         return _branch(rows[0])
 
     def branches(self) -> list[Branch]:
-        """All branches, in the order they began."""
+        """Return all branches, in the order of their start."""
         return [_branch(row) for row in self._rows("SELECT * FROM branches ORDER BY rowid")]
 
     def sessions(self) -> list[SessionRecord]:
-        """The worlds that fed this tree, in the order they came."""
+        """Return the worlds that supplied ticks to this tree, in order."""
         rows = self._rows("SELECT * FROM sessions ORDER BY rowid")
         return [
             SessionRecord(**{key: row[key] for key in row.keys() if key != "opened_ns"})  # noqa: SIM118
@@ -114,19 +114,19 @@ class BranchReader:
         ]
 
     def tree(self, *, include_discarded: bool = True) -> list[Node]:
-        """All nodes, parents before children."""
+        """Return all nodes, parents before children."""
         condition = "" if include_discarded else "WHERE b.discarded = 0"
         return [_node(row) for row in self._rows(f"{_SELECT_NODE} {condition} ORDER BY n.rowid")]
 
     def changed_since(self, revision: int) -> list[Node]:
-        """Nodes added or changed after `revision`, parents before children."""
+        """Return the nodes added or changed after `revision`, parents before children."""
         query = f"{_SELECT_NODE} WHERE n.revision > ? ORDER BY n.rowid"
         return [_node(row) for row in self._rows(query, revision)]
 
     def line(self, node_id: str) -> list[Node]:
-        """Nodes from the root to `node_id`, both included, across all branches between them."""
+        """Return the nodes from the root to `node_id`, both included, across branches."""
         self.node(node_id)
-        # CROSS JOIN keeps SQLite from walking all nodes to look each up in the line.
+        # CROSS JOIN keeps SQLite from scanning all nodes.
         query = (
             f"{SELECT_LINE} SELECT n.*, b.label, b.note AS branch_note, b.discarded "
             "FROM line CROSS JOIN nodes AS n ON n.node_id = line.id "
@@ -135,13 +135,13 @@ class BranchReader:
         return [_node(row) for row in self._rows(query, node_id=node_id, steps=NO_LIMIT)]
 
     def ancestors(self, node_id: str) -> list[Node]:
-        """Nodes above `node_id`, nearest first."""
+        """Return the nodes above `node_id`, nearest first."""
         return self.line(node_id)[-2::-1]
 
     def node_steps_back(self, node_id: str, steps: int) -> Node:
-        """Return the node `steps` edges above `node_id`, through fork points where need be.
+        """Return the node `steps` edges above `node_id`, across forks.
 
-        Raises StoreError, with the number of steps there are, when that is above the root.
+        Raises StoreError, with the number of existing steps, if that is above the root.
         """
         self.node(node_id)
         query = f"{SELECT_LINE} SELECT id FROM line WHERE depth = :steps"
@@ -149,16 +149,16 @@ class BranchReader:
         if not rows:
             existing = len(self.line(node_id)) - 1
             raise StoreError(
-                f"{steps} steps back were asked for, and only {existing} exist before {node_id}",
+                f"{steps} steps back were requested, but only {existing} exist before {node_id}",
                 where=str(self.path),
-                remedy=f"ask for 1 to {existing} steps"
+                remedy=f"request 1 to {existing} steps"
                 if existing
-                else "go on first: this is the first state of its episode",
+                else "run some steps first; this is the first state of its episode",
             )
         return self.node(rows[0]["id"])
 
     def next_branch_id(self, episode_id: str) -> str:
-        """Name for one more branch of an episode: `<episode_id>-bNNN`."""
+        """Return the name of the next branch of an episode: `<episode_id>-bNNN`."""
         rows = self._rows(
             "SELECT branch_id FROM branches WHERE episode_id = :id "
             "UNION SELECT branch_id FROM intents WHERE episode_id = :id",
@@ -222,5 +222,5 @@ def _branch(row: sqlite3.Row) -> Branch:
 
 
 def _number(value: float | None) -> float:
-    """Value from SQLite, which keeps NaN as NULL."""
+    """Return a value from SQLite, which stores NaN as NULL."""
     return math.nan if value is None else value

@@ -1,7 +1,7 @@
-"""What the branch tree is made of: plain records, shared by store, proposals, drawing and nodes.
+"""The records of the branch tree, shared by store, proposals, drawing and nodes.
 
-`test_branch_store.py` and the parity of `hiwm_branching.tree_messages` hold these to
-hiwm_interfaces/BranchNode.msg.
+They match hiwm_interfaces/BranchNode.msg, as tested by `test_branch_store.py` and the parity test
+of `hiwm_branching.tree_messages`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Label(enum.IntEnum):
 
 
 class BranchKind(enum.StrEnum):
-    """How a branch began."""
+    """How a branch started."""
 
     RESET = "reset"
     ROLLBACK = "rollback"
@@ -31,7 +31,7 @@ class BranchKind(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TickRecord:
-    """The parts of a Tick that the tree keeps. Stamp in ns; `action` in embodiment order, SI."""
+    """The fields of a Tick that the tree stores. Stamp in ns; `action` in embodiment order, SI."""
 
     stamp_ns: int
     epoch: int
@@ -51,7 +51,7 @@ class TickRecord:
 class Node:
     """One saved state and the action that led to it, as in BranchNode.msg.
 
-    `takeover`: a person took control when the world stood here. `stamp_ns` is that of its tick.
+    `takeover`: a person took control at this node. `stamp_ns` is the stamp of its tick.
     """
 
     node_id: str
@@ -80,8 +80,8 @@ class Node:
 class Branch:
     """One run of the world between reset, rollback and fork.
 
-    `fork_node_id` is the node it goes on from; empty for a reset. `parent_branch_id` is the branch
-    of that node.
+    `fork_node_id` is the node that it continues; empty for a reset. `parent_branch_id` is the
+    branch of that node.
     """
 
     branch_id: str
@@ -97,7 +97,7 @@ class Branch:
 
 @dataclass(frozen=True, kw_only=True)
 class SessionRecord:
-    """Which world, task and weights the ticks of a session came from."""
+    """The world, task and weights that the ticks of a session came from."""
 
     session_id: str
     world: str
@@ -108,5 +108,5 @@ class SessionRecord:
 
 
 def node_name(branch_id: str, step: int) -> str:
-    """Node id of a step on a branch."""
+    """Return the node id of a step on a branch."""
     return f"{branch_id}:{step}"

@@ -1,16 +1,15 @@
-"""The session's tree: every state the world stood in, and how one led to another.
+"""The session's tree: every state that the world was in, and the actions between them.
 
-Nodes are saved states, edges actions with a source. The branch manager writes it, one transaction a
-tick; provenance, drawing, proposals and the console read it. `test_branch_store.py` holds what they
-rely on:
+Nodes are saved states, edges are actions with a source. The branch manager writes the tree, in one
+transaction per tick. Provenance, drawing, proposals and the console read it. They rely on these
+properties, tested by `test_branch_store.py`:
 
-- A node is named `<branch_id>:<step>`. A branch that continues a saved state begins *after* that
-  node: the tick that shows the restored state again is no second node.
-- Along an edge the step rises by one, except where ticks were missed; then the node's note says so.
-- Rollback marks what it leaves behind: from the world's present node up to the node gone back to,
-  unless a continuation that was not itself left behind still hangs on it. Going on from a marked
-  node takes its mark, and that of its ancestors, away again. So a node is marked exactly when all
-  that came of it was left behind.
+- A node is named `<branch_id>:<step>`. A branch that continues a saved state starts *after* that
+  node: the tick that repeats the restored state is not a second node.
+- Along an edge the step increases by one, except where ticks were missed; the node's note says so.
+- Rollback marks the abandoned nodes as rolled back: from the world's current node up to the target,
+  but no node with a continuation that is not itself marked. Continuing from a marked node clears
+  its mark and those of its ancestors. So a node is marked exactly if all its continuations are.
 - Nothing is ever deleted.
 """
 
@@ -29,20 +28,20 @@ from hiwm_core.errors import StoreError
 
 
 class BranchStore(BranchReader):
-    """The tree of one session in one SQLite file, for its one writer."""
+    """The tree of one session in one SQLite file, for its only writer."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Open the tree at `path`, made if missing.
+        """Open the tree at `path`; create it if missing.
 
-        Raises StoreError for a file that is not a branch tree or of a newer schema, and where the
-        folder cannot be written.
+        Raises StoreError for a file that is not a branch tree or has a newer schema, and for a
+        folder that cannot be written.
         """
         self.path = Path(path)
         self._connection = open_database(self.path, read_only=False)
         self._refused_branches: set[str] = set()
 
     def open_session(self, session: SessionRecord) -> None:
-        """Note which world the next ticks come from; the same one twice in a row is noted once."""
+        """Record the world of the next ticks, unless it is the same as the last one."""
         if self.sessions()[-1:] == [session]:
             return
         with transaction(self._connection, self.path, visible=False):
@@ -58,10 +57,10 @@ class BranchStore(BranchReader):
             )
 
     def add_tick(self, tick: TickRecord) -> bool:
-        """Take one tick in; return whether the tree changed (a repeated tick changes nothing).
+        """Add one tick; return whether the tree changed (a repeated tick changes nothing).
 
-        Raises StoreError when its place is taken by another tick: a world that began again with
-        names this session has used.
+        Raises StoreError if another tick has its name: a restarted world reuses names of this
+        session.
         """
         if tick.branch_id in self._refused_branches:
             raise self._name_taken(tick)
@@ -77,16 +76,16 @@ class BranchStore(BranchReader):
         branches = self._rows("SELECT * FROM branches WHERE branch_id = ?", tick.branch_id)
         fork_id = branches[0]["fork_node_id"] if branches else ""
         if fork_id and self.node(fork_id).step == tick.step:
-            return False  # the restored state, shown again
+            return False  # repeats the restored state
         with transaction(self._connection, self.path) as revision:
             doubt = ""
             if not branches:
-                restored, doubt = self._begin_unannounced(tick, revision)
+                restored, doubt = self._start_unannounced(tick, revision)
                 if restored:
                     return True
             parent_id, gap = self._parent_of(tick)
             note = "; ".join(text for text in (doubt, gap) if text)
-            late, left_behind = self._lateness(tick, parent_id)
+            late, rolled_back = self._lateness(tick, parent_id)
             self._execute(
                 "INSERT INTO nodes (node_id, parent_id, episode_id, branch_id, epoch, step, "
                 "state_id, stamp_ns, source, device, action, trust, progress, success, node_note, "
@@ -106,7 +105,7 @@ class BranchStore(BranchReader):
                 tick.progress,
                 tick.success,
                 note,
-                left_behind,
+                rolled_back,
                 revision,
             )
             if not late:
@@ -114,20 +113,20 @@ class BranchStore(BranchReader):
         return True
 
     def plan_branch(self, branch_id: str, node_id: str, kind: BranchKind) -> None:
-        """Note that the world is asked to go on from `node_id` as `branch_id`.
+        """Record a request to the world to continue from `node_id` as `branch_id`.
 
-        `begin_branch` or the first tick of the branch makes it real, `drop_plan` takes it back. It
-        survives the process, so a manager that dies in between still knows what was asked. Raises
-        StoreError for an unknown node, and for a rollback into another episode.
+        `begin_branch` or the first tick of the branch confirms it; `drop_plan` withdraws it. It is
+        persistent, so a restarted manager still knows the request. Raises StoreError for an unknown
+        node, and for a rollback into another episode.
         """
         target = self.node(node_id)
         if kind is BranchKind.ROLLBACK and self.head_id:
             present = self.node(self.head_id).episode_id
             if present != target.episode_id:
                 raise StoreError(
-                    f"{node_id} is of episode {target.episode_id}, and the world is in {present}",
+                    f"{node_id} is in episode {target.episode_id}, but the world is in {present}",
                     where=str(self.path),
-                    remedy="fork it: rollback goes back within one episode",
+                    remedy="fork it; rollback works only within an episode",
                 )
         with transaction(self._connection, self.path, visible=False):
             self._execute(
@@ -139,22 +138,22 @@ class BranchStore(BranchReader):
             )
 
     def drop_plan(self, branch_id: str) -> None:
-        """Take back a planned branch that the world refused."""
+        """Withdraw a planned branch that the world refused."""
         with transaction(self._connection, self.path, visible=False):
             self._execute("DELETE FROM intents WHERE branch_id = ?", branch_id)
 
     def begin_branch(self, branch_id: str, epoch: int) -> None:
-        """Make a planned branch real: the world stands on its node, in `epoch`.
+        """Start a planned branch: the world is at its node, in `epoch`.
 
-        A rollback marks what it leaves behind. Does nothing where a tick began the branch already.
-        Raises StoreError when the branch was never planned.
+        A rollback marks the abandoned nodes. Does nothing if a tick has already started the branch.
+        Raises StoreError if the branch was never planned.
         """
         if self._rows("SELECT 1 FROM branches WHERE branch_id = ?", branch_id):
             return
         with transaction(self._connection, self.path) as revision:
-            if not self._begin_planned(branch_id, epoch, revision):
+            if not self._start_planned(branch_id, epoch, revision):
                 raise StoreError(
-                    f"branch '{branch_id}' was never asked for",
+                    f"branch '{branch_id}' was never planned",
                     where=str(self.path),
                     remedy="plan it first",
                 )
@@ -172,7 +171,7 @@ class BranchStore(BranchReader):
             self._touch_branch(branch_id, revision)
 
     def discard(self, branch_id: str, *, restore: bool = False) -> None:
-        """Mark a branch as not to be used, or take the mark away. Raises for an unknown branch."""
+        """Mark a branch as not to be used, or clear the mark. Raises for an unknown branch."""
         self.branch(branch_id)
         with transaction(self._connection, self.path) as revision:
             self._execute(
@@ -181,7 +180,7 @@ class BranchStore(BranchReader):
             self._touch_branch(branch_id, revision)
 
     def pin(self, state_id: str, note: str = "") -> bool:
-        """Mark the nodes of a state as ones a person asked to keep; return whether any was new."""
+        """Mark the nodes of a state as ones to keep; return whether any was unmarked."""
         condition = "WHERE state_id = :state_id AND pinned = 0"
         if not self._rows(f"SELECT 1 FROM nodes {condition}", state_id=state_id):
             return False
@@ -195,7 +194,7 @@ class BranchStore(BranchReader):
         return True
 
     def mark_takeover(self, node_id: str) -> None:
-        """Note that a person took control when the world stood on `node_id`."""
+        """Record that a person took control at `node_id`."""
         if not self.node(node_id).takeover:
             with transaction(self._connection, self.path) as revision:
                 self._execute(
@@ -203,23 +202,23 @@ class BranchStore(BranchReader):
                     node_id,
                 )
 
-    # -- how a tick finds its place -------------------------------------------------------------
+    # -- placing a tick in the tree -------------------------------------------------------------
 
-    def _begin_unannounced(self, tick: TickRecord, revision: int) -> tuple[bool, str]:
-        """Make the branch of a first tick.
+    def _start_unannounced(self, tick: TickRecord, revision: int) -> tuple[bool, str]:
+        """Create the branch of a first tick.
 
-        Returns whether the tick shows the state the branch goes on from, which is no new node, and
-        a note where that state had to be guessed.
+        Returns whether the tick repeats the state that the branch continues, which is not a new
+        node, and a note if that state is a guess.
         """
-        if self._begin_planned(tick.branch_id, tick.epoch, revision):
+        if self._start_planned(tick.branch_id, tick.epoch, revision):
             fork_id = self._one(
                 "SELECT fork_node_id FROM branches WHERE branch_id = ?", tick.branch_id
             )[0]
             return self.node(fork_id).step == tick.step, ""
         fork_id, kind, restored, doubt = "", BranchKind.RESET, False, ""
         if tick.step > 0:
-            # Its beginning was missed. The restored state names itself; without it, the newest
-            # node of the episode below this step is the likeliest to go on from.
+            # Its first ticks were missed. The state id identifies the restored state. Without it,
+            # the newest node of the episode below this step is the most likely parent.
             same = self._rows(
                 "SELECT node_id FROM nodes WHERE state_id = ? AND state_id <> '' AND "
                 "episode_id = ? AND step = ? ORDER BY rowid DESC LIMIT 1",
@@ -238,18 +237,18 @@ class BranchStore(BranchReader):
                 fork_id, kind = found[0]["node_id"], BranchKind.FORK
             restored = bool(same)
             if found and not same:
-                doubt = "the beginning of this branch was not seen, its parent is a guess"
+                doubt = "the first ticks of this branch were missed, its parent is a guess"
         self._insert_branch(tick.branch_id, tick.episode_id, fork_id, kind, tick.epoch, revision)
         return restored, doubt
 
-    def _begin_planned(self, branch_id: str, epoch: int, revision: int) -> bool:
-        """Make a planned branch real; return whether there was a plan."""
+    def _start_planned(self, branch_id: str, epoch: int, revision: int) -> bool:
+        """Start a planned branch; return whether there was a plan."""
         plans = self._rows("SELECT * FROM intents WHERE branch_id = ?", branch_id)
         if not plans:
             return False
         plan = plans[0]
         if plan["kind"] == BranchKind.ROLLBACK:
-            self._leave_behind(self.head_id, plan["fork_node_id"], revision)
+            self._mark_rolled_back(self.head_id, plan["fork_node_id"], revision)
         self._insert_branch(
             branch_id,
             plan["episode_id"],
@@ -291,7 +290,7 @@ class BranchStore(BranchReader):
             self._set_head(fork_id, branch_id)
 
     def _parent_of(self, tick: TickRecord) -> tuple[str, str]:
-        """Parent of a tick's node, and a note where steps are missing between them."""
+        """Return the parent of a tick's node, and a note if steps between them are missing."""
         rows = self._rows(
             "SELECT node_id, step FROM nodes WHERE branch_id = ? AND step < ? "
             "ORDER BY step DESC LIMIT 1",
@@ -306,10 +305,10 @@ class BranchStore(BranchReader):
         )
         parent_id, below = (rows[0]["node_id"], int(rows[0]["step"])) if rows else ("", -1)
         missed = tick.step - below - 1
-        return parent_id, f"gap: {missed} ticks before this one were not seen" if missed else ""
+        return parent_id, f"gap: {missed} ticks before this one were missed" if missed else ""
 
     def _lateness(self, tick: TickRecord, parent_id: str) -> tuple[bool, bool]:
-        """Whether the world has moved on since this tick, and whether it left the tick behind."""
+        """Return whether the world is in a later epoch, and whether the tick is rolled back."""
         rows = self._rows(
             "SELECT epoch FROM branches WHERE branch_id = (SELECT head_branch_id FROM meta) "
             "AND episode_id = ?",
@@ -318,8 +317,8 @@ class BranchStore(BranchReader):
         late = bool(rows) and tick.epoch < int(rows[0]["epoch"])
         return late, late and bool(parent_id) and self.node(parent_id).rolled_back
 
-    def _leave_behind(self, leaf_id: str, target_id: str, revision: int) -> None:
-        """Mark the line from `leaf_id` up to where it meets the line of `target_id`."""
+    def _mark_rolled_back(self, leaf_id: str, target_id: str, revision: int) -> None:
+        """Mark the line from `leaf_id` up to where it joins the line of `target_id`."""
         query = f"{SELECT_LINE} SELECT id FROM line"
         kept = {row["id"] for row in self._rows(query, node_id=target_id, steps=NO_LIMIT)}
         node_id = leaf_id
@@ -327,7 +326,7 @@ class BranchStore(BranchReader):
             if self._rows(
                 "SELECT 1 FROM nodes WHERE parent_id = ? AND rolled_back = 0 LIMIT 1", node_id
             ):
-                return  # another continuation still lives on this node
+                return  # this node has another continuation
             self._execute(
                 f"UPDATE nodes SET rolled_back = 1, revision = {revision} WHERE node_id = ?",
                 node_id,
@@ -342,7 +341,7 @@ class BranchStore(BranchReader):
 
     def _name_taken(self, tick: TickRecord) -> StoreError:
         return StoreError(
-            f"the world sends {tick.branch_id} step {tick.step} (epoch {tick.epoch}), and this "
+            f"the world sends {tick.branch_id} step {tick.step} (epoch {tick.epoch}), but this "
             "session has another tick of that name; ticks of this branch are not stored",
             where=str(self.path),
             remedy="call world/reset for a new episode, or start with another session_dir:=",

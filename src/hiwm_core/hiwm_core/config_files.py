@@ -1,7 +1,7 @@
-"""Finding and checking configuration files.
+"""Finds and checks configuration files.
 
-Every YAML reader of the project goes through here, so that an unknown key, a missing one or a
-value of the wrong type is refused in the same words everywhere.
+Every YAML reader of the project uses this module, so that unknown keys, missing keys and wrong
+types are refused with the same words everywhere.
 """
 
 import difflib
@@ -16,14 +16,14 @@ import yaml
 
 from hiwm_core.errors import ConfigError
 
-# What ROS accepts as a topic or service name.
+# Topic and service names that ROS accepts.
 _ROS_NAME = re.compile(r"^[~/]?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$")
 
 KINDS = ("embodiments", "tasks", "robots", "devices")
 
 
 def config_directories() -> list[Path]:
-    """Return the folders configs are looked for in, first match wins."""
+    """Return the folders that are searched for configs; the first match wins."""
     found = []
     if os.environ.get("HIWM_CONFIG_DIR"):
         found.append(Path(os.environ["HIWM_CONFIG_DIR"]))
@@ -38,17 +38,17 @@ def find_config(kind: str, name: str | Path) -> Path:
     """Return the path of a config given by name or by path.
 
     Args:
-        kind: one of `KINDS`, the sub-folder to look in.
-        name: a name without ending ("push_t"), or a path to a file.
+        kind: one of `KINDS`, the sub-folder to search.
+        name: a name without extension ("push_t"), or a path to a file.
 
     Raises:
-        ConfigError: nothing of that name, with the names there are.
+        ConfigError: no config of that name; lists the existing names.
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         if path.is_file():
             return path
-        raise ConfigError("no such file", where=str(path), remedy="give a path that exists")
+        raise ConfigError("no such file", where=str(path), remedy="give an existing path")
     known: set[str] = set()
     for folder in config_directories():
         candidate = folder / kind / f"{name}.yaml"
@@ -84,7 +84,7 @@ def parse_mapping(text: str, where: str) -> dict[str, Any]:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(
-            f"not valid YAML: {error}", where=where, remedy="mend the syntax"
+            f"not valid YAML: {error}", where=where, remedy="correct the syntax"
         ) from None
     if not isinstance(data, dict):
         raise ConfigError(
@@ -101,10 +101,10 @@ def strict_fields(
     """Return `data` after checking its keys and the types of its values.
 
     Args:
-        data: what the YAML held at this place; must be a mapping.
+        data: the YAML's content at this place; must be a mapping.
         where: file and field, for the message.
-        required: key to type or types; ints are taken where float is asked for.
-        optional: likewise, may be absent.
+        required: key to type or types; an int is accepted for a float.
+        optional: the same for keys that may be absent.
 
     Raises:
         ConfigError: an unknown key (with the nearest known one), a missing key, a wrong type.
@@ -133,7 +133,7 @@ def strict_fields(
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in kinds):
             raise ConfigError(
                 f"{key!r} is {value!r}, expected {' or '.join(k.__name__ for k in kinds)}",
-                where=where, remedy="mend the value",
+                where=where, remedy="correct the value",
             )
     return dict(data)
 
@@ -142,7 +142,7 @@ def number_list(value: Any, length: int, where: str) -> tuple[float, ...]:
     """Return a list of `length` finite numbers.
 
     Raises:
-        ConfigError: another length, or something not a finite number.
+        ConfigError: wrong length, or an entry that is not a finite number.
     """
     good = isinstance(value, list) and len(value) == length and all(
         isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < float("inf")
@@ -150,16 +150,16 @@ def number_list(value: Any, length: int, where: str) -> tuple[float, ...]:
     )
     if not good:
         raise ConfigError(
-            f"expected {length} numbers, found {value!r}", where=where, remedy="mend the list"
+            f"expected {length} numbers, found {value!r}", where=where, remedy="correct the list"
         )
     return tuple(float(v) for v in value)
 
 
 def ros_name(name: str, where: str) -> str:
-    """Return a topic or service name; raises ConfigError where ROS would not take it."""
+    """Return a topic or service name; raises ConfigError if ROS would not accept it."""
     if not _ROS_NAME.match(name):
         raise ConfigError(
-            f"{name!r} is not a ROS name", where=where,
-            remedy="use letters, digits, _ and /, no part beginning with a digit",
+            f"{name!r} is not a valid ROS name", where=where,
+            remedy="use letters, digits, _ and /; no part may start with a digit",
         )
     return name

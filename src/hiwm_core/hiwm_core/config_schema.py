@@ -1,10 +1,10 @@
-"""YAML of the project as checked, frozen dataclasses.
+"""Reads YAML into checked, frozen dataclasses.
 
 A reader declares its file as a keyword-only frozen dataclass, and `settings` builds it::
 
     @dataclass(frozen=True, kw_only=True)
     class JointSetting:
-        id: int = number(lower=0, upper=252)                 # no default: must be in the file
+        id: int = number(lower=0, upper=252)                 # no default: required
         sign: Literal[1, -1] = 1                             # a choice
         offset_rad: float = number(0.0, lower=-7.0, upper=7.0)
 
@@ -17,10 +17,10 @@ A reader declares its file as a keyword-only frozen dataclass, and `settings` bu
     file = settings(LeaderFile, parse_mapping(text, where), where)
 
 Fields may be bool, int, float, str, ``Any``, ``Literal``, another such dataclass, ``tuple[X, ...]``
-(a YAML list), ``tuple[X, Y]`` (a list of that length), ``Mapping[K, X]`` (keys named by people,
-checked as K), and ``X | None`` or other unions. A check over several fields goes into
-``__post_init__``, which raises ConfigError with the field as its ``where``; the reader adds the
-file. Held by ``test_config_schema.py``.
+(a YAML list), ``tuple[X, Y]`` (a list of that length), ``Mapping[K, X]`` (free keys, checked as K),
+and ``X | None`` or other unions. A check over several fields goes into ``__post_init__``, which
+raises ConfigError with the field as its ``where``; the reader adds the file. Tested by
+``test_config_schema.py``.
 """
 
 import math
@@ -36,17 +36,17 @@ T = TypeVar("T")
 
 
 def number(default: Any = MISSING, *, lower: float, upper: float) -> Any:
-    """Return a dataclass field for a number in a range; without a default it must be given."""
+    """Return a dataclass field for a number in a range; without a default it is required."""
     return field(default=default, metadata={"lower": lower, "upper": upper})
 
 
 def settings(schema: type[T], data: Any, where: str) -> T:
-    """Return data, as YAML or JSON gave it, as a value of a dataclass.
+    """Return parsed YAML or JSON as an instance of a dataclass.
 
     Args:
         schema: the dataclass.
-        data: what the file holds at this place.
-        where: file, and the field in it where data is a part of a file.
+        data: the file's content at this place.
+        where: file, and the field if data is a part of the file.
 
     Raises:
         ConfigError: unknown or missing key, wrong type, choice or range; names the file, the field
@@ -61,7 +61,7 @@ def settings(schema: type[T], data: Any, where: str) -> T:
 
 
 def _value(kind: Any, data: Any, where: str) -> Any:
-    """Return data as a value of a type, or raise ConfigError at a field."""
+    """Return data as a value of a type; raise ConfigError with the field."""
     origin = get_origin(kind)
     if kind is Any:
         return data
@@ -135,18 +135,18 @@ def _choice(choices: tuple[Any, ...], data: Any, where: str) -> Any:
             return choice
     names = [str(choice) for choice in choices]
     raise ConfigError(
-        f"{data!r} is not known", where=where,
+        f"unknown value {data!r}", where=where,
         remedy=f"use one of {', '.join(names)}{nearest(str(data), names)}",
     )
 
 
 def _either(kinds: tuple[Any, ...], data: Any, where: str) -> Any:
-    """Return data as the member of a union it has the shape of."""
+    """Return data as the union member that matches its shape."""
     if data is None and type(None) in kinds:
         return None
     left = [kind for kind in kinds if kind is not type(None)]
-    # A mapping is judged as a mapping and a plain value as a plain one, so that what is said about
-    # a slip in either is about that one.
+    # A mapping is tried only as a mapping and a plain value only as a plain one, so that the error
+    # message fits the data.
     fitting = [kind for kind in left if _takes_mapping(kind) is isinstance(data, dict)] or left
     for kind in fitting[:-1]:
         try:

@@ -1,4 +1,4 @@
-"""A session on one page: a row a branch, evenly spaced frames, coloured by who was in control."""
+"""A session on one page: one row per branch, with evenly spaced frames coloured by source."""
 
 import math
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from hiwm_core.control import Source
 from hiwm_core.palette import GREEN, GREY, RED, SOURCE_COLOURS, SOURCE_NAMES, Colour
 
 COLUMNS = 10
-# More rows than this are a book, not a page; the last line says how many are left out.
-MOST_ROWS = 40
+# More rows do not fit a page. The last line states how many are omitted.
+MAX_ROWS = 40
 _TILE = 112  # side of a frame, px
 _BORDER = 4
 _GAP = 4
 _CAPTION = 15  # under each frame
-_STRIP = 5  # under each row: who led to every tick of it
+_STRIP = 5  # under each row: the source of each tick
 _LABEL = 190  # width of the text left of a row
 _HEAD = 58
 _PAPER, _INK = (250, 250, 248), (40, 40, 40)
@@ -40,15 +40,15 @@ class Row:
     """One branch."""
 
     name: str
-    lines: tuple[str, ...]  # how it began, how long it is, its note
+    lines: tuple[str, ...]  # start, length, note
     verdict: str  # key of VERDICTS
     tiles: tuple[Tile, ...]
     sources: tuple[int, ...] = ()  # Command.SOURCE_* of every tick
 
 
 def contact_sheet(title: str, rows: Sequence[Row]) -> Image.Image:
-    """Return the sheet as a picture."""
-    shown = rows[:MOST_ROWS]
+    """Return the contact sheet as an image."""
+    shown = rows[:MAX_ROWS]
     cell = _TILE + 2 * _BORDER
     pitch = cell + _CAPTION + _STRIP + 3 * _GAP
     width = _LABEL + COLUMNS * (cell + _GAP) + 3 * _GAP
@@ -69,7 +69,7 @@ def contact_sheet(title: str, rows: Sequence[Row]) -> Image.Image:
 
 
 def evenly(count: int, wanted: int = COLUMNS) -> list[int]:
-    """Return up to `wanted` indices of `count` things, evenly spaced, first and last included."""
+    """Return up to `wanted` of `count` indices, evenly spaced, first and last included."""
     if count <= 0:
         return []
     return [int(i) for i in np.unique(np.linspace(0, count - 1, min(count, wanted)).round())]
@@ -80,8 +80,8 @@ def _legend(draw: ImageDraw.ImageDraw, rows: Sequence[Row]) -> None:
     used |= {tile.source for row in rows for tile in row.tiles}
     font = ImageFont.load_default(13)
     x = float(2 * _GAP)
-    draw.text((x, 34), "border and strip: who led to it", fill=_INK, font=font)
-    x += draw.textlength("border and strip: who led to it", font=font) + 16
+    draw.text((x, 34), "border and strip: source", fill=_INK, font=font)
+    x += draw.textlength("border and strip: source", font=font) + 16
     for source in Source:
         if source in used:
             draw.rectangle((x, 36, x + 14, 48), fill=SOURCE_COLOURS[source])

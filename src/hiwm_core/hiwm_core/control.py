@@ -1,11 +1,11 @@
-"""Who is in control: one table of modes and events, and the liveness of the operator.
+"""Who is in control: one table of modes and events, and a check that the operator is alive.
 
-The arbiter node drives it and the console and recorder only read what it says. Held by
-``test_control.py``: what is not in the table cannot happen, a lost operator never gives control
-back to the policy, and a person is in control only while the deadman is held *and* fresh.
+The arbiter node drives it; console and recorder only read its state. ``test_control.py`` tests that
+nothing outside the table can happen, that a lost operator never gives control back to the policy,
+and that a person is in control only while the deadman is held *and* fresh.
 
-Time is the caller's steady clock, injected as a function that returns seconds, so that neither a
-stopped ``/clock`` nor a wall-clock step can keep a lost operator alive.
+Time is the caller's steady clock, injected as a function that returns seconds. So neither a stopped
+``/clock`` nor a jump of the wall clock can hide a lost operator.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 
 class Mode(IntEnum):
-    """Who moves the world. Numbers as in hiwm_interfaces/ControlState."""
+    """Who is in control. Numbers as in hiwm_interfaces/ControlState."""
 
     PAUSED = 0
     POLICY = 1
@@ -28,7 +28,7 @@ class Mode(IntEnum):
 
 
 class Source(IntEnum):
-    """Where an action came from. Numbers as in hiwm_interfaces/Command."""
+    """The source of an action. Numbers as in hiwm_interfaces/Command."""
 
     NONE = 0
     POLICY = 1
@@ -38,25 +38,25 @@ class Source(IntEnum):
 
 
 class Event(Enum):
-    """What may change the mode."""
+    """Events that may change the mode."""
 
     START = "start"
     PAUSE = "pause"
     STOP = "stop"
     CLEAR_STOP = "clear_stop"
     TAKE_OVER = "take_over"  # a deadman is held, fresh
-    RELEASE = "release"  # it is explicitly let go, and a policy is there to hand back to
-    RELEASE_TO_PAUSE = "release_to_pause"  # let go after a demonstration, or without a policy
-    OPERATOR_LOST = "operator_lost"  # nothing heard from the device in control for too long
+    RELEASE = "release"  # released explicitly, with a policy to hand back to
+    RELEASE_TO_PAUSE = "release_to_pause"  # released after a demonstration or without a policy
+    OPERATOR_LOST = "operator_lost"  # the device in control has been silent for too long
     HANDBACK_DONE = "handback_done"  # the ramp has reached the policy's plan
-    POLICY_FAULT = "policy_fault"  # a plan that cannot be used
+    POLICY_FAULT = "policy_fault"  # an unusable plan
 
 
 # Index = ControlRequest.request.
 REQUESTS = (Event.START, Event.PAUSE, Event.STOP, Event.CLEAR_STOP)
 
-# The only transitions there are. TAKE_OVER in HUMAN and RELEASE elsewhere are no events: the
-# machine looks at levels and raises them only where they change something.
+# The only possible transitions. TAKE_OVER in HUMAN and RELEASE elsewhere are not events: the
+# machine reads levels and raises events only if they change something.
 TABLE: MappingProxyType[tuple[Mode, Event], Mode] = MappingProxyType(
     {
         (Mode.PAUSED, Event.START): Mode.POLICY,
@@ -85,7 +85,7 @@ TABLE: MappingProxyType[tuple[Mode, Event], Mode] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Transition:
-    """Answer to one event: whether it took effect, why not, and the mode in force."""
+    """Result of one event: whether it took effect, why not, and the current mode."""
 
     accepted: bool
     message: str
@@ -94,17 +94,17 @@ class Transition:
 
 @dataclass(kw_only=True)
 class ControlState:
-    """All the control machine remembers."""
+    """The complete state of the control machine."""
 
     mode: Mode = Mode.PAUSED
-    reason: str = "started"  # what led to this mode, for people
-    notice: str = ""  # last refusal since the mode changed, for people
-    device: str = ""  # device in control; empty when none
-    deadman: bool = False  # level as last heard
+    reason: str = "started"  # cause of this mode, as text
+    notice: str = ""  # last refusal since the mode changed, as text
+    device: str = ""  # device in control; empty if none
+    deadman: bool = False  # last received level
     heard_at: float | None = None  # steady clock [s] of the last operator command
     demonstration: bool = False  # the device in control records demonstrations
-    holding: set[str] = field(default_factory=set)  # devices whose deadman was last heard held
-    barred: set[str] = field(default_factory=set)  # devices that must let go before a takeover
+    holding: set[str] = field(default_factory=set)  # devices with a held deadman, as last received
+    barred: set[str] = field(default_factory=set)  # devices that must release before a takeover
     takeovers: int = 0
     takeover_began: float | None = None  # steady clock [s]; None once the first command was sent
     takeover_ticks: int = 0  # ticks since then
@@ -115,7 +115,7 @@ class ControlState:
 
     @property
     def source(self) -> Source:
-        """Return the source a command would carry now."""
+        """Return the source of a command sent now."""
         if self.mode is Mode.HUMAN:
             return Source.DEMONSTRATION if self.demonstration else Source.HUMAN
         return {Mode.POLICY: Source.POLICY, Mode.HANDBACK: Source.HANDBACK}.get(
@@ -124,12 +124,12 @@ class ControlState:
 
     @property
     def explanation(self) -> str:
-        """Return reason and last refusal as one line for people."""
+        """Return reason and last refusal as one line of text."""
         return f"{self.reason}; {self.notice}" if self.notice else self.reason
 
 
 class ControlMachine:
-    """Apply events to the mode by the table, and watch the operator's liveness.
+    """Apply events to the mode by the table, and detect a lost operator.
 
     ``operator_timeout_s``: seconds of silence after which the device in control is lost.
     ``clock``: steady seconds.
@@ -146,24 +146,24 @@ class ControlMachine:
 
     @property
     def state(self) -> ControlState:
-        """Return a copy of the state, with no lost operator still in control."""
+        """Return a copy of the state, after a check for a lost operator."""
         self.check_operator()
         state = self._state
         return replace(state, holding=set(state.holding), barred=set(state.barred))
 
     @property
     def mode(self) -> Mode:
-        """Return the mode in force, with no lost operator still in control."""
+        """Return the current mode, after a check for a lost operator."""
         self.check_operator()
         return self._state.mode
 
     def operator_age(self) -> float:
-        """Return seconds since the last operator command; -1 when there was none."""
+        """Return seconds since the last operator command; -1 if there was none."""
         heard = self._state.heard_at
         return -1.0 if heard is None else self._clock() - heard
 
     def check_operator(self) -> bool:
-        """Pause when the device in control fell silent; return whether that happened now."""
+        """Pause if the device in control has fallen silent; return whether this call paused."""
         age = self.operator_age()
         if self._state.mode is not Mode.HUMAN or age <= self._timeout:
             return False
@@ -176,7 +176,7 @@ class ControlMachine:
         return True
 
     def fire(self, event: Event, reason: str) -> Transition:
-        """Apply one event. What the table does not hold is refused and changes nothing."""
+        """Apply one event. An event that is not in the table is refused and changes nothing."""
         self.check_operator()
         mode = self._state.mode
         if (mode, event) not in TABLE:
@@ -188,7 +188,7 @@ class ControlMachine:
                 mode=mode,
             )
         if event in (Event.PAUSE, Event.STOP, Event.CLEAR_STOP):
-            # A deadman still held would take over again at once and undo the request.
+            # A deadman that is still held would take over at once and undo the request.
             self._state.barred = set(self._state.holding)
         elif event is Event.START:
             self._state.barred.clear()
@@ -198,9 +198,9 @@ class ControlMachine:
     def hear_operator(
         self, device: str, *, deadman: bool, demonstration: bool, policy_present: bool
     ) -> bool:
-        """Take in one operator command by its levels; return whether its device is in control.
+        """Process the levels of an operator command; return whether its device is in control.
 
-        While one device is in control no other one can take over or hand back.
+        While one device is in control, no other device can take over or hand back.
         """
         self.check_operator()
         state = self._state
@@ -217,7 +217,7 @@ class ControlMachine:
         state.deadman = deadman
         if deadman:
             if device in state.barred:
-                state.notice = f"{device} must let go of its deadman before it can take over again"
+                state.notice = f"{device} must release its deadman before it can take over again"
             elif (state.mode, Event.TAKE_OVER) in TABLE:
                 state.device, state.demonstration = device, demonstration
                 state.takeovers += 1
@@ -230,19 +230,19 @@ class ControlMachine:
                 self._change(Event.RELEASE_TO_PAUSE, f"{device} ended its demonstration")
             elif not policy_present:
                 self._change(
-                    Event.RELEASE_TO_PAUSE, f"{device} let go and no policy runs to hand back to"
+                    Event.RELEASE_TO_PAUSE, f"{device} released control, and no policy is running"
                 )
             else:
                 self._change(Event.RELEASE, f"{device} handed back")
         return state.mode is Mode.HUMAN
 
     def count_tick(self) -> None:
-        """Note that the world published a tick."""
+        """Count a tick of the world."""
         if self._state.takeover_began is not None:
             self._state.takeover_ticks += 1
 
     def count_human_command(self) -> None:
-        """Note that a human action was sent; the first one after a takeover ends its latency."""
+        """Record that a human action was sent; the first after a takeover ends the latency."""
         state = self._state
         if state.takeover_began is not None:
             state.takeover_latency_s = self._clock() - state.takeover_began
@@ -250,12 +250,12 @@ class ControlMachine:
             state.takeover_began = None
 
     def drop_plan(self, notice: str = "") -> None:
-        """Count a refused plan, and say why where people can do something about it."""
+        """Count a refused plan; the notice tells people what they can do."""
         self._state.plans_dropped += 1
         self._state.notice = notice or self._state.notice
 
     def drop_command(self, notice: str = "") -> None:
-        """Count a refused operator command, and say why where people can mend it."""
+        """Count a refused operator command; the notice tells people what they can do."""
         self._state.commands_dropped += 1
         self._state.notice = notice or self._state.notice
 

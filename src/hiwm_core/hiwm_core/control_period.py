@@ -1,8 +1,9 @@
-"""The control period: how long one step lasts, of a recording, of what learned from it, of a world.
+"""The control period: the duration of one step in recordings, trained models and worlds.
 
-A policy plans targets a period apart and a world model learnt what a period does, so neither is
-worth anything at another one. In imagination and in lock-step a step stands for the embodiment's
-period, however long the clock took. On a robot in real time the stamps of its ticks tell.
+A policy plans targets one period apart, and a world model has learned the effect of one period, so
+neither is valid at another period. In imagination and in lock-step, a step represents the
+embodiment's period, whatever time it takes. On a robot in real time, the period is measured from
+the stamps of the ticks.
 """
 
 import math
@@ -15,17 +16,17 @@ from numpy.typing import NDArray
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError
 
-# Periods further apart than this factor are different. Medians of one controller scatter by a few
-# per cent; 10 and 12 Hz are told apart.
+# Periods that differ by more than this factor are different. Medians of one controller scatter by a
+# few per cent; 10 and 12 Hz must be distinguished.
 APART = 1.15
-# Fewer intervals say nothing of a controller.
+# Fewer intervals are not a reliable measurement.
 LEAST_INTERVALS = 10
 UNKNOWN = -1.0  # in lineage and stores
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControlPeriod:
-    """Seconds from one step to the next. Measured values are `UNKNOWN` where nothing was."""
+    """Seconds from one step to the next. Values that were not measured are `UNKNOWN`."""
 
     nominal_s: float
     median_s: float = UNKNOWN
@@ -34,7 +35,7 @@ class ControlPeriod:
 
     @property
     def seconds(self) -> float:
-        """What one step lasted: measured where it was, else nominal."""
+        """Duration of one step: measured if known, else nominal."""
         return self.median_s if self.median_s > 0.0 else self.nominal_s
 
     def alike(self, other: "ControlPeriod") -> bool:
@@ -47,17 +48,17 @@ class ControlPeriod:
 
 
 def alike(one_s: float, other_s: float) -> bool:
-    """Return whether two periods count as one."""
+    """Return whether two periods count as equal."""
     return max(one_s, other_s) <= APART * min(one_s, other_s)
 
 
 def nominal_period(kind: str, rate: float, embodiment_yaml: str) -> float:
-    """Return the period a world is commanded at, s; `UNKNOWN` without a readable embodiment.
+    """Return the commanded period of a world, s; `UNKNOWN` without a readable embodiment.
 
     Args:
-        kind: of the world, imagination or hardware.
-        rate: of its world_info. In imagination it only paces; 0 is lock-step.
-        embodiment_yaml: its text.
+        kind: kind of the world, imagination or hardware.
+        rate: rate in its world_info. In imagination it only sets the pace; 0 is lock-step.
+        embodiment_yaml: text of its embodiment.
     """
     if kind == "hardware" and rate > 0.0:
         return 1.0 / rate
@@ -71,15 +72,15 @@ def measured_period(
     nominal_s: float, stamps_ns: Sequence[int] | NDArray[np.int64],
     steps: Sequence[int] | NDArray[np.int64],
 ) -> ControlPeriod:
-    """Return the period of ticks, measured from their stamps where there are enough of them.
+    """Return the period of ticks, measured from their stamps if there are enough.
 
     Args:
-        nominal_s: commanded.
-        stamps_ns: [T] of a robot's ticks.
-        steps: [T]; intervals count between consecutive ones.
+        nominal_s: the commanded period.
+        stamps_ns: [T] stamps of a robot's ticks.
+        steps: [T]; only intervals between consecutive steps are used.
     """
     intervals: NDArray[np.float64] = np.diff(np.asarray(stamps_ns, np.int64)).astype(float) * 1e-9
-    # A clock that was set back says nothing.
+    # Intervals in which the clock was set back are not used.
     intervals = intervals[(np.diff(np.asarray(steps, np.int64)) == 1) & (intervals > 0.0)]
     if len(intervals) < LEAST_INTERVALS:
         return ControlPeriod(nominal_s=nominal_s)
@@ -88,20 +89,20 @@ def measured_period(
 
 
 def require_period(trained_s: float, world_s: float, what: str, where: str) -> None:
-    """Raise CheckpointError where something learnt at one period would run at another.
+    """Raise CheckpointError if a model trained at one period would run at another.
 
     Args:
-        trained_s: of what it learnt from.
-        world_s: of the world.
-        what: it is, for the message.
+        trained_s: period of its training data.
+        world_s: period of the world.
+        what: kind of model, for the message.
         where: its file.
     """
     if not alike(trained_s, world_s):
         raise CheckpointError(
-            f"the {what} learnt from steps of {_text(trained_s)}, the world's are "
+            f"the {what} was trained at {_text(trained_s)}, but the world runs at "
             f"{_text(world_s)}", where=where,
-            remedy=f"run a robot at {1.0 / trained_s:.3g} ticks/s (world/set_rate), or build the "
-            f"data again with --resample-to {1.0 / world_s:.3g} and train",
+            remedy=f"run a robot at {1.0 / trained_s:.3g} ticks/s (world/set_rate), or rebuild "
+            f"the data with --resample-to {1.0 / world_s:.3g} and train again",
         )
 
 

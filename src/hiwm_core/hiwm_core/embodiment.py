@@ -1,7 +1,8 @@
-"""Embodiments: what a robot's actions, proprioception and cameras mean, in which units.
+"""Embodiments: the meaning and units of a robot's actions, proprioception and cameras.
 
-The one translation between topics and arrays. Live nodes, bag conversion, checkpoints and the
-limits all read it from the same text, whose hash travels with every bag and checkpoint.
+The only definition of the mapping between topics and arrays. Live nodes, bag conversion,
+checkpoints and limits all read it from the same text, whose hash is stored in every bag and
+checkpoint.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from hiwm_core.config_files import find_config, parse_mapping, text_hash
 from hiwm_core.config_schema import settings
 from hiwm_core.errors import ConfigError
 
-# Units an entry may have. Anything else is refused rather than converted: SI on the wire.
+# Units of an entry. Other units are refused rather than converted: topics carry SI units.
 UNITS = ("m", "rad", "1")
 FIELDS = ("position", "velocity", "effort")
 
@@ -36,7 +37,7 @@ class ActionEntry:
         _check_unit(self.unit)
         if not self.lower < self.upper:
             raise ConfigError(
-                f"lower {self.lower} and upper {self.upper} are no range", where="upper",
+                f"lower {self.lower} and upper {self.upper} are not a range", where="upper",
                 remedy="give two finite numbers, the lower one first",
             )
         for key in ("max_velocity", "max_acceleration"):
@@ -60,27 +61,27 @@ class ProprioceptionEntry:
         _check_unit(self.unit)
         if self.field not in FIELDS:
             raise ConfigError(
-                f"field {self.field!r} is not in JointState", where="field",
+                f"field {self.field!r} is not a field of JointState", where="field",
                 remedy=f"use one of {', '.join(FIELDS)}",
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class CameraSpec:
-    """One camera as worlds publish it."""
+    """One camera, as published by worlds."""
 
     name: str
     width: int  # [px]
     height: int  # [px]
     encoding: str  # rgb8
-    # Width and height of the table it sees [m]; (0, 0) = not planar.
+    # Width and height of its view of the table [m]; (0, 0) = not planar.
     view_m: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         if self.encoding != "rgb8":
             raise ConfigError(
-                f"encoding {self.encoding!r}", where="encoding",
-                remedy="write rgb8, the only encoding that worlds publish",
+                f"unsupported encoding {self.encoding!r}", where="encoding",
+                remedy="use rgb8, the only encoding that worlds publish",
             )
         if min(self.width, self.height) < 8:
             raise ConfigError(
@@ -90,7 +91,7 @@ class CameraSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Embodiment:
-    """A robot as policies and world models see it."""
+    """The robot's interface to policies and world models."""
 
     name: str
     frame: str
@@ -139,7 +140,7 @@ class Embodiment:
         return np.array([entry.max_acceleration for entry in self.actions])
 
     def camera(self, name: str) -> CameraSpec:
-        """Return one camera by name; raises ConfigError where there is none."""
+        """Return one camera by name; raises ConfigError if there is none."""
         for camera in self.cameras:
             if camera.name == name:
                 return camera
@@ -150,7 +151,7 @@ class Embodiment:
 
 
 def load_embodiment(name: str | Path) -> Embodiment:
-    """Return the embodiment of a name in config/embodiments, or of a path.
+    """Return the embodiment with a name in config/embodiments, or at a path.
 
     Raises:
         ConfigError: missing file, unknown key, wrong unit or value; names file and field.
@@ -160,14 +161,14 @@ def load_embodiment(name: str | Path) -> Embodiment:
 
 
 def parse_embodiment(text: str, where: str) -> Embodiment:
-    """Return the embodiment a YAML text describes.
+    """Return the embodiment that a YAML text describes.
 
     Args:
-        text: the YAML, whose sha256 becomes the embodiment's hash.
+        text: the YAML; its sha256 is the embodiment's hash.
         where: file name or bag, for error messages.
 
     Raises:
-        ConfigError: as `load_embodiment`.
+        ConfigError: see `load_embodiment`.
     """
     file = settings(_EmbodimentFile, parse_mapping(text, where), where)
     return Embodiment(
@@ -194,7 +195,7 @@ class _EmbodimentFile:
             if not names or len(set(names)) != len(names):
                 raise ConfigError(
                     f"{label} are empty or share a name: {names}", where=label,
-                    remedy="give each entry a name of its own",
+                    remedy="give each entry a unique name",
                 )
         if not self.rate_hz > 0:
             raise ConfigError(

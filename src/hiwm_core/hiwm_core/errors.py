@@ -1,17 +1,17 @@
-"""The few errors hiwm raises at its edges, phrased as what, where, what to do.
+"""The few errors that hiwm raises at its edges, phrased as what, where, what to do.
 
-Everything that reads what a person wrote or plugged in (configs, checkpoints, bags, stores,
-devices) raises one of these; a node prints the text as one line and ends.
+Code that reads user input (configs, checkpoints, bags, stores, devices) raises one of these. A node
+prints the text as one line and exits.
 """
 
 
 class HiwmError(Exception):
-    """Something a person can mend.
+    """A fault that a person can fix.
 
     Args:
         what: what is wrong, with the offending value.
-        where: file and field, topic, or device it was found at.
-        remedy: what to do about it.
+        where: its file and field, topic, or device.
+        remedy: how to fix it.
     """
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
@@ -39,7 +39,7 @@ class StoreError(HiwmError):
 
 
 class BusyError(HiwmError):
-    """Another process holds what only one may have: a session, a world's place in a graph."""
+    """Another process holds an exclusive resource: a session, or the world's role in a graph."""
 
 
 class BagError(HiwmError):
@@ -47,4 +47,4 @@ class BagError(HiwmError):
 
 
 class DeviceError(HiwmError):
-    """An operator's device is missing, lost, or not what was expected."""
+    """An operator's device is missing, lost, or not the expected one."""

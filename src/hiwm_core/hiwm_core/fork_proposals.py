@@ -1,10 +1,10 @@
-"""Which states of a session are worth a correction: the starts for more continuations.
+"""Proposes states of a session that are worth a correction, as starts of new continuations.
 
-A good start lies a little *before* things go wrong, in a frame that can still be believed. So every
-node looks ahead along its continuations, and scores by what the policy ran into there: trust
-falling, progress falling, a person taking over. What a person did afterwards says nothing against a
-state, so only steps of the policy (or of nobody) count. `test_fork_proposals.py` holds it;
-`branches/propose` shows it to people.
+A good start lies shortly *before* a failure, in a frame that can still be trusted. So each node is
+scored by what happened within a window of its continuations: falling trust, falling progress, or a
+takeover by a person. A person's later actions do not count against a state, so only steps of the
+policy (or of no source) count. Tested by `test_fork_proposals.py`; the service `branches/propose`
+returns the proposals.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from dataclasses import dataclass
 from hiwm_core.branch_records import Label, Node
 from hiwm_core.control import Source
 
-# Sirius calls the 15 steps before a takeover pre-intervention; we look ahead as far for all three.
+# Sirius calls the 15 steps before a takeover pre-intervention. All three signals use this window.
 WINDOW_STEPS = 15
-# A takeover comes after a person has seen the trouble and reacted: about half a second at 10 Hz.
+# A takeover follows the failure by a person's reaction time, about half a second at 10 Hz.
 _REACTION_STEPS = 5
-# A fall of this much counts in full; smaller ones in proportion.
+# A fall of this size counts fully, a smaller one in proportion.
 _FULL_TRUST_FALL = 0.5
 _FULL_PROGRESS_FALL = 0.3
-# Falls below this are noise of the heads.
-_LEAST_FALL = 0.05
-# A person's own verdict weighs more than any head's number.
+# Smaller falls are noise of the heads.
+_MIN_FALL = 0.05
+# A person's verdict weighs more than the output of a head.
 _TAKEOVER_WEIGHT = 0.9
 _TRUST_WEIGHT = 0.7
 _PROGRESS_WEIGHT = 0.7
-# A state already corrected is still a candidate, behind an equal one that was not.
+# A state that was already corrected ranks below an equal one that was not.
 _CORRECTED_FACTOR = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """A state worth a correction, how much (0..1), and why, for people."""
+    """A state worth a correction, with a score (0..1) and the reason as text."""
 
     node_id: str
     score: float
@@ -45,7 +45,7 @@ class Proposal:
 
 @dataclass(kw_only=True)
 class _Ahead:
-    """The worst a node's continuations met within the window."""
+    """The worst values in a node's continuations within the window."""
 
     lowest_trust: float = math.inf
     trust_steps: int = 0
@@ -87,7 +87,7 @@ def propose_forks(
 def _look_ahead(
     by_id: dict[str, Node], children: dict[str, list[Node]]
 ) -> defaultdict[str, _Ahead]:
-    """For every node, the worst within `WINDOW_STEPS` of its continuations."""
+    """Return, for each node, the worst within `WINDOW_STEPS` of its continuations."""
     ahead: defaultdict[str, _Ahead] = defaultdict(_Ahead)
     for node in by_id.values():
         taken_over = _taken_over(node, children.get(node.node_id, []))
@@ -105,7 +105,7 @@ def _look_ahead(
 
 
 def _upwards(node: Node, by_id: dict[str, Node]) -> Iterator[tuple[int, Node]]:
-    """Nodes above, with their distance, while the policy led from there down to `node`."""
+    """Yield the nodes above, with distance, while the policy led from there to `node`."""
     below = node
     for distance in range(1, WINDOW_STEPS + 1):
         above = by_id.get(below.parent_id)
@@ -116,7 +116,7 @@ def _upwards(node: Node, by_id: dict[str, Node]) -> Iterator[tuple[int, Node]]:
 
 
 def _taken_over(node: Node, continuations: Iterable[Node]) -> bool:
-    """Whether a person took control here, after the policy had led here."""
+    """Return whether a person took control here from the policy."""
     return node.takeover or (
         node.source == Source.POLICY
         and any(
@@ -129,30 +129,30 @@ def _taken_over(node: Node, continuations: Iterable[Node]) -> bool:
 def _proposal(
     node: Node, ahead: dict[str, _Ahead], children: dict[str, list[Node]]
 ) -> Proposal | None:
-    """Score a node, or None where nothing speaks for it."""
-    met = ahead.get(node.node_id)
-    if met is None:
+    """Return the proposal of a node; None if it has no reason."""
+    worst = ahead.get(node.node_id)
+    if worst is None:
         return None
-    trust_fall = max(0.0, node.trust - met.lowest_trust)
-    progress_fall = max(0.0, node.progress - met.lowest_progress)  # NaN compares as no fall
+    trust_fall = max(0.0, node.trust - worst.lowest_trust)
+    progress_fall = max(0.0, node.progress - worst.lowest_progress)  # NaN compares as no fall
     parts: list[tuple[float, str]] = []
-    if trust_fall >= _LEAST_FALL:
+    if trust_fall >= _MIN_FALL:
         share = min(1.0, trust_fall / _FULL_TRUST_FALL)
-        text = f"low trust: {node.trust:.2f} falls to {met.lowest_trust:.2f}"
-        parts.append((_TRUST_WEIGHT * share * _nearness(met.trust_steps), text))
-    if progress_fall >= _LEAST_FALL:
+        text = f"low trust: {node.trust:.2f} falls to {worst.lowest_trust:.2f}"
+        parts.append((_TRUST_WEIGHT * share * _nearness(worst.trust_steps), text))
+    if progress_fall >= _MIN_FALL:
         share = min(1.0, progress_fall / _FULL_PROGRESS_FALL)
-        text = f"falling progress: {node.progress:.2f} to {met.lowest_progress:.2f}"
-        parts.append((_PROGRESS_WEIGHT * share * _nearness(met.progress_steps), text))
-    if met.takeover_steps is not None:
-        share = 1.0 - abs(met.takeover_steps - _REACTION_STEPS) / (WINDOW_STEPS + 1)
-        steps = f"{met.takeover_steps} steps before" if met.takeover_steps else "at"
+        text = f"falling progress: {node.progress:.2f} to {worst.lowest_progress:.2f}"
+        parts.append((_PROGRESS_WEIGHT * share * _nearness(worst.progress_steps), text))
+    if worst.takeover_steps is not None:
+        share = 1.0 - abs(worst.takeover_steps - _REACTION_STEPS) / (WINDOW_STEPS + 1)
+        steps = f"{worst.takeover_steps} steps before" if worst.takeover_steps else "at"
         parts.append((_TAKEOVER_WEIGHT * share, f"{steps} a takeover"))
     if not parts:
         return None
     parts.sort(reverse=True)
-    doubt = math.prod(1.0 - score for score, _ in parts)
-    score = (1.0 - doubt) * (node.trust if math.isfinite(node.trust) else 1.0)
+    remainder = math.prod(1.0 - score for score, _ in parts)
+    score = (1.0 - remainder) * (node.trust if math.isfinite(node.trust) else 1.0)
     reason = ", ".join(text for _, text in parts)
     if node.label == Label.FAILURE:
         reason += ", on a failure"
@@ -163,14 +163,14 @@ def _proposal(
 
 
 def _nearness(steps: int) -> float:
-    """Weight of trouble that many steps ahead: in full up to the reaction, half at the window."""
+    """Return the weight of an event `steps` ahead: 1 up to the reaction time, 0.5 at the window."""
     return 1.0 - 0.5 * max(0, steps - _REACTION_STEPS) / (WINDOW_STEPS - _REACTION_STEPS)
 
 
 def _within(
     node_id: str, steps: int, by_id: dict[str, Node], children: dict[str, list[Node]]
 ) -> set[str]:
-    """Nodes at most `steps` edges away, in any direction, with the node itself."""
+    """Return the nodes at most `steps` edges away in any direction, including the node."""
     found = border = {node_id}
     for _ in range(steps):
         border = {

@@ -138,7 +138,7 @@ def test_a_changed_byte_is_found_and_the_file_named(tmp_path: Path, place: float
     content = bytearray(path.read_bytes())
     content[int(place * len(content))] ^= 0xFF
     path.write_bytes(content)
-    with pytest.raises(StoreError, match="changed or cut") as error:
+    with pytest.raises(StoreError, match="changed or truncated") as error:
         BlobStore(tmp_path).get_state(state_id)
     assert path.name in str(error.value) and "restore this file" in str(error.value)
 

@@ -64,7 +64,7 @@ def test_a_file_becomes_its_dataclass() -> None:
         ("rate: 3", "rate: true", ["a.yaml: rate", "expected int"]),
         ("rate: 3", "", ["missing key 'rate'", "a.yaml"]),
         ("rate: 3", "rat: 3", ["unknown key 'rat'", "did you mean 'rate'"]),
-        ("y: {}", "w: {}", ["a.yaml: axes", "'w' is not known", "x, y, z"]),
+        ("y: {}", "w: {}", ["a.yaml: axes", "unknown value 'w'", "x, y, z"]),
         ("scale: 2", "scale: .nan", ["a.yaml: axes.x.scale", "not finite"]),
         ("scale: 2", "scale: fast", ["a.yaml: axes.x.scale", "expected float", "'fast'"]),
         ("scale: 2", "deadzone: 0", ["a.yaml: axes.x", "did you mean 'dead_zone'"]),

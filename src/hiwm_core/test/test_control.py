@@ -240,7 +240,7 @@ def test_a_pause_is_not_undone_by_a_deadman_that_was_held_all_along(event: Event
         control.fire(Event.CLEAR_STOP, "asked for")
         hold(control)
     assert control.mode is Mode.PAUSED
-    assert "let go" in control.state.explanation
+    assert "must release" in control.state.explanation
     hold(control, deadman=False)
     hold(control)
     assert control.mode is Mode.HUMAN

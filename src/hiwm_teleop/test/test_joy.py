@@ -133,7 +133,7 @@ def test_a_pedal_alone_holds_the_robot_where_it_is() -> None:
         ("topic: joy\nbuttons: {0: deadman, 1: {driving: next_arm}}", ["buttons.1", "next_arm"]),
         ("topic: joy\nbuttons: {0: deadmn}", ["buttons.0", "did you mean 'deadman'"]),
         ("topic: joy\nbuttons: {0: deadman}\nhands: [{axes: {w: {axis: 0}}}]",
-         ["hands[0].axes", "'w' is not known", "x, y, z, roll, pitch, yaw"]),
+         ["hands[0].axes", "unknown value 'w'", "x, y, z, roll, pitch, yaw"]),
         ("topic: joy\nbuttons: {0: deadman}\nhands: [{axes: {x: {scale: 1}}}]",
          ["hands[0].axes.x", "missing key 'axis'"]),
     ],

@@ -48,7 +48,7 @@ def test_leaders_of_three_kinds_are_shipped_and_read():
          ["arms.left.gripper.model", "'sts3215' is not a known model on a dynamixel bus",
           "xl330-m288"]),
         ("port: right", "port: left", ["arms.left.port", "two arms on left", "by-id"]),
-        ("deadman: keys", "deadman: key", ["deadman", "'key' is not known", "keys"]),
+        ("deadman: keys", "deadman: key", ["deadman", "unknown value 'key'", "keys"]),
         ("deadman: keys", "deadman: pedal", ["pedal", "no pedal is named"]),
         ("clutch: keys", "clutch: keys\npedal: foot_pedal", ["pedal", "the pedal has no function"]),
         ("clutch: keys", "clutch: {arm: up, joint: gripper, below: 0.1}",

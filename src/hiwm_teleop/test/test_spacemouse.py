@@ -475,7 +475,7 @@ def test_the_files_that_come_with_the_project_are_read(name: str) -> None:
 @pytest.mark.parametrize(
     ("slip", "mended", "parts"),
     [
-        ("x: {dead_zone: 0}", "w: {dead_zone: 0}", ["axes", "'w' is not known", "roll"]),
+        ("x: {dead_zone: 0}", "w: {dead_zone: 0}", ["axes", "unknown value 'w'", "roll"]),
         ("hid_z_up", "hid_zup", ["convention", "did you mean 'hid_z_up'"]),
         ("{}]", "{}, {}]", ["mice", "a path or a serial"]),
         ("[{}]", "[]", ["mice", "no mouse"]),
