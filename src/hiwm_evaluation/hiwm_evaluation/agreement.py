@@ -1,6 +1,6 @@
-"""How well one world foretells another: success rates of the same policies in both.
+"""How well one world predicts another: success rates of the same policies in both.
 
-Held by ``test_agreement.py``.
+Tested by ``test_agreement.py``.
 """
 
 import math
@@ -12,34 +12,34 @@ from numpy.typing import ArrayLike, NDArray
 
 from hiwm_core import rank_statistics
 
-Rates = NDArray[np.float64]  # [N], one a policy
+Rates = NDArray[np.float64]  # [N], one per policy
 Statistic = Callable[[Rates, Rates], float]
 
-# Enough that the ends of a percentile interval move by less than their last printed digit.
+# Enough for percentile intervals to be stable to their last printed digit.
 RESAMPLES = 5000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A statistic and its percentile bootstrap interval; NaN where it is not defined."""
+    """A statistic and its percentile bootstrap interval; NaN where undefined."""
 
     value: float
     low: float
     high: float
-    undefined: int  # resamples in which the statistic does not exist, left out of the interval
+    undefined: int  # resamples without a value of the statistic, left out of the interval
 
 
 def pearson(imagined: ArrayLike, real: ArrayLike) -> float:
-    """Return Pearson's correlation, -1..1; NaN when either side does not vary.
+    """Return Pearson's correlation, -1..1; NaN if either side is constant.
 
     Raises:
-        ValueError: not two lists of the same length, of two or more finite numbers.
+        ValueError: not two lists of equal length with two or more finite numbers.
     """
     x, y = _paired(imagined, real)
-    # Equal values can leave a rounding error behind when their mean is subtracted.
+    # Subtracting the mean of equal values can leave a rounding error.
     if np.ptp(x) == 0.0 or np.ptp(y) == 0.0:
         return math.nan
-    # Scaled first, so that squares of tiny deviations do not vanish.
+    # Scaled first, so that squares of tiny deviations do not underflow.
     dx = (x - x.mean()) / np.ptp(x)
     dy = (y - y.mean()) / np.ptp(y)
     correlation = float(dx @ dy / math.sqrt(float(dx @ dx) * float(dy @ dy)))
@@ -47,16 +47,16 @@ def pearson(imagined: ArrayLike, real: ArrayLike) -> float:
 
 
 def spearman(imagined: ArrayLike, real: ArrayLike) -> float:
-    """Return Spearman's rank correlation, -1..1; NaN when either side does not vary.
+    """Return Spearman's rank correlation, -1..1; NaN if either side is constant.
 
     Raises:
-        ValueError: as `pearson` does.
+        ValueError: as in `pearson`.
     """
     return rank_statistics.spearman(*_paired(imagined, real))
 
 
 def mean_maximum_rank_violation(imagined: ArrayLike, real: ArrayLike) -> float:
-    """Return MMRV: how much of the real rate a wrong order in imagination hides, 0..1, 0 is best.
+    """Return MMRV, the cost in real success rate of wrong ranks in imagination, 0..1, 0 is best.
 
     ::
 
@@ -64,11 +64,11 @@ def mean_maximum_rank_violation(imagined: ArrayLike, real: ArrayLike) -> float:
         MMRV = 1/N sum_i max_j violation(i, j)
 
     Source: X. Li et al., "Evaluating Real-World Robot Manipulation Policies in Simulation"
-    (SIMPLER), arXiv 2405.05941. As there, policies tied in imagination alone count as violated
-    for the one that is worse in reality.
+    (SIMPLER), arXiv 2405.05941. As there, a tie only in imagination is a violation for the policy
+    that is worse in reality.
 
     Raises:
-        ValueError: not two lists of the same length, of two or more finite numbers.
+        ValueError: not two lists of equal length with two or more finite numbers.
     """
     x, y = _paired(imagined, real)
     wrong = (x[:, None] < x[None, :]) != (y[:, None] < y[None, :])
@@ -79,24 +79,24 @@ def bootstrap_estimate(
     statistic: Statistic, imagined: ArrayLike, real: ArrayLike, *, seed: int,
     confidence: float = 0.95, resamples: int = RESAMPLES,
 ) -> Estimate:
-    """Return a statistic with its percentile bootstrap interval, policies drawn with replacement.
+    """Return a statistic with its percentile bootstrap interval over policies.
 
     Source: B. Efron and R. Tibshirani, "An Introduction to the Bootstrap" (1993), section 13.3.
-    A resample that draws one policy N times has no correlation; such are left out and counted.
+    A resample that draws one policy N times has no correlation; it is left out and counted.
 
     Args:
         statistic: of two lists of rates, for example `pearson`.
-        imagined: rates [N] in imagination; `real` those of the same policies.
-        real: see `imagined`.
-        seed: draws the resamples; the same one gives the same interval.
-        confidence: share between 0 and 1.
-        resamples: how many.
+        imagined: rates [N] in imagination.
+        real: rates [N] of the same policies in reality.
+        seed: of the resamples; equal seeds give equal intervals.
+        confidence: between 0 and 1.
+        resamples: number of resamples.
 
     Raises:
-        ValueError: as the statistic does, or a confidence that cannot be.
+        ValueError: as in the statistic, or confidence is out of range.
     """
     if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence {confidence}: use a share between 0 and 1")
+        raise ValueError(f"confidence {confidence}: use a value between 0 and 1")
     x, y = _paired(imagined, real)
     draws = np.random.default_rng(seed).integers(0, len(x), (resamples, len(x)))
     values = np.array([statistic(x[draw], y[draw]) for draw in draws])
@@ -113,8 +113,8 @@ def _paired(imagined: ArrayLike, real: ArrayLike) -> tuple[Rates, Rates]:
     x, y = np.asarray(imagined, np.float64), np.asarray(real, np.float64)
     if x.ndim != 1 or x.shape != y.shape or len(x) < 2:
         raise ValueError(
-            f"rates of shapes {x.shape} and {y.shape}: give both of the same two or more policies"
+            f"rates of shapes {x.shape} and {y.shape}: give one rate per policy, for two or more"
         )
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError("a rate is not finite: leave policies without trials out")
+        raise ValueError("a rate is not finite: leave out policies without trials")
     return x, y

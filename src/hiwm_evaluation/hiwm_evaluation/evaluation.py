@@ -1,6 +1,6 @@
-"""The course of an evaluation, without ROS: pause, reset, start, judge, record, and again.
+"""The sequence of an evaluation, without ROS: pause, reset, start, judge, record, repeat.
 
-``evaluator_node.py`` carries out the requests and feeds in what comes back. Held by
+``evaluator_node.py`` sends the requests and passes in replies and messages. Tested by
 ``test_evaluation.py``.
 """
 
@@ -20,36 +20,36 @@ from hiwm_evaluation.evaluation_messages import (
 from hiwm_evaluation.judges import Judge, PersonJudge
 from hiwm_evaluation.trials import Outcome, Pose, TrialResult
 
-# A driver may move arms away and place an object before it answers.
+# A driver may move the arms away and place an object before it answers.
 RESET_TIMEOUT_S = 60.0
-# A world refuses while it is busy, with its own first reset for one; it is asked again this often
-# for this long.
-_RESET_AGAIN_S = 0.5
+# A busy world refuses a reset, for example during its own first reset. The request is then repeated
+# at this interval, for at most this long.
+_RESET_RETRY_S = 0.5
 _RESET_PATIENCE_S = 10.0
-# A truth of the last tick is a message that is already on its way.
+# The ground truth of the last tick is already in transit.
 _LAST_TRUTH_S = 2.0
-# Aborted trials in a row after which the graph, not a trial, is taken to be broken.
+# After this many aborted trials in a row the evaluation stops: the graph is assumed to be broken.
 _ABORTS_IN_A_ROW = 3
-# A person takes as long as it takes, and nothing moves meanwhile.
+# No deadline while waiting for a person; nothing moves meanwhile.
 _FOREVER = float("inf")
 
 
 class Evaluation:
-    """Run each trial that is not finished yet, one after the other.
+    """Runs the unfinished trials one after the other.
 
-    A trial that does not end is aborted with the reason: without a step of the policy, or an answer
-    to a request, for `tick_timeout_s`. So no trial takes longer than `horizon` times that.
+    A trial is aborted, with the reason, if the policy takes no step or a request gets no answer for
+    `tick_timeout_s`. No trial therefore takes longer than `horizon` times that.
 
     Args:
         starts: pose of every trial.
         seed: trial i is reset with seed + i.
         horizon: ticks after which a trial without success has failed.
         finished: trials not to run again.
-        policy: the only policy allowed; empty allows the first one met.
-        make_judge: a judge for each trial.
-        tick_timeout_s: silence after which the world or the policy is taken to be dead.
-        clock: steady seconds.
-        by_hand: the world cannot reset itself: a person is waited for before each trial.
+        policy: the only accepted policy; empty accepts the first one.
+        make_judge: returns a judge for each trial.
+        tick_timeout_s: silence after which the world or the policy is assumed to be dead.
+        clock: returns monotonic seconds.
+        by_hand: the world cannot reset itself; a person places the object before each trial.
     """
 
     def __init__(
@@ -75,19 +75,19 @@ class Evaluation:
 
     def _begin_trial(self) -> None:
         self._judge = self._make_judge()
-        self._began = self._deadline = self._first_asked = self._clock()
-        self._ticks: list[TrialTick] = []  # of any epoch, until the reset says which is ours
+        self._started = self._deadline = self._first_asked = self._clock()
+        self._ticks: list[TrialTick] = []  # of all epochs, until the reset returns the trial's
         self._truths: list[tuple[int, float]] = []
         self._epoch = -1
         self._first_step = 0
-        self._acted = False  # the policy has, in this trial
+        self._acted = False  # whether the policy has acted in this trial
         self._last: TrialTick | None = None
         self._device = ""
         self._policy_seen = False
 
     @property
     def progress(self) -> str:
-        """Return what happens now, for people."""
+        """Current activity, as text for people."""
         if not self._left:
             return self.phase.value
         text = f"trial {self._left[0] + 1}/{len(self._starts)}: {self.phase.value}"
@@ -98,37 +98,37 @@ class Evaluation:
 
     @property
     def trial(self) -> int | None:
-        """Number of the present trial; None when there is none."""
+        """Number of the current trial; None if there is none."""
         return self._left[0] if self._left else None
 
     @property
     def start(self) -> Pose:
-        """Where the present trial begins."""
+        """Start pose of the current trial."""
         return self._starts[self._left[0]] if self._left else ()
 
     @property
     def step(self) -> int:
-        """Ticks since the policy first acted."""
+        """Ticks since the policy's first action."""
         return self._last.step - self._first_step if self._last and self._acted else 0
 
     @property
     def left(self) -> tuple[int, float]:
-        """Trials that are not over, and how long the present one has taken, s."""
-        return len(self._left), self._clock() - self._began
+        """Number of unfinished trials, and duration of the current one, s."""
+        return len(self._left), self._clock() - self._started
 
     def begin(self) -> list[Action]:
-        """Start the first trial that is left."""
+        """Start the first unfinished trial."""
         return self._next_trial()
 
     def on_reply(
         self, number: int, *, accepted: bool, message: str, epoch: int = -1
     ) -> list[Action]:
-        """Take the answer to a request; ``epoch`` of a reset is the trial's."""
+        """Handle the reply to a request; the trial has the ``epoch`` of its reset."""
         if number != self._requests:
             return []
         if self.phase is Phase.PAUSING:
             if not accepted:
-                # Only STOPPED refuses a pause, and leaving that is for a person.
+                # The arbiter refuses a pause only in STOPPED, which only a person may clear.
                 return self._close(f"the arbiter refused to pause: {message}")
             if self._by_hand:
                 self._enter(Phase.PLACING, _FOREVER)
@@ -137,7 +137,7 @@ class Evaluation:
         if self.phase is Phase.RESETTING:
             if not accepted:
                 if self._clock() - self._first_asked < _RESET_PATIENCE_S:
-                    self._enter(Phase.RESET_REFUSED, _RESET_AGAIN_S)
+                    self._enter(Phase.RESET_REFUSED, _RESET_RETRY_S)
                     return []
                 return self._end(Outcome.ABORTED, f"the world refused the reset: {message}")
             self._epoch = epoch
@@ -161,36 +161,36 @@ class Evaluation:
         return []
 
     def on_placed(self) -> list[Action]:
-        """Take a person's word that the object is at its start.
+        """Handle a person's confirmation that the object is at its start.
 
         Raises:
-            ConfigError: nobody asked for it.
+            ConfigError: no confirmation was requested.
         """
         if self.phase is not Phase.PLACING:
             raise ConfigError(
-                f"nothing waits for a person to place the object ({self.progress})",
-                where="evaluation/continue", remedy="call it when the prompt asks for it",
+                f"no trial is waiting for the object to be placed ({self.progress})",
+                where="evaluation/continue", remedy="call it when the prompt asks you to",
             )
         return self._ask_reset()
 
     def on_label(self, success: bool, judged_by: str, note: str) -> list[Action]:
-        """Take a person's verdict on the present trial, which ends with it.
+        """End the current trial with a person's verdict.
 
         Raises:
-            ConfigError: the policy has not acted in it.
+            ConfigError: the policy has not acted in the trial.
         """
         if not self._acted or self.phase not in (
             Phase.RUNNING, Phase.LAST_TRUTH, Phase.HOLDING, Phase.JUDGING
         ):
             raise ConfigError(
-                f"the trial has not begun ({self.progress})", where="evaluation/label",
-                remedy="label it when the policy has acted",
+                f"the trial has not started ({self.progress})", where="evaluation/label",
+                remedy="label it after the policy's first action",
             )
         outcome = Outcome.SUCCESS if success else Outcome.FAILURE
         return self._end(outcome, note, judged_by=judged_by)
 
     def on_tick(self, tick: TrialTick) -> list[Action]:
-        """Take a tick of the world."""
+        """Handle a tick of the world."""
         if self.phase in (Phase.RESETTING, Phase.STARTING):
             self._ticks.append(tick)
             return []
@@ -198,13 +198,13 @@ class Evaluation:
             return []
         if tick.epoch > self._epoch:
             return self._end(
-                Outcome.ABORTED, f"the world began epoch {tick.epoch}: a reset or rollback from "
-                "elsewhere, or a restart",
+                Outcome.ABORTED, f"the world started epoch {tick.epoch}: someone else's reset or "
+                "rollback, or a restart",
             )
         return self._judge_tick(tick)
 
     def on_truth(self, stamp_ns: int, coverage: float) -> list[Action]:
-        """Take a ground truth of the stand-in."""
+        """Handle a ground truth of the stand-in."""
         if self.phase in (Phase.RESETTING, Phase.STARTING):
             self._truths.append((stamp_ns, coverage))
             return []
@@ -214,7 +214,7 @@ class Evaluation:
         return self._verdict()
 
     def on_control(self, mode: Mode, reason: str, epoch: int) -> list[Action]:
-        """Take a control state: whatever takes control from the policy ends the trial unjudged."""
+        """Handle a control state: the trial is aborted if the policy loses control."""
         self._control = (mode, reason)
         if self.phase is not Phase.RUNNING or epoch != self._epoch:
             return []
@@ -225,7 +225,7 @@ class Evaluation:
         return []
 
     def on_time(self) -> list[Action]:
-        """Let time pass."""
+        """Check deadlines; call this regularly."""
         if self.phase is Phase.DONE or self._clock() < self._deadline:
             return []
         if self.phase is Phase.CLOSING:
@@ -246,32 +246,32 @@ class Evaluation:
         return self._end(Outcome.ABORTED, f"{who} did not answer while {self.phase.value}")
 
     def abort(self, reason: str) -> list[Action]:
-        """End the present trial unjudged."""
+        """End the current trial without a verdict."""
         return self._end(Outcome.ABORTED, reason)
 
     def _judge_tick(self, tick: TrialTick) -> list[Action]:
-        """Judge a tick of the trial, which begins with the observation the policy first acts on.
+        """Judge a tick. The trial starts with the observation before the policy's first action.
 
-        In real time steps go by before that, while the arms hold still.
+        In real time the world steps before that, while the arms hold still.
         """
         before, self._last = self._last, tick
         if before and tick.step == before.step:
-            return []  # said again for somebody who came late: the world has not gone on
+            return []  # repeated for late subscribers: the world has not stepped
         if before and tick.step > before.step + 1:
             return self._end(
-                Outcome.ABORTED, f"ticks after step {before.step} were lost, and a success with "
-                "them perhaps: the machine is too busy",
+                Outcome.ABORTED, f"ticks after step {before.step} were lost, which may include a "
+                "success: the machine is too busy",
             )
         if tick.source in (Source.HUMAN, Source.DEMONSTRATION):
             return self._end(Outcome.ABORTED, f"{tick.device} took over at step {tick.step}")
         if tick.source == Source.POLICY:
             if self._policy and tick.device != self._policy:
                 return self._close(
-                    f"the policy is {tick.device}, the trials before were of {self._policy}: "
+                    f"the policy is {tick.device}, earlier trials used {self._policy}: "
                     "give another session_dir:="
                 )
             self._policy = self._device = tick.device
-            # A robot's ticks go on without a policy, so only its own show that it lives.
+            # A robot ticks without a policy, so only the policy's own ticks show that it runs.
             self._deadline = self._clock() + self._tick_timeout
             if not self._acted:
                 self._acted = True
@@ -295,9 +295,9 @@ class Evaluation:
             if self.phase is Phase.RUNNING:
                 self._enter(Phase.LAST_TRUTH, _LAST_TRUTH_S)
             return []
-        if not self._judge.heard:
+        if not self._judge.informed:
             return self._end(
-                Outcome.ABORTED, f"nothing to judge by was heard: no {self._judge.name}"
+                Outcome.ABORTED, f"no data to judge the trial: no {self._judge.name}"
             )
         return self._end(Outcome.FAILURE, "horizon reached")
 
@@ -311,13 +311,13 @@ class Evaluation:
             reason=reason, steps=steps, best=round(self._judge.best, 6),
             judged_by=judged_by or self._judge.name, policy=self._device,
             episode_id=self._last.episode_id if self._last else "",
-            seconds=round(self._clock() - self._began, 3),
+            seconds=round(self._clock() - self._started, 3),
         )
         self._aborts = self._aborts + 1 if outcome is Outcome.ABORTED else 0
         actions: list[Action] = [Record(result=result)]
         if self._aborts >= _ABORTS_IN_A_ROW:
             return actions + self._close(
-                f"{self._aborts} trials in a row were aborted, the last one because {reason}"
+                f"{self._aborts} trials in a row were aborted; reason of the last one: {reason}"
             )
         return actions + self._next_trial()
 
@@ -339,7 +339,7 @@ class Evaluation:
         )
 
     def _close(self, problem: str) -> list[Action]:
-        """Leave the world paused, then finish."""
+        """Pause the world, then finish."""
         self._problem = problem
         return self._request(Phase.CLOSING, RequestKind.PAUSE)
 

@@ -1,4 +1,4 @@
-"""What goes in and out of an `Evaluation`, and the phases of a trial."""
+"""Inputs and outputs of an `Evaluation`, and the phases of a trial."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -7,7 +7,7 @@ from hiwm_evaluation.trials import Pose, TrialResult
 
 
 class RequestKind(Enum):
-    """What is asked of the graph."""
+    """A request to the graph."""
 
     PAUSE = "pause"
     RESET = "reset"
@@ -16,25 +16,25 @@ class RequestKind(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Ask the arbiter or the world; answer with ``Evaluation.on_reply`` and the same number."""
+    """A request to arbiter or world; pass the reply and this number to ``Evaluation.on_reply``."""
 
     number: int
     kind: RequestKind
     start: Pose = ()
     seed: int = 0
-    by_hand: bool = False  # a person has put the object at the start
+    by_hand: bool = False  # a person has placed the object at the start
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Keep this result."""
+    """Store this result."""
 
     result: TrialResult
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finish:
-    """The evaluation is over; ``problem`` is empty when every trial was run."""
+    """The evaluation is over; ``problem`` is empty if every trial was run."""
 
     problem: str = ""
 
@@ -44,7 +44,7 @@ Action = Request | Record | Finish
 
 @dataclass(frozen=True, kw_only=True)
 class TrialTick:
-    """What an evaluation needs of a tick; fields as in hiwm_interfaces/Tick."""
+    """The part of a tick that an evaluation needs; fields as in hiwm_interfaces/Tick."""
 
     epoch: int
     step: int
@@ -56,16 +56,16 @@ class TrialTick:
 
 
 class Phase(Enum):
-    """Where in a trial the evaluation is."""
+    """Phase of a trial or of the whole evaluation."""
 
     PAUSING = "pausing"
-    PLACING = "waiting for a person to put the object at its start"
+    PLACING = "waiting for a person to place the object"
     RESETTING = "resetting"
     RESET_REFUSED = "waiting to reset again"
     STARTING = "starting"
     RUNNING = "running"
     LAST_TRUTH = "waiting for the last ground truth"
-    HOLDING = "pausing to be judged"
-    JUDGING = "waiting for a person to say how it went"
+    HOLDING = "pausing for the verdict"
+    JUDGING = "waiting for a person's verdict"
     CLOSING = "closing"
     DONE = "done"

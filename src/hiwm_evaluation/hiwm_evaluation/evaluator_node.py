@@ -1,8 +1,8 @@
-"""The evaluator node: runs listed trials through the graph and says how many succeeded.
+"""The evaluator node: runs a list of trials through the graph and reports the success rate.
 
-It uses the services a person would use (``control/request``, ``world/reset``) and changes nothing
-else, so the same trials run in imagination and on the stand-in. The course of a trial is
-``hiwm_evaluation.evaluation``.
+It uses only the services that a person uses (``control/request``, ``world/reset``), so the same
+trials run in imagination and on the stand-in. ``hiwm_evaluation.evaluation`` has the sequence of a
+trial.
 """
 
 import sys
@@ -52,32 +52,31 @@ from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import NodeEnd, run
 from hiwm_nodes.session import hold_role, session_folder
 
-# No world waits for the evaluator, and a lost tick may be the one that succeeded: room for a stall
-# of several seconds at the fastest rates.
-_NOTHING_LOST = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+# Worlds do not wait for the evaluator, and a lost tick may be the successful one. The queue covers
+# a stall of several seconds at the highest rates.
+_LOSSLESS = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 _TIMER_S = 0.02
-# Often enough to see that it lives, rarely enough to read.
 _PROGRESS_S = 5.0
-_TELL_S = 0.2
-_PROMPT_S = 60.0  # what a person is asked for is said again this often
+_STATUS_S = 0.2
+_PROMPT_S = 60.0  # interval at which a prompt is repeated
 
 
 class EvaluatorNode(Node):
-    """Runs the trials that are left, then ends its own process."""
+    """Runs the unfinished trials, then exits."""
 
     def __init__(self) -> None:
-        """Declare parameters and wire topics. Raises ConfigError for unusable ones."""
+        """Declare parameters and connect topics. Raises ConfigError for invalid parameters."""
         super().__init__("evaluator")
-        self._trials = int(parameter(self, "trials", 10, "trials in all", 1, 100_000))
+        self._trials = int(parameter(self, "trials", 10, "total number of trials", 1, 100_000))
         self._starts_file = str(parameter(
             self, "starts_file", "",
-            "YAML list of object poses [x m, y m, yaw rad], one a trial; empty = drawn with seed",
+            "YAML list of object poses [x m, y m, yaw rad], one per trial; empty = drawn with seed",
         ))
         self._horizon = int(parameter(
-            self, "horizon", 0, "ticks a trial may take; 0 = the task's own", 0, 1_000_000
+            self, "horizon", 0, "most ticks of a trial; 0 = from the task", 0, 1_000_000
         ))
         self._seed = int(parameter(
-            self, "seed", 0, "draws the starts; trial i is reset with seed + i", 0, 2**31 - 1
+            self, "seed", 0, "seed of the starts; trial i is reset with seed + i", 0, 2**31 - 1
         ))
         self._threshold = float(parameter(
             self, "success_threshold", 0.5,
@@ -94,7 +93,7 @@ class EvaluatorNode(Node):
             )
         self._tick_timeout = float(parameter(
             self, "tick_timeout_s", 20.0,
-            "without a tick for so long a trial is aborted [s]", 0.1, 3600.0,
+            "a trial without a tick for this time is aborted [s]", 0.1, 3600.0,
         ))
         self._startup_timeout = float(parameter(
             self, "startup_timeout_s", 120.0,
@@ -112,8 +111,8 @@ class EvaluatorNode(Node):
             hold_role(self._output, "evaluator")
         elif session is None:
             raise ConfigError(
-                "no place for results", where="parameters output_dir and session_dir of evaluator",
-                remedy="give one of the two",
+                "no folder for results", where="parameters output_dir and session_dir of evaluator",
+                remedy="set one of the two",
             )
         truth_topic = str(parameter(
             self, "ground_truth_topic", "driver/ground_truth", "the stand-in's ground truth"
@@ -122,30 +121,30 @@ class EvaluatorNode(Node):
         self._evaluation: Evaluation | None = None
         self._info: WorldInfo | None = None
         self._end: NodeEnd | None = None
-        self._request: Request | None = None  # waits for its service to be there
-        self._began = self._said_at = time.monotonic()
+        self._request: Request | None = None  # waiting for its service
+        self._started = self._printed_at = time.monotonic()
         self._control = self.create_client(ControlRequest, "control/request")
         self._reset = self.create_client(Reset, "world/reset")
-        self._asked: tuple[Client, Future] | None = None  # the request that has no answer yet
+        self._unanswered: tuple[Client, Future] | None = None  # the unanswered request
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
-        self._ticks = self.create_subscription(Tick, "tick", self._on_tick, _NOTHING_LOST)
+        self._ticks = self.create_subscription(Tick, "tick", self._on_tick, _LOSSLESS)
         self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
         self._truths = self.create_subscription(
-            GroundTruth, truth_topic, self._on_truth, _NOTHING_LOST
+            GroundTruth, truth_topic, self._on_truth, _LOSSLESS
         )
         self._status_pub = self.create_publisher(
             EvaluationStatus, "evaluation/status", qos.LATCHED
         )
         self._status = EvaluationStatus()
-        self._told_at = 0.0
+        self._published_at = 0.0
         self.create_service(Trigger, "evaluation/continue", self._on_continue)
         self.create_service(LabelTrial, "evaluation/label", self._on_label)
         self._diagnostics = Diagnostics(self)
-        # Steady: a world that stopped its /clock must not stop the watch over it.
+        # Steady: a world that stops its /clock must not stop the timeouts.
         self.create_timer(_TIMER_S, self._on_time, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def close(self) -> None:
-        """Keep what was found."""
+        """Write the summary of the results."""
         if self._folder:
             self._folder.write_summary()
             self._folder.close()
@@ -179,18 +178,18 @@ class EvaluatorNode(Node):
             self._do(self._evaluation.on_time())
         if self._end:
             raise self._end
-        if self._evaluation and time.monotonic() - self._told_at > _TELL_S:
-            self._tell(self._evaluation)
+        if self._evaluation and time.monotonic() - self._published_at > _STATUS_S:
+            self._report(self._evaluation)
 
     def _on_continue(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        """Take a person's word that the object is where it shall be."""
+        """Handle a person's confirmation that the object is in place."""
         try:
             if self._evaluation is None:
                 raise ConfigError(
-                    "the evaluation has not begun", where="evaluation/continue",
-                    remedy="wait until it asks",
+                    "the evaluation has not started", where="evaluation/continue",
+                    remedy="wait for the prompt",
                 )
             self._do(self._evaluation.on_placed())
             response.success = True
@@ -201,13 +200,13 @@ class EvaluatorNode(Node):
     def _on_label(
         self, request: LabelTrial.Request, response: LabelTrial.Response
     ) -> LabelTrial.Response:
-        """Let a person's verdict count, on the present trial or one that is over."""
+        """Apply a person's verdict to the current trial or a finished one."""
         judged_by = f"person {request.who}".strip()
         try:
             if self._evaluation is None or self._folder is None:
                 raise ConfigError(
-                    "the evaluation has not begun", where="evaluation/label",
-                    remedy="label a trial when the policy has acted in it",
+                    "the evaluation has not started", where="evaluation/label",
+                    remedy="label a trial after the policy's first action in it",
                 )
             if request.trial == self._evaluation.trial:
                 self._do(self._evaluation.on_label(request.success, judged_by, request.note))
@@ -215,15 +214,15 @@ class EvaluatorNode(Node):
                 result = self._folder.label(
                     request.trial, request.success, judged_by, request.note
                 )
-                self._say(f"trial {result.trial + 1}/{self._trials}: {result.outcome.value}, "
-                          f"{result.judged_by}, {result.reason}")
+                self._print(f"trial {result.trial + 1}/{self._trials}: {result.outcome.value}, "
+                            f"{result.judged_by}, {result.reason}")
             response.ok = True
         except HiwmError as error:
             response.message = str(error)
         return response
 
-    def _tell(self, evaluation: Evaluation) -> None:
-        """Say where the evaluation is: in the terminal now and then, to others when it changes."""
+    def _report(self, evaluation: Evaluation) -> None:
+        """Print progress at intervals, and publish the status when it changes."""
         assert self._folder is not None
         prompt = prompt_text(
             evaluation, self._trials, self.resolve_service_name("evaluation/continue"),
@@ -232,44 +231,44 @@ class EvaluatorNode(Node):
         status = status_message(
             evaluation, list(self._folder.results.values()), self._trials, prompt
         )
-        now = self._told_at = time.monotonic()
-        if prompt and (prompt != self._status.prompt or now - self._said_at > _PROMPT_S):
-            self._say(prompt)
-        elif not prompt and now - self._said_at > _PROGRESS_S:
-            self._say(", ".join(filter(None, (
+        now = self._published_at = time.monotonic()
+        if prompt and (prompt != self._status.prompt or now - self._printed_at > _PROMPT_S):
+            self._print(prompt)
+        elif not prompt and now - self._printed_at > _PROGRESS_S:
+            self._print(", ".join(filter(None, (
                 evaluation.progress, duration_text(status.seconds_left)
             ))))
         status.header.stamp = self._status.header.stamp
-        if str(status) != str(self._status):  # a NaN equals itself as text
+        if str(status) != str(self._status):  # as text, NaN equals NaN
             status.header.stamp = self.get_clock().now().to_msg()
             self._status = status
             self._status_pub.publish(status)
 
     def _await_graph(self) -> None:
-        """Begin when every part is there; end with a line that names the missing ones."""
+        """Start when the graph is complete; exit with an error that names the missing parts."""
         missing = [
-            name for name, there in (
+            name for name, present in (
                 ("world_info of a world", self._info is not None),
                 ("world/reset of a world", self._reset.service_is_ready()),
                 ("control/request of the arbiter", self._control.service_is_ready()),
                 ("policy/plan of a policy", self.count_publishers("policy/plan") > 0),
-                # Connected, not only known: what was sent before would never come.
+                # Connected, not only discovered: earlier messages would be lost.
                 ("tick of a world", self._ticks.get_publisher_count() > 0),
                 ("ground truth of the stand-in", self._truths.get_publisher_count() > 0
                  or self._info is None or not self._info.stand_in),
-            ) if not there
+            ) if not present
         ]
         now = time.monotonic()
         if not missing:
             self._begin()
-        elif now - self._began > self._startup_timeout:
+        elif now - self._started > self._startup_timeout:
             raise NodeEnd(
                 1, f"error: no {', no '.join(missing)} after {self._startup_timeout:g} s "
-                "(evaluator): start the whole graph, for example with evaluate.launch.xml"
+                "(evaluator): start the complete graph, for example with evaluate.launch.xml"
             )
-        elif now - self._said_at > _PROGRESS_S:
+        elif now - self._printed_at > _PROGRESS_S:
             self._diagnostics.report(WARN, f"waiting for {', '.join(missing)}")
-            self._say(f"waiting for {', '.join(missing)}")
+            self._print(f"waiting for {', '.join(missing)}")
 
     def _begin(self) -> None:
         info = self._info
@@ -288,7 +287,7 @@ class EvaluatorNode(Node):
         results = list(self._folder.results.values())
         finished = {number for number in self._folder.finished if number < self._trials}
         if finished:
-            self._say(f"resuming: {len(finished)} of {self._trials} trials are done")
+            self._print(f"resuming: {len(finished)} of {self._trials} trials are done")
 
         def judge() -> Judge:
             if self._judge == "person":
@@ -305,7 +304,7 @@ class EvaluatorNode(Node):
             by_hand=not info.auto_reset,
         )
         where = f"{info.kind}{f' ({info.robot}' + ', a stand-in)' if info.stand_in else ''}"
-        self._say(
+        self._print(
             f"{self._trials} trials of {task.name} in {where}, at most {horizon} ticks each; "
             f"results in {self._output}"
         )
@@ -331,7 +330,7 @@ class EvaluatorNode(Node):
                 self._finish(action.problem)
 
     def _send(self) -> None:
-        """Send the request that is due, as soon as whoever answers it is there."""
+        """Send the pending request once its service is available."""
         request = self._request
         if request is None:
             return
@@ -339,8 +338,8 @@ class EvaluatorNode(Node):
         if not client.service_is_ready():
             return
         self._request = None
-        if self._asked is not None:  # never answered: the trial it was for has been given up
-            asked, call = self._asked
+        if self._unanswered is not None:  # never answered; its trial was aborted
+            asked, call = self._unanswered
             asked.remove_pending_request(call)
         if request.kind is RequestKind.RESET:
             future = client.call_async(Reset.Request(
@@ -350,11 +349,11 @@ class EvaluatorNode(Node):
         else:
             code = getattr(ControlRequest.Request, request.kind.name)
             future = client.call_async(ControlRequest.Request(request=code, reason="evaluation"))
-        self._asked = client, future
+        self._unanswered = client, future
         future.add_done_callback(lambda done: self._on_answer(request, done))
 
     def _on_answer(self, request: Request, future: Future) -> None:
-        self._asked = None
+        self._unanswered = None
         answer = future.result()
         if self._evaluation and answer is not None:
             epoch = answer.epoch if request.kind is RequestKind.RESET else -1
@@ -375,26 +374,26 @@ class EvaluatorNode(Node):
         if result.outcome is Outcome.ABORTED:
             text += f", {result.reason}"
         elif result.judged_by.startswith(PersonJudge.name):
-            text += f" after {result.steps} ticks, said {result.judged_by}"
+            text += f" after {result.steps} ticks, judged by {result.judged_by}"
         else:
             text += f" after {result.steps} ticks, best {result.judged_by} {result.best:.2f}"
         text += f"; so far {so_far['successes']}/{so_far['trials']}"
         if self._evaluation and (left := time_left(self._evaluation, results)) > 0:
             text += f", {duration_text(left)}"
-        self._say(text)
+        self._print(text)
 
     def _finish(self, problem: str) -> None:
         assert self._folder is not None
         summary = self._folder.write_summary()
         line = f"{summary_line(summary)}; results in {self._output}"
         if problem:
-            line = f"error: {problem} (evaluator): mend it and start again to go on\n{line}"
+            line = f"error: {problem} (evaluator): fix it and start again to continue\n{line}"
         self._end = NodeEnd(1 if problem else 0, line)
         if self._evaluation:
-            self._tell(self._evaluation)
+            self._report(self._evaluation)
 
-    def _say(self, text: str) -> None:
-        self._said_at = time.monotonic()
+    def _print(self, text: str) -> None:
+        self._printed_at = time.monotonic()
         print(text, flush=True)
 
 

@@ -1,8 +1,8 @@
 """The report's figures: rates, gains, and imagination against the stand-in.
 
-Colours are those of who acted (``hiwm_core.palette``): grey for the base policy, blue where it
-learnt from its own rollouts, green from demonstrations, orange from corrections. Shapes say the
-same again, for print without colours. Held by ``test_figures.py``.
+Colours follow the source of the training data (``hiwm_core.palette``): grey for the base policy,
+blue for its own rollouts, green for demonstrations, orange for corrections. Marker shapes repeat
+this for print without colours. Tested by ``test_figures.py``.
 """
 
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ _STYLE: dict[Any, Any] = {
 
 
 def rates_figure(study: Study) -> Figure:
-    """Return the pooled rates of each set, a panel a backbone; small marks are single seeds."""
+    """Return pooled rates of each set, one panel per backbone; small marks are single seeds."""
     shown = sets_of(study)
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH_IN, 3.3 if len(shown) < 4 else 3.8), layout="constrained")
@@ -84,7 +84,7 @@ def rates_figure(study: Study) -> Figure:
 
 
 def gains_figure(gains: Sequence[Gain]) -> Figure:
-    """Return the gains of one or both worlds with their intervals and the line of no gain."""
+    """Return gains in one or both worlds with intervals, and a line at zero."""
     known = [gain for gain in gains if gain.known]
     with matplotlib.rc_context(_STYLE):
         figure = Figure(
@@ -126,9 +126,9 @@ def gains_figure(gains: Sequence[Gain]) -> Figure:
 
 
 def agreement_figure(agreement: Agreement) -> Figure:
-    """Return imagined against stand-in success of every policy tried in both worlds."""
+    """Return success in imagination against success on the stand-in, one mark per policy."""
     with matplotlib.rc_context(_STYLE):
-        # Placed by hand: a square plot on the left, legend and numbers in the column beside it.
+        # Fixed layout: a square plot on the left, legend and numbers in a column on the right.
         figure = Figure(figsize=(7.6, 4.7))
         axes = figure.add_axes((0.082, 0.106, 4.1 / 7.6, 4.1 / 4.7))
         axes.plot([0, 100], [0, 100], color=_FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
@@ -168,12 +168,12 @@ def _trials(gain: Gain) -> str:
 
 
 def _numbers(agreement: Agreement) -> str:
-    """Return policies, their trials in either world, and the estimates, a line each."""
+    """Return the numbers of policies and trials, and the estimates, one per line."""
     trials = [pooled([cell], world).trials for cell in agreement.cells for world in World]
     lines = [f"n = {len(agreement.cells)} policies"]
     if trials:
         span = f"{min(trials)} to {max(trials)}" if min(trials) < max(trials) else f"{trials[0]}"
-        lines.append(f"n = {span} trials each, in either world")
+        lines.append(f"n = {span} trials each per world")
     lines += [
         f"{name} {estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
         for name, estimate in agreement.estimates.items()
@@ -200,7 +200,7 @@ def _rate_mark(
         markerfacecolor=colour if world is World.STAND_IN else "white",
     )
     axes.annotate(
-        # Above the bar, and above the mark where the bar ends within it.
+        # Above the bar, or above the mark if the bar ends within it.
         f"{rate.successes}/{rate.trials}", (x, 100 * max(rate.interval[1], rate.rate + 0.03)),
         xytext=(0, 4),
         textcoords="offset points", ha="center", size=8,
@@ -208,7 +208,7 @@ def _rate_mark(
 
 
 def _bars(rate: Rate) -> list[list[float]]:
-    """Return the lengths below and above, in percent."""
+    """Return the lengths of the error bar below and above, in percent."""
     low, high = rate.interval
     return [[max(0.0, 100 * (rate.rate - low))], [max(0.0, 100 * (high - rate.rate))]]
 

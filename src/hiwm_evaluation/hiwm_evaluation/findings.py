@@ -1,7 +1,6 @@
-"""What a study found: pooled rates, gains, agreement of the worlds, an operator's yield.
+"""Results of a study: pooled rates, gains, agreement of the worlds, an operator's yield.
 
-Everything the report shows is computed here, from the trials themselves. Held by
-``test_findings.py``.
+All numbers of the report are computed here from the trials. Tested by ``test_findings.py``.
 """
 
 from collections import Counter
@@ -34,15 +33,15 @@ from hiwm_evaluation.study_file import (
 )
 from hiwm_evaluation.trials import Outcome, TrialResult
 
-#: The paper's sets, shown even where they are missing.
+#: The paper's sets, shown even if they are missing.
 PAPER_SETS = (TrainingSet.BASE, TrainingSet.WM_CL, TrainingSet.HI_WM)
-#: Which of the paper's sets is compared with which.
+#: Comparisons between the paper's sets.
 PAPER_GAINS = (
     (TrainingSet.HI_WM, TrainingSet.BASE),
     (TrainingSet.HI_WM, TrainingSet.WM_CL),
     (TrainingSet.WM_CL, TrainingSet.BASE),
 )
-#: All that are compared, those of controls only in a study that has them.
+#: All comparisons; those with controls apply only to studies that have them.
 GAINS = (
     (TrainingSet.HI_WM, TrainingSet.BASE),
     (TrainingSet.HI_WM, TrainingSet.STAND_IN_CORRECTIONS),
@@ -56,23 +55,23 @@ GAINS = (
 STATISTICS: dict[str, Statistic] = {
     "Pearson": pearson, "Spearman": spearman, "MMRV": mean_maximum_rank_violation,
 }
-# Any two policies lie on a line, so their correlation says nothing.
+# Two points always lie on a line, so their correlation is meaningless.
 LEAST_POLICIES = 3
 BOOTSTRAP_SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """Successes of some trials, with the Wilson interval."""
+    """Success rate of some trials, with its Wilson interval."""
 
     successes: int
     trials: int
-    aborted: int  # not among the trials
-    asked: int  # trials that were to be run
+    aborted: int  # not included in trials
+    asked: int  # planned trials
 
     @property
     def rate(self) -> float:
-        """Share of successes, 0..1. There must be trials."""
+        """Fraction of successes, 0..1. Requires at least one trial."""
         return self.successes / self.trials
 
     @property
@@ -83,7 +82,7 @@ class Rate:
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """Rate of one set minus that of another, over the same backbone and world."""
+    """Rate of one set minus that of another, for one backbone and world."""
 
     backbone: Backbone
     world: World
@@ -118,16 +117,16 @@ class Gain:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """Imagination against the stand-in, over policies that were tried in both."""
+    """Agreement of imagination and stand-in over policies with trials in both."""
 
     cells: tuple[Cell, ...]
-    estimates: dict[str, Estimate]  # by the names of STATISTICS; empty for too few policies
+    estimates: dict[str, Estimate]  # by name of STATISTICS; empty for too few policies
 
 
 def independent(cells: Iterable[Cell]) -> tuple[Cell, ...]:
     """Return the first cell of each backbone and training seed.
 
-    Cells that share both were post-trained from one policy, so that they are not independent.
+    Cells that share both were post-trained from one policy and are not independent.
     """
     first: dict[tuple[Backbone, int], Cell] = {}
     for cell in cells:
@@ -137,7 +136,7 @@ def independent(cells: Iterable[Cell]) -> tuple[Cell, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """What some sessions of an operator came to."""
+    """Totals of some operator sessions."""
 
     sessions: int
     seconds: float
@@ -150,7 +149,7 @@ class Effort:
 
 
 def pooled(cells: Iterable[Cell], world: World) -> Rate:
-    """Return the rate of all trials of some cells in one world; no trials where all are missing."""
+    """Return the rate over all trials of some cells in one world; 0 trials if all are missing."""
     found = [cell.evaluations[world] for cell in cells if world in cell.evaluations]
     counts = [evaluation.counts for evaluation in found]
     return Rate(
@@ -161,17 +160,17 @@ def pooled(cells: Iterable[Cell], world: World) -> Rate:
 
 
 def sets_of(study: Study) -> tuple[TrainingSet, ...]:
-    """Return the sets to show: the paper's, and those of controls that the study has."""
-    there = {cell.set for cell in study.cells}
+    """Return the sets to show: the paper's, and the study's controls."""
+    present = {cell.set for cell in study.cells}
     return tuple(
         which for which in TrainingSet
-        if which is not TrainingSet.OTHER and (which in PAPER_SETS or which in there)
+        if which is not TrainingSet.OTHER and (which in PAPER_SETS or which in present)
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeanCost:
-    """What one set of a backbone took, the mean over its policies, and what it came to."""
+    """Mean cost of one set of a backbone over its policies, and the resulting success rate."""
 
     backbone: Backbone
     set: TrainingSet
@@ -185,7 +184,7 @@ class MeanCost:
 
 
 def mean_costs(study: Study) -> list[MeanCost]:
-    """Return the costs of the sets whose policies' costs the study says, all of them."""
+    """Return the mean costs of the sets for which the study has every policy's cost."""
     found = []
     by_cell = {cost.cell: cost for cost in study.costs}
     for backbone in Backbone:
@@ -217,7 +216,7 @@ def cells_of(study: Study, backbone: Backbone, training_set: TrainingSet) -> lis
 
 
 def pair(first: Evaluation | None, second: Evaluation | None) -> PairedCounts:
-    """Return how the trials ended that both evaluations ran from the same start and seed.
+    """Return the paired outcomes of trials that two evaluations ran from equal starts and seeds.
 
     Trials that were aborted in either, or have no counterpart, are left out.
     """
@@ -235,7 +234,7 @@ def pair(first: Evaluation | None, second: Evaluation | None) -> PairedCounts:
 
 
 def gains(study: Study, world: World) -> list[Gain]:
-    """Return the gains of every backbone in one world, known or not, between the study's sets."""
+    """Return the gains between the study's sets in one world, known or not, for every backbone."""
     found = []
     shown = sets_of(study)
     for backbone in Backbone:
@@ -267,21 +266,21 @@ def total(counts: Iterable[PairedCounts]) -> PairedCounts:
 
 
 def worlds_paired(cell: Cell) -> PairedCounts:
-    """Return a policy's paired trials, imagination first: `first_only` are false successes."""
+    """Return a policy's paired outcomes, imagination first: `first_only` are false successes."""
     return pair(
         cell.evaluations.get(World.IMAGINATION), cell.evaluations.get(World.STAND_IN)
     )
 
 
 def agreement(study: Study) -> Agreement:
-    """Return how imagination and stand-in agree over all policies with trials in both."""
+    """Return the agreement of imagination and stand-in over all policies with trials in both."""
     return agreement_of(
         [cell for cell in study.cells if all(pooled([cell], world).trials for world in World)]
     )
 
 
 def agreement_of(chosen: Iterable[Cell]) -> Agreement:
-    """Return how the worlds agree over some policies, all with trials in both."""
+    """Return the agreement of the worlds over some policies, all with trials in both."""
     cells = tuple(chosen)
     if len(cells) < LEAST_POLICIES:
         return Agreement(cells=cells, estimates={})
@@ -308,9 +307,9 @@ def effort(sessions: Sequence[OperatorSession]) -> Effort:
 
 
 def differing_conditions(study: Study, world: World) -> dict[str, list[str]]:
-    """Return the conditions under which not all evaluations of a world were made, with values.
+    """Return the conditions that differ between the evaluations of a world, with their values.
 
-    Rates are comparable only where there are none.
+    Rates are comparable only if there are none.
     """
     found = [c.evaluations[world].conditions for c in study.cells if world in c.evaluations]
     keys = sorted({key for conditions in found for key in conditions})

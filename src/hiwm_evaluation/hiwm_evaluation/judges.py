@@ -1,8 +1,8 @@
-"""Who says that a trial succeeded: the stand-in's ground truth, a world model's head, a person.
+"""Judges of trials: the stand-in's ground truth, the world model's success head, or a person.
 
-A person may overrule the other two as well; that is a label, not a judge.
+A person's label may also overrule the first two.
 
-Held by ``test_judges.py``.
+Tested by ``test_judges.py``.
 """
 
 from typing import Protocol
@@ -11,11 +11,11 @@ from hiwm_core.world_heads import SUCCESS_HEAD
 
 
 class Judge(Protocol):
-    """Watches one trial. Stamps in ns, steps as in its ticks."""
+    """Judges one trial. Stamps are in ns, steps are those of its ticks."""
 
     @property
     def name(self) -> str:
-        """What it judges by, for results."""
+        """What it judges by, as stored in results."""
 
     @property
     def best(self) -> float:
@@ -23,32 +23,32 @@ class Judge(Protocol):
 
     @property
     def success_step(self) -> int | None:
-        """Step of the first tick that counts as success; None while there is none."""
+        """Step of the first successful tick; None if there is none yet."""
 
     @property
     def complete(self) -> bool:
-        """True when everything about the newest tick is known."""
+        """Whether everything about the newest tick is known."""
 
     @property
-    def heard(self) -> bool:
-        """True when anything to judge by was seen."""
+    def informed(self) -> bool:
+        """Whether any data to judge by has arrived."""
 
     def on_tick(self, step: int, stamp_ns: int, success: float) -> None:
-        """Take a tick of the trial, in order."""
+        """Handle a tick of the trial, in order."""
 
     def on_truth(self, stamp_ns: int, coverage: float) -> None:
-        """Take a ground truth, of this trial or not."""
+        """Handle a ground truth, of this trial or not."""
 
 
 class CoverageJudge:
-    """Success is a coverage of the goal at any moment of the trial, from ground truth.
+    """Success is reached when the goal's coverage, from ground truth, reaches a threshold.
 
-    Truths and ticks come on topics of their own, in any order, so they are matched by stamp: a
-    truth counts for the first tick that is not older than it, and not at all when it is older
-    than the trial's first tick.
+    Truths and ticks have separate topics and arrive in any order, so they are matched by stamp. A
+    truth belongs to the first tick that is not older. Truths older than the trial's first tick are
+    ignored.
 
     Args:
-        threshold: share of the goal covered that counts as success, 0..1.
+        threshold: covered fraction of the goal that counts as success, 0..1.
     """
 
     name = "coverage"
@@ -66,7 +66,7 @@ class CoverageJudge:
 
     @property
     def success_step(self) -> int | None:
-        """Step of the first tick at which the coverage was reached."""
+        """Step of the first tick with a coverage at the threshold."""
         for truth_ns, coverage in sorted(self._counting()):
             if coverage >= self._threshold:
                 for tick_ns, step in self._ticks:
@@ -76,20 +76,20 @@ class CoverageJudge:
 
     @property
     def complete(self) -> bool:
-        """True when a truth as new as the newest tick is here."""
+        """Whether a truth as new as the newest tick has arrived."""
         return bool(self._ticks) and self._newest_truth_ns >= self._ticks[-1][0]
 
     @property
-    def heard(self) -> bool:
-        """True when any ground truth of this trial was seen."""
+    def informed(self) -> bool:
+        """Whether any ground truth of this trial has arrived."""
         return bool(self._counting())
 
     def on_tick(self, step: int, stamp_ns: int, success: float) -> None:
-        """Take a tick; its own success value is not asked."""
+        """Handle a tick; its success value is ignored."""
         self._ticks.append((stamp_ns, step))
 
     def on_truth(self, stamp_ns: int, coverage: float) -> None:
-        """Take the coverage at a stamp."""
+        """Handle the coverage at a stamp."""
         self._newest_truth_ns = max(self._newest_truth_ns, stamp_ns)
         self._truths.append((stamp_ns, coverage))
 
@@ -101,7 +101,7 @@ class CoverageJudge:
 
 
 class HeadJudge:
-    """Success is the world model's own probability of it, in its ticks.
+    """Success is decided by the world model's success probability in ticks.
 
     Args:
         threshold: probability that counts as success, 0..1.
@@ -114,32 +114,32 @@ class HeadJudge:
         self.best = 0.0
         self.success_step: int | None = None
         self.complete = True
-        self.heard = False
+        self.informed = False
 
     def on_tick(self, step: int, stamp_ns: int, success: float) -> None:
-        """Take a tick; NaN says nothing."""
+        """Handle a tick; NaN is ignored."""
         if success != success:
             return
-        self.heard = True
+        self.informed = True
         self.best = max(self.best, success)
         if success >= self._threshold and self.success_step is None:
             self.success_step = step
 
     def on_truth(self, stamp_ns: int, coverage: float) -> None:
-        """Ignore it: an imagined world has no ground truth."""
+        """Ignore it: imagined worlds have no ground truth."""
 
 
 class PersonJudge:
-    """Success is what a person says after the trial: on a robot nobody else can tell."""
+    """Success is a person's verdict after the trial; on a robot there is no other source."""
 
     name = "person"
     best = 0.0
     success_step = None
     complete = False
-    heard = False
+    informed = False
 
     def on_tick(self, step: int, stamp_ns: int, success: float) -> None:
-        """Ignore it: the person looks at the robot."""
+        """Ignore it: the person judges by sight."""
 
     def on_truth(self, stamp_ns: int, coverage: float) -> None:
-        """Ignore it: there is none."""
+        """Ignore it: the person judges by sight."""

@@ -1,6 +1,6 @@
-"""A page of text, tables and pictures in one HTML file that needs nothing else.
+"""A page of text, tables and pictures in one self-contained HTML file.
 
-Held by ``test_page.py``.
+Tested by ``test_page.py``.
 """
 
 import base64
@@ -49,14 +49,14 @@ _NO_VALUE = "–"
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of a table; `sum` sets it off as the sum or pool of others."""
+    """One row of a table; `sum` marks it as the sum or pool of other rows."""
 
     cells: Sequence[str]
     sum: bool = False
 
 
 def document(title: str, parts: Sequence[str]) -> str:
-    """Return the whole page; `parts` are HTML already, `title` is text."""
+    """Return the complete page; `parts` are HTML, `title` is plain text."""
     body = "\n".join(parts)
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -77,12 +77,12 @@ def paragraph(text: str) -> str:
 
 
 def verbatim(text: str) -> str:
-    """Return text as it is, such as a command."""
+    """Return preformatted text, such as a command."""
     return f"<pre>{escape(text)}</pre>"
 
 
 def picture(png: bytes, text: str) -> str:
-    """Return a PNG within the page; `text` stands in for it where pictures are not shown."""
+    """Return an embedded PNG with `text` as its alternative text."""
     data = base64.b64encode(png).decode()
     return (
         f'<figure><img alt="{escape(text)}" src="data:image/png;base64,{data}"></figure>'
@@ -92,10 +92,10 @@ def picture(png: bytes, text: str) -> str:
 def table(
     columns: Sequence[str], rows: Sequence[Row], *, caption: str = "", text: Collection[int] = (0,)
 ) -> str:
-    """Return a table; the columns of the numbers `text` are set left and wrapped, others right."""
+    """Return a table; columns with indices in `text` are left-aligned and wrap, others right."""
     for row in rows:
         if len(row.cells) != len(columns):
-            raise ValueError(f"{row.cells} in a table of the columns {columns}")
+            raise ValueError(f"row {row.cells} does not fit the columns {columns}")
     head = "".join(
         f"<th{_class(place in text, False)}>{escape(name)}</th>"
         for place, name in enumerate(columns)
@@ -115,18 +115,18 @@ def table(
 
 
 def percent(share: float) -> str:
-    """Return a share of 1 as text, for example '44.0 %'."""
+    """Return a fraction in percent, for example '44.0 %'."""
     return f"{100 * share:.1f} %"
 
 
 def percent_range(interval: Interval) -> str:
-    """Return an interval of shares, for example '31.2 to 57.7 %'."""
+    """Return an interval of fractions, for example '31.2 to 57.7 %'."""
     low, high = interval
     return f"{100 * low:.1f} to {100 * high:.1f} %"
 
 
 def points(difference: float) -> str:
-    """Return a difference of shares in percentage points, for example '+12.0'."""
+    """Return a difference of fractions in percentage points, for example '+12.0'."""
     value = _not_minus_zero(100 * difference, 1)
     return f"{value:+.1f}" if value else "0.0"
 
@@ -137,17 +137,17 @@ def points_range(interval: Interval) -> str:
 
 
 def number(value: float, digits: int) -> str:
-    """Return a number with as many decimals; a dash for NaN."""
+    """Return a number with some decimals; a dash for NaN."""
     return _NO_VALUE if math.isnan(value) else f"{_not_minus_zero(value, digits):.{digits}f}"
 
 
 def ratio(upper: float, lower: float, digits: int) -> str:
-    """Return the ratio of two numbers; a dash where there is none."""
+    """Return the ratio of two numbers; a dash if it is undefined."""
     return number(upper / lower, digits) if lower else _NO_VALUE
 
 
 def about_zero(interval: Interval) -> str:
-    """Return where an interval lies, for example 'includes zero'."""
+    """Return the position of an interval relative to zero, for example 'includes zero'."""
     low, high = interval
     if math.isnan(low) or math.isnan(high):
         return _NO_VALUE
@@ -155,7 +155,7 @@ def about_zero(interval: Interval) -> str:
 
 
 def _class(text: bool, missing: bool) -> str:
-    names = [name for name, holds in (("text", text), ("missing", missing)) if holds]
+    names = [name for name, applies in (("text", text), ("missing", missing)) if applies]
     return f' class="{" ".join(names)}"' if names else ""
 
 

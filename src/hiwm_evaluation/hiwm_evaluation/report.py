@@ -2,8 +2,8 @@
 
     python -m hiwm_evaluation.report STUDY_FOLDER [-o FOLDER]
 
-Reads what ``study_file.py`` describes, computes nothing itself (``findings.py`` does) and shows
-every number with the trials it comes from. Held by ``test_report.py``.
+Reads a study (``study_file.py``) and shows every number with its number of trials. ``findings.py``
+computes the numbers. Tested by ``test_report.py``.
 """
 
 import argparse
@@ -50,17 +50,17 @@ PAGE_FILE = "report.html"
 SUMMARY_FILE = "summary.md"
 OWN_FOLDER = "report"  # in the study
 _PICTURES = ("rates.png", "gains.png", "agreement.png")
-# Yields of sessions of unequal length are compared per this much of an operator's time.
+# Yields of sessions of unequal length are compared per this operator time.
 _YIELD_S = 600.0
 
 
 def write_report(study_folder: Path, folder: Path) -> Path:
-    """Write the page and its figures of a study, and return the page's path.
+    """Write the page of a study and its figures, and return the page's path.
 
     Raises:
-        StoreError: the study or one of its evaluations cannot be read, or the folder be written.
-        ConfigError: a field of study.json is wrong, or the folder holds something else. A report
-            lies in `report` of its study, or outside of it.
+        StoreError: the study or an evaluation cannot be read, or the folder cannot be written.
+        ConfigError: a field of study.json is invalid, or the folder contains other files. A report
+            belongs in `report` of its study, or outside of the study.
     """
     own = folder.resolve() == (study_folder / OWN_FOLDER).resolve()
     check_output_file(
@@ -96,7 +96,7 @@ def write_report(study_folder: Path, folder: Path) -> Path:
     except OSError as error:
         raise StoreError(
             f"cannot be written: {error.strerror or error}", where=str(folder),
-            remedy="check the rights and the free space, or give another folder with -o",
+            remedy="check permissions and free space, or give another folder with -o",
         ) from error
     return page
 
@@ -104,7 +104,7 @@ def write_report(study_folder: Path, folder: Path) -> Path:
 def _operator(sessions: Sequence[OperatorSession]) -> list[str]:
     parts = [heading("Operator")]
     if not sessions:
-        return [*parts, paragraph("No operator session is in the study.")]
+        return [*parts, paragraph("The study has no operator session.")]
     rows = [
         _effort_row([session], f"{session.session}, operator {session.operator}")
         for session in sessions
@@ -124,18 +124,18 @@ def _operator(sessions: Sequence[OperatorSession]) -> list[str]:
     ))
     parts.append(paragraph(_seconds_compared(seconds)))
     if any(session.operator == "scripted" for session in sessions):
-        parts.append(paragraph("The operator called scripted is a program, not a person."))
+        parts.append(paragraph("The operator named scripted is a program, not a person."))
     return parts
 
 
 def _seconds_compared(seconds: Mapping[bool, float]) -> str:
-    """Return how an operator's time with branching compares to that without."""
+    """Return a comparison of operator time with and without branching."""
     if not all(seconds.values()):
-        return "With and without branching cannot be compared: one of the two is missing."
+        return "Sessions with and without branching cannot be compared: one kind is missing."
     same = "equal" if seconds[True] == seconds[False] else "not equal"
     return (
         f"Operator seconds with branching {seconds[True]:.0f}, without {seconds[False]:.0f}: "
-        f"{same}. The last two columns scale every line to {_YIELD_S:.0f} s in proportion."
+        f"{same}. The last two columns scale every row to {_YIELD_S:.0f} s."
     )
 
 
@@ -157,9 +157,9 @@ def _effort_row(
 
 
 def _sets(study: Study) -> list[str]:
-    parts = [heading("What each set contained")]
+    parts = [heading("Contents of each set")]
     if not study.sets:
-        return [*parts, paragraph("The study does not say what the sets contained.")]
+        return [*parts, paragraph("The study does not list the contents of the sets.")]
     used = {name for content in study.sets for name in (*content.frames, *content.mass)}
     known = [str(provenance) for provenance in Provenance]
     names = [name for name in known if name in used] + sorted(used.difference(known))
@@ -181,7 +181,7 @@ def _sets(study: Study) -> list[str]:
     parts += [
         table(["policy", "frames", *names, "frames dropped for low trust"], rows),
         paragraph(
-            "Frames by who made them; in brackets their share of the training weight, in percent."
+            "Frames by provenance; in brackets their share of the training weight, in percent."
         ),
     ]
     return parts
@@ -190,7 +190,7 @@ def _sets(study: Study) -> list[str]:
 def _world_model(numbers: Mapping[str, Any]) -> list[str]:
     parts = [heading("World model")]
     if not numbers:
-        return [*parts, paragraph("The study holds no numbers of the world model.")]
+        return [*parts, paragraph("The study has no numbers of the world model.")]
     rows = [Row(cells=[name, value]) for name, value in _flat(numbers)]
     return [*parts, table(["number", "value"], rows)]
 
@@ -212,7 +212,7 @@ def _plain(value: Any) -> str:
 
 def _how_made(study: Study) -> list[str]:
     return [
-        heading("How this was made"),
+        heading("How to reproduce this"),
         verbatim(study.command),
         paragraph(f"Seeds: {', '.join(str(seed) for seed in study.seeds) or 'none given'}."),
         table(["policy", "checkpoint"], [
@@ -230,7 +230,7 @@ def _is_report(page: Path) -> bool:
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    # Without the date and version the same study gives the same file.
+    # Without date and version, equal studies give equal files.
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
@@ -238,7 +238,7 @@ def _png(figure: Figure) -> bytes:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the report of the study named on the command line; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="scripts/report", description="The report of a study: report.html and its figures."
+        prog="scripts/report", description="Write a study's report: report.html and its figures."
     )
     parser.add_argument("study", type=path_argument, help="folder with study.json")
     parser.add_argument(

@@ -1,7 +1,7 @@
-"""The report's sections on success: rates, gains, and what imagination foretells.
+"""The report's sections on success: rates, gains, and predictions by imagination.
 
-Each returns parts of a page (``page.py``), from what ``findings.py`` computed. Every number stands
-with the trials it comes from, and what is missing is said. Held by ``test_report.py``.
+Each function returns parts of a page (``page.py``) from the results of ``findings.py``. Every
+number has its number of trials, and missing data is shown. Tested by ``test_report.py``.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ from hiwm_evaluation.page import (
 from hiwm_evaluation.statistics import PairedCounts, wilson_interval
 from hiwm_evaluation.study_file import Backbone, Cell, Study, TrainingSet, World
 
-# Push-T on real robots: Hi-WM, arXiv 2604.21741. It gives rates; all six are whole trials of 34.
+# Push-T on real robots: Hi-WM, arXiv 2604.21741. It gives rates; all six are multiples of 1/34.
 PAPER_TRIALS = 34
 PAPER_SUCCESSES: dict[str, dict[TrainingSet, int]] = {
     "Diffusion Policy (DP)": {
@@ -52,19 +52,19 @@ PAPER_SUCCESSES: dict[str, dict[TrainingSet, int]] = {
 
 
 def introduction_section(study: Study) -> list[str]:
-    """Return what the page is about, and how to read its numbers."""
+    """Return the subject of the page, and how to read its numbers."""
     return [
         paragraph(
             f"Task {study.task}, {len(study.cells)} policies, made {study.date} with "
             f"{study.software}. Each policy was tried in two worlds: on the stand-in, a MuJoCo "
             "simulation behind the robot's driver topics, and in imagination, the learned world "
-            "model. No number here is of a real robot, except where the paper's are quoted."
+            "model. No number here is from a real robot, except for quotes from the paper."
         ),
         paragraph(
-            "n is the number of trials that ended in success or failure; aborted trials are not "
-            "in it. Rates have Wilson intervals, differences Newcombe's, all at 95 %. Pooled "
-            "intervals take trials as independent: how much the training seeds differ is not in "
-            "them, and shows in the lines of single seeds, which may share their start poses."
+            "n is the number of trials that ended in success or failure, without aborted trials. "
+            "Rates have Wilson intervals, differences Newcombe's, all at 95 %. Pooled intervals "
+            "treat trials as independent. They do not include the variation between training "
+            "seeds, which the rows of single seeds show; seeds may share start poses."
         ),
     ]
 
@@ -96,10 +96,10 @@ def success_section(study: Study, png: bytes) -> list[str]:
     for world in World:
         differing = differing_conditions(study, world)
         if differing:
-            said = "; ".join(f"{key}: {', '.join(vs)}" for key, vs in differing.items())
+            listed = "; ".join(f"{key}: {', '.join(vs)}" for key, vs in differing.items())
             parts.append(paragraph(
-                f"Not all evaluations {_in(world)} were made under the same conditions: {said}. "
-                "Rates of different conditions are not comparable."
+                f"Not all evaluations {_in(world)} were made under the same conditions: {listed}. "
+                "Rates under different conditions are not comparable."
             ))
     return parts
 
@@ -138,7 +138,7 @@ def _in(world: World) -> str:
 
 
 def paper_section() -> list[str]:
-    """Return the paper's own numbers, said to be the paper's."""
+    """Return the paper's own numbers, labelled as such."""
     rows = []
     for name, successes in PAPER_SUCCESSES.items():
         cells = [name]
@@ -155,15 +155,15 @@ def paper_section() -> list[str]:
             rows, caption="The paper's own numbers: Push-T on real robots",
         ),
         paragraph(
-            f"From Hi-WM, arXiv 2604.21741, n about {PAPER_TRIALS} a cell. The paper gives no "
-            f"intervals: those in brackets are Wilson's for n = {PAPER_TRIALS}, computed here. "
+            f"From Hi-WM, arXiv 2604.21741, n about {PAPER_TRIALS} per cell. The paper gives no "
+            f"intervals; those in brackets are Wilson's for n = {PAPER_TRIALS}, computed here. "
             "Robots, operators and policies differ from this study's; pi0 is not ACT."
         ),
     ]
 
 
 def gains_section(found: Sequence[Gain], png: bytes) -> list[str]:
-    """Return what each set gained over another, over all trials and over pairs."""
+    """Return the gains of sets over others, over all trials and over pairs."""
     rows = []
     for gain in found:
         name = [
@@ -202,7 +202,7 @@ def gains_section(found: Sequence[Gain], png: bytes) -> list[str]:
 
 
 def costs_section(study: Study) -> list[str]:
-    """Return what each set took, beside what it came to."""
+    """Return the cost of each set and its success rate."""
     rows = [
         Row(cells=[
             f"{BACKBONE_NAMES[cost.backbone]}, {SET_NAMES[cost.set]}", str(cost.policies),
@@ -219,16 +219,16 @@ def costs_section(study: Study) -> list[str]:
     if not rows:
         return []
     return [
-        heading("What each set took"),
+        heading("Cost of each set"),
         table(
             ["policy", "policies, n", "stand-in, successes/n", "operator frames learnt from",
              "operator frames driven", "operator s", "robot s", "resets"], rows,
         ),
         paragraph(
-            "Means of a policy, beyond what its base policy took. Seconds are frames at the "
-            "control rate. Robot seconds are those of the stand-in, with the policy's frames, but "
-            "without the time of the resets. Trials are not in them, and neither is the data of "
-            "the world model, which the sets in imagination need."
+            "Means per policy, on top of the cost of its base policy. Seconds are frames at the "
+            "control rate. Robot seconds are seconds of the stand-in: they include the policy's "
+            "frames, but not the time of resets. Evaluation trials are not included, nor are the "
+            "data of the world model, which the sets in imagination need."
         ),
         *(paragraph(text) for text in study.remarks),
     ]
@@ -237,18 +237,18 @@ def costs_section(study: Study) -> list[str]:
 def agreement_section(
     agreed: Agreement, apart: Agreement, png: bytes, limits: str = ""
 ) -> list[str]:
-    """Return how imagination foretells the stand-in, over policies.
+    """Return how well imagination predicts the stand-in, over policies.
 
     Args:
-        agreed: over all of them.
-        apart: over those that were trained independently of each other.
+        agreed: agreement over all policies.
+        apart: agreement over independently trained policies.
         png: the scatter plot of all.
-        limits: which world models the numbers say something of, for people.
+        limits: the scope of the numbers, as text for people.
     """
     n = len(agreed.cells)
     parts = [
         heading("Imagination against the stand-in"),
-        picture(png, "Success in imagination against success on the stand-in, one mark a policy"),
+        picture(png, "Success in imagination against success on the stand-in, one mark per policy"),
     ]
     if not agreed.estimates:
         parts.append(paragraph(
@@ -266,9 +266,10 @@ def agreement_section(
         for name, estimate in some.estimates.items()
     ]
     families = (
-        "of each such family the second half of the table takes one: "
+        "the second half of the table uses one policy per family: "
         f"{', '.join(cell.name for cell in apart.cells)}."
-        if apart.estimates else f"there are too few families, {len(apart.cells)}, to take one each."
+        if apart.estimates
+        else f"there are too few families, {len(apart.cells)}, to use one policy of each."
     )
     parts += [
         table(
@@ -279,8 +280,8 @@ def agreement_section(
             f"Percentile bootstrap over policies, {RESAMPLES} resamples, seed {BOOTSTRAP_SEED}. "
             "MMRV (SIMPLER, arXiv 2405.05941) is the mean over policies of the largest difference "
             "on the stand-in to another policy that imagination puts in the wrong order: 0 is "
-            "best, 1 worst. Policies that were post-trained from one base are not independent, "
-            f"which the bootstrap does not know; {families}"
+            "best, 1 worst. Policies that were post-trained from one base are a family: they are "
+            f"not independent, but the bootstrap treats them as such; {families}"
         ),
         *([paragraph(limits)] if limits else []),
     ]
@@ -288,7 +289,7 @@ def agreement_section(
 
 
 def false_outcomes_section(study: Study) -> list[str]:
-    """Return how often imagination was wrong about a single trial."""
+    """Return how often imagination was wrong about single trials."""
     every = [(cell.name, worlds_paired(cell)) for cell in study.cells]
     rows = [_false_row(name, counts) for name, counts in every]
     rows.append(_false_row("all", total(counts for _, counts in every), sum_row=True))
@@ -301,8 +302,8 @@ def false_outcomes_section(study: Study) -> list[str]:
         ),
         paragraph(
             "Pairs are trials of one policy with the same start pose and seed in both worlds. A "
-            "false success succeeded in imagination and failed on the stand-in, a false failure "
-            "the other way round. In brackets: 95 % Wilson interval."
+            "false success succeeded in imagination and failed on the stand-in; a false failure "
+            "is the reverse. In brackets: 95 % Wilson interval."
         ),
     ]
 
@@ -319,5 +320,5 @@ def _false_row(name: str, counts: PairedCounts, *, sum_row: bool = False) -> Row
 
 
 def count_of(count: int, n: int) -> str:
-    """Return a count of n with its Wilson interval."""
+    """Return a count out of n with its Wilson interval."""
     return f"{count}/{n} ({percent_range(wilson_interval(count, n))})" if n else "0/0"

@@ -1,6 +1,6 @@
-"""Statistics of trials: rates of success and their differences, with intervals.
+"""Statistics of trials: success rates and their differences, with intervals.
 
-Held by ``test_statistics.py``; how two worlds agree over policies is in ``agreement.py``.
+Tested by ``test_statistics.py``. ``agreement.py`` has the agreement of worlds over policies.
 """
 
 import math
@@ -12,7 +12,7 @@ Interval = tuple[float, float]  # low, high
 
 @dataclass(frozen=True, kw_only=True)
 class PairedCounts:
-    """How trials ended that were run twice, from the same starts with the same seeds."""
+    """Outcomes of trials that were run twice, from equal starts with equal seeds."""
 
     both: int  # succeeded both times
     first_only: int
@@ -34,15 +34,15 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
     """Return the Wilson score interval of a success rate, both ends in 0..1.
 
     Formula: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
-    JASA 22 (1927). Without trials nothing is known: (0, 1).
+    JASA 22 (1927). Without trials the interval is (0, 1).
 
     Raises:
-        ValueError: counts or confidence that cannot be.
+        ValueError: counts or confidence out of range.
     """
     if not 0 <= successes <= trials:
-        raise ValueError(f"{successes} successes of {trials} trials: count again")
+        raise ValueError(f"{successes} successes of {trials} trials are impossible")
     if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence {confidence}: use a share between 0 and 1")
+        raise ValueError(f"confidence {confidence}: use a value between 0 and 1")
     if trials == 0:
         return 0.0, 1.0
     z = NormalDist().inv_cdf(0.5 + confidence / 2.0)
@@ -50,7 +50,7 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
     scale = 1.0 + z * z / trials
     middle = (rate + z * z / (2.0 * trials)) / scale
     half = z / scale * math.sqrt(rate * (1.0 - rate) / trials + (z / (2.0 * trials)) ** 2)
-    # At no or all successes one end is 0 or 1 exactly, and rounding must not push it beyond.
+    # With no or only successes one end is exactly 0 or 1; rounding must not exceed it.
     low = 0.0 if successes == 0 else max(0.0, middle - half)
     high = 1.0 if successes == trials else min(1.0, middle + half)
     return low, high
@@ -65,11 +65,12 @@ def difference_interval(
     proportions: comparison of eleven methods", Statistics in Medicine 17 (1998), 873-890.
 
     Args:
-        first: successes and trials; likewise `second`. Without trials nothing is known: (-1, 1).
-        confidence: share between 0 and 1.
+        first: successes and trials. Without trials of either, the interval is (-1, 1).
+        second: successes and trials.
+        confidence: between 0 and 1.
 
     Raises:
-        ValueError: counts or confidence that cannot be.
+        ValueError: counts or confidence out of range.
     """
     return _square_and_add(first, second, 0.0, confidence)
 
@@ -79,13 +80,13 @@ def paired_difference_interval(counts: PairedCounts, confidence: float = 0.95) -
 
     Method 10 of R. G. Newcombe, "Improved confidence intervals for the difference between binomial
     proportions based on paired data", Statistics in Medicine 17 (1998), 2635-2650: Wilson intervals
-    of the two rates, joined with the continuity-corrected correlation of the pairs.
+    of the two rates, combined with the continuity-corrected correlation of the pairs.
 
     Raises:
-        ValueError: counts or confidence that cannot be.
+        ValueError: counts or confidence out of range.
     """
     if min(counts.both, counts.first_only, counts.second_only, counts.neither) < 0:
-        raise ValueError(f"{counts}: count again")
+        raise ValueError(f"{counts}: counts must not be negative")
     first = counts.both + counts.first_only
     second = counts.both + counts.second_only
     n = counts.trials

@@ -1,4 +1,4 @@
-"""Where an evaluation is, as a message, and what it asks of a person, in words."""
+"""The status message of an evaluation, and its prompts to a person."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from hiwm_evaluation.trials import Outcome, TrialResult, seconds_left, summarize
 def prompt_text(
     evaluation: Evaluation, trials: int, continue_service: str, label_service: str
 ) -> str:
-    """Return what a person is asked to do now; empty when it is nothing."""
+    """Return the current prompt to a person; empty if there is none."""
     if evaluation.trial is None:
         return ""
     which = f"trial {evaluation.trial + 1}/{trials}"
@@ -22,7 +22,7 @@ def prompt_text(
         return (
             f"{which}: put the object at x {x:.3f} m, y {y:.3f} m, yaw {math.degrees(yaw):.0f} "
             f"degrees (table frame), step back, and run: scripts/call {continue_service} "
-            "(nothing moves before)"
+            "(nothing moves until then)"
         )
     if evaluation.phase is Phase.JUDGING:
         return (
@@ -33,7 +33,7 @@ def prompt_text(
 
 
 def time_left(evaluation: Evaluation, results: Sequence[TrialResult]) -> float:
-    """Return how long an evaluation will go on, s; NaN where no trial is over yet."""
+    """Return the estimated time left, s; NaN before the first finished trial."""
     judged = [result for result in results if result.outcome is not Outcome.ABORTED]
     return seconds_left(judged, *evaluation.left)
 
@@ -41,13 +41,13 @@ def time_left(evaluation: Evaluation, results: Sequence[TrialResult]) -> float:
 def status_message(
     evaluation: Evaluation, results: Sequence[TrialResult], trials: int, prompt: str
 ) -> EvaluationStatus:
-    """Return where an evaluation is, without a stamp.
+    """Return the status of an evaluation, without a stamp.
 
     Args:
-        evaluation: its course.
-        results: the newest of each trial so far.
-        trials: in all.
-        prompt: what a person is asked to do.
+        evaluation: the running evaluation.
+        results: the newest result of each trial.
+        trials: total number of trials.
+        prompt: the current prompt.
     """
     summary = summarize(results)
     left = time_left(evaluation, results)
@@ -56,6 +56,6 @@ def status_message(
         step=evaluation.step, horizon=evaluation.horizon,
         start=[float(value) for value in evaluation.start], judged=summary["trials"],
         successes=summary["successes"], aborted=summary["aborted"],
-        # Whole seconds: a status is sent when it has changed.
+        # Whole seconds, since every change is published.
         seconds_left=left if math.isnan(left) else float(round(left)),
     )

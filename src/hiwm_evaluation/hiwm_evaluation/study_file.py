@@ -1,8 +1,8 @@
-"""A study folder: which policies were trained on what, and how they did in either world.
+"""A study folder: policies, their training sets, and their trials in both worlds.
 
 ``study.json`` names the folders that the evaluator wrote (``trials.py``), relative to itself;
-docs/study.md has the format. ``findings.py`` computes from it, ``report.py`` shows it. Held by
-``test_study_file.py``.
+docs/study.md has the format. ``findings.py`` computes results from it, ``report.py`` shows them.
+Tested by ``test_study_file.py``.
 """
 
 import json
@@ -46,28 +46,28 @@ _SET_OPTIONAL = {"dropped_low_trust": int}
 
 
 class Backbone(StrEnum):
-    """The policy's network."""
+    """The network of a policy."""
 
     DIFFUSION = "diffusion"
     ACT = "act"
 
 
 class TrainingSet(StrEnum):
-    """What a policy was trained on: Hi-WM's sets (arXiv 2604.21741), and controls."""
+    """Training set of a policy: Hi-WM's sets (arXiv 2604.21741) and controls."""
 
-    START = "start"  # the policy that all others of its backbone and seed were trained on from
+    START = "start"  # the starting point of all other policies of its backbone and seed
     BASE = "base"  # the same demonstrations, for as many further steps as the sets below
     WM_CL = "wm-cl"
-    DEMONSTRATIONS = "demonstrations"  # further ones
-    STAND_IN_CORRECTIONS = "stand-in"  # given on the stand-in, without a world model
+    DEMONSTRATIONS = "demonstrations"  # with further demonstrations
+    STAND_IN_CORRECTIONS = "stand-in"  # with corrections on the stand-in, without a world model
     HI_WM = "hi-wm"
-    OTHER = "other"  # shown, and part of no gain
+    OTHER = "other"  # shown, but not part of any gain
 
 
 class World(StrEnum):
-    """Where trials were run; the values are those of ``world_info``."""
+    """The world of trials; values as in ``world_info``."""
 
-    STAND_IN = "hardware"  # always a stand-in here: the evaluator refuses robots
+    STAND_IN = "hardware"  # in studies always a stand-in, never a robot
     IMAGINATION = "imagination"
 
 
@@ -75,8 +75,8 @@ class World(StrEnum):
 class Evaluation:
     """The trials of one policy in one world."""
 
-    results: tuple[TrialResult, ...]  # in the order of their numbers
-    asked: int  # trials that were to be run
+    results: tuple[TrialResult, ...]  # sorted by number
+    asked: int  # planned trials
     conditions: dict[str, Any]
 
     @property
@@ -86,7 +86,7 @@ class Evaluation:
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Successes, and judged trials."""
+        """Numbers of successes and of judged trials."""
         judged = self.judged
         return sum(result.outcome is Outcome.SUCCESS for result in judged), len(judged)
 
@@ -101,42 +101,42 @@ class Cell:
     seed: int  # of the training
     checkpoint: str
     note: str
-    evaluations: dict[World, Evaluation]  # a missing one has no key
+    evaluations: dict[World, Evaluation]  # no key if missing
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorSession:
-    """What an operator did in one session."""
+    """An operator's work in one session."""
 
     session: str
     operator: str
-    branching: bool  # failure states could be continued more than once
-    seconds: float  # of the operator's time
+    branching: bool  # several continuations per failure state were possible
+    seconds: float  # operator time
     frames: int  # driven by the operator
     corrections: int
     failure_states: int  # corrected at least once
     succeeded: int  # corrections that ended in success
-    robot_seconds: float = 0.0  # of a robot or its stand-in, the policy's ticks among them
+    robot_seconds: float = 0.0  # of a robot or its stand-in, including the policy's ticks
     resets: int = 0  # of a robot or its stand-in
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetContent:
-    """What one policy's training set held, by provenance."""
+    """Contents of one policy's training set, by provenance."""
 
     cell: str
     frames: dict[str, int]
     mass: dict[str, float]  # share of the training weight
-    dropped_low_trust: int  # imagined frames left out because the world model was unsure
+    dropped_low_trust: int  # imagined frames left out for low trust
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a policy's set took beyond that of the policy it was trained on from."""
+    """Cost of a policy's set, on top of that of its base policy."""
 
     cell: str
     operator_frames: int  # driven by the operator or demonstrator
-    learnt_frames: int  # of those, the ones that were learnt from
+    learnt_frames: int  # of those, frames learnt from
     operator_seconds: float
     robot_seconds: float
     resets: int
@@ -144,7 +144,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Everything a report tells."""
+    """The data of a report."""
 
     task: str
     command: str
@@ -155,17 +155,17 @@ class Study:
     operator: tuple[OperatorSession, ...]
     sets: tuple[SetContent, ...]
     costs: tuple[Cost, ...]
-    remarks: tuple[str, ...]  # sentences for people: what was chosen where, what was checked
+    remarks: tuple[str, ...]  # sentences for people: choices made on other starts, checks
     world_model: dict[str, Any]
     world_state: str  # what the world model's state is, and what its success head reads
 
 
 def read_study(folder: Path) -> Study:
-    """Return the study of a folder; evaluations that do not exist yet are left out of their cells.
+    """Return the study in a folder; cells lack evaluations that do not exist yet.
 
     Raises:
-        StoreError: no study.json, or an evaluation in it that is damaged or of another world.
-        ConfigError: a field of study.json that is wrong.
+        StoreError: no study.json, or an evaluation is damaged or of another world.
+        ConfigError: a field of study.json is invalid.
     """
     path = folder / STUDY_FILE
     try:
@@ -173,7 +173,7 @@ def read_study(folder: Path) -> Study:
     except (OSError, ValueError) as error:
         raise StoreError(
             f"cannot be read: {error}", where=str(path),
-            remedy="give the folder of a study; docs/study.md has the format",
+            remedy="give the folder of a study; docs/study.md describes the format",
         ) from error
     data = strict_fields(content, str(path), _STUDY, _STUDY_OPTIONAL)
     task = data["task"]
@@ -202,10 +202,10 @@ def read_study(folder: Path) -> Study:
 
 
 def read_evaluation(folder: Path, world: World, task: str) -> Evaluation | None:
-    """Return the evaluation in a folder of the evaluator; None where no trial was run.
+    """Return the evaluation in a folder of the evaluator; None if no trial was run.
 
     Raises:
-        StoreError: a file of it is missing or damaged, or it is of another world or task.
+        StoreError: a file is missing or damaged, or the evaluation is of another world or task.
     """
     lines = folder / "trials.jsonl"
     if not lines.exists():
@@ -243,7 +243,7 @@ def _number_of_starts(path: Path) -> int:
             f"cannot be read: {error}", where=str(path), remedy="run this evaluation again"
         ) from error
     if not isinstance(starts, list):
-        raise StoreError("is no list of poses", where=str(path), remedy="restore the file")
+        raise StoreError("is not a list of poses", where=str(path), remedy="restore the file")
     return len(starts)
 
 
@@ -291,7 +291,7 @@ def _refuse_doubles(cells: tuple[Cell, ...], where: str) -> None:
         if other != cell.name:
             raise ConfigError(
                 f"{other!r} and {cell.name!r} are both {cell.backbone} {cell.set} of seed "
-                f"{cell.seed}, and would be pooled as if they were one", where=where,
+                f"{cell.seed}, and would be pooled", where=where,
                 remedy="give one of them another seed or the set 'other'",
             )
 
@@ -302,7 +302,7 @@ def _operator(item: Any, where: str) -> OperatorSession:
     if data["succeeded"] > data["corrections"]:
         raise ConfigError(
             f"'succeeded' is {data['succeeded']} of {data['corrections']} corrections",
-            where=where, remedy="count corrections that ended in success",
+            where=where, remedy="count only corrections that ended in success",
         )
     return OperatorSession(**data)
 
@@ -317,7 +317,7 @@ def _cost(item: Any, where: str, cells: set[str]) -> Cost:
 def _refuse_unknown_cell(name: str, where: str, cells: set[str]) -> None:
     if name not in cells:
         raise ConfigError(
-            f"'cell' is {name!r}, and no cell is named so", where=where,
+            f"'cell' is {name!r}, but no cell has this name", where=where,
             remedy=f"use the name of a cell{nearest(name, cells)}",
         )
 

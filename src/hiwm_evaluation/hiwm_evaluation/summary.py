@@ -1,4 +1,4 @@
-"""A study's main numbers in markdown, for pages and terminals; the report has all of them."""
+"""A study's main numbers in markdown, for pages and terminals; the report has all numbers."""
 
 from collections.abc import Sequence
 
@@ -70,15 +70,15 @@ def summary(
 
 
 def agreement_limits(study: Study) -> str:
-    """Return what the agreement of the worlds is limited to; empty where the study does not say."""
+    """Return the scope of the worlds' agreement; empty if the study does not state it."""
     return (
         f"The correlations are those of a world model whose state is {study.world_state}; they say "
-        "nothing of a world model without such a state."
+        "nothing about a world model without such a state."
     ) if study.world_state else ""
 
 
 def _cost_lines(study: Study) -> list[str]:
-    """Return what each set took beyond its base policy's, a line each."""
+    """Return the cost of each set on top of its base policy's, one per line."""
     rows = [
         f"| {BACKBONE_NAMES[cost.backbone]}, {SET_NAMES[cost.set]} | "
         f"{percent(cost.rate.rate) if cost.rate.trials else 'missing'} | "
@@ -88,7 +88,7 @@ def _cost_lines(study: Study) -> list[str]:
         for cost in mean_costs(study)
     ]
     return [
-        "", "| mean of a policy | success on the stand-in | operator frames learnt from | "
+        "", "| mean per policy | success on the stand-in | operator frames learnt from | "
         "operator frames driven | operator s | robot s | resets |", "|---|---|---|---|---|---|---|",
         *rows,
     ] if rows else []

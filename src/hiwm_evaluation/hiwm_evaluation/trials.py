@@ -1,7 +1,7 @@
-"""Start poses, results and the folder they are kept in.
+"""Start poses, results, and the folder that stores them.
 
 A trial is one line of ``trials.jsonl``, written and synced when it ends, so that a killed
-evaluation goes on with the next one. Held by ``test_trials.py``.
+evaluation can continue with the next one. Tested by ``test_trials.py``.
 """
 
 import json
@@ -32,7 +32,7 @@ class Outcome(StrEnum):
 
     SUCCESS = "success"
     FAILURE = "failure"
-    ABORTED = "aborted"  # nobody's fault that is judged here: a dead world, a takeover
+    ABORTED = "aborted"  # for reasons other than the policy: a dead world, a takeover
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +47,15 @@ class TrialResult:
     steps: int  # ticks from start to success or end
     best: float  # largest coverage or probability of success seen, 0..1
     judged_by: str
-    policy: str  # name and first 8 digits of the hash; empty when it sent nothing
+    policy: str  # name and first 8 hash digits; empty if it sent nothing
     episode_id: str
     seconds: float  # wall time of the trial
 
 
 def sampled_starts(task: Task, seed: int, count: int) -> list[Pose]:
-    """Return start poses of the task; more of them begin with the same ones."""
+    """Return start poses of the task; a larger count starts with the same poses."""
     generator = np.random.default_rng(seed)
-    # Micrometres: written as text and read again they stay the same.
+    # Rounded to micrometres, so that they survive a text file unchanged.
     return [
         tuple(round(float(value), 6) for value in task.sample_start(generator))
         for _ in range(count)
@@ -66,7 +66,7 @@ def read_starts(path: Path, count: int) -> list[Pose]:
     """Return the first poses of a YAML list of ``[x m, y m, yaw rad]``.
 
     Raises:
-        ConfigError: no such file, another content, or too few poses.
+        ConfigError: the file is missing, is not a list of poses, or has too few.
     """
     try:
         content = yaml.safe_load(path.read_text())
@@ -77,8 +77,8 @@ def read_starts(path: Path, count: int) -> list[Pose]:
     if not isinstance(content, list) or len(content) < count:
         found = f"{len(content)} poses" if isinstance(content, list) else "no list"
         raise ConfigError(
-            f"holds {found}, {count} trials were asked for", where=str(path),
-            remedy="list one [x m, y m, yaw rad] a trial, or lower trials",
+            f"contains {found}, {count} are needed", where=str(path),
+            remedy="list one [x m, y m, yaw rad] per trial, or lower trials",
         )
     return [number_list(pose, 3, f"{path}: [{i}]") for i, pose in enumerate(content[:count])]
 
@@ -87,13 +87,13 @@ class TrialFolder:
     """The folder of one evaluation: ``evaluation.json``, ``starts.yaml``, ``trials.jsonl``.
 
     Args:
-        path: made when missing.
-        conditions: what must be the same in every trial; kept in ``evaluation.json``.
+        path: the folder; created if missing.
+        conditions: must be equal for all trials; stored in ``evaluation.json``.
         starts: pose of every trial.
 
     Raises:
-        StoreError: the folder cannot be written, holds an evaluation under other conditions or
-            from other poses, or a line of it cannot be read.
+        StoreError: the folder cannot be written, contains an evaluation with other conditions or
+            poses, or a line of it cannot be read.
     """
 
     def __init__(self, path: Path, conditions: dict[str, Any], starts: Sequence[Pose]) -> None:
@@ -113,19 +113,19 @@ class TrialFolder:
 
     @property
     def results(self) -> dict[int, TrialResult]:
-        """Return the newest result of each trial by its number."""
+        """The newest result of each trial, by its number."""
         return dict(self._results)
 
     @property
     def finished(self) -> set[int]:
-        """Return the trials that need no other run: all but the aborted ones."""
+        """Trials that need no further run: all but the aborted ones."""
         return {
             number for number, result in self._results.items()
             if result.outcome is not Outcome.ABORTED
         }
 
     def append(self, result: TrialResult) -> None:
-        """Add one result; on return it survives the end of this process and of the machine."""
+        """Add one result; on return it is synced to disk."""
         line = json.dumps(asdict(result)) + "\n"
         try:
             self._file.write(line.encode())
@@ -134,17 +134,17 @@ class TrialFolder:
         except OSError as error:
             raise StoreError(
                 f"cannot be written: {error}", where=str(self._lines),
-                remedy="make room and start again: it goes on with the next trial",
+                remedy="make room and start again: it continues with the next trial",
             ) from error
         self._results[result.trial] = result
 
     def label(self, trial: int, success: bool, judged_by: str, note: str) -> TrialResult:
-        """Let a person's verdict on a trial that is over count, and return the new result.
+        """Apply a person's verdict to a finished trial, and return the new result.
 
-        The line of the old verdict stays in the file, before the new one.
+        The line of the old verdict stays in the file.
 
         Raises:
-            StoreError: no verdict was reached in this trial, or the file cannot be written.
+            StoreError: the trial has no verdict to replace, or the file cannot be written.
         """
         result = self._results.get(trial)
         if result is None or result.outcome is Outcome.ABORTED:
@@ -167,13 +167,13 @@ class TrialFolder:
         return summary
 
     def close(self) -> None:
-        """Close the file of results."""
+        """Close the results file."""
         self._file.close()
 
     def _check_conditions(self, conditions: dict[str, Any]) -> None:
         path = self._path / "evaluation.json"
         if not path.exists():
-            self._refuse_strange_files()
+            self._refuse_unknown_files()
             replace_file(path, json.dumps(conditions, indent=2) + "\n")
             return
         try:
@@ -184,18 +184,18 @@ class TrialFolder:
             key for key in conditions.keys() | kept.keys() if conditions.get(key) != kept.get(key)
         )
         if other:
-            said = ", ".join(f"{k} {kept.get(k)!r}, now {conditions.get(k)!r}" for k in other)
+            listed = ", ".join(f"{k} {kept.get(k)!r}, now {conditions.get(k)!r}" for k in other)
             raise StoreError(
-                f"holds an evaluation under other conditions: {said}", where=str(self._path),
-                remedy=f"{_ANOTHER}, or repeat its conditions to go on with it",
+                f"contains an evaluation with other conditions: {listed}", where=str(self._path),
+                remedy=f"{_ANOTHER}, or use its conditions to continue it",
             )
 
-    def _refuse_strange_files(self) -> None:
+    def _refuse_unknown_files(self) -> None:
         """Refuse a folder with files of these names that no evaluation wrote."""
         for name in ("starts.yaml", self._lines.name, "results.json"):
             if (self._path / name).exists():
                 raise StoreError(
-                    f"there is a {name} without an evaluation.json; it was left as it is",
+                    f"contains {name} without an evaluation.json; nothing was changed",
                     where=str(self._path), remedy="give another output_dir",
                 )
 
@@ -207,16 +207,16 @@ class TrialFolder:
             both = min(len(kept), len(starts))
             if kept[:both] != [tuple(pose) for pose in starts[:both]]:
                 raise StoreError(
-                    "holds trials from other start poses", where=str(path),
-                    remedy=f"{_ANOTHER}, or the same starts and seed",
+                    "contains trials from other start poses", where=str(path),
+                    remedy=f"{_ANOTHER}, or use the same starts and seed",
                 )
             if len(kept) >= len(starts):
                 return
         poses = yaml.safe_dump([list(pose) for pose in starts], default_flow_style=None)
-        replace_file(path, "# x [m], y [m], yaw [rad] of the object, one a trial\n" + poses)
+        replace_file(path, "# x [m], y [m], yaw [rad] of the object, one per trial\n" + poses)
 
     def _read(self) -> dict[int, TrialResult]:
-        """Read every whole line, and cut off a last one that a kill left half-written."""
+        """Read every complete line, and truncate a partial last line left by a kill."""
         if not self._lines.exists():
             return {}
         content = self._lines.read_bytes()
@@ -233,7 +233,7 @@ def read_results(path: Path) -> dict[int, TrialResult]:
     A last line that is still being written is left out.
 
     Raises:
-        StoreError: a whole line that is no result.
+        StoreError: a complete line is not a result.
         OSError: the file cannot be read.
     """
     content = path.read_bytes()
@@ -248,15 +248,15 @@ def read_results(path: Path) -> dict[int, TrialResult]:
             result = TrialResult(**data)
         except (ValueError, TypeError) as error:
             raise StoreError(
-                f"is no result of a trial: {error}", where=f"{path} line {number}",
-                remedy="mend or remove the line; its trial is then run again",
+                f"is not a trial's result: {error}", where=f"{path} line {number}",
+                remedy="fix or remove the line; a trial without a line is run again",
             ) from error
         results[result.trial] = result
     return results
 
 
 def summarize(results: Sequence[TrialResult]) -> dict[str, Any]:
-    """Return counts, the rate of success and its interval, leaving aborted trials out."""
+    """Return counts, success rate and its interval, without aborted trials."""
     judged = [result for result in results if result.outcome is not Outcome.ABORTED]
     wins = [result for result in judged if result.outcome is Outcome.SUCCESS]
     low, high = wilson_interval(len(wins), len(judged))
@@ -275,12 +275,12 @@ def summarize(results: Sequence[TrialResult]) -> dict[str, Any]:
 
 
 def seconds_left(results: Sequence[TrialResult], trials: int, elapsed: float) -> float:
-    """Return how long the trials that are left will take, s; NaN where nothing tells.
+    """Return the estimated time of the remaining trials, s; NaN without results.
 
     Args:
-        results: of trials so far.
-        trials: not over yet, the present one among them.
-        elapsed: of the present one, s.
+        results: of the trials so far.
+        trials: number of unfinished trials, including the current one.
+        elapsed: duration of the current trial so far, s.
     """
     if not results or not trials:
         return math.nan if trials else 0.0
@@ -289,7 +289,7 @@ def seconds_left(results: Sequence[TrialResult], trials: int, elapsed: float) ->
 
 
 def duration_text(seconds: float) -> str:
-    """Return a duration for people; empty where it is not known."""
+    """Return a time left as text for people; empty if unknown."""
     if math.isnan(seconds):
         return ""
     if seconds < 90:
@@ -299,7 +299,7 @@ def duration_text(seconds: float) -> str:
 
 
 def summary_line(summary: dict[str, Any]) -> str:
-    """Return the outcome of an evaluation as one line for people."""
+    """Return the results of an evaluation as one line for people."""
     low, high = summary["wilson_95"]
     rate = summary["success_rate"]
     share = "" if rate is None else f" ({100 * rate:.0f} %)"

@@ -1,4 +1,4 @@
-"""A made-up study folder whose numbers are known, for the tests of its readers."""
+"""A synthetic study folder with known numbers, for the tests of its readers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -85,7 +85,7 @@ def write_study(
     folder: Path, data: Mapping[str, Any] | None = None,
     cells: Mapping[str, Sequence[str]] = CELLS,
 ) -> Path:
-    """Write a whole study and return its folder."""
+    """Write a complete study and return its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.json").write_text(json.dumps(data or study_data()))
     for name, ends in cells.items():

@@ -32,7 +32,7 @@ def test_mmrv_of_the_policies_of_simpler() -> None:
     assert mean_maximum_rank_violation(COKE_SIMULATED, COKE_REAL) == pytest.approx(
         (0.054 + 0.067 + 0.067) / 6
     )
-    # Octo and RT-1 (begin), .333 apart, have changed places.
+    # Octo and RT-1 (begin), .333 apart, are swapped.
     assert mean_maximum_rank_violation(NEAR_SIMULATED, NEAR_REAL) == pytest.approx(2 * 0.333 / 6)
 
 
@@ -56,12 +56,12 @@ def test_spearman_without_and_with_ties() -> None:
 def test_mmrv_by_hand() -> None:
     # The first two are in the wrong order and 0.4 apart, the third is right: (0.4 + 0.4 + 0) / 3.
     assert mean_maximum_rank_violation([0.6, 0.5, 0.9], [0.2, 0.6, 0.8]) == pytest.approx(0.8 / 3)
-    # A tie in imagination is a violation for the worse one alone: (0.4 + 0) / 2.
+    # A tie in imagination is a violation only for the worse one: (0.4 + 0) / 2.
     assert mean_maximum_rank_violation([0.5, 0.5], [0.2, 0.6]) == pytest.approx(0.2)
 
 
 @given(policies=POLICIES, scale=st.floats(0.1, 10.0), shift=st.floats(-5.0, 5.0))
-def test_pearson_is_bounded_symmetric_and_does_not_see_scales(
+def test_pearson_is_bounded_symmetric_and_independent_of_scale(
     policies: list[tuple[float, float]], scale: float, shift: float
 ) -> None:
     x, y = np.array(policies).T
@@ -74,7 +74,7 @@ def test_pearson_is_bounded_symmetric_and_does_not_see_scales(
 
 
 @given(policies=POLICIES)
-def test_spearman_sees_order_alone(policies: list[tuple[float, float]]) -> None:
+def test_spearman_depends_only_on_order(policies: list[tuple[float, float]]) -> None:
     x, y = np.array(policies).T
     rho = spearman(x, y)
     assume(not math.isnan(rho))
@@ -84,7 +84,7 @@ def test_spearman_sees_order_alone(policies: list[tuple[float, float]]) -> None:
 
 
 @given(policies=POLICIES, seed=st.integers(0, 99))
-def test_mmrv_is_bounded_and_sees_the_order_in_imagination_alone(
+def test_mmrv_is_bounded_and_depends_only_on_the_order_in_imagination(
     policies: list[tuple[float, float]], seed: int
 ) -> None:
     x, y = np.array(policies).T

@@ -1,4 +1,4 @@
-"""The course of an evaluation, with the graph played by the test."""
+"""The sequence of an evaluation; the test plays the graph."""
 
 import math
 from typing import Any
@@ -25,7 +25,7 @@ POLICY = "push 12345678"
 
 
 class Bench:
-    """An evaluation whose requests are answered by hand."""
+    """An evaluation whose requests the test answers."""
 
     def __init__(self, *, trials: int = 2, coverage: bool = False, **changes: Any) -> None:
         self.now = 0.0
@@ -81,7 +81,7 @@ class Bench:
         self.take(self.evaluation.on_time())
 
     def refuse_reset(self, message: str) -> None:
-        """Refuse it as often as it is asked for."""
+        """Refuse the request every time."""
         self.reply(RequestKind.PAUSE)
         recorded = len(self.results)
         while len(self.results) == recorded:
@@ -89,7 +89,7 @@ class Bench:
             self.wait(1.0)
 
     def begin_trial(self) -> Request:
-        """Answer until the policy runs, and return the reset asked for."""
+        """Answer until the policy runs, and return the requested reset."""
         self.reply(RequestKind.PAUSE)
         self.epoch += 1
         reset = self.reply(RequestKind.RESET, epoch=self.epoch)
@@ -119,17 +119,17 @@ def test_trials_run_from_their_poses_until_success_or_horizon() -> None:
 
 
 def by_hand_bench() -> Bench:
-    """A robot that nobody can reset or judge but a person."""
+    """A robot that only a person can reset and judge."""
     return Bench(by_hand=True, make_judge=PersonJudge)
 
 
-def test_where_the_world_cannot_reset_itself_nothing_moves_before_a_person_says_so() -> None:
+def test_if_the_world_cannot_reset_itself_nothing_moves_before_a_person_confirms() -> None:
     bench = by_hand_bench()
-    with pytest.raises(ConfigError, match="nothing waits"):
+    with pytest.raises(ConfigError, match="no trial is waiting"):
         bench.take(bench.evaluation.on_placed())
     bench.reply(RequestKind.PAUSE)
     assert bench.evaluation.phase is Phase.PLACING and bench.evaluation.start == STARTS[0]
-    bench.wait(1e6)  # a person may be at lunch
+    bench.wait(1e6)  # a person may take long
     bench.tick(1)
     assert bench.request is None and not bench.results
     bench.take(bench.evaluation.on_placed())
@@ -140,7 +140,7 @@ def test_where_the_world_cannot_reset_itself_nothing_moves_before_a_person_says_
     assert bench.evaluation.phase is Phase.RUNNING
 
 
-def test_a_busy_world_is_asked_again_however_long_the_placing_took() -> None:
+def test_a_reset_is_retried_however_long_placing_took() -> None:
     bench = by_hand_bench()
     bench.reply(RequestKind.PAUSE)
     bench.wait(1e4)
@@ -173,9 +173,9 @@ def test_on_a_robot_a_person_judges_and_the_robot_waits_paused() -> None:
     assert (second.outcome, second.reason) == (Outcome.FAILURE, "rim")
 
 
-def test_a_label_ends_the_present_trial_whatever_the_head_says() -> None:
+def test_a_label_ends_the_current_trial_whatever_the_head_reports() -> None:
     bench = Bench()
-    with pytest.raises(ConfigError, match="not begun"):
+    with pytest.raises(ConfigError, match="not started"):
         bench.evaluation.on_label(True, "person", "")
     bench.begin_trial()
     bench.tick(1, success=0.1)
@@ -205,7 +205,7 @@ def test_finished_trials_are_not_run_again() -> None:
     assert bench.finish == Finish()
 
 
-def test_with_every_trial_finished_it_ends_at_once() -> None:
+def test_an_evaluation_without_unfinished_trials_ends_immediately() -> None:
     bench = Bench(finished={0, 1})
     bench.reply(RequestKind.PAUSE)
     assert bench.finish == Finish()
@@ -218,7 +218,7 @@ def test_ticks_that_overtake_the_answer_to_the_reset_are_not_lost() -> None:
     bench.epoch = 2
     bench.tick(0, source=Source.NONE)
     bench.reply(RequestKind.RESET, epoch=2)
-    for step in range(1, 5):  # real time goes on while the arms hold still
+    for step in range(1, 5):  # in real time the world steps while the arms hold still
         bench.tick(step, source=Source.NONE)
     bench.reply(RequestKind.START)
     for step in range(5, 10):
@@ -240,7 +240,7 @@ def test_ticks_that_overtake_the_answer_to_the_start_are_judged() -> None:
     assert (bench.results[0].outcome, bench.results[0].steps) == (Outcome.SUCCESS, 2)
 
 
-def test_a_robot_that_goes_on_ticking_without_its_policy_is_not_a_failure() -> None:
+def test_ticks_of_a_robot_without_its_policy_are_not_a_failure() -> None:
     bench = Bench()
     bench.begin_trial()
     bench.tick(1)
@@ -251,7 +251,7 @@ def test_a_robot_that_goes_on_ticking_without_its_policy_is_not_a_failure() -> N
     assert "no tick by the policy" in bench.results[0].reason
 
 
-def test_on_the_stand_in_the_truth_of_the_last_tick_is_waited_for() -> None:
+def test_on_the_stand_in_the_verdict_waits_for_the_truth_of_the_last_tick() -> None:
     bench = Bench(coverage=True)
     bench.begin_trial()
     for step in range(1, 6):
@@ -273,7 +273,7 @@ def test_on_the_stand_in_a_trial_without_any_truth_is_not_a_failure() -> None:
     assert "coverage" in bench.results[0].reason
 
 
-def test_a_truth_of_the_trial_before_counts_for_nothing() -> None:
+def test_a_truth_of_the_previous_trial_is_ignored() -> None:
     bench = Bench(coverage=True)
     bench.reply(RequestKind.PAUSE)
     bench.take(bench.evaluation.on_truth(900, 1.0))
@@ -301,7 +301,7 @@ def test_a_world_that_dies_aborts_the_trial_and_the_next_one_is_tried() -> None:
 
 
 @pytest.mark.parametrize("kind", list(RequestKind))
-def test_nobody_answering_aborts_the_trial(kind: RequestKind) -> None:
+def test_an_unanswered_request_aborts_the_trial(kind: RequestKind) -> None:
     bench = Bench()
     if kind is not RequestKind.PAUSE:
         bench.reply(RequestKind.PAUSE)
@@ -312,7 +312,7 @@ def test_nobody_answering_aborts_the_trial(kind: RequestKind) -> None:
     assert "did not answer" in bench.results[0].reason
 
 
-def test_a_late_answer_belongs_to_no_later_request() -> None:
+def test_a_late_reply_is_not_taken_for_a_later_request() -> None:
     bench = Bench()
     late = bench.request
     assert late is not None
@@ -321,14 +321,14 @@ def test_a_late_answer_belongs_to_no_later_request() -> None:
     assert bench.evaluation.phase is Phase.PAUSING
 
 
-def test_a_refused_reset_is_told_in_the_words_of_the_world() -> None:
+def test_a_refused_reset_is_reported_with_the_message_of_the_world() -> None:
     bench = Bench()
     bench.refuse_reset("the T does not fit there")
     assert bench.results[0].outcome is Outcome.ABORTED
     assert "the T does not fit there" in bench.results[0].reason
 
 
-def test_a_world_that_is_busy_is_asked_again() -> None:
+def test_a_busy_world_gets_the_request_again() -> None:
     bench = Bench()
     bench.reply(RequestKind.PAUSE)
     bench.reply(RequestKind.RESET, accepted=False, message="a reset is under way")
@@ -349,7 +349,7 @@ def test_three_aborted_trials_in_a_row_end_it_with_the_reason(trials: int) -> No
     assert bench.finish is not None and "no driver" in bench.finish.problem
 
 
-def test_a_stopped_arbiter_ends_it_and_is_left_to_a_person() -> None:
+def test_a_stopped_arbiter_ends_the_evaluation_and_stays_stopped() -> None:
     bench = Bench()
     bench.reply(RequestKind.PAUSE, accepted=False, message="STOPPED: possible: clear_stop")
     bench.wait(5.0)
@@ -368,7 +368,7 @@ def test_a_fault_of_the_policy_aborts_with_its_reason_and_an_old_pause_does_not(
     assert "not finite" in bench.results[0].reason
 
 
-def test_a_person_taking_over_spoils_the_trial() -> None:
+def test_a_takeover_aborts_the_trial() -> None:
     bench = Bench()
     bench.begin_trial()
     bench.tick(1)
@@ -377,14 +377,14 @@ def test_a_person_taking_over_spoils_the_trial() -> None:
     assert "keys took over at step 2" in bench.results[0].reason
 
 
-def test_a_reset_from_elsewhere_spoils_the_trial() -> None:
+def test_someone_else_s_reset_aborts_the_trial() -> None:
     bench = Bench()
     bench.begin_trial()
     bench.tick(0, epoch=9, success=1.0)
     assert bench.results[0].outcome is Outcome.ABORTED and "epoch 9" in bench.results[0].reason
 
 
-def test_a_lost_tick_might_have_been_the_success() -> None:
+def test_a_lost_tick_aborts_the_trial() -> None:
     bench = Bench()
     bench.begin_trial()
     bench.tick(1)
@@ -401,7 +401,7 @@ def test_two_policies_are_not_mixed() -> None:
     assert bench.finish is not None and POLICY in bench.finish.problem
 
 
-def test_a_head_that_says_nothing_is_not_a_failure() -> None:
+def test_a_head_without_values_is_not_a_failure() -> None:
     bench = Bench()
     bench.reply(RequestKind.PAUSE)
     bench.epoch = 2

@@ -1,4 +1,4 @@
-"""The evaluator as its own process over DDS, with the test as world, arbiter and policy."""
+"""The evaluator in its own process over DDS; the test is world, arbiter and policy."""
 
 import json
 import math
@@ -39,7 +39,7 @@ HORIZON = 8
 
 
 class Graph(Node):
-    """A graph in which trials with an even seed succeed at step 4 and others never do."""
+    """A graph in which trials with an even seed succeed at step 4 and others never succeed."""
 
     def __init__(self, context: Context, **info: Any) -> None:
         super().__init__("graph", context=context)
@@ -121,7 +121,7 @@ class Graph(Node):
         return future.result()
 
     def wait(self, predicate: Callable[[], bool]) -> bool:
-        """Spin until it holds; the long timeout is a hang guard alone."""
+        """Spin until the condition is true; the long timeout only guards against hangs."""
         return spin_until(self.executor_of_graph, predicate, 60.0)
 
 
@@ -196,7 +196,7 @@ def test_on_the_stand_in_the_ground_truth_judges(graph: tuple[Graph, int], tmp_p
     assert [list(reset.object_pose) for reset in world.resets] == poses
 
 
-def test_a_killed_evaluation_goes_on_where_it_was(graph: tuple[Graph, int], tmp_path: Path) -> None:
+def test_a_killed_evaluation_continues(graph: tuple[Graph, int], tmp_path: Path) -> None:
     world, domain = graph
     world.silent_seeds = {12}
     with evaluator(domain, tmp_path) as process:
@@ -231,7 +231,7 @@ def test_a_trial_in_which_the_world_falls_silent_is_aborted_and_not_counted(
     "graph", [{"kind": "hardware", "robot": "arm", "auto_reset": False, "lockstep": False}],
     indirect=True, ids=["arm"],
 )
-def test_where_a_world_cannot_reset_or_judge_itself_a_person_is_asked(
+def test_a_person_is_asked_if_a_world_cannot_reset_or_judge_itself(
     graph: tuple[Graph, int], tmp_path: Path
 ) -> None:
     world, domain = graph
@@ -241,14 +241,14 @@ def test_where_a_world_cannot_reset_or_judge_itself_a_person_is_asked(
         starts = yaml.safe_load((tmp_path / "starts.yaml").read_text())
         assert list(world.status.start) == starts[0]
         early = world.call(LabelTrial, "evaluation/label", trial=0, success=True)
-        assert not early.ok and "not begun" in early.message
+        assert not early.ok and "not started" in early.message
         assert not world.resets
         assert world.call(Trigger, "evaluation/continue").success
         assert world.wait(lambda: "did it succeed" in world.status.prompt), process.output
         assert world.resets[0].by_hand and list(world.resets[0].object_pose) == starts[0]
         assert world._mode == ControlState.PAUSED
         twice = world.call(Trigger, "evaluation/continue")
-        assert not twice.success and "nothing waits" in twice.message
+        assert not twice.success and "no trial is waiting" in twice.message
         assert world.call(
             LabelTrial, "evaluation/label", trial=0, success=True, who="anna", note="flush"
         ).ok
@@ -260,7 +260,7 @@ def test_where_a_world_cannot_reset_or_judge_itself_a_person_is_asked(
     assert world.wait(lambda: world.count_services("evaluation/label") == 0)
     assert outcomes(tmp_path) == {0: "success"}
     with evaluator(domain, tmp_path, trials=2) as process:
-        # Gone on with: the verdict is there, and may be mended.
+        # Continued: the verdict is still there and can be corrected.
         assert world.wait(lambda: bool(world.status.prompt)), process.output
         mended = world.call(
             LabelTrial, "evaluation/label", trial=0, success=False, who="ben", note="a gap"
@@ -282,7 +282,7 @@ def test_where_a_world_cannot_reset_or_judge_itself_a_person_is_asked(
     assert (summary["successes"], summary["trials"]) == (1, 2)
 
 
-def test_what_a_person_says_outranks_the_success_head(
+def test_a_person_overrules_the_success_head(
     graph: tuple[Graph, int], tmp_path: Path
 ) -> None:
     world, domain = graph
@@ -295,11 +295,11 @@ def test_what_a_person_says_outranks_the_success_head(
         code, output = run_to_end(world, process)
     assert code == 0, output
     assert outcomes(tmp_path) == {0: "failure", 1: "failure", 2: "failure", 3: "failure"}
-    assert "0/4" in output and "said person anna" in output and " left" in output
+    assert "0/4" in output and "judged by person anna" in output and " left" in output
 
 
 @pytest.mark.parametrize("graph", [{"heads": ["trust"]}], indirect=True, ids=["no success head"])
-def test_without_a_success_head_there_is_no_verdict_but_a_person_s(
+def test_without_a_success_head_only_a_person_judges(
     graph: tuple[Graph, int], tmp_path: Path
 ) -> None:
     world, domain = graph
@@ -322,7 +322,7 @@ def test_an_incomplete_graph_is_named(tmp_path: Path) -> None:
         assert "Traceback" not in process.output
 
 
-def test_a_request_that_was_never_answered_is_forgotten_with_the_next(tmp_path: Path) -> None:
+def test_an_unanswered_request_is_dropped_with_the_next(tmp_path: Path) -> None:
     rclpy.init(args=["--ros-args", "-p", f"output_dir:={tmp_path}"], domain_id=domain_id())
     try:
         evaluator, silent = EvaluatorNode(), rclpy.create_node("silent")

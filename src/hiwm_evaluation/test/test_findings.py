@@ -1,4 +1,4 @@
-"""What a study found, against counts made by hand from its trials."""
+"""Results of a study, against counts made by hand from its trials."""
 
 import sys
 from pathlib import Path
@@ -83,7 +83,7 @@ def test_false_successes_and_failures(study: Study) -> None:
     assert total(worlds_paired(c) for c in study.cells) == counts(69, 17, 5, 80)
 
 
-def test_trials_of_other_starts_or_seeds_are_no_pairs(tmp_path: Path, study: Study) -> None:
+def test_trials_of_other_starts_or_seeds_are_not_paired(tmp_path: Path, study: Study) -> None:
     evaluation = cell(study, "act-base-s0").evaluations[World.STAND_IN]
     assert pair(evaluation, evaluation) == counts(5, 0, 0, 15)
     write_study(tmp_path, cells={"act-base-s0": ("sf", "")})
@@ -110,7 +110,7 @@ def test_agreement_is_over_policies_tried_in_both_worlds(study: Study) -> None:
         assert -1.0 <= estimate.low <= estimate.value <= estimate.high <= 1.0
 
 
-def test_policies_of_one_base_are_one_where_independence_counts(study: Study) -> None:
+def test_independent_policies_are_one_per_base(study: Study) -> None:
     apart = independent(agreement(study).cells)
     keys = [(cell.backbone, cell.seed) for cell in apart]
     assert len(set(keys)) == len(keys)

@@ -25,17 +25,17 @@ def test_the_step_of_success_does_not_depend_on_the_order_of_arrival() -> None:
             else:
                 judge.on_tick(step, 100 + step, math.nan)
                 step += 1
-        assert judge.success_step == 1 and judge.complete and judge.heard
+        assert judge.success_step == 1 and judge.complete and judge.informed
 
 
-def test_a_truth_from_before_the_trial_counts_for_nothing() -> None:
+def test_a_truth_from_before_the_trial_is_ignored() -> None:
     judge = CoverageJudge(0.85)
     judge.on_truth(99, 1.0)
     judge.on_tick(0, 100, math.nan)
-    assert judge.success_step is None and judge.best == 0.0 and not judge.heard
+    assert judge.success_step is None and judge.best == 0.0 and not judge.informed
     assert not judge.complete
     judge.on_truth(100, 0.5)
-    assert judge.complete and judge.heard
+    assert judge.complete and judge.informed
 
 
 def test_a_truth_between_ticks_counts_for_the_next_one() -> None:
@@ -47,13 +47,13 @@ def test_a_truth_between_ticks_counts_for_the_next_one() -> None:
     assert judge.success_step == 1
 
 
-def test_a_head_says_success_by_itself_and_nan_says_nothing() -> None:
+def test_a_head_decides_success_and_nan_is_ignored() -> None:
     judge = HeadJudge(0.5)
     judge.on_tick(0, 0, math.nan)
-    assert not judge.heard
+    assert not judge.informed
     judge.on_truth(0, 1.0)
     judge.on_tick(1, 1, 0.49)
-    assert judge.success_step is None and judge.heard and judge.complete
+    assert judge.success_step is None and judge.informed and judge.complete
     judge.on_tick(2, 2, 0.5)
     judge.on_tick(3, 3, 0.9)
     assert judge.success_step == 2 and judge.best == 0.9

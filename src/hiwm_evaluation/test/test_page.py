@@ -1,4 +1,4 @@
-"""A page that needs nothing else, and how its numbers are written."""
+"""A self-contained page, and the format of its numbers."""
 
 import math
 
@@ -29,7 +29,7 @@ def test_text_is_never_markup() -> None:
     assert "x &amp;&amp;" in page
 
 
-def test_a_table_sets_text_left_and_says_what_is_missing() -> None:
+def test_a_table_aligns_text_left_and_marks_missing_values() -> None:
     text = table(["a", "b"], [Row(cells=["x", "missing"]), Row(cells=["sum", "1"], sum=True)])
     assert '<td class="text">x</td><td class="missing">missing</td>' in text
     assert '<tr class="sum"><td class="text">sum</td><td>1</td></tr>' in text
@@ -40,7 +40,7 @@ def test_a_row_that_does_not_fit_is_refused() -> None:
         table(["a", "b"], [Row(cells=["x"])])
 
 
-def test_a_picture_is_within_the_page() -> None:
+def test_a_picture_is_embedded_in_the_page() -> None:
     assert 'alt="&quot;x&quot;" src="data:image/png;base64,UE5H"' in picture(b"PNG", '"x"')
 
 
@@ -53,7 +53,7 @@ def test_numbers() -> None:
     assert (ratio(1, 3, 2), ratio(1, 0, 2)) == ("0.33", "–")
 
 
-def test_where_an_interval_lies() -> None:
+def test_the_position_of_an_interval() -> None:
     assert about_zero((0.1, 0.2)) == "above zero"
     assert about_zero((-0.2, -0.1)) == "below zero"
     assert about_zero((0.0, 0.2)) == about_zero((-0.1, 0.0)) == "includes zero"

@@ -1,4 +1,4 @@
-"""The report's page against the study it was made from."""
+"""The report's page against its study."""
 
 import sys
 from html.parser import HTMLParser
@@ -20,7 +20,7 @@ from synthetic_study import CELLS, study_data, write_study  # noqa: E402
 
 
 class Page(HTMLParser):
-    """The texts of a page: rows by their cells, paragraphs, and what it refers to."""
+    """The texts of a page: rows by their cells, paragraphs, and references."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Page(HTMLParser):
             self.text += data
 
     def row(self, *names: str) -> list[str]:
-        """Return the cells after the first ones, which must name one row."""
+        """Return the cells after the first ones, which must identify one row."""
         found = [row for row in self.rows if row[: len(names)] == list(names)]
         assert len(found) == 1, (names, found)
         return found[0][len(names):]
@@ -73,7 +73,7 @@ def percents(interval: tuple[float, float]) -> str:
     return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f} %"
 
 
-def test_the_page_is_whole_and_needs_nothing_else(folder: Path, page: Page) -> None:
+def test_the_page_is_complete_and_self_contained(folder: Path, page: Page) -> None:
     assert page.open == []
     assert "script" not in page.tags and "link" not in page.tags
     assert len(page.sources) == 3
@@ -97,7 +97,7 @@ def test_rates_pooled_and_by_seed(page: Page) -> None:
     assert page.row("Diffusion Policy, other: diffusion-other-s0")[-1] == "half of the <data>"
 
 
-def test_gains_say_when_they_may_be_none(page: Page) -> None:
+def test_gains_show_whether_their_interval_includes_zero(page: Page) -> None:
     low, high = difference_interval((30, 39), (14, 40))
     pairs = PairedCounts(both=14, first_only=16, second_only=0, neither=9)
     paired_low, paired_high = paired_difference_interval(pairs)
@@ -110,7 +110,7 @@ def test_gains_say_when_they_may_be_none(page: Page) -> None:
     assert page.row("imagination", "ACT", "Hi-WM minus base")[0] == "missing"
 
 
-def test_the_papers_numbers_are_said_to_be_the_papers(page: Page) -> None:
+def test_the_papers_numbers_are_labelled(page: Page) -> None:
     published = {
         "Diffusion Policy (DP)": (52.9, 64.7, 85.3), "pi0": (76.5, 79.4, 97.1),
     }
@@ -122,7 +122,7 @@ def test_the_papers_numbers_are_said_to_be_the_papers(page: Page) -> None:
     assert "arXiv 2604.21741, n about 34" in page.text
 
 
-def test_the_summary_says_the_same_in_markdown(folder: Path) -> None:
+def test_the_summary_has_the_same_numbers_in_markdown(folder: Path) -> None:
     lines = (folder / "summary.md").read_text().splitlines()
     assert any(
         line.startswith("| Diffusion Policy, Hi-WM | 30/39, 76.9 % |") for line in lines
@@ -180,20 +180,20 @@ def test_the_same_study_gives_the_same_files(tmp_path: Path, folder: Path) -> No
         assert (again.parent / name).read_bytes() == (folder / name).read_bytes()
 
 
-def test_a_study_of_which_nothing_was_run_says_so(tmp_path: Path) -> None:
+def test_a_study_without_runs_shows_it(tmp_path: Path) -> None:
     data = study_data() | {"operator": [], "sets": [], "world_model": {}, "seeds": []}
     data["cells"] = data["cells"][:1]
     study = write_study(tmp_path, data, {})
     page = Page(write_report(study, study / "report").read_text())
     assert page.row("ACT, base")[-1] == "no such policy in the study"
     assert "0 policies have trials in both worlds" in page.text
-    assert "No operator session is in the study." in page.text
-    assert "does not say what the sets contained" in page.text
+    assert "The study has no operator session." in page.text
+    assert "does not list the contents of the sets" in page.text
     assert "no numbers of the world model" in page.text
     assert "Seeds: none given." in page.text
 
 
-def test_unequal_operators_and_conditions_are_said(tmp_path: Path) -> None:
+def test_unequal_operators_and_conditions_are_shown(tmp_path: Path) -> None:
     data = study_data()
     data["operator"][0] = data["operator"][0] | {"seconds": 300.0}
     study = write_study(tmp_path, data, {"act-base-s0": ("sf", "")})
@@ -221,7 +221,7 @@ def test_the_command_prints_the_page_or_what_is_wrong(
     assert "is not a folder" in capsys.readouterr().err
 
 
-def test_controls_are_shown_with_what_they_took(tmp_path: Path) -> None:
+def test_controls_are_shown_with_their_cost(tmp_path: Path) -> None:
     data = study_data()
     names = ("diffusion-start-s0", "diffusion-demonstrations-s0", "diffusion-stand-in-s0")
     for name, which in zip(names, ("start", "demonstrations", "stand-in"), strict=True):
@@ -235,7 +235,7 @@ def test_controls_are_shown_with_what_they_took(tmp_path: Path) -> None:
         {"cell": "diffusion-stand-in-s0", "robot_seconds": 99.0, **costs},
         *({"cell": f"diffusion-hi-wm-s{seed}", "robot_seconds": 0.0, **costs}
           for seed in (0, 1)),
-        # One of two: its mean would be of another policy alone.
+        # One of two: the mean would be that of the other policy only.
         {"cell": "diffusion-base-s0", "robot_seconds": 0.0, **costs},
     ]
     data["remarks"] = ["Chosen on other starts."]
@@ -259,7 +259,7 @@ def test_controls_are_shown_with_what_they_took(tmp_path: Path) -> None:
 
 
 def test_a_study_without_controls_shows_none(page: Page) -> None:
-    assert "What each set took" not in page.text
+    assert "Cost of each set" not in page.text
     assert not [row for row in page.rows if row and "stand-in corrections" in row[0]]
 
 

@@ -1,4 +1,4 @@
-"""The intervals that go with every success rate and every difference of two."""
+"""The intervals of success rates and of their differences."""
 
 import math
 
@@ -29,7 +29,7 @@ def test_known_intervals(successes: int, trials: int, low: float, high: float) -
 
 
 @given(data=st.data(), trials=st.integers(1, 500), confidence=st.floats(0.5, 0.999))
-def test_an_interval_holds_the_rate_mirrors_and_stays_in_range(
+def test_an_interval_contains_the_rate_mirrors_and_stays_in_range(
     data: st.DataObject, trials: int, confidence: float
 ) -> None:
     successes = data.draw(st.integers(0, trials))
@@ -39,7 +39,7 @@ def test_an_interval_holds_the_rate_mirrors_and_stays_in_range(
     assert mirrored == pytest.approx((1.0 - high, 1.0 - low), abs=1e-9)
 
 
-def test_no_trials_say_nothing() -> None:
+def test_without_trials_the_interval_is_everything() -> None:
     assert wilson_interval(0, 0) == (0.0, 1.0)
 
 
@@ -135,19 +135,19 @@ def test_a_paired_difference_lies_within_turns_its_sign_and_mirrors(
 
 
 @given(n=st.integers(1, 40))
-def test_pairs_that_always_agree_are_surer_than_as_many_independent_trials(n: int) -> None:
+def test_pairs_that_always_agree_have_narrower_intervals_than_independent_trials(n: int) -> None:
     low, high = paired_difference_interval(paired(n, 0, 0, n))
     free_low, free_high = difference_interval((n, 2 * n), (n, 2 * n))
     assert high - low <= free_high - free_low
     assert low < 0.0 < high
 
 
-def test_no_pairs_say_nothing() -> None:
+def test_without_pairs_the_interval_is_everything() -> None:
     assert paired_difference_interval(paired(0, 0, 0, 0)) == (-1.0, 1.0)
     assert math.isnan(paired(0, 0, 0, 0).difference)
     assert difference_interval((0, 0), (3, 4)) == (-1.0, 1.0)
 
 
 def test_impossible_pairs_are_refused() -> None:
-    with pytest.raises(ValueError, match="count again"):
+    with pytest.raises(ValueError, match="not be negative"):
         paired_difference_interval(paired(1, -1, 0, 3))

@@ -1,4 +1,4 @@
-"""Reading a study folder: what is missing stays visible, what is wrong is named."""
+"""Reading a study folder: missing parts stay visible, errors are named."""
 
 import json
 import sys
@@ -48,11 +48,11 @@ def test_missing_evaluations_leave_their_cell(tmp_path: Path) -> None:
     assert list(study.cells[0].evaluations) == [World.STAND_IN]
     assert list(study.cells[1].evaluations) == [World.IMAGINATION]
     assert list(study.cells[2].evaluations) == [World.IMAGINATION]
-    assert list(study.cells[8].evaluations) == [World.STAND_IN]  # its folder was never made
+    assert list(study.cells[8].evaluations) == [World.STAND_IN]  # its folder was never created
     assert study.operator == () and study.sets == () and study.world_model == {}
 
 
-def test_an_evaluation_that_only_began_is_missing_and_one_cut_short_is_not(tmp_path: Path) -> None:
+def test_an_evaluation_without_trials_is_missing_and_a_partial_one_is_not(tmp_path: Path) -> None:
     write_evaluation(tmp_path / "began", "hardware", "")
     assert read_evaluation(tmp_path / "began", World.STAND_IN, "push_t") is None
     write_evaluation(tmp_path / "short", "hardware", "sfs")

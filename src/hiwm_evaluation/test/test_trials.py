@@ -36,7 +36,7 @@ def result(trial: int, outcome: Outcome = Outcome.SUCCESS, **changes: Any) -> Tr
     return TrialResult(**(fields | changes))
 
 
-def test_results_are_there_again_and_aborted_trials_are_run_again(tmp_path: Path) -> None:
+def test_results_are_restored_and_aborted_trials_are_run_again(tmp_path: Path) -> None:
     folder = TrialFolder(tmp_path, CONDITIONS, STARTS)
     folder.append(result(0))
     folder.append(result(1, Outcome.ABORTED, reason="no tick"))
@@ -49,7 +49,7 @@ def test_results_are_there_again_and_aborted_trials_are_run_again(tmp_path: Path
 
 
 @pytest.mark.parametrize("kept", [0, 1, 40])
-def test_a_line_that_a_kill_cut_short_is_run_again(tmp_path: Path, kept: int) -> None:
+def test_a_trial_whose_line_was_cut_by_a_kill_is_run_again(tmp_path: Path, kept: int) -> None:
     folder = TrialFolder(tmp_path, CONDITIONS, STARTS)
     folder.append(result(0))
     lines = tmp_path / "trials.jsonl"
@@ -73,7 +73,7 @@ def test_results_are_read_while_a_line_is_being_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["{}", "not json", '{"trial": 0}'])
-def test_a_damaged_whole_line_is_named(tmp_path: Path, line: str) -> None:
+def test_a_damaged_complete_line_is_named(tmp_path: Path, line: str) -> None:
     TrialFolder(tmp_path, CONDITIONS, STARTS).append(result(0))
     with (tmp_path / "trials.jsonl").open("a") as file:
         file.write(line + "\n")
@@ -104,13 +104,13 @@ def test_tiny_numbers_survive_being_written(tmp_path: Path) -> None:
     assert read_starts(tmp_path / "starts.yaml", 1) == starts
 
 
-def test_drawn_starts_repeat_and_begin_alike() -> None:
+def test_sampled_starts_repeat_and_share_a_prefix() -> None:
     assert sampled_starts(TASK, 3, 2) == STARTS[:2]
     assert sampled_starts(TASK, 4, 2) != STARTS[:2]
 
 
 @pytest.mark.parametrize("text", ["", "a: 1", "- [0, 0]", "- [0, 0, .nan]", "- [0, 0, 0", "- 1"])
-def test_a_file_that_is_no_list_of_poses_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_list_of_poses_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "starts.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match="starts.yaml"):
@@ -123,7 +123,7 @@ def test_too_few_poses_and_a_missing_file_are_refused(tmp_path: Path) -> None:
         read_starts(path, 1)
     path.write_text("- [0, 0.1, 1]\n")
     assert read_starts(path, 1) == [(0.0, 0.1, 1.0)]
-    with pytest.raises(ConfigError, match="holds 1 poses, 2 trials"):
+    with pytest.raises(ConfigError, match="contains 1 poses, 2 are needed"):
         read_starts(path, 2)
 
 
@@ -172,7 +172,7 @@ def test_the_time_left_follows_from_the_trials_so_far() -> None:
     assert math.isnan(seconds_left([], 4, 3.0))
     so_far = [result(0, seconds=20.0), result(1, seconds=40.0)]
     assert seconds_left(so_far, 3, 10.0) == 80.0
-    assert seconds_left(so_far, 3, 1000.0) == 60.0  # the present one is late, the others are not
+    assert seconds_left(so_far, 3, 1000.0) == 60.0  # the current one is late, the others are not
     assert seconds_left(so_far, 0, 10.0) == 0.0
     texts = [duration_text(seconds) for seconds in (math.nan, 0.4, 89.0, 600.0, 9000.0)]
     assert texts == [
