@@ -281,7 +281,7 @@ def agreement_section(
             "MMRV (SIMPLER, arXiv 2405.05941) is the mean over policies of the largest difference "
             "on the stand-in to another policy that imagination puts in the wrong order: 0 is "
             "best, 1 worst. Policies that were post-trained from one base are a family: they are "
-            f"not independent, but the bootstrap treats them as such; {families}"
+            f"not independent, although the bootstrap assumes it; {families}"
         ),
         *([paragraph(limits)] if limits else []),
     ]
