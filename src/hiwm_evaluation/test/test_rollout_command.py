@@ -1,4 +1,4 @@
-"""`scripts/rollout` over processes of its own: folders, going on after a kill, refusals."""
+"""`scripts/rollout` in separate processes: folders, continuing after a kill, refusals."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def words(models: dict[str, Path], output: Path, **changes: Any) -> list[str]:
-    """Return a command line; two policies that are one file."""
+    """Return a command line; both policies are one file."""
     if changes.get("world-checkpoint") == "headless.safetensors":
         changes["world-checkpoint"] = models["headless"]
     options = {
@@ -54,7 +54,7 @@ def lines(output: Path, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in content.splitlines()]
 
 
-def test_it_writes_what_the_evaluator_writes_and_goes_on(
+def test_it_writes_the_evaluator_s_files_and_continues(
     models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words(models, tmp_path)) == 0
@@ -63,14 +63,14 @@ def test_it_writes_what_the_evaluator_writes_and_goes_on(
     assert [result.trial for result in first.results] == list(range(5)) and first.asked == 5
     summary = json.loads((tmp_path / "b" / "imagination" / "results.json").read_text())
     assert summary["trials"] == 5
-    # A kill left the second policy with half a line.
+    # A kill left half a line of the second policy.
     path = tmp_path / "b" / "imagination" / "trials.jsonl"
     before = read_results(path)
     whole = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(whole[:2]) + whole[2][:20])
     capsys.readouterr()
     assert main(words(models, tmp_path)) == 0
-    assert "3 trials of a, b; 7 of 10 are done already" in capsys.readouterr().out
+    assert "3 trials of a, b; 7 of 10 are already done" in capsys.readouterr().out
     assert len(lines(tmp_path, "a")) == len(lines(tmp_path, "b")) == 5
     again = read_results(path)
     assert {n: (r.outcome, r.steps, r.best) for n, r in again.items()} == {
@@ -94,7 +94,7 @@ def done(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> P
     ({"world-checkpoint": "none.safetensors"}, "none.safetensors"),
     ({"policy": "a=none.safetensors"}, "two policies are named 'a'"),
 ])
-def test_what_cannot_be_done_is_refused_in_a_line(
+def test_errors_are_reported_in_one_line(
     models: dict[str, Path], done: Path, capsys: pytest.CaptureFixture[str],
     changes: dict[str, Any], complaint: str,
 ) -> None:
@@ -118,7 +118,7 @@ def test_another_policy_in_the_folder_is_refused(
     path = done / "a" / "imagination" / "trials.jsonl"
     path.write_text(path.read_text().replace("random-", "other-"))
     assert main(words(models, done, trials=2)) == 1
-    assert "holds trials of other-" in capsys.readouterr().err
+    assert "contains trials of other-" in capsys.readouterr().err
 
 
 def test_a_second_command_into_one_folder_is_refused(
@@ -129,7 +129,7 @@ def test_a_second_command_into_one_folder_is_refused(
     assert f"pid {os.getpid()}" in capsys.readouterr().err
 
 
-def test_an_interrupt_leaves_whole_results(models: dict[str, Path], tmp_path: Path) -> None:
+def test_an_interrupt_leaves_complete_results(models: dict[str, Path], tmp_path: Path) -> None:
     command = words(models, tmp_path, trials=40, horizon=100)
     process = subprocess.Popen(
         [sys.executable, "-m", "hiwm_evaluation.rollout", *command],
@@ -138,10 +138,10 @@ def test_an_interrupt_leaves_whole_results(models: dict[str, Path], tmp_path: Pa
     results = tmp_path / "a" / "imagination" / "trials.jsonl"
     while process.poll() is None and not (results.exists() and results.read_bytes()):
         time.sleep(0.02)
-    # As a terminal does it: to every process of the command.
+    # Like a terminal: to every process of the command.
     os.killpg(process.pid, signal.SIGINT)
     output, complaints = process.communicate(timeout=60)
     assert process.returncode == 130, output + complaints
-    assert "the same command goes on" in complaints and "Traceback" not in complaints
+    assert "the same command continues" in complaints and "Traceback" not in complaints
     done = len(read_results(results))
     assert json.loads(results.with_name("results.json").read_text())["trials"] == done >= 1

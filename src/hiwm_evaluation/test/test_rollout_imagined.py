@@ -1,4 +1,4 @@
-"""Trials side by side in the shipped world model."""
+"""Parallel trials in the shipped world model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ TOLERANCE_M = 1e-4
 
 
 class Watched:
-    """A simulator that keeps the poses of every step, by the seed of the episode."""
+    """A simulator that records the poses of every step, by episode seed."""
 
     def __init__(self, simulator: Any) -> None:
         self._simulator = simulator
@@ -98,17 +98,17 @@ def test_a_batch_agrees_with_single_trials(models: tuple[Any, Planner]) -> None:
     }
 
 
-def test_a_trial_does_not_depend_on_those_beside_it(models: tuple[Any, Planner]) -> None:
+def test_a_trial_does_not_depend_on_others_in_its_batch(models: tuple[Any, Planner]) -> None:
     simulator, planner = models
     every = verdicts(roll(simulator, planner, 8, range(24)))
-    # As after a kill: what was done is left out, and what is left makes another batch.
+    # As after a kill: finished trials are left out, and the others make another batch.
     rest = verdicts(roll(simulator, planner, 8, [3, 17, 20]))
     assert rest == {key: every[key] for key in rest}
     two = verdicts(roll(simulator, planner, 8, range(6), policies=2))
     assert two == {(p, n): every[0, n] for p in range(2) for n in range(6)}
 
 
-def test_what_is_not_finite_ends_its_own_trial(
+def test_values_that_are_not_finite_end_their_own_trial(
     models: tuple[Any, Planner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulator, planner = models

@@ -1,4 +1,4 @@
-"""One trial of a rollout ends as one of the evaluator does."""
+"""One trial of a rollout ends like one of the evaluator."""
 
 import math
 
@@ -22,7 +22,7 @@ def test_success_ends_a_trial_at_its_step() -> None:
     assert over == [False, False, True] and result is not None
     assert (result.outcome, result.steps, result.best) == (Outcome.SUCCESS, 2, 0.86)
     assert (result.trial, result.start, result.seed) == (1, STARTS[1], 8)
-    # The world's own first reset is ep_0001, and trial 0 is ep_0002.
+    # The world's first reset is ep_0001, and trial 0 is ep_0002.
     assert (result.policy, result.episode_id) == ("tiny-01234567", "ep_0003")
 
 
@@ -34,7 +34,7 @@ def test_a_trial_without_success_fails_at_the_horizon() -> None:
     assert run.result.reason == "horizon reached" and run.result.best == 0.4
 
 
-def test_a_world_that_says_nothing_of_success_gives_no_verdict() -> None:
+def test_a_world_without_success_values_gives_no_verdict() -> None:
     run = trial(HeadJudge(0.5))
     while not run.observe(success=math.nan):
         pass

@@ -1,4 +1,4 @@
-"""A study runs its stages once, goes on where it was, and names what failed."""
+"""A study runs its stages once, continues after interruption, and names failures."""
 
 import json
 import os
@@ -64,10 +64,10 @@ def test_stages_run_once(tmp_path: Path, said: list[str]) -> None:
     assert any("3 of 4 stages are done" in line for line in said)
 
 
-def test_a_stage_waits_for_what_it_names_and_for_nothing_else(
+def test_a_stage_waits_only_for_its_inputs(
     tmp_path: Path, said: list[str]
 ) -> None:
-    """Two at once: the third goes before the second, which the first holds up."""
+    """Two in parallel: the third runs before the second, which waits for the first."""
     gate = tmp_path / "gate"
     slow = python(
         "slow", "import pathlib, time\n"
@@ -81,7 +81,7 @@ def test_a_stage_waits_for_what_it_names_and_for_nothing_else(
     assert told.index("gate ...") < told.index("slow done") < told.index("waiting ...")
 
 
-def test_a_failed_stage_is_named_and_what_comes_after_waits(
+def test_a_failed_stage_is_named_and_later_ones_do_not_start(
     tmp_path: Path, said: list[str]
 ) -> None:
     bad = python("bad", "print('no disk'); raise SystemExit(3)")
@@ -91,12 +91,12 @@ def test_a_failed_stage_is_named_and_what_comes_after_waits(
     assert not (tmp_path / "after").exists()
 
 
-def test_a_stage_that_leaves_nothing_has_failed(tmp_path: Path, said: list[str]) -> None:
+def test_a_stage_without_output_has_failed(tmp_path: Path, said: list[str]) -> None:
     with pytest.raises(HiwmError, match="left no .*missing"):
         Runner(tmp_path, 1, said.append).run([python("empty", "", tmp_path / "missing")])
 
 
-def test_a_begun_stage_is_told_to_resume(tmp_path: Path, said: list[str]) -> None:
+def test_a_started_stage_is_resumed(tmp_path: Path, said: list[str]) -> None:
     state, out = tmp_path / "state", tmp_path / "out"
     code = f"import sys; open({str(out)!r}, 'w').write(' '.join(sys.argv[1:]))"
     stage = python("train", code, out, resume=("--resume",), resumes_from=state)
@@ -107,7 +107,7 @@ def test_a_begun_stage_is_told_to_resume(tmp_path: Path, said: list[str]) -> Non
     assert out.read_text() == "--resume"
 
 
-def test_what_cannot_be_resumed_begins_anew(tmp_path: Path, said: list[str]) -> None:
+def test_work_that_cannot_be_resumed_restarts(tmp_path: Path, said: list[str]) -> None:
     begun = tmp_path / "session"
     begun.mkdir()
     (begun / "half").touch()
@@ -115,7 +115,7 @@ def test_what_cannot_be_resumed_begins_anew(tmp_path: Path, said: list[str]) -> 
     assert not begun.exists()
 
 
-def test_an_interruption_ends_what_runs(tmp_path: Path, said: list[str]) -> None:
+def test_an_interruption_stops_running_stages(tmp_path: Path, said: list[str]) -> None:
     started = tmp_path / "started"
     code = (
         "import signal, sys, time\n"
@@ -143,7 +143,7 @@ def test_an_interruption_ends_what_runs(tmp_path: Path, said: list[str]) -> None
     assert not list((tmp_path / "study" / "done").iterdir())
 
 
-def test_a_failure_ends_what_runs_beside_it(tmp_path: Path, said: list[str]) -> None:
+def test_a_failure_stops_parallel_stages(tmp_path: Path, said: list[str]) -> None:
     bad = python("bad", "raise SystemExit(3)")
     long = python("long", "import time; time.sleep(600)")
     after = touching(tmp_path)("after")
@@ -159,7 +159,7 @@ def planned(budget: Budget, folder: Path, block: Block, world: Path | None) -> l
 @pytest.mark.parametrize("world_given", [True, False])
 @pytest.mark.parametrize("budget", sorted(BUDGETS))
 def test_a_plan_makes_before_it_uses(budget: str, world_given: bool, tmp_path: Path) -> None:
-    """Every path of the study that a block names was left by a stage before it, or is its own."""
+    """Every path of the study in a stage's command is an earlier output, or its own."""
     world = ROOT / "models" / "world_push_t.safetensors" if world_given else None
     for block in blocks(BUDGETS[budget]):
         made: list[Path] = []
@@ -203,7 +203,7 @@ def test_there_are_enough_policies_for_a_correlation() -> None:
             assert block.tuning or sets - {"other"} == {"start", *POST_SETS}
 
 
-def test_a_later_round_corrects_what_the_round_before_left(tmp_path: Path) -> None:
+def test_a_later_round_corrects_the_policy_of_the_previous_round(tmp_path: Path) -> None:
     budget = BUDGETS["small"]
     assert budget.rounds == 2
     stages = {
@@ -219,7 +219,7 @@ def test_a_later_round_corrects_what_the_round_before_left(tmp_path: Path) -> No
         last = stages[f"act-{learns}-s1"]
         for session in (f"act-s1-{learns}-1", f"act-s1-{learns}-2"):
             assert str(tmp_path / "sessions" / session) in last
-    # Both kinds of corrections are asked for alike, but for the world and what follows from it.
+    # Both kinds of corrections have equal arguments, except for the world and its settings.
     imagined, real = (
         {word for word in stages[f"act-s1-{learns}-1"] if "_dir" not in word}
         for learns in ("hi-wm", "stand-in")
@@ -228,7 +228,7 @@ def test_a_later_round_corrects_what_the_round_before_left(tmp_path: Path) -> No
     assert differing == {"world", "world_checkpoint", "starts", "rate", "robot", "fast"}
 
 
-def test_stages_wait_for_their_inputs_and_not_for_each_other(tmp_path: Path) -> None:
+def test_stages_wait_only_for_their_inputs_in_a_plan(tmp_path: Path) -> None:
     stages = {
         stage.name: stage
         for stage in planned(BUDGETS["small"], tmp_path, Block(backbone="act", seed=1), None)
@@ -282,12 +282,12 @@ def test_every_set_gets_the_same_steps_and_frames(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("budget", sorted(BUDGETS))
-def test_nothing_is_chosen_or_corrected_where_it_is_judged(budget: str, tmp_path: Path) -> None:
-    """Start poses of tuning, sessions and reports are apart; so are those of earlier studies."""
+def test_choices_and_corrections_do_not_use_report_starts(budget: str, tmp_path: Path) -> None:
+    """Start poses of tuning, sessions, reports and earlier studies do not overlap."""
     task, sizes = load_task("push_t"), BUDGETS[budget]
 
     def evaluated(seed: int, count: int) -> set[Pose]:
-        # Resets without a pose draw it from their own seed, which counts on from the first.
+        # Resets without a pose draw it from their own seed, which counts up from the first.
         single = {sampled_starts(task, seed + number, 1)[0] for number in range(count)}
         return {*sampled_starts(task, seed, count), *single}
 
@@ -303,7 +303,7 @@ def test_nothing_is_chosen_or_corrected_where_it_is_judged(budget: str, tmp_path
     for name, poses in used.items():
         others = set().union(*(more for other, more in used.items() if other != name))
         assert not poses & others, name
-    # And the stages ask for these seeds.
+    # And the stages use these seeds.
     for block in blocks(sizes):
         for stage in planned(sizes, tmp_path, block, None):
             if stage.name.endswith(("-hardware", "-imagination")):
@@ -312,7 +312,7 @@ def test_nothing_is_chosen_or_corrected_where_it_is_judged(budget: str, tmp_path
 
 
 @given(st.integers(0, 99), st.integers(1, 2), st.integers(0, 99), st.integers(1, 2))
-def test_rounds_of_corrections_have_starts_of_their_own(a: int, n: int, b: int, m: int) -> None:
+def test_rounds_of_corrections_have_separate_starts(a: int, n: int, b: int, m: int) -> None:
     first, second = (
         Block(backbone="act", seed=seed).session_seed(number) for seed, number in ((a, n), (b, m))
     )
@@ -331,7 +331,7 @@ def test_launch_arguments_are_declared(tmp_path: Path) -> None:
                     assert not value or f'<arg name="{name}"' in text, (stage.name, word)
 
 
-def test_seconds_are_kept_as_json(tmp_path: Path, said: list[str]) -> None:
+def test_durations_are_stored_as_json(tmp_path: Path, said: list[str]) -> None:
     stage = touching(tmp_path)("a")
     Runner(tmp_path, 1, said.append).run([stage])
     kept = json.loads((tmp_path / "done" / "a.json").read_text())

@@ -1,4 +1,4 @@
-"""Finished blocks are text, are never run again, and make one study if they belong to one."""
+"""Finished blocks are text, are never run again, and are merged if they are of one study."""
 
 import json
 import sys
@@ -45,7 +45,7 @@ TUNING, FIRST, SECOND = blocks(BUDGET)[:3]
 
 @pytest.fixture(autouse=True)
 def session(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand in for sessions' trees: what an operator did in any of them."""
+    """Replaces sessions' trees: the operator's work in any of them."""
     def found(path: Path, rate_hz: float, *, branching: bool, on_robot: bool) -> dict[str, Any]:
         return {
             "session": path.name, "operator": "scripted", "branching": branching,
@@ -57,7 +57,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def worked(folder: Path, block: Block, wins: dict[str, int] | None = None) -> Path:
-    """Leave in a work folder what the stages of a block would, and return it."""
+    """Write the outputs of a block's stages to a work folder, and return it."""
     cells = judged_cells(BUDGET, block)
     for cell in {start_cell(block), *cells}:
         frames = {"demonstration": 1740}
@@ -148,11 +148,11 @@ def test_weights_are_chosen_by_the_tuning_block(tmp_path: Path) -> None:
     write_block(results, work, TUNING, SETTINGS, weights="", seconds={})
     write_study(results, BUDGET)
     study = read_study(results)
-    assert all(cell.seed < 100 for cell in study.cells)  # its policies are not reported on
+    assert all(cell.seed < 100 for cell in study.cells)  # its policies are not reported
     assert "are rac" in study.remarks[0] and "rac 12 of 20, sirius 9 of 20" in study.remarks[0]
     assert study.remarks[1:] == tuple(
-        f"diffusion-hi-wm-s0, 9 trials {place} through the graph as well: 7 succeeded, 5 of the "
-        "same trials without the graph, 7 ended alike."
+        f"diffusion-hi-wm-s0, 9 trials {place} also run through the graph: 7 succeeded, 5 of the "
+        "same trials without the graph, 7 had equal outcomes."
         for place in ("on the stand-in", "in imagination")
     )
 
@@ -204,6 +204,6 @@ def test_a_finished_block_is_never_run_again(
 
 def test_an_unknown_block_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="use one of tune, diffusion-s0, act-s0"):
-        command._asked(["diffusion-s9"], BUDGET)
+        command._requested(["diffusion-s9"], BUDGET)
     assert command.main(["push_t", "--block", "nothing", "--list"]) == 1
-    assert "is no block" in capsys.readouterr().err
+    assert "is not a block" in capsys.readouterr().err

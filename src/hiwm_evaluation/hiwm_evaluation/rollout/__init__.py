@@ -1,1 +1,1 @@
-"""Many policies from many starts, in the world model or on the stand-in, without a graph."""
+"""Runs many policies from many starts, in the world model or on the stand-in, without a graph."""

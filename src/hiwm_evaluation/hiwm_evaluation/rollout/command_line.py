@@ -1,4 +1,4 @@
-"""`scripts/rollout`: reads the options, keeps the results, says how far it is."""
+"""`scripts/rollout`: reads options, stores results, prints progress."""
 
 import argparse
 import hashlib
@@ -31,25 +31,25 @@ from hiwm_evaluation.trials import (
 from hiwm_learning.checkpoints import Checkpoint, load_checkpoint, require_embodiment
 from hiwm_learning.simulators import load_simulator
 
-# scripts/env.sh says where the checkout is.
+# scripts/env.sh sets HIWM_ROOT to the checkout.
 MODELS = Path(os.environ.get("HIWM_ROOT", "."), "models")
-SUCCESS_PROBABILITY = 0.5  # as the evaluator's success_threshold
-_PROGRESS_S = 5.0  # between two lines
+SUCCESS_PROBABILITY = 0.5  # equal to the evaluator's success_threshold
+_PROGRESS_S = 5.0  # interval of progress lines
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyFile:
-    """A policy to try."""
+    """A policy to run."""
 
-    name: str  # of its folder
+    name: str  # of its result folder
     path: Path
     label: str  # as in results
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Roll out and return 0; 1 after an error or with aborted trials, 130 when interrupted."""
+    """Run and return 0; 1 after an error or aborted trials, 130 if interrupted."""
     options = _parser().parse_args(words)
-    # Ended from outside, it ends its processes as well.
+    # When terminated, it also stops its worker processes.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with tool_lock(options.output, "rollout"):
@@ -58,7 +58,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print("interrupted; the same command continues from here", file=sys.stderr)
         return 130
 
 
@@ -66,28 +66,27 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/rollout",
         description="Run policies from many starts, in the world model or on the stand-in, without "
-        "a graph. Writes what the evaluator writes, into OUTPUT/NAME/WORLD.",
+        "a graph. Writes the same files as the evaluator, into OUTPUT/NAME/WORLD.",
     )
     parser.add_argument(
         "--policy", action="append", required=True, metavar="[NAME=]PATH", dest="policies",
-        help="policy checkpoint; give it again for more. NAME is its file name when left out",
+        help="policy checkpoint; may be repeated. NAME defaults to the file name",
     )
     parser.add_argument(
         "--world", action="append", choices=[world.value for world in RolloutWorld],
-        dest="worlds", help="give it again for both (default: imagination)",
+        dest="worlds", help="repeat it for both (default: imagination)",
     )
     parser.add_argument("--output", "-o", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--trials", type=int, default=50, help="of each policy (default 50)")
+    parser.add_argument("--trials", type=int, default=50, help="trials per policy (default 50)")
     parser.add_argument(
         "--start-seed", type=int, default=0,
-        help="draws the starts; trial i is reset with it + i, and plans are drawn from it "
-        "(default 0)",
+        help="seed of starts and plans; trial i is reset with this seed + i (default 0)",
     )
     parser.add_argument(
-        "--starts-file", type=Path, help="YAML list of starts [x m, y m, yaw rad] instead"
+        "--starts-file", type=Path, help="YAML list of starts [x m, y m, yaw rad] to use instead"
     )
     parser.add_argument(
-        "--horizon", type=int, default=0, help="ticks a trial may take (default: the task's own)"
+        "--horizon", type=int, default=0, help="most ticks of a trial (default: from the task)"
     )
     parser.add_argument("--task", help="name or path of the task (default: the first policy's)")
     parser.add_argument(
@@ -95,21 +94,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--starts", type=Path,
-        help="imagination: start frames (default: those beside the world model)",
+        help="imagination: start frames (default: those next to the world model)",
     )
     parser.add_argument(
         "--batch", type=int, default=64,
-        help="imagination: trials side by side in each process; 1 gives the bytes of a graph "
+        help="imagination: trials in parallel per process; 1 is byte-identical to a graph "
         "(default 64)",
     )
     parser.add_argument(
         "--processes", type=int, default=len(os.sched_getaffinity(0)),
-        help="that share the trials (default: the cores)",
+        help="worker processes (default: number of cores)",
     )
     parser.add_argument(
-        "--threads", type=int, default=1, help="CPU threads of each process (default 1)"
+        "--threads", type=int, default=1, help="CPU threads per process (default 1)"
     )
-    parser.add_argument("--device", default="cpu", help="of the models: cpu or cuda")
+    parser.add_argument("--device", default="cpu", help="device of the models: cpu or cuda")
     return parser
 
 
@@ -160,13 +159,13 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _named(given: Sequence[str]) -> dict[str, Path]:
-    """Return the paths of policies by their names."""
+    """Return the policies' paths by name."""
     named: dict[str, Path] = {}
     for text in given:
         name, equals, path = text.rpartition("=")
         name = name if equals else Path(path).stem
         if not name or Path(name).name != name:
-            raise ConfigError(f"name {name!r}", where="--policy", remedy="give a folder's name")
+            raise ConfigError(f"name {name!r}", where="--policy", remedy="give a valid folder name")
         if name in named:
             raise ConfigError(
                 f"two policies are named {name!r}", where="--policy",
@@ -180,7 +179,7 @@ def _roll_out(
     setting: Setting, policies: Sequence[PolicyFile], task: Task, embodiment: Embodiment,
     options: argparse.Namespace,
 ) -> int:
-    """Run what is left of all policies in one world; return how many trials were aborted."""
+    """Run the unfinished trials of all policies in one world; return the number of aborted ones."""
     conditions = _conditions(setting, task, embodiment)
     folders: list[TrialFolder] = []
     try:
@@ -192,7 +191,7 @@ def _roll_out(
         left = [sorted(set(range(count)) - folder.finished) for folder in folders]
         wanted = [(p, trial) for p, numbers in enumerate(left) for trial in numbers]
         progress = _Progress(setting, policies, [len(numbers) for numbers in left])
-        progress.begin(len(policies) * count)
+        progress.start(len(policies) * count)
 
         def keep(policy: int, result: TrialResult) -> None:
             folders[policy].append(result)
@@ -222,7 +221,7 @@ def _roll_out(
 
 
 def _conditions(setting: Setting, task: Task, embodiment: Embodiment) -> dict[str, Any]:
-    """Return what the evaluator keeps, and how it was rolled out."""
+    """Return the evaluator's conditions, and those of the rollout."""
     imagined = setting.world is RolloutWorld.IMAGINATION
     conditions: dict[str, Any] = {
         "world": "imagination" if imagined else "hardware",
@@ -243,13 +242,13 @@ def _conditions(setting: Setting, task: Task, embodiment: Embodiment) -> dict[st
 
 
 def _check_task(checkpoint: Checkpoint, task: Task) -> None:
-    """Raise CheckpointError unless a world model was trained under a task."""
+    """Raise CheckpointError unless a world model was trained for a task."""
     if checkpoint.info.task_hash != task.hash:
         raise CheckpointError(
-            f"the checkpoint was made for task {checkpoint.info.task} with hash "
+            f"the checkpoint was trained for task {checkpoint.info.task} with hash "
             f"{checkpoint.info.task_hash[:12]}, this one has {task.hash[:12]}",
             where=str(checkpoint.path),
-            remedy="use the task file it was trained under, or train again",
+            remedy="use the task file it was trained with, or train again",
         )
 
 
@@ -257,7 +256,7 @@ def _check_policy(results: Mapping[int, TrialResult], policy: PolicyFile, folder
     others = {result.policy for result in results.values() if result.policy} - {policy.label}
     if others:
         raise StoreError(
-            f"holds trials of {', '.join(sorted(others))}, this policy is {policy.label}",
+            f"contains trials of {', '.join(sorted(others))}, this policy is {policy.label}",
             where=str(folder), remedy="give another --output, or another NAME=",
         )
 
@@ -268,13 +267,13 @@ def _file_hash(path: Path) -> str:
     except OSError as error:
         raise CheckpointError(
             f"cannot read the start frames: {error.strerror}", where=str(path),
-            remedy="they are written beside the world-model checkpoint by its training; or name "
-            "them with --starts",
+            remedy="training writes them next to the world-model checkpoint; or give them with "
+            "--starts",
         ) from None
 
 
 class _Progress:
-    """Counts trials, and prints a line now and then."""
+    """Counts trials and prints progress."""
 
     def __init__(
         self, setting: Setting, policies: Sequence[PolicyFile], left: Sequence[int]
@@ -284,16 +283,16 @@ class _Progress:
         self._left = list(left)
         self._total = sum(left)
         self._done = 0
-        self._began = self._said = time.monotonic()
+        self._started = self._printed = time.monotonic()
 
     def name(self, policy: int) -> str:
-        """Return a policy in this world, for people."""
+        """Return the name of a policy and this world, for people."""
         return f"{self._policies[policy].name}, {self._world}"
 
-    def begin(self, total: int) -> None:
-        """Say what is to be done, of so many trials in all."""
+    def start(self, total: int) -> None:
+        """Print the number of trials to run, out of a total."""
         done = total - self._total
-        resumed = f"; {done} of {total} are done already" if done else ""
+        resumed = f"; {done} of {total} are already done" if done else ""
         names = ", ".join(policy.name for policy in self._policies)
         print(
             f"{self._world}: {self._total} trials of {names}{resumed}",
@@ -301,7 +300,7 @@ class _Progress:
         )
 
     def count(self, policy: int, result: TrialResult) -> bool:
-        """Count a trial; return whether it was the last one of its policy."""
+        """Count a trial; return whether it was the last of its policy."""
         self._done += 1
         self._left[policy] -= 1
         now = time.monotonic()
@@ -309,9 +308,9 @@ class _Progress:
             print(
                 f"{self.name(policy)}, trial {result.trial}: aborted, {result.reason}", flush=True
             )
-        if now - self._said > _PROGRESS_S and self._done < self._total:
-            self._said = now
-            seconds = (now - self._began) / self._done * (self._total - self._done)
+        if now - self._printed > _PROGRESS_S and self._done < self._total:
+            self._printed = now
+            seconds = (now - self._started) / self._done * (self._total - self._done)
             print(
                 f"{self._world}: {self._done} of {self._total} trials, {duration_text(seconds)}",
                 flush=True,

@@ -1,7 +1,7 @@
-"""Trials in a world model, many side by side.
+"""Runs trials in a world model, in batches.
 
-A batch of one gives the bytes of a graph. Steps of more agree with it to rounding, which a contact
-may turn into another course. Held by ``test_rollout_parity.py`` and ``test_rollout_imagined.py``.
+A batch of one is byte-identical to a graph. Larger batches agree with it to rounding; a contact may
+amplify the difference. Tested by ``test_rollout_parity.py`` and ``test_rollout_imagined.py``.
 """
 
 from collections import deque
@@ -20,8 +20,8 @@ from hiwm_learning.policies.planning import Planner
 from hiwm_learning.simulators import WorldSimulator
 from hiwm_world.imagined_world import Starts
 
-# Smaller matrices take other kernels. Filled up to this many rows, the last trials of a batch give
-# the same bytes as those amid many others.
+# Smaller matrices use other kernels. Batches are padded to this many rows, so that the last trials
+# give the same bytes as in a large batch.
 _LEAST_ROWS = 8
 
 Wanted = tuple[int, int]  # number of the policy, number of the trial
@@ -30,7 +30,7 @@ Row = TypeVar("Row")
 
 @dataclass(kw_only=True)
 class _Run:
-    """One trial under way."""
+    """One running trial."""
 
     policy: int
     trial: JudgedTrial
@@ -44,12 +44,12 @@ class ImaginedTrials:
 
     Args:
         simulator: runs the model.
-        starts: frames that episodes begin from.
-        planner: a policy by its number.
-        make_trial: begins a trial.
-        poses: wanted start of every trial; the nearest frame is taken.
+        starts: start frames of episodes.
+        planner: returns a policy by number.
+        make_trial: starts a trial.
+        poses: start pose of every trial; the nearest frame is used.
         seed: of the evaluation.
-        batch: trials side by side.
+        batch: trials in parallel.
     """
 
     def __init__(
@@ -63,51 +63,51 @@ class ImaginedTrials:
         self._poses = poses
         self._seed = seed
         self._batch = batch
-        self._begun: dict[int, Any] = {}  # state each trial begins in, the same for all policies
+        self._initial: dict[int, Any] = {}  # start state of each trial, equal for all policies
 
     def run(self, wanted: Iterable[Wanted]) -> Iterator[tuple[int, TrialResult]]:
-        """Yield policies and results as trials end; those that wait take their places."""
+        """Yield policies and results as trials end; waiting trials replace them."""
         waiting = deque(wanted)
-        going: list[_Run] = []
+        running: list[_Run] = []
         beat = 0
-        while waiting or going:
+        while waiting or running:
             fresh: list[_Run] = []
             while (
-                waiting and len(going) + len(fresh) < self._batch
-                and self._joins(waiting[0], beat)
+                waiting and len(running) + len(fresh) < self._batch
+                and self._may_start(waiting[0], beat)
             ):
-                fresh.append(self._begin(*waiting.popleft()))
+                fresh.append(self._start(*waiting.popleft()))
             self._judge(fresh)
-            going = yield from _ended(going + fresh)
-            self._look([run for run in going if run.pilot.looks(run.step)])
-            self._plan([run for run in going if run.pilot.plans(run.step)])
-            going = yield from _ended(going)
-            self._step(going)
-            going = yield from _ended(going)
-            beat = beat + 1 if going else 0
+            running = yield from _ended(running + fresh)
+            self._look([run for run in running if run.pilot.looks(run.step)])
+            self._plan([run for run in running if run.pilot.plans(run.step)])
+            running = yield from _ended(running)
+            self._step(running)
+            running = yield from _ended(running)
+            beat = beat + 1 if running else 0
 
-    def _joins(self, wanted: Wanted, beat: int) -> bool:
-        """Return whether a trial can begin now: at a beat at which its policy's others plan too.
+    def _may_start(self, wanted: Wanted, beat: int) -> bool:
+        """Return whether a trial may start now: at a step where its policy's other trials plan.
 
-        Plans made together cost far less than plans made one by one.
+        Batched plans cost far less than single ones.
         """
         return beat % self._planner(wanted[0]).execute_horizon == 0
 
-    def _begin(self, policy: int, number: int) -> _Run:
-        if number not in self._begun:
+    def _start(self, policy: int, number: int) -> _Run:
+        if number not in self._initial:
             index = self._starts.choose("", np.array(self._poses[number]), 0)
-            self._begun[number] = self._simulator.begin(
+            self._initial[number] = self._simulator.begin(
                 self._starts.images[index], self._starts.proprioception[index],
                 self._seed + number,
             )
         planner = self._planner(policy)
         return _Run(
             policy=policy, trial=self._make_trial(number, planner.label),
-            pilot=Pilot(planner, self._seed, trial_epoch(number)), state=self._begun[number],
+            pilot=Pilot(planner, self._seed, trial_epoch(number)), state=self._initial[number],
         )
 
     def _look(self, runs: Sequence[_Run]) -> None:
-        """Show runs what they plan from."""
+        """Pass the observations for plans to the runs."""
         if not runs:
             return
         seen = self._simulator.observe_many([run.state for run in runs])
@@ -117,7 +117,7 @@ class ImaginedTrials:
             run.pilot.see(image, one.proprioception.astype(np.float32))
 
     def _plan(self, runs: Sequence[_Run]) -> None:
-        """Plan anew, the runs of each policy together."""
+        """Make new plans, batched by policy."""
         for _, same in groupby(sorted(runs, key=_policy), key=_policy):
             group = list(same)
             plans = self._plans(group[0].pilot.planner, [run.pilot.question() for run in group])
@@ -136,7 +136,7 @@ class ImaginedTrials:
         return list(plans[: len(questions)])
 
     def _step(self, runs: Sequence[_Run]) -> None:
-        """Let every run go one step on."""
+        """Step every run."""
         if not runs:
             return
         rows = self._filled([(run.state, run.pilot.action(run.step)) for run in runs])
@@ -147,7 +147,7 @@ class ImaginedTrials:
         self._judge(runs)
 
     def _judge(self, runs: Sequence[_Run]) -> None:
-        """Let the heads speak of where runs stand."""
+        """Judge every run's state by the heads."""
         if not runs:
             return
         readings = self._simulator.read_many(self._filled([run.state for run in runs]))
@@ -160,7 +160,7 @@ class ImaginedTrials:
                 )
 
     def _filled(self, rows: Sequence[Row]) -> list[Row]:
-        """Return rows, and the last one again up to the least number; a batch of one as it is."""
+        """Return rows, padded with the last one; unchanged if the batch size is one."""
         short = _LEAST_ROWS - len(rows) if self._batch > 1 else 0
         return [*rows, *list(rows[-1:]) * short]
 
@@ -170,7 +170,7 @@ def _policy(run: _Run) -> int:
 
 
 def _ended(runs: Sequence[_Run]) -> Generator[tuple[int, TrialResult], None, list[_Run]]:
-    """Yield what has ended, and return the rest."""
+    """Yield finished runs, and return the others."""
     left = []
     for run in runs:
         if run.trial.result is None:

@@ -1,6 +1,6 @@
-"""What a policy sees and plans in one trial, at the steps at which the policy node does.
+"""Observations and plans of a policy in one trial, at the same steps as in the policy node.
 
-Held by ``test_rollout_parity.py`` against the node itself.
+``test_rollout_parity.py`` compares it with the node.
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ from hiwm_learning.policies.planning import Planner
 
 
 class Pilot:
-    """The policy's side of one trial.
+    """A policy in one trial.
 
     Args:
         planner: the policy.
@@ -28,14 +28,14 @@ class Pilot:
             maxlen=planner.observation_steps
         )
         self._plan = np.empty(0)
-        self._planned = self._due = 0  # steps of the plan in force and of the next one
+        self._planned = self._due = 0  # steps of the current plan and of the next one
 
     def looks(self, step: int) -> bool:
-        """Return whether the next plan is made from the observation of a step, among others."""
+        """Return whether the next plan uses the observation of a step."""
         return step > self._due - self.planner.observation_steps
 
     def see(self, image: NDArray[np.uint8], proprio: NDArray[np.float32]) -> None:
-        """Take an observation: the camera's image [H, W, 3] and proprioception [P]."""
+        """Add an observation: the camera's image [H, W, 3] and proprioception [P]."""
         self._seen.append((image, proprio))
 
     def plans(self, step: int) -> bool:
@@ -43,9 +43,9 @@ class Pilot:
         return step == self._due
 
     def question(self) -> tuple[NDArray[np.uint8], NDArray[np.float32], tuple[int, int, int]]:
-        """Return images [S, H, W, 3], proprioception [S, P] and the seed of the plan due now.
+        """Return images [S, H, W, 3], proprioception [S, P] and the seed for the due plan.
 
-        Before the first observation it was always as in it.
+        Observations before the first one equal the first one.
         """
         missing = self.planner.observation_steps - len(self._seen)
         seen = [self._seen[0]] * missing + list(self._seen)
@@ -55,12 +55,12 @@ class Pilot:
         )
 
     def follow(self, plan: NDArray[np.float64]) -> bool:
-        """Follow a plan [K, A] from now on; return whether it can be followed."""
+        """Set the current plan [K, A]; return whether it is finite."""
         self._plan = plan
         self._planned, self._due = self._due, self._due + self.planner.execute_horizon
         return bool(np.isfinite(plan).all())
 
     def action(self, step: int) -> NDArray[np.float64]:
-        """Return the action [A] that answers the observation of a step."""
+        """Return the action [A] for the observation of a step."""
         action: NDArray[np.float64] = self._plan[step - self._planned]
         return action

@@ -1,4 +1,4 @@
-"""Where and how trials are rolled out: all that a worker needs to know."""
+"""Settings of rollouts: everything that a worker process needs."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from hiwm_learning.simulators import load_simulator
 from hiwm_world.imagined_world import load_starts
 
 STAND_IN_ROBOT = "standin"  # of config/robots
-# Policies kept in memory: those of the trials under way.
+# Policies kept in memory: those of the running trials.
 _POLICIES = 8
 
 Wanted = tuple[int, int]  # number of the policy, number of the trial
 
 
 class RolloutWorld(StrEnum):
-    """Where policies act."""
+    """The world of rollouts."""
 
     IMAGINATION = "imagination"
     STAND_IN = "standin"
@@ -33,26 +33,26 @@ class RolloutWorld(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One world, and the policies and starts to try in it."""
+    """One world, with the policies and starts to run in it."""
 
     world: RolloutWorld
     task: str  # name or path
     policies: tuple[Path, ...]
     starts: tuple[Pose, ...]  # of every trial
-    seed: int  # trial i is reset with seed + i; plans are drawn from it
+    seed: int  # trial i is reset with seed + i; also the seed of plans
     horizon: int  # ticks after which a trial without success has failed
     threshold: float  # probability of success, or coverage, that counts as success
     world_checkpoint: Path  # imagination
     start_frames: Path  # imagination
-    batch: int = 64  # imagination: trials side by side
+    batch: int = 64  # imagination: trials in parallel
     device: str = "cpu"  # of the models
 
 
 def trials(setting: Setting, wanted: Iterable[Wanted]) -> Iterator[tuple[int, TrialResult]]:
-    """Run trials in this process; yield the number of the policy and the result of each.
+    """Run trials in this process; yield the policy's number and the result of each.
 
     Raises:
-        HiwmError: a file is missing, damaged, or made for something else.
+        HiwmError: a file is missing, damaged, or does not fit.
     """
     task = load_task(setting.task)
     embodiment = load_embodiment(task.embodiment)
@@ -75,7 +75,7 @@ def trials(setting: Setting, wanted: Iterable[Wanted]) -> Iterator[tuple[int, Tr
             poses=setting.starts, seed=setting.seed, batch=setting.batch,
         ).run(wanted)
         return
-    # MuJoCo chooses its renderer as it is imported, and only the stand-in needs it.
+    # MuJoCo selects its renderer at import, and only the stand-in needs it.
     from hiwm_evaluation.rollout.standin import StandinTrials
     from hiwm_robot.standin_robot import StandinRobot
 

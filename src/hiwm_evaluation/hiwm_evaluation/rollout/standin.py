@@ -1,6 +1,6 @@
-"""Trials on the stand-in, one after the other, in simulated time.
+"""Runs trials on the stand-in, one after the other, in simulated time.
 
-Scene and controllers are those that the driver runs, the limits those of the bridge. Held by
+Scene and controllers are those of the driver, limits those of the bridge. Tested by
 ``test_rollout_parity.py``.
 """
 
@@ -25,9 +25,9 @@ class StandinTrials:
     Args:
         body: scene and controllers.
         embodiment: of the stand-in.
-        config: the robot's; says how long a target takes.
-        planner: a policy by its number.
-        make_trial: begins a trial.
+        config: of the robot; has the time to reach a target.
+        planner: returns a policy by number.
+        make_trial: starts a trial.
         poses: start of every trial.
         seed: of the evaluation.
     """
@@ -47,7 +47,7 @@ class StandinTrials:
         self._seed = seed
 
     def run(self, wanted: Iterable[tuple[int, int]]) -> Iterator[tuple[int, TrialResult]]:
-        """Yield policies and results, in the order wanted."""
+        """Yield policies and results in the given order."""
         for policy, number in wanted:
             yield policy, self._trial(self._planner(policy), number)
 

@@ -1,7 +1,7 @@
-"""One trial of a rollout, judged as the evaluator judges a trial of a graph.
+"""One trial of a rollout, judged like a trial of the evaluator.
 
-It drives the evaluator's own `Evaluation`, so that outcome, steps and wording cannot differ. Held
-by ``test_rollout_trial.py`` and, against a graph, by ``test_rollout_parity.py``.
+It uses the evaluator's `Evaluation`, so that outcome, steps and wording cannot differ. Tested by
+``test_rollout_trial.py`` and, against a graph, by ``test_rollout_parity.py``.
 """
 
 import math
@@ -14,24 +14,24 @@ from hiwm_evaluation.evaluation_messages import Action, Record, Request, TrialTi
 from hiwm_evaluation.judges import Judge
 from hiwm_evaluation.trials import Pose, TrialResult
 
-# A graph begins epoch 1 when it starts, and one more with the reset of each trial.
+# A graph starts in epoch 1, and every trial's reset starts the next epoch.
 _FIRST_EPOCH = 2
 
 
 def trial_epoch(number: int) -> int:
-    """Return the epoch that a fresh graph is in during a trial, counted from 0."""
+    """Return the epoch of a trial (counted from 0) in a new graph."""
     return number + _FIRST_EPOCH
 
 
 class JudgedTrial:
-    """One trial from its reset on.
+    """One trial, from its reset on.
 
     Args:
         number: of the trial, from 0.
         starts: pose of every trial.
         seed: trial i is reset with seed + i.
         horizon: ticks after which a trial without success has failed.
-        judge: says what success is.
+        judge: decides success.
         policy: label of the policy.
     """
 
@@ -42,13 +42,13 @@ class JudgedTrial:
         self._policy = policy
         self._epoch = trial_epoch(number)
         self._step = 0
-        self.result: TrialResult | None = None  # once it is over
+        self.result: TrialResult | None = None  # set when it is over
         self._evaluation = Evaluation(
             starts=starts, seed=seed, horizon=horizon,
             finished=set(range(len(starts))) - {number}, policy=policy, make_judge=lambda: judge,
             tick_timeout_s=math.inf, clock=time.monotonic,
         )
-        # Pause, reset and start; in a graph the arbiter and the world answer.
+        # Pause, reset and start; in a graph the arbiter and the world reply.
         actions = self._evaluation.begin()
         while actions:
             (request,) = actions
@@ -58,7 +58,7 @@ class JudgedTrial:
             )
 
     def observe(self, *, success: float = math.nan, coverage: float | None = None) -> bool:
-        """Take the next observation, the reset's first; return whether the trial is over.
+        """Handle the next observation, from the reset on; return whether the trial is over.
 
         Args:
             success: the world model's probability of success.
@@ -76,7 +76,7 @@ class JudgedTrial:
         return self.result is not None
 
     def abort(self, reason: str) -> TrialResult:
-        """End the trial unjudged."""
+        """End the trial without a verdict."""
         self._take(self._evaluation.abort(reason))
         assert self.result is not None
         return self.result

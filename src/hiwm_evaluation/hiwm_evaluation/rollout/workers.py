@@ -1,4 +1,4 @@
-"""Trials spread over processes. Held by ``test_rollout_command.py``."""
+"""Distributes trials over processes. Tested by ``test_rollout_command.py``."""
 
 import multiprocessing
 import os
@@ -12,15 +12,15 @@ from hiwm_core.errors import DeviceError, HiwmError
 from hiwm_evaluation.rollout.setting import Setting, Wanted, trials
 from hiwm_evaluation.trials import TrialResult
 
-_LOOK_S = 0.2  # between two looks at whether it was interrupted
+_POLL_S = 0.2  # interval of checks for interruption
 
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """What trials took."""
+    """Cost of trials."""
 
     steps: int
-    seconds: float  # from the first process that was ready to the last result
+    seconds: float  # from the first ready process to the last result
 
     @property
     def rate(self) -> float:
@@ -32,18 +32,18 @@ def run_trials(
     setting: Setting, wanted: Sequence[Wanted], *, processes: int, threads: int,
     on_result: Callable[[int, TrialResult], None],
 ) -> Effort:
-    """Run trials, calling back with the number of the policy and the result of each.
+    """Run trials and report the policy's number and the result of each.
 
     Args:
         setting: of the trials.
-        wanted: the trials, those of one policy together.
-        processes: to spread them over.
-        threads: CPU threads of the models in each.
+        wanted: the trials, grouped by policy.
+        processes: number of processes.
+        threads: CPU threads per process.
         on_result: called in this process as trials end, in any order.
 
     Raises:
-        HiwmError: a process could not do its work; the others are ended.
-        KeyboardInterrupt: interrupted, or asked to end; no result is cut off half-kept.
+        HiwmError: a process failed; the others are stopped.
+        KeyboardInterrupt: SIGINT or SIGTERM arrived; every stored result is complete.
     """
     # Forked processes would share the locks of torch's threads.
     context = multiprocessing.get_context("spawn")
@@ -58,12 +58,12 @@ def run_trials(
         theirs.close()
         workers.append(worker)
         open_ends.append(ours)
-    began, steps = 0.0, 0
+    started, steps = 0.0, 0
     interrupts = _Interrupts()
     try:
         while open_ends:
             interrupts.check()
-            for end in wait(open_ends, timeout=_LOOK_S):
+            for end in wait(open_ends, timeout=_POLL_S):
                 assert isinstance(end, Connection)
                 try:
                     message = end.recv()
@@ -73,7 +73,7 @@ def run_trials(
                 if isinstance(message, str):
                     raise HiwmError(message)
                 if message is None:
-                    began = began or time.monotonic()
+                    started = started or time.monotonic()
                 else:
                     steps += message[1].steps
                     on_result(*message)
@@ -82,36 +82,36 @@ def run_trials(
             worker.join()
             if worker.exitcode:
                 raise DeviceError(
-                    f"a process ended with code {worker.exitcode}", where="rollout",
-                    remedy="run the same command again: it goes on; with fewer processes where "
-                    "memory ran out",
+                    f"a process exited with code {worker.exitcode}", where="rollout",
+                    remedy="run the same command again to continue; use fewer processes if memory "
+                    "ran out",
                 )
     finally:
         for worker in workers:
             worker.terminate()
         interrupts.close()
-    return Effort(steps=steps, seconds=ended - began if began else 0.0)
+    return Effort(steps=steps, seconds=ended - started if started else 0.0)
 
 
 class _Interrupts:
-    """Notes SIGINT and SIGTERM, to be heeded between two results."""
+    """Records SIGINT and SIGTERM, which are handled between two results."""
 
     def __init__(self) -> None:
-        self._noted = False
+        self._arrived = False
         self._before = {
             number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
         }
 
     def _note(self, number: int, frame: object) -> None:
-        self._noted = True
+        self._arrived = True
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt when one came."""
-        if self._noted:
+        """Raise KeyboardInterrupt if a signal arrived."""
+        if self._arrived:
             raise KeyboardInterrupt
 
     def close(self) -> None:
-        """Let them do again what they did before."""
+        """Restore the previous handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -119,8 +119,8 @@ class _Interrupts:
 def _work(
     setting: Setting, wanted: Sequence[Wanted], threads: int, connection: Connection
 ) -> None:
-    """Run trials and send None when ready, then their results; a text is an error."""
-    # The first process decides what an interrupt means.
+    """Send None when ready, then the results of trials; a text is an error."""
+    # The parent process handles interrupts.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("MUJOCO_GL", "egl")
     import torch
@@ -133,6 +133,6 @@ def _work(
     except HiwmError as error:
         connection.send(str(error))
     except BrokenPipeError:
-        pass  # nobody waits for the results any more
+        pass  # the parent has exited
     finally:
         connection.close()

@@ -1,9 +1,9 @@
 """One command from seeds to the report: `python -m hiwm_evaluation.study`, or `scripts/reproduce`.
 
-    budgets   how much of everything
-    policies  the policies that are judged, and the blocks they are made in
-    stages    the commands of a block, in order, and what each leaves behind
-    runner    runs them: progress, logs, interruption, resume
-    blocks    what a finished block leaves: text only, and study.json from all of them
-    sessions  what an operator did in a session, from its tree
+    budgets   sizes of studies
+    policies  the blocks of a study and their policies
+    stages    the commands of a block, in order, and their outputs
+    runner    runs stages: progress, logs, interruption, resume
+    blocks    results of finished blocks, as text, and study.json from all of them
+    sessions  an operator's work in a session, from its tree
 """

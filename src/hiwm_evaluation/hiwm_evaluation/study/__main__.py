@@ -1,9 +1,9 @@
 """Reproduce a study from seeds to its report, block by block.
 
-A block is one backbone and one training seed; the block `tune` comes before them all. Its results
-are text. A block whose results are there is not run again, so that blocks can be run on different
-machines and days. Ctrl-C ends it at any time; the same command goes on where it was. What each
-stage printed is in logs/, what it took in done/.
+A block is one backbone and one training seed; the block `tune` comes first. Results of blocks are
+text. A block with results is not run again, so that blocks can be run on different machines and
+days. Ctrl-C stops at any time; the same command continues. The output of each stage is in logs/,
+its duration in done/.
 """
 
 import argparse
@@ -39,40 +39,40 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("task", help="name of config/tasks/NAME.yaml, for example push_t")
     parser.add_argument(
         "--budget", choices=sorted(BUDGETS), default="small",
-        help="small: two CPU cores; full: a GPU machine; smoke: minutes, to try the commands",
+        help="small: two CPU cores; full: a GPU machine; smoke: minutes, to test the commands",
     )
     parser.add_argument(
         "--block", action="append", metavar="NAME",
-        help="run this block, for example diffusion-s0; may be repeated (default: all of them)",
+        help="run this block, for example diffusion-s0; may be repeated (default: all blocks)",
     )
     parser.add_argument(
         "--world-model", type=path_argument, metavar="CHECKPOINT",
-        help="use this one (default: record its data and train it first)",
+        help="use this world model (default: record its data and train it first)",
     )
     parser.add_argument(
-        "--folder", type=path_argument, help="of the work (default: runs/study_TASK_BUDGET)"
+        "--folder", type=path_argument, help="work folder (default: runs/study_TASK_BUDGET)"
     )
     parser.add_argument(
         "--results", type=path_argument,
         help="folder of the results (default: results in the work folder)"
     )
-    parser.add_argument("--jobs", type=int, default=2, help="stages side by side")
+    parser.add_argument("--jobs", type=int, default=2, help="stages in parallel")
     parser.add_argument(
-        "--merge", action="store_true", help="run nothing: write the report of finished blocks"
+        "--merge", action="store_true", help="only write the report of the finished blocks"
     )
-    parser.add_argument("--list", action="store_true", help="print the stages and end")
+    parser.add_argument("--list", action="store_true", help="print the stages and exit")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Reproduce from the command line and return the exit code; 130 when interrupted."""
+    """Reproduce from the command line and return the exit code; 130 if interrupted."""
     options = build_parser().parse_args(arguments)
     root = Path(os.environ.get("HIWM_ROOT", ".")).absolute()
     folder = (options.folder or root / "runs" / f"study_{options.task}_{options.budget}").absolute()
     results = (options.results or folder / "results").absolute()
     budget = BUDGETS[options.budget]
     try:
-        asked = _asked(options.block, budget)
+        requested = _requested(options.block, budget)
         if not (root / "launch" / "evaluate.launch.xml").exists():
             raise ConfigError(
                 "no launch files there", where=f"HIWM_ROOT {root}",
@@ -82,12 +82,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _list(Plan(
                 root, folder, load_task(options.task).name, budget, world=_world(options),
                 weights="CHOSEN",
-            ), asked)
+            ), requested)
             return 0
         if not options.merge:
-            _run(options, root, folder, results, asked)
+            _run(options, root, folder, results, requested)
             if not any(is_finished(results, b) for b in blocks(budget) if not b.tuning):
-                print(f"chosen: {chosen_weights(results)}; no block to report on yet")
+                print(f"chosen: {chosen_weights(results)}; no finished block to report yet")
                 return 0
         missing = write_study(results, budget)
         page = write_report(results, results / "report")
@@ -95,21 +95,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print("interrupted; the same command continues from here", file=sys.stderr)
         return 130
     print(f"report: {page}" + (f"; not run yet: {', '.join(missing)}" if missing else ""))
     return 0
 
 
 def _run(
-    options: argparse.Namespace, root: Path, folder: Path, results: Path, asked: Sequence[Block]
+    options: argparse.Namespace, root: Path, folder: Path, results: Path, requested: Sequence[Block]
 ) -> None:
     """Run the blocks that are not finished, one after the other."""
     check_output_folder(folder, "a study", lambda path: (path / "logs").is_dir())
     budget = BUDGETS[options.budget]
     task = load_task(options.task)
     runner = Runner(folder, options.jobs, lambda line: print(line, flush=True))
-    for block in asked:
+    for block in requested:
         if is_finished(results, block):
             print(f"block {block.name}: its results are in {results / block.name}", flush=True)
             continue
@@ -132,19 +132,19 @@ def _run(
         )
 
 
-def _asked(names: Sequence[str] | None, budget: Budget) -> list[Block]:
+def _requested(names: Sequence[str] | None, budget: Budget) -> list[Block]:
     known = {block.name: block for block in blocks(budget)}
     for name in names or ():
         if name not in known:
             raise ConfigError(
-                f"{name!r} is no block of this budget", where="--block",
+                f"{name!r} is not a block of this budget", where="--block",
                 remedy=f"use one of {', '.join(known)}",
             )
     return [block for name, block in known.items() if not names or name in names]
 
 
 def _world(options: argparse.Namespace) -> Path | None:
-    """Return the world model that was given."""
+    """Return the path of --world-model; None without the option."""
     if options.world_model is None:
         return None
     path = Path(options.world_model).absolute()
@@ -153,9 +153,9 @@ def _world(options: argparse.Namespace) -> Path | None:
     return path
 
 
-def _list(plan: Plan, asked: Sequence[Block]) -> None:
+def _list(plan: Plan, requested: Sequence[Block]) -> None:
     known: set[str] = set()
-    for block in asked:
+    for block in requested:
         print(f"{block.name}:")
         for stage in plan.stages(block):
             if stage.name not in known:

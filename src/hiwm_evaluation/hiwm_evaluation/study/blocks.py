@@ -1,11 +1,11 @@
-"""What a finished block leaves, text only, and study.json from all finished blocks.
+"""Results of finished blocks, as text, and study.json from all finished blocks.
 
-    RESULTS/BLOCK/block.json           written last: with it the block is never run again
+    RESULTS/BLOCK/block.json           written last; the block is then never run again
     RESULTS/BLOCK/POLICY-WORLD/        evaluation.json, starts.yaml, trials.jsonl
-    RESULTS/study.json                 of all blocks that are there; docs/study.md has the format
+    RESULTS/study.json                 of all finished blocks; docs/study.md has the format
 
-Blocks may be run on different machines and days, so block.json says what must be the same in all
-of them. Held by ``test_study_blocks.py``.
+Blocks may be run on different machines and days, so block.json lists the settings that must be
+equal in all of them. Tested by ``test_study_blocks.py``.
 """
 
 import json
@@ -40,9 +40,9 @@ from hiwm_learning.checkpoints import load_checkpoint
 BLOCK_FILE = "block.json"
 _KEPT = ("evaluation.json", "starts.yaml", "trials.jsonl")
 _IN = {"hardware": "on the stand-in", "imagination": "in imagination"}
-# What all blocks of a study must have in common.
+# Must be equal in all blocks of a study.
 _COMMON = ("task", "budget", "world", "weights")
-#: Kind of a world model's checkpoint -> what its state is; the report says it of correlations.
+#: Kind of a world-model checkpoint -> its state, which the report states next to correlations.
 _WORLD_STATES = {
     "layered_world_model": "the object's pose and the arms' positions, and whose success head "
     "reads that pose",
@@ -52,26 +52,26 @@ _WORLD_STATES = {
 
 @dataclass(frozen=True, kw_only=True)
 class StudySettings:
-    """What a block was made under."""
+    """Settings of a block."""
 
     task: str
     budget: Budget
     world: Path  # the world model
     command: str
     software: str
-    rate_hz: float  # ticks a second of the embodiment, which make frames seconds
+    rate_hz: float  # control rate of the embodiment, for seconds from frames
 
 
 def is_finished(results: Path, block: Block) -> bool:
-    """Return whether the results of a block are there."""
+    """Return whether the results of a block exist."""
     return (results / block.name / BLOCK_FILE).is_file()
 
 
 def chosen_weights(results: Path) -> str:
-    """Return how corrections are weighted, as the block `tune` chose.
+    """Return the weighting of corrections that the block `tune` chose.
 
     Raises:
-        StoreError: it has not been run, or cannot be read.
+        StoreError: the block has not been run, or cannot be read.
     """
     return str(_read(results / TUNE / BLOCK_FILE)["weights"])
 
@@ -84,11 +84,11 @@ def write_block(
 
     Args:
         results: folder of all blocks' results.
-        folder: of the study's work.
-        block: which one.
-        settings: what it was made under.
-        weights: chosen for corrections; for the block `tune` they are chosen here.
-        seconds: what each stage took.
+        folder: work folder of the study.
+        block: the finished block.
+        settings: of the block.
+        weights: chosen weighting of corrections; for the block `tune` it is chosen here.
+        seconds: duration of each stage.
 
     Raises:
         StoreError: an evaluation is missing or damaged.
@@ -138,17 +138,17 @@ def write_block(
 
 
 def write_study(results: Path, budget: Budget) -> list[str]:
-    """Write study.json from the blocks that are there; return the names of those that are not.
+    """Write study.json from the finished blocks; return the names of the others.
 
     Raises:
-        StoreError: none is there, one cannot be read, or they are not of one study.
+        StoreError: no block is finished, one cannot be read, or they are not of one study.
     """
-    there = [block for block in blocks(budget) if is_finished(results, block)]
-    found = [_read(results / block.name / BLOCK_FILE) for block in there]
+    finished = [block for block in blocks(budget) if is_finished(results, block)]
+    found = [_read(results / block.name / BLOCK_FILE) for block in finished]
     made = [content for content in found if content["cells"]]
     if not made:
         raise StoreError(
-            "no block is finished there", where=str(results), remedy="run one with --block"
+            "no block is finished", where=str(results), remedy="run one with --block"
         )
     for content in found[1:]:
         other = [key for key in _COMMON if content[key] != found[0][key]]
@@ -174,7 +174,7 @@ def write_study(results: Path, budget: Budget) -> list[str]:
         ],
     }
     replace_file(results / STUDY_FILE, json.dumps(study, indent=1) + "\n")
-    return [block.name for block in blocks(budget) if block not in there]
+    return [block.name for block in blocks(budget) if block not in finished]
 
 
 def _choice(content: Mapping[str, Any]) -> str:
@@ -182,30 +182,30 @@ def _choice(content: Mapping[str, Any]) -> str:
     return (
         f"The weights of corrections are {content['weights']}: a policy corrected for one round in "
         f"imagination, successes on the stand-in from start poses of seed {TUNING_STARTS}, which "
-        f"are used for nothing else: {counts}."
+        f"are not used otherwise: {counts}."
     )
 
 
 def _checked(cell: Cell, world: str, folder: Path, task: str) -> str:
-    """Return how trials through the graph agree with the same ones without it."""
+    """Return the agreement of trials through the graph with the same ones without it."""
     known = World(world)
-    graph, alone = (
+    graph, direct = (
         read_evaluation(place, known, task)
         for place in (cell.check(folder, world), cell.evaluation(folder, world))
     )
-    pairs = pair(graph, alone)
+    pairs = pair(graph, direct)
     return (
         f"{cell.name}, {pairs.trials} trials {_IN[world]} "
-        f"through the graph as well: "
+        f"also run through the graph: "
         f"{pairs.both + pairs.first_only} succeeded, {pairs.both + pairs.second_only} of the same "
-        f"trials without the graph, {pairs.both + pairs.neither} ended alike."
+        f"trials without the graph, {pairs.both + pairs.neither} had equal outcomes."
     )
 
 
 def _operator(
     folder: Path, cells: Sequence[Cell], settings: StudySettings
 ) -> list[dict[str, Any]]:
-    """Return what the operator did in each session of a block."""
+    """Return the operator's work in each session of a block."""
     return [
         operator_session(
             session, settings.rate_hz, on_robot=CORRECTED[cell.learns] == "hardware",
@@ -218,7 +218,7 @@ def _operator(
 def _costs(
     folder: Path, cells: Sequence[Cell], settings: StudySettings
 ) -> list[dict[str, Any]]:
-    """Return what each policy's set took beyond that of its base policy."""
+    """Return the cost of each policy's set on top of its base policy's."""
     base = _description(start_cell(cells[0].block), folder)
     sessions = {item["session"]: item for item in _operator(folder, cells, settings)}
     costs = []
@@ -226,14 +226,14 @@ def _costs(
         own = [sessions[s.name] for s in cell.sessions(folder) if s.name in sessions]
         learnt = _description(cell, folder)
         further = _frames(learnt, "demonstration") - _frames(base, "demonstration")
-        shown_s = round(further / settings.rate_hz, 1)
+        demonstrated_s = round(further / settings.rate_hz, 1)
         costs.append({
             "cell": cell.name,
             "operator_frames": further + sum(item["frames"] for item in own),
             "learnt_frames": further + _frames(learnt, "human"),
-            "operator_seconds": round(shown_s + sum(item["seconds"] for item in own), 1),
-            # Demonstrations are given on the robot, and each begins with a reset.
-            "robot_seconds": round(shown_s + sum(item["robot_seconds"] for item in own), 1),
+            "operator_seconds": round(demonstrated_s + sum(item["seconds"] for item in own), 1),
+            # Demonstrations use the robot, and each starts with a reset.
+            "robot_seconds": round(demonstrated_s + sum(item["robot_seconds"] for item in own), 1),
             "resets": learnt["demonstrations"] - base["demonstrations"]
             + sum(item["resets"] for item in own),
         })
@@ -259,18 +259,18 @@ def _content(cell: Cell, folder: Path) -> dict[str, Any]:
 def _counts(folder: Path, task: str) -> tuple[int, int]:
     evaluation = read_evaluation(folder, World.STAND_IN, task)
     if evaluation is None:
-        raise StoreError("holds no trial", where=str(folder), remedy="run its stage again")
+        raise StoreError("contains no trial", where=str(folder), remedy="run its stage again")
     return evaluation.counts
 
 
 def _world_numbers(path: Path) -> dict[str, float]:
-    """Return the held-out numbers a world model's checkpoint carries."""
+    """Return the held-out scores in a world-model checkpoint."""
     scores = load_checkpoint(path).info.scores
     return {name: value for name, value in scores.items() if math.isfinite(value)}
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON gives it back."""
+    """Return a value after a round trip through JSON."""
     return json.loads(json.dumps(value))
 
 
@@ -283,5 +283,5 @@ def _read(path: Path) -> dict[str, Any]:
             remedy=f"run the block {path.parent.name} first, or remove its folder and run it again",
         ) from error
     if not isinstance(content, dict):
-        raise StoreError("is no mapping", where=str(path), remedy="run the block again")
+        raise StoreError("is not a mapping", where=str(path), remedy="run the block again")
     return content

@@ -1,4 +1,4 @@
-"""How much of everything a study takes."""
+"""Sizes of studies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,26 +9,26 @@ class Budget:
     """The size of a study."""
 
     episodes: Mapping[str, int]  # recorded on the stand-in, by kind of data
-    world_steps: int  # optimiser steps of the dynamics, where the world model is trained here
-    demonstrations: int  # that a base policy learns from: few, so that there is room above it
+    world_steps: int  # optimiser steps of the dynamics, if the study trains the world model
+    demonstrations: int  # of a base policy: few, to leave room for gains
     base_steps: int  # optimiser steps of a base policy
-    post_steps: int  # further steps, the same for every set
+    post_steps: int  # further steps, equal for every set
     backbones: tuple[str, ...]
-    seeds: tuple[int, ...]  # of policies; each is trained, corrected and judged by itself
-    trials: int  # of an evaluation
-    checked_trials: int  # of them are run through the graph as well, for one policy a block
-    rollouts: int  # imagined, of which WM-CL takes the successes
-    more_rollouts: int  # for two more WM-CL policies of some blocks
+    seeds: tuple[int, ...]  # training seeds; one policy of each set per seed
+    trials: int  # per evaluation
+    checked_trials: int  # of them also run through the graph, for one policy per block
+    rollouts: int  # in imagination; WM-CL learns from the successes
+    more_rollouts: int  # for two additional WM-CL policies of some blocks
     with_more_rollouts: tuple[str, ...]  # names of those blocks
-    weights: tuple[str, ...]  # of corrections, one of which is chosen on tuning starts
-    rounds: int  # of corrections, each of what the policies of the round before still do wrong
-    operator_ticks: int  # that the operator corrects for in a session, at least
-    operator_frames: int  # a session, that a policy learns from; the same for every source of them
+    weights: tuple[str, ...]  # schemes for corrections; one is chosen on tuning starts
+    rounds: int  # of corrections, each of the previous round's policies
+    operator_ticks: int  # least ticks of corrections per session
+    operator_frames: int  # to learn from, per session; equal for every set
     branches: int  # continuations of each failure state in imagination
-    session_starts: int  # imagined sessions begin at, in turn
+    session_starts: int  # start frames of imagined sessions
     size: str  # of the policies: tiny or full
-    device: str  # where policies are trained: cpu or cuda
-    # Policy of the first backbone to begin its base policies with; for trying the commands only.
+    device: str  # for training policies: cpu or cuda
+    # Checkpoint from which the first backbone's base policies start; only for testing the commands.
     start_from: str = ""
 
 
@@ -49,7 +49,7 @@ BUDGETS: Mapping[str, Budget] = {
         weights=("rac", "sirius"), rounds=2, operator_ticks=15300, operator_frames=15000,
         branches=3, session_starts=1200, size="full", device="cuda",
     ),
-    # Every command of a block in minutes. Its numbers say nothing.
+    # Runs every command of a block in minutes. Its numbers are meaningless.
     "smoke": Budget(
         episodes={"demonstration": 12, "failure": 2, "exploration": 2, "edge": 2},
         world_steps=50, demonstrations=3, base_steps=2, post_steps=20, seeds=(0,),

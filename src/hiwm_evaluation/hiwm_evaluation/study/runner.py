@@ -1,4 +1,4 @@
-"""Runs the stages of a study: one line each, logs apart, interrupted and resumed at will."""
+"""Runs the stages of a study: one progress line each, separate logs, interruptible, resumable."""
 
 import json
 import os
@@ -15,17 +15,17 @@ from hiwm_core.errors import HiwmError
 from hiwm_core.ros_domains import domain_id
 from hiwm_evaluation.study.stages import Stage
 
-# A recorder closes and audits its bag, a trainer writes its checkpoint.
+# Time for a recorder to close and audit its bag, or for a trainer to write its checkpoint.
 _END_S = 60.0
 
 
 class Runner:
-    """Runs what is left of a study.
+    """Runs the unfinished stages of a study.
 
     Args:
-        folder: of the study; marks go to done/, output to logs/.
-        jobs: stages run side by side, at most.
-        write: takes progress lines.
+        folder: of the study; finished stages are recorded in done/, output in logs/.
+        jobs: most stages in parallel.
+        write: receives progress lines.
     """
 
     def __init__(self, folder: Path, jobs: int, write: Callable[[str], None]) -> None:
@@ -33,12 +33,12 @@ class Runner:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopping = False
-        self._begun = time.monotonic()
+        self._started = time.monotonic()
         for name in ("done", "logs"):
             (folder / name).mkdir(parents=True, exist_ok=True)
 
     def seconds(self) -> dict[str, float]:
-        """Return what each finished stage took, s."""
+        """Return the duration of each finished stage, s."""
         return {
             path.stem: float(json.loads(path.read_text())["seconds"])
             for path in (self._folder / "done").glob("*.json")
@@ -48,13 +48,13 @@ class Runner:
         """Run the stages that are not done.
 
         Raises:
-            HiwmError: one failed; the same command goes on from there.
-            KeyboardInterrupt: after what ran has ended.
+            HiwmError: a stage failed; the same command continues from it.
+            KeyboardInterrupt: after all running stages have stopped.
         """
         numbers = {stage.name: number for number, stage in enumerate(stages, 1)}
         left = [stage for stage in stages if not self._done(stage).exists()]
         if len(left) < len(stages):
-            self._say(f"{len(stages) - len(left)} of {len(stages)} stages are done")
+            self._report(f"{len(stages) - len(left)} of {len(stages)} stages are done")
         running: dict[Future[None], Stage] = {}
         with ThreadPoolExecutor(self._jobs) as pool:
             try:
@@ -69,12 +69,12 @@ class Runner:
                         del running[future]
                         future.result()
             except BaseException:
-                # Within the pool, which would otherwise wait for what runs.
+                # Inside the pool, whose exit waits for running stages.
                 self._stop()
                 raise
 
     def _ready(self, left: Sequence[Stage], running: Sequence[Stage]) -> list[Stage]:
-        """Return the stages to begin now: the first ones that wait for nothing that is not done."""
+        """Return the stages to start now: the first ones whose inputs are complete."""
         found = [
             stage for place, stage in enumerate(left)
             if not any(stage.waits_for(other) for other in (*running, *left[:place]))
@@ -84,8 +84,8 @@ class Runner:
     def _done(self, stage: Stage) -> Path:
         return self._folder / "done" / f"{stage.name}.json"
 
-    def _say(self, line: str) -> None:
-        self._write(f"[{(time.monotonic() - self._begun) / 60:6.1f} min] {line}")
+    def _report(self, line: str) -> None:
+        self._write(f"[{(time.monotonic() - self._started) / 60:6.1f} min] {line}")
 
     def _run(self, stage: Stage, number: int, count: int) -> None:
         with self._lock:
@@ -96,13 +96,13 @@ class Runner:
             shutil.rmtree(stage.anew, ignore_errors=True)
         if stage.resumes_from is not None and stage.resumes_from.exists():
             command += stage.resume
-        self._say(f"{number}/{count} {stage.name} ...")
+        self._report(f"{number}/{count} {stage.name} ...")
         log = self._folder / "logs" / f"{stage.name}.log"
-        begun = time.monotonic()
+        started = time.monotonic()
         with log.open("ab") as output:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                # A Ctrl-C is passed on once, by us.
+                # The runner forwards Ctrl-C once.
                 start_new_session=True,
                 env={**os.environ, "ROS_DOMAIN_ID": str(domain_id()), "PYTHONUNBUFFERED": "1"},
             )
@@ -116,26 +116,26 @@ class Runner:
         missing = [path for path in stage.leaves if not path.exists()]
         if code or missing:
             with self._lock:
-                self._stopping = True  # nothing that is queued begins any more
+                self._stopping = True  # queued stages no longer start
             lines = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
             why = f"exit code {code}" if code else f"left no {missing[0]}"
             raise HiwmError(
-                f"stage {stage.name} failed: {why}; it said last: {lines[-1][:200]}",
-                where=str(log), remedy="fix the cause and give the same command: it goes on here",
+                f"stage {stage.name} failed: {why}; its last line: {lines[-1][:200]}",
+                where=str(log), remedy="fix the cause and run the same command to continue here",
             )
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - started
         self._done(stage).write_text(
             json.dumps({"seconds": round(seconds, 1), "command": command}, indent=1) + "\n"
         )
-        self._say(f"{number}/{count} {stage.name} done in {seconds / 60:.1f} min")
+        self._report(f"{number}/{count} {stage.name} done in {seconds / 60:.1f} min")
 
     def _stop(self) -> None:
-        """End what runs, politely first."""
+        """Stop the running stages: terminate, then kill."""
         with self._lock:
             self._stopping = True
             running = list(self._running)
         for process in running:
-            # Not SIGINT: what was started in the background of a shell ignores that one.
+            # Not SIGINT: background jobs of a shell ignore it.
             os.killpg(process.pid, signal.SIGTERM)
         for process in running:
             try:

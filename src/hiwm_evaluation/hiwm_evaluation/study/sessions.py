@@ -1,4 +1,4 @@
-"""What an operator did in a session, and what the robot did for it, from the session's tree."""
+"""An operator's work in a session and its robot time, from the session's tree."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,24 +15,24 @@ def operator_session(
 ) -> dict[str, Any]:
     """Return a session as an `operator` entry of study.json.
 
-    A correction is a branch with frames of a person; its seconds are theirs at the control rate,
-    which is what a person would have spent, however fast the session ran. A robot spends every
-    tick, the policy's as well, and a reset an episode.
+    A correction is a branch with human frames. Operator seconds are these frames at the control
+    rate, the time that a person would need, however fast the session ran. Robot seconds include
+    all ticks, also the policy's. Every episode has one reset.
 
     Args:
-        session: folder of it.
-        rate_hz: ticks a second of the embodiment.
+        session: its folder.
+        rate_hz: control rate of the embodiment.
         branching: whether failure states were continued more than once.
         on_robot: whether it ran on a robot or its stand-in.
     """
     with BranchReader(session / "tree.sqlite") as reader:
         nodes = reader.tree(include_discarded=False)
     found = tree_provenance(nodes)
-    by_hand = [node for node in nodes if found[node.node_id] is Provenance.HUMAN]
-    labels = {node.branch_id: node.label for node in by_hand}
+    driven = [node for node in nodes if found[node.node_id] is Provenance.HUMAN]
+    labels = {node.branch_id: node.label for node in driven}
     return {
         "session": session.name, "operator": "scripted", "branching": branching,
-        "seconds": round(len(by_hand) / rate_hz, 1), "frames": len(by_hand),
+        "seconds": round(len(driven) / rate_hz, 1), "frames": len(driven),
         "corrections": len(labels), "failure_states": len(_failure_states(nodes, set(labels))),
         "succeeded": sum(label == Label.SUCCESS for label in labels.values()),
         "robot_seconds": round(len(nodes) / rate_hz, 1) if on_robot else 0.0,
@@ -41,7 +41,7 @@ def operator_session(
 
 
 def _failure_states(nodes: Sequence[Node], corrected: set[str]) -> set[str]:
-    """Return the states that corrected branches continue: where each has left its parent."""
+    """Return the states at which corrected branches start: forks and takeovers."""
     by_id = {node.node_id: node for node in nodes}
     states = set()
     for node in nodes:

@@ -1,4 +1,4 @@
-"""The commands of a block, in order, and what each leaves behind."""
+"""The commands of a block, in order, and their outputs."""
 
 import sys
 from collections.abc import Iterator
@@ -20,28 +20,28 @@ from hiwm_evaluation.study.policies import (
     start_cell,
 )
 
-# Of the world model's data, in the order scripts/collect_data takes their numbers in.
+# Kinds of world-model data, in the order of scripts/collect_data's arguments.
 KINDS = ("demonstration", "failure", "exploration", "edge")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One command. It waits for the stages before it that leave what it reads."""
+    """One command. It waits for earlier stages whose outputs it reads."""
 
     name: str
     command: tuple[str, ...]
-    leaves: tuple[Path, ...]  # must be there when it has ended well
-    # Added when a part of the work is there already; empty where the command sees to that itself.
+    leaves: tuple[Path, ...]  # must exist after success
+    # Added if the work is partly done; empty if the command resumes by itself.
     resume: tuple[str, ...] = ()
     resumes_from: Path | None = None
-    anew: Path | None = None  # a folder to remove first: what a part of the work left is no help
+    anew: Path | None = None  # a folder to remove first, for work that cannot be resumed
 
     def waits_for(self, other: "Stage") -> bool:
-        """Return whether the command reads a path that another stage leaves, or a folder of it."""
+        """Return whether the command reads an output of another stage, or its folder."""
         named = [Path(word.rpartition("=")[2]) for word in self.command]
         read = [
             path for path in named
-            # A folder that it writes to may be that of others, too.
+            # Other stages may write to its output folder as well.
             if path.is_absolute() and not any(leaf.is_relative_to(path) for leaf in self.leaves)
         ]
         return any(leaf.is_relative_to(path) for path in read for leaf in other.leaves)
@@ -51,12 +51,12 @@ class Plan:
     """The stages of a study.
 
     Args:
-        root: of the workspace: launch/, scripts/ and models/ are there.
-        folder: of the study's work.
+        root: of the workspace, with launch/, scripts/ and models/.
+        folder: work folder of the study.
         task: name.
-        budget: how much of everything.
-        world: the world model; trained as a part of the study when None.
-        weights: chosen for corrections; the block `tune` needs none.
+        budget: size of the study.
+        world: the world model; the study trains it when None.
+        weights: chosen weighting of corrections; not needed for the block `tune`.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Plan:
                 *made, self._corrections(tuned[0]), *map(self._posttrained, tuned),
                 *(self._evaluated(cell, "hardware") for cell in tuned),
             ]
-        # What others wait for comes first: two run side by side, and the rest fills the gaps.
+        # Stages that others wait for come first; the rest fills the gaps between parallel stages.
         for number in range(1, self._budget.rounds + 1):
             of_round = [
                 round_cell(self._budget, block, learns, number) for learns in reversed(CORRECTED)
@@ -100,7 +100,7 @@ class Plan:
 
     @property
     def _first(self) -> Block:
-        """The block whose base policy fails for the world model to learn from."""
+        """The block whose base policy provides the world model's failure data."""
         return Block(backbone=self._budget.backbones[0], seed=self._budget.seeds[0])
 
     def _python(self, module: str, *words: object) -> tuple[str, ...]:
@@ -124,7 +124,7 @@ class Plan:
         )
 
     def _recording(self) -> Iterator[Stage]:
-        """Demonstrations; and the world model with its data, where it is a part of the study."""
+        """Yield the demonstrations; also world-model data and training if not given."""
         episodes = self._budget.episodes
         if not self._trains_world:
             yield self._collected("data", 0, demonstration=episodes["demonstration"])
@@ -140,7 +140,7 @@ class Plan:
             command=self._python(
                 "hiwm_learning.world_model.train", *(self._data / kind for kind in KINDS),
                 "--output", self.world, "--steps", self._budget.world_steps,
-                # Steps alone shall end it: minutes depend on the machine.
+                # Only the steps limit it: minutes depend on the machine.
                 "--minutes", 100_000, "--task", self._task,
             ),
             leaves=(self.world,), resume=("--resume",),
@@ -151,7 +151,7 @@ class Plan:
         return self._folder / "starts" / f"{kind}.npz"
 
     def _starts_recorded(self) -> Iterator[Stage]:
-        """First frames from the stand-in, for trials and sessions in imagination."""
+        """Yield the recording of start frames on the stand-in, for imagination."""
         for kind, seed, count in (
             ("session", SESSION_STARTS, self._budget.session_starts),
             ("report", REPORT_STARTS, self._budget.trials),
@@ -189,7 +189,7 @@ class Plan:
         )
 
     def _base(self, block: Block) -> Stage:
-        """Return the training of a base policy, from nothing but for the smallest budget."""
+        """Return the training of a base policy, from random weights except in the smoke budget."""
         budget = self._budget
         known = budget.start_from and block.backbone == budget.backbones[0]
         start = ("--start-from", self._root / "models" / budget.start_from) if known else ()
@@ -228,7 +228,7 @@ class Plan:
         }
 
     def _rollouts(self, block: Block) -> Stage:
-        """Return the imagined rollouts of a base policy, of which WM-CL takes the successes."""
+        """Return the rollouts of a base policy in imagination, for WM-CL."""
         budget = self._budget
         session = self._folder / "sessions" / f"{block.backbone}-s{block.seed}-rollouts"
         more = block.name in budget.with_more_rollouts
@@ -244,7 +244,7 @@ class Plan:
         )
 
     def _corrections(self, cell: Cell) -> Stage:
-        """Return a round of corrections: of what the policy of the round before does wrong."""
+        """Return a round of corrections of the previous round's policy."""
         budget, number = self._budget, cell.round
         before = start_cell(cell.block) if number == 1 else round_cell(
             budget, cell.block, cell.learns, number - 1
@@ -281,7 +281,7 @@ class Plan:
         )
 
     def _checked(self, cell: Cell, world: str) -> Stage:
-        """Return the first trials of a policy once more, through the graph."""
+        """Return the first trials of a policy, repeated through the graph."""
         results = cell.check(self._folder, world)
         return Stage(
             name=f"check-{cell.name}-{world}",
