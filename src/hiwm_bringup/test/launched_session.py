@@ -24,18 +24,16 @@ GUARD_S = 240.0  # hang guard: a busy machine takes a minute to import torch twi
 
 
 class LaunchedSession:
-    """The launcher as a process of its own over a launch file.
+    """The launcher as a process of its own over launch/session.launch.xml.
 
     Args:
         folder: session folder.
         arguments: launch arguments besides it.
         environment: variables besides this process's own.
-        launch_file: in launch/.
     """
 
     def __init__(
-        self, folder: Path, arguments: dict[str, Any], environment: dict[str, str] | None = None,
-        launch_file: str = "session.launch.xml",
+        self, folder: Path, arguments: dict[str, Any], environment: dict[str, str] | None = None
     ) -> None:
         domain = domain_id()
         self._log = folder.with_name(f"{folder.name}_{time.monotonic_ns()}.log")
@@ -44,7 +42,7 @@ class LaunchedSession:
             self.process = subprocess.Popen(
                 [
                     sys.executable, "-m", "hiwm_bringup.launcher",
-                    str(ROOT / "launch" / launch_file),
+                    str(ROOT / "launch" / "session.launch.xml"),
                     *(f"{name}:={value}" for name, value in settings.items()),
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
@@ -80,11 +78,6 @@ class LaunchedSession:
         assert spin_until(self._executor, over, GUARD_S) and predicate(), (
             f"waited in vain\n{self.output}"
         )
-
-    def until_ended(self) -> None:
-        """Look on until the graph ends by itself."""
-        ended = spin_until(self._executor, lambda: self.process.poll() is not None, GUARD_S)
-        assert ended, f"it goes on\n{self.output}"
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
         """Return the answer of a service of the graph."""
