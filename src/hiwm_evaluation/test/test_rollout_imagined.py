@@ -76,7 +76,11 @@ def roll(
 
 
 def verdicts(results: dict[tuple[int, int], TrialResult]) -> dict[Any, Any]:
-    return {key: (one.outcome, one.steps, one.best) for key, one in results.items()}
+    """Return what must not change; the best probability to what rounding leaves of it."""
+    return {
+        key: (one.outcome, one.steps, pytest.approx(one.best, abs=1e-3))
+        for key, one in results.items()
+    }
 
 
 def test_a_batch_agrees_with_single_trials(models: tuple[Any, Planner]) -> None:
