@@ -1,9 +1,9 @@
-/* A hidapi with sockets for USB: what tests put in the place of libhidapi-hidraw.so.0.
+/* A hidapi that uses sockets instead of USB. Tests load it in place of libhidapi-hidraw.so.0.
  *
- * The folder named by FAKE_HIDAPI is the bus. A device is a socket of type SEQPACKET there, one
- * packet a report, with a text file beside it, NAME.info: vendor and product id (hex), usage page
- * and usage (decimal), serial number or "-". Closing the other end is pulling the plug; with
- * FAKE_HIDAPI_QUIET set, reading goes on as if nothing had happened, as some drivers do.
+ * The folder named by FAKE_HIDAPI is the bus. A device is a SEQPACKET socket in it, with one packet
+ * per report, and a text file NAME.info: vendor and product id (hex), usage page and usage
+ * (decimal), serial number or "-". Closing the other end unplugs the device; with
+ * FAKE_HIDAPI_QUIET set, reading continues as if nothing had happened, as with some drivers.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -106,7 +106,7 @@ int hid_read_timeout(hid_device *device, unsigned char *data, size_t length, int
         return ready;
     if (waiting.revents & (POLLERR | POLLNVAL))
         return -1;
-    /* Like hidraw: one report a read, cut where the buffer ends. */
+    /* Like hidraw: one report per read, truncated to the buffer. */
     ssize_t got = recv(device->fd, data, length, 0);
     if (got == 0 && getenv("FAKE_HIDAPI_QUIET")) {
         usleep(1000 * (milliseconds > 0 ? milliseconds : 0));

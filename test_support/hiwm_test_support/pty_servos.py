@@ -1,9 +1,8 @@
 """Servos on a pseudo-terminal that speak the makers' protocols, and can be broken in many ways.
 
-For tests and benchmarks of leader arms, below the makers' own libraries. Written from the
-protocols' documents and not from those libraries, so that a slip of theirs or ours does not cancel
-out. The port is a link, as udev makes them, so that an arm can be unplugged and plugged in again
-under the same name.
+For tests and benchmarks of leader arms, below the makers' own libraries. Written from the protocol
+documents and not from those libraries, so that errors cannot cancel out. The port is a link, as
+made by udev, so that an arm can be unplugged and plugged in again under the same name.
 """
 
 import contextlib
@@ -39,8 +38,8 @@ class PtyServos:
         self.delay_s = 0.0  # before each answer
         self.garbled = False  # answers have a byte changed
         self.frozen = False  # positions and clocks stand still
-        self.babbling = False  # bytes come without end
-        self.instructions: set[int] = set()  # every kind ever asked for
+        self.babbling = False  # bytes are sent endlessly
+        self.instructions: set[int] = set()  # every kind ever received
         self.answered = 0
         self._random = random.Random(7)
         for servo, model in models.items():
@@ -75,14 +74,14 @@ class PtyServos:
         self._master, self._slave = master, slave
 
     def unplug(self) -> None:
-        """Make the port go away, also for who has it open."""
+        """Remove the port, also for a process that has it open."""
         master, slave, self._master, self._slave = self._master, self._slave, -1, -1
         self.port.unlink()
         os.close(slave)
         os.close(master)
 
     def end(self) -> None:
-        """End the thread, and take the port away."""
+        """Stop the thread and remove the port."""
         self._ending = True
         self._thread.join(5.0)
         if self._master >= 0:
@@ -96,7 +95,7 @@ class PtyServos:
         self, kind: type[BaseException] | None, value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End it."""
+        """Stop it."""
         self.end()
 
     def _serve(self) -> None:
@@ -135,7 +134,7 @@ class PtyServos:
             yield self._status(asked, bytes(self.memory[asked][address : address + length]))
 
     def _tick(self, servo: int) -> None:
-        """Let what runs by itself run."""
+        """Advance the registers that run by themselves."""
 
     def _split(self, data: bytes) -> tuple[list[tuple[int, int, bytes]], bytes]:
         raise NotImplementedError

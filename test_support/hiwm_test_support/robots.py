@@ -1,4 +1,4 @@
-"""Robots that no file of config/embodiments describes."""
+"""Robots that are not in config/embodiments."""
 
 from hiwm_core.embodiment import Embodiment, parse_embodiment
 
@@ -7,10 +7,10 @@ _UNITS = {"x": "m", "y": "m", "z": "m", "roll": "rad", "pitch": "rad", "yaw": "r
 
 
 def spatial_arm(names: str = "arm_{}") -> Embodiment:
-    """Return a robot of one arm with all six axes and a gripper.
+    """Return a robot with one arm, all six axes and a gripper.
 
     Args:
-        names: of its actions, with a place for the axis.
+        names: of its actions, with a placeholder for the axis.
     """
     entries = "\n".join(
         f"  - {{name: {names.format(axis)}, arm: arm, joint: {axis}_joint, unit: {unit}, "

@@ -1,6 +1,6 @@
 """A USB bus of Unix sockets below the unmodified pyspacemouse, for tests and benchmarks.
 
-Builds ``hidapi_over_sockets.c`` under the name of hidapi, and plugs in, moves and pulls out mice.
+Builds ``hidapi_over_sockets.c`` under the name of hidapi, and plugs in, moves and unplugs mice.
 """
 
 import ctypes
@@ -24,13 +24,13 @@ def build(folder: Path) -> Path:
         ["cc", "-shared", "-fPIC", "-Wall", "-Werror", f"-Wl,-soname,{SONAME}", "-o", str(library),
          str(source)], check=True,
     )
-    # find_library of ctypes asks the linker, which looks for the name without a version.
+    # ctypes.find_library asks the linker, which looks for the name without a version.
     (folder / "libhidapi-hidraw.so").symlink_to(library.name)
     return folder
 
 
 def environment(library: Path, bus: Path) -> dict[str, str]:
-    """Return the variables under which a process has the fake library and this bus."""
+    """Return the environment variables that give a process the fake library and this bus."""
     path = os.pathsep.join(filter(None, [str(library), os.environ.get("LD_LIBRARY_PATH")]))
     return {"LD_LIBRARY_PATH": path, "FAKE_HIDAPI": str(bus)}
 
@@ -80,7 +80,7 @@ class SocketMouse:
         self._connection = self._listener = None
 
     def send(self, report: bytes) -> None:
-        """Send one report, as soon as somebody has opened the device."""
+        """Send one report, once a process has opened the device."""
         if self._connection is None:
             assert self._listener is not None
             self._connection, _ = self._listener.accept()

@@ -75,7 +75,7 @@ class ConsoleRig:
 
 
 class Viewer:
-    """A page, as far as its socket goes."""
+    """The websocket of a page."""
 
     def __init__(self, socket):
         self.socket = socket
@@ -91,7 +91,7 @@ class Viewer:
         )
 
     async def until(self, wanted):
-        """Return the first message or frame, heard already or to come, that is wanted."""
+        """Return the first matching message or frame, received already or later."""
         place = 0
         async with asyncio.timeout(GUARD_S):
             while True:
@@ -116,7 +116,7 @@ class Viewer:
 
 
 def visit(rig, body, *, path="console", count=1, **options):
-    """Run `body` with that many viewers of a rig."""
+    """Run `body` with a number of viewers of a rig."""
 
     async def main():
         async with contextlib.AsyncExitStack() as stack:

@@ -9,7 +9,7 @@ from hiwm_core.control import Source
 
 
 def frame_of(branch, step):
-    """Return the frame [24, 32, 3] a state holds: its colour tells branch and step."""
+    """Return the frame [24, 32, 3] of a state: its colour encodes branch and step."""
     frame = np.zeros((24, 32, 3), np.uint8)
     frame[...] = (40 * branch, step % 256, 7)
     return frame

@@ -59,7 +59,7 @@ def test_where_others_are_allowed_nobody_drives_without_a_token(rules):
         assert access.look and not access.drive and "token" in access.reason
 
 
-def test_a_silent_proxy_that_is_asked_for_by_its_address_makes_nobody_local():
+def test_a_silent_proxy_reached_by_its_address_makes_nobody_local():
     headers = {"host": "192.168.1.7", "origin": "http://192.168.1.7"}
     access = AccessRules().judge("127.0.0.1", headers)
     assert access.look and not access.drive and "token" in access.reason

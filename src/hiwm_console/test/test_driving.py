@@ -1,4 +1,4 @@
-"""From a page's messages to the arbiter's ears: deadman by level and age, whatever comes."""
+"""From a page's messages to operator commands: deadman by level and age, for any input."""
 
 import pytest
 from hypothesis import settings
@@ -10,7 +10,7 @@ from hiwm_core.control import Mode
 
 
 class Page:
-    """Drives a Driving with a clock of its own."""
+    """A Driving with its own clock."""
 
     def __init__(self, step=0, lockstep=True, period=0.1):
         self.now = 100.0
@@ -83,7 +83,7 @@ def test_a_world_that_runs_flat_out_or_in_real_time_is_answered_at_once():
     assert len(real.say((0.5, 0.0))) == 1, "a change need not wait for the next tick"
 
 
-def test_a_key_pressed_and_let_go_between_two_commands_still_moves_once():
+def test_a_key_pressed_and_released_between_two_commands_still_moves_once():
     page = Page()
     page.take_over()
     page.tick(1)
@@ -113,7 +113,7 @@ def test_silence_pauses_and_never_hands_back():
     said = page.wait(FRESH_S + 0.01)
     assert [type(output) for output in said] == [Pause, Released]
     assert "silent" in said[0].reason
-    page.say()  # it comes back, still holding: not again before it lets go
+    page.say()  # it returns, still holding: control needs a release first
     assert not page.driving.holding
     said = page.control(Mode.PAUSED)
     assert [command.deadman for command in commands(said)] == [False], "the arbiter's bar is lifted"
@@ -143,7 +143,7 @@ def test_a_late_page_loses_control_and_a_slow_line_does_not():
     assert slow.driving.holding, "a constant delay is the line's own"
     late = Page()
     late.take_over()
-    for number in range(1, 12):  # they still come, each later than the one before
+    for number in range(1, 12):  # messages still arrive, each later than the previous one
         late.wait(0.05)
         late.say(late=0.03 * number)
     (pause,) = [output for output in late.out if isinstance(output, Pause)]
@@ -156,7 +156,7 @@ def test_time_that_runs_backwards_is_refused():
     assert "backwards" in page.driving.hear((0.0, 0.0), True, 1.0, page.now)
 
 
-def test_somebody_else_pausing_is_accepted_and_told():
+def test_another_persons_pause_is_accepted_and_shown():
     page = Page()
     page.take_over()
     said = page.control(Mode.PAUSED, reason="pause asked for")
@@ -186,7 +186,7 @@ def test_the_arbiter_hears_of_us_while_the_world_is_slow():
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Whatever happens in whatever order: held only while said so and fresh."""
+    """For any sequence of events: held only while the page reports it, and recently."""
 
     @initialize()
     def begin(self):

@@ -1,4 +1,4 @@
-"""What the console asks of services that never answer, and what it tells of those not there."""
+"""Requests to services that never answer, and reports of missing services."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ EMBODIMENT = load_embodiment("planar_bimanual")
 
 
 class PlayedServer:
-    """A hub that keeps what is shown."""
+    """A hub that stores what is shown."""
 
     def __init__(self):
         self.hub = self

@@ -17,7 +17,7 @@ def shown(mode, **changes):
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_border_says_who_is_in_control_and_the_frame_is_inside(mode):
+def test_the_border_shows_the_mode_and_the_frame_is_inside(mode):
     frame = np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8)
     picture = np.asarray(live_picture(frame, shown(mode)))
     assert tuple(picture[0, 0]) == MODE_COLOURS[mode]

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.nodes
 
 
 class Graph:
-    """A world and an arbiter, as far as the view hears them."""
+    """A world and an arbiter, reduced to what the view subscribes to."""
 
     def __init__(self):
         self.domain = domain_id()
@@ -107,7 +107,7 @@ def test_a_window_opens_where_there_is_a_display(graph, monkeypatch, tmp_path):
 
             def on_screen():
                 graph.show(Mode.HUMAN, (200, 20, 90))
-                # An XWD file: a header, then 800 x 600 pixels as blue, green, red, nothing.
+                # An XWD file: a header, then 800 x 600 pixels as blue, green, red, padding.
                 raw = (tmp_path / "Xvfb_screen0").read_bytes()[-800 * 600 * 4 :]
                 screen = np.frombuffer(raw, np.uint8).reshape(-1, 4)
                 return (screen[:, :3] == (90, 20, 200)).all(axis=1).sum() > 100_000

@@ -1,4 +1,4 @@
-"""Whatever a page says is one of our messages or refused; nothing else comes out."""
+"""Any input from a page is parsed as one of our messages or refused."""
 
 import json
 import math
@@ -109,7 +109,7 @@ def test_the_world_simulators_keys_move_both_arms():
     planes = [(0, 1), (3, 2)]
     assert world_simulator.axes_of(said.keys, planes, 4) == [0.0, 1.0, 0.0, 1.0]
     assert world_simulator.axes_of(frozenset("adws"), planes, 4) == [0.0] * 4
-    # A robot of one arm, and one that moves in no plane.
+    # A robot with one arm, and one that does not move in a plane.
     assert world_simulator.axes_of(said.keys, [(0, 1)], 2) == [0.0, 1.0]
     assert world_simulator.axes_of(said.keys, [], 1) == [0.0]
     assert world_simulator.frame_message(1.0, b"png") == b"\x3f\xf0\0\0\0\0\0\0png"

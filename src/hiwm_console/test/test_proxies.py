@@ -1,4 +1,4 @@
-"""The console behind a reverse proxy that says nothing of itself: nobody drives without a token."""
+"""The console behind a reverse proxy without forwarding headers: driving needs a token."""
 
 import asyncio
 import contextlib
@@ -52,7 +52,7 @@ def proxy(base, *, keeps_host):
 
 
 def access_through(rig, *, keeps_host, path="console", headers=()):
-    """Return what the hello of a viewer behind a proxy says of its access."""
+    """Return the access in the hello message of a viewer behind a proxy."""
     async def main():
         runner = web.AppRunner(proxy(rig.base, keeps_host=keeps_host))
         await runner.setup()

@@ -14,7 +14,7 @@ def seats_of(*names):
     return seats
 
 
-def test_a_free_seat_is_taken_and_a_held_one_is_asked_for():
+def test_a_free_seat_is_taken_and_a_held_one_is_requested():
     seats = seats_of("Ann", "")
     assert "Ann has the controls" in seats.ask(1, holding=False)
     assert seats.ask(2, holding=True) == "viewer 2 asks Ann for the controls"
@@ -70,7 +70,7 @@ def test_a_bucket_lets_a_burst_through_and_then_its_rate():
     assert [bucket.take(100.0) for _ in range(6)] == [True] * 5 + [False]
 
 
-def test_refusals_are_said_once_and_inventions_do_not_fill_the_log():
+def test_refusals_are_logged_once_and_invented_kinds_do_not_fill_the_log():
     lines = []
     refusals = Refusals(lines.append)
     for _ in range(1000):

@@ -1,4 +1,4 @@
-"""What a session folder shows of itself: columns of the tree, frames from states, bags, memory."""
+"""What a page reads from a session folder: tree columns; frames from states, bags, memory."""
 
 import io
 import json
@@ -41,7 +41,7 @@ def test_columns_tell_all_that_a_page_draws(tmp_path):
     assert len(json.dumps(root)) < 40 * 12, "columns are to be small"
 
 
-def test_only_what_changed_is_told_again(tmp_path):
+def test_only_changes_are_sent_again(tmp_path):
     folder = write_session(tmp_path / "s")
     files = SessionFiles(folder)
     before = files.revision()

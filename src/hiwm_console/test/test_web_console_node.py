@@ -1,4 +1,4 @@
-"""The console node between a played graph and a socket: what it shows, and what it publishes."""
+"""The console node between a fake graph and a socket: what it shows and publishes."""
 
 import asyncio
 import io
@@ -31,7 +31,7 @@ GUARD_S = 60.0
 
 
 class Graph:
-    """World, arbiter and branch manager, as far as the console hears them."""
+    """World, arbiter and branch manager, reduced to what the console uses."""
 
     def __init__(self):
         self.domain = domain_id()
@@ -96,7 +96,7 @@ class Graph:
 
 
 class Visitor:
-    """A page's socket in a thread of its own."""
+    """A page's socket in its own thread."""
 
     def __init__(self, address):
         self.heard, self.frames, self.sent = {}, [], []
@@ -198,7 +198,7 @@ def test_it_shows_the_graph_drives_the_arm_and_pauses_when_the_page_goes(graph, 
         assert graph.until(lambda: bool(graph.requests)), console.output
         assert graph.requests[0].request == ControlRequest.Request.PAUSE
         assert "closed" in graph.requests[0].reason
-        # Once the arbiter has paused, and not before, it hears that the deadman is let go.
+        # The deadman's release is published only after the arbiter has paused.
         assert graph.until(lambda: not graph.commands[-1].deadman)
         console.interrupt()
         assert console.wait() == 0, console.output

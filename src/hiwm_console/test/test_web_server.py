@@ -1,4 +1,4 @@
-"""The server over real sockets: what it shows, what it refuses, and that nobody disturbs others."""
+"""The server over real sockets: what it shows and refuses, and that clients are isolated."""
 
 import asyncio
 import contextlib
@@ -71,14 +71,14 @@ def test_no_path_leads_out_of_what_is_served(tmp_path, path):
         rig.server.close()
 
 
-def test_foreign_hosts_and_origins_are_refused_everywhere(rig):
+def test_other_hosts_and_origins_are_refused_everywhere(rig):
     for path in ("", "assets/main.js", "frames/k/ep_0001-b000:1"):
         assert fetch(rig, path, Host="evil.example")[0] == 403
     for path in ("console", "ws"):
         for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
             with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
                 visit(rig, None, path=path, headers=headers)
-    assert len(rig.log) == 2, rig.log  # one line a reason, however often
+    assert len(rig.log) == 2, rig.log  # one line per reason
 
 
 def test_a_taken_port_is_one_clear_error(rig, tmp_path):
@@ -102,7 +102,7 @@ def test_a_viewer_drives_and_a_frame_brings_its_stamp_back(rig):
         stamp = 1e3 * time.monotonic()
         await viewer.say(type="drive", axes=[1, 0, 0, 0], deadman=True, t=stamp)
         await viewer.say(type="ping", t=1)
-        await viewer.of("pong")  # by then it has been heard
+        await viewer.of("pong")  # by then it has been processed
         rig.tick(1)
         await eventually(lambda: len(rig.graph.commands) == 2)
         rig.frame(2)
@@ -247,7 +247,7 @@ def test_huge_hostile_and_binary_messages_disturb_nobody(rig):
     assert any("bytes" in line for line in rig.log), rig.log
 
 
-def test_ten_thousand_messages_at_once_are_refused_once_and_others_go_on(rig):
+def test_ten_thousand_messages_at_once_are_refused_once_and_others_continue(rig):
     async def body(good, bad):
         rig.tick(0)
         await good.of("hello")
@@ -277,7 +277,7 @@ def test_a_slow_viewer_gets_the_newest_frame_and_no_queue(rig):
         for step in range(60):
             rig.frame(step)
         await viewer.until(lambda message: isinstance(message, bytes))
-        for _ in range(3):  # it says what it has seen, and catches up at once
+        for _ in range(3):  # it acknowledges its frames, and catches up at once
             number = struct.unpack_from("<d", viewer.frames[-1], 12)[0]
             await viewer.say(type="seen", n=int(number))
             if struct.unpack_from("<I", viewer.frames[-1], 8)[0] == 59:

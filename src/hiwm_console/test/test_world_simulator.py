@@ -30,7 +30,7 @@ def test_a_page_of_the_world_simulator_drives(rig):
         await viewer.say(type="action", action={"w": 1, "a": 0}, t_client=123.5)
         await eventually(lambda: rig.graph.commands)
         rig.control(Mode.HUMAN, "console")
-        # It says nothing more while the key is down: its answers to pings keep it in control.
+        # It sends nothing more while the key is down: its pongs keep it in control.
         reader = asyncio.ensure_future(viewer.until(lambda said: isinstance(said, bytes)))
         await asyncio.sleep(0.6)
         assert rig.server.hub.driving.holding
@@ -45,7 +45,7 @@ def test_a_page_of_the_world_simulator_drives(rig):
     assert rig.graph.commands[-1].axes[1] == 1.0
 
 
-def test_a_foreign_page_of_that_kind_may_be_allowed(tmp_path):
+def test_a_page_of_another_origin_may_be_allowed(tmp_path):
     rig = ConsoleRig(tmp_path, rules=AccessRules(origins=("http://demo.example",)))
     try:
         async def body(viewer):
@@ -61,7 +61,7 @@ NO_KEYS = dict.fromkeys("wsadqeikjluo", 0)
 
 
 async def hold(viewer, *keys, until):
-    """Send what the standard page sends: its keys every few ms, until something holds."""
+    """Send what the standard page sends: its keys every few ms, until a condition is true."""
     async def send():
         now = asyncio.get_running_loop().time
         while not until():
@@ -85,7 +85,7 @@ def test_two_pages_take_turns_and_neither_connection_dies(rig):
         rig.control(Mode.HUMAN, "console")
         assert rig.server.hub.seats.driver == 1
         await two.say(type="init", task="pusht")
-        # The other page's keys are refused while the first holds some.
+        # The other page's keys are refused while the first holds a key.
         for _ in range(20):
             await hold(two, "i", until=lambda refused=rig.server.hub.refusals.total:
                        rig.server.hub.refusals.total > refused)
@@ -127,7 +127,7 @@ def test_a_page_that_lost_control_lets_go_and_takes_it_again(rig):
 
 def test_a_page_that_came_before_the_first_tick_drives_from_it_on(rig):
     async def body(viewer):
-        ticks = iter(range(300))  # longer than the arbiter's answer is waited for
+        ticks = iter(range(300))  # longer than the wait for the arbiter's answer
         await hold(viewer, "w", until=lambda: next(ticks, None) is None)
         assert not rig.graph.commands
         rig.tick(0)

@@ -13,14 +13,14 @@ FIXTURES = Path(__file__).resolve().parent / "leader_fixtures"
 SERVOS = {"dynamixel": DynamixelServos, "feetech": FeetechServos}
 EMBODIMENT = FIXTURES / "two_arms.yaml"
 JOINTS = ("waist", "shoulder", "elbow", "forearm", "wrist", "roll")
-# Where the rig's servos stand in the calibration pose, one near the end of a turn.
+# Positions of the rig's servos in the calibration pose; one is near the end of a turn.
 ZERO = dict(zip((1, 2, 3, 4, 5, 6, 7), (2048, 1000, 4000, 2048, 100, 2048, 1500), strict=True))
-OPEN_COUNTS = -500  # the gripper opens by so much, counting down
+OPEN_COUNTS = -500  # counts from closed to open; opening counts down
 SIGN = dict(zip((1, 2, 3, 4, 5, 6), (1, -1, 1, 1, -1, 1), strict=True))
 
 
 class Leader:
-    """A device file beside its calibrations and its arms' ports, and the servos behind those."""
+    """A device file with its calibrations and ports in one folder, and the servos behind them."""
 
     def __init__(self, file: Path, servos: dict[str, PtyServos]) -> None:
         self.file = file
@@ -43,7 +43,7 @@ class Leader:
 
 
 def raw(servos: PtyServos, counts: int) -> int:
-    """Return counts as the servo reports them: Feetech's begin again after a turn."""
+    """Return counts as the servo reports them: Feetech's wrap after a turn."""
     return counts % 4096 if isinstance(servos, FeetechServos) else counts
 
 

@@ -19,7 +19,7 @@ POLICY_NAME = "push 12345678"
 
 
 class Clock:
-    """Seconds that pass only when told."""
+    """A clock that advances only on request."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -29,7 +29,7 @@ class Clock:
 
 
 class Bench:
-    """An arbiter with a world, a policy and an operator played by the test."""
+    """An arbiter; the test acts as world, policy and operator."""
 
     def __init__(
         self, *, lockstep: bool = True, start_mode: Mode = Mode.POLICY, handback_ticks: int = 3
@@ -94,7 +94,7 @@ def test_a_tick_is_answered_once() -> None:
     assert bench.arbiter.on_time() is None
 
 
-def test_lock_step_waits_for_the_next_chunk_and_real_time_goes_on_with_the_old_one() -> None:
+def test_lock_step_waits_for_the_next_chunk_and_real_time_continues_with_the_old_one() -> None:
     for lockstep in (True, False):
         bench = Bench(lockstep=lockstep)
         bench.tick(0)
@@ -147,12 +147,12 @@ def test_an_unusable_plan_does_not_disturb_a_person() -> None:
     assert "not finite" in bench.arbiter.state.explanation
 
 
-def test_after_a_fault_the_policy_goes_on_only_when_started_and_with_a_new_plan() -> None:
+def test_after_a_fault_the_policy_resumes_only_when_started_and_with_a_new_plan() -> None:
     bench = Bench()
     bench.tick(0)
     bench.plan(0, actions=np.full(16, math.inf))
     assert bench.plan(0) is None
-    transition, decision = bench.arbiter.on_request(START, "mended")
+    transition, decision = bench.arbiter.on_request(START, "fixed")
     assert transition.accepted
     assert answers(decision, 0, Source.POLICY)
 
@@ -169,7 +169,7 @@ def test_messages_may_come_in_any_order_at_the_start() -> None:
 
 
 @pytest.mark.parametrize(("action", "source"), [((0.1, 0.2), Source.HUMAN), ((0.1,), None)])
-def test_an_operator_may_be_heard_before_the_world(
+def test_an_operator_may_arrive_before_the_world(
     action: tuple[float, ...], source: Source | None
 ) -> None:
     bench = Bench()
@@ -255,7 +255,7 @@ def test_an_old_sample_is_not_used_after_the_operator_came_back_without_an_actio
     np.testing.assert_array_equal(held.action, [0.01, 0.02])
 
 
-def test_an_empty_action_holds_where_an_epoch_begins_once_positions_are_known() -> None:
+def test_an_empty_action_holds_the_first_position_of_an_epoch_once_known() -> None:
     bench = Bench()
     bench.tick(0, applied=())
     assert bench.operator(0, action=()) is None
@@ -278,7 +278,7 @@ def test_an_unusable_operator_action_is_refused_but_its_deadman_counts(
     assert answers(bench.operator(0), 0, Source.HUMAN)
 
 
-def test_an_operator_who_saw_an_older_epoch_keeps_control_but_not_that_action() -> None:
+def test_an_operator_who_saw_an_older_epoch_keeps_control_without_that_action() -> None:
     bench = Bench()
     bench.tick(5)
     bench.operator(5)
@@ -341,14 +341,14 @@ def test_real_time_does_not_starve_with_an_operator_slower_than_the_rate() -> No
 
 
 def test_lock_step_waits_until_a_watching_operator_has_seen_the_tick() -> None:
-    """What it decides at a tick must not come some ticks late on a slow machine."""
+    """Its decision at a tick must not arrive some ticks late on a slow machine."""
     bench = Bench()
     assert bench.tick(0) is None
-    assert answers(bench.plan(0), 0, Source.POLICY)  # nothing was heard of an operator so far
+    assert answers(bench.plan(0), 0, Source.POLICY)  # no operator so far
     bench.operator(0, synchronous=True, deadman=False)
     assert bench.tick(1) is None
     assert bench.arbiter.on_time() is None
-    # It asks for a pause, and says nothing of the tick meanwhile.
+    # It requests a pause, and sends no command for the tick meanwhile.
     bench.arbiter.on_request(PAUSE, "it goes wrong")
     assert bench.mode is Mode.PAUSED
     _, decision = bench.arbiter.on_request(START, "")
@@ -356,7 +356,7 @@ def test_lock_step_waits_until_a_watching_operator_has_seen_the_tick() -> None:
     assert answers(
         bench.operator(1, synchronous=True, deadman=False), 1, Source.POLICY
     )
-    # The next epoch is looked at anew, and a word that overtook its tick counts.
+    # The next epoch is answered again, and a command that overtook its tick counts.
     assert bench.operator(0, 2, synchronous=True, deadman=False) is None
     assert bench.plan(0, 2) is None
     assert answers(bench.tick(0, 2), 0, Source.POLICY, 2)
@@ -426,7 +426,7 @@ def test_without_a_ramp_the_policy_resumes_with_its_first_fresh_action() -> None
     assert bench.mode is Mode.POLICY
 
 
-def test_taking_over_again_during_the_ramp_begins_a_new_one_later() -> None:
+def test_taking_over_again_during_the_ramp_starts_a_new_one_later() -> None:
     bench = Bench(handback_ticks=3)
     bench.tick(0)
     bench.operator(0)
@@ -517,7 +517,7 @@ def test_real_time_never_repeats_a_command() -> None:
     assert bench.arbiter.on_time() is None
 
 
-def test_a_world_that_started_anew_in_the_same_epoch_gets_no_old_plan() -> None:
+def test_a_restarted_world_in_the_same_epoch_gets_no_old_plan() -> None:
     bench = Bench()
     bench.tick(40)
     bench.plan(40)
@@ -573,8 +573,8 @@ def test_every_command_answers_the_newest_tick_is_finite_and_fits_the_mode(
         sources[epoch, step] = decision.source
 
 
-# One device speaks more than the other, and what carries a session on comes more often than what
-# breaks into it: only so do sequences get as far as a handback.
+# One device sends more than the other, and events that continue a session are more frequent than
+# events that interrupt it: otherwise no sequence would reach a handback.
 _ALPHABET: list[tuple[Any, ...]] = [
     *[("tick", "next")] * 6, ("tick", "epoch"), ("tick", "again"),
     *[("plan", 0)] * 5, ("plan", -1), ("plan", 1),
@@ -589,7 +589,7 @@ everything = st.lists(st.sampled_from(_ALPHABET), min_size=10, max_size=60)
 
 
 class Witness:
-    """Plays any sequence to an arbiter and holds each command against what was said before it.
+    """Plays any sequence to an arbiter and checks each command against the earlier inputs.
 
     Plans and operators give actions that say when they were made, so that an action can be traced.
     """
@@ -639,7 +639,7 @@ class Witness:
         return bench.arbiter.on_time()
 
     def check(self, decision: CommandDecision) -> None:
-        """Assert that a new command comes from somebody who is there, and from nobody else."""
+        """Assert that a new command comes from a present sender, and from no other."""
         assert (decision.epoch, decision.step) == (self.epoch, self.step)
         state = self.bench.arbiter.state
         value = float(decision.action[0])
@@ -652,12 +652,12 @@ class Witness:
             assert self.plans[value] == self.epoch
         else:
             assert decision.source is Source.HANDBACK
-            # Part of the way from the target in force to a plan of this epoch.
+            # Between the current target and a plan of this epoch.
             assert any(0.0 < value <= v for v, made in self.plans.items() if made == self.epoch)
 
 
 @given(lockstep=st.booleans(), script=everything)
-def test_nothing_moves_without_somebody_who_is_there(
+def test_nothing_moves_without_a_present_operator_or_policy(
     lockstep: bool, script: list[tuple[Any, ...]]
 ) -> None:
     witness = Witness(lockstep)
@@ -707,7 +707,7 @@ def test_whatever_happened_a_person_who_presses_answers_the_next_tick(
 def test_all_of_a_short_correction_counts_and_what_led_to_it_is_marked(
     press_s: float, held_s: float, repeat_s: float
 ) -> None:
-    """A device that speaks 20 to 200 times a second, in a world of 10 ticks a second."""
+    """A device that sends 20 to 200 times a second, in a world with 10 ticks a second."""
     bench = Bench(lockstep=False, handback_ticks=0)
     start = bench.clock.now
     sources: list[Source] = []

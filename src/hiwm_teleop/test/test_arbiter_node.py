@@ -33,7 +33,7 @@ PARAMETERS = {"start_mode": "policy", "operator_timeout_s": 5.0, "handback_ticks
 
 
 class Rig(Node):
-    """World, policy and operator in one node, each message sent only when the test says so."""
+    """World, policy and operator in one node; each message is sent only on request."""
 
     def __init__(self, context: Context, *, lockstep: bool) -> None:
         super().__init__("rig", context=context)
@@ -72,7 +72,7 @@ class Rig(Node):
             self.strays.append(command)
 
     def wait(self, predicate: Callable[[], bool]) -> None:
-        """Spin until it holds; the long timeout is a hang guard alone."""
+        """Spin until it is true; the long timeout is only a hang guard."""
         assert spin_until(self.executor_of_rig, predicate), (
             f"still waiting; commands {self.commands[-3:]}, state {self.states[-1:]}"
         )
@@ -157,7 +157,7 @@ def test_policy_then_takeover_on_the_waiting_tick(rig: Rig) -> None:
     rig.wait(lambda: not math.isnan(rig.states[-1].takeover_latency_s))
     state = rig.states[-1]
     assert (state.mode, state.takeovers) == (ControlState.HUMAN, 1)
-    # Where tick and person arrive together, the person is heard first, and the tick comes after.
+    # If a tick and an operator command arrive together, the command is processed first.
     assert state.takeover_latency_ticks in (0, 1)
     assert state.deadman and state.device == "keys"
 
@@ -189,7 +189,7 @@ def test_plan_and_command_of_an_older_epoch_move_nothing(rig: Rig) -> None:
     assert rig.next_command().epoch == 2
 
 
-def test_a_silent_operator_pauses_and_only_a_person_goes_on(rig: Rig) -> None:
+def test_a_silent_operator_pauses_and_only_a_person_resumes(rig: Rig) -> None:
     rig.tick(0)
     rig.operator(0)
     rig.next_command()
@@ -204,14 +204,14 @@ def test_a_silent_operator_pauses_and_only_a_person_goes_on(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("target", [np.full(4, math.nan), np.zeros(3)], ids=["nan", "short"])
-def test_an_unusable_plan_pauses_with_the_reason_and_start_goes_on(rig: Rig, target: Any) -> None:
+def test_an_unusable_plan_pauses_with_the_reason_and_start_resumes(rig: Rig, target: Any) -> None:
     rig.tick(0)
     rig.plan(0, target=target)
     state = rig.wait_mode(ControlState.PAUSED)
     assert state.plans_dropped == 1 and "push 12345678" in state.reason
     assert not rig.commands
     rig.plan(0)
-    answer = rig.request(ControlRequest.Request.START, "mended")
+    answer = rig.request(ControlRequest.Request.START, "fixed")
     assert answer.ok and answer.mode == ControlState.POLICY
     assert rig.next_command().source == Command.SOURCE_POLICY
 

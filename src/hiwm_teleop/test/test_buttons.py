@@ -1,4 +1,4 @@
-"""What buttons mean: a level for the deadman, one request a press for the rest."""
+"""What buttons mean: a level for the deadman, one request per press for the others."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def view(mode: Mode = Mode.POLICY, *answers: Answer) -> OperatorView:
 
 
 def after(made: Buttons[str], *reports: str, mode: Mode = Mode.POLICY) -> Pressed:
-    """Feed reports, each of the letters that are down, and return what came of them."""
+    """Feed reports, each a string of the letters that are down, and return the result."""
     for down in reports:
         made.feed(dict.fromkeys(down, True))
     return made.take(view(mode))
@@ -58,7 +58,7 @@ def test_one_button_means_two_things() -> None:
     assert watching.arms == 0 and watching.events[0].steps == 12
 
 
-def test_what_is_down_when_first_heard_asks_for_nothing() -> None:
+def test_a_button_down_in_the_first_report_makes_no_request() -> None:
     made: Buttons[str] = Buttons(USES, 12, "pad")
     first = after(made, "AB")
     assert first.deadman and not first.events and not first.arms
@@ -78,7 +78,7 @@ def test_a_fork_is_made_where_the_last_rollback_led() -> None:
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_pause_goes_on_from_a_pause_and_never_leaves_a_stop(mode: Mode) -> None:
+def test_pause_resumes_from_a_pause_and_never_leaves_a_stop(mode: Mode) -> None:
     kind = after(buttons(), "P", mode=mode).events[0].kind
     assert kind is (EventKind.START if mode is Mode.PAUSED else EventKind.PAUSE)
 

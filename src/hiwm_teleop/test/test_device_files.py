@@ -1,4 +1,4 @@
-"""Device files: whose they are, and where they are found."""
+"""Device files: which device they are for, and where they are found."""
 
 from dataclasses import dataclass
 

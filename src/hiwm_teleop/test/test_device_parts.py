@@ -25,7 +25,7 @@ USES: dict[str, Any] = {"A": "deadman", "B": "next_arm", "C": "gripper", "L": "n
 
 
 class Bench:
-    """A device of one hand, its hardware played by the test."""
+    """A device with one stick; the test acts as its hardware."""
 
     def __init__(self, robot: Embodiment = PLANAR, arms: tuple[str, ...] = ()) -> None:
         self.robot = robot
@@ -92,7 +92,7 @@ def test_a_lock_button_goes_through_the_locks() -> None:
 
 
 @pytest.mark.parametrize(("opening", "ways"), [(1.0, [-1, 1]), (0.0, [1, -1])])
-def test_a_gripper_turns_at_a_press_and_goes_on_turning(opening: float, ways: list[int]) -> None:
+def test_a_gripper_toggles_at_a_press_and_keeps_moving(opening: float, ways: list[int]) -> None:
     bench = Bench(spatial_arm())
     bench.opening = opening * 6 - 3
     for way in ways:
@@ -102,7 +102,7 @@ def test_a_gripper_turns_at_a_press_and_goes_on_turning(opening: float, ways: li
             assert bench.read("A").delta[6] == pytest.approx(0.01 * way)
 
 
-def test_a_gripper_turns_only_for_who_holds_the_deadman_and_where_there_is_one() -> None:
+def test_a_gripper_toggles_only_with_the_deadman_and_only_if_present() -> None:
     bench = Bench(spatial_arm())
     assert bench.read("C").message == ""
     assert bench.read("A").delta[6] == 0.0
@@ -134,7 +134,7 @@ def test_a_device_lost_out_of_control_disturbs_nobody(mode: Mode) -> None:
     assert lost.silent and not lost.events
 
 
-def test_back_again_its_deadman_counts_only_once_it_was_let_go() -> None:
+def test_after_a_loss_the_deadman_counts_only_after_a_release() -> None:
     bench = Bench()
     bench.read("A")
     bench.read("A", problem="unplugged")
@@ -146,7 +146,7 @@ def test_back_again_its_deadman_counts_only_once_it_was_let_go() -> None:
     assert bench.read("A").deadman
 
 
-def test_a_deadman_let_go_and_pressed_between_two_reads_is_pressed_anew() -> None:
+def test_a_deadman_released_and_pressed_between_two_reads_counts() -> None:
     bench = Bench()
     bench.read("A")
     bench.read("A", problem="unplugged")

@@ -34,7 +34,7 @@ TICK = TickView(
 
 
 class PluggedDevice(Device):
-    """A device as another package would bring it."""
+    """A device as another package would add it."""
 
     name = "plugged"
 
@@ -96,7 +96,7 @@ def view(now_s, mode=Mode.HUMAN, answers=()):
     return OperatorView(now_s=now_s, world=WORLD, tick=TICK, mode=mode, answers=answers)
 
 
-def test_keys_become_displacements_at_the_speed_asked_for(keyboard):
+def test_keys_become_displacements_at_the_requested_speed(keyboard):
     device, ours = keyboard
     os.write(ours, b"t")
     device.read(view(0.0))

@@ -32,7 +32,7 @@ LEFT_SHOULDER, A, START, LEFT_STICK = 9, 0, 6, 7
 
 
 class Bench:
-    """A joy device, its driver played by the test at 100 messages a second."""
+    """A joy device; the test acts as its driver, with 100 messages a second."""
 
     def __init__(self, file: str) -> None:
         self.device = JoyDevice({"device_file": file})
@@ -60,7 +60,7 @@ class Bench:
 def test_sticks_move_both_arms_up_and_right_being_plus() -> None:
     bench = Bench("gamepad")
     bench.hear()
-    # The driver's sticks are + to the left and up.
+    # The driver's sticks are positive to the left and up.
     full = (-1.0, 1.0, 1.0, -1.0, 0.0, 0.0)
     for _ in range(2):
         done = bench.hear(LEFT_SHOULDER, axes=full)
@@ -87,7 +87,7 @@ def test_a_driver_that_falls_silent_is_a_lost_device() -> None:
     assert bench.read(wait=0.19).deadman
     lost = bench.read(wait=0.02)
     assert lost.silent and lost.events[0].kind is EventKind.PAUSE and "0.2 s" in lost.problem
-    # A driver may come back with the level it had: it is not held by anybody yet.
+    # A driver may return with its last level, although nobody holds the button.
     assert not bench.hear(LEFT_SHOULDER).deadman
     bench.hear()
     assert bench.hear(LEFT_SHOULDER).deadman
@@ -116,7 +116,7 @@ def test_more_than_full_deflection_is_full_and_missing_buttons_are_up() -> None:
     np.testing.assert_allclose(done.delta, [0.0012, 0, 0, 0])
 
 
-def test_a_pedal_alone_holds_the_robot_where_it_is() -> None:
+def test_a_pedal_by_itself_holds_the_robot_in_place() -> None:
     bench = Bench("foot_pedal")
     assert bench.device.joy_topics == ("pedal/joy",)
     bench.hear(axes=(), buttons=1)
@@ -138,7 +138,7 @@ def test_a_pedal_alone_holds_the_robot_where_it_is() -> None:
          ["hands[0].axes.x", "missing key 'axis'"]),
     ],
 )
-def test_a_slip_in_a_file_is_refused_with_file_field_and_remedy(
+def test_a_wrong_file_is_refused_with_file_field_and_remedy(
     text: str, parts: list[str]
 ) -> None:
     with pytest.raises(ConfigError) as refused:

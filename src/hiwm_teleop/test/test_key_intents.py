@@ -1,4 +1,4 @@
-"""Keys mean what the help says, and control lapses into silence, never into a handback."""
+"""Keys do what the help says, and control expires into silence, never into a handback."""
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -49,7 +49,7 @@ def test_handing_back_is_explicit():
     assert not intent.silent
 
 
-def test_no_key_for_the_window_is_silence_until_the_arbiter_let_go():
+def test_no_key_for_the_window_is_silence_until_the_arbiter_ends_control():
     _, intents = pressed("t")
     assert intents.take(4.9, Mode.HUMAN).deadman
     lapsed = intents.take(5.1, Mode.HUMAN)
@@ -69,11 +69,11 @@ def test_any_key_keeps_control():
         assert intents.take(4.0 * (i + 1), Mode.HUMAN).deadman
 
 
-@example("t q", [0.0, 0.0, 0.0])  # paused, then left before the arbiter had paused
+@example("t q", [0.0, 0.0, 0.0])  # quit before the arbiter had paused
 @given(st.text(st.sampled_from("wasdijklt \tbf0123yn?zxq"), max_size=30),
        st.lists(st.floats(0.0, 7.0), max_size=30))
 def test_while_a_person_was_in_control_only_h_releases_explicitly(keys, gaps):
-    """A policy resumes after an explicit release alone, so nothing but h may cause one."""
+    """Only an explicit release resumes a policy, so only h may cause one."""
     intents, now, held = KeyIntents(), 0.0, False
     for key, gap in zip(keys, gaps, strict=False):
         now += gap
@@ -102,7 +102,7 @@ def test_pausing_while_in_control_does_not_hand_back():
     assert not intent.deadman
 
 
-def test_taking_over_after_a_pause_lets_go_once_first():
+def test_taking_over_after_a_pause_releases_once_first():
     _, intents = pressed("t")
     intents.press("t", 1.0, Mode.PAUSED)  # somebody else paused
     assert not intents.take(1.0, Mode.PAUSED).deadman

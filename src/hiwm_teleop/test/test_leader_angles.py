@@ -1,4 +1,4 @@
-"""Counts as angles: signs, zeros, turns, shares."""
+"""Counts as angles: signs, zeros, turns, fractions of the range."""
 
 import math
 import sys
@@ -50,7 +50,7 @@ def test_any_pose_is_read_back_whatever_whole_turns_servos_add(angles, opening, 
 
 
 @given(steps=st.lists(st.integers(-900, 900), max_size=60))
-def test_an_angle_goes_on_where_the_servos_counts_begin_again(steps):
+def test_an_angle_continues_where_the_servos_counts_wrap(steps):
     joints = JointAngles(ARM, CALIBRATION)
     joints.angles(REST)
     turned = 0
@@ -60,7 +60,7 @@ def test_an_angle_goes_on_where_the_servos_counts_begin_again(steps):
         assert joints.angles(counts)["waist"].rad == pytest.approx(turned * RAD_PER_COUNT)
 
 
-def test_after_a_loss_the_turn_is_found_anew():
+def test_after_a_loss_the_turn_is_found_again():
     joints = JointAngles(ARM, CALIBRATION)
     for turned in range(0, 4096, 512):
         joints.angles([(ZERO[1] + turned) % 4096, *REST[1:]])

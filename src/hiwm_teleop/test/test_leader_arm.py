@@ -1,4 +1,4 @@
-"""The leader as a device: servos' bytes and keys in, what the operator does out."""
+"""The leader as a device: servos' bytes and keys in, operator input out."""
 
 import contextlib
 import math
@@ -28,12 +28,12 @@ pytestmark = pytest.mark.flaky(
 
 TWO_ARMS = load_embodiment(EMBODIMENT)
 HOME = np.array(TWO_ARMS.home)
-# Each arm near enough to its follower at home.
+# Each arm is close enough to its follower at home.
 NEAR = [0.1, 0.3, -0.3, 0.1, 0.2, 0.1]
 
 
 class Person:
-    """Holds a leader and types; sees a robot that stands still."""
+    """Holds a leader and types; the robot stands still."""
 
     def __init__(self, made, device, keys, embodiment=TWO_ARMS):
         self.made, self.device, self._keys = made, device, keys
@@ -83,7 +83,7 @@ class Person:
             time.sleep(0.01)
 
     def wiggle(self):
-        """Hold it as hands do: never quite still."""
+        """Hold it as a hand does: never completely still."""
         self.turned += 0.01
         for arm in self.servos:
             self.made.point(arm, [NEAR[0] + 0.02 * math.sin(40 * self.turned), *NEAR[1:]])
@@ -94,7 +94,7 @@ class Person:
 
 
 def start(tmp_path, bus, changes=(), embodiment=TWO_ARMS):
-    """Yield a person at a leader that is open."""
+    """Yield a person at an open leader."""
     ours, theirs = pty.openpty()
     os.set_blocking(ours, False)
     with leader(tmp_path, bus, changes) as made:
@@ -121,7 +121,7 @@ def person(request, tmp_path):
 
 @pytest.fixture
 def one(request, tmp_path):
-    """Of one kind, for what does not differ; a test may name changes of the device file."""
+    """Yield a person at one kind of leader; a test may pass changes to the device file."""
     yield from start(tmp_path, "feetech", getattr(request, "param", ()))
 
 
@@ -137,10 +137,10 @@ def test_the_robot_follows_from_where_it_is_and_never_jumps(person):
         time.sleep(0.01)
     person.until(lambda: abs(person.last.action[13]) < 0.02, "gripper closed")
     actions = np.array([done.action for done in person.seen if done.action is not None])
-    # 0.1 s at the most between two reads, at 1.5 rad/s; gripper 2 a second.
+    # At most 0.1 s between two reads, at 1.5 rad/s; gripper 2 per second.
     assert np.abs(np.diff(actions, axis=0)).max() <= 0.2 + 1e-9
     moved = actions[-1] - HOME
-    assert (moved[7:13] > 0.2).all()  # half of the way at least, since they converge
+    assert (moved[7:13] > 0.2).all()  # at least half of the motion, since they converge
     np.testing.assert_allclose(moved[1:7], 0.0, atol=0.05)  # the left arm was not moved
 
 
@@ -175,11 +175,11 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_lost_arm_pauses_at_once_and_is_taken_over_anew_when_back(person, fault):
+def test_a_lost_arm_pauses_at_once_and_can_be_taken_over_when_back(person, fault):
     person.take_over()
     servos = person.servos["right"]
     FAULTS[fault](servos)
-    if fault == "frozen":  # Feetech cannot tell: nothing moves anywhere
+    if fault == "frozen":  # Feetech cannot detect it: nothing moves
         person.servos["left"].frozen = True
     person.until(lambda: person.last.silent, fault)
     lost = person.last
@@ -202,7 +202,7 @@ def test_a_lost_arm_pauses_at_once_and_is_taken_over_anew_when_back(person, faul
 
 
 @pytest.mark.parametrize("one", [[("still_after_s: 2.0", "still_after_s: 0.5")]], indirect=True)
-def test_a_leader_let_go_of_pauses_and_at_rest_while_watching_does_not(one):
+def test_an_unheld_leader_pauses_in_control_and_not_while_watching(one):
     for _ in range(80):
         assert not one.read().silent
         time.sleep(0.01)
@@ -214,7 +214,7 @@ def test_a_leader_let_go_of_pauses_and_at_rest_while_watching_does_not(one):
     assert not one.last.deadman
 
 
-def test_the_clutch_key_lets_the_leader_move_alone(one):
+def test_the_clutch_key_lets_the_leader_move_without_the_robot(one):
     one.take_over()
     one.until(lambda: len(one.seen) > 60, every=one.wiggle)
     one.type("c")
@@ -250,7 +250,7 @@ TRIGGER = [("deadman: keys", "deadman: {arm: right, joint: gripper, below: 0.2}"
 
 
 @pytest.mark.parametrize("one", [TRIGGER], indirect=True)
-def test_a_trigger_holds_control_by_its_level_and_counts_after_a_loss_once_let_go(one):
+def test_a_trigger_holds_control_and_counts_after_a_loss_once_released(one):
     one.made.point("right", NEAR, opening=0.0)
     one.until(lambda: one.last.deadman)
     one.servos["left"].unplug()
@@ -272,7 +272,7 @@ PEDAL = [("deadman: keys", "deadman: pedal\npedal: foot_pedal"), ("clutch: keys\
 
 
 @pytest.mark.parametrize("one", [PEDAL], indirect=True)
-def test_a_pedal_holds_control_and_is_missed(one):
+def test_a_pedal_holds_control_and_its_silence_is_a_loss(one):
     assert one.last.silent and "waiting for sensor_msgs/Joy" in one.last.problem
     (topic,) = one.device.joy_topics
 
@@ -286,7 +286,7 @@ def test_a_pedal_holds_control_and_is_missed(one):
     assert "no message on" in one.last.problem
 
 
-def test_after_a_rollback_it_begins_again_from_where_the_robot_then_is(one):
+def test_after_a_rollback_it_starts_from_the_robots_new_position(one):
     one.take_over()
     one.until(lambda: len(one.seen) > 40, every=one.wiggle)
     one.robot = HOME + 0.2
@@ -295,11 +295,11 @@ def test_after_a_rollback_it_begins_again_from_where_the_robot_then_is(one):
     np.testing.assert_allclose(one.last.action[:6], HOME[:6] + 0.2, atol=0.05)
 
 
-def test_a_gripper_begins_from_what_it_was_told_and_not_from_where_it_is_held_open(one):
+def test_a_gripper_starts_from_its_target_not_from_where_it_is_held_open(one):
     one.applied = HOME.copy()
     one.applied[[6, 13]] = 0.0
     one.robot = HOME.copy()
-    one.robot[[6, 13]] = 0.4  # about what it holds
+    one.robot[[6, 13]] = 0.4  # around an object
     one.take_over()
     began = next(done.action for done in one.seen if done.action is not None)
     np.testing.assert_allclose(began[[6, 13]], 0.0, atol=0.02)
@@ -381,7 +381,7 @@ def test_an_arm_that_is_not_as_expected_is_refused(tmp_path, spoil, parts):
 
 def test_two_leaders_at_one_port_are_refused(tmp_path):
     def spoil(made):
-        """Let both names lead to one port, as two links of udev may."""
+        """Make both names refer to one port, as two udev links may."""
         right = made.servos["right"].port
         right.unlink()
         right.symlink_to(os.readlink(made.servos["left"].port))

@@ -1,4 +1,4 @@
-"""The reading thread: what counts as lost, what as back, and what is never believed."""
+"""The reading thread: what counts as lost, what as back, and what is always rejected."""
 
 import time
 
@@ -26,7 +26,7 @@ FAULTS = {
 
 
 class Watched:
-    """A reader on servos of its own."""
+    """A reader with its own servos."""
 
     def __init__(self, kind, port):
         servos, bus, model = KINDS[kind]
@@ -64,7 +64,7 @@ def watched(request, tmp_path):
     made.servos.end()
 
 
-def test_movement_is_seen_and_told(watched):
+def test_movement_is_detected_and_notified(watched):
     assert watched.reader.latest.counts == (2048,) * 6
     told = watched.news
     watched.servos.move({2: 2100, 6: 2000})
@@ -91,8 +91,8 @@ def test_a_fault_is_a_loss_for_as_long_as_it_lasts_and_its_end_a_return(watched,
     watched.until(lambda: watched.reader.latest.counts[0] == 2222)
 
 
-def test_no_reading_is_anything_but_what_the_servos_said(watched):
-    """Through all faults, and zeros least of all."""
+def test_every_reading_is_what_the_servos_sent(watched):
+    """Through all faults; zeros in particular are rejected."""
     seen = set()
 
     def look():
@@ -111,14 +111,14 @@ def test_no_reading_is_anything_but_what_the_servos_said(watched):
     assert seen == {(2048,) * 6}
 
 
-def test_frozen_dynamixels_are_told_from_resting_ones(tmp_path):
+def test_frozen_dynamixels_are_distinguished_from_resting_ones(tmp_path):
     watched = Watched("dynamixel", tmp_path / "arm")
     time.sleep(0.5)
     assert watched.loss == ""  # at rest, and answering
     watched.servos.frozen = True
     watched.until(lambda: "is frozen" in watched.loss)
     time.sleep(0.6)
-    assert watched.loss  # opened again, and still not believed
+    assert watched.loss  # opened again, and still rejected
     watched.servos.frozen = False
     watched.until(lambda: not watched.loss)
     watched.reader.stop()
@@ -142,15 +142,15 @@ def test_another_arm_at_the_same_port_is_not_believed(watched):
 
 
 def test_a_servo_cannot_jump():
-    """A garbled answer whose checksum fits may say anything."""
+    """A garbled answer with a matching checksum may contain anything."""
     before = Reading(counts=(2048, 4090), at_s=1.0, number=1)
     check_speed(before, (2200, 10), 1.01, (1, 2))  # a quick hand, over the end of a turn
     with pytest.raises(NoAnswerError, match="servo 2 reports a jump of 1000 counts"):
         check_speed(before, (2048, 3090), 1.01, (1, 2))
-    check_speed(before, (2048, 3090), 1.1, (1, 2))  # time enough
+    check_speed(before, (2048, 3090), 1.1, (1, 2))  # enough time
 
 
-def test_what_cannot_begin_is_refused_at_once(tmp_path):
+def test_a_bus_that_cannot_start_is_refused_at_once(tmp_path):
     bus = FeetechBus(str(tmp_path / "none"), 1_000_000, IDS)
     reader = BusReader(
         bus, lambda bus: None, period_s=0.01, lost_after_s=0.2, on_news=lambda: None

@@ -1,4 +1,4 @@
-"""The calibration: each step by itself, and all of it through the script, from bytes to file."""
+"""The calibration: each step by itself, and the whole script, from bytes to file."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ REACH = 700
 
 
 class Hand:
-    """Moves an arm and shows the routine what its servos say."""
+    """Moves an arm and passes its servos' readings to the routine."""
 
     def __init__(self):
         self.steps = CalibrationSteps(ARM, dict.fromkeys(NAMES, 3))
@@ -101,7 +101,7 @@ def test_an_arm_that_moves_is_no_pose():
         ([("waist", TURN), ("roll", TURN - 128)], "roll turned by 34 degrees, waist by 45"),
     ],
 )
-def test_a_turn_of_something_else_is_refused_and_asked_for_again(moves, said):
+def test_a_turn_of_another_joint_is_refused_and_must_be_repeated(moves, said):
     hand = Hand()
     hand.hold()
     hand.confirm()
@@ -176,7 +176,7 @@ class Script:
         assert text in self.said, self.said
 
     def enter(self, answer):
-        """Confirm, again and again until it says so: readings need their time."""
+        """Confirm repeatedly until it is accepted: readings take time."""
         end = time.monotonic() + 30.0
         while True:
             place = len(self.said)

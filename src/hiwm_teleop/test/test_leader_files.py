@@ -1,4 +1,4 @@
-"""Device files and calibration files of leaders: what is read, and what is refused and how."""
+"""Device files and calibration files of leaders: what is read, and what is refused."""
 
 import sys
 from dataclasses import replace
@@ -39,7 +39,7 @@ def test_leaders_of_three_kinds_are_shipped_and_read():
 
 
 @pytest.mark.parametrize(
-    ("slip", "mended", "parts"),
+    ("old", "new", "parts"),
     [
         ("bus: dynamixel", "bus: dynamixl", ["t.yaml: bus", "did you mean 'dynamixel'"]),
         ("id: 2,", "id: 1,", ["arms.left.joints.", "servo id 1 is used twice"]),
@@ -67,9 +67,9 @@ def test_leaders_of_three_kinds_are_shipped_and_read():
          " drives: [x, y]}\n    port: right", ["arms.right.planar.links_m", "2 links for 1"]),
     ],
 )
-def test_a_slip_in_a_device_file_is_refused_with_field_and_remedy(slip, mended, parts):
-    assert slip in TEXT
-    text = TEXT.replace(slip, mended, 1)
+def test_a_wrong_device_file_is_refused_with_field_and_remedy(old, new, parts):
+    assert old in TEXT
+    text = TEXT.replace(old, new, 1)
     with pytest.raises(ConfigError) as refused:
         parse_device_file(text, "t.yaml", DEVICE, LeaderFile)
     for part in parts:
@@ -106,7 +106,7 @@ def test_an_arm_without_a_calibration_names_the_command(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("slip", "mended", "field"),
+    ("old", "new", "field"),
     [
         ("arm: left", "arm: right", "arm"),
         ("bus: dynamixel", "bus: feetech", "bus"),
@@ -120,12 +120,12 @@ def test_an_arm_without_a_calibration_names_the_command(tmp_path):
         ("  waist:", "  waist: 7\n  other:", "joints.waist"),
     ],
 )
-def test_a_foreign_or_damaged_calibration_is_refused(tmp_path, slip, mended, field):
+def test_another_arms_or_a_damaged_calibration_is_refused(tmp_path, old, new, field):
     path = tmp_path / "left.yaml"
     save_calibration(path, calibration(SETTINGS, "left"), overwrite=False)
     text = path.read_text()
-    assert slip in text
-    path.write_text(text.replace(slip, mended, 1))
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
     with pytest.raises(ConfigError) as refused:
         load_calibration(path, SETTINGS, "left", "leaders")
     assert f"{path}: {field}" in str(refused.value)

@@ -39,7 +39,7 @@ moment = st.tuples(angle, angle, angle, st.floats(0.0, 0.5), st.booleans())
     guard=st.sampled_from([0.3, 1.0, math.inf]),
 )
 def test_no_step_is_longer_than_the_follower_may_move(measured, moments, guard):
-    """Whatever leader, clutch and time do: jumps, pauses, wild turns."""
+    """For any leader, clutch and time: jumps, pauses, wild turns."""
     following = Following([
         entry(guard=guard), entry(vector="xy", max_velocity=0.5, guard=guard),
         entry(vector="xy", arm="b", max_velocity=0.4, guard=guard),
@@ -83,7 +83,7 @@ def test_the_follower_goes_the_leaders_way_and_comes_nearer(leader, measured, st
         now = lead(following, leader)
         assert abs(now - leader) <= apart + 1e-9
         apart = abs(now - leader)
-    # Over all, the difference shrank by at most a share of the way the leader went.
+    # In total, the difference shrank by at most a fraction of the leader's motion.
     way = sum(abs(step) for step in steps)
     assert abs(measured - began) - apart <= CONVERGE * way + 1e-9
 
@@ -109,7 +109,7 @@ def test_a_node_held_up_does_not_catch_up_at_once():
     assert lead(following, 1.0, dt=30.0) == pytest.approx(LONGEST_STEP_S)
 
 
-def test_the_clutch_moves_the_leader_alone_and_what_it_leaves_stays():
+def test_the_clutch_frees_the_leader_and_the_difference_stays():
     following, _ = start(0.2, 0.2)
     for i in range(50):
         assert lead(following, 0.2 + 0.01 * i, clutch=True) == pytest.approx(0.2)
@@ -152,7 +152,7 @@ def test_a_follower_outside_its_limits_is_let_back_and_not_pushed():
     assert target == pytest.approx(2.5 - 0.005 * 199)
 
 
-def test_released_it_begins_again_from_where_the_follower_is():
+def test_after_a_release_it_starts_from_the_followers_position():
     following, _ = start(0.0, 0.0)
     lead(following, 0.5)
     following.release()

@@ -1,4 +1,4 @@
-"""A leader's joints as an embodiment's entries: what leads what, and what cannot."""
+"""The mapping from a leader's joints to an embodiment's entries, and what is refused."""
 
 import math
 import sys

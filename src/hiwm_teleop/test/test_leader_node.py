@@ -38,7 +38,7 @@ NEAR = [0.4, 0.25, -0.35, -0.4, 0.25, 0.4]
 
 
 class Robot(Node):
-    """A world whose robot is where it was told to be, ten times a second."""
+    """A world whose robot is at its target, ten times a second."""
 
     def __init__(self, context, embodiment):
         super().__init__("robot", context=context)
@@ -125,7 +125,7 @@ def test_a_leader_leads_is_lost_comes_back_and_hands_back(graph, tmp_path, termi
         shown = bytearray()
 
         def hold():
-            """Hold the leader as hands do, turning the elbows on and on, and look."""
+            """Hold the leader as a hand does, turning the elbows continuously, and look."""
             with contextlib.suppress(BlockingIOError):
                 shown.extend(os.read(keys, 65536))
             turn = 0.3 * np.sin(2.0 * time.monotonic())
@@ -137,14 +137,14 @@ def test_a_leader_leads_is_lost_comes_back_and_hands_back(graph, tmp_path, termi
         typed_at = 0.0
 
         def take_over():
-            """Type t until it is heard: a busy machine loses an arm for a moment now and then."""
+            """Type t until it is accepted: a busy machine sometimes loses an arm briefly."""
             nonlocal typed_at
             hold()
             if robot.mode != Mode.HUMAN and time.monotonic() - typed_at > 3.0:
                 os.write(keys, b"t")
                 typed_at = time.monotonic()
 
-        patient = {"operator_timeout_s": 5.0}  # a loss is to be the device's own word
+        patient = {"operator_timeout_s": 5.0}  # the device itself must report the loss
         with NodeProcess(
             "hiwm_teleop", "arbiter", domain=graph.domain, parameters=patient
         ), NodeProcess(
@@ -158,7 +158,7 @@ def test_a_leader_leads_is_lost_comes_back_and_hands_back(graph, tmp_path, termi
             elbow = [command.action[9] for command in robot.commands]
             assert max(elbow) - min(elbow) > 0.2
             begun = np.abs(np.subtract(robot.commands[0].action, robot.embodiment.home))
-            assert begun.max() < 0.2  # though the leader stood elsewhere
+            assert begun.max() < 0.2  # although the leader was elsewhere
 
             made.servos["left"].unplug()
             assert graph.until(lambda: robot.mode == Mode.PAUSED, hold), teleop.output

@@ -1,4 +1,4 @@
-"""The makers' own libraries on a pseudo-terminal: what is read, what is refused, what ends."""
+"""The makers' libraries on a pseudo-terminal: what is read, what is refused, what returns."""
 
 
 import contextlib
@@ -61,7 +61,7 @@ def test_a_feetech_offset_has_its_sign_beside_the_number(tmp_path):
         bus.close()
 
 
-def test_a_servo_says_who_it_is_and_whether_it_is_switched_on(bus, servos, kind):
+def test_a_servo_reports_its_identity_and_torque(bus, servos, kind):
     servos.write(4, servos.TORQUE, 1, 1)
     assert bus.identify(3).model == kind[2]
     assert not bus.identify(3).torque_on
@@ -99,7 +99,7 @@ def test_garbled_answers_are_no_positions(bus, servos):
 
 
 def test_bytes_without_end_end(bus, servos):
-    """The libraries themselves read on for as long as bytes that are no answer keep coming."""
+    """The libraries by themselves keep reading while bytes that are not an answer arrive."""
     servos.silent = set(IDS)
     servos.babbling = True
     for _ in range(3):
@@ -108,7 +108,7 @@ def test_bytes_without_end_end(bus, servos):
 
 
 def test_a_late_answer_is_not_taken_for_the_next_ones(bus, servos):
-    """Feetech's library leaves what came late in the buffer and takes it for an answer."""
+    """Feetech's library leaves late bytes in the buffer and takes them for an answer."""
     servos.delay_s = 0.06
     with pytest.raises(NoAnswerError):
         bus.positions()
@@ -141,7 +141,7 @@ def test_unplugged_and_plugged_in_again(bus, servos):
     assert bus.positions() == (2048,) * 7
 
 
-def test_a_port_is_read_by_one_alone(bus, servos, kind):
+def test_a_port_has_only_one_reader(bus, servos, kind):
     second = kind[1](str(servos.port), 1_000_000, IDS)
     with pytest.raises(DeviceError, match="in use .*stop the other program"):
         second.open()

@@ -1,4 +1,4 @@
-"""Targets follow the wish, within the leash and the limits."""
+"""Targets follow the request, within the leash and the limits."""
 
 import numpy as np
 from hypothesis import given
@@ -32,14 +32,14 @@ def test_small_moves_add_up_and_an_idle_arm_keeps_its_target():
     np.testing.assert_allclose(target, HOME + [0.004, 0, 0, 0], atol=1e-12)
 
 
-def test_forgetting_begins_from_where_the_robot_is():
+def test_forgetting_starts_from_the_robots_position():
     leash = LeashedTargets(EMBODIMENT)
     leash.move(np.full(4, 0.005), HOME, HOME)
     leash.forget()
     np.testing.assert_allclose(leash.move(np.zeros(4), HOME, HOME + 0.01), HOME)
 
 
-def test_a_gripper_begins_from_what_it_was_told_and_not_from_where_it_stands():
+def test_a_gripper_starts_from_its_target_not_from_its_position():
     text = EMBODIMENT.text.replace(
         "proprioception:  ",
         "  - {name: left_gripper, arm: left, joint: left_gripper_joint, unit: \"1\", lower: 0.0, "

@@ -105,7 +105,7 @@ def test_displacements_add_up_to_the_velocity_over_time(
     assert moved == pytest.approx(wanted, abs=1e-9)
 
 
-def test_a_read_held_up_makes_no_leap_and_rest_begins_anew() -> None:
+def test_a_delayed_read_makes_no_leap_and_rest_starts_from_standstill() -> None:
     displacement = Displacement()
     displacement.advance(np.ones(1), 0.0, 0.0)
     assert displacement.advance(np.ones(1), 0.0, 5.0)[0] == pytest.approx(LONGEST_GAP_S)

@@ -1,4 +1,4 @@
-"""A namespace has one arbiter: a second one ends and names the first."""
+"""A namespace has one arbiter: a second one exits and names the first."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,14 +13,14 @@ pytestmark = pytest.mark.nodes
 
 
 class Arbiters:
-    """Arbiters of one domain, each on a machine of its own unless told otherwise."""
+    """Arbiters of one domain, each on its own machine by default."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, stack: ExitStack) -> None:
         self._folder, self._environment, self._stack = folder, monkeypatch, stack
         self._domain = domain_id()
 
     def start(self, machine: str, namespace: str = "hiwm") -> NodeProcess:
-        # Another folder for temporary files is what tells a container from its host.
+        # A different temporary folder makes a process look like a container.
         folder = self._folder / machine
         folder.mkdir(exist_ok=True)
         self._environment.setenv("TMPDIR", str(folder))
@@ -57,7 +57,7 @@ def test_a_second_one_on_this_machine_never_comes_up(arbiters: Arbiters) -> None
     elsewhere = arbiters.start("here", namespace="other")
     wait_until(lambda: running(elsewhere))
     first.kill9()
-    third = arbiters.start("here")  # nothing of a killed one is in the way
+    third = arbiters.start("here")  # a killed one leaves nothing behind
     wait_until(lambda: running(third))
 
 

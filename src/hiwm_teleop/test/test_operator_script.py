@@ -162,7 +162,7 @@ def test_each_failure_is_rolled_back_once_and_continued_three_times():
     assert any("failing at" in line and "no progress" in line for line in said)
 
 
-def test_continuations_begin_at_the_state_rolled_back_to():
+def test_continuations_start_at_the_state_rolled_back_to():
     world = PlayedWorld()
     play(world, failures=1, rollback_steps=7)
     rollback = next(event for event in world.asked if event.kind is EventKind.ROLLBACK)

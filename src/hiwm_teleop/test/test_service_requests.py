@@ -1,4 +1,4 @@
-"""Requests of an operator as service calls: those nobody can act on, and those never answered."""
+"""Operator requests as service calls: without a server, and without an answer."""
 
 import time
 from dataclasses import replace
@@ -25,7 +25,7 @@ GUARD_S = 30.0
 
 
 class Graph:
-    """An operator's node that is spun, and a node of servers that is not: nothing is answered."""
+    """A spinning operator node, and a server node that never spins: nothing is answered."""
 
     def __init__(self):
         self.context = rclpy.Context()

@@ -1,4 +1,4 @@
-"""SpaceMice by their bytes: the unmodified pyspacemouse over a hidapi built here."""
+"""SpaceMice from raw reports: the unmodified pyspacemouse over a hidapi built here."""
 
 import random
 import shutil
@@ -39,7 +39,7 @@ pytestmark = [
 PLANAR = load_embodiment("planar_bimanual")
 TASK = load_task("push_t")
 LEFT, RIGHT = 0, 1  # bits of the button report
-# Straight and without dead zones, so that a raw value is a speed.
+# Linear and without dead zones, so that a raw value is a speed.
 PLAIN = """
 device: spacemouse
 convention: {convention}
@@ -68,7 +68,7 @@ def bus(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Bench:
-    """A SpaceMouse device and the person who looks at it."""
+    """A SpaceMouse device and its operator."""
 
     def __init__(self, file: str, robot: Embodiment = PLANAR) -> None:
         self.robot = robot
@@ -99,7 +99,7 @@ class Bench:
         return done
 
     def until(self, wanted: Callable[[OperatorInput], bool]) -> OperatorInput:
-        """Read until something wanted comes, or fail."""
+        """Read until the expected input arrives, or fail."""
         deadline = time.monotonic() + 20.0
         while time.monotonic() < deadline:
             done = self.read()
@@ -124,7 +124,7 @@ class Bench:
 
 
 def patient(name: str, folder: Path) -> str:
-    """Return a copy of a device file that bears with a test on a busy machine."""
+    """Return a copy of a device file with longer timeouts, for a busy machine."""
     text = find_config("devices", name).read_text().replace("after_s: 0.2", "after_s: 2.0")
     if "pedal: foot_pedal" in text:
         text = text.replace("pedal: foot_pedal", f"pedal: {patient('foot_pedal', folder)}")
@@ -179,14 +179,14 @@ def test_both_kinds_of_reports_move_the_axes_of_the_convention(
     velocity = bench.velocity(feed)
     wanted = np.array([np.sign(s) * raw[abs(s) - 1] / FULL for s in signs])
     wanted[:3] *= 0.1
-    # Time passes between the first report and the count: the shape holds, the size nearly.
+    # Time passes between the first report and the count: the shape is exact, the size nearly.
     np.testing.assert_allclose(velocity[:6], wanted, rtol=0.5)
     scaled = velocity[:6] / wanted
     np.testing.assert_allclose(scaled, scaled[0], rtol=0.1)
     assert velocity[6] == 0.0
 
 
-def test_buttons_are_heard_each_press_once(bus: Path, opened: Callable[..., Bench]) -> None:
+def test_each_button_press_counts_once(bus: Path, opened: Callable[..., Bench]) -> None:
     mouse = SocketMouse(bus)
     bench = opened(robot=spatial_arm())
     for report in ([], [RIGHT], [], [RIGHT], []):
@@ -260,14 +260,14 @@ def test_another_mouse_in_its_place_is_not_the_one_that_was_there(
     bench.until(lambda done: done.deadman)
     mouse.unplug()
     mouse.plug()
-    # Quicker than it can be seen to be gone, and yet another one: the deadman is not held there.
+    # Replaced faster than the loss is detected: the new mouse does not hold the deadman.
     bench.until(lambda done: not done.deadman)
     monkeypatch.delenv("FAKE_HIDAPI_QUIET")
     mouse.press(LEFT)
     bench.until(lambda done: done.deadman)
 
 
-def test_back_again_it_is_heard_and_its_deadman_is_pressed_anew(
+def test_after_a_loss_it_is_read_again_and_needs_a_new_press(
     bus: Path, opened: Callable[..., Bench]
 ) -> None:
     mouse = SocketMouse(bus)
@@ -317,7 +317,7 @@ def test_garbage_moves_no_faster_than_a_hand_and_is_forgotten(
         mouse.send(bytes([chance.choice((1, 2, 3)), *(chance.randrange(256) for _ in range(6))]))
         done = bench.read()
         if done.delta is not None:
-            # At most the whole longest gap between reads at full speed.
+            # At most full speed over the longest gap between reads.
             assert np.abs(done.delta).max() <= 0.1 * 0.1 + 1e-9
     mouse.move(x=32767, y=-32768)
     mouse.turn()
@@ -325,7 +325,7 @@ def test_garbage_moves_no_faster_than_a_hand_and_is_forgotten(
     bench.until(lambda done: not done.deadman)
     mouse.press(LEFT)
     bench.until(lambda done: done.deadman)
-    # A value no cap reaches stands for rest.
+    # A value that no cap reaches counts as rest.
     assert not np.any(bench.read().delta)
 
 
@@ -473,7 +473,7 @@ def test_the_files_that_come_with_the_project_are_read(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("slip", "mended", "parts"),
+    ("old", "new", "parts"),
     [
         ("x: {dead_zone: 0}", "w: {dead_zone: 0}", ["axes", "unknown value 'w'", "roll"]),
         ("hid_z_up", "hid_zup", ["convention", "did you mean 'hid_z_up'"]),
@@ -484,12 +484,12 @@ def test_the_files_that_come_with_the_project_are_read(name: str) -> None:
         ("expo: 0.0", "lock: vertical", ["motion.lock", "none, translation, planar"]),
     ],
 )
-def test_a_slip_in_a_file_is_refused_with_file_field_and_remedy(
-    slip: str, mended: str, parts: list[str]
+def test_a_wrong_file_is_refused_with_file_field_and_remedy(
+    old: str, new: str, parts: list[str]
 ) -> None:
     text = PLAIN.format(mice="{}", convention="hid_z_up")
-    assert slip in text
+    assert old in text
     with pytest.raises(ConfigError) as refused:
-        parse_device_file(text.replace(slip, mended), "m.yaml", "spacemouse", SpaceMouseFile)
+        parse_device_file(text.replace(old, new), "m.yaml", "spacemouse", SpaceMouseFile)
     for part in ["m.yaml", *parts]:
         assert part in str(refused.value)

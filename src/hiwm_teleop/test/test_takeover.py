@@ -1,4 +1,4 @@
-"""The first moments of a takeover: nothing jumps, nothing is lost, all is timed."""
+"""The start of a takeover: nothing jumps, nothing is lost, the latency is measured."""
 
 import math
 
@@ -10,7 +10,7 @@ from hiwm_teleop.takeover import BLEND_IN_S, BlendIn, TakeoverTimes
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 0.5), st.booleans()), max_size=40))
-def test_a_velocity_comes_in_from_nothing_each_time_control_begins(
+def test_a_velocity_ramps_up_from_zero_at_each_takeover(
     script: list[tuple[float, bool]]
 ) -> None:
     blend, now, since = BlendIn(), 100.0, None
@@ -46,7 +46,7 @@ def test_the_time_runs_from_the_press_to_the_first_frame_of_the_person() -> None
     assert times.quantile(1.0) == pytest.approx(0.3)
 
 
-def test_a_press_that_was_let_go_before_it_took_effect_is_not_timed() -> None:
+def test_a_press_released_before_it_took_effect_is_not_timed() -> None:
     times = TakeoverTimes()
     times.deadman(True, False, 0.0)
     times.deadman(False, False, 0.1)

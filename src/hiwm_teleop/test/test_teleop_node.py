@@ -1,4 +1,4 @@
-"""The teleop node and the arbiter as processes, against a world played by this test."""
+"""The teleop node and the arbiter as processes; the test acts as the world."""
 
 import array
 import os
@@ -91,7 +91,7 @@ class PlayedWorld(Node):
             task_yaml=TASK.text, can_restore=can_restore, can_fork=can_restore, auto_reset=True,
         ))
         self.show()
-        self.create_timer(0.5, self.show)  # for those who come late
+        self.create_timer(0.5, self.show)  # for late subscribers
 
     def show(self):
         self.stamp += 1
@@ -206,7 +206,7 @@ def test_the_scripted_operator_corrects_forks_and_leaves(graph):
 
 
 @pytest.mark.parametrize("graph", [{"can_restore": False}], indirect=True)
-def test_without_rollback_the_reason_is_shown_and_control_taken_all_the_same(graph):
+def test_without_rollback_the_reason_is_shown_and_control_taken_anyway(graph):
     options = {
         "device": "scripted", "failures": 2, "window_ticks": 8, "correction_ticks": 20,
         "follow_ticks": 3, "max_seconds": 60.0,
@@ -274,7 +274,7 @@ def test_a_keyboard_without_a_terminal_is_one_clear_line(graph, tmp_path):
 
 
 def repeating(send, done):
-    """Return what sends a hundred times a second, as devices do, each time it is asked."""
+    """Return a function that sends at most a hundred times a second, as devices do."""
     sent = [0.0]
 
     def repeat():
@@ -286,12 +286,12 @@ def repeating(send, done):
     return repeat
 
 
-# So that a pause comes from the loss that the device noticed, and not from the silence after it.
+# So that the loss detected by the device causes the pause, and not the silence after it.
 PATIENT = {"operator_timeout_s": 10.0}
 
 
 def patient(name, folder):
-    """Return a copy of a device file that bears with a test on a busy machine."""
+    """Return a copy of a device file with longer timeouts, for a busy machine."""
     text = find_config("devices", name).read_text()
     patience = {"silent_after_s: 0.2": "silent_after_s: 2.0", "stale_after_s: 0.2":
                 "stale_after_s: 1.0"}
@@ -349,7 +349,7 @@ def test_a_spacemouse_takes_over_moves_is_lost_comes_back_and_hands_back(
         ))), teleop.output
         assert Command.SOURCE_HUMAN in world.sources
         moved = np.array([list(c.action) for c in said if c.deadman and c.action]) - HOME
-        # The target comes in from where the arm was, and every step on the way is a small one.
+        # The target starts at the arm's position, and every step is small.
         np.testing.assert_allclose(moved[0], 0.0, atol=1e-6)
         assert (np.diff(moved[:, 0], prepend=0.0) <= 0.12 * 0.1 + 1e-6).all()
         np.testing.assert_allclose(moved[:, 1:], 0.0, atol=1e-6)
@@ -360,7 +360,7 @@ def test_a_spacemouse_takes_over_moves_is_lost_comes_back_and_hands_back(
         assert graph.until(lambda: any(status.level == DiagnosticStatus.ERROR for status in health))
         values = {pair.key: pair.value for pair in health[-1].values}
         assert "lost" in health[-1].message and float(values["takeover_to_frame_p95_s"]) > 0.0
-        # What was under way arrives; then there is silence, and nothing moves.
+        # Messages in transit arrive; then there is silence, and nothing moves.
         quiet = False
         for _ in range(20):
             count, steps = len(said), world.step
@@ -382,7 +382,7 @@ def test_a_spacemouse_takes_over_moves_is_lost_comes_back_and_hands_back(
 
 
 @flaky
-def test_a_gamepad_is_heard_through_joy_and_its_silence_pauses(graph, states, tmp_path):
+def test_a_gamepad_works_through_joy_and_its_silence_pauses(graph, states, tmp_path):
     said = graph.world.said
     options = {"device": "joy", "device_file": patient("gamepad", tmp_path)}
     sticks = graph.world.create_publisher(Joy, "joy", 10)
@@ -405,7 +405,7 @@ def test_a_gamepad_is_heard_through_joy_and_its_silence_pauses(graph, states, tm
         assert graph.until(drive(lambda: bool(states) and states[-1].mode == ControlState.HUMAN))
         assert graph.until(lambda: states[-1].mode == ControlState.PAUSED), teleop.output
         assert "nothing on joy" in states[-1].reason
-        # The driver is back with the level it had: that is nobody's hand.
+        # The driver returns with its last level, although nobody presses the button.
         count = len(said)
         assert graph.until(drive(lambda: len(said) > count + 20)), teleop.output
         assert not any(command.deadman for command in said[count + 2:])
@@ -456,7 +456,7 @@ def test_keys_reach_the_node_through_the_launcher_and_the_terminal_comes_back(tm
             try:
                 shown += os.read(terminal, 4096).decode(errors="replace")
             except OSError:
-                break  # everybody left the terminal
+                break  # every process closed the terminal
         if not pressed and "waiting for the world |" in shown:
             assert not termios.tcgetattr(terminal)[3] & termios.ECHO
             os.write(terminal, b"q")

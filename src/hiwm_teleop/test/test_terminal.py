@@ -1,4 +1,4 @@
-"""Keys come out of a real pseudo-terminal, and the terminal is given back as it was."""
+"""Keys are read from a real pseudo-terminal, and the terminal is restored."""
 
 import os
 import pty
@@ -42,7 +42,7 @@ def test_single_keys_without_enter_and_without_echo(terminal_pair):
     assert terminal.typed() == []
     terminal.close()
     assert termios.tcgetattr(theirs) == before
-    terminal.close()  # twice does no harm
+    terminal.close()  # a second call is harmless
 
 
 def test_a_file_is_no_terminal(tmp_path):
@@ -102,6 +102,6 @@ def test_split_at_any_place_gives_the_same_keys(plain):
     for cut in range(len(data)):
         first, pending = split_keys(data[:cut])
         if pending == b"" and data[:cut].endswith(b"\x1b"):
-            continue  # a bare escape: nobody can tell it from the start of a sequence
+            continue  # a bare escape looks like the start of a sequence
         second, _ = split_keys(pending + data[cut:])
         assert first + second == list(plain)
