@@ -1,7 +1,7 @@
 """Headless Chromium, driven over its DevTools protocol: for tests of the page and benchmarks.
 
-Small on purpose, and on the websocket client that the console's own library brings: the protocol
-needs no driver program and no matching version of one.
+Deliberately small, and based on the websocket client of the console's own library: the protocol
+needs no driver program of a matching version.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ import aiohttp
 from hiwm_core.errors import HiwmError
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# Key to its place on a keyboard, its number and what it types.
+# Key to its code, its number and the text it types.
 _NAMED_KEYS = {
     "Enter": ("Enter", 13, "\r"), "Escape": ("Escape", 27, ""), "Tab": ("Tab", 9, ""),
     " ": ("Space", 32, " "), "ArrowLeft": ("ArrowLeft", 37, ""), "ArrowUp": ("ArrowUp", 38, ""),
@@ -34,21 +34,21 @@ _ANSWER_S = 60.0
 
 
 def chromium() -> str | None:
-    """Return the path of a Chromium on this machine; None where there is none."""
+    """Return the path of Chromium on this machine; None if there is none."""
     return next((path for name in PROGRAMS if (path := shutil.which(name))), None)
 
 
 class Browser:
-    """One browser process with a profile of its own, ended on leaving the context.
+    """One browser process with its own profile, stopped on leaving the context.
 
     Raises:
-        HiwmError: there is no Chromium, or it does not start.
+        HiwmError: Chromium is missing, or does not start.
     """
 
     def __init__(self) -> None:
         program = chromium()
         if program is None:
-            raise HiwmError("there is no Chromium here", remedy="install the package chromium")
+            raise HiwmError("no Chromium on this machine", remedy="install the package chromium")
         self._profile = tempfile.TemporaryDirectory(prefix="hiwm_browser_")
         folder = Path(self._profile.name)
         self._process = subprocess.Popen(
@@ -73,14 +73,14 @@ class Browser:
             raise
 
     def open(self, address: str, *, width: int = 1366, height: int = 768) -> "Page":
-        """Return a new page in a window of its own, which counts as seen, at an address."""
+        """Return a new page in its own visible window, at an address."""
         page = self.wait(self._open(width, height))
         self._pages.append(page)
         page.go(address)
         return page
 
     def close(self) -> None:
-        """End the browser."""
+        """Stop the browser."""
         if hasattr(self, "_http"):
             for page in self._pages:
                 with contextlib.suppress(Exception):
@@ -99,7 +99,7 @@ class Browser:
             self._profile.cleanup()
 
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Return what a coroutine of the browser's own loop comes to."""
+        """Return the result of a coroutine on the browser's own loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_ANSWER_S)
 
     def _address(self, file: Path) -> str:
@@ -145,7 +145,7 @@ class Browser:
         self, kind: type[BaseException] | None, value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the browser."""
+        """Stop the browser."""
         self.close()
 
 
@@ -155,12 +155,12 @@ class Page:
     def __init__(self, browser: Browser, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.browser = browser
         self.socket = socket
-        self.errors: list[str] = []  # uncaught exceptions, and what the page logged as errors
+        self.errors: list[str] = []  # uncaught exceptions and logged errors
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
 
     async def begin(self, width: int, height: int) -> None:
-        """Listen, and be a window of a certain size that a person looks at."""
+        """Start reading, and emulate a focused window of a certain size."""
         self._reader = asyncio.ensure_future(self._read())
         for domain in ("Page", "Runtime", "Network"):
             await self._ask(f"{domain}.enable", {})
@@ -178,25 +178,25 @@ class Page:
         self.ask("Page.navigate", url=address)
 
     def run(self, script: str) -> Any:
-        """Return the value of a JavaScript expression, awaited where it is a promise.
+        """Return the value of a JavaScript expression; a promise is awaited.
 
         Raises:
             HiwmError: it throws.
         """
-        said = self.ask(
+        response = self.ask(
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
         )
-        if "exceptionDetails" in said:
-            details = said["exceptionDetails"]
+        if "exceptionDetails" in response:
+            details = response["exceptionDetails"]
             what = details.get("exception", {}).get("description") or details["text"]
             raise HiwmError(f"the page threw {what}", where=script)
-        return said["result"].get("value")
+        return response["result"].get("value")
 
     def until(self, script: str, timeout_s: float = 60.0) -> Any:
         """Return the value of an expression once it is true. Raises HiwmError at the timeout."""
         deadline = time.monotonic() + timeout_s
         while True:
-            with contextlib.suppress(HiwmError):  # the page may not be there yet
+            with contextlib.suppress(HiwmError):  # the page may not be loaded yet
                 if value := self.run(script):
                     return value
             if time.monotonic() > deadline:
@@ -206,7 +206,7 @@ class Page:
             time.sleep(0.02)
 
     def key(self, key: str, kind: str = "press") -> None:
-        """Press a key as a person does, or only hold it ("down") or let it go ("up")."""
+        """Press a key as a person does, or only hold it ("down") or release it ("up")."""
         code, number, text = _NAMED_KEYS.get(
             key, (f"Key{key.upper()}" if key.isalpha() else "", ord(key[0].upper()), key)
         )
@@ -227,7 +227,7 @@ class Page:
             self.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def screenshot(self, path: Path) -> None:
-        """Write what the page looks like as PNG."""
+        """Write a screenshot of the page as PNG."""
         data = self.ask("Page.captureScreenshot", format="png")["data"]
         path.write_bytes(base64.b64decode(data))
 
@@ -235,29 +235,29 @@ class Page:
         number = next(self._numbers)
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         await self.socket.send_json({"id": number, "method": method, "params": parameters})
-        said = await answer
-        if "error" in said:
-            raise HiwmError(f"{method}: {said['error']['message']}", where="Chromium")
-        return said["result"]
+        response = await answer
+        if "error" in response:
+            raise HiwmError(f"{method}: {response['error']['message']}", where="Chromium")
+        return response["result"]
 
     async def _read(self) -> None:
         async for message in self.socket:
             if message.type is not aiohttp.WSMsgType.TEXT:
                 break
-            said = message.json()
-            if said.get("id") in self._waiting:
-                answer = self._waiting.pop(said["id"])
+            data = message.json()
+            if data.get("id") in self._waiting:
+                answer = self._waiting.pop(data["id"])
                 if not answer.done():
-                    answer.set_result(said)
-            elif said.get("method") == "Runtime.exceptionThrown":
-                details = said["params"]["exceptionDetails"]
+                    answer.set_result(data)
+            elif data.get("method") == "Runtime.exceptionThrown":
+                details = data["params"]["exceptionDetails"]
                 self.errors.append(
                     details.get("exception", {}).get("description") or details["text"]
                 )
-            elif said.get("method") == "Runtime.consoleAPICalled" and (
-                said["params"]["type"] in ("error", "assert")
+            elif data.get("method") == "Runtime.consoleAPICalled" and (
+                data["params"]["type"] in ("error", "assert")
             ):
-                self.errors.append(str(said["params"]["args"])[:300])
+                self.errors.append(str(data["params"]["args"])[:300])
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(HiwmError("the page has closed"))

@@ -57,11 +57,11 @@ class Client:
         self.bucket = flood.Bucket(flood.MOST_A_SECOND, flood.BURST, self.now)
         self.patience = flood.Bucket(flood.FORGOTTEN_A_SECOND, flood.PATIENCE, self.now)
 
-    def say(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         """Send a message that must arrive, in order."""
-        self.say_text(json.dumps(message, separators=(",", ":"), allow_nan=False))
+        self.send_text(json.dumps(message, separators=(",", ":"), allow_nan=False))
 
-    def say_text(self, text: str) -> None:
+    def send_text(self, text: str) -> None:
         """Send a message that is JSON already."""
         if len(self._waiting) >= MOST_WAITING:
             self.gone = "the page reads no messages"

@@ -99,7 +99,7 @@ class Driving:
         self._must_release = False
         self._why = ""
         self._lateness = Lateness()
-        self._heard_at = float("-inf")
+        self._received_at = float("-inf")
         self._began = 0.0
         self._late = 0.0
         self._t = -1.0
@@ -126,7 +126,7 @@ class Driving:
         self._must_release = False
         self._current = self._latched = ()
 
-    def hear(
+    def receive(
         self, axes: Sequence[float], deadman: bool, t: float, now: float, *,
         demonstration: bool = False,
     ) -> str:
@@ -134,7 +134,7 @@ class Driving:
         if t < self._t:
             return "drive: t goes backwards"
         self._late = self._lateness.of(t, now)
-        self._t, self._heard_at = t, now
+        self._t, self._received_at = t, now
         self._demonstration = demonstration
         current = tuple(axes)
         if len(current) != len(self._latched):
@@ -198,7 +198,7 @@ class Driving:
     def take(self, now: float) -> list[Output]:
         """Return the outputs due now."""
         if self._state is _State.HELD:
-            age = now - self._heard_at
+            age = now - self._received_at
             if age > FRESH_S:
                 return self.lose(f"the page in control has been silent for {age:.2f} s")
             if self._late > FRESH_S:

@@ -90,7 +90,7 @@ class Hub:
         if client.plain:
             self._pages[client.id] = SimulatorPage()
         else:
-            client.say({"type": "hello", "id": client.id, "access": _access(client),
+            client.send({"type": "hello", "id": client.id, "access": _access(client),
                         "demonstrations": self._demonstrations, **self._base})
             for kind, text in self._states.items():
                 client.show(kind, text)
@@ -141,7 +141,7 @@ class Hub:
 
     def _receive(self, client: Client, message: protocol.Message, now: float) -> None:
         if isinstance(message, protocol.Drive):
-            self._hear(
+            self._receive_drive(
                 client, message.axes, message.deadman, message.t, now, message.demonstration
             )
         elif isinstance(message, protocol.Seen):
@@ -170,31 +170,31 @@ class Hub:
             return  # the session has its task
         page = self._pages[client.id]
         pressed = not page.holding
-        page.keys, page.t_client, page.heard_at = message.keys, message.t_client, now
+        page.keys, page.t_client, page.received_at = message.keys, message.t_client, now
         pressed &= page.holding
         if pressed and client.access.drive and self.seats.driver != client.id:
             self._take_seat(client)
-        self._hear_plain(client, page, now)
+        self._receive_keys(client, page, now)
 
     def answered_ping(self, client: Client) -> None:
         """Note that a plain page's connection is alive: its last message is still valid."""
         now, page = time.monotonic(), self._pages.get(client.id)
-        if page is None or not page.holding or now - page.heard_at >= world_simulator.HELD_S:
+        if page is None or not page.holding or now - page.received_at >= world_simulator.HELD_S:
             return
         with contextlib.suppress(Refused):  # the message itself was refused already
-            self._hear_plain(client, page, now)
+            self._receive_keys(client, page, now)
         self._drive(now)
 
-    def _hear_plain(self, client: Client, page: SimulatorPage, now: float) -> None:
+    def _receive_keys(self, client: Client, page: SimulatorPage, now: float) -> None:
         if self.graph is None:
             return
         # Its stamps do not advance between messages, so they cannot measure lateness.
         axes = self.graph.world_simulator_axes(page.keys)
-        self._hear(client, tuple(axes), page.holding, 1e3 * now, now)
+        self._receive_drive(client, tuple(axes), page.holding, 1e3 * now, now)
 
     # Driving.
 
-    def _hear(
+    def _receive_drive(
         self, client: Client, axes: tuple[float, ...], deadman: bool, t: float, now: float,
         demonstration: bool | None = None,
     ) -> None:
@@ -212,7 +212,7 @@ class Hub:
             raise Refused(f"drive: {len(axes)} axes, but this robot has {self.graph.axes}")
         if demonstration is None:
             demonstration = self._demonstrations
-        problem = self.driving.hear(axes, deadman, t, now, demonstration=demonstration)
+        problem = self.driving.receive(axes, deadman, t, now, demonstration=demonstration)
         if problem:
             raise Refused(problem)
 
@@ -240,7 +240,7 @@ class Hub:
             elif isinstance(output, Released) and self.seats.driver in self.clients:
                 driver = self.clients[self.seats.driver]
                 if not driver.plain:
-                    driver.say({"type": "released", "reason": output.reason})
+                    driver.send({"type": "released", "reason": output.reason})
 
     def _stamp(self, command: Command) -> None:
         """Remember whose input the next frame will show."""
@@ -332,7 +332,7 @@ class Hub:
         async def wait() -> None:
             result = await answer
             if client is not None:
-                client.say({"type": "answer", "id": act.id, "action": act.action, **result})
+                client.send({"type": "answer", "id": act.id, "action": act.action, **result})
 
         task = asyncio.get_running_loop().create_task(wait())
         self._tasks.add(task)
@@ -349,7 +349,7 @@ class Hub:
         """Show a line on every page."""
         for client in self.clients.values():
             if not client.plain:
-                client.say({"type": "notice", "text": text})
+                client.send({"type": "notice", "text": text})
 
     def show(self, kind: str, message: Mapping[str, Any]) -> None:
         """Show a state on every page, including those that connect later."""

@@ -280,7 +280,7 @@ class WebServer:
     def _send_tree(self, client: Client) -> None:
         async def send() -> None:
             with contextlib.suppress(HiwmError):
-                client.say_text(await self._read(self._session.tree, 0))
+                client.send_text(await self._read(self._session.tree, 0))
 
         task = asyncio.ensure_future(send())
         self._tasks.add(task)
@@ -298,5 +298,5 @@ class WebServer:
                         text = await self._read(self._session.tree, self._revision)
                         self._revision = revision
                         for client in viewers:
-                            client.say_text(text)
+                            client.send_text(text)
             await asyncio.sleep(_TREE_S)

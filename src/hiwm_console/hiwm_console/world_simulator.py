@@ -47,7 +47,7 @@ class SimulatorPage:
 
     keys: frozenset[str] = frozenset()
     t_client: float = 0.0  # the page's clock, ms
-    heard_at: float = float("-inf")  # time received, steady s
+    received_at: float = float("-inf")  # time received, steady s
     unread: str = ""  # newest message beyond the rate limit
 
     @property

@@ -82,11 +82,11 @@ class Viewer:
         self.heard = []
         self.frames = []
 
-    async def say(self, **message):
+    async def send(self, **message):
         await self.socket.send_str(json.dumps(message))
 
     async def drive(self, deadman, axes=(0, 0, 0, 0)):
-        await self.say(
+        await self.send(
             type="drive", axes=list(axes), deadman=deadman, t=1e3 * time.monotonic()
         )
 

@@ -30,8 +30,8 @@ class Page:
         self.out += said
         return said
 
-    def say(self, axes=(0.0, 0.0), deadman=True, late=0.0):
-        assert not self.driving.hear(axes, deadman, 1e3 * (self.now - late), self.now)
+    def send(self, axes=(0.0, 0.0), deadman=True, late=0.0):
+        assert not self.driving.receive(axes, deadman, 1e3 * (self.now - late), self.now)
         return self.take()
 
     def wait(self, seconds):
@@ -44,7 +44,7 @@ class Page:
         return said + self.take()
 
     def take_over(self):
-        said = self.say()
+        said = self.send()
         self.control(Mode.HUMAN, "console")
         return said
 
@@ -57,7 +57,7 @@ def test_a_takeover_is_sent_at_once_and_a_handback_once():
     page = Page()
     (command,) = page.take_over()
     assert command.deadman and (command.epoch, command.step) == (1, 0)
-    (release,) = page.say(deadman=False)
+    (release,) = page.send(deadman=False)
     assert isinstance(release, Command) and not release.deadman
     assert page.wait(0.02) == [] and not page.driving.holding
 
@@ -67,7 +67,7 @@ def test_a_command_of_lockstep_waits_for_the_hand_and_comes_before_the_frame_is_
     page.take_over()
     page.wait(0.05)
     assert page.tick(1) == []  # its answer is not due yet
-    page.say((1.0, 0.0))
+    page.send((1.0, 0.0))
     assert page.driving.due(page.now) == pytest.approx(page.now + 0.1 - LEAD_S)
     (command,) = page.wait(0.1 - LEAD_S)
     assert command.axes == (1.0, 0.0) and command.step == 1
@@ -80,20 +80,20 @@ def test_a_world_that_runs_flat_out_or_in_real_time_is_answered_at_once():
     real = Page(lockstep=False)
     real.take_over()
     assert len(real.tick(1)) == 1
-    assert len(real.say((0.5, 0.0))) == 1, "a change need not wait for the next tick"
+    assert len(real.send((0.5, 0.0))) == 1, "a change need not wait for the next tick"
 
 
 def test_a_key_pressed_and_released_between_two_commands_still_moves_once():
     page = Page()
     page.take_over()
     page.tick(1)
-    page.say((0.0, 1.0))
-    page.say((0.0, 0.0))
+    page.send((0.0, 1.0))
+    page.send((0.0, 0.0))
     (command,) = page.wait(0.1)
     assert command.axes == (0.0, 1.0)
-    page.say((0.0, 0.0))
+    page.send((0.0, 0.0))
     page.tick(2)
-    page.say((0.0, 0.0))
+    page.send((0.0, 0.0))
     (command,) = page.wait(0.1)
     assert command.axes == (0.0, 0.0)
 
@@ -102,8 +102,8 @@ def test_what_is_held_now_wins_over_what_was_tapped():
     page = Page()
     page.take_over()
     page.tick(1)
-    page.say((1.0, 0.0))
-    page.say((-0.5, 0.0))
+    page.send((1.0, 0.0))
+    page.send((-0.5, 0.0))
     assert page.wait(0.1)[0].axes == (-0.5, 0.0)
 
 
@@ -113,14 +113,14 @@ def test_silence_pauses_and_never_hands_back():
     said = page.wait(FRESH_S + 0.01)
     assert [type(output) for output in said] == [Pause, Released]
     assert "silent" in said[0].reason
-    page.say()  # it returns, still holding: control needs a release first
+    page.send()  # it returns, still holding: control needs a release first
     assert not page.driving.holding
     said = page.control(Mode.PAUSED)
     assert [command.deadman for command in commands(said)] == [False], "the arbiter's bar is lifted"
-    page.say()
+    page.send()
     assert not page.driving.holding
-    page.say(deadman=False)
-    page.say()
+    page.send(deadman=False)
+    page.send()
     assert page.driving.holding
 
 
@@ -128,7 +128,7 @@ def test_no_release_is_sent_while_the_arbiter_still_has_us_in_control():
     page = Page()
     page.take_over()
     page.driving.drop()
-    page.say(deadman=False)
+    page.send(deadman=False)
     page.wait(0.02)
     assert [command.deadman for command in commands(page.out)] == [True]
     page.control(Mode.PAUSED)
@@ -138,22 +138,22 @@ def test_no_release_is_sent_while_the_arbiter_still_has_us_in_control():
 def test_a_late_page_loses_control_and_a_slow_line_does_not():
     slow = Page()
     for _ in range(30):
-        slow.say(late=0.4)
+        slow.send(late=0.4)
         slow.wait(0.03)
     assert slow.driving.holding, "a constant delay is the line's own"
     late = Page()
     late.take_over()
     for number in range(1, 12):  # messages still arrive, each later than the previous one
         late.wait(0.05)
-        late.say(late=0.03 * number)
+        late.send(late=0.03 * number)
     (pause,) = [output for output in late.out if isinstance(output, Pause)]
     assert "late by 0.2" in pause.reason and not late.driving.holding
 
 
 def test_time_that_runs_backwards_is_refused():
     page = Page()
-    page.say()
-    assert "backwards" in page.driving.hear((0.0, 0.0), True, 1.0, page.now)
+    page.send()
+    assert "backwards" in page.driving.receive((0.0, 0.0), True, 1.0, page.now)
 
 
 def test_another_persons_pause_is_accepted_and_shown():
@@ -167,10 +167,10 @@ def test_another_persons_pause_is_accepted_and_shown():
 def test_a_takeover_the_arbiter_refuses_ends_with_its_reason():
     page = Page()
     page.control(Mode.STOPPED, reason="stop asked for")
-    page.say()
+    page.send()
     for _ in range(40):
         page.wait(0.03)
-        page.say()
+        page.send()
     assert Released("stop asked for") in page.out and not page.driving.holding
 
 
@@ -179,7 +179,7 @@ def test_the_arbiter_hears_of_us_while_the_world_is_slow():
     page.take_over()
     for _ in range(20):
         page.wait(0.05)
-        page.say()
+        page.send()
     held = commands(page.out)
     assert len(held) >= 5 and all(command.deadman for command in held)
     assert {command.step for command in held} == {0}
@@ -209,7 +209,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(deadman=st.booleans(), x=st.sampled_from([-1.0, 0.0, 1.0]),
           late=st.sampled_from([0.0, 0.0, 0.1, 0.5]))
-    def hear(self, deadman, x, late):
+    def receive(self, deadman, x, late):
         t = max(1e3 * (self.page.now - late), getattr(self, "t", 0.0))
         self.t = t
         self.last_said = deadman
@@ -217,7 +217,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.said_held_at = self.page.now
         else:
             self.lost = False
-        assert not self.page.driving.hear((x, 0.0), deadman, t, self.page.now)
+        assert not self.page.driving.receive((x, 0.0), deadman, t, self.page.now)
         self.check(self.page.take())
 
     @rule(seconds=st.sampled_from([0.001, 0.02, 0.05, 0.1, 0.3, 2.0]))

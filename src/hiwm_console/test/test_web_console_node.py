@@ -62,7 +62,7 @@ class Graph:
     def _request(self, request, response):
         self.requests.append(request)
         response.ok, response.message = True, "so be it"
-        self.say(ControlState.PAUSED, "")
+        self.send(ControlState.PAUSED, "")
         return response
 
     def _propose(self, request, response):
@@ -70,7 +70,7 @@ class Graph:
         response.scores, response.reasons = [0.5], ["low trust"]
         return response
 
-    def say(self, mode, device):
+    def send(self, mode, device):
         self.control.publish(ControlState(mode=mode, device=device, reason="played"))
 
     def tick(self):
@@ -126,11 +126,11 @@ class Visitor:
             await socket.send_json(message)
         await socket.close()
 
-    def say(self, **message):
+    def send(self, **message):
         self._loop.call_soon_threadsafe(self._outbox.put_nowait, message)
 
     def drive(self, deadman, axes=(0, 0, 0, 0)):
-        self.say(type="drive", axes=list(axes), deadman=deadman, t=1e3 * time.monotonic())
+        self.send(type="drive", axes=list(axes), deadman=deadman, t=1e3 * time.monotonic())
 
     def leave(self):
         self._loop.call_soon_threadsafe(self._outbox.put_nowait, None)
@@ -159,7 +159,7 @@ def test_it_shows_the_graph_drives_the_arm_and_pauses_when_the_page_goes(graph, 
         parameters={"session_dir": str(tmp_path), "port": 0},
     ) as console:
         visitor = Visitor(address_of(graph, console))
-        graph.say(ControlState.PAUSED, "")
+        graph.send(ControlState.PAUSED, "")
 
         def shown():
             graph.tick()
@@ -180,7 +180,7 @@ def test_it_shows_the_graph_drives_the_arm_and_pauses_when_the_page_goes(graph, 
 
         visitor.drive(False)
         assert graph.until(taken), console.output
-        graph.say(ControlState.HUMAN, "console")
+        graph.send(ControlState.HUMAN, "console")
 
         def moved():
             visitor.drive(True, (1, 0, 0, 0))
@@ -210,12 +210,12 @@ def test_services_answer_and_missing_ones_are_named(graph, tmp_path):
         parameters={"session_dir": str(tmp_path), "port": 0},
     ) as console:
         visitor = Visitor(address_of(graph, console))
-        visitor.say(type="act", id=1, action="propose")
+        visitor.send(type="act", id=1, action="propose")
         assert graph.until(lambda: visitor.heard.get("answer", {}).get("id") == 1)
         assert visitor.heard["answer"]["proposals"] == [
             {"node": "ep_0001-b000:3", "score": 0.5, "reason": "low trust"}
         ]
-        visitor.say(type="act", id=2, action="continue", count=4)
+        visitor.send(type="act", id=2, action="continue", count=4)
         assert graph.until(lambda: visitor.heard["answer"]["id"] == 2)
         assert "branches/continue" in visitor.heard["answer"]["message"]
         visitor.leave()

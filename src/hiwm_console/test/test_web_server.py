@@ -100,8 +100,8 @@ def test_a_viewer_drives_and_a_frame_brings_its_stamp_back(rig):
         await eventually(lambda: rig.graph.commands)
         rig.control(Mode.HUMAN, "console")
         stamp = 1e3 * time.monotonic()
-        await viewer.say(type="drive", axes=[1, 0, 0, 0], deadman=True, t=stamp)
-        await viewer.say(type="ping", t=1)
+        await viewer.send(type="drive", axes=[1, 0, 0, 0], deadman=True, t=stamp)
+        await viewer.send(type="ping", t=1)
         await viewer.of("pong")  # by then it has been processed
         rig.tick(1)
         await eventually(lambda: len(rig.graph.commands) == 2)
@@ -124,7 +124,7 @@ def test_a_page_says_whether_it_demonstrates_or_the_console_was_started_for_it(
         async def body(viewer):
             assert (await viewer.of("hello"))["demonstrations"] is default
             rig.tick(0)
-            await viewer.say(
+            await viewer.send(
                 type="drive", axes=[0] * 4, deadman=True, t=1e3 * time.monotonic(), **said
             )
             await eventually(lambda: rig.graph.commands)
@@ -167,16 +167,16 @@ def test_one_drives_and_the_seat_changes_hands_visibly(rig):
         await two.of("seats", driver=1)
         await two.drive(True)
         assert "somebody else" in (await two.of("refused"))["reason"]
-        await two.say(type="act", id=1, action="rollback", steps=5)
+        await two.send(type="act", id=1, action="rollback", steps=5)
         await one.drive(True)
-        await two.say(type="seat", do="ask")
+        await two.send(type="seat", do="ask")
         await one.of("seats", driver=1, asking=2)
         await one.drive(True)
-        await one.say(type="seat", do="give")
+        await one.send(type="seat", do="give")
         await two.of("seats", driver=2)
         await one.of("released")
         await two.of("notice", text="viewer 2 has the controls")
-        await two.say(type="act", id=2, action="rollback", steps=5)
+        await two.send(type="act", id=2, action="rollback", steps=5)
         await two.of("answer", id=2, ok=True)
 
     visit(rig, body, count=2)
@@ -188,7 +188,7 @@ def test_everybody_who_may_drive_may_stop(rig):
         rig.tick(0)
         await one.drive(True)
         await two.of("seats", driver=1)
-        await two.say(type="act", id=9, action="stop")
+        await two.send(type="act", id=9, action="stop")
         await two.of("answer", id=9, ok=True)
 
     visit(rig, body, count=2)
@@ -206,11 +206,11 @@ def test_without_the_token_one_looks_and_with_it_one_drives(tmp_path):
                 {"type": "seat", "do": "ask"}, {"type": "act", "id": 1, "action": "stop"},
                 {"type": "act", "id": 2, "action": "reset"},
             ):
-                await viewer.say(**message)
+                await viewer.send(**message)
                 await viewer.until(lambda said: isinstance(said, dict)
                                    and said["type"] == "refused")
                 viewer.heard.clear()
-            await viewer.say(type="act", id=3, action="propose")
+            await viewer.send(type="act", id=3, action="propose")
             await viewer.of("answer", id=3)
 
         visit(rig, looks)
@@ -219,7 +219,7 @@ def test_without_the_token_one_looks_and_with_it_one_drives(tmp_path):
 
         async def drives(viewer):
             assert (await viewer.of("hello"))["access"]["drive"]
-            await viewer.say(type="act", id=1, action="reset")
+            await viewer.send(type="act", id=1, action="reset")
             await viewer.of("answer", id=1, ok=True)
 
         visit(rig, drives, path="console?token=open-sesame")
@@ -240,7 +240,7 @@ def test_huge_hostile_and_binary_messages_disturb_nobody(rig):
         await bad.of("refused")
         await bad.socket.send_str("x" * 1_000_000)
         assert (await bad.of("closed"))["code"] == 1009
-        await good.say(type="ping", t=5)
+        await good.send(type="ping", t=5)
         await good.of("pong", t=5.0)
 
     visit(rig, body, count=2)
@@ -260,7 +260,7 @@ def test_ten_thousand_messages_at_once_are_refused_once_and_others_continue(rig)
 
         flooding = asyncio.ensure_future(flood())
         for number in range(20):
-            await good.say(type="ping", t=number)
+            await good.send(type="ping", t=number)
             await good.of("pong", t=float(number))
         await flooding
         assert (await bad.of("closed"))["code"] == 1008
@@ -279,7 +279,7 @@ def test_a_slow_viewer_gets_the_newest_frame_and_no_queue(rig):
         await viewer.until(lambda message: isinstance(message, bytes))
         for _ in range(3):  # it acknowledges its frames, and catches up at once
             number = struct.unpack_from("<d", viewer.frames[-1], 12)[0]
-            await viewer.say(type="seen", n=int(number))
+            await viewer.send(type="seen", n=int(number))
             if struct.unpack_from("<I", viewer.frames[-1], 8)[0] == 59:
                 break
             seen = len(viewer.frames)
@@ -336,7 +336,7 @@ def test_a_stored_session_cannot_be_changed(stored):
             {"type": "act", "id": 1, "action": "label", "label": 2},
             {"type": "seat", "do": "ask"},
         ):
-            await viewer.say(**message)
+            await viewer.send(**message)
             assert "stored" in (await viewer.of("refused"))["reason"]
             viewer.heard.clear()
 

@@ -26,8 +26,8 @@ def rig(tmp_path):
 def test_a_page_of_the_world_simulator_drives(rig):
     async def body(viewer):
         rig.tick(0)
-        await viewer.say(type="init", task="pusht")
-        await viewer.say(type="action", action={"w": 1, "a": 0}, t_client=123.5)
+        await viewer.send(type="init", task="pusht")
+        await viewer.send(type="action", action={"w": 1, "a": 0}, t_client=123.5)
         await eventually(lambda: rig.graph.commands)
         rig.control(Mode.HUMAN, "console")
         # It sends nothing more while the key is down: its pongs keep it in control.
@@ -66,7 +66,7 @@ async def hold(viewer, *keys, until):
         now = asyncio.get_running_loop().time
         while not until():
             action = {**NO_KEYS, **dict.fromkeys(keys, 1)}
-            await viewer.say(type="action", action=action, t_client=1e3 * now())
+            await viewer.send(type="action", action=action, t_client=1e3 * now())
             await asyncio.sleep(0.004)
 
     await asyncio.wait_for(send(), GUARD_S)
@@ -80,11 +80,11 @@ def test_two_pages_take_turns_and_neither_connection_dies(rig):
     async def body(one, two):
         rig.tick(0)
         readers = [asyncio.ensure_future(page.until(lambda _: False)) for page in (one, two)]
-        await one.say(type="init", task="pusht")
+        await one.send(type="init", task="pusht")
         await hold(one, "w", until=lambda: last_deadman(rig))
         rig.control(Mode.HUMAN, "console")
         assert rig.server.hub.seats.driver == 1
-        await two.say(type="init", task="pusht")
+        await two.send(type="init", task="pusht")
         # The other page's keys are refused while the first holds a key.
         for _ in range(20):
             await hold(two, "i", until=lambda refused=rig.server.hub.refusals.total:
@@ -141,8 +141,8 @@ def test_a_page_that_sends_a_thousand_actions_a_second_is_read_and_not_closed(ri
         rig.tick(0)
         for number in range(5000):
             keys = {**NO_KEYS, "w": int(number % 2)}
-            await viewer.say(type="action", action=keys, t_client=number)
-        await viewer.say(type="action", action={**NO_KEYS, "d": 1}, t_client=5000)
+            await viewer.send(type="action", action=keys, t_client=number)
+        await viewer.send(type="action", action={**NO_KEYS, "d": 1}, t_client=5000)
         await eventually(lambda: rig.server.hub._pages[1].keys == {"d"})
         assert not viewer.socket.closed and not rig.server.hub.clients[1].gone
 
@@ -168,10 +168,10 @@ def test_what_it_cannot_read_is_refused_and_the_page_stays(rig, text):
 def test_keys_without_effect_take_no_control(rig):
     async def body(viewer):
         rig.tick(0)
-        await viewer.say(type="action", action={"q": 1, "u": 1}, t_client=1)
+        await viewer.send(type="action", action={"q": 1, "u": 1}, t_client=1)
         await eventually(lambda: rig.server.hub._pages[1].keys == {"q", "u"})
         assert rig.server.hub.seats.driver is None and not rig.graph.commands
-        await viewer.say(action={"w": 1}, t_client=2)  # no type: an action
+        await viewer.send(action={"w": 1}, t_client=2)  # no type: an action
         await eventually(lambda: rig.graph.commands)
 
     visit(rig, body, path="ws")

@@ -20,7 +20,7 @@ class StatusLine:
         self._line = ""
         self.note = note
 
-    def hear(self, answers: Sequence[Answer]) -> None:
+    def show_answers(self, answers: Sequence[Answer]) -> None:
         """Show the answers to requests; refusals stay readable above the line."""
         for answer in answers:
             self.note = f"{answer.kind.value}: {answer.message if answer.ok else 'refused'}"

@@ -146,7 +146,7 @@ class TeleopNode(Node):
     def _on_joy(self, topic: str, message: Joy) -> None:
         now = time.monotonic()
         self._joy[topic] = JoySample(
-            axes=tuple(message.axes), buttons=tuple(message.buttons), heard_s=now
+            axes=tuple(message.axes), buttons=tuple(message.buttons), received_s=now
         )
         if now - self._read_at >= _JOY_GAP_S:
             self._read()

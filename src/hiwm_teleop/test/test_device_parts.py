@@ -42,7 +42,7 @@ class Bench:
         self.now += 0.01
         self.buttons.feed(dict.fromkeys(down, True))
         deflected = {axis: values.get(axis, 0.0) for axis in AXES}
-        state = StickState(hand=self.hand, values=deflected, heard_s=self.now - 0.01)
+        state = StickState(hand=self.hand, values=deflected, received_s=self.now - 0.01)
         world = WorldView(
             kind="imagination", robot="", can_restore=True, can_fork=True, auto_reset=True,
             embodiment=self.robot, task=TASK,

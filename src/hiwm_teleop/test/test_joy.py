@@ -39,13 +39,13 @@ class Bench:
         self.now = 50.0
         self.sample: JoySample | None = None
 
-    def hear(
+    def feed(
         self, *down: int, axes: tuple[float, ...] = (0.0,) * 6, buttons: int = 21,
         mode: Mode = Mode.HUMAN,
     ) -> OperatorInput:
         self.now += 0.01
         self.sample = JoySample(
-            axes=axes, buttons=tuple(int(i in down) for i in range(buttons)), heard_s=self.now
+            axes=axes, buttons=tuple(int(i in down) for i in range(buttons)), received_s=self.now
         )
         return self.read(mode)
 
@@ -59,38 +59,38 @@ class Bench:
 
 def test_sticks_move_both_arms_up_and_right_being_plus() -> None:
     bench = Bench("gamepad")
-    bench.hear()
+    bench.feed()
     # The driver's sticks are positive to the left and up.
     full = (-1.0, 1.0, 1.0, -1.0, 0.0, 0.0)
     for _ in range(2):
-        done = bench.hear(LEFT_SHOULDER, axes=full)
+        done = bench.feed(LEFT_SHOULDER, axes=full)
     assert done.deadman
     np.testing.assert_allclose(done.delta, np.array([1, 1, -1, -1]) * 0.12 * 0.01)
 
 
 def test_buttons_ask_for_what_the_file_says() -> None:
     bench = Bench("gamepad")
-    bench.hear()
-    done = bench.hear(A)
+    bench.feed()
+    done = bench.feed(A)
     assert [event.kind for event in done.events] == [EventKind.LABEL]
-    assert not bench.hear(A).events
-    assert bench.hear(START, mode=Mode.PAUSED).events[0].kind is EventKind.START
-    bench.hear(LEFT_SHOULDER)
-    assert "arm left has no gripper" in bench.hear(LEFT_SHOULDER, LEFT_STICK).message
+    assert not bench.feed(A).events
+    assert bench.feed(START, mode=Mode.PAUSED).events[0].kind is EventKind.START
+    bench.feed(LEFT_SHOULDER)
+    assert "arm left has no gripper" in bench.feed(LEFT_SHOULDER, LEFT_STICK).message
 
 
 def test_a_driver_that_falls_silent_is_a_lost_device() -> None:
     bench = Bench("gamepad")
     assert "start its driver" in bench.read().problem and bench.read().silent
-    bench.hear()
-    assert bench.hear(LEFT_SHOULDER).deadman
+    bench.feed()
+    assert bench.feed(LEFT_SHOULDER).deadman
     assert bench.read(wait=0.19).deadman
     lost = bench.read(wait=0.02)
     assert lost.silent and lost.events[0].kind is EventKind.PAUSE and "0.2 s" in lost.problem
     # A driver may return with its last level, although nobody holds the button.
-    assert not bench.hear(LEFT_SHOULDER).deadman
-    bench.hear()
-    assert bench.hear(LEFT_SHOULDER).deadman
+    assert not bench.feed(LEFT_SHOULDER).deadman
+    bench.feed()
+    assert bench.feed(LEFT_SHOULDER).deadman
 
 
 @pytest.mark.parametrize(
@@ -102,25 +102,25 @@ def test_a_message_that_cannot_be_used_moves_nothing_and_says_why(
     axes: tuple[float, ...], said: str
 ) -> None:
     bench = Bench("gamepad")
-    bench.hear()
-    bench.hear(LEFT_SHOULDER)
-    done = bench.hear(LEFT_SHOULDER, axes=axes)
+    bench.feed()
+    bench.feed(LEFT_SHOULDER)
+    done = bench.feed(LEFT_SHOULDER, axes=axes)
     assert done.silent and done.delta is None and said in done.problem
 
 
 def test_more_than_full_deflection_is_full_and_missing_buttons_are_up() -> None:
     bench = Bench("gamepad")
-    bench.hear(buttons=0)
+    bench.feed(buttons=0)
     for _ in range(2):
-        done = bench.hear(LEFT_SHOULDER, axes=(-900.0, 0, 0, 0, 0, 0), buttons=10)
+        done = bench.feed(LEFT_SHOULDER, axes=(-900.0, 0, 0, 0, 0, 0), buttons=10)
     np.testing.assert_allclose(done.delta, [0.0012, 0, 0, 0])
 
 
 def test_a_pedal_by_itself_holds_the_robot_in_place() -> None:
     bench = Bench("foot_pedal")
     assert bench.device.joy_topics == ("pedal/joy",)
-    bench.hear(axes=(), buttons=1)
-    done = bench.hear(0, axes=(), buttons=1)
+    bench.feed(axes=(), buttons=1)
+    done = bench.feed(0, axes=(), buttons=1)
     assert done.deadman and not np.any(done.delta)
 
 

@@ -277,7 +277,7 @@ def test_a_pedal_holds_control_and_its_silence_is_a_loss(one):
     (topic,) = one.device.joy_topics
 
     def press(down):
-        one.joy = {topic: JoySample(axes=(), buttons=(down,), heard_s=time.monotonic())}
+        one.joy = {topic: JoySample(axes=(), buttons=(down,), received_s=time.monotonic())}
 
     one.until(lambda: not one.last.silent, every=lambda: press(0))
     assert not one.last.deadman

@@ -388,7 +388,7 @@ def test_a_pedal_holds_control_and_the_cap_moves(
 
         def pedal(down: int) -> None:
             bench.joy["pedal/joy"] = JoySample(
-                axes=(), buttons=(down,), heard_s=time.monotonic()
+                axes=(), buttons=(down,), received_s=time.monotonic()
             )
 
         pedal(0)

@@ -109,7 +109,7 @@ class JoySample:
 
     axes: tuple[float, ...]
     buttons: tuple[int, ...]
-    heard_s: float  # time of arrival, steady clock
+    received_s: float  # time of arrival, steady clock
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,12 +92,12 @@ class Stick:
             line = self._toggle_gripper(view)
         return line
 
-    def delta(self, values: Mapping[AxisName, float], heard_s: float, now_s: float) -> Array:
+    def delta(self, values: Mapping[AxisName, float], received_s: float, now_s: float) -> Array:
         """Return the displacement [A] since the last call.
 
         Args:
             values: deflections, -1..1.
-            heard_s: when they were received, steady clock.
+            received_s: when they were received, steady clock.
             now_s: now.
         """
         velocity = self._motions[self._arm].velocity(values, self._lock)
@@ -105,7 +105,7 @@ class Stick:
         for arm, direction in self._closing.items():
             entry = self._grippers[arm]
             velocity[entry] = direction * self._robot.actions[entry].max_velocity
-        return self._displacement.advance(velocity, heard_s, now_s)
+        return self._displacement.advance(velocity, received_s, now_s)
 
     @property
     def _arm(self) -> str:
@@ -132,7 +132,7 @@ class StickState:
 
     hand: Stick
     values: Mapping[AxisName, float]  # deflections, -1..1
-    heard_s: float  # time received, steady clock
+    received_s: float  # time received, steady clock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +184,7 @@ class PartCombiner:
         if deadman and view.world is not None:
             delta = np.zeros(view.world.embodiment.action_dim)
             for state in hands:
-                delta += state.hand.delta(state.values, state.heard_s, view.now_s)
+                delta += state.hand.delta(state.values, state.received_s, view.now_s)
         else:
             for state in hands:
                 state.hand.rest()

@@ -103,9 +103,9 @@ class JoyParts:
         sample = view.joy.get(self.topic)
         problem = self._problem(sample, view.now_s)
         values: list[dict[AxisName, float]] = [dict.fromkeys(axes, 0.0) for axes in self._axes]
-        heard_s = view.now_s
+        received_s = view.now_s
         if sample is not None and not problem:
-            heard_s = sample.heard_s
+            received_s = sample.received_s
             values = [
                 {axis: sample.axes[setting.axis] for axis, setting in axes.items()}
                 for axes in self._axes
@@ -117,14 +117,17 @@ class JoyParts:
                 for buttons in self._buttons:
                     buttons.feed(levels)
         return [Part(buttons=self._buttons[0], problem=problem), *(
-            Part(buttons=buttons, hands=(StickState(hand=hand, values=value, heard_s=heard_s),))
+            Part(
+                buttons=buttons,
+                hands=(StickState(hand=hand, values=value, received_s=received_s),),
+            )
             for buttons, hand, value in zip(self._buttons[1:], self._hands, values, strict=True)
         )]
 
     def _problem(self, sample: JoySample | None, now_s: float) -> str:
         if sample is None:
             return f"waiting for sensor_msgs/Joy on {self.topic}: start its driver"
-        if now_s - sample.heard_s > self._stale_after_s:
+        if now_s - sample.received_s > self._stale_after_s:
             return f"lost: no message on {self.topic} for {self._stale_after_s:g} s"
         for axes in self._axes:
             for axis, setting in axes.items():

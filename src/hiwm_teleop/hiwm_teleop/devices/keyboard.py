@@ -60,7 +60,7 @@ class KeyboardDevice(Device):
         """Return the input from the keys, and refresh the status line."""
         for key in self._terminal.typed():
             self._intents.press(key, view.now_s, view.mode)
-        self._status.hear(view.answers)
+        self._status.show_answers(view.answers)
         for answer in view.answers:
             if answer.kind is EventKind.ROLLBACK and answer.ok:
                 self._intents.rolled_back_to = answer.node_id

@@ -120,7 +120,7 @@ class LeaderArmDevice(Device):
         """Return the leader's targets, and its requests."""
         done = self._turn(view)
         if self._status is not None:
-            self._status.hear(view.answers)
+            self._status.show_answers(view.answers)
             if done.message:
                 self._status.print(done.message)
             self._status.show(view)

@@ -140,19 +140,19 @@ class Displacement:
         """Forget the velocity, so that the next motion starts from standstill."""
         self._velocity = None
 
-    def advance(self, velocity: Array, heard_s: float, now_s: float) -> Array:
+    def advance(self, velocity: Array, received_s: float, now_s: float) -> Array:
         """Return the displacement [A] since the last read, over at most `LONGEST_GAP_S`.
 
         Args:
             velocity: newest velocity, [A].
-            heard_s: when it arrived; until then, the velocity of the last read applies.
+            received_s: when it arrived; until then, the velocity of the last read applies.
             now_s: now, same clock.
         """
         before, since = self._velocity, self._read_s
         if before is None:
-            before, since = np.zeros_like(velocity), heard_s
+            before, since = np.zeros_like(velocity), received_s
         since = min(max(since, now_s - LONGEST_GAP_S), now_s)
-        turn = min(max(heard_s, since), now_s)
+        turn = min(max(received_s, since), now_s)
         self._velocity, self._read_s = velocity, now_s
         moved: Array = before * (turn - since) + velocity * (now_s - turn)
         return moved

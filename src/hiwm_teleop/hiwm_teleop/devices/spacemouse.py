@@ -92,7 +92,7 @@ class _Mouse:
         named = self._setting.path or self._setting.serial
         return Part(
             buttons=self.buttons,
-            hands=(StickState(hand=self.hand, values=state.values, heard_s=state.heard_s),),
+            hands=(StickState(hand=self.hand, values=state.values, received_s=state.received_s),),
             problem=" ".join(filter(None, [named, state.problem])) if state.problem else "",
         )
 

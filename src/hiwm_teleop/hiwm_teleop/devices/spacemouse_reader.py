@@ -40,7 +40,7 @@ class CapState:
     """State of a SpaceMouse at one time."""
 
     values: Mapping[AxisName, float]  # deflection, -1..1, in the chosen convention
-    heard_s: float  # steady clock of the last report, or of opening
+    received_s: float  # steady clock of the last report, or of opening
     problem: str = ""  # why it is lost; empty while it is present
 
 
@@ -96,7 +96,7 @@ class SpaceMouseReader:
         self._axis_reports: frozenset[int] = frozenset()
         self._button_reports: frozenset[int] = frozenset()
         self._levels: deque[dict[str, bool]] = deque(maxlen=256)
-        self._state = CapState(values=dict.fromkeys(AXES, 0.0), heard_s=time.monotonic())
+        self._state = CapState(values=dict.fromkeys(AXES, 0.0), received_s=time.monotonic())
         self._unnotified, self._notified_s = False, 0.0
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -150,7 +150,7 @@ class SpaceMouseReader:
         self._mouse, self._port, self._node, self._held = mouse, port, device.path, held
         self._axis_reports = frozenset(axis.channel for axis in info.mappings.values())
         self._button_reports = frozenset(button.channel for button in info.button_specs)
-        self._set_state(CapState(values=dict.fromkeys(AXES, 0.0), heard_s=time.monotonic()))
+        self._set_state(CapState(values=dict.fromkeys(AXES, 0.0), received_s=time.monotonic()))
         # The buttons' levels are unknown: all are up until a report arrives. Appended after the
         # problem is cleared, so that it is not discarded with the reports of a lost device.
         self._levels.append(dict.fromkeys(info.button_names, False))
@@ -186,20 +186,20 @@ class SpaceMouseReader:
         now = time.monotonic()
         if report and report[0] in self._axis_reports:
             values: dict[AxisName, float] = {axis: _deflection(state[axis]) for axis in AXES}
-            self._set_state(CapState(values=values, heard_s=now))
+            self._set_state(CapState(values=values, received_s=now))
         if report and report[0] in self._button_reports:
             names = self._mouse.info.button_names
             self._levels.append({
                 name: bool(down) for name, down in zip(names, state.buttons, strict=True)
             })
-            self._set_state(CapState(values=self._state.values, heard_s=self._state.heard_s,
+            self._set_state(CapState(values=self._state.values, received_s=self._state.received_s,
                                problem=self._state.problem))
         if not report:
             # A removed node has no links left, even if another one has taken its name.
             if self._held >= 0 and os.fstat(self._held).st_nlink == 0:
                 raise OSError(f"{self._node} is gone")
             if (
-                not self._state.problem and now - self._state.heard_s > self._silent_after_s
+                not self._state.problem and now - self._state.received_s > self._silent_after_s
                 and self._off_centre(self._state.values)
             ):
                 self._lose(
@@ -211,7 +211,7 @@ class SpaceMouseReader:
 
     def _lose(self, problem: str) -> None:
         self._set_state(CapState(
-            values=dict.fromkeys(AXES, 0.0), heard_s=time.monotonic(), problem=problem
+            values=dict.fromkeys(AXES, 0.0), received_s=time.monotonic(), problem=problem
         ))
 
     def _set_state(self, state: CapState) -> None:
