@@ -1,4 +1,6 @@
-"""Retries only tests marked flaky; each mark gives a reason, and the summary counts the retries.
+"""Retries of tests, and folders that cannot be written.
+
+Only tests marked flaky are retried; each mark gives a reason, and the summary counts the retries.
 
     @pytest.mark.flaky(reruns=2, reason="what a busy machine does to it")
 
@@ -8,7 +10,10 @@ too short needs a longer wait, not this mark.
 """
 
 import os
+import shutil
+import subprocess
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +22,26 @@ import pytest
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(Path(__file__).parent / "test_support"), os.environ.get("PYTHONPATH", "")])
 )
+
+MOUNT_READ_ONLY = (
+    'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
+)
+
+
+@pytest.fixture
+def read_only(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], list[str]]:
+    """Return what makes the words before a command that shall find a folder read-only.
+
+    A mount of the command's own, since permissions do not bind root.
+    """
+
+    def words(folder: Path) -> list[str]:
+        return ["unshare", "-rm", "sh", "-c", MOUNT_READ_ONLY, "sh", str(folder)]
+
+    probe = [*words(tmp_path_factory.mktemp("probe")), "true"]
+    if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True).returncode:
+        pytest.skip("this user may make no mounts")
+    return words
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -218,3 +218,26 @@ def test_setup_beside_a_sourced_ros_names_the_way(tmp_path, other_folders, distr
     assert result.returncode == 1
     assert ("colcon" in result.stderr) == (distribution == "jazzy")
     assert not (tmp_path / "VENV").exists()
+
+
+@pytest.mark.parametrize("name", ["with space", "ümlaut", "a,b", "a$b"])
+@pytest.mark.parametrize("variable", ["HIWM_VENV", "HIWM_BUILD", "HIWM_INSTALL"])
+def test_setup_refuses_a_path_that_the_build_cannot_use(tmp_path, other_folders, variable, name):
+    # The build fails there after minutes: the generators of messages split or lose the name.
+    result = run_setup(tmp_path, **{**other_folders, variable: str(tmp_path / name / "x")})
+    assert result.returncode == 1 and result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert str(tmp_path / name) in line and variable in line and "move the checkout" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_wheels
+def test_setup_refuses_a_checkout_that_cannot_be_written_in_one_line(tmp_path, read_only):
+    result = subprocess.run(
+        [*read_only(ROOT), str(ROOT / "scripts" / "setup")], cwd=tmp_path,
+        env={**os.environ, "HIWM_INSTALL": str(ROOT / "another_install")},
+        capture_output=True, text=True, timeout=120,
+    )
+    (line,) = result.stderr.splitlines()
+    assert result.returncode == 1 and result.stdout == ""
+    assert "cannot be written" in line and "HIWM_INSTALL" in line

@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from hiwm_core.user_paths import user_path
+
 LAUNCH_VARIABLE: Final = "HIWM_LAUNCH_ID"
 # In a session's folder, this stands for the id of the launch.
 PLACEHOLDER: Final = "{launch}"
@@ -39,8 +41,12 @@ def process_id(pid: int) -> str:
 
 
 def session_path(text: str | Path) -> Path:
-    """Return a session's folder as an absolute path, with `~` and the launch's id filled in."""
-    return Path(str(text).replace(PLACEHOLDER, launch_id())).expanduser().absolute()
+    """Return a session's folder as an absolute path, with `~` and the launch's id filled in.
+
+    Raises:
+        ConfigError: the home folder that `~` names is unknown.
+    """
+    return user_path(str(text).replace(PLACEHOLDER, launch_id())).absolute()
 
 
 def _started(pid: int) -> float:

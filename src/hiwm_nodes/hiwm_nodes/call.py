@@ -20,6 +20,7 @@ import yaml
 from rclpy.node import Node
 
 from hiwm_core.errors import ConfigError, DeviceError, HiwmError
+from hiwm_nodes.log_folder import provide_log_folder
 
 # Discovery takes well under a second on one machine; a busy one may need more.
 FIND_S = 10.0
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     if not options.list and not options.service:
         build_parser().error("name a service, or give --list")
+    provide_log_folder()
     rclpy.init(args=[])
     node = rclpy.create_node("call", start_parameter_services=False)
     try:

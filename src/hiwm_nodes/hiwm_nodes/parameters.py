@@ -43,9 +43,12 @@ def parameter(
     try:
         value = node.declare_parameter(name, default, descriptor).value
     except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        remedy = description + (f", {lower} to {upper}" if lower is not None else "")
+        if isinstance(default, str):
+            # ROS reads 4e7 as a number and yes as a bool, quoted in the shell or not.
+            remedy = f"it is text: write a path as ./NAME, other text as {name}:=\"'...'\""
         raise ConfigError(
-            str(error), where=f"parameter {name} of {node.get_name()}",
-            remedy=f"{description}" + (f", {lower} to {upper}" if lower is not None else ""),
+            str(error), where=f"parameter {name} of {node.get_name()}", remedy=remedy
         ) from None
     if isinstance(default, float):
         if isinstance(value, bool) or not isinstance(value, int | float):

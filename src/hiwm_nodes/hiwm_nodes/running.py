@@ -14,6 +14,7 @@ from rclpy.signals import SignalHandlerOptions
 from hiwm_core.errors import HiwmError
 from hiwm_nodes.executor import KeptWaitSetExecutor
 from hiwm_nodes.leaving import leaving
+from hiwm_nodes.log_folder import provide_log_folder
 
 _LISTENER_NICE = 5
 # A signal this long after the first is a person who insists. An earlier one is a duplicate, as when
@@ -43,6 +44,7 @@ def run(
     stderr and exit code 1. A crash of the middleware after the node has closed does not change the
     exit code (see `hiwm_nodes.leaving`).
     """
+    provide_log_folder()
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
 
     interrupted = False

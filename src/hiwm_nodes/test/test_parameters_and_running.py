@@ -49,6 +49,29 @@ def arguments(value: str) -> list[str]:
     return ["--ros-args", "-p", f"rate:={value}"]
 
 
+@pytest.mark.parametrize("value", ["4e7", "12", "yes", "[a, b]"])
+def test_text_that_ros_reads_as_something_else_is_refused_with_the_way_to_write_it(
+    value: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`-p session_dir:=4e7` gives the node a number, whatever the shell's quotes."""
+
+    class Sample(Node):
+        def __init__(self) -> None:
+            super().__init__("sample")
+            assert parameter(self, "session_dir", "", "folder of the session") == value
+            self.create_timer(0.01, self.end)
+
+        def end(self) -> None:
+            raise NodeEnd(3)
+
+    os.environ["ROS_DOMAIN_ID"] = str(domain_id())
+    assert run(Sample, ["--ros-args", "-p", f"session_dir:={value}"]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "parameter session_dir of sample" in line
+    assert line.endswith("""a path as ./NAME, other text as session_dir:="'...'\"""")
+    assert run(Sample, ["--ros-args", "-p", f"session_dir:='{value}'"]) == 3
+
+
 def test_an_integer_is_accepted_for_a_float() -> None:
     """People write rate:=20; the node closes and exits with the requested code."""
     ended: list[str] = []
