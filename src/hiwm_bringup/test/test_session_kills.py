@@ -182,7 +182,7 @@ def test_a_checkpoint_of_another_embodiment_is_refused_in_one_line(tmp_path: Pat
     environment = {"HIWM_CONFIG_DIR": str(config)}
     with LaunchedSession(tmp_path / "session", IMAGINATION, environment) as graph:
         assert graph.wait() == 1
-        [line] = graph.lines("error: ")
+        [line] = graph.lines("[imagination] error: ")
         for words in ("embodiment planar_bimanual", "world_push_t.safetensors"):
             assert words in line
         assert len(graph.lines("and the graph needs it")) == 1

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 
 from hiwm_core.errors import DeviceError, HiwmError
 from hiwm_evaluation.rollout.setting import Setting, Wanted, trials
@@ -49,18 +50,19 @@ def run_trials(
     context = multiprocessing.get_context("spawn")
     workers = []
     open_ends: list[Connection] = []
-    for number in range(min(processes, len(wanted))):
-        ours, theirs = context.Pipe(duplex=False)
-        worker = context.Process(
-            target=_work, args=(setting, wanted[number::processes], threads, theirs), daemon=True
-        )
-        worker.start()
-        theirs.close()
-        workers.append(worker)
-        open_ends.append(ours)
     started, steps = 0.0, 0
     interrupts = _Interrupts()
     try:
+        for number in range(min(processes, len(wanted))):
+            ours, theirs = context.Pipe(duplex=False)
+            worker = context.Process(
+                target=_work, args=(setting, wanted[number::processes], threads, theirs),
+                daemon=True,
+            )
+            _start_without_interrupts(worker)
+            theirs.close()
+            workers.append(worker)
+            open_ends.append(ours)
         while open_ends:
             interrupts.check()
             for end in wait(open_ends, timeout=_POLL_S):
@@ -93,6 +95,18 @@ def run_trials(
     return Effort(steps=steps, seconds=ended - started if started else 0.0)
 
 
+def _start_without_interrupts(process: BaseProcess) -> None:
+    """Start a process that a Ctrl-C does not reach, not even while it still imports.
+
+    A process inherits the blocked signals of the thread that starts it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Interrupts:
     """Records SIGINT and SIGTERM, which are handled between two results."""
 
@@ -120,8 +134,6 @@ def _work(
     setting: Setting, wanted: Sequence[Wanted], threads: int, connection: Connection
 ) -> None:
     """Send None when ready, then the results of trials; a text is an error."""
-    # The parent process handles interrupts.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("MUJOCO_GL", "egl")
     import torch
 
