@@ -67,7 +67,7 @@ class Rate:
     successes: int
     trials: int
     aborted: int  # not included in trials
-    asked: int  # planned trials
+    planned: int  # trials
 
     @property
     def rate(self) -> float:
@@ -155,7 +155,7 @@ def pooled(cells: Iterable[Cell], world: World) -> Rate:
     return Rate(
         successes=sum(wins for wins, _ in counts), trials=sum(n for _, n in counts),
         aborted=sum(len(e.results) - len(e.judged) for e in found),
-        asked=sum(e.asked for e in found),
+        planned=sum(e.planned for e in found),
     )
 
 

@@ -126,9 +126,9 @@ def _shortfalls(rate: Rate, world: World, lacking: int) -> list[str]:
     found = []
     if lacking:
         found.append(f"{lacking} missing {_in(world)}")
-    if rate.trials and rate.trials < rate.asked:
+    if rate.trials and rate.trials < rate.planned:
         found.append(
-            f"{_in(world)} {rate.trials} of {rate.asked} trials judged, {rate.aborted} aborted"
+            f"{_in(world)} {rate.trials} of {rate.planned} trials judged, {rate.aborted} aborted"
         )
     return found
 

@@ -76,7 +76,7 @@ class Evaluation:
     """The trials of one policy in one world."""
 
     results: tuple[TrialResult, ...]  # sorted by number
-    asked: int  # planned trials
+    planned: int  # trials
     conditions: dict[str, Any]
 
     @property
@@ -231,8 +231,8 @@ def read_evaluation(folder: Path, world: World, task: str) -> Evaluation | None:
     if not found:
         return None
     results = tuple(found[number] for number in sorted(found))
-    asked = _number_of_starts(folder / "starts.yaml")
-    return Evaluation(results=results, asked=max(asked, len(results)), conditions=conditions)
+    planned = _number_of_starts(folder / "starts.yaml")
+    return Evaluation(results=results, planned=max(planned, len(results)), conditions=conditions)
 
 
 def _number_of_starts(path: Path) -> int:

@@ -289,7 +289,7 @@ def test_a_truth_of_the_previous_trial_is_ignored() -> None:
 def test_a_world_that_dies_aborts_the_trial_and_the_next_one_is_tried() -> None:
     bench = Bench()
     bench.begin_trial()
-    bench.control(Mode.POLICY, "start asked for")
+    bench.control(Mode.POLICY, "start requested")
     bench.tick(1)
     bench.wait(9.9)
     assert not bench.results

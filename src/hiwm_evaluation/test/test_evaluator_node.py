@@ -262,10 +262,10 @@ def test_a_person_is_asked_if_a_world_cannot_reset_or_judge_itself(
     with evaluator(domain, tmp_path, trials=2) as process:
         # Continued: the verdict is still there and can be corrected.
         assert world.wait(lambda: bool(world.status.prompt)), process.output
-        mended = world.call(
+        corrected = world.call(
             LabelTrial, "evaluation/label", trial=0, success=False, who="ben", note="a gap"
         )
-        assert mended.ok, mended.message
+        assert corrected.ok, corrected.message
         unknown = world.call(LabelTrial, "evaluation/label", trial=7, success=False)
         assert not unknown.ok and "trial 7 has not been run" in unknown.message
         assert world.wait(lambda: world.status.judged == 1 and bool(world.status.prompt))

@@ -43,13 +43,13 @@ def test_rates_are_pooled_over_seeds_without_aborted_trials(study: Study) -> Non
     cells = cells_of(study, Backbone.DIFFUSION, TrainingSet.HI_WM)
     assert [cell.seed for cell in cells] == [0, 1]
     rate = pooled(cells, World.STAND_IN)
-    assert (rate.successes, rate.trials, rate.aborted, rate.asked) == (30, 39, 1, 40)
+    assert (rate.successes, rate.trials, rate.aborted, rate.planned) == (30, 39, 1, 40)
     assert rate.rate == 30 / 39 and rate.interval == wilson_interval(30, 39)
 
 
 def test_a_set_without_trials_has_none(study: Study) -> None:
     rate = pooled(cells_of(study, Backbone.ACT, TrainingSet.HI_WM), World.IMAGINATION)
-    assert (rate.trials, rate.asked) == (0, 0)
+    assert (rate.trials, rate.planned) == (0, 0)
     assert pooled([], World.STAND_IN).trials == 0
 
 

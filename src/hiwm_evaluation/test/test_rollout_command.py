@@ -60,7 +60,7 @@ def test_it_writes_the_evaluator_s_files_and_continues(
     assert main(words(models, tmp_path)) == 0
     first = read_evaluation(tmp_path / "a" / "imagination", World.IMAGINATION, TASK.name)
     assert first is not None and first.conditions["made_by"] == "rollout"
-    assert [result.trial for result in first.results] == list(range(5)) and first.asked == 5
+    assert [result.trial for result in first.results] == list(range(5)) and first.planned == 5
     summary = json.loads((tmp_path / "b" / "imagination" / "results.json").read_text())
     assert summary["trials"] == 5
     # A kill left half a line of the second policy.

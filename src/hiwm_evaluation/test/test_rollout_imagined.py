@@ -85,14 +85,14 @@ def verdicts(results: dict[tuple[int, int], TrialResult]) -> dict[Any, Any]:
 
 def test_a_batch_agrees_with_single_trials(models: tuple[Any, Planner]) -> None:
     simulator, planner = models
-    alone, many = Watched(simulator), Watched(simulator)
+    single, many = Watched(simulator), Watched(simulator)
     numbers = range(12)
     one, batch = (
-        roll(world, planner, size, numbers) for world, size in ((alone, 1), (many, 8))
+        roll(world, planner, size, numbers) for world, size in ((single, 1), (many, 8))
     )
-    assert alone.widest == 1 and many.widest == 8
-    assert alone.poses.keys() == many.poses.keys()
-    worst = max(np.abs(pose - many.poses[key])[:, :2].max() for key, pose in alone.poses.items())
+    assert single.widest == 1 and many.widest == 8
+    assert single.poses.keys() == many.poses.keys()
+    worst = max(np.abs(pose - many.poses[key])[:, :2].max() for key, pose in single.poses.items())
     assert worst < TOLERANCE_M
     assert {key: result.outcome for key, result in one.items()} == {
         key: result.outcome for key, result in batch.items()

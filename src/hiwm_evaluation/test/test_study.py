@@ -108,11 +108,11 @@ def test_a_started_stage_is_resumed(tmp_path: Path, said: list[str]) -> None:
 
 
 def test_work_that_cannot_be_resumed_restarts(tmp_path: Path, said: list[str]) -> None:
-    begun = tmp_path / "session"
-    begun.mkdir()
-    (begun / "half").touch()
-    Runner(tmp_path / "study", 1, said.append).run([python("session", "", anew=begun)])
-    assert not begun.exists()
+    started = tmp_path / "session"
+    started.mkdir()
+    (started / "half").touch()
+    Runner(tmp_path / "study", 1, said.append).run([python("session", "", cleared=started)])
+    assert not started.exists()
 
 
 def test_an_interruption_stops_running_stages(tmp_path: Path, said: list[str]) -> None:

@@ -30,7 +30,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
     assert (cell.backbone, cell.set, cell.seed) == (Backbone.DIFFUSION, TrainingSet.HI_WM, 1)
     stand_in = cell.evaluations[World.STAND_IN]
     assert stand_in.counts == (14, 19)
-    assert (stand_in.asked, len(stand_in.results), len(stand_in.judged)) == (TRIALS, 20, 19)
+    assert (stand_in.planned, len(stand_in.results), len(stand_in.judged)) == (TRIALS, 20, 19)
     assert stand_in.results[3].start == STARTS[3] and stand_in.results[3].seed == 1003
     assert [session.branching for session in study.operator] == [True, False]
     assert study.sets[1].mass["human"] == 0.5 and study.sets[1].dropped_low_trust == 77
@@ -53,11 +53,11 @@ def test_missing_evaluations_leave_their_cell(tmp_path: Path) -> None:
 
 
 def test_an_evaluation_without_trials_is_missing_and_a_partial_one_is_not(tmp_path: Path) -> None:
-    write_evaluation(tmp_path / "began", "hardware", "")
-    assert read_evaluation(tmp_path / "began", World.STAND_IN, "push_t") is None
+    write_evaluation(tmp_path / "started", "hardware", "")
+    assert read_evaluation(tmp_path / "started", World.STAND_IN, "push_t") is None
     write_evaluation(tmp_path / "short", "hardware", "sfs")
     evaluation = read_evaluation(tmp_path / "short", World.STAND_IN, "push_t")
-    assert evaluation is not None and evaluation.counts == (2, 3) and evaluation.asked == TRIALS
+    assert evaluation is not None and evaluation.counts == (2, 3) and evaluation.planned == TRIALS
 
 
 def change(data: dict[str, Any], place: tuple[str | int, ...], value: Any) -> None:
@@ -68,7 +68,7 @@ def change(data: dict[str, Any], place: tuple[str | int, ...], value: Any) -> No
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "said"),
+    ("place", "value", "text"),
     [
         (("cell",), [], r"study.json\): known keys are .*did you mean 'cells'"),
         (("cells",), {}, "'cells' is {}, expected list"),
@@ -88,11 +88,11 @@ def change(data: dict[str, Any], place: tuple[str | int, ...], value: Any) -> No
     ],
 )
 def test_a_wrong_field_is_named_with_a_remedy(
-    tmp_path: Path, place: tuple[str | int, ...], value: Any, said: str
+    tmp_path: Path, place: tuple[str | int, ...], value: Any, text: str
 ) -> None:
     data = study_data()
     change(data, place, value)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=text):
         read_study(write_study(tmp_path, data, {}))
 
 
@@ -105,7 +105,7 @@ def test_a_folder_without_a_study_is_refused(tmp_path: Path, text: str | None) -
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "text"),
     [
         ({"world": "imagination"}, "'world' is 'imagination', expected 'hardware'"),
         ({"stand_in": False}, "'stand_in' is False, expected True"),
@@ -113,15 +113,15 @@ def test_a_folder_without_a_study_is_refused(tmp_path: Path, text: str | None) -
     ],
 )
 def test_an_evaluation_of_something_else_is_refused(
-    tmp_path: Path, changes: dict[str, Any], said: str
+    tmp_path: Path, changes: dict[str, Any], text: str
 ) -> None:
     write_evaluation(tmp_path / "e", "hardware", "sf", **changes)
-    with pytest.raises(StoreError, match=rf"{said} .*evaluation\.json"):
+    with pytest.raises(StoreError, match=rf"{text} .*evaluation\.json"):
         read_evaluation(tmp_path / "e", World.STAND_IN, "push_t")
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "text"),
     [
         (lambda e: (e / "evaluation.json").unlink(), r"evaluation\.json"),
         (lambda e: (e / "evaluation.json").write_text("[]"), r"evaluation\.json"),
@@ -131,11 +131,11 @@ def test_an_evaluation_of_something_else_is_refused(
     ],
 )
 def test_a_damaged_evaluation_is_named(
-    tmp_path: Path, spoil: Callable[[Path], Any], said: str
+    tmp_path: Path, spoil: Callable[[Path], Any], text: str
 ) -> None:
     write_evaluation(tmp_path / "e", "hardware", "sf")
     spoil(tmp_path / "e")
-    with pytest.raises(StoreError, match=said):
+    with pytest.raises(StoreError, match=text):
         read_evaluation(tmp_path / "e", World.STAND_IN, "push_t")
 
 

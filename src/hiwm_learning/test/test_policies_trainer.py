@@ -129,12 +129,12 @@ def test_a_run_starts_from_the_checkpoint_of_another(tmp_path: Path, backbone: s
     train(trainer, Budget(steps=2), state_path=tmp_path / "a.pt", write=quiet)
     further = dot_episodes(tmp_path / "more.zarr", 3, seed=1)
     output = tmp_path / "further.safetensors"
-    begun = small(further, output, backbone, start_from=base, seed=5)
+    started = small(further, output, backbone, start_from=base, seed=5)
     for name, tensor in load_checkpoint(base).weights.items():
         if name not in ("offset_lower", "offset_upper"):
-            assert torch.equal(tensor, begun.policy.state_dict()[name]), name
-    begun.train_step(0, 0.0)
-    begun.export(1, 0.0, {})
+            assert torch.equal(tensor, started.policy.state_dict()[name]), name
+    started.train_step(0, 0.0)
+    started.export(1, 0.0, {})
     info = load_checkpoint(output).info
     assert info.data["started_from"] == load_checkpoint(base).label
     assert info.data["weights"] == {"by": "hand"}

@@ -92,8 +92,8 @@ class Runner:
             if self._stopping:
                 return
         command = list(stage.command)
-        if stage.anew is not None:
-            shutil.rmtree(stage.anew, ignore_errors=True)
+        if stage.cleared is not None:
+            shutil.rmtree(stage.cleared, ignore_errors=True)
         if stage.resumes_from is not None and stage.resumes_from.exists():
             command += stage.resume
         self._report(f"{number}/{count} {stage.name} ...")

@@ -34,7 +34,7 @@ class Stage:
     # Added if the work is partly done; empty if the command resumes by itself.
     resume: tuple[str, ...] = ()
     resumes_from: Path | None = None
-    anew: Path | None = None  # a folder to remove first, for work that cannot be resumed
+    cleared: Path | None = None  # a folder to remove first, for work that cannot be resumed
 
     def waits_for(self, other: "Stage") -> bool:
         """Return whether the command reads an output of another stage, or its folder."""
@@ -259,7 +259,7 @@ class Plan:
                 correction_ticks=200, max_seconds=7200.0, seed=cell.block.session_seed(number),
                 **self._world_arguments(CORRECTED[cell.learns], "session"),
             ),
-            leaves=(session / "tree.sqlite",), anew=session,
+            leaves=(session / "tree.sqlite",), cleared=session,
         )
 
     def _evaluated(self, cell: Cell, world: str) -> Stage:
