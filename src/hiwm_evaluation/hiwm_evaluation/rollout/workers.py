@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -98,8 +99,10 @@ def run_trials(
 def _start_without_interrupts(process: BaseProcess) -> None:
     """Start a process that a Ctrl-C does not reach, not even while it still imports.
 
-    A process inherits the blocked signals of the thread that starts it.
+    A process inherits the blocked signals of the thread that starts it. The resource tracker of
+    multiprocessing unblocks SIGINT when it starts, so it starts first.
     """
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()
