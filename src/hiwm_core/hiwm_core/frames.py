@@ -1,9 +1,9 @@
-"""The one translation of messages into arrays, for the live graph and for bags alike.
+"""The only conversion of messages into arrays, for the live graph and for bags.
 
-Policy, operator, world model training and bag reading all come through here, which is what makes a
-checkpoint trained from bags see the same numbers live. Functions look at fields, not at classes,
-so a message of rclpy and one read from a bag by rosbags serve equally; the parity test in
-`hiwm_recording/test/test_recorder_node.py` holds both to the same bytes.
+Policy, operator, world-model training and bag reading all use this module, so a checkpoint trained
+from bags gets the same numbers live. Functions read fields and do not check classes, so they accept
+messages from rclpy and from rosbags. The parity test in `hiwm_recording/test/test_recorder_node.py`
+checks that both give the same bytes.
 """
 
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from hiwm_core.embodiment import CameraSpec, Embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.stamps import stamp_ns
 
-# Bytes per pixel of the encodings understood; everything becomes rgb.
+# Bytes per pixel of the supported encodings; all are converted to rgb.
 ENCODINGS = {"rgb8": 3, "bgr8": 3, "mono8": 1}
-# Observations in the making that are kept while their parts arrive. Parts of one step arrive within
-# a few ticks of each other even on a loaded machine; older ones will never be complete.
+# Incomplete observations that are kept. The messages of a step arrive within a few ticks of each
+# other, even on a loaded machine; older observations never become complete.
 DEFAULT_CAPACITY = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """What a world showed at one tick."""
+    """The observation of a world at one tick."""
 
     stamp_ns: int
     epoch: int
@@ -51,10 +51,10 @@ def image_array(message: Any, camera: CameraSpec | None = None) -> NDArray[np.ui
 
     Args:
         message: an Image of rclpy or rosbags.
-        camera: what the embodiment expects; None checks the message against itself alone.
+        camera: the embodiment's camera; None checks only that the message is consistent.
 
     Raises:
-        ConfigError: unknown encoding, rows or data too short, or another size than the camera's.
+        ConfigError: unknown encoding, rows or data too short, or a size other than the camera's.
     """
     height, width, step = int(message.height), int(message.width), int(message.step)
     where = f"camera {camera.name}" if camera else "image"
@@ -66,8 +66,8 @@ def image_array(message: Any, camera: CameraSpec | None = None) -> NDArray[np.ui
         )
     if camera is not None and (width, height) != (camera.width, camera.height):
         raise ConfigError(
-            f"image of {width}x{height} px where the embodiment has {camera.width}x{camera.height}",
-            where=where, remedy="mend the camera's size in the embodiment, or the publisher",
+            f"image of {width}x{height} px, but the embodiment has {camera.width}x{camera.height}",
+            where=where, remedy="correct the camera's size in the embodiment, or the publisher",
         )
     row = width * channels
     data = np.frombuffer(message.data, np.uint8)
@@ -91,12 +91,14 @@ def proprioception_array(
     """Return the proprioception array [P] of joints given in any order.
 
     Args:
-        names: joint names; those the embodiment does not name are ignored.
-        positions: in rad or m, same order as names; velocities and efforts likewise, or empty.
-        embodiment: gives order and fields.
+        names: joint names; joints that the embodiment does not name are ignored.
+        positions: in rad or m, in the order of `names`.
+        embodiment: defines order and fields.
+        velocities: in the order of `names`, or empty.
+        efforts: in the order of `names`, or empty.
 
     Raises:
-        ConfigError: a joint or field the embodiment needs is missing or not finite.
+        ConfigError: a joint or field of the embodiment is missing or not finite.
     """
     index = {name: i for i, name in enumerate(names)}
     fields = {"position": positions, "velocity": velocities, "effort": efforts}
@@ -106,20 +108,20 @@ def proprioception_array(
         if place is None:
             raise ConfigError(
                 f"joint {entry.joint!r} is not in the joint state", where="joint_states",
-                remedy=f"it has {', '.join(names) or 'none'}; mend the joints of embodiment "
+                remedy=f"it has {', '.join(names) or 'none'}; correct the joints of embodiment "
                 f"{embodiment.name}",
             )
         source = fields[entry.field]
         if place >= len(source):
             raise ConfigError(
                 f"joint {entry.joint!r} has no {entry.field}", where="joint_states",
-                remedy=f"publish it, or mend the fields of embodiment {embodiment.name}",
+                remedy=f"publish it, or correct the fields of embodiment {embodiment.name}",
             )
         values[i] = source[place]
     if not np.isfinite(values).all():
         raise ConfigError(
             f"joint state is not finite: {values.tolist()}", where="joint_states",
-            remedy="mend the driver",
+            remedy="fix the driver",
         )
     return values
 
@@ -128,7 +130,7 @@ def joint_state_array(message: Any, embodiment: Embodiment) -> NDArray[np.float3
     """Return the proprioception array [P] of a sensor_msgs/JointState.
 
     Raises:
-        ConfigError: as `proprioception_array`.
+        ConfigError: see `proprioception_array`.
     """
     return proprioception_array(
         message.name, message.position, embodiment, message.velocity, message.effort
@@ -145,19 +147,19 @@ def action_array(values: Sequence[float], embodiment: Embodiment) -> NDArray[np.
     if action.shape != (embodiment.action_dim,):
         raise ConfigError(
             f"action of length {action.size}", where=f"embodiment {embodiment.name}",
-            remedy=f"it takes {embodiment.action_dim}",
+            remedy=f"send {embodiment.action_dim} entries",
         )
     if not np.isfinite(action).all():
         raise ConfigError(
             f"action is not finite: {action.tolist()}", where=f"embodiment {embodiment.name}",
-            remedy="send numbers",
+            remedy="send finite numbers",
         )
     return action
 
 
 @dataclass
 class _Partial:
-    """One observation in the making."""
+    """An incomplete observation."""
 
     tick: Any = None
     proprio: NDArray[np.float32] | None = None
@@ -165,16 +167,16 @@ class _Partial:
 
 
 class ObservationAssembler:
-    """Collects the parts of each step by header stamp and yields complete observations.
+    """Collects the messages of each step by header stamp and returns complete observations.
 
-    A world sends its tick last, but DDS keeps no order between topics: whichever part comes last
-    completes the observation. An observation overtaken by a complete one of a later tick is
-    dropped and counted, so nobody acts on the past. A tick published again under the stamp
-    last yielded is ignored.
+    A world sends its tick last, but DDS does not keep the order between topics: the last message to
+    arrive completes the observation. Once a later tick is complete, older incomplete ones are
+    dropped and counted, so nothing acts on old data. A repetition of the last returned tick is
+    ignored.
 
     Args:
-        embodiment: cameras and joints a complete observation has.
-        capacity: steps kept in the making.
+        embodiment: cameras and joints of a complete observation.
+        capacity: incomplete steps to keep.
 
     Attributes:
         dropped: ticks that never became complete.
@@ -189,7 +191,7 @@ class ObservationAssembler:
         self._last: tuple[int, int, int] | None = None
 
     def add_image(self, camera: str, message: Any) -> Observation | None:
-        """Take an image of a camera; return the observation it completes, if any.
+        """Add an image of a camera; return the observation it completes, if any.
 
         Raises:
             ConfigError: the image does not fit the embodiment.
@@ -200,7 +202,7 @@ class ObservationAssembler:
         return self._completed(stamp)
 
     def add_joint_state(self, message: Any) -> Observation | None:
-        """Take a joint state; return the observation it completes, if any.
+        """Add a joint state; return the observation it completes, if any.
 
         Raises:
             ConfigError: the joints do not fit the embodiment.
@@ -211,7 +213,7 @@ class ObservationAssembler:
         return self._completed(stamp)
 
     def add_tick(self, message: Any) -> Observation | None:
-        """Take a tick; return the observation it completes, if any."""
+        """Add a tick; return the observation it completes, if any."""
         stamp = stamp_ns(message.header.stamp)
         if (stamp, message.epoch, message.step) == self._last:
             return None
@@ -234,7 +236,7 @@ class ObservationAssembler:
         tick = partial.tick
         if tick is None or partial.proprio is None or len(partial.images) < len(self._cameras):
             return None
-        # By arrival rather than by stamp: a simulated clock may start again at zero.
+        # By arrival, not by stamp: a simulated clock may restart at zero.
         for older in list(self._partials):
             if older == stamp:
                 break

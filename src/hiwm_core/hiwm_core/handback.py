@@ -1,7 +1,7 @@
 """The ramp from a person's last target to the policy's plan.
 
-Used by the arbiter alone. Held by ``test_handback.py``: no step is longer than the gap divided by
-the number of ticks plus what the plan itself moves.
+Used only by the arbiter. ``test_handback.py`` tests that no step is longer than the gap divided by
+the number of ticks plus the movement of the plan.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class HandbackRamp:
-    """Blend ``ticks`` actions; the one after them is the plan's own.
+    """Blend ``ticks`` actions; the next one is the plan's.
 
-    ``start``: float64 ``[A]``, last target in force, embodiment order and units.
+    ``start``: float64 ``[A]``, last applied target, embodiment order and units.
     """
 
     def __init__(self, start: ArrayLike, ticks: int) -> None:
@@ -23,7 +23,7 @@ class HandbackRamp:
 
     @property
     def done(self) -> bool:
-        """True when every blended action was given."""
+        """Whether all blended actions have been returned."""
         return self._sent >= self._ticks
 
     def blend(self, planned: ArrayLike) -> NDArray[np.float64]:

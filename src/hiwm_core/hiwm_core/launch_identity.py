@@ -1,9 +1,9 @@
-"""Which launch a process belongs to, and where a launch keeps its session.
+"""The launch that a process belongs to, and the session folder of a launch.
 
-Every node of one launch finds the same id, and no two launches share one. Our launcher hands it
-to its nodes in HIWM_LAUNCH_ID. Under `ros2 launch`, and wherever the variable is not set, the id is
-that of the parent process: its start, its host and its process id. Nodes that are started one by
-one and belong together need the variable.
+All nodes of a launch get the same id, and no two launches share one. Our launcher passes it to its
+nodes in HIWM_LAUNCH_ID. Under `ros2 launch`, and wherever the variable is not set, the id consists
+of the parent process's start time, host and process id. Nodes that belong together but are started
+one by one need the variable.
 """
 
 import os
@@ -17,23 +17,23 @@ from typing import Final
 from hiwm_core.user_paths import user_path
 
 LAUNCH_VARIABLE: Final = "HIWM_LAUNCH_ID"
-# In a session's folder, this stands for the id of the launch.
+# In the path of a session folder, this is replaced by the launch id.
 PLACEHOLDER: Final = "{launch}"
-_START_FIELD: Final = 19  # of /proc/PID/stat, counted behind the name: clock ticks since boot
-_HOST_LENGTH: Final = 24  # a longer host name makes unreadable folders
+_START_FIELD: Final = 19  # of /proc/PID/stat, counted after the name: clock ticks since boot
+_HOST_LENGTH: Final = 24  # longer host names make folder names unreadable
 
 
 @cache
 def launch_id() -> str:
-    """Return the id of the launch this process belongs to."""
+    """Return the id of the launch that this process belongs to."""
     return os.environ.get(LAUNCH_VARIABLE) or process_id(os.getppid())
 
 
 @cache
 def process_id(pid: int) -> str:
-    """Return what names a process for good: date and time it started, host, process id.
+    """Return a unique name of a process: date and time of its start, host, process id.
 
-    The date and time are the local ones, as in 20260131_174502_lab1_4321.
+    Date and time are local, as in 20260131_174502_lab1_4321.
     """
     stamp = time.strftime("%Y%m%d_%H%M%S", time.localtime(_started(pid)))
     host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:_HOST_LENGTH]
@@ -41,7 +41,7 @@ def process_id(pid: int) -> str:
 
 
 def session_path(text: str | Path) -> Path:
-    """Return a session's folder as an absolute path, with `~` and the launch's id filled in.
+    """Return a session folder as an absolute path, with `~` and the launch id expanded.
 
     Raises:
         ConfigError: the home folder that `~` names is unknown.
@@ -50,11 +50,11 @@ def session_path(text: str | Path) -> Path:
 
 
 def _started(pid: int) -> float:
-    """Return when a process started, seconds since 1970; the boot where it is unknown."""
+    """Return the start of a process, seconds since 1970; the boot time if unknown."""
     lines = Path("/proc/stat").read_text().splitlines()
     boot = next(float(line.split()[1]) for line in lines if line.startswith("btime"))
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:  # parent of another pid namespace, shown as 0
+    except OSError:  # the parent is in another pid namespace and appears as 0
         return boot
     return boot + int(fields[_START_FIELD]) / os.sysconf("SC_CLK_TCK")

@@ -1,20 +1,20 @@
-"""The one gate every action passes before it moves a world.
+"""Limits every action before it moves a world.
 
-The robot bridge applies it as its last hop and imagination applies the very same code, so that
-recorded and imagined actions agree. Held by ``test_limits.py``.
+The robot bridge applies the limits as its last step. Imagination applies the same code, so recorded
+and imagined actions agree. Tested by ``test_limits.py``.
 
-Three bounds, strongest first:
+There are three bounds, strongest first:
 
-1. *Leash* (velocity): a target is never further from where the arm **is** than
-   ``max_velocity * dt``. Targets therefore cannot wind up ahead of a blocked arm.
-2. *Box*: every entry stays within ``lower`` and ``upper``. An arm measured outside the box is let
-   back in along the leash and never further out.
-3. *Acceleration*: the step of this tick differs from the step of the last one by at most
-   ``max_acceleration * dt ** 2``. It yields to the other two, and to a hold: stopping is always
-   allowed.
+1. *Leash* (velocity): a target is at most ``max_velocity * dt`` away from the **measured** position
+   of the arm. Targets therefore cannot wind up ahead of a blocked arm.
+2. *Box*: every entry stays within ``lower`` and ``upper``. An arm measured outside the box may move
+   back in along the leash, but never further out.
+3. *Acceleration*: the step of this tick differs from the previous step by at most
+   ``max_acceleration * dt ** 2``. The other two bounds and a hold take precedence: stopping is
+   always allowed.
 
-The entries of one arm with unit ``m`` form one vector, bounded by its Euclidean norm and the
-smallest limit among them; every other entry is bounded by itself.
+The entries of one arm with unit ``m`` form one vector. Its Euclidean norm is limited by the
+smallest limit among them. Every other entry is limited separately.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from numpy.typing import ArrayLike, NDArray
 if TYPE_CHECKING:
     from hiwm_core.embodiment import Embodiment
 
-# Shorter than any encoder resolves; lets a limited action pass a second time unchanged although
-# measured + (action - measured) rounds.
+# Below the resolution of any encoder. With it, a limited action passes a second time unchanged,
+# although measured + (action - measured) is rounded.
 _TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
 class LimiterState:
-    """All a limiter remembers between ticks; saved and restored with a world.
+    """The complete state of a limiter; saved and restored with a world.
 
-    ``previous_step``: float64 ``[A]``, last applied target minus the position measured then,
-    embodiment order and units. Zeros after a reset or a hold.
+    ``previous_step``: float64 ``[A]``, last applied target minus the position measured at that
+    time, embodiment order and units. Zeros after a reset or a hold.
     """
 
     previous_step: NDArray[np.float64]
@@ -47,13 +47,13 @@ class LimiterState:
 
 @dataclass(frozen=True, kw_only=True)
 class LimitResult:
-    """What may be sent to the controllers.
+    """The action that may be sent to the controllers.
 
     ``action``: float64 ``[A]``, finite, embodiment order and units.
-    ``state``: give it to the next call.
+    ``state``: input of the next call.
     ``velocity_limited``, ``box_limited``, ``acceleration_limited``: the bound changed the request.
     ``held``: the request was refused; ``action`` is the measured position.
-    ``reason``: why it was held, for people; empty otherwise.
+    ``reason``: why it was held, as text; empty otherwise.
     """
 
     action: NDArray[np.float64]
@@ -66,12 +66,12 @@ class LimitResult:
 
     @property
     def limited(self) -> bool:
-        """True when any bound changed the request, or it was refused."""
+        """Whether a bound changed the request, or the request was refused."""
         return self.velocity_limited or self.box_limited or self.acceleration_limited or self.held
 
 
 class Limiter:
-    """Bound absolute targets of one embodiment. Holds no state of its own."""
+    """Limit absolute targets of one embodiment. Stateless."""
 
     def __init__(self, embodiment: Embodiment) -> None:
         """Read the limits of ``embodiment.actions``; ``dt`` defaults to one tick of its rate."""
@@ -91,7 +91,7 @@ class Limiter:
 
     @property
     def action_dim(self) -> int:
-        """Entries of one action."""
+        """Number of entries of an action."""
         return len(self._names)
 
     def initial_state(self) -> LimiterState:
@@ -99,7 +99,7 @@ class Limiter:
         return LimiterState(previous_step=np.zeros(self.action_dim))
 
     def problem(self, action: ArrayLike) -> str:
-        """Say in words why ``action`` cannot be used at all; empty when it can."""
+        """Return why ``action`` is unusable, as text; empty if it is usable."""
         return action_problem(action, self._names)
 
     def limit(
@@ -109,13 +109,13 @@ class Limiter:
         state: LimiterState,
         dt: float | None = None,
     ) -> LimitResult:
-        """Bound one absolute target.
+        """Limit one absolute target.
 
-        ``requested``: ``[A]``, embodiment order and units, any values. Refused, which means hold,
-        when its length is wrong or an entry is not finite.
-        ``measured``: ``[A]``, where the arms are now; finite.
-        ``dt``: seconds this action will act; one tick when left out.
-        Raises ``ValueError`` for a ``measured`` or ``dt`` that no caller may pass.
+        ``requested``: ``[A]``, embodiment order and units, any values. It is refused, which means
+        hold, if its length is wrong or an entry is not finite.
+        ``measured``: ``[A]``, current position of the arms; finite.
+        ``dt``: duration of this action, seconds; one tick by default.
+        Raises ``ValueError`` for an invalid ``measured`` or ``dt``.
         """
         position = self._measured(measured)
         seconds = self._dt if dt is None else float(dt)
@@ -125,7 +125,7 @@ class Limiter:
         if problem:
             return self.hold(position, problem)
 
-        # The box, stretched to hold an arm that is already outside it.
+        # The box, extended to include an arm that is already outside.
         lowest = np.minimum(self._lower, position)
         highest = np.maximum(self._upper, position)
         wanted = np.asarray(requested, dtype=np.float64)
@@ -139,7 +139,7 @@ class Limiter:
         gentle = self._within(change, self._acceleration, seconds**2)
         sudden = gentle is not change
         if sudden:
-            # The last step may point out of the leash (another dt) or of the box: bound again.
+            # The previous step may exceed the leash (another dt) or the box: limit again.
             bounded = self._within(state.previous_step + gentle, self._velocity, seconds)
             target = np.clip(position + bounded, lowest, highest)
         elif fast:
@@ -153,7 +153,7 @@ class Limiter:
         )
 
     def hold(self, measured: ArrayLike, reason: str) -> LimitResult:
-        """Return the measured position itself, with the reason for holding it."""
+        """Return the measured position, with the reason for holding it."""
         position = self._measured(measured)
         return LimitResult(
             action=position.copy(), state=self.initial_state(), held=True, reason=reason
@@ -170,7 +170,7 @@ class Limiter:
     def _within(
         self, vector: NDArray[np.float64], limits: tuple[float, ...], scale: float
     ) -> NDArray[np.float64]:
-        """Shorten each group of ``vector`` to its limit; the same object when none is too long."""
+        """Shorten each group of ``vector`` to its limit; the same object if none is too long."""
         shortened = vector
         for group, limit in zip(self._groups, limits, strict=True):
             longest = limit * scale
@@ -184,7 +184,7 @@ class Limiter:
 
 
 def action_problem(action: ArrayLike, names: tuple[str, ...]) -> str:
-    """Say in words why ``action`` is no action with the entries ``names``; empty when it is."""
+    """Return why ``action`` is not an action with entries ``names``, as text; empty if it is."""
     try:
         values = np.asarray(action, dtype=np.float64)
     except (TypeError, ValueError):

@@ -1,8 +1,8 @@
-"""Which files and folders a command may write: new ones and its own, never a user's.
+"""Checks which files and folders a command may write: new ones and its own, never a user's.
 
-Every command asks before it starts to work, so that a wrong `-o` costs nothing. An existing file or
-folder is replaced only where its content says that hiwm wrote one of the same kind. An output never
-equals, contains or lies inside an input.
+Every command checks before it starts to work, so that a wrong `-o` costs nothing. An existing file
+or folder is replaced only if its content shows that hiwm wrote one of the same kind. An output
+never equals, contains or lies inside an input.
 """
 
 import json
@@ -16,7 +16,7 @@ from hiwm_core.errors import ConfigError
 
 Recognise = Callable[[Path], bool]
 
-# In a folder that a command fills over several runs: says which command.
+# In a folder that a command fills over several runs: names the command.
 MARK = ".hiwm_folder"
 
 
@@ -24,18 +24,18 @@ def check_output_file(
     path: Path, what: str, ours: Recognise, *,
     inputs: Iterable[Path] = (), companions: Iterable[Path] = (),
 ) -> None:
-    """Make sure that a file may be written.
+    """Check that a file may be written.
 
     Args:
-        path: of the file.
-        what: it is, with its article, such as "a checkpoint".
-        ours: whether an existing file is one that hiwm wrote.
+        path: path of the file.
+        what: kind of file with its article, such as "a checkpoint".
+        ours: returns whether hiwm wrote an existing file.
         inputs: files and folders that the command reads.
-        companions: files written beside it and named after it; they may exist where it does.
+        companions: files written beside it and named after it; they may exist only if it does.
 
     Raises:
-        ConfigError: it exists and is something else, clashes with an input, or its folder cannot
-            be written.
+        ConfigError: the file exists and is something else, clashes with an input, or its folder
+            is not writable.
     """
     companions = list(companions)
     for file in (path, *companions):
@@ -53,16 +53,16 @@ def check_output_file(
 def check_output_folder(
     path: Path, what: str, ours: Recognise, *, inputs: Iterable[Path] = ()
 ) -> None:
-    """Make sure that a folder may be written, or replaced as a whole.
+    """Check that a folder may be written, or replaced as a whole.
 
     Args:
-        path: of the folder; one that is missing or empty may always be used.
-        what: it is, with its article, such as "a training set".
-        ours: whether a folder that holds something is one that hiwm wrote, and holds nothing else.
+        path: path of the folder; a missing or empty folder is always accepted.
+        what: kind of folder with its article, such as "a training set".
+        ours: returns whether hiwm wrote a non-empty folder and it contains nothing else.
         inputs: files and folders that the command reads.
 
     Raises:
-        ConfigError: it is something else, clashes with an input, or cannot be written.
+        ConfigError: the folder is something else, clashes with an input, or is not writable.
     """
     check_apart(path, inputs)
     if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not ours(path))):
@@ -71,9 +71,9 @@ def check_output_folder(
 
 
 def claim_folder(path: Path, what: str, *, inputs: Iterable[Path] = ()) -> None:
-    """Make a folder that a command fills over several runs, or take up one that it made.
+    """Create a folder that a command fills over several runs, or reuse one that it created.
 
-    Args and raises as in `check_output_folder`.
+    For arguments and errors see `check_output_folder`.
     """
     check_output_folder(path, what, lambda folder: folder_mark(folder) == what, inputs=inputs)
     if folder_mark(path) != what:
@@ -81,7 +81,7 @@ def claim_folder(path: Path, what: str, *, inputs: Iterable[Path] = ()) -> None:
 
 
 def folder_mark(folder: Path) -> str:
-    """Return what `claim_folder` made a folder for; empty where it did not."""
+    """Return the `what` with which `claim_folder` created a folder; empty if it did not."""
     try:
         return (folder / MARK).read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
@@ -89,7 +89,7 @@ def folder_mark(folder: Path) -> str:
 
 
 def check_apart(output: Path, inputs: Iterable[Path]) -> None:
-    """Raise ConfigError where an output equals, contains or lies inside one of the inputs."""
+    """Raise ConfigError if an output equals, contains or lies inside one of the inputs."""
     for source in inputs:
         if _same(output, source):
             how = "is an input of this command"
@@ -100,12 +100,12 @@ def check_apart(output: Path, inputs: Iterable[Path]) -> None:
         else:
             continue
         raise ConfigError(
-            f"the output {how}", where=str(output), remedy="name an output outside the inputs"
+            f"the output {how}", where=str(output), remedy="give an output outside the inputs"
         )
 
 
 def json_with(*keys: str) -> Recognise:
-    """Return what recognises a JSON file by the keys of its object."""
+    """Return a function that recognises a JSON file by the keys of its object."""
 
     def recognised(path: Path) -> bool:
         try:
@@ -118,7 +118,7 @@ def json_with(*keys: str) -> Recognise:
 
 
 def npz_with(*names: str) -> Recognise:
-    """Return what recognises a NumPy archive by the names of its arrays."""
+    """Return a function that recognises a NumPy archive by the names of its arrays."""
 
     def recognised(path: Path) -> bool:
         try:
@@ -134,12 +134,12 @@ def _refusal(path: Path, what: str) -> ConfigError:
     there = "a folder" if path.is_dir() else "a file"
     return ConfigError(
         f"there is {there} that is not {what} written by hiwm; it was left unchanged",
-        where=str(path), remedy="move it away, or name another output",
+        where=str(path), remedy="move it away, or give another output",
     )
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Return whether two paths name one file: through links, other case and mounts too."""
+    """Return whether two paths name the same file, also through links, case and mounts."""
     if os.path.realpath(one) == os.path.realpath(other):
         return True
     try:
@@ -153,7 +153,7 @@ def _inside(inner: Path, outer: Path) -> bool:
 
 
 def _check_writable(path: Path) -> None:
-    """Refuse early where the nearest folder there is cannot take a new file."""
+    """Raise ConfigError if the nearest existing folder is not writable."""
     parents = Path(os.path.realpath(path)).parents
     folder = next(parent for parent in parents if os.path.lexists(parent))
     if not folder.is_dir():
@@ -163,5 +163,5 @@ def _check_writable(path: Path) -> None:
     else:
         return
     raise ConfigError(
-        f"cannot be written: {reason}", where=str(path), remedy="name an output somewhere else"
+        f"cannot be written: {reason}", where=str(path), remedy="give another output"
     )

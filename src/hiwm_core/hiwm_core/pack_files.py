@@ -1,9 +1,9 @@
-"""Append-only files of records named by a hash: the disk side of `blob_store`.
+"""Append-only files of records named by a hash: the disk layer of `blob_store`.
 
-Every writing process appends to a pack of its own, so writers never meet; readers index the packs
-by walking the record headers and pick up what was appended since when they miss a name. A record
-that a kill cut short is the last of its pack and is passed over; a damaged header is skipped by
-searching for the next whole one.
+Every writing process appends to its own pack, so writers never conflict. Readers index the packs by
+scanning the record headers, and scan newly appended records when a name is unknown. A record that
+was truncated by a kill is the last of its pack and is ignored. After a damaged header, the reader
+searches for the next whole one.
 """
 
 from __future__ import annotations
@@ -20,43 +20,43 @@ from pathlib import Path
 from hiwm_core.errors import StoreError
 from hiwm_core.pack_index import PackIndex
 
-# A pack is copied, checked and lost as a whole: large enough to be few, small enough to handle.
+# A pack is copied, checked and lost as a whole: large enough for few packs, small enough to handle.
 PACK_LIMIT_BYTES = 256 * 1024 * 1024
 _MAGIC = b"HWR1"
-# magic, crc32 of what follows, kind, codec, name, bytes stored, bytes after decoding
+# magic, crc32 of the rest, kind, codec, name, bytes stored, bytes after decoding
 _HEADER = struct.Struct("<4sIBBxx16sQQ")
 _CRC_FROM = 8
 _RAW, _ZLIB = 0, 1
-# Noise, such as float latents, is not worth the time of packing: a sample tells.
+# Noise such as float latents is not worth compressing. A sample decides.
 _SAMPLE_BYTES = 1024
 _WORTHWHILE_RATIO = 0.9
 _SEARCH_BYTES = 1 << 20
 
 
 class RecordKind(enum.IntEnum):
-    """What a record holds."""
+    """The content of a record."""
 
     BLOB = 1
     MANIFEST = 2
 
 
 class PackFiles:
-    """The packs of one folder, with an index of what they hold."""
+    """The packs of one folder, with an index of their records."""
 
     def __init__(self, root: Path) -> None:
-        """Index the packs at `root`; the folder is written to only by `append`."""
+        """Index the packs at `root`; only `append` writes to the folder."""
         self._root = root
         self._paths: list[Path] = []
-        self._walked: list[int] = []  # bytes of each pack already in the index
+        self._scanned: list[int] = []  # bytes of each pack already in the index
         self._places = {kind: PackIndex() for kind in RecordKind}
         self._descriptor: int | None = None
-        self._pack = -1  # number of the pack this process writes
+        self._pack = -1  # number of the pack that this process writes
         self._refresh()
 
     def append(self, records: Sequence[tuple[RecordKind, bytes, bytes]]) -> int:
-        """Write the records (kind, 16-byte name, content) not yet held; return bytes written.
+        """Write the new ones of the records (kind, 16-byte name, content); return bytes written.
 
-        All go in one write, in order. Raises StoreError with the pack as it was before.
+        All are written at once, in order. On StoreError the pack is unchanged.
         """
         chunks: list[bytes] = []
         offsets: list[tuple[RecordKind, bytes, int]] = []
@@ -72,7 +72,7 @@ class PackFiles:
         if not chunks:
             return 0
         descriptor = self._writable()
-        start = self._walked[self._pack]
+        start = self._scanned[self._pack]
         try:
             written = os.write(descriptor, b"".join(chunks))
             if written < length:
@@ -82,11 +82,11 @@ class PackFiles:
             raise write_error(error, self._paths[self._pack]) from error
         for kind, name, offset in offsets:
             self._places[kind].add(name, self._pack, start + offset)
-        self._walked[self._pack] = start + length
+        self._scanned[self._pack] = start + length
         return length
 
     def holds(self, kind: RecordKind, name: bytes) -> bool:
-        """Say whether a record is in the packs, looking for new ones if it is not known."""
+        """Return whether a record exists, after a scan for new ones if it is unknown."""
         if name not in self._places[kind]:
             self._refresh()
         return name in self._places[kind]
@@ -106,18 +106,18 @@ class PackFiles:
             raise StoreError(
                 f"a stored state cannot be read: {error.strerror}",
                 where=str(path),
-                remedy="check that the file is there and the rights of the session folder",
+                remedy="check that the file exists and that the session folder is readable",
             ) from error
         if found != name:
             raise zlib.error("damaged header")
         return zlib.decompress(body) if codec == _ZLIB else body
 
     def path_of(self, kind: RecordKind, name: bytes) -> Path:
-        """Pack that holds a record. Raises StoreError when none does."""
+        """Return the pack that contains a record. Raises StoreError if none does."""
         return self._place(kind, name)[0]
 
     def _place(self, kind: RecordKind, name: bytes) -> tuple[Path, int]:
-        """Pack that holds a record, and the record's offset in it."""
+        """Return the pack that contains a record, and the record's offset in it."""
         if not self.holds(kind, name):
             raise StoreError(
                 f"part {name.hex()} of a state is missing",
@@ -129,19 +129,19 @@ class PackFiles:
         return self._paths[place[0]], place[1]
 
     def stored_bytes(self, kind: RecordKind, name: bytes) -> int:
-        """Bytes a record takes on disk, its header included."""
+        """Return the size of a record on disk, bytes, including its header."""
         path, offset = self._place(kind, name)
         with path.open("rb", buffering=0) as file:
             header = os.pread(file.fileno(), _HEADER.size, offset)
         return _HEADER.size + int(_HEADER.unpack(header)[5])
 
     def digests(self, kind: RecordKind) -> list[bytes]:
-        """Names of all records of a kind."""
+        """Return the names of all records of a kind."""
         self._refresh()
         return list(self._places[kind].names())
 
     def bytes_on_disk(self) -> int:
-        """Bytes of all packs."""
+        """Return the size of all packs, bytes."""
         self._refresh()
         return sum(path.stat().st_size for path in self._paths if path.exists())
 
@@ -150,14 +150,14 @@ class PackFiles:
         self._places[kind].forget(name)
 
     def close(self) -> None:
-        """Close the pack this process writes."""
+        """Close the pack that this process writes."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     def _writable(self) -> int:
-        """Descriptor of the pack to append to, begun anew when there is none or it is full."""
-        if self._descriptor is not None and self._walked[self._pack] < PACK_LIMIT_BYTES:
+        """Return the descriptor of the pack to append to; create one if needed."""
+        if self._descriptor is not None and self._scanned[self._pack] < PACK_LIMIT_BYTES:
             return self._descriptor
         self.close()
         path = self._root / f"{time.time_ns():016x}-{os.getpid()}.pack"
@@ -167,29 +167,29 @@ class PackFiles:
         except OSError as error:
             raise write_error(error, path) from error
         self._paths.append(path)
-        self._walked.append(0)
+        self._scanned.append(0)
         self._pack = len(self._paths) - 1
         return self._descriptor
 
     def _refresh(self) -> None:
-        """Index what was appended since the last look, in packs old and new."""
+        """Index the records appended since the last scan, in old and new packs."""
         known = set(self._paths)
         for path in sorted(self._root.glob("*.pack")):
             if path not in known:
                 self._paths.append(path)
-                self._walked.append(0)
+                self._scanned.append(0)
         for number in range(len(self._paths)):
-            self._walk(number)
+            self._scan(number)
 
-    def _walk(self, number: int) -> None:
+    def _scan(self, number: int) -> None:
         try:
             file = self._paths[number].open("rb", buffering=0)
         except OSError:
-            return  # its records stay in the index, and reading one names the file
+            return  # its records stay in the index; reading one reports the file
         with file:
             descriptor = file.fileno()
             size = os.fstat(descriptor).st_size
-            offset = self._walked[number]
+            offset = self._scanned[number]
             while offset + _HEADER.size <= size:
                 header = os.pread(descriptor, _HEADER.size, offset)
                 magic, checksum, kind, _, name, stored, _ = _HEADER.unpack(header)
@@ -198,14 +198,14 @@ class PackFiles:
                     continue
                 end = offset + _HEADER.size + stored
                 if end > size:
-                    break  # still being written, or cut by a kill
+                    break  # still being written, or truncated by a kill
                 self._places[RecordKind(kind)].add(name, number, offset)
                 offset = end
-            self._walked[number] = offset
+            self._scanned[number] = offset
 
 
 def write_error(error: OSError, path: Path) -> StoreError:
-    """Say in our words why a file of the session cannot be written."""
+    """Return our error for a session file that cannot be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(
             "the state cannot be saved: the disk is full",
@@ -216,7 +216,7 @@ def write_error(error: OSError, path: Path) -> StoreError:
         return StoreError(
             "the state cannot be saved: the folder is read-only for this user",
             where=str(path),
-            remedy="give yourself the right to write there, or choose another session_dir:=",
+            remedy="make the folder writable, or choose another session_dir:=",
         )
     return StoreError(
         f"the state cannot be saved: {error.strerror or error}",
@@ -226,7 +226,7 @@ def write_error(error: OSError, path: Path) -> StoreError:
 
 
 def _packed(content: bytes) -> tuple[bytes, int]:
-    """Content as stored, and its codec: compressed where that is smaller."""
+    """Return the stored content and its codec: compressed if that is smaller."""
     middle = max(0, (len(content) - _SAMPLE_BYTES) // 2)
     sample = content[middle : middle + _SAMPLE_BYTES]
     if len(zlib.compress(sample, 1)) <= _WORTHWHILE_RATIO * len(sample):
@@ -237,7 +237,7 @@ def _packed(content: bytes) -> tuple[bytes, int]:
 
 
 def _next_record(descriptor: int, offset: int, size: int) -> int:
-    """Offset of the next record's magic at or after `offset`, or the last place it may begin."""
+    """Return the offset of the next magic from `offset` on, or the last possible one."""
     while offset < size:
         found = os.pread(descriptor, _SEARCH_BYTES, offset).find(_MAGIC)
         if found >= 0:

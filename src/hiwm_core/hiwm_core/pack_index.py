@@ -1,8 +1,8 @@
-"""Where each record of a state store lies, in few bytes a record.
+"""A compact index of the records in a state store.
 
-A world at full speed writes some 200 records a second. As a dict of Python objects their index
-would take 300 bytes a record, and be most of what a world's memory grows by. Here only the newest
-records are in a dict; older ones are in sorted arrays of 24 bytes a record.
+A world at full speed writes about 200 records per second. A dict of Python objects would take 300
+bytes per record and cause most of the growth of a world's memory. Here, only the newest records are
+in a dict; older ones are in sorted arrays with 24 bytes per record.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import struct
 import numpy as np
 import numpy.typing as npt
 
-# So many records are moved into an array at once. Fewer would mean merging more often, more a
-# larger dict.
+# Number of records that are moved into an array at once. Fewer mean more merging, more a larger
+# dict.
 RUN_RECORDS = 8192
 _OFFSET_BITS = 40  # a pack is far smaller than 1 TB
 _NAME = struct.Struct("=QQ")
@@ -34,20 +34,21 @@ class PackIndex:
         return self.get(name) is not None
 
     def get(self, name: bytes) -> tuple[int, int] | None:
-        """Return number of the pack and offset; None where the name is not in the index."""
+        """Return number of the pack and offset; None if the name is unknown."""
         place = self._new.get(name)
         if place is None and name not in self._forgotten:
             place = self._old(name)
         return None if place is None else (place >> _OFFSET_BITS, place & (1 << _OFFSET_BITS) - 1)
 
     def add(self, name: bytes, pack: int, offset: int) -> None:
-        """Put a name into the index; of several places the latest counts."""
+        """Add a name to the index; the latest place replaces earlier ones."""
         self._new[name] = pack << _OFFSET_BITS | offset
         if len(self._new) >= RUN_RECORDS:
             halves = np.frombuffer(b"".join(self._new), np.uint64).reshape(-1, 2).T
             places = np.fromiter(self._new.values(), np.uint64, len(self._new))
             run = _sorted(np.vstack([halves, places]))
-            # Merged so that a look goes through few: of sizes 1, 2, 4, ... at most one each stays.
+            # Merged so that a lookup searches few runs: at most one of each size 1, 2, 4, ...
+            # remains.
             while self._runs and self._runs[-1].shape[1] <= run.shape[1]:
                 run = _sorted(np.hstack([run, self._runs.pop()]))
             self._runs.append(run)
@@ -55,7 +56,7 @@ class PackIndex:
             self._new = {}
 
     def forget(self, name: bytes) -> None:
-        """Take a name out of the index."""
+        """Remove a name from the index."""
         self._new.pop(name, None)
         self._forgotten.add(name)
 
@@ -78,5 +79,5 @@ class PackIndex:
 
 
 def _sorted(run: _Run) -> _Run:
-    """Return a run in order; of equal names the one that came first stays first."""
+    """Return a sorted run; equal names keep their order."""
     return run[:, np.argsort(run[0], kind="stable")]

@@ -1,7 +1,7 @@
-"""Who was in control, as colours: the same in the console, the live view and the contact sheet.
+"""Colours of modes and sources, shared by the console, the live view and the contact sheet.
 
-Hues after Okabe and Ito (2008), which colour-blind eyes can tell apart; dark enough for white text
-on them, and for lines on a light page.
+The hues follow Okabe and Ito (2008) and are distinguishable with colour blindness. They are dark
+enough for white text on them and for lines on a light page.
 """
 
 from hiwm_core.control import Mode, Source

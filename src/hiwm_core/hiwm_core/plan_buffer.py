@@ -1,6 +1,6 @@
-"""The policy's present chunk of actions, and which of them answers a tick.
+"""The policy's current chunk of actions, and the action that answers a tick.
 
-Used by the arbiter alone. Held by ``test_plan_buffer.py``: no plan of an older epoch, of another
+Used only by the arbiter. ``test_plan_buffer.py`` tests that no plan of an older epoch, with a wrong
 shape or with an entry that is not finite ever yields an action.
 """
 
@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 class Plan:
     """One chunk as received.
 
-    ``epoch``, ``step``: of the tick planned from; ``actions[0]`` answers that tick.
+    ``epoch``, ``step``: of the tick that was planned from; ``actions[0]`` answers that tick.
     ``actions``: row-major ``[horizon * action_dim]``, embodiment order, SI units.
-    ``execute_horizon``: actions meant to run before the next plan.
+    ``execute_horizon``: actions to execute before the next plan.
     """
 
     epoch: int
@@ -32,7 +32,7 @@ class Plan:
 
 
 class Refusal(Enum):
-    """Why a plan was not taken."""
+    """Why a plan was refused."""
 
     STALE = "stale"  # of an older epoch or step: expected after rollbacks and takeovers
     UNUSABLE = "unusable"  # wrong shape or not finite: the policy is at fault
@@ -40,7 +40,7 @@ class Refusal(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Acceptance:
-    """Answer to one plan; ``refusal`` is None when it was taken."""
+    """Result of one plan; ``refusal`` is None if it was accepted."""
 
     refusal: Refusal | None = None
     reason: str = ""
@@ -61,13 +61,13 @@ class PlanBuffer:
 
     @property
     def policy(self) -> str:
-        """Return name and hash of the policy whose plan is held; empty when none is."""
+        """Return name and hash of the policy of the current plan; empty if there is none."""
         return self._plan.policy if self._plan else ""
 
     def accept(self, plan: Plan) -> Acceptance:
-        """Take a plan, or say why not.
+        """Accept a plan, or return why not.
 
-        A plan of a later epoch than the last tick's is taken: it has merely overtaken its tick.
+        A plan of a later epoch than the last tick is accepted: it has arrived before its tick.
         """
         if plan.epoch < self._epoch:
             return Acceptance(
@@ -98,23 +98,24 @@ class PlanBuffer:
         return Acceptance()
 
     def begin_epoch(self, epoch: int) -> None:
-        """Drop every plan but one already made for ``epoch``, which may be lower: a new world."""
+        """Drop any plan not made for ``epoch``, which may be lower than before: a new world."""
         self._epoch, self._first_step = epoch, 0
         if self._plan and self._plan.epoch != epoch:
             self._plan = None
 
     def flush(self, first_step: int) -> None:
-        """Drop a plan made from a tick before ``first_step`` of this epoch, and refuse more."""
+        """Drop and refuse plans from ticks before ``first_step`` of this epoch."""
         self._first_step = first_step
         held = self._plan
         if held and (held.epoch, held.step) < (self._epoch, first_step):
             self._plan = None
 
     def action_for(self, epoch: int, step: int, *, lockstep: bool) -> NDArray[np.float64] | None:
-        """Return the action ``[A]`` that answers a tick, or None when the plan has none.
+        """Return the action ``[A]`` that answers a tick; None if the plan has none.
 
-        In lock-step a plan ends with its ``execute_horizon``, so that results do not depend on
-        how fast the next plan comes; in real time the rest of the chunk bridges a late one.
+        In lock-step a plan ends after its ``execute_horizon``, so that results do not depend on the
+        arrival time of the next plan. In real time, the rest of the chunk bridges the time until a
+        late plan arrives.
         """
         plan = self._plan
         if plan is None or plan.epoch != epoch:

@@ -1,8 +1,8 @@
-"""Who made each step of a dataset, and what became of it.
+"""The provenance of each step of a dataset: who made it, and whether it was rolled back.
 
-Training weights hang on it (Sirius: interventions count half of all, the steps that led to one next
-to nothing), so one module says what each name means. Works on the session's tree, whose lines run
-through forks: the steps a policy took before a person corrected it may lie on the parent branch.
+Training weights depend on it (with Sirius, interventions have half of the total weight and the
+steps before one almost none), so one module defines the names. It works on the session's tree
+across forks: the steps of a policy before a correction may be on the parent branch.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,14 +16,14 @@ PRE_INTERVENTION_STEPS = 15
 
 
 class Provenance(StrEnum):
-    """What a step is to a dataset. The order is that of codes in datasets: append only."""
+    """The class of a step in a dataset. The order defines the codes in datasets: append only."""
 
-    DEMONSTRATION = "demonstration"  # a person or expert, no policy running
+    DEMONSTRATION = "demonstration"  # a person or expert, without a policy
     POLICY = "policy"
-    HUMAN = "human"  # a person correcting; the blend back to the policy counts here too
+    HUMAN = "human"  # a person's correction, including the blend back to the policy
     PRE_INTERVENTION = "pre-intervention"  # the policy's last steps before a takeover
-    ROLLED_BACK = "rolled-back"  # whoever made it, a rollback left it behind
-    NONE = "none"  # nobody's: a held position, or no step at all
+    ROLLED_BACK = "rolled-back"  # abandoned by a rollback, whatever its source
+    NONE = "none"  # no source: a held position, or no step
 
 
 _BY_SOURCE = {
@@ -40,25 +40,25 @@ class StepNode(Protocol):
 
     @property
     def node_id(self) -> str:
-        """Name: <branch>:<step>."""
+        """Id: <branch>:<step>."""
 
     @property
     def parent_id(self) -> str:
-        """Name of the state before; empty at a root."""
+        """Id of the previous state; empty at a root."""
 
     @property
     def source(self) -> int:
-        """Command.SOURCE_* of the action from the parent to here."""
+        """Command.SOURCE_* of the action that led from the parent to this node."""
 
     @property
     def rolled_back(self) -> bool:
-        """Whether a rollback left it behind."""
+        """Whether a rollback abandoned it."""
 
 
 def line_provenance(sources: Sequence[int]) -> list[Provenance]:
     """Return the provenance of the steps of one unbroken line, from their Command.SOURCE_*.
 
-    A takeover is the first of a person's steps; a hold before it changes nothing.
+    A takeover is the first of a person's steps; a hold before it makes no difference.
     """
     steps = [_by_source(source) for source in sources]
     for i, step in enumerate(steps):
@@ -70,10 +70,10 @@ def line_provenance(sources: Sequence[int]) -> list[Provenance]:
 
 
 def tree_provenance(nodes: Iterable[StepNode]) -> dict[str, Provenance]:
-    """Return the provenance of every node's action, the one that led to it, by node id.
+    """Return the provenance of the action that led to each node, by node id.
 
-    Lines run from each takeover towards the root, across forks; a state that was corrected several
-    times has its history marked once.
+    Lines run from each takeover towards the root, across forks. The steps before a state that was
+    corrected several times are marked once.
     """
     by_id = {node.node_id: node for node in nodes}
     result = {
@@ -106,9 +106,9 @@ def assign(
 
     Args:
         sources: [T] Command.SOURCE_* of each action.
-        node_ids: [T] node each action led to, "<branch>:<step + 1>".
-        tree: what `tree_provenance` returned; nodes it lacks (recorded without a branch manager)
-            go by the segment's own line.
+        node_ids: [T] node that each action led to, "<branch>:<step + 1>".
+        tree: result of `tree_provenance`. For missing nodes (recorded without a branch manager),
+            the segment's own line decides.
     """
     line = line_provenance(sources)
     return [tree.get(name, own) for name, own in zip(node_ids, line, strict=True)]

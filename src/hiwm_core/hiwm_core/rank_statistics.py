@@ -1,6 +1,6 @@
-"""Ranks and the correlation of ranks, which see only the order of values.
+"""Ranks and rank correlation, which depend only on the order of values.
 
-Held by ``test_rank_statistics.py``.
+Tested by ``test_rank_statistics.py``.
 """
 
 import numpy as np
@@ -19,14 +19,14 @@ def ranks(values: ArrayLike) -> NDArray[np.float64]:
 def spearman(a: ArrayLike, b: ArrayLike) -> float:
     """Return Spearman's rank correlation of values [N] and [N], -1..1.
 
-    Infinite values are allowed. The result is NaN where one side is constant or N is below 2.
+    Infinite values are allowed. The result is NaN if one side is constant or N is below 2.
 
     Raises:
-        ValueError: the two differ in length.
+        ValueError: the lengths differ.
     """
     rank_a, rank_b = ranks(a), ranks(b)
     if rank_a.shape != rank_b.shape:
-        raise ValueError(f"{len(rank_a)} and {len(rank_b)} values: give pairs")
+        raise ValueError(f"{len(rank_a)} and {len(rank_b)} values: give pairs of values")
     if len(rank_a) < 2 or not (np.ptp(rank_a) and np.ptp(rank_b)):
         return float("nan")
     rank_a, rank_b = rank_a - rank_a.mean(), rank_b - rank_b.mean()

@@ -1,7 +1,7 @@
-"""Robots: where a robot's drivers are found, and how it is commanded.
+"""Robot configs: the topics of a robot's drivers, and how it is commanded.
 
-The robot bridge reads one of config/robots; nothing above the bridge does. An adapter or a pace
-that this version does not support is refused on load, not when the first command is due.
+Only the robot bridge reads a file of config/robots. An adapter or pace that this version does not
+support is refused on load, not at the first command.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from hiwm_core.config_files import find_config, nearest, parse_mapping, ros_name
 from hiwm_core.config_schema import settings
 from hiwm_core.errors import ConfigError
 
-# How commands reach controllers, and whether this version can send them.
+# Command types of controllers, and whether this version supports them.
 ADAPTERS = {
     "joint_trajectory": True,
     "float64_multi_array": True,
@@ -24,16 +24,16 @@ ADAPTERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class CameraTopic:
-    """Where the driver of one camera publishes."""
+    """The topic of one camera's driver."""
 
-    name: str  # of the embodiment's camera
+    name: str  # name of the embodiment's camera
     image: str  # topic of sensor_msgs/Image, or CompressedImage when compressed
     compressed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandTopic:
-    """Where and how targets are sent."""
+    """The topic and form of commands."""
 
     adapter: str  # a key of ADAPTERS
     topic: str
@@ -42,14 +42,14 @@ class CommandTopic:
 
 @dataclass(frozen=True, kw_only=True)
 class RobotConfig:
-    """One robot behind its drivers' topics. Topic names are relative to the bridge's namespace."""
+    """One robot with its drivers' topics. Topic names are relative to the bridge's namespace."""
 
     name: str
-    stand_in: bool  # True: a simulation standing in for a robot
+    stand_in: bool  # True: a simulation in place of a robot
     embodiment: str
-    pace: str  # camera: a tick for each image of the first camera; timer: by a timer
+    pace: str  # camera: one tick per image of the first camera; timer: by a timer
     lockstep: bool  # True: the driver waits for the command of each observation
-    stale_after_s: float  # age at which an image or a joint state holds the robot [s]
+    stale_after_s: float  # maximum age of images and joint states; then the robot is held [s]
     joint_states: str
     cameras: tuple[CameraTopic, ...]
     command: CommandTopic
@@ -59,10 +59,10 @@ class RobotConfig:
 
 
 def load_robot(name: str | Path) -> RobotConfig:
-    """Return the robot of a name in config/robots, or of a path.
+    """Return the robot with a name in config/robots, or at a path.
 
     Raises:
-        ConfigError: missing file, unknown key, wrong value, or an adapter not yet supported.
+        ConfigError: missing file, unknown key, wrong value, or an unsupported adapter.
     """
     path = find_config("robots", name)
     return parse_robot(path.read_text(), str(path))
@@ -87,20 +87,20 @@ class _CommandEntry:
         ros_name(self.topic, "topic")
         if self.adapter not in ADAPTERS:
             raise ConfigError(
-                f"adapter {self.adapter!r}", where="adapter",
+                f"unknown adapter {self.adapter!r}", where="adapter",
                 remedy=f"use one of {', '.join(ADAPTERS)}" + nearest(self.adapter, ADAPTERS),
             )
         if not ADAPTERS[self.adapter]:
             supported = ", ".join(name for name, is_supported in ADAPTERS.items() if is_supported)
             raise ConfigError(
                 f"adapter {self.adapter!r} is not yet supported", where="adapter",
-                remedy=f"use a controller that takes one of {supported}",
+                remedy=f"use a controller that accepts one of {supported}",
             )
         if self.time_from_start_s is None:
             return
         if self.adapter != "joint_trajectory":
             raise ConfigError(
-                f"time_from_start_s has no meaning for {self.adapter}", where="time_from_start_s",
+                f"time_from_start_s does not apply to {self.adapter}", where="time_from_start_s",
                 remedy="leave it out, or use the adapter joint_trajectory",
             )
         _check_seconds(self.time_from_start_s, "time_from_start_s", 10.0)
@@ -138,19 +138,19 @@ class _RobotFile:
         if self.lockstep and self.pace != "camera":
             raise ConfigError(
                 "lockstep with pace timer", where="lockstep",
-                remedy="use pace camera: a lock-step driver publishes when it was commanded",
+                remedy="use pace camera; a lock-step driver publishes after each command",
             )
 
 
 def parse_robot(text: str, where: str) -> RobotConfig:
-    """Return the robot a YAML text describes.
+    """Return the robot that a YAML text describes.
 
     Args:
         text: the YAML.
         where: file name, for error messages.
 
     Raises:
-        ConfigError: as `load_robot`.
+        ConfigError: see `load_robot`.
     """
     file = settings(_RobotFile, parse_mapping(text, where), where)
     seconds = file.command.time_from_start_s
@@ -171,7 +171,7 @@ def parse_robot(text: str, where: str) -> RobotConfig:
 
 
 def _check_seconds(value: float, where: str, upper: float) -> None:
-    # Milliseconds written where seconds are meant land above the upper bound.
+    # The upper bound catches milliseconds given as seconds.
     if not 0 < value <= upper:
         raise ConfigError(
             f"{value} s", where=where, remedy=f"give seconds, above 0 and at most {upper:g}"

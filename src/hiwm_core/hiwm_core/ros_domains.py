@@ -1,7 +1,7 @@
-"""ROS domain ids that no other run on this machine uses.
+"""Reserves ROS domain ids that no other run on this machine uses.
 
-Tests, benchmarks and studies start many graphs, often in several processes side by side. A process
-holds a block of domain ids through a file lock, which the system releases when the process ends.
+Tests, benchmarks and studies start many graphs, often in several parallel processes. A process
+reserves a block of domain ids with a file lock, which the system releases when the process exits.
 """
 
 import fcntl
@@ -14,26 +14,26 @@ from typing import Final
 
 from hiwm_core.errors import HiwmError
 
-# On Linux, ids up to 101 keep clear of the ports that the system hands out by itself.
+# On Linux, ids up to 101 avoid the range of ephemeral ports.
 _HIGHEST: Final = 101
-# A test's graph may still be ending when the next one starts, so a process takes turns.
+# A graph may still be shutting down when the next one starts, so a process cycles through ids.
 _BLOCK: Final = 10
 
 _lock = Lock()
 _ids: "cycle[int] | None" = None
 _owner = 0
-_held: list[int] = []  # descriptors of the locks, open until the process ends
+_held: list[int] = []  # descriptors of the locks, open until the process exits
 
 
 def domain_id() -> int:
-    """Return a domain id of this process's own block, 1..101, in turn.
+    """Return the next domain id of this process's block, 1..101.
 
     Raises:
-        HiwmError: other processes hold every block.
+        HiwmError: other processes hold all blocks.
     """
     global _ids, _owner
     with _lock:
-        if _ids is None or _owner != os.getpid():  # a forked child takes a block of its own
+        if _ids is None or _owner != os.getpid():  # a forked child reserves its own block
             _ids, _owner = cycle(_claimed_block()), os.getpid()
         return next(_ids)
 
@@ -51,6 +51,6 @@ def _claimed_block() -> range:
         _held.append(descriptor)
         return range(first, first + _BLOCK)
     raise HiwmError(
-        "every ROS domain id is taken by other test runs, benchmarks or studies",
-        where=str(folder), remedy="end some of them",
+        "other test runs, benchmarks or studies use all ROS domain ids",
+        where=str(folder), remedy="stop some of them",
     )

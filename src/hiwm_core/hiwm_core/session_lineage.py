@@ -1,4 +1,4 @@
-"""What a session folder says about where its data came from, and which episodes it has."""
+"""The origin of a session's data in its folder, and the counters of its epochs and episodes."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ def software_version() -> str:
 
 
 def write_session(folder: Path, lineage: Mapping[str, Any]) -> bool:
-    """Write session.json where there is none yet; returns whether it was written.
+    """Write session.json unless it exists; return whether it was written.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -32,9 +32,9 @@ def write_session(folder: Path, lineage: Mapping[str, Any]) -> bool:
 
 
 def session_heads(folder: Path) -> tuple[str, ...] | None:
-    """Return the trained heads of a session's world model; None where its session.json has none.
+    """Return the trained heads of a session's world model; None if session.json lists none.
 
-    A session on a robot and one from before heads were listed have none.
+    Sessions on a robot and sessions that predate the list have none.
     """
     try:
         heads = json.loads((folder / "session.json").read_text()).get("heads")
@@ -44,10 +44,10 @@ def session_heads(folder: Path) -> tuple[str, ...] | None:
 
 
 class EpisodeCounter:
-    """The last epoch and episode used in a session, so that a restarted world goes on from them.
+    """The last epoch and episode of a session, so that a restarted world continues the count.
 
     Args:
-        folder: the session folder; None keeps nothing.
+        folder: the session folder; None saves nothing.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -64,11 +64,11 @@ class EpisodeCounter:
             raise StoreError(
                 f"cannot read the episode counters: {error}", where=str(self._path),
                 remedy="restore the file from a copy, or start with another session_dir:= (without "
-                "it epochs and episodes are counted anew and clash with those recorded)",
+                "it, new epochs and episodes would clash with those recorded)",
             ) from None
 
     def write(self, epoch: int, episode: int) -> None:
-        """Keep epoch and episode."""
+        """Save epoch and episode."""
         if self._path is not None:
             _write(self._path, {"epoch": epoch, "episode": episode})
 
@@ -79,5 +79,6 @@ def _write(path: Path, data: Mapping[str, Any]) -> None:
     except OSError as error:
         raise StoreError(
             f"cannot write: {error.strerror}", where=str(path),
-            remedy="make room, check the folder's rights, or start with another session_dir:=",
+            remedy="free disk space, check the folder's permissions, or start with another "
+            "session_dir:=",
         ) from None

@@ -1,16 +1,17 @@
-"""One writer for each role of a session, and all of them of one launch.
+"""Ensures one writer per role of a session, and that all writers belong to one launch.
 
     python -m hiwm_core.session_lock SESSION
 
-says who writes a session now, with exit code 1 where somebody does.
+prints the processes that write a session now; the exit code is 1 if there are any.
 
 Each role (recorder, branch_manager, world, evaluator and so on) is a file in `<session>/locks`,
-locked by the process that has the role. The system drops the lock when that process ends, however
-it ends, so a file without a lock is stale and the next process takes it over. The file's text says
-who holds it. A tool that writes into a session, such as `hiwm_recording.recover`, takes a role too.
+locked by the process that has the role. The operating system releases the lock when that process
+exits for any reason. A file without a lock is stale, and the next process takes it over. The file
+names its owner. A tool that writes into a session, such as `hiwm_recording.recover`, takes a role
+too.
 
-The locks are open-file-description locks (fcntl(2)): they can be queried without being taken, they
-work in read-only folders for whoever only asks, and network file systems pass them on.
+The locks are open-file-description locks (fcntl(2)). They can be queried without being taken,
+queries work in read-only folders, and network file systems support them.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from hiwm_core.launch_identity import launch_id, process_id
 LOCKS_FOLDER: Final = "locks"
 RECORDER: Final = "recorder"
 _SUFFIX: Final = ".lock"
-# Held while a role is taken, so that two launches cannot both find the session free.
+# Held while taking a role, so that two launches cannot both find the session free.
 _GUARD: Final = "guard"
 _GUARD_WAIT_S: Final = 10.0
 _GUARD_POLL_S: Final = 0.02
@@ -57,7 +58,7 @@ class Owner:
 
     @property
     def process(self) -> str:
-        """Process and host, for people."""
+        """Process and host, as text."""
         where = f"pid {self.pid}" if self.pid else "an unknown process"
         where += f" on {self.host}" if self.host else ""
         return where + (f" since {self.since}" if self.since else "")
@@ -68,16 +69,16 @@ class Owner:
 
 
 class SessionLock:
-    """A role of a session, held until `release` or until this process ends.
+    """A role of a session, held until `release` or until this process exits.
 
     Args:
-        session: the session's folder; made where it is missing.
+        session: the session folder; created if missing.
         role: file name in the folder's `locks`.
-        launch: id that every holder in the session shares; by default that of this launch.
+        launch: id shared by all holders in the session; by default that of this launch.
 
     Raises:
         BusyError: another process holds the role, or another launch writes the session.
-        StoreError: the folder cannot be written, or its file system cannot lock.
+        StoreError: the folder is not writable, or its file system does not support locks.
     """
 
     def __init__(self, session: Path, role: str, launch: str | None = None) -> None:
@@ -98,34 +99,34 @@ class SessionLock:
             raise _unlockable(folder / f"{role}{_SUFFIX}", error) from error
 
     def release(self) -> None:
-        """Give the role up; the file stays, since it may be waited for."""
+        """Release the role; the file stays, as another process may be waiting for it."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     def __enter__(self) -> Self:
-        """Return itself, held already."""
+        """Return the lock, which is already held."""
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Give the role up."""
+        """Release the role."""
         self.release()
 
 
 def tool_lock(session: Path, role: str) -> SessionLock:
-    """Hold a role for a command that belongs to no launch: nobody else may write the session.
+    """Take a role for a command outside any launch; no other process may write the session.
 
     Raises:
-        BusyError, StoreError: as `SessionLock`.
+        BusyError, StoreError: see `SessionLock`.
     """
     return SessionLock(session, role, launch=process_id(os.getpid()))
 
 
 def hold_until_end(path: Path, owner: Owner) -> Owner | None:
-    """Lock a file until this process ends; return who holds it where another process does.
+    """Lock a file until this process exits; return the owner if another process holds it.
 
     Raises:
-        StoreError: the file cannot be written, or its file system cannot lock.
+        StoreError: the file is not writable, or its file system does not support locks.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +139,7 @@ def hold_until_end(path: Path, owner: Owner) -> Owner | None:
 
 
 def owners(session: Path) -> list[Owner]:
-    """Return the processes that write a session now; changes nothing."""
+    """Return the processes that write a session now. Changes nothing."""
     folder = session / LOCKS_FOLDER
     if not folder.is_dir():
         return []
@@ -147,12 +148,12 @@ def owners(session: Path) -> list[Owner]:
 
 
 def recording_owner(session: Path) -> Owner | None:
-    """Return the process that records a session now, None where none does."""
+    """Return the process that records a session now; None if there is none."""
     return _owner(session / LOCKS_FOLDER / f"{RECORDER}{_SUFFIX}")
 
 
 def _owner(path: Path) -> Owner | None:
-    """Return who holds a lock file, None where nobody does or it is not there."""
+    """Return the owner of a lock file; None if it is missing or not locked."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -168,12 +169,12 @@ def _owner(path: Path) -> Owner | None:
         os.close(descriptor)
     try:
         return Owner(**json.loads(text))
-    except (ValueError, TypeError):  # taken this very moment
+    except (ValueError, TypeError):  # locked, but not yet written
         return Owner(role=path.name.removesuffix(_SUFFIX))
 
 
 def _take(path: Path, owner: Owner) -> int:
-    """Lock a file and write its owner into it; raises BlockingIOError where it is locked."""
+    """Lock a file and write its owner into it; raises BlockingIOError if it is locked."""
     descriptor = _locked(path)
     if descriptor is None:
         raise BlockingIOError(errno.EAGAIN, "another process holds it")
@@ -188,7 +189,7 @@ def _take(path: Path, owner: Owner) -> int:
 
 
 def _locked(path: Path) -> int | None:
-    """Return a descriptor that holds a file's lock, None where another holds it."""
+    """Return a descriptor that holds a file's lock; None if another process holds it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _WHOLE_FILE)
@@ -198,8 +199,8 @@ def _locked(path: Path) -> int | None:
             return None
         if error.errno in _UNSUPPORTED:
             raise StoreError(
-                f"the file system cannot lock files ({error.strerror})", where=str(path),
-                remedy="name a session_dir on a local disk, or mount this one with locking",
+                f"the file system does not support locks ({error.strerror})", where=str(path),
+                remedy="use a session_dir on a local disk, or mount this one with locking",
             ) from error
         raise
     return descriptor
@@ -212,7 +213,7 @@ def _guard(folder: Path) -> Iterator[None]:
         if time.monotonic() > deadline:
             raise StoreError(
                 f"another process has been taking a role for {_GUARD_WAIT_S:g} s",
-                where=str(folder / _GUARD), remedy="end it: it may be stopped; then start again",
+                where=str(folder / _GUARD), remedy="end it (it may be suspended), then retry",
             )
         time.sleep(_GUARD_POLL_S)
     try:
@@ -224,7 +225,7 @@ def _guard(folder: Path) -> Iterator[None]:
 def _unlockable(path: Path, error: OSError) -> StoreError:
     return StoreError(
         f"cannot hold the lock {path.name}: {error.strerror}", where=str(path.parent),
-        remedy="give yourself the right to write there, free the disk, or choose another folder: "
+        remedy="make the folder writable, free disk space, or choose another folder: "
         "session_dir for a session's locks, TMPDIR for a graph's",
     )
 
@@ -239,15 +240,15 @@ def _busy(session: Path, role: str, others: list[Owner]) -> BusyError:
         what = f"the session is in use by {'; '.join(map(str, others))}"
     return BusyError(
         what, where=f"{role} of {session}",
-        remedy="end that launch, or its processes where the launcher is gone; or name another "
-        "session_dir. Nodes started one by one need one HIWM_LAUNCH_ID",
+        remedy="end that launch, or its processes if the launcher is gone; or use another "
+        "session_dir. Nodes started one by one need the same HIWM_LAUNCH_ID",
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print who writes a session; return 1 where somebody does."""
+    """Print the processes that write a session; return 1 if there are any."""
     parser = argparse.ArgumentParser(prog="python -m hiwm_core.session_lock")
-    parser.add_argument("session", type=Path, help="folder of the session")
+    parser.add_argument("session", type=Path, help="session folder")
     options = parser.parse_args(arguments)
     found = owners(options.session)
     for owner in found:

@@ -1,8 +1,8 @@
-"""What a session came to: numbers, a contact sheet, a drawing of its tree.
+"""Summarises a session: numbers, a contact sheet, a drawing of its tree.
 
     python -m hiwm_core.session_summary SESSION_DIR
 
-Reads bags and branch store alone, so it also tells of sessions that ended badly. Writes
+Reads only bags and branch store, so it also works for sessions that were killed. Writes
 `summary.json`, `contact_sheet.png` and `tree.png` into the session folder.
 """
 
@@ -34,19 +34,19 @@ TREE_FILE = "tree.sqlite"
 SUMMARY_FILE = "summary.json"
 SHEET_FILE = "contact_sheet.png"
 DRAWING_FILE = "tree.png"
-# A pause longer than this between two ticks is somebody waiting, not the graph's speed.
+# A longer pause between two ticks is somebody waiting, not the graph's speed.
 _PAUSE_S = 2.0
 
 
 def summarise(session_dir: Path, *, pictures: bool = True) -> dict[str, Any]:
-    """Return what a session came to, and write it into its folder.
+    """Return the summary of a session, and write it into the session folder.
 
     Args:
-        session_dir: folder with bags and, where a branch manager ran, tree.sqlite.
-        pictures: draw contact sheet and tree as well.
+        session_dir: folder with bags and, if a branch manager ran, tree.sqlite.
+        pictures: also draw contact sheet and tree.
 
     Raises:
-        BagError: the folder holds no bag.
+        BagError: no bag with a tick in the folder.
         BusyError: the session is still being written.
     """
     bags, unread = _digests(session_dir)
@@ -110,20 +110,20 @@ def _digests(session_dir: Path) -> tuple[list[BagDigest], dict[str, list[str]]]:
         if digest.ticks:
             found.append(digest)
         else:
-            unread[path.name] = ["no whole tick in it"]
+            unread[path.name] = ["it has no whole tick"]
     if not found:
         raise BagError(
             "no bag with a tick", where=str(session_dir / "bags"),
-            remedy="give the folder of a session that was recorded",
+            remedy="give the folder of a recorded session",
         )
     return found, unread
 
 
 def _tree(session_dir: Path) -> tuple[list[Branch], list[Node], str]:
-    """Return branches and nodes, and what is wrong with the store where they cannot be read."""
+    """Return branches, nodes, and the problem if the store cannot be read."""
     path = session_dir / TREE_FILE
     if not path.exists():
-        return [], [], "no branch store: provenance goes by each bag alone"
+        return [], [], "no branch store: provenance is derived from each bag separately"
     try:
         with BranchReader(path) as reader:
             return reader.branches(), reader.tree(), ""
@@ -132,12 +132,12 @@ def _tree(session_dir: Path) -> tuple[list[Branch], list[Node], str]:
 
 
 def _audit(bag: BagDigest) -> Audit:
-    """Return the recorder's audit of a bag; a new one where it left none, or damage came later."""
+    """Return the recorder's audit of a bag; a new one if there is none or the bag is damaged."""
     if not bag.problems:
         try:
             return Audit(**json.loads((bag.path / AUDIT_FILE).read_text()))
         except (OSError, ValueError, TypeError):
-            pass  # made again below
+            pass  # audited below
     return audit_bag(bag.path)
 
 
@@ -148,18 +148,18 @@ def _active_seconds(bag: BagDigest) -> float:
 
 
 def _span_s(bags: Sequence[BagDigest]) -> float:
-    """Return the time from first to last tick; a clock that was set back adds nothing."""
+    """Return the time from first to last tick; steps back of the clock count as zero."""
     times = [tick.received_ns for bag in bags for tick in bag.ticks]
     gaps = [max(0, after - before) for before, after in zip(times, times[1:], strict=False)]
     return round(sum(gaps) * 1e-9, 1)
 
 
 def _takeovers(bags: Sequence[BagDigest]) -> dict[str, Any]:
-    """Return count and latencies; an arbiter that was restarted counts from one again."""
+    """Return count and latencies; a restarted arbiter counts from one again."""
     seen: list[Takeover] = []
     for bag in bags:
         for takeover in bag.takeovers:
-            # The state is repeated, into the next bag too; the last word on a takeover counts.
+            # The state is repeated, also in the next bag; the last one for a takeover counts.
             if seen and takeover.number == seen[-1].number:
                 seen[-1] = takeover
             else:
@@ -183,7 +183,7 @@ def _branch_counts(branches: Sequence[Branch], bags: Sequence[BagDigest]) -> dic
         "by_kind": dict(kinds),
         "labels": dict(labels),
         "discarded": sum(branch.discarded for branch in branches),
-        # Node to number of continuations; those with several are failure states.
+        # Number of continuations by node; nodes with several are failure states.
         "continuations": {node: count for node, count in continued.items() if count > 1},
     }
 
@@ -200,7 +200,7 @@ def _by_provenance(
     for bag in bags:
         names = [f"{bag.lineage.branch_id}:{tick.step}" for tick in bag.ticks]
         made = assign([tick.source for tick in bag.ticks], names, tree)
-        # The first tick of a line was led to by nobody, whatever its state's own history.
+        # No action led to the first tick of a line, whatever the history of its state.
         if bag.ticks[0].source == Source.NONE:
             made[0] = Provenance.NONE
         counts.update(step.value for step in made)
@@ -232,16 +232,16 @@ def _rows(bags: Sequence[BagDigest], branches: Sequence[Branch]) -> list[Row]:
     rows = []
     for bag in bags:
         branch = known.get(bag.lineage.branch_id)
-        began = "recorded without a branch store"
+        start = "recorded without a branch store"
         verdict, note = "", ""
         if branch is not None:
-            began = branch.kind.value
+            start = branch.kind.value
             if branch.fork_node_id:
                 joint = "to" if branch.kind is BranchKind.ROLLBACK else "of"
-                began += f" {joint} {branch.fork_node_id}"
+                start += f" {joint} {branch.fork_node_id}"
             verdict = branch.label.name.lower() if branch.label else ""
             note = branch.note
-        lines = [began, f"{len(bag.ticks)} ticks" + (f", {verdict}" if verdict else "")]
+        lines = [start, f"{len(bag.ticks)} ticks" + (f", {verdict}" if verdict else "")]
         tiles = []
         for index in evenly(len(bag.ticks)):
             tick = bag.ticks[index]
@@ -259,7 +259,7 @@ def _rows(bags: Sequence[BagDigest], branches: Sequence[Branch]) -> list[Row]:
 
 
 def summary_text(summary: dict[str, Any]) -> str:
-    """Return the short summary people read."""
+    """Return the summary as text."""
 
     def counted(counts: dict[str, int]) -> str:
         return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
@@ -269,7 +269,7 @@ def summary_text(summary: dict[str, Any]) -> str:
     if takeovers["latency_ms_median"] is not None:
         latency = (
             f", latency {takeovers['latency_ms_median']:.1f} ms median, "
-            f"{takeovers['latency_ms_most']:.1f} ms most"
+            f"{takeovers['latency_ms_most']:.1f} ms maximum"
         )
     world = summary["robot"] or summary["world"]
     if summary["stand_in"]:
@@ -279,7 +279,7 @@ def summary_text(summary: dict[str, Any]) -> str:
     lines = [
         f"session      {summary['session']}: {summary['task']} in {world}",
         f"ticks        {summary['ticks']} in {summary['seconds']:.0f} s, "
-        f"{summary['ticks_per_s']} a second while running, {summary['episodes']} episodes",
+        f"{summary['ticks_per_s']} per second while running, {summary['episodes']} episodes",
         f"takeovers    {takeovers['count']}{latency}",
         f"branches     {branches['count']} ({counted(branches['by_kind'])}){forked}; "
         f"labels: {counted(branches['labels'])}",
@@ -295,10 +295,10 @@ def summary_text(summary: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Summarise the session named on the command line; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m hiwm_core.session_summary", description="What a session came to."
+        prog="python -m hiwm_core.session_summary", description="Summarise a session."
     )
-    parser.add_argument("session_dir", type=path_argument, help="folder of the session")
-    parser.add_argument("--no-pictures", action="store_true", help="numbers alone")
+    parser.add_argument("session_dir", type=path_argument, help="session folder")
+    parser.add_argument("--no-pictures", action="store_true", help="only numbers")
     options = parser.parse_args(arguments)
     try:
         summary = summarise(options.session_dir, pictures=not options.no_pictures)
@@ -307,8 +307,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print(summary_text(summary))
     names = [SUMMARY_FILE, *summary["files"].values(), "bags/", TREE_FILE]
-    there = [name for name in names if (options.session_dir / name).exists()]
-    print(f"folder       {options.session_dir.resolve()}: {', '.join(there)}")
+    existing = [name for name in names if (options.session_dir / name).exists()]
+    print(f"folder       {options.session_dir.resolve()}: {', '.join(existing)}")
     return 0
 
 

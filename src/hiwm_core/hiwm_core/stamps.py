@@ -1,4 +1,4 @@
-"""Message stamps as nanoseconds, for live messages and for messages decoded from a bag alike."""
+"""Message stamps in nanoseconds, for live messages and for messages decoded from a bag."""
 
 from typing import Any
 

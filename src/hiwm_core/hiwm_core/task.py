@@ -1,4 +1,4 @@
-"""Tasks: goal, success, horizon and where episodes start."""
+"""Tasks: goal, success criterion, horizon and start poses."""
 
 import math
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from hiwm_core.config_files import find_config, parse_mapping, text_hash
 from hiwm_core.config_schema import settings
 from hiwm_core.errors import ConfigError
 
-# Lengths beyond a table and angles beyond a turn are taken for millimetres and degrees.
-_MOST_M = 3.0
-_MOST_RAD = 2 * math.pi
+# Larger lengths and angles are probably millimetres and degrees.
+_MAX_M = 3.0
+_MAX_RAD = 2 * math.pi
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +26,11 @@ class Task:
     horizon_steps: int
     goal_pose: tuple[float, float, float]
     object_unit_m: float
-    success_coverage: float  # share of the goal covered that counts as success, 0..1
+    success_coverage: float  # fraction of the goal that must be covered, 0..1
     reset_x_m: tuple[float, float]
     reset_y_m: tuple[float, float]
     reset_yaw_rad: tuple[float, float]
-    min_coverage_gap: float  # a start covers the goal by less than 1 minus this
+    min_coverage_gap: float  # a start covers at most 1 minus this of the goal
     text: str
     hash: str
 
@@ -49,7 +49,7 @@ class Task:
 
 
 def load_task(name: str | Path) -> Task:
-    """Return the task of a name in config/tasks, or of a path.
+    """Return the task with a name in config/tasks, or at a path.
 
     Raises:
         ConfigError: missing file, unknown key or wrong value; names file and field.
@@ -63,7 +63,7 @@ class _ObjectEntry:
     unit_m: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.unit_m < _MOST_M:
+        if not 0 < self.unit_m < _MAX_M:
             raise ConfigError(
                 f"unit_m is {self.unit_m}", where="unit_m", remedy="give a length in m"
             )
@@ -75,7 +75,7 @@ class _SuccessEntry:
 
     def __post_init__(self) -> None:
         if not 0 < self.coverage <= 1:
-            raise ConfigError(f"coverage {self.coverage}", where="coverage", remedy="use 0..1")
+            raise ConfigError(f"coverage is {self.coverage}", where="coverage", remedy="use 0..1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ class _ResetEntry:
     def __post_init__(self) -> None:
         if not 0 <= self.min_coverage_gap <= 1:
             raise ConfigError(
-                f"min_coverage_gap {self.min_coverage_gap}", where="min_coverage_gap",
+                f"min_coverage_gap is {self.min_coverage_gap}", where="min_coverage_gap",
                 remedy="use 0..1",
             )
         for key, (low, high) in (
@@ -116,13 +116,13 @@ class _TaskFile:
         if self.horizon_steps < 1:
             raise ConfigError(
                 f"horizon_steps is {self.horizon_steps}", where="horizon_steps",
-                remedy="make it positive",
+                remedy="give a positive number",
             )
         _check_units(self.goal_pose[:2], self.goal_pose[2:], "goal_pose")
 
 
 def parse_task(text: str, where: str) -> Task:
-    """Return the task a YAML text describes; raises ConfigError as `load_task`."""
+    """Return the task that a YAML text describes; for errors see `load_task`."""
     file = settings(_TaskFile, parse_mapping(text, where), where)
     return Task(
         name=file.name, embodiment=file.embodiment, horizon_steps=file.horizon_steps,
@@ -135,8 +135,8 @@ def parse_task(text: str, where: str) -> Task:
 
 def _check_units(lengths: tuple[float, ...], angles: tuple[float, ...], where: str) -> None:
     for value in lengths:
-        if abs(value) > _MOST_M:
-            raise ConfigError(f"{value} is no place on a table", where=where, remedy="give m")
+        if abs(value) > _MAX_M:
+            raise ConfigError(f"{value} m is off the table", where=where, remedy="give metres")
     for value in angles:
-        if abs(value) > _MOST_RAD:
-            raise ConfigError(f"{value} is more than a turn", where=where, remedy="give rad")
+        if abs(value) > _MAX_RAD:
+            raise ConfigError(f"{value} rad is over a turn", where=where, remedy="give radians")

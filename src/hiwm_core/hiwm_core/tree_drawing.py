@@ -1,8 +1,8 @@
-"""A picture of the session's tree: what was tried, by whom, and what came of it.
+"""Draws the session's tree: branches, the sources of their actions, and their labels.
 
-Steps run to the right, every branch has a row beneath the one it left. Colour says who acted, pale
-means left behind by a rollback, a ring marks the state a continuation began from. The session
-summary and `python -m hiwm_core.tree_drawing <session>` use it; `test_tree_drawing.py` holds it.
+Steps run to the right. Each branch has a row below its parent branch. The colour shows the source,
+pale colours mark rolled-back states, and a ring marks a state with a continuation. Used by the
+session summary and `python -m hiwm_core.tree_drawing <session>`. Tested by `test_tree_drawing.py`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _GRID: Colour = (234, 236, 240)
 _BAND: Colour = (248, 249, 251)
 _PAPER: Colour = (255, 255, 255)
 
-_SCALE = 2  # drawn twice as large and reduced: smooth lines
-_ROW = 26  # pixels a branch
-_ROW_LEAST = 15  # with very many branches
+_SCALE = 2  # drawn at twice the size and reduced, for smooth lines
+_ROW = 26  # pixels per branch
+_MIN_ROW = 15  # with very many branches
 _PLOT_WIDTH = 900
 _LEFT = 150  # names
 _RIGHT = 190  # verdicts and notes
@@ -42,7 +42,7 @@ _TICK_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 
 @dataclass(kw_only=True)
 class _Row:
-    """One branch: its nodes in order, and the node it left from."""
+    """One branch: its nodes in order, and the node at which it forked."""
 
     branch_id: str
     nodes: list[Node]
@@ -52,7 +52,7 @@ class _Row:
 
 @dataclass(kw_only=True)
 class _Episode:
-    """The branches of one episode, each beneath the one it left."""
+    """The branches of one episode, each below its parent."""
 
     episode_id: str
     rows: list[_Row] = field(default_factory=list)
@@ -62,8 +62,8 @@ class _Episode:
 def draw_tree(nodes: Sequence[Node], path: Path, *, title: str = "", head_id: str = "") -> None:
     """Write a PNG of a tree (parents before children) to `path`.
 
-    `head_id`: the node the world stands on, marked when given. Raises StoreError where the file
-    cannot be written.
+    `head_id`: the world's current node, marked if given. Raises StoreError if the file cannot be
+    written.
     """
     image = _Drawing(nodes, title=title, head_id=head_id).image()
     try:
@@ -73,12 +73,12 @@ def draw_tree(nodes: Sequence[Node], path: Path, *, title: str = "", head_id: st
         raise StoreError(
             f"the drawing of the tree cannot be written: {error.strerror or error}",
             where=str(path),
-            remedy="check the rights and the free space of that folder",
+            remedy="check the permissions and the free space of that folder",
         ) from error
 
 
 def draw_session(session: Path, path: Path | None = None) -> Path:
-    """Draw the tree of a session folder; return the picture's path (`tree.png` in it)."""
+    """Draw the tree of a session folder; return the image's path (by default its tree.png)."""
     with BranchReader(session / "tree.sqlite") as reader:
         target = path or session / "tree.png"
         draw_tree(reader.tree(), target, title=session.name, head_id=reader.head_id)
@@ -86,7 +86,7 @@ def draw_session(session: Path, path: Path | None = None) -> Path:
 
 
 class _Drawing:
-    """One picture being drawn, in pixels of the finished size."""
+    """One drawing, in pixels of the final size."""
 
     def __init__(self, nodes: Sequence[Node], *, title: str, head_id: str) -> None:
         self._nodes = nodes
@@ -96,7 +96,7 @@ class _Drawing:
         self._episodes = _arrange(nodes)
         self._last_step = max([node.step for node in nodes], default=0)
         rows = sum(len(episode.rows) for episode in self._episodes)
-        self._row = _ROW if rows <= 40 else max(_ROW_LEAST, _ROW * 40 / rows)
+        self._row = _ROW if rows <= 40 else max(_MIN_ROW, _ROW * 40 / rows)
         y = float(_HEADER)
         for episode in self._episodes:
             episode.y = y
@@ -111,7 +111,7 @@ class _Drawing:
         self._draw = ImageDraw.Draw(self._image)
 
     def image(self) -> Image.Image:
-        """Return the finished picture."""
+        """Return the finished image."""
         self._header()
         self._axis()
         for episode in self._episodes:
@@ -136,7 +136,7 @@ class _Drawing:
                 _counted(len(self._episodes), "episode"),
                 _counted(branches, "branch"),
                 _counted(len(self._nodes), "state"),
-                f"{sum(node.rolled_back for node in self._nodes)} left behind",
+                f"{sum(node.rolled_back for node in self._nodes)} rolled back",
             )
         )
         self._text(12, 20, self._title or "branch tree", size=17, anchor="lm")
@@ -149,18 +149,18 @@ class _Drawing:
                 x = self._text(x + 30, y, name, anchor="lm") + 18
         if any(node.rolled_back for node in self._nodes):
             self._line(x, y, x + 24, y, _pale(SOURCE_COLOURS[Source.POLICY]), 5)
-            x = self._text(x + 30, y, "left behind", anchor="lm") + 18
+            x = self._text(x + 30, y, "rolled back", anchor="lm") + 18
         self._ring(x + 6, y)
         x = self._text(x + 17, y, "continued from here", anchor="lm") + 18
         if self._head_id in self._by_id:
             self._arrow_head(x + 6, y)
-            x = self._text(x + 20, y, "the world is here", anchor="lm") + 18
+            x = self._text(x + 20, y, "current state", anchor="lm") + 18
         if any(node.takeover for node in self._nodes):
             self._takeover(x + 6, y + 5.5)
             self._text(x + 17, y, "takeover", anchor="lm")
 
     def _axis(self) -> None:
-        """Bands of the branches, and a grid of steps."""
+        """Draw the bands of the branches and the grid of steps."""
         top, bottom = _HEADER - 4, self._height - 30
         for episode in self._episodes:
             for row in episode.rows[::2]:
@@ -178,7 +178,7 @@ class _Drawing:
         self._text(12, bottom + 12, "step", colour=_FAINT, anchor="lm")
 
     def _fork_line(self, row: _Row) -> None:
-        """The way from the state a branch left to its own row."""
+        """Draw the line from a branch's fork to its row."""
         if row.fork is None or row.fork.branch_id not in self._row_of:
             return
         x, y = self._x(row.fork.step), self._row_of[row.fork.branch_id].y
@@ -187,7 +187,7 @@ class _Drawing:
         self._line(x, row.y, self._x(row.nodes[0].step), row.y, colour, 1.4)
 
     def _branch(self, row: _Row) -> None:
-        """Segments of one source each, the branch's name, and its verdict."""
+        """Draw a branch's segments by source, its name, and its label."""
         discarded = row.nodes[0].discarded
         thickness = 3 if discarded else max(4, self._row / 5)
         for (source, rolled_back), run in groupby(
@@ -219,7 +219,7 @@ class _Drawing:
         self._text(x + (16 if last.label else 0), y, text, colour=colour, anchor="lm")
 
     def _marks(self) -> None:
-        """Roots, states continued from, takeovers, and where the world is."""
+        """Mark roots, continued states, takeovers, and the current state."""
         for episode in self._episodes:
             for row in episode.rows:
                 if row.fork is None:
@@ -234,7 +234,7 @@ class _Drawing:
         if head is not None:
             self._arrow_head(self._x(head.step), self._row_of[head.branch_id].y)
 
-    # -- strokes, in pixels of the finished size ------------------------------------------------
+    # -- strokes, in pixels of the final size ---------------------------------------------------
 
     def _line(
         self, x0: float, y0: float, x1: float, y1: float, colour: Colour, width: float
@@ -279,14 +279,14 @@ class _Drawing:
         size: float = 12,
         anchor: str = "la",
     ) -> float:
-        """Write text; return the x where it ends."""
+        """Draw text; return the x at its end."""
         font = ImageFont.load_default(size=size * _SCALE)
         self._draw.text((x * _SCALE, y * _SCALE), text, fill=colour, font=font, anchor=anchor)
         return x + float(self._draw.textlength(text, font=font)) / _SCALE
 
 
 def _arrange(nodes: Sequence[Node]) -> list[_Episode]:
-    """Rows of all branches: each beneath the branch it left, the latest departure nearest."""
+    """Return rows of all branches: each below its parent, later forks first."""
     by_id = {node.node_id: node for node in nodes}
     rows: dict[str, _Row] = {}
     for node in nodes:
@@ -300,14 +300,14 @@ def _arrange(nodes: Sequence[Node]) -> list[_Episode]:
         parent = row.fork.branch_id if row.fork and row.fork.branch_id != row.branch_id else ""
         below.setdefault(parent, []).append(row)
 
-    # A stack, since a session of many rollbacks is a chain deeper than Python recurses.
+    # A stack, as a session with many rollbacks exceeds Python's recursion limit.
     waiting = list(reversed(below.get("", [])))
     while waiting:
         row = waiting.pop()
         name = row.nodes[0].episode_id
         episodes.setdefault(name, _Episode(episode_id=name)).rows.append(row)
-        # Branches that left later come first, so that fewer ways to a row cross other rows; those
-        # of one state in the order they began.
+        # Later forks come first, so that fewer fork lines cross other rows. Forks of one state are
+        # in the order of their start.
         children = sorted(
             reversed(below.get(row.branch_id, [])),
             key=lambda child: child.fork.step if child.fork else 0,
@@ -317,22 +317,22 @@ def _arrange(nodes: Sequence[Node]) -> list[_Episode]:
 
 
 def _counted(count: int, noun: str) -> str:
-    """A number with its noun."""
+    """Return a number with its noun."""
     ending = "" if count == 1 else "es" if noun.endswith("ch") else "s"
     return f"{count} {noun}{ending}"
 
 
 def _pale(colour: Colour) -> Colour:
-    """The colour faded towards the paper."""
+    """Return the colour faded towards the background."""
     red, green, blue = (round(255 - 0.3 * (255 - part)) for part in colour)
     return red, green, blue
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw the tree of the session folder named on the command line."""
+    """Draw the tree of the session folder given on the command line."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if len(given) not in (1, 2):
-        print("usage: python -m hiwm_core.tree_drawing SESSION [PICTURE.png]", file=sys.stderr)
+        print("usage: python -m hiwm_core.tree_drawing SESSION [IMAGE.png]", file=sys.stderr)
         return 2
     try:
         print(draw_session(Path(given[0]), Path(given[1]) if len(given) == 2 else None))

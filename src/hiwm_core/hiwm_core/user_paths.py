@@ -1,4 +1,4 @@
-"""Paths as people give them: `~` and `~name` mean home folders everywhere."""
+"""Paths given by users: `~` and `~name` mean home folders everywhere."""
 
 import argparse
 from pathlib import Path
@@ -10,19 +10,19 @@ def user_path(text: str | Path) -> Path:
     """Return a path with its home folder expanded.
 
     Raises:
-        ConfigError: no such user, or no home folder is known.
+        ConfigError: unknown user, or no home folder.
     """
     try:
         return Path(text).expanduser()
     except RuntimeError:
         raise ConfigError(
             "the home folder is unknown", where=str(text),
-            remedy="set HOME, or write the path in full",
+            remedy="set HOME, or give the full path",
         ) from None
 
 
 def path_argument(text: str) -> Path:
-    """Return a path given on a command line; the `type` of every such argument."""
+    """Return a path from the command line; the argparse `type` of all path arguments."""
     try:
         return user_path(text)
     except ConfigError as error:

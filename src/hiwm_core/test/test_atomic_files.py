@@ -1,4 +1,4 @@
-"""A file or folder is replaced whole or not at all."""
+"""Files and folders are replaced atomically."""
 
 import errno
 import os
@@ -79,14 +79,14 @@ def test_a_file_that_must_not_be_overwritten_stays(tmp_path):
     assert path.read_text() == "first" and names(tmp_path) == ["file"]
 
 
-def test_what_is_no_regular_file_is_not_replaced(tmp_path):
+def test_only_regular_files_are_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", "."):
         with pytest.raises(OSError, match="not a regular file"):
             replace_file(tmp_path / name, "text")
 
 
-def test_two_writers_of_one_file_do_not_meet(tmp_path):
+def test_two_writers_of_one_file_do_not_conflict(tmp_path):
     path = tmp_path / "file"
 
     def write_within(file):
@@ -100,7 +100,7 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
 @pytest.mark.parametrize("exchange", [True, False], ids=["one step", "two steps"])
 def test_a_folder_is_swapped_when_it_is_whole(tmp_path, monkeypatch, exchange):
     if not exchange:
-        monkeypatch.setattr(atomic_files, "_RENAME_EXCHANGE", 1 << 20)  # the kernel knows it not
+        monkeypatch.setattr(atomic_files, "_RENAME_EXCHANGE", 1 << 20)  # unknown to the kernel
     path = tmp_path / "store"
     for text in ("first", "second"):
         with replaced_folder(path) as part:
@@ -126,7 +126,7 @@ def test_only_the_parts_of_dead_writers_are_removed(tmp_path):
     assert (tmp_path / "store" / "file").read_text() == "x"
 
 
-def test_a_file_in_the_place_of_the_folder_is_no_file_of_ours(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_parent_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
     with pytest.raises(NotADirectoryError):
         replace_file(tmp_path / "file" / "inner", "new", overwrite=False)

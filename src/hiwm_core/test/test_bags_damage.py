@@ -1,4 +1,4 @@
-"""Damaged bags: found, named, and no harm to the bags beside them."""
+"""Damaged bags are found and named, and do not affect other bags."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ TICKS = 40
 
 
 def record(folder: Path, branch: str = "ep_0001-b000", epoch: int = 1) -> Path:
-    """Record a closed bag of `TICKS` ticks, a chunk every four."""
+    """Record a closed bag of `TICKS` ticks, one chunk per four ticks."""
     session = RecordingSession(folder, Lineage())
     now = [1000.0]
 
@@ -66,7 +66,7 @@ def bag(whole: Path, tmp_path: Path) -> Path:
 
 
 def chunks(bag: Path) -> list[int]:
-    """Return where the chunks of a bag begin."""
+    """Return the offsets of a bag's chunks."""
     return sorted({message.chunk_at for message in McapFile(mcap_path(bag)).messages()})
 
 
@@ -80,7 +80,7 @@ def test_no_single_bit_gives_other_data(
     shutil.copytree(whole, bag)
     file = data.draw(st.sampled_from([mcap_path(bag), bag / "metadata.yaml"]))
     size = file.stat().st_size
-    # Everywhere, and as often the two ends, where header, index and footer are.
+    # Half of them everywhere, half at the two ends, where header, index and footer are.
     at = data.draw(st.one_of(
         st.integers(0, size - 1), st.integers(0, 600), st.integers(size - 3000, size - 1)
     ))
@@ -117,7 +117,7 @@ def test_a_closed_bag_cut_anywhere_is_never_silently_shorter(
         assert any("cut short" in problem for problem in audit.problems)
 
 
-def test_a_bag_cut_to_two_fifths_is_recovered_and_says_what_is_lost(bag: Path) -> None:
+def test_a_bag_cut_to_two_fifths_is_recovered_and_reports_what_is_lost(bag: Path) -> None:
     file = mcap_path(bag)
     os.truncate(file, file.stat().st_size * 2 // 5)
     problems = audit_bag(bag).problems
@@ -130,14 +130,14 @@ def test_a_bag_cut_to_two_fifths_is_recovered_and_says_what_is_lost(bag: Path) -
 
 
 @pytest.mark.parametrize("number", [0, 3, 9])
-def test_recovery_skips_a_bad_chunk_and_goes_on(bag: Path, number: int) -> None:
+def test_recovery_skips_a_bad_chunk_and_continues(bag: Path, number: int) -> None:
     before = read_segment(bag)
     flip(mcap_path(bag), chunks(bag)[number] + 200, 3)
     assert not audit_bag(bag).ok
-    assert not needs_recovery(bag)  # only an audit sees it
+    assert not needs_recovery(bag)  # only an audit finds it
     audit = recover_bag(bag)
     assert "1 damaged chunks" in audit.lost
-    # The head's chunk holds the first tick alone, the others four.
+    # The first chunk holds only the first tick, the others four.
     lost = 1 if number == 0 else 4
     assert audit.ticks == TICKS - lost
     segment = read_segment(bag, strict=False)
@@ -183,7 +183,7 @@ def test_recovery_never_makes_up_data(
 
 
 @pytest.mark.parametrize("field", [1, 4, 7])
-def test_recovery_goes_on_behind_a_chunk_whose_length_is_wrong(bag: Path, field: int) -> None:
+def test_recovery_continues_after_a_chunk_whose_length_is_wrong(bag: Path, field: int) -> None:
     """Without its length, the next chunk has to be searched for."""
     flip(mcap_path(bag), chunks(bag)[4] + field, 1)
     audit = recover_bag(bag)
@@ -213,7 +213,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_damaged_metadata_is_named_and_written_again(bag: Path, name: str) -> None:
+def test_damaged_metadata_is_named_and_rewritten(bag: Path, name: str) -> None:
     before = read_segment(bag)
     file = bag / "metadata.yaml"
     file.write_bytes(DAMAGES[name](file.read_bytes()))
@@ -222,7 +222,7 @@ def test_damaged_metadata_is_named_and_written_again(bag: Path, name: str) -> No
     assert any("metadata.yaml is damaged" in problem for problem in audit.problems)
     with pytest.raises(BagError, match="metadata.yaml"):
         read_segment(bag)
-    assert read_digest(bag).ticks  # a summary still tells of it
+    assert read_digest(bag).ticks  # a summary still includes it
     audit = recover_bag(bag)
     assert audit.ok, audit.problems
     assert not audit.recovered  # the file was whole
@@ -232,7 +232,7 @@ def test_damaged_metadata_is_named_and_written_again(bag: Path, name: str) -> No
     assert np.array_equal(after.observations["top"], before.observations["top"])
 
 
-def test_a_file_the_disk_never_got_is_put_aside_and_a_lost_one_is_named(bag: Path) -> None:
+def test_a_file_that_never_reached_the_disk_is_put_aside_and_a_lost_one_is_named(bag: Path) -> None:
     file = mcap_path(bag)
     file.write_bytes(b"")
     with pytest.raises(BagError, match="none of its ticks can be read.*201 messages"):
@@ -248,7 +248,7 @@ def test_a_file_the_disk_never_got_is_put_aside_and_a_lost_one_is_named(bag: Pat
 
 
 def test_damaged_bags_do_not_stop_the_work_on_the_others(whole: Path, tmp_path: Path) -> None:
-    """A resumed recorder finishes what it found, whatever that was."""
+    """A resumed recorder finishes every bag that it finds."""
     folder = tmp_path / "bags"
     names = ["zeroed", "nothing", "foreign", "gone", "whole"]
     bags = {name: Path(shutil.copytree(whole, folder / f"{name}_e0001")) for name in names}
@@ -290,13 +290,13 @@ def test_a_bug_in_an_audit_ends_neither_the_thread_nor_the_wait(
     assert "unexpected" in finished.error
 
 
-def test_a_bag_never_closed_is_not_taken_for_training(bag: Path) -> None:
+def test_a_bag_never_closed_is_not_used_for_training(bag: Path) -> None:
     (bag / "metadata.yaml").unlink()
     with pytest.raises(BagError, match="never closed"):
         read_segment(bag)
 
 
-def test_closing_waits_for_the_disk_before_it_says_closed(
+def test_closing_waits_for_the_disk_before_a_bag_counts_as_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """File, its folder and the list of bags reach the disk before metadata.yaml has its name."""
@@ -321,7 +321,7 @@ def test_closing_waits_for_the_disk_before_it_says_closed(
     assert events[4:] == ["rename metadata.yaml", "bag"]
 
 
-def test_frames_of_a_digest_are_read_when_asked_for(bag: Path) -> None:
+def test_frames_of_a_digest_are_read_on_request(bag: Path) -> None:
     digest, segment = read_digest(bag), read_segment(bag)
     for t in (0, 17, TICKS - 1):
         assert np.array_equal(digest.frame(digest.ticks[t]), segment.observations["top"][t])

@@ -1,4 +1,4 @@
-"""Header fields from CDR, definitions and hashes, and what independent readers make of our bags."""
+"""Header fields from CDR, definitions and hashes, and our bags in independent readers."""
 
 import json
 import os
@@ -32,7 +32,7 @@ NAMES = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters=
     frame=NAMES, episode=NAMES, branch=NAMES, epoch=st.integers(0, 2**32 - 1),
     step=st.integers(0, 2**32 - 1), stamp=st.integers(0, 2**31 * 10**9 - 1), little=st.booleans(),
 )
-def test_header_fields_are_those_a_full_reader_sees(
+def test_header_fields_equal_those_of_a_full_reader(
     frame: str, episode: str, branch: str, epoch: int, step: int, stamp: int, little: bool
 ) -> None:
     world = RecordedWorld(lambda topic, raw: None)
@@ -48,7 +48,7 @@ def test_header_fields_are_those_a_full_reader_sees(
 
 @settings(deadline=None)
 @given(st.binary(max_size=40))
-def test_bytes_that_are_no_message_are_refused_and_never_crash(raw: bytes) -> None:
+def test_bytes_that_are_not_a_message_are_refused_and_never_crash(raw: bytes) -> None:
     for read in (stamp_ns, epoch_and_step, tick_key):
         with suppress(BagError):
             read(raw)
@@ -152,7 +152,7 @@ def test_metadata_is_what_rosbag2_expects(recorded: tuple[Path, list[tuple[str, 
     assert topics["/hiwm/tick"]["durability"] == "volatile"
 
 
-def test_the_file_counts_its_own_records_right(
+def test_the_file_counts_its_records_correctly(
     recorded: tuple[Path, list[tuple[str, bytes]]]
 ) -> None:
     data = mcap_path(recorded[0]).read_bytes()
@@ -188,7 +188,7 @@ def test_lineage_survives_its_text_form() -> None:
     assert Lineage.from_custom_data({**lineage.custom_data(), "other": "x"}) == lineage
 
 
-def test_images_are_kept_bit_for_bit(recorded: tuple[Path, list[tuple[str, bytes]]]) -> None:
+def test_images_are_stored_bit_for_bit(recorded: tuple[Path, list[tuple[str, bytes]]]) -> None:
     bag, sent = recorded
     with Reader(bag) as reader:
         images = [

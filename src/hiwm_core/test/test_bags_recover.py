@@ -1,4 +1,4 @@
-"""Files torn anywhere, audits that find what is wrong, and readers that refuse it."""
+"""Truncated files, audits that find faults, and readers that refuse them."""
 
 import json
 import shutil
@@ -100,7 +100,7 @@ def test_a_bag_never_closed_is_recovered_and_its_original_kept(tmp_path: Path) -
 
 @settings(deadline=None, max_examples=20)
 @given(data=st.data())
-def test_a_file_torn_anywhere_keeps_all_that_was_flushed_before(
+def test_a_file_truncated_anywhere_keeps_all_flushed_data(
     whole: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     file = mcap_path(whole)
@@ -114,7 +114,7 @@ def test_a_file_torn_anywhere_keeps_all_that_was_flushed_before(
     full = list(McapFile(file).messages())
     assert [m.data for m in contents] == [m.data for m in full[: len(contents)]]
     if not any(m.channel.topic == TICK.topic.name for m in contents):
-        # Torn right behind the head: no bag of the session, and not gone.
+        # Truncated right after the head: not a bag of the session, but kept.
         with pytest.raises(NoTickError, match=r"before this bag's first tick.*\.without_ticks"):
             recover_bag(bag)
         assert session_bags(bag.parent) == []
@@ -163,7 +163,7 @@ def test_an_interrupted_recovery_can_be_run_again(
     assert audit.ticks == 10
 
 
-def test_a_bag_closed_and_never_audited_is_unfinished_too(tmp_path: Path) -> None:
+def test_a_bag_that_was_closed_but_never_audited_is_unfinished(tmp_path: Path) -> None:
     bag = record(tmp_path, run(5))
     (bag / AUDIT_FILE).unlink(missing_ok=True)
     assert unfinished(bag) and not needs_recovery(bag)
@@ -175,7 +175,7 @@ def test_a_bag_closed_and_never_audited_is_unfinished_too(tmp_path: Path) -> Non
 
 
 def lose(topic: RecordedTopic, number: int) -> Feed:
-    """Lose the n-th message of a topic on its way."""
+    """Drop the n-th message of a topic."""
 
     def feed(world: RecordedWorld) -> None:
         inner, seen = world.send, [0]
@@ -211,7 +211,7 @@ def test_the_audit_names_what_is_missing_and_the_reader_refuses_it(
     assert segment.source.tolist() == [1, 1, 1, 0, 1, 1, 1, 1, 0]
 
 
-def test_ticks_at_the_head_that_came_before_the_recorder_are_no_fault(tmp_path: Path) -> None:
+def test_ticks_at_the_head_from_before_the_recorder_are_not_a_fault(tmp_path: Path) -> None:
     bag = record(tmp_path, lose(IMAGE, 1))
     audit = audit_bag(bag)
     assert audit.ok, audit.problems
@@ -219,7 +219,7 @@ def test_ticks_at_the_head_that_came_before_the_recorder_are_no_fault(tmp_path: 
     assert read_segment(bag).steps.tolist() == list(range(1, 10))
 
 
-def test_a_step_shown_twice_counts_once(tmp_path: Path) -> None:
+def test_a_repeated_step_counts_once(tmp_path: Path) -> None:
     def feed(world: RecordedWorld) -> None:
         world.run(3)
         for _ in range(2):
@@ -252,7 +252,7 @@ def test_a_command_for_no_tick_is_found(tmp_path: Path) -> None:
 def test_an_answer_to_the_tick_that_a_killed_world_never_finished_is_counted(
     tmp_path: Path,
 ) -> None:
-    """The policy got the tick, and the recorder did not."""
+    """The policy received the tick, but the recorder did not."""
     def feed(world: RecordedWorld) -> None:
         world.run(3)
         world.send(IMAGE, world.image())
@@ -299,8 +299,8 @@ def test_a_tick_that_two_arbiters_answered_fails_the_audit(tmp_path: Path) -> No
     )
 
 
-def test_a_clock_that_is_set_back_harms_neither_audit_nor_reading(tmp_path: Path) -> None:
-    """Ticks are in order by their steps; what belongs to one has its stamp."""
+def test_a_clock_that_is_set_back_affects_neither_audit_nor_reading(tmp_path: Path) -> None:
+    """Ticks are ordered by step; their messages carry the same stamp."""
     pixels = []
 
     def feed(world: RecordedWorld) -> None:
@@ -332,7 +332,7 @@ def test_a_clock_that_is_set_back_harms_neither_audit_nor_reading(tmp_path: Path
 
 
 def test_labels_between_ticks_are_those_of_the_same_run_of_the_clock(tmp_path: Path) -> None:
-    """A clock set back by less than the bag is long shows the same times twice."""
+    """If the clock is set back by less than the bag's length, times occur twice."""
     def feed(world: RecordedWorld) -> None:
         inner = world.send
 
@@ -365,7 +365,7 @@ def test_steps_that_share_a_stamp_are_refused(tmp_path: Path) -> None:
         read_segment(bag)
 
 
-def test_lost_frames_at_the_end_are_no_shorter_bag(tmp_path: Path) -> None:
+def test_lost_frames_at_the_end_do_not_shorten_a_bag(tmp_path: Path) -> None:
     bag = record(tmp_path, lose(IMAGE, 10))
     assert not audit_bag(bag).ok
     with pytest.raises(BagError, match="1 ticks at its ends lack an image.* step 9"):

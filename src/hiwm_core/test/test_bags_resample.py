@@ -1,4 +1,4 @@
-"""Resampling: targets and joints between ticks, pictures of ticks, nothing across a gap."""
+"""Resampling: interpolated targets and joints, nearest images, nothing across a gap."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_half_the_rate_keeps_the_motion_and_every_other_tick() -> None:
     assert slow.length == 21
     at = 0.2 * np.arange(21)
     np.testing.assert_allclose(slow.proprio[:, 0], np.sin(at), atol=1e-6)
-    # The target of a step is where the arms are to be at its end.
+    # The target of a step is the position at its end.
     np.testing.assert_allclose(slow.actions[:-1, 0], np.sin(at[1:]), atol=1e-6)
     assert np.isnan(slow.actions[-1]).all() and (slow.source[-1], slow.device[-1]) == (0, "")
     np.testing.assert_array_equal(slow.observations["top"][:, 0, 0, 0], np.arange(0, 41, 2))
@@ -55,7 +55,7 @@ def test_half_the_rate_keeps_the_motion_and_every_other_tick() -> None:
     assert segment_period(slow).seconds == 0.2
 
 
-def test_a_robot_that_is_off_its_rate_is_brought_to_it() -> None:
+def test_a_robot_off_its_nominal_rate_is_resampled_to_it() -> None:
     rng = np.random.default_rng(1)
     stamps = np.cumsum(0.11 + rng.uniform(-0.01, 0.01, 80))
     off = segment(stamps)
@@ -63,7 +63,7 @@ def test_a_robot_that_is_off_its_rate_is_brought_to_it() -> None:
     found = resampled(off, 0.1)
     at = stamps[0] + 0.1 * np.arange(found.length)
     np.testing.assert_allclose(found.proprio[:, 0], np.sin(at), atol=2e-3)
-    # Until the first recorded target is due, it is the target.
+    # Until the first recorded target is due, it is used as the target.
     np.testing.assert_allclose(found.actions[1:-1, 0], np.sin(at[2:]), atol=2e-3)
     assert found.actions[0, 0] == off.actions[0, 0]
     seen = found.observations["top"][:, 0, 0, 0]
@@ -79,7 +79,7 @@ def test_in_imagination_a_step_is_a_period_whatever_the_clock_says() -> None:
     assert segment_period(found).seconds == 0.2
 
 
-def test_nothing_is_made_up_across_a_pause_a_set_clock_or_an_unknown_action() -> None:
+def test_nothing_is_interpolated_across_a_pause_a_set_clock_or_an_unknown_action() -> None:
     stamps = 0.1 * np.arange(60)
     stamps[20:] += 3.0  # a pause
     stamps[40:] -= 3600.0  # the clock was set
@@ -88,13 +88,13 @@ def test_nothing_is_made_up_across_a_pause_a_set_clock_or_an_unknown_action() ->
     found = resampled(whole, 0.2)
     seen = found.observations["top"][:, 0, 0, 0]
     ends = np.flatnonzero(np.isnan(found.actions).any(axis=1))
-    # Runs 0-19, 20-29, 30-39, 40-59, each on a grid of its own.
+    # Runs 0-19, 20-29, 30-39, 40-59, each on its own grid.
     np.testing.assert_array_equal(seen[ends], [18, 28, 38, 58])
     np.testing.assert_array_equal(seen[np.r_[0, ends[:-1] + 1]], [0, 20, 30, 40])
     assert not np.isnan(found.proprio).any()
 
 
-def test_frames_are_not_made_up() -> None:
+def test_frames_are_not_repeated() -> None:
     with pytest.raises(BagError, match="too few frames for 10 Hz") as caught:
         resampled(segment(0.2 * np.arange(30)), 0.1)
     assert "--resample-to 5" in str(caught.value)

@@ -1,4 +1,4 @@
-"""The writer that uses rosbag2 itself, against a stand-in with rosbag2_py's interface and manners.
+"""The writer that uses rosbag2 itself, against a stand-in that behaves like rosbag2_py.
 
 rosbag2 reports errors as RuntimeError, and its file layer drops what a full disk refuses.
 """
@@ -26,13 +26,13 @@ class Disk:
 
     def __init__(self) -> None:
         self.fails = ""  # text of the RuntimeError of every call
-        self.drops = False  # nothing more reaches the file, without a word
+        self.drops = False  # further writes are silently dropped
         self.free = 1 << 40
         self.config: dict[str, Any] = {}
 
 
 class SequentialWriter:
-    """rosbag2_py.SequentialWriter, as far as it is used."""
+    """The used part of rosbag2_py.SequentialWriter."""
 
     disk = Disk()
 
@@ -139,7 +139,7 @@ def test_rosbag2_is_told_to_write_every_checksum(tmp_path: Path, disk: Disk) -> 
 
 @pytest.mark.parametrize("at", ["open", "write", "close"])
 @pytest.mark.parametrize("full", [True, False])
-def test_a_runtime_error_of_rosbag2_stops_recording_and_not_the_recorder(
+def test_a_runtime_error_of_rosbag2_stops_recording_but_not_the_recorder(
     tmp_path: Path, disk: Disk, at: str, full: bool
 ) -> None:
     recording = Recording(tmp_path, disk)
@@ -175,7 +175,7 @@ def test_a_flush_finds_the_full_disk_that_rosbag2_does_not_report(
     assert "the disk is full" in recording.session.refusal
     (broken,) = recording.session.take_closed()
     assert not broken.whole
-    # rosbag2 wrote metadata.yaml that counts what never reached the file.
+    # rosbag2 wrote a metadata.yaml that counts messages that never reached the file.
     assert needs_recovery(broken.path)
     disk.free = 1 << 40
     disk.drops = False
@@ -185,7 +185,7 @@ def test_a_flush_finds_the_full_disk_that_rosbag2_does_not_report(
     assert "messages" in audit.lost
 
 
-def test_a_file_without_its_end_is_not_called_closed(tmp_path: Path, disk: Disk) -> None:
+def test_a_file_without_its_end_does_not_count_as_closed(tmp_path: Path, disk: Disk) -> None:
     bag = Rosbag2Bag(tmp_path / "bag", {})
     disk.drops = True
     with pytest.raises(OSError) as error:

@@ -1,4 +1,4 @@
-"""Which message goes into which bag, and what a disk that refuses does to it."""
+"""Sorting messages into bags, and disks that refuse writes."""
 
 import errno
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ from hiwm_test_support.bags import (
 
 
 class Recording:
-    """A session fed by a made-up world, on a clock of its own."""
+    """A session with an invented world and its own clock."""
 
     def __init__(self, folder: Path, **options: object) -> None:
         self.folder = folder
@@ -105,13 +105,13 @@ def test_nothing_received_is_lost(recording: Recording) -> None:
     assert sorted(kept) == sorted(entry for entry in sent if entry[0] != WORLD_INFO.topic.name)
 
 
-def test_lineage_tells_session_branch_parent_and_hashes(recording: Recording) -> None:
+def test_lineage_has_session_branch_parent_and_hashes(recording: Recording) -> None:
     world = recording.world
     world.world_info()
     world.run(3)
     world.begin_branch("ep_0001-b001", 2)
     world.run(2)
-    # The branch manager hears of a branch only after its first tick.
+    # The branch manager learns of a branch only after its first tick.
     recording.send(TREE, world.fork_node("ep_0001-b000:1"))
     recording.session.close_all()
     first, second = [read_segment(bag).lineage for bag in session_bags(recording.folder)]
@@ -137,7 +137,7 @@ def test_an_image_that_comes_before_its_tick_opens_no_bag_and_one_after_it_is_ke
     assert recording.names() == ["ep_0001-b000_e0001"]
     recording.send(JOINT_STATES, world.joint_state())
     recording.send(TICK, world.tick())
-    # Late parts of the earlier segment, after the next one began:
+    # Late messages of the earlier segment, after the start of the next one:
     recording.send(IMAGE, image)
     recording.send(JOINT_STATES, joint_state)
     recording.send(COMMAND, command)
@@ -162,7 +162,7 @@ def test_a_retired_bag_closes_by_itself_and_is_handed_over(recording: Recording)
     assert audit_bag(closed.path).closed
 
 
-def test_every_bag_begins_with_world_info(recording: Recording) -> None:
+def test_every_bag_starts_with_world_info(recording: Recording) -> None:
     recording.world.world_info()
     recording.world.run(2)
     recording.world.begin_branch("ep_0001-b001", 0)
@@ -183,7 +183,7 @@ def test_ticks_wait_for_a_world_info_that_comes_late(recording: Recording) -> No
     assert audit_bag(bag).ticks == 4
 
 
-def test_a_world_without_world_info_is_recorded_all_the_same(recording: Recording) -> None:
+def test_a_world_without_world_info_is_still_recorded(recording: Recording) -> None:
     recording.world.run(3)
     recording.wait(10.0)
     recording.world.run(1)
@@ -194,7 +194,7 @@ def test_a_world_without_world_info_is_recorded_all_the_same(recording: Recordin
         read_segment(bag)
 
 
-def test_messages_between_ticks_end_up_in_the_bag_at_hand(recording: Recording) -> None:
+def test_messages_between_ticks_go_into_the_current_bag(recording: Recording) -> None:
     world = recording.world
     world.world_info()
     world.run(2)
@@ -208,7 +208,7 @@ def test_messages_between_ticks_end_up_in_the_bag_at_hand(recording: Recording) 
     assert recording.topics("ep_0001-b000_e0001").count(TRUTH.topic.name) == 4
 
 
-def test_a_segment_that_goes_on_after_closing_gets_a_second_part(recording: Recording) -> None:
+def test_a_segment_that_continues_after_closing_gets_a_second_part(recording: Recording) -> None:
     recording.world.world_info()
     recording.world.run(3)
     recording.session.close_all()
@@ -288,7 +288,7 @@ def test_a_full_disk_stops_recording_with_one_reason_and_space_starts_it_again(
     ]
 
 
-def test_below_the_floor_the_open_bag_is_closed_while_there_is_room(tmp_path: Path) -> None:
+def test_below_the_floor_the_open_bag_is_closed_while_there_is_space(tmp_path: Path) -> None:
     disk = FullDisk()
     recording = Recording(tmp_path, min_free_bytes=1 << 20, free_bytes=lambda _: disk.free)
     recording.world.world_info()

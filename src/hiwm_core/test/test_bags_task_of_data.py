@@ -1,4 +1,4 @@
-"""Recordings say their own task, so that nobody has to name it."""
+"""Recordings name their task, so that users need not."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ def bag(path: Path, **texts: str) -> None:
     open_bag(path, data).close(data)
 
 
-def test_the_first_bag_that_carries_its_task_tells(tmp_path: Path) -> None:
-    bag(tmp_path / "a" / "bags" / "one")  # says nothing
+def test_the_first_bag_that_names_its_task_is_used(tmp_path: Path) -> None:
+    bag(tmp_path / "a" / "bags" / "one")  # names no task
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "metadata.yaml").write_text("\0")  # damaged
     text = TASK.text.replace("name: push_t", "name: other")
@@ -35,6 +35,6 @@ def test_the_first_bag_that_carries_its_task_tells(tmp_path: Path) -> None:
     assert (named.hash, own.hash) == (TASK.hash, EMBODIMENT.hash)
 
 
-def test_where_none_does_the_option_is_named(tmp_path: Path) -> None:
+def test_if_no_bag_names_it_the_option_is_suggested(tmp_path: Path) -> None:
     with pytest.raises(BagError, match="--task"):
         task_of([tmp_path], None)

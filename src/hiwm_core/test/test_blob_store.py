@@ -1,4 +1,4 @@
-"""What `hiwm_core.blob_store` promises to a world on its tick path."""
+"""The guarantees of `hiwm_core.blob_store`."""
 
 import multiprocessing
 import os
@@ -71,10 +71,10 @@ def test_parts_around_the_threshold_come_back(tmp_path: Path, side: int) -> None
     store = BlobStore(tmp_path)
     read, _ = store.get_state(store.put_state(parts, {}))
     assert all(same(read[name], parts[name]) for name in parts)
-    read["noise"][:] = 0  # a restored state belongs to who asked for it
+    read["noise"][:] = 0  # a restored state is the caller's own copy
 
 
-def test_the_id_depends_on_content_alone(tmp_path: Path) -> None:
+def test_the_id_depends_only_on_content(tmp_path: Path) -> None:
     one, other = BlobStore(tmp_path / "one"), BlobStore(tmp_path / "other")
     parts = {"frame": frame(0), "proprio": np.array([1.0, 2.0])}
     state_id = one.put_state(parts, {"step": 3, "epoch": 1})
@@ -98,7 +98,7 @@ def test_frames_shared_by_neighbours_are_stored_once(tmp_path: Path) -> None:
     assert size.bytes < 23.5 * frame(0).nbytes
     assert store.last_put.written_bytes < 1.1 * frame(0).nbytes
     assert store.state_size(store.state_ids()[0]) > 4 * frame(0).nbytes
-    # A later process of the same session shares with the first.
+    # A later process of the session shares frames with the first.
     BlobStore(tmp_path).put_state({"frame_0": frame(20)}, {"step": 99})
     assert store.size().blobs == 23
 
@@ -112,7 +112,7 @@ def test_a_state_put_twice_costs_nothing(tmp_path: Path) -> None:
     assert store.size() == before
 
 
-def test_smooth_pictures_are_packed(tmp_path: Path) -> None:
+def test_smooth_images_are_compressed(tmp_path: Path) -> None:
     store = BlobStore(tmp_path)
     picture = np.full((96, 96, 3), 220, np.uint8)
     picture[20:60, 30:70] = (30, 60, 200)
@@ -163,7 +163,7 @@ def test_damage_to_one_state_spares_the_others_and_heals_when_put_again(tmp_path
     assert same(store.get_state(ids[0])[0]["frame"], frame(0))
 
 
-def test_a_record_cut_by_a_kill_is_passed_over(tmp_path: Path) -> None:
+def test_a_record_truncated_by_a_kill_is_skipped(tmp_path: Path) -> None:
     store = BlobStore(tmp_path)
     ids = [store.put_state({"frame": frame(k)}, {"step": k}) for k in range(2)]
     (path,) = packs(tmp_path)
@@ -181,7 +181,7 @@ def test_a_record_cut_by_a_kill_is_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("state_id", ["", "0" * 31, "../../../../etc/passwd", "g" * 32])
-def test_what_is_no_id_is_refused(tmp_path: Path, state_id: str) -> None:
+def test_an_invalid_id_is_refused(tmp_path: Path, state_id: str) -> None:
     store = BlobStore(tmp_path)
     assert not store.has_state(state_id)
     with pytest.raises(StoreError, match="not a state id"):
@@ -202,20 +202,20 @@ def test_parts_and_meta_that_cannot_be_stored_are_refused(tmp_path: Path) -> Non
     assert store.size().states == 0
 
 
-def test_a_read_only_opening_makes_nothing(tmp_path: Path) -> None:
+def test_a_read_only_opening_creates_nothing(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no states are stored here"):
         BlobStore(tmp_path / "states", read_only=True)
     assert not (tmp_path / "states").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="session_dir"):
         BlobStore(tmp_path / "file" / "states")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_rights_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
     store = BlobStore(tmp_path)
     tmp_path.chmod(0o555)
     try:
@@ -225,8 +225,8 @@ def test_a_folder_without_rights_is_named(tmp_path: Path) -> None:
         tmp_path.chmod(0o755)
 
 
-def test_a_full_disk_is_told_and_leaves_the_store_whole(tmp_path: Path) -> None:
-    """A limit on the size of a file makes the kernel cut a write short, as a full disk does."""
+def test_a_full_disk_is_reported_and_leaves_the_store_intact(tmp_path: Path) -> None:
+    """A limit on the size of a file makes the kernel shorten a write, as a full disk does."""
     store = BlobStore(tmp_path)
     kept = store.put_state({"frame": frame(0)}, {})
     before = store.size()

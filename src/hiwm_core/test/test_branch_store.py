@@ -1,4 +1,4 @@
-"""What `hiwm_core.branch_store` promises about the tree of a session."""
+"""The guarantees of `hiwm_core.branch_store`."""
 
 import math
 import signal
@@ -20,7 +20,7 @@ from hiwm_core.errors import StoreError
 
 
 class World:
-    """A world that can only count, and a manager that never makes a mistake."""
+    """A world that only counts, and a manager without errors."""
 
     def __init__(self, store: BranchStore, *, can_save: bool = True) -> None:
         self.store = store
@@ -143,7 +143,7 @@ def test_a_repeated_tick_changes_nothing(world: World, store: BranchStore) -> No
 def test_a_state_shown_again_with_a_new_stamp_is_the_same_node(
     world: World, store: BranchStore
 ) -> None:
-    """As a waiting world does for those who come late."""
+    """A waiting world repeats its state for late subscribers."""
     shown = store.node(f"{B0}:0")
     assert not store.add_tick(world.tick(state_id=shown.state_id))
     assert store.tree() == [shown]
@@ -190,7 +190,7 @@ def test_a_rollback_spares_the_root_of_a_living_continuation(
     assert left_behind(store) == names(B2, 6, 7)
 
 
-def test_going_on_from_what_was_left_behind_takes_the_mark_away(
+def test_continuing_from_a_rolled_back_state_clears_the_mark(
     world: World, store: BranchStore
 ) -> None:
     world.go(10)
@@ -200,7 +200,7 @@ def test_going_on_from_what_was_left_behind_takes_the_mark_away(
     assert left_behind(store) == names(B0, 9, 10)
 
 
-def test_a_late_tick_of_the_abandoned_line_is_left_behind_with_it(
+def test_a_late_tick_of_the_abandoned_line_is_rolled_back_too(
     world: World, store: BranchStore
 ) -> None:
     world.go(5)
@@ -230,7 +230,7 @@ def test_a_refused_branch_leaves_no_trace(world: World, store: BranchStore) -> N
     assert store.next_branch_id("ep_0001") == B2
     store.drop_plan(B1)
     assert store.tree() == before and store.next_branch_id("ep_0001") == B1
-    assert store.revision == len(before)  # what nobody can see is no revision
+    assert store.revision == len(before)  # an invisible change is not a revision
     with pytest.raises(StoreError, match="never planned"):
         store.begin_branch(B1, 2)
 
@@ -312,7 +312,7 @@ def test_changes_since_a_revision_are_all_and_only_those(world: World, store: Br
     assert store.changed_since(revision) == []
 
 
-def test_without_saved_states_the_line_is_kept_all_the_same(store: BranchStore) -> None:
+def test_without_saved_states_the_line_is_still_stored(store: BranchStore) -> None:
     world = World(store, can_save=False)
     world.reset()
     world.go(3)
@@ -321,7 +321,7 @@ def test_without_saved_states_the_line_is_kept_all_the_same(store: BranchStore) 
     assert store.head_id == "ep_0002-b000:0"
 
 
-def test_a_world_that_takes_old_names_again_is_refused(world: World, store: BranchStore) -> None:
+def test_a_world_that_reuses_names_is_refused(world: World, store: BranchStore) -> None:
     world.go(3)
     before = store.tree()
     again = World(store)
@@ -330,12 +330,12 @@ def test_a_world_that_takes_old_names_again_is_refused(world: World, store: Bran
         again.reset()
     again.step = 3
     with pytest.raises(StoreError):
-        again.go()  # step 4 is free, and would hang on the other run's step 3
+        again.go()  # step 4 is free, but its parent would be the other run's step 3
     assert store.tree() == before
 
 
 class TestMissedTicks:
-    """The manager was dead while the world went on."""
+    """The manager was down while the world continued."""
 
     def test_on_the_same_branch(self, world: World, store: BranchStore) -> None:
         world.go(3)
@@ -356,7 +356,7 @@ class TestMissedTicks:
         assert node.parent_id == f"{B0}:2" and "2 ticks" in node.note
         assert left_behind(store) == names(B0, 3, 5)
 
-    def test_an_unknown_branch_is_known_by_the_state_it_shows(
+    def test_an_unknown_branch_is_identified_by_the_state_it_repeats(
         self, world: World, store: BranchStore
     ) -> None:
         world.go(5)
@@ -367,7 +367,7 @@ class TestMissedTicks:
         assert store.node("ep_0001-b007:3").parent_id == f"{B0}:2"
         assert store.next_branch_id("ep_0001") == "ep_0001-b008"
 
-    def test_an_unknown_branch_in_mid_run_is_a_guess_and_says_so(
+    def test_an_unknown_branch_in_mid_run_gets_a_guessed_parent_and_a_note(
         self, world: World, store: BranchStore
     ) -> None:
         world.go(5)
@@ -385,7 +385,7 @@ class TestMissedTicks:
         assert node.parent_id == "" and "7 ticks" in node.note
 
 
-def test_reopening_goes_on_where_it_was(world: World, store: BranchStore) -> None:
+def test_a_reopened_tree_continues(world: World, store: BranchStore) -> None:
     world.go(3)
     before, revision = store.tree(), store.revision
     store.close()
@@ -396,7 +396,7 @@ def test_reopening_goes_on_where_it_was(world: World, store: BranchStore) -> Non
         assert later.node(f"{B0}:4").parent_id == f"{B0}:3" and later.revision == revision + 1
 
 
-def test_sessions_are_noted_once_each(store: BranchStore) -> None:
+def test_each_session_is_recorded_once(store: BranchStore) -> None:
     first = SessionRecord(session_id="s", world="imagination", checkpoint_hash="ab")
     second = SessionRecord(session_id="s", world="imagination", checkpoint_hash="cd")
     for session in (first, first, second, second):
@@ -443,7 +443,7 @@ def test_a_killed_writer_loses_at_most_the_tick_in_flight(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"hello, this is a text file\n" * 100])
-def test_what_is_no_tree_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_tree_is_refused_unchanged(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "tree.sqlite"
     path.write_bytes(content)
     if content:
@@ -500,7 +500,7 @@ ACTS = st.lists(
 def test_any_run_of_ticks_rollbacks_and_forks_keeps_the_tree(
     acts: list[tuple[str, int]], announced: bool
 ) -> None:
-    """Against a reading of the rules that knows only parents and what each rollback left."""
+    """Compare with a model that knows only parents and the nodes that each rollback abandoned."""
     with tempfile.TemporaryDirectory() as folder:
         world = World(BranchStore(Path(folder) / "tree.sqlite"))
         world.reset()
@@ -549,7 +549,7 @@ def test_any_run_of_ticks_rollbacks_and_forks_keeps_the_tree(
 
 
 def _late(world: World) -> TickRecord:
-    """A repetition of the newest tick the store has, as a slow topic might bring it."""
+    """Repeat the newest tick of the store, as a slow topic might."""
     node = max(world.store.tree(), key=lambda n: n.stamp_ns)
     return TickRecord(
         stamp_ns=node.stamp_ns,

@@ -78,7 +78,7 @@ def test_a_file_becomes_its_dataclass() -> None:
         ("y: {}", "z: {}}\nrate: 6\nnames: [a", ["expected", "a.yaml"]),
     ],
 )
-def test_a_slip_is_refused_with_file_field_and_remedy(
+def test_a_mistake_is_refused_with_file_field_and_remedy(
     slip: str, fixed: str, parts: list[str]
 ) -> None:
     assert slip in GOOD

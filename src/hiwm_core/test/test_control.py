@@ -1,4 +1,4 @@
-"""The control table and the liveness of the operator."""
+"""The control table and the detection of a lost operator."""
 
 import math
 
@@ -12,7 +12,7 @@ TIMEOUT = 0.5
 
 
 class Clock:
-    """Seconds that pass only when told."""
+    """A clock that advances only on request."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -26,7 +26,7 @@ def machine(clock: Clock, start_mode: Mode = Mode.PAUSED) -> ControlMachine:
 
 
 def hold(control: ControlMachine, device: str = "keys", **levels: bool) -> bool:
-    """Hear one command with the deadman held, policy present, no demonstration."""
+    """Process one command with the deadman held, policy present, no demonstration."""
     given_levels = {"deadman": True, "demonstration": False, "policy_present": True} | levels
     return control.hear_operator(device, **given_levels)
 
@@ -68,7 +68,7 @@ def test_only_a_request_or_a_finished_handback_leads_to_the_policy() -> None:
     assert from_handback == {Mode.HUMAN}
 
 
-def test_stopped_is_left_by_clear_stop_alone() -> None:
+def test_only_clear_stop_leaves_stopped() -> None:
     ways = {(event, to) for (mode, event), to in TABLE.items() if mode is Mode.STOPPED}
     assert ways == {(Event.CLEAR_STOP, Mode.PAUSED), (Event.STOP, Mode.STOPPED)}
 
@@ -126,14 +126,14 @@ def test_whatever_happens_a_lost_operator_never_gives_control_to_the_policy(
 
 
 @given(start=st.sampled_from([Mode.PAUSED, Mode.POLICY]), script=st.lists(actions, max_size=60))
-def test_whatever_happened_who_presses_a_deadman_has_control_unless_stopped_or_another_has_it(
+def test_whoever_presses_a_deadman_has_control_unless_stopped_or_another_has_it(
     start: Mode, script: list[tuple[object, ...]]
 ) -> None:
     clock = Clock()
     control = machine(clock, start)
     play(control, clock, script)
     before = control.state
-    # Let go and press: what a person does who wants control.
+    # Release and press, as a person who wants control does.
     hold(control, "leader", deadman=False)
     if control.mode is not Mode.HUMAN:
         assert hold(control, "leader") is (before.mode is not Mode.STOPPED)
@@ -188,16 +188,16 @@ def test_silence_pauses_with_the_device_named_and_its_return_takes_over_again() 
     assert control.mode is Mode.HUMAN
 
 
-def test_a_start_after_silence_counts_as_asked_for_and_silence_alone_does_not() -> None:
+def test_a_start_after_silence_counts_as_requested_and_silence_does_not() -> None:
     clock = Clock()
     control = machine_in(Mode.HUMAN, clock)
     clock.now += 1.0
-    # Nobody has looked at the clock since: the request meets PAUSED, not HUMAN.
+    # The clock has not been checked since, but the request finds PAUSED, not HUMAN.
     assert control.fire(Event.START, "asked for").accepted
     assert control.mode is Mode.POLICY
 
 
-def test_letting_go_hands_back_only_where_a_policy_runs() -> None:
+def test_releasing_hands_back_only_if_a_policy_runs() -> None:
     control = machine_in(Mode.HUMAN, Clock())
     hold(control, deadman=False, policy_present=False)
     assert control.mode is Mode.PAUSED and "no policy" in control.state.reason
@@ -246,7 +246,7 @@ def test_a_pause_is_not_undone_by_a_deadman_that_was_held_all_along(event: Event
     assert control.mode is Mode.HUMAN
 
 
-def test_latency_runs_from_the_command_heard_to_the_first_one_sent() -> None:
+def test_latency_runs_from_the_received_command_to_the_first_one_sent() -> None:
     clock = Clock()
     control = machine_in(Mode.POLICY, clock)
     assert math.isnan(control.state.takeover_latency_s)
@@ -272,7 +272,7 @@ def test_a_refusal_is_counted_and_explained_until_the_mode_changes() -> None:
     assert control.state.explanation == "asked for"
 
 
-def test_state_handed_out_is_a_copy() -> None:
+def test_the_returned_state_is_a_copy() -> None:
     control = machine_in(Mode.HUMAN, Clock())
     state = control.state
     state.mode = Mode.POLICY

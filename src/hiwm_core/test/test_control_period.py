@@ -1,4 +1,4 @@
-"""Periods: what is commanded, what stamps say, and which two count as one."""
+"""Commanded and measured periods, and which count as equal."""
 
 import numpy as np
 import pytest
@@ -17,14 +17,14 @@ from hiwm_core.errors import CheckpointError
 TEXT = load_embodiment("planar_bimanual").text
 
 
-def test_a_robot_s_rate_counts_and_imagination_s_only_paces() -> None:
+def test_the_rate_sets_a_robot_s_period_and_only_paces_imagination() -> None:
     assert nominal_period("hardware", 5.0, TEXT) == 0.2
     assert nominal_period("hardware", 0.0, TEXT) == 0.1  # in lock-step
     assert nominal_period("imagination", 50.0, TEXT) == 0.1
     assert nominal_period("imagination", 50.0, "") == UNKNOWN
 
 
-def test_stamps_are_measured_where_there_are_enough() -> None:
+def test_the_period_is_measured_if_there_are_enough_stamps() -> None:
     rng = np.random.default_rng(0)
     steps = np.arange(60)
     stamps = (1e9 + 2e8 * steps + rng.uniform(0, 5e6, 60)).astype(np.int64)
@@ -42,14 +42,14 @@ def test_stamps_are_measured_where_there_are_enough() -> None:
 @pytest.mark.parametrize(("one_hz", "other_hz", "same"), [
     (10, 10, True), (10, 10.5, True), (10, 12, False), (10, 20, False), (10, 8, False),
 ])
-def test_periods_that_count_as_one(one_hz: float, other_hz: float, same: bool) -> None:
+def test_periods_that_count_as_equal(one_hz: float, other_hz: float, same: bool) -> None:
     assert alike(1 / one_hz, 1 / other_hz) is same
     assert alike(1 / other_hz, 1 / one_hz) is same
     one = ControlPeriod(nominal_s=0.1, median_s=1 / one_hz)
     assert one.alike(ControlPeriod(nominal_s=0.1, median_s=1 / other_hz)) is same
 
 
-def test_what_learnt_at_another_period_is_refused_with_both_named() -> None:
+def test_a_model_trained_at_another_period_is_refused_with_both_named() -> None:
     require_period(0.1, 0.102, "policy", "p.safetensors")
     with pytest.raises(CheckpointError, match="0.100 s \\(10 Hz\\).*0.200 s \\(5 Hz\\)") as caught:
         require_period(0.1, 0.2, "policy", "p.safetensors")

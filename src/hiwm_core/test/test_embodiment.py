@@ -83,6 +83,6 @@ def test_the_hash_is_that_of_the_text() -> None:
     assert parse_embodiment(TEXT + "\n# note\n", "a").hash != parse_embodiment(TEXT, "a").hash
 
 
-def test_an_unknown_name_lists_what_there_is() -> None:
+def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="planar_bimanual"):
         load_embodiment("planar_bimanaul")

@@ -1,4 +1,4 @@
-"""What `hiwm_core.fork_proposals` offers to a person looking for failures."""
+"""Proposals of `hiwm_core.fork_proposals`."""
 
 import math
 from dataclasses import replace
@@ -42,12 +42,12 @@ def line(count: int, **fields: object) -> list[Node]:
     return [node(step, **fields) for step in range(count)]
 
 
-def test_a_quiet_line_has_nothing_to_offer() -> None:
+def test_a_quiet_line_has_no_proposal() -> None:
     assert propose_forks(line(60, progress=0.3), 5) == []
     assert propose_forks([], 5) == []
 
 
-def test_the_start_lies_before_the_fall_of_trust_where_frames_can_be_believed() -> None:
+def test_the_start_lies_before_the_fall_of_trust_where_frames_can_be_trusted() -> None:
     nodes = line(60)
     for step in range(30, 60):
         nodes[step] = replace(nodes[step], trust=0.3)
@@ -57,7 +57,7 @@ def test_the_start_lies_before_the_fall_of_trust_where_frames_can_be_believed() 
 
 
 def test_a_world_model_without_heads_proposes_only_what_people_did() -> None:
-    """NaN is no fall, and no trust of 0."""
+    """NaN is neither a fall nor a trust of 0."""
     nodes = [
         replace(n, trust=math.nan, source=Source.HUMAN if n.step > 30 else n.source)
         for n in line(50)
@@ -89,7 +89,7 @@ def test_a_takeover_that_ended_in_a_rollback_at_once_counts_too() -> None:
     assert "before a takeover" in propose_forks(nodes, 1)[0].reason
 
 
-def test_what_a_person_does_speaks_against_no_state() -> None:
+def test_the_actions_of_a_person_do_not_count_against_a_state() -> None:
     nodes = [
         replace(n, source=Source.HUMAN, progress=1 - n.step / 50) if n.step else n for n in line(50)
     ]

@@ -1,4 +1,4 @@
-"""Arrays from messages, and observations put together from parts in any order."""
+"""Arrays from messages, and observations from messages in any order."""
 
 import itertools
 from types import SimpleNamespace
@@ -158,7 +158,7 @@ def test_an_incomplete_observation_overtaken_by_a_later_one_is_dropped_and_count
     assert assembler.add_image("top", image(noise(), stamp=1)) is None
 
 
-def test_a_tick_published_again_is_yielded_once() -> None:
+def test_a_repeated_tick_is_returned_once() -> None:
     assembler = ObservationAssembler(EMBODIMENT)
     seen = []
     for _ in range(2):
@@ -169,14 +169,14 @@ def test_a_tick_published_again_is_yielded_once() -> None:
     assert sum(part is not None for part in seen) == 1
 
 
-def test_what_never_becomes_complete_does_not_pile_up() -> None:
+def test_incomplete_observations_do_not_accumulate() -> None:
     assembler = ObservationAssembler(EMBODIMENT, capacity=4)
     for stamp in range(20):
         assembler.add_tick(tick(stamp, step=stamp))
     assert assembler.dropped == 16
 
 
-def test_a_clock_that_starts_again_does_not_stop_the_assembler() -> None:
+def test_a_clock_that_restarts_does_not_stop_the_assembler() -> None:
     assembler = ObservationAssembler(EMBODIMENT)
     for stamp in (10**12, 5):
         assembler.add_image("top", image(noise(), stamp=stamp))

@@ -1,4 +1,4 @@
-"""The gate before every world: what it lets through, and what it never lets through."""
+"""The limits before every world: what passes and what never does."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_what_is_in_range_passes_unchanged_and_a_limited_action_passes_again(
 
 
 @given(measured=anywhere, step=steps)
-def test_asking_for_the_measured_position_holds_it(measured: Array, step: Array) -> None:
+def test_requesting_the_measured_position_holds_it(measured: Array, step: Array) -> None:
     np.testing.assert_array_equal(LIMITER.hold(measured, "test").action, measured)
     held = LIMITER.limit(measured, measured, state(step))
     np.testing.assert_allclose(held.action, measured, atol=ROUNDING)
@@ -140,7 +140,7 @@ def test_one_arm_does_not_slow_the_other() -> None:
     np.testing.assert_allclose(result.action, [0.012, 0.0, 0.005, 0.0])
 
 
-def test_arguments_are_left_as_they_were() -> None:
+def test_arguments_are_not_changed() -> None:
     requested, measured, step = np.full(4, 0.1), np.zeros(4), np.full(4, -0.005)
     LIMITER.limit(requested, measured, state(step))
     np.testing.assert_array_equal(requested, np.full(4, 0.1))

@@ -61,7 +61,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(tmp_path):
             check_output_file(tmp_path / "kept" / "model", "a model", ours)
 
 
-def test_a_claimed_folder_is_taken_up_by_the_same_command_only(tmp_path):
+def test_a_claimed_folder_is_reused_only_by_the_same_command(tmp_path):
     folder = tmp_path / "work"
     claim_folder(folder, "a work folder")
     (folder / "stage.pt").write_text("x")
@@ -71,7 +71,7 @@ def test_a_claimed_folder_is_taken_up_by_the_same_command_only(tmp_path):
     assert (folder / "stage.pt").exists()
 
 
-def test_files_are_recognised_by_what_they_hold(tmp_path):
+def test_files_are_recognised_by_their_content(tmp_path):
     import numpy as np
 
     (tmp_path / "a.json").write_text('{"rows": 1, "machine": 2}')
@@ -85,7 +85,7 @@ def test_files_are_recognised_by_what_they_hold(tmp_path):
 
 
 def test_outputs_and_inputs_stay_apart_however_they_are_spelled(tmp_path, monkeypatch):
-    """Random trees with links: refused exactly where one real path begins with the other."""
+    """Random trees with links: refused exactly if one real path starts with the other."""
     chance = random.Random(0)
     folders = [tmp_path]
     for number in range(30):
@@ -116,7 +116,7 @@ def test_outputs_and_inputs_stay_apart_however_they_are_spelled(tmp_path, monkey
     assert 100 < refused < 1400
 
 
-def test_a_home_folder_is_meant_by_its_short_name(tmp_path, monkeypatch):
+def test_a_tilde_means_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert user_path("~/set.zarr") == tmp_path / "set.zarr"
     assert user_path("a/~/b") == Path("a/~/b")

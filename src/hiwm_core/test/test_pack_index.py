@@ -1,4 +1,4 @@
-"""The index of a state store: what a dict would answer, in a tenth of its memory."""
+"""The index of a state store: the answers of a dict in a tenth of its memory."""
 
 import random
 import tracemalloc
@@ -10,7 +10,7 @@ from hiwm_core.pack_index import PackIndex
 
 
 def test_it_answers_as_a_dict_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names added, added again elsewhere, forgotten and added anew, over many runs."""
+    """Names are added, moved, forgotten and added again, over many runs."""
     monkeypatch.setattr(pack_index, "RUN_RECORDS", 16)
     chance = random.Random(3)
     # Few first halves, so that they collide; zeros at both ends of a name.

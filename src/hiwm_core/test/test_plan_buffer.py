@@ -1,4 +1,4 @@
-"""Which plans are taken, and which of their actions answers a tick."""
+"""Which plans are accepted, and which of their actions answers a tick."""
 
 import math
 from typing import Any
@@ -71,14 +71,14 @@ def test_a_plan_that_overtook_its_tick_is_kept_for_it() -> None:
     assert buffer.action_for(2, 0, lockstep=True) is not None
 
 
-def test_a_world_that_began_anew_with_a_lower_epoch_is_followed() -> None:
+def test_a_restarted_world_with_a_lower_epoch_is_followed() -> None:
     buffer = buffer_at(7)
     buffer.accept(plan(epoch=7))
     buffer.begin_epoch(1)
     assert buffer.accept(plan(epoch=1)).refusal is None
 
 
-def test_after_a_flush_only_a_plan_that_saw_the_present_counts() -> None:
+def test_after_a_flush_only_a_plan_from_a_current_tick_counts() -> None:
     buffer = buffer_at(1)
     buffer.accept(plan(step=5))
     buffer.flush(6)
@@ -127,7 +127,7 @@ def test_one_number_that_is_not_finite_spoils_a_plan(index: int, bad: float) -> 
         assert buffer.action_for(1, step, lockstep=False) is None
 
 
-def test_an_action_handed_out_is_a_copy() -> None:
+def test_a_returned_action_is_a_copy() -> None:
     buffer = buffer_at(1)
     buffer.accept(plan())
     action = buffer.action_for(1, 5, lockstep=True)

@@ -54,13 +54,13 @@ def test_the_fifteen_policy_steps_before_a_takeover_led_to_it() -> None:
     )
 
 
-def test_a_takeover_after_a_hold_is_one_all_the_same() -> None:
+def test_a_takeover_after_a_hold_still_counts() -> None:
     assert line_provenance([POLICY, Source.NONE, HUMAN]) == [
         Provenance.PRE_INTERVENTION, Provenance.NONE, Provenance.HUMAN,
     ]
 
 
-def test_history_of_a_correction_lies_on_the_parent_branch() -> None:
+def test_steps_before_a_correction_may_be_on_the_parent_branch() -> None:
     trunk = line("a", [Source.NONE] + [POLICY] * 29)
     for step in trunk[25:]:
         step.rolled_back = True
@@ -80,7 +80,7 @@ def test_a_correction_that_was_rolled_back_itself_marks_nothing_before_it() -> N
     assert result["a:4"] is Provenance.POLICY
 
 
-def test_steps_the_tree_does_not_know_go_by_their_own_line() -> None:
+def test_steps_missing_from_the_tree_use_their_own_line() -> None:
     assert assign([POLICY, HUMAN], ["a:1", "a:2"], {"a:1": Provenance.ROLLED_BACK}) == [
         Provenance.ROLLED_BACK, Provenance.HUMAN,
     ]

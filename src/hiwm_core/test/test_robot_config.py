@@ -1,4 +1,4 @@
-"""What a robot's YAML may say, and what it is told when it says something else."""
+"""Valid robot configs, and the errors of invalid ones."""
 
 from pathlib import Path
 

@@ -7,7 +7,7 @@ from hiwm_core.ros_domains import domain_id
 _PRINT = "from hiwm_core.ros_domains import domain_id; print(*(domain_id() for _ in range(30)))"
 
 
-def test_processes_side_by_side_never_share_a_domain() -> None:
+def test_parallel_processes_never_share_a_domain() -> None:
     hold = _PRINT + "; import sys; sys.stdout.flush(); sys.stdin.read()"
     processes = [
         subprocess.Popen(
@@ -32,7 +32,7 @@ def test_a_block_is_free_again_when_its_process_has_ended() -> None:
         subprocess.run([sys.executable, "-c", _PRINT], check=True, capture_output=True)
 
 
-def test_a_forked_child_takes_a_block_of_its_own() -> None:
+def test_a_forked_child_reserves_its_own_block() -> None:
     own = {domain_id() for _ in range(30)}
     with multiprocessing.get_context("fork").Pool(1) as pool:
         assert pool.apply(domain_id) not in own

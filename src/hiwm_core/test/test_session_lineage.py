@@ -1,4 +1,4 @@
-"""The session folder's first lines, and counters that outlive a bridge."""
+"""session.json, and counters that survive a restart."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def test_the_first_writer_wins(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["session.json"]
 
 
-def test_the_heads_of_a_session_are_unknown_where_it_does_not_list_them(tmp_path: Path) -> None:
+def test_the_heads_of_a_session_are_unknown_if_it_does_not_list_them(tmp_path: Path) -> None:
     assert session_heads(tmp_path) is None
     write_session(tmp_path / "robot", {"robot": "one"})
     assert session_heads(tmp_path / "robot") is None
@@ -32,7 +32,7 @@ def test_counters_survive(tmp_path: Path) -> None:
     assert EpisodeCounter(tmp_path).read() == (7, 3)
 
 
-def test_no_session_keeps_nothing() -> None:
+def test_without_a_session_nothing_is_saved() -> None:
     counter = EpisodeCounter(None)
     counter.write(7, 3)
     assert counter.read() == (0, 0)

@@ -30,7 +30,7 @@ else:
 
 
 class Holder:
-    """A process that holds a role, or is refused it."""
+    """A process that holds a role or is refused."""
 
     def __init__(self, session: Path, role: str, launch: str) -> None:
         self.process = subprocess.Popen(
@@ -99,7 +99,7 @@ def test_of_many_launches_at_once_one_gets_the_session(tmp_path: Path) -> None:
     assert sum(answer == "held" for answer in answers) == 1, answers
 
 
-def test_asking_changes_nothing_and_needs_no_right_to_write(tmp_path: Path) -> None:
+def test_a_query_changes_nothing_and_needs_no_write_permission(tmp_path: Path) -> None:
     assert owners(tmp_path) == [] and not list(tmp_path.iterdir())
     with SessionLock(tmp_path, "recorder"):
         (tmp_path / "locks" / "recorder.lock").chmod(0o444)
@@ -110,7 +110,7 @@ def test_asking_changes_nothing_and_needs_no_right_to_write(tmp_path: Path) -> N
     assert recording_owner(tmp_path) is None
 
 
-def test_the_command_says_who_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_who_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path)]) == 0
     with SessionLock(tmp_path, "world"):
         assert main([str(tmp_path)]) == 1
@@ -138,7 +138,7 @@ def test_a_file_system_without_locks_is_named(
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr("hiwm_core.session_lock.fcntl.fcntl", refuse)
-    with pytest.raises(StoreError, match="cannot lock files.*local disk"):
+    with pytest.raises(StoreError, match="does not support locks.*local disk"):
         SessionLock(tmp_path, "world")
 
 

@@ -1,4 +1,4 @@
-"""The summary of a small recorded session: its numbers, its pictures, and what is missing."""
+"""The summary of a small recorded session: its numbers, its pictures, and missing data."""
 
 import json
 import math
@@ -110,7 +110,7 @@ def test_numbers(session):
     assert json.loads((session / "summary.json").read_text()) == summary
 
 
-def test_provenance_marks_what_was_left_behind_and_what_led_to_the_takeover(session):
+def test_provenance_marks_rolled_back_steps_and_those_before_the_takeover(session):
     frames = summarise(session, pictures=False)["frames_by_provenance"]
     assert frames["rolled-back"] == 10  # steps 30 to 39
     assert frames["pre-intervention"] == 15
@@ -140,7 +140,7 @@ def test_the_text_says_the_same(session, capsys):
     assert text in capsys.readouterr().out
 
 
-def test_a_damaged_bag_is_named_and_the_rest_is_told(session):
+def test_a_damaged_bag_is_named_and_the_rest_is_summarised(session):
     bag = next(path for path in sorted((session / "bags").iterdir()) if "b001" in path.name)
     file = next(bag.glob("*.mcap"))
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
@@ -156,7 +156,7 @@ def test_a_damaged_bag_is_named_and_the_rest_is_told(session):
     assert broken.name in summary_text(summary)
 
 
-def test_damage_that_came_after_the_audit_is_told(session):
+def test_damage_after_the_audit_is_reported(session):
     bag = next(path for path in sorted((session / "bags").iterdir()) if "b001" in path.name)
     file = next(bag.glob("*.mcap"))
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
@@ -166,7 +166,7 @@ def test_damage_that_came_after_the_audit_is_told(session):
     assert any("cut short" in problem for problem in summary["audit"]["problems"][bag.name])
 
 
-def test_without_a_branch_store_each_bag_speaks_for_itself(session):
+def test_without_a_branch_store_each_bag_is_used_separately(session):
     (session / "tree.sqlite").unlink()
     for other in session.glob("tree.sqlite-*"):
         other.unlink()
@@ -185,7 +185,7 @@ def test_nothing_recorded_is_one_clear_line(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("error: no bag")
 
 
-def test_an_arbiter_started_anew_counts_on(tmp_path):
+def test_a_restarted_arbiter_continues_the_count(tmp_path):
     recording = Recording(tmp_path / "session")
     recording.take_over(0.001)
     recording.take_over(0.002)
@@ -206,14 +206,14 @@ def test_all_pictures_of_a_session_use_the_same_colours():
     }
 
 
-def test_evenly_spaced_indices_hold_first_and_last():
+def test_evenly_spaced_indices_include_first_and_last():
     assert evenly(0) == []
     assert evenly(3) == [0, 1, 2]
     picked = evenly(101)
     assert (picked[0], picked[-1], len(picked)) == (0, 100, 10)
 
 
-def test_a_very_long_session_says_what_it_leaves_out():
+def test_a_very_long_session_states_what_it_omits():
     tile = Tile(frame=np.zeros((96, 96, 3), np.uint8), source=1, step=0, trust=1.0)
     row = Row(name="b", lines=("reset",), verdict="", tiles=(tile,))
     short = contact_sheet("title", [row] * 40)

@@ -84,7 +84,7 @@ def test_starts_lie_in_their_ranges_and_away_from_the_goal(seed: int) -> None:
     assert covered <= 1 - task.min_coverage_gap
 
 
-def test_ranges_that_hold_no_start_are_refused_instead_of_searched_for_ever() -> None:
+def test_ranges_without_a_valid_start_are_refused() -> None:
     data = yaml.safe_load(TEXT)
     data["reset"].update(x_m=[0, 0], y_m=[0, 0], yaw_rad=[0, 0])
     with pytest.raises(ConfigError, match="min_coverage_gap"):

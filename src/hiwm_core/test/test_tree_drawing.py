@@ -1,4 +1,4 @@
-"""What a person can read off `hiwm_core.tree_drawing`."""
+"""What a drawing of `hiwm_core.tree_drawing` shows."""
 
 import math
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ def pixels_of(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
 
 
 @pytest.mark.parametrize("source", [s for s in Source if s is not Source.NONE])
-def test_length_and_colour_tell_who_acted_and_how_long(tmp_path: Path, source: Source) -> None:
+def test_length_and_colour_show_source_and_duration(tmp_path: Path, source: Source) -> None:
     mine, other = SOURCE_COLOURS[source], SOURCE_COLOURS[Source.NONE]
     for share in (25, 75):
         nodes = run("ep-b000", 0, 100 - share, source=Source.NONE)
@@ -73,7 +73,7 @@ def test_length_and_colour_tell_who_acted_and_how_long(tmp_path: Path, source: S
         assert abs(ratio - share / 100) < 0.03
 
 
-def test_what_was_left_behind_is_pale(tmp_path: Path) -> None:
+def test_rolled_back_states_are_pale(tmp_path: Path) -> None:
     nodes = run("ep-b000", 0, 50) + run("ep-b000", 51, 100, "ep-b000:50", rolled_back=True)
     full = pixels_of(drawn(tmp_path / "tree.png", run("ep-b000", 0, 100)), SOURCE_COLOURS[1])
     half = pixels_of(drawn(tmp_path / "tree.png", nodes), SOURCE_COLOURS[1])
@@ -134,7 +134,7 @@ def test_the_tree_of_a_session_is_drawn_into_it(
                 )
             )
         store.plan_branch("ep_0001-b001", "ep_0001-b000:2", BranchKind.FORK)
-        store.begin_branch("ep_0001-b001", 2)  # no state of its own yet
+        store.begin_branch("ep_0001-b001", 2)  # without states so far
         assert draw_session(tmp_path) == tmp_path / "tree.png"
     assert main([str(tmp_path)]) == 0
     assert capsys.readouterr().out.strip().endswith("tree.png")
@@ -143,7 +143,7 @@ def test_the_tree_of_a_session_is_drawn_into_it(
     assert "there is no branch tree here" in capsys.readouterr().err
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="drawing of the tree.*rights"):
+    with pytest.raises(StoreError, match="drawing of the tree.*permissions"):
         draw_tree([], tmp_path / "file" / "tree.png")
