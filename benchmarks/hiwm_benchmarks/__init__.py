@@ -1,1 +1,1 @@
-"""The numbers of the workspace, measured on the real graph: scripts/bench."""
+"""Benchmarks of the workspace on the real graph: scripts/bench."""

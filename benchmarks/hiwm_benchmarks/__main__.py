@@ -1,4 +1,4 @@
-"""Makes `python -m hiwm_benchmarks` run the benchmarks."""
+"""`python -m hiwm_benchmarks` runs the benchmarks."""
 
 import sys
 

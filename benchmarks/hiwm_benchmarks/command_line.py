@@ -24,9 +24,9 @@ from .rows import ROWS, Measured, as_json, table, verdict
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure and return 0; 1 where a row could not be measured or misses its bound."""
+    """Measure and return 0; 1 if a row could not be measured or misses its bound."""
     options = _options(words)
-    # Ended from outside, it ends its graph as well.
+    # SIGTERM must stop the graph as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     output = options.output or Path("sessions") / time.strftime("bench-%Y%m%d_%H%M%S.json")
     try:
@@ -79,19 +79,20 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--rows", type=lambda text: text.split(","), default=[], metavar="KEY,KEY",
-        help="only these; all by default",
+        help="measure only these rows (default all)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=30.0, help="over which rates are counted (default 30)"
+        "--seconds", type=float, default=30.0, help="duration of rate measurements (default 30)"
     )
     parser.add_argument(
         "--repeats", type=int, default=60,
-        help="rollbacks measured, of takeovers a third, of continuations a tenth (default 60)",
+        help="rollbacks to measure; a third as many takeovers, a tenth as many continuations "
+        "(default 60)",
     )
-    parser.add_argument("--output", "-o", type=path_argument, help="JSON to write")
-    parser.add_argument("--keep", type=path_argument, help="folder to keep sessions and logs in")
+    parser.add_argument("--output", "-o", type=path_argument, help="JSON file to write")
+    parser.add_argument("--keep", type=path_argument, help="folder for sessions and logs to keep")
     parser.add_argument(
-        "--launch-file", type=path_argument, help="session.launch.xml; the installed one by default"
+        "--launch-file", type=path_argument, help="session.launch.xml (default the installed one)"
     )
     options = parser.parse_intermixed_args(words)
     unknown = set(options.rows) - {row.key for row in ROWS}

@@ -1,4 +1,4 @@
-"""The console measured: a person's way through a real browser, and what viewers cost the graph."""
+"""Benchmarks of the console: latencies in a real browser, and the cost of viewers to the graph."""
 
 import asyncio
 import contextlib
@@ -30,23 +30,22 @@ if TYPE_CHECKING:
 
 TREE_NODES = 2000
 PAGE_RATE = 10.0
-# What the tree has besides one long branch.
-_BRANCHES = 20
-# Of the tick rate with two viewers and without: taken in turn, since a machine's speed drifts.
+_BRANCHES = 20  # branches of the tree
+# Measurements of the tick rate, alternating with and without viewers, since machine speed drifts.
 _TURNS = 3
 _MOVES = "wdsaikjl"
 _PAGE = re.compile(r"console: (http://\S+)")
 
 
 def page(graph: Graph, watcher: Watcher, session: Path, options: "Options") -> dict[str, Measured]:
-    """Measure a person's way: a tree of 2,000 states, opened, gone back in, and driven on."""
+    """Measure opening the page, rollbacks and key presses, with a tree of 2,000 states."""
     watcher.until_running(Command.SOURCE_POLICY)
-    there = TREE_NODES // _BRANCHES
+    length = TREE_NODES // _BRANCHES
     for _ in range(_BRANCHES - 1):
-        count = len(watcher.ticks) + there
+        count = len(watcher.ticks) + length
         watcher.until(lambda count=count: len(watcher.ticks) >= count, "ticks")  # type: ignore[misc]
-        watcher.roll_back(there // 2)
-    count = len(watcher.ticks) + 2 * there
+        watcher.roll_back(length // 2)
+    count = len(watcher.ticks) + 2 * length
     watcher.until(lambda: len(watcher.ticks) >= count, "ticks")
     _set_rate(watcher, PAGE_RATE)
     address = _address(graph)
@@ -59,7 +58,7 @@ def page(graph: Graph, watcher: Watcher, session: Path, options: "Options") -> d
                 f"hiwm.tree.count >= {TREE_NODES} && hiwm.view.painted && "
                 "Number(document.querySelector('#cameras canvas')?.dataset.frames) > 0"
             )
-            # By the page's own clock, from the navigation to the tree and a live frame.
+            # On the page's clock, from the navigation to the tree and a live frame.
             opened.append(float(shown.run("Math.max(hiwm.view.painted, hiwm.mark.first)")))
             shown.ask("Page.close")
         shown = browser.open(address)
@@ -99,41 +98,44 @@ def _set_rate(watcher: Watcher, rate: float) -> None:
 def _address(graph: Graph) -> str:
     found = _PAGE.search(graph.log.read_text())
     if found is None:
-        raise HiwmError("the console did not say where it is", where=str(graph.log))
+        raise HiwmError("the console did not print its address", where=str(graph.log))
     return found[1]
 
 
 def _roll_back(shown: Page) -> float:
-    """Click "Go here" on a state some way back; return the ms to the first frame after it."""
+    """Click "Go here" on an earlier state; return the ms to the first frame after it."""
     return float(shown.run("""(async () => {
         const line = hiwm.tree.line(hiwm.view.present());
         hiwm.view.on.choose(line[Math.max(0, line.length - 30)]);
         const canvas = document.querySelector("#cameras canvas");
         const epoch = Number(canvas.dataset.place.split(":")[0]);
         await new Promise((done) => setTimeout(done, 200 + 100 * Math.random()));
-        const begun = performance.now();
+        const start = performance.now();
         document.querySelector("#chosen-buttons button[data-key=Enter]").click();
         while (Number(canvas.dataset.place.split(":")[0]) === epoch) {
           await new Promise((done) => setTimeout(done, 1));
-          if (performance.now() - begun > 10000) throw new Error("no frame after a rollback");
+          if (performance.now() - start > 10000) throw new Error("no frame after a rollback");
         }
-        const taken = performance.now() - begun;
+        const taken = performance.now() - start;
         await new Promise((done) => setTimeout(done, 300));
         return taken;
     })()"""))
 
 
 def _press_keys(watcher: Watcher, shown: Page, presses: int) -> list[float]:
-    """Take over and press keys at random moments; return ms to the first frame each is in."""
+    """Take over and press keys at random times; return the ms to the first frame that shows each.
+
+    The page measures them.
+    """
     shown.key("t")
     shown.until("hiwm.state.control.mode == 'HUMAN'")
-    chance = random.Random(0)
+    rng = random.Random(0)
     for number in range(presses):
         key = _MOVES[number % len(_MOVES)]
         shown.key(key, "down")
-        watcher.watch(chance.uniform(0.25, 0.4))
+        watcher.watch(rng.uniform(0.25, 0.4))
         shown.key(key, "up")
-        watcher.watch(chance.uniform(0.05, 0.15))
+        watcher.watch(rng.uniform(0.05, 0.15))
         if shown.run("hiwm.hands.engaged") is False:
             raise HiwmError(
                 "the page lost control: " + str(shown.run("hiwm.state.control.reason")),
@@ -144,7 +146,7 @@ def _press_keys(watcher: Watcher, shown: Page, presses: int) -> list[float]:
 
 
 def cost(graph: Graph, watcher: Watcher, session: Path, options: "Options") -> dict[str, Measured]:
-    """Measure the tick rate with a console that two people look at, and without, in turn."""
+    """Measure the tick rate with a console and two viewers, and without, in turn."""
     watcher.until_running(Command.SOURCE_POLICY)
     seconds = options.seconds / 3
     with_it, without = [], []
@@ -159,9 +161,9 @@ def cost(graph: Graph, watcher: Watcher, session: Path, options: "Options") -> d
             assert address
             with _Viewers(address[1], 2) as viewers:
                 watcher.until(partial(viewers.shown, 20), "frames")
-                frames, begun = viewers.frames, time.monotonic()
+                frames, start = viewers.frames, time.monotonic()
                 with_it.append(_rate(watcher, seconds))
-                shown = (viewers.frames - frames) / (time.monotonic() - begun) / 2
+                shown = (viewers.frames - frames) / (time.monotonic() - start) / 2
     lost = 100.0 * (1.0 - statistics.median(with_it) / statistics.median(without))
     return {
         "console_cost": Measured(
@@ -173,12 +175,12 @@ def cost(graph: Graph, watcher: Watcher, session: Path, options: "Options") -> d
 
 
 def _rate(watcher: Watcher, seconds: float) -> float:
-    heard = [at for at, _ in watcher.watch(seconds)]
-    return (len(heard) - 1) / (heard[-1] - heard[0]) if len(heard) > 1 else math.nan
+    times = [at for at, _ in watcher.watch(seconds)]
+    return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else math.nan
 
 
 class _Viewers:
-    """People who look, as far as the console sees them: sockets that take every frame."""
+    """Viewers as the console sees them: sockets that receive and acknowledge every frame."""
 
     def __init__(self, address: str, count: int) -> None:
         self.frames = 0
@@ -189,7 +191,7 @@ class _Viewers:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     def shown(self, frames: int) -> bool:
-        """Return whether so many frames have come."""
+        """Return whether at least `frames` frames have arrived."""
         return self.frames >= frames
 
     async def _look(self) -> None:
@@ -208,7 +210,7 @@ class _Viewers:
             await socket.close()
 
     def __enter__(self) -> Self:
-        """Begin to look."""
+        """Connect."""
         self._thread.start()
         self._tasks = [
             asyncio.run_coroutine_threadsafe(self._look(), self._loop) for _ in range(self._count)
@@ -216,7 +218,7 @@ class _Viewers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave."""
+        """Disconnect."""
         asyncio.run_coroutine_threadsafe(self._leave(), self._loop).result(10)
         for task in self._tasks:
             with contextlib.suppress(Exception):

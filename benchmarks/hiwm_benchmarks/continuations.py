@@ -1,4 +1,4 @@
-"""What many continuations of one state cost against one, while the session goes on at rate 10."""
+"""The cost of many continuations of a state relative to one, while the session runs at rate 10."""
 
 import time
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ ALONE_S = 10.0
 
 
 def continued(watcher: Watcher, repeats: int) -> dict[str, Measured]:
-    """Continue a state some twenty steps into an episode, many times and once, in turn."""
+    """Alternate many continuations and one, of a state about twenty steps into an episode."""
     watcher.until_running(Command.SOURCE_POLICY)
     node = f"{watcher.tick.branch_id}:{watcher.tick.step}"
-    # The tree has it by then; and what the machine does without any continuation.
+    # The baseline without continuations; meanwhile the node gets into the tree.
     alone = _intervals(watcher.watch(ALONE_S))
     seconds: dict[int, list[float]] = {1: [], MANY: []}
     steps: dict[int, list[float]] = {1: [], MANY: []}
@@ -30,11 +30,11 @@ def continued(watcher: Watcher, repeats: int) -> dict[str, Measured]:
     for number in range(repeats):
         for count in seconds:
             first = len(watcher.ticks)
-            begun = time.monotonic()
+            start = time.monotonic()
             answer: Any = watcher.call(Continue, "branches/continue", Continue.Request(
                 node_id=node, count=count, steps=STEPS, seed=MANY * number, frames=1
             ), ANSWER_S)
-            seconds[count].append(time.monotonic() - begun)
+            seconds[count].append(time.monotonic() - start)
             steps[count].append(sum(one.steps for one in answer.continuations) / count)
             if count == MANY:
                 intervals += _intervals(watcher.ticks[first:])
@@ -54,7 +54,7 @@ def continued(watcher: Watcher, repeats: int) -> dict[str, Measured]:
     }
 
 
-def _intervals(heard: Sequence[tuple[float, Tick]]) -> list[float]:
-    """Return the time between ticks, ms."""
-    stamps = [stamp_ns(tick.header.stamp) / 1e6 for _, tick in heard]
+def _intervals(received: Sequence[tuple[float, Tick]]) -> list[float]:
+    """Return the intervals between ticks, ms."""
+    stamps = [stamp_ns(tick.header.stamp) / 1e6 for _, tick in received]
     return [b - a for a, b in zip(stamps, stamps[1:], strict=False)]

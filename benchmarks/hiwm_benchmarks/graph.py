@@ -1,4 +1,4 @@
-"""A graph under measurement: started by the launcher, in a ROS domain of its own."""
+"""The graph to measure, started by the launcher in its own ROS domain."""
 
 import os
 import signal
@@ -17,14 +17,14 @@ END_S = 20.0  # the recorder closes its bag meanwhile
 
 
 class Graph:
-    """`launch/session.launch.xml` with arguments, ended on leaving the context.
+    """`launch/session.launch.xml` with arguments; leaving the context stops it.
 
     Args:
         launch_file: the launch file.
         arguments: name and value of launch arguments.
         domain: ROS domain id.
-        log: file its output goes to.
-        variables: of the environment, besides this process's own.
+        log: file for its output.
+        variables: environment variables, added to those of this process.
     """
 
     def __init__(
@@ -46,21 +46,21 @@ class Graph:
             )
 
     def check(self) -> None:
-        """Raise HiwmError when the graph has ended, with the last line it said."""
+        """Raise HiwmError, with the last line of output, if the graph has exited."""
         code = self._process.poll()
         if code is not None:
             lines = self.log.read_text().strip().splitlines() or ["nothing"]
             raise HiwmError(
-                f"the graph ended with exit code {code} and said: {lines[-1]}",
+                f"the graph exited with code {code}; its last line: {lines[-1]}",
                 where=str(self.log), remedy="read that file",
             )
 
     def ended(self) -> bool:
-        """Return whether the graph has ended by itself."""
+        """Return whether the graph has exited by itself."""
         return self._process.poll() is not None
 
     def processor_time(self) -> dict[str, float]:
-        """Return the processor time each node has used so far, s."""
+        """Return the processor time that each node has used so far, s."""
         nodes: dict[str, float] = {}
         for process in psutil.Process(self._process.pid).children(recursive=True):
             try:
@@ -73,8 +73,8 @@ class Graph:
     def memory(self) -> tuple[float, float, dict[str, float]]:
         """Return resident and proportional memory of all nodes, GB, and PSS by node, MB.
 
-        Resident memory counts a shared library once for every node; the proportional set size
-        counts it once in all.
+        Resident memory counts a shared library in every node; the proportional set size (PSS)
+        counts it once.
         """
         resident, proportional = self.memory_by_node()
         return sum(resident.values()) / 1e3, sum(proportional.values()) / 1e3, proportional
@@ -101,7 +101,7 @@ class Graph:
         self, kind: type[BaseException] | None, value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the graph, politely first."""
+        """Interrupt the graph; kill it if it does not exit."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
             try:
@@ -112,6 +112,6 @@ class Graph:
 
 
 def _node_name(process: psutil.Process) -> str:
-    """Return the name of the executable a node was started from."""
+    """Return the name of a node's executable."""
     words = process.cmdline()
     return Path(words[1]).name if len(words) > 1 else process.name()

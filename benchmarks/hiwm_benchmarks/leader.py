@@ -1,8 +1,8 @@
-"""A leader arm under measurement, from its servos' bytes on.
+"""Latencies of a leader arm, measured from the bytes of its servos.
 
-The servos are those of ``hiwm_test_support.pty_servos``: the device code and the maker's library
-are the real ones, and what is missing is the time on the wire, the adapter's and the servos' own.
-A time ends where this process hears the message.
+The servos are those of ``hiwm_test_support.pty_servos``. The device code and the maker's library
+are real; the time on the wire and in the adapter and the servos is not included. Times end when
+this process receives the message.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from .person import Person
 from .rows import Measured, quantile
 from .watcher import Watcher
 
-# Seven servos as on a small GELLO; two of them lead the right arm of the demo's planar robot.
+# Seven servos, as on a small GELLO; two of them drive the right arm of the demo's planar robot.
 _FILE = """
 device: leader_arm
 bus: dynamixel
@@ -49,9 +49,9 @@ arms:
     planar: {{joints: [base, elbow], links_m: [0.1, 0.1], base_m: [0.0, -0.1],
              drives: [right_x_joint, right_y_joint]}}
 """
-_ZERO, _REACH = 2048, 1500  # counts; the gripper opens by the second
-_TURN = 16  # counts, 1.4 degrees: 2.5 mm at least at the end of the arm
-_MOVES = 6  # timed in each takeover
+_ZERO, _REACH = 2048, 1500  # counts; the open gripper is at their sum
+_TURN = 16  # counts, 1.4 degrees: at least 2.5 mm at the end of the arm
+_MOVES = 6  # timed movements per takeover
 _READ_S = 2.0
 _PATIENCE_S = 5.0
 
@@ -59,16 +59,16 @@ _PATIENCE_S = 5.0
 def measure_leader(
     launch_file: Path, folder: Path, repeats: int, more: Mapping[str, str]
 ) -> dict[str, Measured]:
-    """Return the rows of a person with a leader arm, in imagination at rate 10.
+    """Return the rows of the leader arm, in imagination at rate 10.
 
     Args:
         launch_file: session.launch.xml.
         folder: for the session, its log, and the leader's files.
-        repeats: takeovers, each of which ends with a loss.
+        repeats: takeovers; each ends with a loss of the device.
         more: further launch arguments.
 
     Raises:
-        HiwmError: the graph did not come up, or ended.
+        HiwmError: the graph did not start, or exited.
     """
     folder = folder / "leader"
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,22 +103,22 @@ def measure_leader(
             Graph(launch_file, arguments, domain, folder / "launch.log") as graph,
             Watcher(graph, domain, arguments.get("ns", "hiwm")) as watcher,
         ):
-            rows = _Hand(arm, watcher).measure(repeats)
+            rows = _LeaderOperator(arm, watcher).measure(repeats)
     return {"leader_reads": Measured(value=rate, details={"servos": len(servos)}), **rows}
 
 
 def _rate(bus: ServoBus) -> float:
-    """Return good readings a second."""
-    number, begun = 0, time.monotonic()
-    while time.monotonic() - begun < _READ_S:
+    """Return the valid readings per second."""
+    number, start = 0, time.monotonic()
+    while time.monotonic() - start < _READ_S:
         with contextlib.suppress(NoAnswerError):
             bus.positions()
             number += 1
-    return number / (time.monotonic() - begun)
+    return number / (time.monotonic() - start)
 
 
-class _Hand(Person):
-    """A person with that arm."""
+class _LeaderOperator(Person):
+    """A person with the leader arm."""
 
     def __init__(self, arm: DynamixelServos, watcher: Watcher) -> None:
         super().__init__(watcher)
@@ -142,13 +142,14 @@ class _Hand(Person):
                 try:
                     moves.append(1e3 * self.until_moved(self._turn, _PATIENCE_S))
                 except HiwmError:
-                    # A machine too busy for the servos' thread: the arm was lost for a moment.
+                    # The machine was too busy for the servos' thread, and the device counted as
+                    # lost.
                     interrupted += 1
-                    self._mend()
+                    self._recover()
                     self._take_over()
             self.pause(0.2)
             losses[name].append(self._lose(faults[name]))
-            self._mend()
+            self._recover()
         return {
             "leader_command": Measured(
                 value=quantile(moves, 0.95),
@@ -158,22 +159,22 @@ class _Hand(Person):
             "leader_loss": Measured(
                 value=max(max(times, default=math.nan) for times in losses.values()),
                 details={
-                    f"{kind} {label}": quantile(times, share)
+                    f"{kind} {label}": quantile(times, level)
                     for kind, times in losses.items()
-                    for label, share in (("p50", 0.5), ("worst", 1.0))
+                    for label, level in (("p50", 0.5), ("worst", 1.0))
                 },
             ),
         }
 
     def _take_over(self) -> None:
         while True:
-            begun = time.monotonic()
+            start = time.monotonic()
             self._arm.place(7, _ZERO)
             try:
-                self.until_mode(begun, ControlState.HUMAN, "takeover by the leader", _PATIENCE_S)
+                self.until_mode(start, ControlState.HUMAN, "takeover by the leader", _PATIENCE_S)
                 break
-            except HiwmError:  # lost meanwhile: the deadman counts only once it was let go
-                self._mend()
+            except HiwmError:  # lost meanwhile: the deadman must be released before it counts
+                self._recover()
         self.pause(0.5)
 
     def _turn(self) -> None:
@@ -181,10 +182,10 @@ class _Hand(Person):
         self._arm.place(2, _ZERO + 600 + self._turned)
 
     def _lose(self, fault: Callable[[], None]) -> float:
-        """Break something; return the time to the pause, s."""
-        begun = time.monotonic()
+        """Cause a fault; return the time to the pause, s."""
+        start = time.monotonic()
         fault()
-        return self.until_mode(begun, ControlState.PAUSED, "pause at a loss")
+        return self.until_mode(start, ControlState.PAUSED, "pause after a loss")
 
     def _fall_silent(self) -> None:
         self._arm.silent = {4}
@@ -192,10 +193,10 @@ class _Hand(Person):
     def _freeze(self) -> None:
         self._arm.frozen = True
 
-    def _mend(self) -> None:
-        """Put everything right, let go of the deadman, and wait until that is heard."""
+    def _recover(self) -> None:
+        """Clear all faults, release the deadman, and wait for further commands."""
         self._arm.silent, self._arm.frozen = set(), False
         if not self._arm.port.exists():
             self._arm.plug_in()
         self._arm.place(7, _ZERO + _REACH)
-        self.until_heard("word of the leader mended")
+        self.until_commands("command of the recovered leader")

@@ -1,4 +1,4 @@
-"""On what the numbers were measured."""
+"""The machine and software that the numbers were measured on."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from hiwm_core.session_lineage import software_version
 
 
 def machine() -> dict[str, Any]:
-    """Return processor, load and versions as they are now."""
+    """Return the present processor, load and versions."""
     return {
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "processor": _processor(),

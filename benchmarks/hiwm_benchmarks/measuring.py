@@ -1,4 +1,4 @@
-"""The graph runs, and the numbers taken from each."""
+"""The runs of the graph, and the measurements of each."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -39,12 +39,12 @@ ROLLBACK_STEPS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What holds for all runs."""
+    """Options of all runs."""
 
     launch_file: Path
-    folder: Path  # sessions and logs of the runs go here
-    seconds: float  # a rate is counted over this long
-    repeats: int  # rollbacks measured; of takeovers a third, of continuations a tenth
+    folder: Path  # for the sessions and logs of the runs
+    seconds: float  # duration of rate measurements
+    repeats: int  # rollbacks to measure; a third as many takeovers, a tenth as many continuations
     more: Mapping[str, str]  # further launch arguments
 
 
@@ -52,7 +52,7 @@ def measure(run: str, options: Options) -> dict[str, Measured]:
     """Return the rows of one run.
 
     Raises:
-        HiwmError: the graph did not come up, or ended.
+        HiwmError: the graph did not start, or exited.
     """
     if run in _OTHERS:
         return _OTHERS[run](
@@ -75,28 +75,28 @@ def _flat(
 ) -> dict[str, Measured]:
     watcher.until_running(Command.SOURCE_POLICY)
     used = graph.processor_time()
-    heard = watcher.watch(options.seconds)
+    received = watcher.watch(options.seconds)
     graph.check()
     used = {node: total - used.get(node, 0.0) for node, total in graph.processor_time().items()}
     resident, proportional, nodes = graph.memory()
     store = BlobStore(session / "states")
     sizes = [
-        float(store.state_size(tick.state_id)) for _, tick in heard[:300] if tick.state_id
+        float(store.state_size(tick.state_id)) for _, tick in received[:300] if tick.state_id
     ]
     total = store.size()
     world = next(
         (values for name, values in watcher.values.items() if name.endswith("/imagination")), {}
     )
-    by_policy = sum(tick.applied_source == Command.SOURCE_POLICY for _, tick in heard)
+    by_policy = sum(tick.applied_source == Command.SOURCE_POLICY for _, tick in received)
     return {
         "imagination_rate": Measured(
-            value=_rate([at for at, _ in heard]),
+            value=_rate([at for at, _ in received]),
             details={
-                "ticks": len(heard), "by the policy": by_policy,
+                "ticks": len(received), "by the policy": by_policy,
                 "seconds": round(options.seconds, 1), "world step s": world.get("step_s", ""),
-                # What another load on the machine does not change much.
+                # Other load on the machine changes these little.
                 **{
-                    f"{node} cpu ms/tick": 1e3 * spent / max(1, len(heard))
+                    f"{node} cpu ms/tick": 1e3 * spent / max(1, len(received))
                     for node, spent in sorted(used.items())
                 },
             },
@@ -117,7 +117,7 @@ def _flat(
     }
 
 
-def _as_many_as(watcher: Watcher, ticks: int) -> bool:
+def _has_ticks(watcher: Watcher, ticks: int) -> bool:
     return len(watcher.ticks) >= ticks
 
 
@@ -130,12 +130,12 @@ def _paced(
     takeovers = []
     for _ in range(max(1, options.repeats // 3)):
         takeovers.append(watcher.take_over())
-        settled = len(watcher.ticks) + 3
-        watcher.until(partial(_as_many_as, watcher, settled), "ticks after a handback")
+        count = len(watcher.ticks) + 3
+        watcher.until(partial(_has_ticks, watcher, count), "ticks after a handback")
     rollbacks = []
     for _ in range(options.repeats):
-        there = len(watcher.ticks) + ROLLBACK_STEPS + 1
-        watcher.until(partial(_as_many_as, watcher, there), "ticks after a rollback")
+        count = len(watcher.ticks) + ROLLBACK_STEPS + 1
+        watcher.until(partial(_has_ticks, watcher, count), "ticks after a rollback")
         rollbacks.append(1e3 * watcher.roll_back(ROLLBACK_STEPS))
     ticks = [float(count) for count, _ in takeovers]
     waits = [1e3 * wait for _, wait in takeovers]
@@ -162,25 +162,24 @@ def _standin(
 ) -> dict[str, Measured]:
     watcher.until_running(Command.SOURCE_POLICY)
     used = graph.processor_time()
-    heard = watcher.watch(options.seconds)
+    received = watcher.watch(options.seconds)
     used = {node: total - used.get(node, 0.0) for node, total in graph.processor_time().items()}
-    if len(heard) < 2:
+    if len(received) < 2:
         raise HiwmError("no ticks", where=str(graph.log), remedy="read that file")
-    # Resets take simulated time in which no tick comes: what counts is ticks, each one period.
-    rate = _rate([at for at, _ in heard])
+    rate = _rate([at for at, _ in received])
     simulated = (
-        stamp_ns(heard[-1][1].header.stamp) - stamp_ns(heard[0][1].header.stamp)
+        stamp_ns(received[-1][1].header.stamp) - stamp_ns(received[0][1].header.stamp)
     ) / 1e9
-    wall = heard[-1][0] - heard[0][0]
+    wall = received[-1][0] - received[0][0]
     sources = {
-        name: sum(tick.applied_source == source for _, tick in heard)
+        name: sum(tick.applied_source == source for _, tick in received)
         for name, source in (("policy", Command.SOURCE_POLICY), ("human", Command.SOURCE_HUMAN))
     }
     return {
         "standin_speed": Measured(
             value=simulated / wall, details={"ticks/s": rate, "seconds": wall, **sources,
                 **{
-                    f"{node} cpu ms/tick": 1e3 * spent / max(1, len(heard))
+                    f"{node} cpu ms/tick": 1e3 * spent / max(1, len(received))
                     for node, spent in sorted(used.items())
                 },
             }
@@ -198,7 +197,7 @@ def _rate(times: list[float]) -> float:
     return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else math.nan
 
 
-# Runs that start what they measure themselves.
+# Runs that start their own processes.
 _OTHERS = {SPACEMOUSE: measure_spacemouse, LEADER: measure_leader, ROLLOUTS: measure_rollouts}
 _Watch = Callable[[Graph, Watcher, Path, Options], dict[str, Measured]]
 _RUNS: Mapping[str, tuple[Mapping[str, str], _Watch]] = {
@@ -217,7 +216,7 @@ _RUNS: Mapping[str, tuple[Mapping[str, str], _Watch]] = {
     ),
     STANDIN: (
         {"world": "hardware", "robot": "standin", "fast": "true", "device": "scripted",
-         # So many that it does not end while it is measured.
+         # Large, so that the session does not end during the measurement.
          "failures": "1000", "max_seconds": "3600.0"},
         _standin,
     ),

@@ -1,10 +1,10 @@
-"""How much memory the imagination graph gains while it runs for long, at rate 0.
+"""Memory growth of the imagination graph during a long run at rate 0.
 
     scripts/bench memory_growth --minutes 30
 
-The policy acts without a pause; every few hundred ticks the world is reset, and now and then rolled
-back. Resident memory of each node is sampled; what the nodes load in the first minutes is not
-growth.
+The policy acts without a pause. Every few hundred ticks the world is reset or, less often, rolled
+back. The resident memory of each node is sampled. What the nodes load in the first minutes does not
+count as growth.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from .watcher import Watcher
 
 AT_MOST_PERCENT = 5.0
 SAMPLE_S = 5.0
-WINDOW_S = 60.0  # memory at a moment is the median of the samples over this long
+WINDOW_S = 60.0  # memory is the median of the samples in such a window
 RESET_TICKS = 300
 ROLLBACK_EVERY = 5  # episodes
 ROLLBACK_STEPS = 20
@@ -44,13 +44,13 @@ ROLLBACK_STEPS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Memory at one moment, MB by node.
+    """Memory at one time, MB by node.
 
     Args:
         seconds: since the first tick.
         ticks: since the first tick.
-        resident: RSS; memory-mapped files of the state store count as well.
-        proportional: PSS, shared libraries counted once in all.
+        resident: RSS; includes memory-mapped files of the state store.
+        proportional: PSS; counts each shared library once.
     """
 
     seconds: float
@@ -60,10 +60,10 @@ class Sample:
 
 
 def growth(samples: Sequence[Sample], settle_s: float) -> dict[str, float]:
-    """Return how much resident memory grew after `settle_s`, %, by node and as ``all``.
+    """Return the growth of resident memory after `settle_s`, %, by node and as ``all``.
 
-    The median over a window that begins at `settle_s` against that over the last window; NaN where
-    the run is shorter than both.
+    Compares the medians over the window that starts at `settle_s` and over the last window; NaN if
+    the run is too short for both.
     """
     if not samples or samples[-1].seconds < settle_s + 2 * WINDOW_S:
         return {"all": math.nan}
@@ -86,7 +86,7 @@ def _percent(before: Sequence[float], after: Sequence[float]) -> float:
 def run(
     launch_file: Path, folder: Path, minutes: float, more: Mapping[str, str]
 ) -> list[Sample]:
-    """Run the graph and return its samples; raises HiwmError where it ends or stands still."""
+    """Run the graph and return its samples; raises HiwmError if it exits or its ticks stop."""
     arguments = {
         "session_dir": str(folder / "session"), "world": "imagination", "rate": "0.0",
         "device": "none", **more,
@@ -98,17 +98,17 @@ def run(
         Watcher(graph, domain, arguments.get("ns", "hiwm")) as watcher,
     ):
         watcher.until_running(Command.SOURCE_POLICY)
-        begun = time.monotonic()
+        start = time.monotonic()
         ticks = episodes = in_episode = 0
-        while (now := time.monotonic() - begun) < 60.0 * minutes:
-            heard = len(watcher.watch(SAMPLE_S))
+        while (now := time.monotonic() - start) < 60.0 * minutes:
+            received = len(watcher.watch(SAMPLE_S))
             graph.check()
             del watcher.ticks[:-1]
-            if not heard:
+            if not received:
                 raise HiwmError(
                     f"no tick for {SAMPLE_S:g} s", where=str(graph.log), remedy="read that file"
                 )
-            ticks, in_episode = ticks + heard, in_episode + heard
+            ticks, in_episode = ticks + received, in_episode + received
             resident, proportional = graph.memory_by_node()
             samples.append(Sample(
                 seconds=now, ticks=ticks, resident=resident, proportional=proportional
@@ -124,7 +124,7 @@ def run(
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure and return 0; 1 where memory grew by more than it may, or could not be measured."""
+    """Measure and return 0; 1 if memory grew beyond the limit or could not be measured."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench memory_growth", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -133,12 +133,12 @@ def main(words: Sequence[str] | None = None) -> int:
         "arguments", nargs="*", metavar="name:=value",
         help="further arguments of launch/session.launch.xml",
     )
-    parser.add_argument("--minutes", type=float, default=30.0, help="default 30")
+    parser.add_argument("--minutes", type=float, default=30.0, help="of the run (default 30)")
     parser.add_argument(
-        "--settle-minutes", type=float, default=5.0, help="growth is counted after these (5)"
+        "--settle-minutes", type=float, default=5.0, help="growth counts after these (default 5)"
     )
     parser.add_argument(
-        "--output", "-o", type=path_argument, help="JSON to write, samples and all"
+        "--output", "-o", type=path_argument, help="JSON file to write, with all samples"
     )
     options = parser.parse_intermixed_args(words)
     try:
@@ -149,7 +149,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    # Ended from outside, it ends its graph as well.
+    # SIGTERM must stop the graph as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     share = Path(get_package_share_directory("hiwm_bringup"))
     described = machine()

@@ -1,4 +1,4 @@
-"""How fast policies are tried in the world model without a graph: `scripts/rollout`."""
+"""The speed of rollouts in the world model without a graph: `scripts/rollout`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ TRIALS = 512  # about 100,000 steps
 def measure_rollouts(
     launch_file: Path, folder: Path, repeats: int, more: Mapping[str, str]
 ) -> dict[str, Measured]:
-    """Return the rate of steps, policy included, with the shipped models; see `measure`."""
+    """Return the step rate of the shipped models, policy included; arguments as in `measure`."""
     task = load_task(TASK)
     models = launch_file.parent.parent / "models"
     setting = Setting(

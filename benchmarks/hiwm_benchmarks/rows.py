@@ -1,4 +1,4 @@
-"""What is measured, and what it is held against."""
+"""The rows of the benchmark, and their bounds."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,16 +8,16 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One number to reach.
+    """One measured number and its bounds.
 
     Args:
-        key: for --rows and JSON.
-        text: for people.
-        unit: of all three numbers.
-        at_least: the bound that must be met.
-        aim: the bound aimed at.
-        higher_is_better: whether the bounds are from below.
-        run: what it is measured on, mostly a graph.
+        key: name in --rows and JSON.
+        text: description in the table.
+        unit: of the number and its bounds.
+        at_least: bound that must be met.
+        aim: bound to aim for.
+        higher_is_better: whether the bounds are lower bounds.
+        run: name of the run that measures it.
     """
 
     key: str
@@ -46,7 +46,7 @@ ROWS = (
         run=FLAT),
     Row(key="tick_interval", text="tick interval at rate 10, p99", unit="ms", at_least=120,
         aim=105, run=PACED),
-    Row(key="takeover", text="takeover: ticks between operator command and the world's step, worst",
+    Row(key="takeover", text="takeover: ticks from operator command to the world's step, worst",
         unit="ticks", at_least=1, aim=1, run=PACED),
     Row(key="rollback_p50", text="rollback, service call to the first frame, p50", unit="ms",
         at_least=60, aim=20, run=PACED),
@@ -60,19 +60,19 @@ ROWS = (
         unit="ms", at_least=2000, aim=500, run=CONSOLE_PAGE),
     Row(key="console_rollback", text="console: rollback click to frame, 2,000 states, p95",
         unit="ms", at_least=500, aim=200, run=CONSOLE_PAGE),
-    Row(key="console_cost", text="console: tick rate lost to it with two viewers, rate 0",
+    Row(key="console_cost", text="console with two viewers: loss of tick rate at rate 0",
         unit="%", at_least=15, aim=5, run=CONSOLE_COST),
-    Row(key="spacemouse_command", text="SpaceMouse report to the operator's command, p95",
+    Row(key="spacemouse_command", text="SpaceMouse report to operator command, p95",
         unit="ms", at_least=15, aim=5, run=SPACEMOUSE),
-    Row(key="device_loss", text="device in control lost, to the pause, worst", unit="s",
+    Row(key="device_loss", text="loss of the device in control to the pause, worst", unit="s",
         at_least=0.5, aim=0.25, run=SPACEMOUSE),
     Row(key="takeover_frame", text="deadman pressed to the first frame that shows it, p95",
         unit="ms", at_least=250, aim=130, run=SPACEMOUSE),
     Row(key="leader_reads", text="leader arm: readings of 7 servos through their library",
         unit="1/s", at_least=100, aim=500, higher_is_better=True, run=LEADER),
-    Row(key="leader_command", text="leader arm moved to the operator's command, p95",
+    Row(key="leader_command", text="leader arm movement to operator command, p95",
         unit="ms", at_least=30, aim=15, run=LEADER),
-    Row(key="leader_loss", text="leader arm in control lost, to the pause, worst", unit="s",
+    Row(key="leader_loss", text="loss of the leader arm in control to the pause, worst", unit="s",
         at_least=0.5, aim=0.25, run=LEADER),
     Row(key="continuations", text="16 continuations of a state, 50 steps each, against one",
         unit="x", at_least=8, aim=4, run=CONTINUED),
@@ -83,14 +83,14 @@ ROWS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A row's outcome."""
+    """The result of a row."""
 
     value: float
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def verdict(row: Row, value: float) -> str:
-    """Return "aim", "yes" or "no"; a number that could not be measured is a no."""
+    """Return "aim", "yes" or "no"; "no" for a number that could not be measured."""
     if math.isnan(value):
         return "no"
     sign = 1.0 if row.higher_is_better else -1.0
@@ -99,16 +99,16 @@ def verdict(row: Row, value: float) -> str:
     return "yes" if sign * value >= sign * row.at_least else "no"
 
 
-def quantile(values: Sequence[float], share: float) -> float:
-    """Return the value below which `share` of the values lie, by nearest rank; NaN of none."""
+def quantile(values: Sequence[float], level: float) -> float:
+    """Return the quantile at a level from 0 to 1, by nearest rank; NaN without values."""
     ordered = sorted(values)
     if not ordered:
         return math.nan
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+    return ordered[max(0, math.ceil(level * len(ordered)) - 1)]
 
 
 def table(results: Mapping[str, Measured]) -> str:
-    """Return the rows measured as lines of text."""
+    """Return the measured rows as lines of text."""
     lines = [f"{'':66} {'measured':>10} {'at least':>9} {'aim':>6}  met"]
     for row in ROWS:
         if row.key not in results:
@@ -127,7 +127,7 @@ def table(results: Mapping[str, Measured]) -> str:
 
 
 def as_json(results: Mapping[str, Measured]) -> list[dict[str, Any]]:
-    """Return the rows measured as JSON values; NaN becomes null."""
+    """Return the measured rows as JSON values; NaN becomes null."""
     return [
         {
             **asdict(row),

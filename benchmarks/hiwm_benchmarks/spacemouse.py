@@ -1,8 +1,7 @@
-"""A SpaceMouse under measurement, from its bytes on: what a hand does until the graph shows it.
+"""Latencies of a SpaceMouse, measured from its bytes to the graph's messages.
 
-The mouse is one of ``hiwm_test_support.usb_bus``: the device code and pyspacemouse are the real
-ones, and what is missing is the time of USB and of the mouse itself. A time ends where this process
-hears the message.
+The mouse is one of ``hiwm_test_support.usb_bus``. The device code and pyspacemouse are real; the
+time in USB and in the mouse is not included. Times end when this process receives the message.
 """
 
 import subprocess
@@ -30,23 +29,22 @@ mice: [{}]
 axes: {x: {}, y: {}}
 buttons: {LEFT: deadman, RIGHT: {watching: pause}}
 """
-# Reports timed in each takeover.
-_REPORTS = 4
+_REPORTS = 4  # timed reports per takeover
 
 
 def measure_spacemouse(
     launch_file: Path, folder: Path, repeats: int, more: Mapping[str, str]
 ) -> dict[str, Measured]:
-    """Return the rows of a person with a SpaceMouse, in imagination at rate 10.
+    """Return the rows of the SpaceMouse, in imagination at rate 10.
 
     Args:
         launch_file: session.launch.xml.
         folder: for sessions, logs and the bus.
-        repeats: takeovers, each of which ends with a loss.
+        repeats: takeovers; each ends with a loss of the device.
         more: further launch arguments.
 
     Raises:
-        HiwmError: there is no C compiler, or the graph did not come up, or ended.
+        HiwmError: there is no C compiler, or the graph did not start, or exited.
     """
     library, bus = folder / "hidapi", folder / "usb"
     for made in (library, bus):
@@ -55,7 +53,7 @@ def measure_spacemouse(
         environment = usb_bus.environment(usb_bus.build(library), bus)
     except (OSError, subprocess.CalledProcessError) as error:
         raise HiwmError(
-            f"no hidapi for the mouse: {error}", where="bench spacemouse",
+            f"cannot build hidapi for the mouse: {error}", where="bench spacemouse",
             remedy="install a C compiler, cc",
         ) from None
     file = folder / "spacemouse.yaml"
@@ -71,11 +69,11 @@ def measure_spacemouse(
         Graph(launch_file, arguments, domain, log, environment) as graph,
         Watcher(graph, domain, arguments.get("ns", "hiwm")) as watcher,
     ):
-        return _Hand(mouse, watcher).measure(repeats)
+        return _MouseOperator(mouse, watcher).measure(repeats)
 
 
-class _Hand(Person):
-    """A person with that mouse."""
+class _MouseOperator(Person):
+    """A person with the SpaceMouse."""
 
     def __init__(self, mouse: SocketMouse, watcher: Watcher) -> None:
         super().__init__(watcher)
@@ -87,7 +85,7 @@ class _Hand(Person):
         takeovers: list[float] = []
         reports: list[float] = []
         losses: dict[str, list[float]] = {"unplugged": [], "frozen": []}
-        returns: list[float] = []
+        reconnections: list[float] = []
         for number in range(repeats):
             self.pause(0.3)
             takeovers.append(1e3 * self._take_over())
@@ -97,7 +95,7 @@ class _Hand(Person):
             self.pause(0.1)
             if number % 2:
                 losses["unplugged"].append(self._unplug())
-                returns.append(self._plug())
+                reconnections.append(self._plug())
             else:
                 losses["frozen"].append(self._freeze())
             self._go_on()
@@ -110,10 +108,10 @@ class _Hand(Person):
             "device_loss": Measured(
                 value=max(max(times) for times in worst),
                 details={
-                    f"{kind} {name}": quantile(times, share)
+                    f"{kind} {name}": quantile(times, level)
                     for kind, times in losses.items()
-                    for name, share in (("p50", 0.5), ("worst", 1.0))
-                } | {"plugged in again, heard after": max(returns)},
+                    for name, level in (("p50", 0.5), ("worst", 1.0))
+                } | {"plugged in again, first command after": max(reconnections)},
             ),
             "takeover_frame": Measured(
                 value=quantile(takeovers, 0.95),
@@ -123,9 +121,9 @@ class _Hand(Person):
         }
 
     def _take_over(self) -> float:
-        """Press the deadman; return the time to the first frame a person's action led to."""
+        """Press the deadman; return the time to the first frame after a person's action."""
         first = len(self.watcher.ticks)
-        begun = time.monotonic()
+        start = time.monotonic()
         self._mouse.press(_DEADMAN)
 
         def shown() -> float | None:
@@ -134,47 +132,48 @@ class _Hand(Person):
                  if tick.applied_source == Command.SOURCE_HUMAN), None,
             )
 
-        self.watcher.until(lambda: shown() is not None, "frame led to by a person")
-        return (shown() or begun) - begun
+        self.watcher.until(lambda: shown() is not None, "frame after a person's action")
+        return (shown() or start) - start
 
     def _report(self) -> float:
-        """Push the cap and let go; return the time to the first command that shows it."""
-        way = self.chance.choice((FULL, -FULL))
-        taken = self.until_moved(lambda: self._mouse.move(x=way), STEP_S)
+        """Push and release the cap; return the time to the first command that shows it."""
+        x = self.rng.choice((FULL, -FULL))
+        taken = self.until_moved(lambda: self._mouse.move(x=x), STEP_S)
         self._mouse.move()
         return taken
 
     def _unplug(self) -> float:
-        """Pull the plug; return the time to the pause."""
-        begun = time.monotonic()
+        """Unplug the mouse; return the time to the pause."""
+        start = time.monotonic()
         self._mouse.unplug()
-        return self.until_mode(begun, ControlState.PAUSED, "pause at a loss")
+        return self.until_mode(start, ControlState.PAUSED, "pause after a loss")
 
     def _plug(self) -> float:
-        """Plug it in again; return the time to the first word of it."""
-        heard = len(self.said)
-        begun = time.monotonic()
+        """Plug the mouse in again; return the time to its first command."""
+        received = len(self.commands)
+        start = time.monotonic()
         self._mouse.plug()
         self.watcher.until(
-            lambda: len(self.said) > heard, "word of the mouse plugged in again"
+            lambda: len(self.commands) > received, "command of the mouse plugged in again"
         )
-        return self.said[heard][0] - begun
+        return self.commands[received][0] - start
 
     def _freeze(self) -> float:
-        """Send one report of a cap held aside, then none; return the time to the pause."""
-        begun = time.monotonic()
+        """Send one report of a deflected cap, then none; return the time to the pause."""
+        start = time.monotonic()
         self._mouse.move(x=FULL)
-        taken = self.until_mode(begun, ControlState.PAUSED, "pause at a freeze")
+        taken = self.until_mode(start, ControlState.PAUSED, "pause after a freeze")
         self._mouse.move()
         self._mouse.press()
         return taken
 
     def _go_on(self) -> None:
-        """Let the policy go on, by the mouse's own button."""
-        # The button pauses or starts by the mode its device has seen, which may hear of the pause
-        # after us: nobody presses it within a hundredth of a second.
+        """Resume the policy with the mouse's button."""
+        # The button pauses or resumes, depending on the mode that the device has received. It may
+        # receive the pause after this process: a person would not press within a hundredth of a
+        # second.
         self.pause(0.2)
-        begun = time.monotonic()
+        start = time.monotonic()
         self._mouse.press(_PAUSE)
-        self.until_mode(begun, ControlState.POLICY, "policy going on")
+        self.until_mode(start, ControlState.POLICY, "resumed policy")
         self._mouse.press()

@@ -1,4 +1,4 @@
-"""Who measures: hears the graph's ticks, and acts as an operator and a branching person."""
+"""The measuring node: receives the graph's ticks, takes over as an operator, and rolls back."""
 
 import time
 from collections.abc import Callable
@@ -18,16 +18,16 @@ from hiwm_nodes import qos
 
 from .graph import Graph
 
-START_S = 180.0  # loading torch in two nodes on a busy machine
+START_S = 180.0  # two nodes load torch, on a busy machine
 STEP_S = 60.0
-REPEAT_S = 0.02  # a held device speaks at 50 Hz
+REPEAT_S = 0.02  # a held device publishes at 50 Hz
 
 
 class Watcher:
-    """A node beside the graph, spun by hand.
+    """A node beside the graph; its methods spin it.
 
     Args:
-        graph: watched for its end.
+        graph: if it exits, waiting raises HiwmError.
         domain: ROS domain id.
         namespace: of the graph.
     """
@@ -57,7 +57,7 @@ class Watcher:
         self._rollback = self._node.create_client(Rollback, "branches/rollback")
 
     def _on_tick(self, message: Tick) -> None:
-        # A tick said again for a late joiner is no new one.
+        # A tick may be published again for a late joiner.
         if not self.ticks or message.header.stamp != self.tick.header.stamp:
             self.ticks.append((time.monotonic(), message))
 
@@ -79,14 +79,14 @@ class Watcher:
     def listen(
         self, kind: type, name: str, callback: Callable[[Any], None], profile: QoSProfile
     ) -> None:
-        """Hear one more topic."""
+        """Subscribe to one more topic."""
         self._node.create_subscription(kind, name, callback, profile)
 
     def until(self, predicate: Callable[[], bool], what: str, timeout_s: float = STEP_S) -> None:
         """Spin until the predicate holds.
 
         Raises:
-            HiwmError: the graph ended, or it did not hold in time.
+            HiwmError: the graph exited, or the predicate did not hold in time.
         """
         deadline = time.monotonic() + timeout_s
         while not predicate():
@@ -94,12 +94,12 @@ class Watcher:
             if time.monotonic() > deadline:
                 raise HiwmError(
                     f"no {what} within {timeout_s:.0f} s", where=str(self._graph.log),
-                    remedy="read that file, or run the row alone on a quieter machine",
+                    remedy="read that file, or measure only this row on a less busy machine",
                 )
             self._executor.spin_once(timeout_sec=0.05)
 
     def until_running(self, source: int) -> None:
-        """Wait for 20 ticks after the first one led to by a source: everybody has warmed up."""
+        """Wait for 20 ticks after the first action of a source, until all nodes are warm."""
         self.until(
             lambda: bool(self.ticks) and self.tick.applied_source == source,
             "tick of that source", START_S,
@@ -108,7 +108,7 @@ class Watcher:
         self.until(lambda: len(self.ticks) >= first + 20, "further ticks")
 
     def watch(self, seconds: float) -> list[tuple[float, Tick]]:
-        """Return the ticks heard in the seconds that follow, or until the graph ends."""
+        """Return the ticks received in the next seconds, or until the graph exits."""
         first = len(self.ticks)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not self._graph.ended():
@@ -118,43 +118,43 @@ class Watcher:
     def take_over(self) -> tuple[int, float]:
         """Take over once and hand back; return ticks and seconds to the first human step.
 
-        Ticks: published between the command and the step's own tick; 0 means that the tick then
-        waiting was answered by the person.
+        Ticks counts those published between the command and the tick of the step. 0 means that the
+        person's action answered the tick that was waiting at the time.
         """
         self.until(
             lambda: self.mode == ControlState.POLICY and bool(self.joints), "policy in control"
         )
         before = len(self.ticks)
-        begun = time.monotonic()
-        said = 0.0
+        start = time.monotonic()
+        published = 0.0
         target = list(self.joints)
 
         def stepped() -> bool:
-            nonlocal said
-            if time.monotonic() - said >= REPEAT_S:
-                said = time.monotonic()
-                self._say(True, target)
+            nonlocal published
+            if time.monotonic() - published >= REPEAT_S:
+                published = time.monotonic()
+                self._publish(True, target)
             return any(
                 tick.applied_source == Command.SOURCE_HUMAN for _, tick in self.ticks[before:]
             )
 
         self.until(stepped, "step by a person")
-        ticks, heard = next(
+        ticks, received = next(
             (index, at) for index, (at, tick) in enumerate(self.ticks[before:])
             if tick.applied_source == Command.SOURCE_HUMAN
         )
 
         def released() -> bool:
-            nonlocal said
-            if time.monotonic() - said >= REPEAT_S and self.mode == ControlState.HUMAN:
-                said = time.monotonic()
-                self._say(False, [])
+            nonlocal published
+            if time.monotonic() - published >= REPEAT_S and self.mode == ControlState.HUMAN:
+                published = time.monotonic()
+                self._publish(False, [])
             return self.mode == ControlState.POLICY
 
         self.until(released, "handback")
-        return ticks, heard - begun
+        return ticks, received - start
 
-    def _say(self, deadman: bool, action: list[float]) -> None:
+    def _publish(self, deadman: bool, action: list[float]) -> None:
         message = OperatorCommand(
             epoch=self.tick.epoch, step=self.tick.step, device="bench", deadman=deadman,
             action=action,
@@ -165,7 +165,7 @@ class Watcher:
     def call(
         self, service_type: Any, name: str, request: Any, timeout_s: float = STEP_S
     ) -> Any:
-        """Return a service's answer; raises HiwmError where it refuses."""
+        """Return a service's answer; raises HiwmError if it refuses."""
         client = self._node.create_client(service_type, name)
         try:
             self.until(client.service_is_ready, name)
@@ -182,13 +182,13 @@ class Watcher:
         """Roll back and return the seconds from the call to the first tick after it."""
         self.until(self._rollback.service_is_ready, "branch manager")
         epoch = self.tick.epoch
-        begun = time.monotonic()
+        start = time.monotonic()
         future = self._rollback.call_async(Rollback.Request(steps=steps))
         self.until(
             lambda: self.tick.epoch > epoch or (future.done() and not future.result().ok),
             "frame after a rollback",
         )
-        heard = next((at for at, tick in self.ticks if tick.epoch > epoch), begun)
+        received = next((at for at, tick in self.ticks if tick.epoch > epoch), start)
         self.until(future.done, "answer to a rollback")
         answer: Any = future.result()
         if not answer.ok:
@@ -196,7 +196,7 @@ class Watcher:
                 f"rollback refused: {answer.message}", where="branches/rollback",
                 remedy="measure this row in imagination",
             )
-        return heard - begun
+        return received - start
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -21,23 +21,23 @@ BY_KEY = {row.key: row for row in ROWS}
         ("memory", 1.5, "aim"), ("memory", math.nan, "no"), ("imagination_rate", math.nan, "no"),
     ],
 )
-def test_a_number_is_held_against_its_bounds(key: str, value: float, met: str) -> None:
+def test_a_number_is_compared_with_its_bounds(key: str, value: float, met: str) -> None:
     assert verdict(BY_KEY[key], value) == met
 
 
-def test_every_aim_is_at_least_as_hard_as_the_least() -> None:
+def test_every_aim_meets_its_bound() -> None:
     for row in ROWS:
         assert verdict(row, row.aim) == "aim"
         assert verdict(row, row.at_least) != "no"
 
 
-@given(values=st.lists(st.floats(-1e6, 1e6), min_size=1), share=st.floats(0.01, 1.0))
-def test_a_quantile_is_a_value_with_that_share_at_or_below(
-    values: list[float], share: float
+@given(values=st.lists(st.floats(-1e6, 1e6), min_size=1), level=st.floats(0.01, 1.0))
+def test_at_least_that_fraction_of_values_is_at_or_below_a_quantile(
+    values: list[float], level: float
 ) -> None:
-    found = quantile(values, share)
+    found = quantile(values, level)
     assert found in values
-    assert sum(value <= found for value in values) >= share * len(values) - 1e-9
+    assert sum(value <= found for value in values) >= level * len(values) - 1e-9
 
 
 def test_a_row_that_was_not_measured_is_shown_and_written_as_missing() -> None:
@@ -49,13 +49,13 @@ def test_a_row_that_was_not_measured_is_shown_and_written_as_missing() -> None:
 
 def _samples(memory: dict[float, float]) -> list[Sample]:
     return [
-        Sample(seconds=at, ticks=int(at), resident={"world": held, "policy": 100.0},
+        Sample(seconds=at, ticks=int(at), resident={"world": resident, "policy": 100.0},
                proportional={})
-        for at, held in memory.items()
+        for at, resident in memory.items()
     ]
 
 
-def test_growth_leaves_out_what_nodes_load_at_first_and_single_peaks() -> None:
+def test_growth_ignores_initial_loading_and_single_peaks() -> None:
     memory = {10.0 * n: 100.0 + min(n, 20) + 0.1 * n for n in range(181)}
     memory[310.0] = memory[1750.0] = 500.0
     grown = growth(_samples(memory), 300.0)
@@ -64,6 +64,6 @@ def test_growth_leaves_out_what_nodes_load_at_first_and_single_peaks() -> None:
     assert grown["all"] == pytest.approx(100 * (237.7 / 223.3 - 1), abs=0.2)
 
 
-def test_growth_of_a_run_too_short_is_no_number() -> None:
+def test_growth_of_a_short_run_is_nan() -> None:
     assert math.isnan(growth(_samples({0.0: 1.0, 60.0: 2.0}), 300.0)["all"])
     assert math.isnan(growth([], 300.0)["all"])
