@@ -52,7 +52,7 @@ def header(stamp_ns: int) -> object:
 
 
 def raw(kind: str, value: object) -> bytes:
-    """Return a message serialized."""
+    """Return a serialized message."""
     return bytes(TYPES.serialize_cdr(value, kind))
 
 
@@ -63,7 +63,7 @@ def floats(values: object) -> NDArray[np.float64]:
 
 @dataclass
 class RecordedWorld:
-    """Feeds a world's messages, tick by tick, to `send(topic, raw)`."""
+    """Passes a world's messages, tick by tick, to `send(topic, raw)`."""
 
     send: Callable[[RecordedTopic, bytes], None]
     episode: str = "ep_0001"

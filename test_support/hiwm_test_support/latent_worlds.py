@@ -1,4 +1,4 @@
-"""Small untrained latent worlds and made-up runs, for tests."""
+"""Small untrained latent world models and synthetic clips, for tests."""
 
 import dataclasses
 from pathlib import Path
@@ -16,7 +16,7 @@ from hiwm_learning.world_model.recordings import write_starts
 
 
 def embodiment_with(size: int, cameras: tuple[str, ...] = ("top",)) -> Embodiment:
-    """Return the planar embodiment with cameras of `size` px; all but `top` see no table."""
+    """Return the planar embodiment with cameras of `size` px; only `top` sees the table."""
     base = load_embodiment(load_task("push_t").embodiment)
     specs = tuple(
         CameraSpec(
@@ -31,7 +31,7 @@ def embodiment_with(size: int, cameras: tuple[str, ...] = ("top",)) -> Embodimen
 def untrained_world(
     embodiment: Embodiment, objective: str = "flow", seed: int = 0, context: int = 3
 ) -> LatentWorldModel:
-    """Return a tiny model with random weights, ready to run."""
+    """Return a tiny model with random weights, in evaluation mode."""
     torch.manual_seed(seed)
     config = latent_config(embodiment, preset="tiny", objective=objective, context=context)
     return ready(LatentWorldModel(config))
@@ -46,9 +46,9 @@ def write_untrained_checkpoint(
     Args:
         folder: to write into.
         name: file name of the model.
-        embodiment_hash: written instead of the push_t embodiment's own.
+        embodiment_hash: replaces the hash of the push_t embodiment.
         seed: of the weights and frames.
-        heads: that the file calls trained.
+        heads: listed as trained in the file.
     """
     task = load_task("push_t")
     embodiment = load_embodiment(task.embodiment)
@@ -77,34 +77,35 @@ def write_untrained_checkpoint(
 
 
 def moving_square(embodiment: Embodiment, runs: int, length: int, seed: int) -> Clips:
-    """Return runs in which a square stands where the left arm was last told to go.
+    """Return runs in which a square is at the left arm's last commanded position.
 
     Args:
         embodiment: planar; every camera sees the same.
-        runs: how many.
+        runs: number of runs.
         length: ticks of each.
         seed: of the targets.
     """
     rng = np.random.default_rng(seed)
     size, view = embodiment.cameras[0].width, embodiment.cameras[0].view_m[0]
-    frames, hands, actions = [], [], []
+    frames, positions, actions = [], [], []
     for _ in range(runs):
         walk = rng.normal(0.0, 0.02, (length + 1, embodiment.action_dim)).cumsum(0)
         walk = walk.clip(-0.12, 0.12).astype(np.float32)
-        hands.append(walk[:-1])
+        positions.append(walk[:-1])
         actions.append(walk[1:])
         axis = (np.arange(size) + 0.5) / size - 0.5
         across = np.abs(axis[None, None] - walk[:-1, 0, None, None] / view) < 0.1
         along = np.abs(axis[None, :, None] + walk[:-1, 1, None, None] / view) < 0.1
         shape = np.where((across & along)[..., None], (220, 60, 40), (30, 40, 60))
         frames.append(np.repeat(shape[:, None].astype(np.uint8), len(embodiment.cameras), 1))
-    told = np.concatenate(actions)
-    told[length - 1 :: length] = np.nan
+    commanded = np.concatenate(actions)
+    commanded[length - 1 :: length] = np.nan
     first = torch.arange(runs).repeat_interleave(length) * length
-    places = np.concatenate(hands)
+    proprioception = np.concatenate(positions)
     return Clips(
         frames=torch.from_numpy(np.concatenate(frames)),
-        proprioception=torch.from_numpy(places), actions=torch.from_numpy(told),
-        coverage=torch.from_numpy(0.5 + places[:, 0] * 2.0), first=first, last=first + length - 1,
+        proprioception=torch.from_numpy(proprioception), actions=torch.from_numpy(commanded),
+        coverage=torch.from_numpy(0.5 + proprioception[:, 0] * 2.0),
+        first=first, last=first + length - 1,
         starts=(), summary={"episodes": runs, "frames": runs * length},
     )

@@ -1,4 +1,4 @@
-"""A world model that is drawn instead of trained, for tests."""
+"""A world model whose layers are drawn instead of trained, for tests."""
 
 from pathlib import Path
 
@@ -44,13 +44,13 @@ def drawn_world_model(embodiment: Embodiment, seed: int = 0) -> WorldModel:
 
 
 def object_pose(x: float, y: float, yaw: float) -> Tensor:
-    """Return a latent pose [4] of a place in m and a yaw in rad."""
+    """Return the latent pose [4] of a position in m and a yaw in rad."""
     return torch.tensor([x, y, np.cos(yaw), np.sin(yaw)], dtype=torch.float32)
 
 
-def scene(model: WorldModel, objects: Tensor, hands: Tensor) -> Tensor:
-    """Return layer poses [B, L, 4] of object poses [B, 4] and proprioception [B, P], m."""
-    poses = arm_poses(model.decoder, hands)
+def scene(model: WorldModel, objects: Tensor, proprioception: Tensor) -> Tensor:
+    """Return layer poses [B, L, 4] for object poses [B, 4] and proprioception [B, P], m."""
+    poses = arm_poses(model.decoder, proprioception)
     poses[:, 0] = objects
     return poses
 
@@ -58,16 +58,17 @@ def scene(model: WorldModel, objects: Tensor, hands: Tensor) -> Tensor:
 def drawn_recording(
     model: WorldModel, name: str, length: int, *, seed: int, held_out: bool = True
 ) -> Recording:
-    """Return a recording of a T at rest, placed by the seed, and arms that roam in 2 mm steps."""
+    """Return a recording of a T at rest, placed by the seed, and of arms on a 2 mm random walk."""
     generator = torch.Generator().manual_seed(seed)
     home = torch.tensor(load_embodiment(load_task("push_t").embodiment).home)
-    hands = home + ((torch.rand(length, 4, generator=generator) - 0.5) * 0.004).cumsum(0)
+    steps = (torch.rand(length, 4, generator=generator) - 0.5) * 0.004
+    proprioception = home + steps.cumsum(0)
     objects = object_pose(0.01 * seed, -0.02, 0.5 * seed).expand(length, -1)
     with torch.no_grad():
-        frames = frames_to_bytes(model.decoder(scene(model, objects, hands)))
+        frames = frames_to_bytes(model.decoder(scene(model, objects, proprioception)))
     return Recording(
-        name=name, kind="demonstration", frames=frames, proprioception=hands,
-        actions=torch.cat([hands[1:], torch.zeros(1, 4)]), coverage=torch.zeros(length),
+        name=name, kind="demonstration", frames=frames, proprioception=proprioception,
+        actions=torch.cat([proprioception[1:], torch.zeros(1, 4)]), coverage=torch.zeros(length),
         object_poses=np.zeros((length, 3)), held_out=held_out,
         recorded_on="standin (stand-in)", period_s=0.1, measured_period_s=0.1,
     )
@@ -77,14 +78,14 @@ def write_drawn_checkpoint(
     folder: Path, *, name: str = "world.safetensors", embodiment_hash: str = "", seed: int = 0,
     heads: tuple[str, ...] = HEADS,
 ) -> Path:
-    """Write a drawn model and three start frames, named a, b and c; return the model's path.
+    """Write a drawn model and three start frames named a, b and c; return the model's path.
 
     Args:
         folder: to write into.
         name: file name of the model.
-        embodiment_hash: written instead of the push_t embodiment's own.
+        embodiment_hash: replaces the hash of the push_t embodiment.
         seed: of the untrained dynamics.
-        heads: that the file calls trained.
+        heads: listed as trained in the file.
     """
     task = load_task("push_t")
     embodiment = load_embodiment(task.embodiment)
@@ -101,12 +102,12 @@ def write_drawn_checkpoint(
         dict(model.state_dict()),
     )
     places = np.array([(0.0, 0.0, 0.3), (0.05, -0.04, 2.0), (-0.05, 0.05, -1.2)])
-    hands = torch.from_numpy(np.tile(embodiment.home, (3, 1))).float()
+    proprioception = torch.from_numpy(np.tile(embodiment.home, (3, 1))).float()
     objects = torch.stack([object_pose(*place) for place in places])
     with torch.no_grad():
-        images = frames_to_bytes(model.decoder(scene(model, objects, hands))).numpy()
+        images = frames_to_bytes(model.decoder(scene(model, objects, proprioception))).numpy()
     np.savez_compressed(
         path.with_name(path.stem + "_starts.npz"), names=np.array(["a", "b", "c"]),
-        images=images, proprioception=hands.numpy(), object_poses=places,
+        images=images, proprioception=proprioception.numpy(), object_poses=places,
     )
     return path

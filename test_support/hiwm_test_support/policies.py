@@ -83,7 +83,7 @@ def write_untrained_policy(folder: Path, embodiment: Embodiment) -> Path:
 
 
 def picture(*places: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return discs of 20 mm at places (m, table frame), one colour channel each."""
+    """Return an image of discs of 20 mm at places (m, table frame), one per colour channel."""
     x, y = np.meshgrid(_CENTRES, -_CENTRES)
     image = np.zeros((PIXELS, PIXELS, 3), np.uint8)
     for channel, place in enumerate(places):
@@ -105,7 +105,7 @@ def towards(goal: NDArray[Any], arm: NDArray[Any], steps: int = 1) -> NDArray[An
 
 
 def dot_episodes(path: Path, count: int, seed: int = 0) -> Episodes:
-    """Return demonstrations, written to a store at `path` and read back."""
+    """Write demonstrations to a store at `path`; return them as read back."""
     rng = np.random.default_rng(seed)
     writer = EpisodeWriter(path, dot_embodiment(), tuple(str(name) for name in Provenance))
     for number in range(count):
