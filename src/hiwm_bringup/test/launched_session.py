@@ -1,4 +1,4 @@
-"""A whole session, launched as a user launches it, with this process looking on."""
+"""A whole session, launched as a user does, with a node of this process that watches it."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ from hiwm_test_support.nodes import spin_until
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMESPACE = "hiwm"
-GUARD_S = 240.0  # hang guard: a busy machine takes a minute to import torch twice
+GUARD_S = 240.0  # hang guard: on a busy machine, two imports of torch take a minute
 
 
 class LaunchedSession:
@@ -62,21 +62,21 @@ class LaunchedSession:
 
     @property
     def output(self) -> str:
-        """Everything the graph printed so far."""
+        """Everything that the graph has printed."""
         return self._log.read_text(errors="replace")
 
     def lines(self, words: str) -> list[str]:
-        """Return the lines of the output that hold some words."""
+        """Return the lines of output that contain some words."""
         return [line for line in self.output.splitlines() if words in line]
 
     def until(self, predicate: Callable[[], bool]) -> None:
-        """Look on until the predicate holds, while the graph runs."""
+        """Spin until the predicate holds; fail if the graph exits first."""
 
         def over() -> bool:
             return predicate() or self.process.poll() is not None
 
         assert spin_until(self._executor, over, GUARD_S) and predicate(), (
-            f"waited in vain\n{self.output}"
+            f"the predicate never held\n{self.output}"
         )
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
@@ -89,7 +89,7 @@ class LaunchedSession:
         return future.result()
 
     def kill9(self, executable: str) -> None:
-        """End one node as a crash would."""
+        """Kill one node with SIGKILL, as a crash."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         for pid in children.read_text().split():
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -103,14 +103,14 @@ class LaunchedSession:
         return self.process.wait(GUARD_S)
 
     def __enter__(self) -> Self:
-        """Return itself; the graph already starts."""
+        """Return itself; the graph is starting."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the graph and every process of it."""
+        """Stop the graph with all its processes."""
         try:
             if self.process.poll() is None:
                 self.process.send_signal(signal.SIGINT)

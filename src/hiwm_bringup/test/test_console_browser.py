@@ -28,7 +28,7 @@ pytestmark = [
         reruns=2, reason="a page silent for 0.5 s loses control; a starved browser is silent"
     ),
 ]
-# What a browser without the hardware gets instead: a HID device and a gamepad that tests move.
+# Simulated hardware for the browser: a HID device and a gamepad that tests move.
 FAKE_DEVICES = """
 class FakeDevice extends EventTarget {
   constructor() { super(); this.opened = false; this.productName = "SpaceMouse Compact"; }
@@ -59,7 +59,7 @@ window.makePad = (axes, pressed) => ({ connected: true, id: "Fake pad", axes,
 
 @dataclass
 class Session:
-    """A running graph, a browser, and what the graph heard."""
+    """A running graph, a browser, and messages of the graph."""
 
     graph: LaunchedSession
     folder: Path
@@ -70,7 +70,7 @@ class Session:
 
     @contextmanager
     def page(self, address: str = "", script: str = "") -> Iterator[Page]:
-        """Open a page, and close it in the end; nothing may have gone wrong in it."""
+        """Open a page, close it at the end, and check that it reported no errors."""
         page = self.browser.open("about:blank")
         if script:
             page.ask("Page.addScriptToEvaluateOnNewDocument", source=script)
@@ -83,7 +83,7 @@ class Session:
             page.ask("Page.close")
 
     def until(self, page: Page, script: str) -> None:
-        """Wait for something in a page, while the graph is looked on."""
+        """Wait until an expression in a page is true, while the graph runs."""
         self.graph.until(lambda: bool(page.run(script)))
 
     def mode(self, page: Page, mode: str) -> None:
@@ -91,14 +91,14 @@ class Session:
         self.until(page, f"document.getElementById('mode-name').textContent == '{mode}'")
 
     def paused(self, page: Page) -> None:
-        """Be paused, whatever was before; not with a key that would also start again."""
+        """Pause from any state, without the key, which would also resume."""
         page.run("hiwm.hands.letGo('', false); hiwm.act({action: 'pause'}, true)")
         self.mode(page, "PAUSED")
 
     def held(self, page: Page, take: Callable[[], object], reached: Callable[[], bool]) -> None:
-        """Wait for something while in control, and take it again where it was lost.
+        """Wait for a condition while in control; take control again if it is lost.
 
-        On a machine so busy that the page is silent for a quarter of a second, it loses control.
+        On a busy machine the page may be silent for long enough to lose control.
         """
 
         def over() -> bool:
@@ -139,7 +139,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
         yield Session(graph, folder, browser, address[0], joints, commands)
 
 
-def test_it_opens_paused_and_the_policy_is_started_with_a_key(session: Session) -> None:
+def test_the_page_opens_paused_and_a_key_starts_the_policy(session: Session) -> None:
     with session.page() as page:
         session.mode(page, "PAUSED")
         assert "PAUSED" in page.run("document.getElementById('banner').textContent")
@@ -151,7 +151,7 @@ def test_it_opens_paused_and_the_policy_is_started_with_a_key(session: Session) 
         session.until(page, "hiwm.tree.count > 5 && hiwm.state.health.length >= 4")
         page.click("#controls button[data-key=x]")
         session.mode(page, "STOPPED")
-        page.key("t")  # STOPPED is left by an explicit reset alone
+        page.key("t")  # only an explicit reset leaves STOPPED
         assert page.run("hiwm.hands.engaged") is False
         page.key(" ")
         session.mode(page, "PAUSED")
@@ -180,10 +180,10 @@ def test_keys_move_the_arm_and_frames_show_it(session: Session) -> None:
         )))
         assert session.commands[-1].device == "console"
         session.in_control(page)
-        page.key("x")  # stopped while in control: the policy gets nothing of it
+        page.key("x")  # a stop while in control does not hand back to the policy
         session.mode(page, "STOPPED")
-        said = session.graph.lines("HANDBACK")
-        assert not said, said
+        handbacks = session.graph.lines("HANDBACK")
+        assert not handbacks, handbacks
         page.key(" ")
         session.mode(page, "PAUSED")
         session.in_control(page)
@@ -206,7 +206,7 @@ def test_what_is_driven_is_a_demonstration_while_the_page_says_so(session: Sessi
         assert page.run("hiwm.hands.demonstration") is True
         session.in_control(page)
         page.key("h")
-        session.mode(page, "PAUSED")  # and the policy does not go on
+        session.mode(page, "PAUSED")  # and the policy does not resume
         assert "demonstration" in page.run("hiwm.state.control.reason")
         page.key("q")
         session.held(page, lambda: page.key("t"),
@@ -222,7 +222,7 @@ def test_keys_that_nobody_would_act_on_are_not_offered(session: Session) -> None
         session.until(
             page, "document.querySelector('#toasts').textContent.includes('no node offers')"
         )
-        page.key("q")  # any change draws the buttons anew
+        page.key("q")  # any change redraws the buttons
         page.key("q")
         button = "document.querySelector('#chosen-buttons [data-key=y]')"
         assert page.run(f"{button}.disabled") and "nobody" in page.run(f"{button}.title")
@@ -243,7 +243,7 @@ def test_rollback_fork_label_note_and_discard(session: Session) -> None:
         page.key("f")
         session.until(page, f"hiwm.state.tick.epoch == {epoch + 2}")
         step = page.run("hiwm.state.tick.step")
-        # A few steps, so that the state before its last one is on the fork as well.
+        # A few steps, so that the fork has a state before its last one.
         session.held(page, lambda: page.key("t"), lambda: bool(page.run(
             f"hiwm.state.tick.source == 2 && hiwm.state.tick.step > {step + 3}"
         )))
@@ -255,7 +255,7 @@ def test_rollback_fork_label_note_and_discard(session: Session) -> None:
         page.ask("Input.insertText", text="pushed from the left")
         page.key("Enter")
         session.until(page, f"hiwm.tree.branches.get('{fork}').note == 'pushed from the left'")
-        # Any other state is chosen with the arrows and gone to with Enter.
+        # The arrows choose any other state, and Enter goes to it.
         page.run(f"hiwm.view.on.choose(hiwm.tree.last(hiwm.tree.branches.get('{fork}')))")
         page.key("ArrowLeft")
         page.key("z")
@@ -296,7 +296,7 @@ def test_the_queue_of_failures_help_and_comparison(session: Session) -> None:
         )
 
 
-def test_a_world_model_without_a_success_head_is_given_no_verdict(session: Session) -> None:
+def test_without_a_success_head_the_page_shows_no_verdict(session: Session) -> None:
     with session.page() as page:
         one = json.dumps({
             "seed": 1, "steps": 9, "success": None, "progress": None, "trust": None, "frames": [],
@@ -318,7 +318,7 @@ def test_a_world_model_without_a_success_head_is_given_no_verdict(session: Sessi
             assert page.run(f"document.getElementById('{name}-text').textContent") == "?"
 
 
-def test_a_frozen_hidden_or_closed_page_gives_control_away(session: Session) -> None:
+def test_a_frozen_hidden_or_closed_page_loses_control(session: Session) -> None:
     with session.page() as watching:
         session.paused(watching)
         with session.page() as page:
@@ -366,7 +366,7 @@ def test_a_spacemouse_and_a_gamepad_of_the_browser_drive(session: Session) -> No
         page.run("document.querySelector('#devices').open = true")
         page.click("#hid-button")
         session.until(page, "document.querySelector('#device-text').textContent.includes('Space')")
-        # Real bytes: report 3 = buttons, 1 = x, y, z as 16 bits; 350 counts are all the way.
+        # Real bytes: report 3 = buttons, 1 = x, y, z as 16 bits; 350 counts are full deflection.
         def press() -> None:
             page.run("device.report(3, [1, 0]); device.report(3, [0, 0])")
             page.run("device.report(1, [0x5e, 0x01, 0, 0, 0, 0])")
@@ -395,14 +395,16 @@ def test_a_spacemouse_and_a_gamepad_of_the_browser_drive(session: Session) -> No
         session.paused(page)
 
 
-def test_it_fits_a_laptop_and_twice_the_zoom_and_keys_reach_all(session: Session) -> None:
+def test_the_page_fits_a_laptop_at_double_zoom_and_tab_reaches_all_controls(
+    session: Session,
+) -> None:
     with session.page() as page:
         for width, height, scale in ((1366, 768, 1), (683, 384, 2)):
             page.ask("Emulation.setDeviceMetricsOverride", width=width, height=height,
                      deviceScaleFactor=scale, mobile=False)
             session.until(page, f"innerWidth == {width}")
             assert page.run("document.documentElement.scrollWidth") <= width
-        # Everything that can be clicked can be reached with Tab.
+        # Tab reaches everything that can be clicked.
         reached = page.run("""[...document.querySelectorAll("button, [role=application], summary")]
             .filter((e) => e.checkVisibility() && !e.closest("#strip") && e.tabIndex < 0).length""")
         assert reached == 0

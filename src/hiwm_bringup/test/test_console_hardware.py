@@ -1,4 +1,4 @@
-"""The console over the stand-in's drivers: the same page, and a person's hands for going back."""
+"""The console on the stand-in: the same page, and guidance to put the scene back manually."""
 
 import re
 import sys
@@ -38,7 +38,7 @@ def test_a_person_drives_the_stand_in_and_is_guided_back(tmp_path: Path) -> None
         assert address
         page = browser.open(address[0])
         page.until("hiwm.state.connected && hiwm.tree.count > 0", GUARD_S)
-        # The policy is there, and no fork is offered where no scene can be put back.
+        # The policy is available, and fork is not: the scene cannot be restored.
         graph.until(lambda: bool(page.run(
             "hiwm.state.missing && !hiwm.state.missing.start && hiwm.state.missing.fork"
         )))
@@ -54,7 +54,7 @@ def test_a_person_drives_the_stand_in_and_is_guided_back(tmp_path: Path) -> None
         page.key("h")
         graph.until(lambda: bool(page.run("hiwm.state.control.mode == 'POLICY'")))
         graph.until(lambda: bool(page.run("hiwm.state.tick.step > 12")))
-        for key in ("5", "b"):  # a real scene does not go back: the way out is shown
+        for key in ("5", "b"):  # a real scene cannot be rolled back: the page shows what to do
             page.key(key)
         graph.until(lambda: bool(page.run(_OVER_THE_CAMERA)))
         graph.until(lambda: bool(page.run("hiwm.state.control.mode == 'PAUSED'")))

@@ -1,4 +1,4 @@
-"""Continuations through the real nodes: world, policy and branch manager, each a process."""
+"""Continuations with real nodes: world, policy and branch manager as processes."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,7 +30,7 @@ HOME = np.array(EMBODIMENT.home)
 
 
 class Session:
-    """The three nodes, and a person who drives the world by hand."""
+    """The three nodes, and a client that sends commands and requests."""
 
     def __init__(self, folder: Path) -> None:
         self.domain = domain_id()
@@ -113,7 +113,7 @@ class Session:
         self.until(lambda: self.ticks[-1].epoch == answer.epoch)
 
     def step(self, action: np.ndarray) -> tuple[bytes, str]:
-        """Give a command; return the frame and the state it led to."""
+        """Send a command; return the frame and state id after it."""
         before = self.ticks[-1]
         self.command.publish(Command(
             epoch=before.epoch, step=before.step, source=Command.SOURCE_HUMAN, device="test",
@@ -135,7 +135,7 @@ class Session:
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    """World and branch manager, without a policy as yet."""
+    """World and branch manager, without a policy yet."""
     session = Session(tmp_path_factory.mktemp("graph") / "models")
     yield session
     session.close()
@@ -143,7 +143,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
 
 @pytest.fixture(scope="module")
 def session(bare: Session) -> Session:
-    """All three, in an episode of some steps."""
+    """World, branch manager and policy."""
     bare.start_policy()
     bare.until(lambda: bare.call(ContinueState.Request(count=1, steps=1)).ok)
     return bare
@@ -158,7 +158,7 @@ def outcome(answer: Any) -> list[Any]:
     ]
 
 
-def test_without_a_policy_it_is_refused_and_the_world_goes_on(bare: Session) -> None:
+def test_without_a_policy_a_continuation_is_refused_and_the_world_goes_on(bare: Session) -> None:
     bare.reset()
     answer = bare.call(Continue.Request(count=2, steps=5))
     assert not answer.ok
@@ -166,22 +166,22 @@ def test_without_a_policy_it_is_refused_and_the_world_goes_on(bare: Session) -> 
     bare.step(HOME)
 
 
-def test_a_failure_state_is_continued_and_the_world_stays_where_it_is(session: Session) -> None:
+def test_continuing_a_failure_state_does_not_change_the_world(session: Session) -> None:
     plan = HOME + np.linspace(0.0, 0.01, 6)[:, None]
-    begun = session.reset()
-    alone = [session.step(action) for action in plan]
-    session.restore(begun.state_id)
+    first = session.reset()
+    without = [session.step(action) for action in plan]
+    session.restore(first.state_id)
     for action in plan[:3]:
         session.step(action)
     session.until_in_tree()
-    node = f"{begun.branch_id}:2"
+    node = f"{first.branch_id}:2"
     request = Continue.Request(node_id=node, count=4, steps=8, seed=70, frames=2)
     future = session.ask(request)
-    beside = [session.step(action) for action in plan[3:]]  # while it is under way, or after
+    meanwhile = [session.step(action) for action in plan[3:]]  # during the request, or after it
     session.until(future.done)
     answer = future.result()
     found = outcome(answer)
-    assert beside == alone[3:]  # byte for byte, state ids and all
+    assert meanwhile == without[3:]  # byte for byte, with the state ids
     assert session.ticks[-1].step == 6
     assert answer.node_id == node
     assert [one.seed for one in answer.continuations] == [70, 71, 72, 73]
@@ -198,24 +198,24 @@ def test_a_failure_state_is_continued_and_the_world_stays_where_it_is(session: S
     assert present != found[:1]
 
 
-def test_a_later_request_and_a_rollback_cut_short_what_is_under_way(session: Session) -> None:
-    begun = session.reset()
+def test_a_later_request_or_a_rollback_cancels_running_continuations(session: Session) -> None:
+    start = session.reset()
     long = ContinueState.Request(count=64, steps=1000)
     first = session.ask(long)
     second = session.ask(long)
     session.until(first.done)
     assert not first.result().ok and "a later request" in first.result().message
     assert not second.done()
-    session.restore(begun.state_id)
+    session.restore(start.state_id)
     session.until(second.done)
     assert not second.result().ok and "cancelled" in second.result().message
     third = session.ask(long)
-    while not third.done():  # one may come before the request: they are services of their own
+    while not third.done():  # a reset may arrive before the request: the services are separate
         session.reset()
     assert "the world was reset" in third.result().message
 
 
-def test_what_is_out_of_bounds_or_unknown_is_refused(session: Session) -> None:
+def test_values_out_of_bounds_and_unknown_nodes_are_refused(session: Session) -> None:
     session.reset()
     for request, words in (
         (Continue.Request(count=0, steps=5), "1 to 64"),
@@ -228,7 +228,7 @@ def test_what_is_out_of_bounds_or_unknown_is_refused(session: Session) -> None:
     session.step(HOME)
 
 
-def test_a_policy_that_dies_meanwhile_is_told(session: Session) -> None:
+def test_the_answer_reports_a_policy_that_dies_meanwhile(session: Session) -> None:
     session.reset()
     future = session.ask(ContinueState.Request(count=64, steps=1000))
     session.step(HOME)

@@ -1,6 +1,6 @@
 """The container files name only paths, packages and services that exist.
 
-No container engine is needed, and none is used: this reads the files.
+The tests only read the files and use no container engine.
 """
 
 import re
@@ -15,7 +15,7 @@ COMPOSE = ROOT / "docker" / "compose.yaml"
 
 
 def instructions():
-    """Return the Dockerfile as (instruction, arguments), continuation lines joined."""
+    """Return the Dockerfile as (instruction, arguments), with continuation lines joined."""
     lines = [line for line in DOCKERFILE.read_text().splitlines() if not line.startswith("#")]
     joined = "\n".join(lines).replace("\\\n", " ")
     return [tuple(line.split(None, 1)) for line in joined.splitlines() if line.strip()]
@@ -44,7 +44,7 @@ def test_no_copied_path_is_ignored():
     assert copied.isdisjoint(ignored)
 
 
-def test_apt_packages_are_those_that_the_installing_page_and_setup_name():
+def test_apt_packages_match_the_install_page_and_setup():
     [installed] = [
         re.search(r"install -y --no-install-recommends (.+?) &&", arguments).group(1).split()
         for instruction, arguments in instructions()
@@ -97,7 +97,7 @@ def test_compose_service_reaches_network_devices_and_display(name):
     assert "188:" in rules and "166:" in rules and "HIDRAW_MAJOR" in rules
 
 
-def test_only_the_gpu_service_asks_for_a_gpu():
+def test_only_the_gpu_service_requests_a_gpu():
     services = compose()["services"]
     devices = services["session-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert devices[0]["driver"] == "nvidia" and devices[0]["capabilities"] == ["gpu"]
@@ -105,7 +105,7 @@ def test_only_the_gpu_service_asks_for_a_gpu():
 
 
 def test_compose_variables_have_defaults():
-    """A missing variable is an empty string to compose: each has a default or is documented."""
+    """compose replaces a missing variable with an empty string, so each needs a default."""
     variables = re.findall(r"\$\{([^}]+)\}", COMPOSE.read_text())
     assert variables
     assert [variable for variable in variables if ":-" not in variable] == []

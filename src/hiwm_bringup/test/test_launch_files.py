@@ -1,6 +1,6 @@
-"""The launch files themselves: what each starts, and that every name in them exists.
+"""The launch files: what each starts, and that every executable and parameter in them exists.
 
-The nodes are read, not started: parameters, executables and the one-argument switch of the world.
+No node is started; their sources are read.
 """
 
 import ast
@@ -25,7 +25,7 @@ WORLDS = {
     "imagination": {"hiwm_world/imagination"},
     "hardware": {"hiwm_robot/robot_bridge", "hiwm_robot/standin_driver"},
 }
-# Position of the name in a declaring call.
+# Functions that declare a parameter: position of the name in the call.
 DECLARING = {"parameter": 1, "declare_parameter": 0}
 BUILT_IN = {"use_sim_time"}  # every ROS node has it
 
@@ -39,7 +39,7 @@ def executables(specs: list[NodeSpec]) -> set[str]:
 
 
 def variants() -> list[tuple[str, dict[str, str]]]:
-    """Every top file in both worlds, and every launch file that stands alone."""
+    """Every top file in both worlds, and every other launch file that runs by itself."""
     found: list[tuple[str, dict[str, str]]] = [
         (file, {"world": world, "fast": fast})
         for file, world, fast in itertools.product(TOP_FILES, WORLDS, ("true", "false"))
@@ -52,7 +52,7 @@ def variants() -> list[tuple[str, dict[str, str]]]:
 
 
 @pytest.mark.parametrize("file", TOP_FILES)
-def test_the_world_is_the_one_part_that_differs(file: str) -> None:
+def test_only_the_world_differs(file: str) -> None:
     both = {world: nodes(file, world=world, session_dir="s") for world in WORLDS}
     rest = {}
     for world, specs in both.items():
@@ -82,16 +82,16 @@ def test_parts_can_be_left_out(arguments: dict[str, str], left_out: str) -> None
     assert whole - executables(nodes("session", **arguments)) == {left_out}
 
 
-def test_a_device_of_ones_own_is_started() -> None:
+def test_a_users_device_is_started() -> None:
     (teleop,) = (s for s in nodes("session", device="my_device") if s.executable == "teleop")
     assert teleop.merged_parameters()["device"] == "my_device"
 
 
 @pytest.mark.parametrize("file", ["session", "record"])
-def test_a_device_gets_the_file_it_is_told(file: str) -> None:
-    told = {"device": "spacemouse", "device_file": "spacemouse_pair"}
-    (teleop,) = (s for s in nodes(file, **told) if s.executable == "teleop")
-    assert told.items() <= teleop.merged_parameters().items()
+def test_teleop_gets_the_device_file(file: str) -> None:
+    arguments = {"device": "spacemouse", "device_file": "spacemouse_pair"}
+    (teleop,) = (s for s in nodes(file, **arguments) if s.executable == "teleop")
+    assert arguments.items() <= teleop.merged_parameters().items()
 
 
 def test_demonstrations_have_no_policy_and_evaluations_no_operator() -> None:
@@ -99,7 +99,7 @@ def test_demonstrations_have_no_policy_and_evaluations_no_operator() -> None:
     assert "hiwm_policy/policy" not in executables(record)
     (teleop,) = (spec for spec in record if spec.executable == "teleop")
     assert teleop.merged_parameters()["demonstration"] is True
-    # Labels, forks and the tree are there as in a session; the console's people demonstrate, too.
+    # Labels, forks and the tree work as in a session; operators in the console demonstrate, too.
     assert "hiwm_branching/branch_manager" in executables(record)
     for file, demonstration in (("record", True), ("session", False)):
         (console,) = (s for s in nodes(file, console="true") if s.executable == "web_console")
@@ -111,7 +111,7 @@ def test_demonstrations_have_no_policy_and_evaluations_no_operator() -> None:
 
 @pytest.mark.parametrize("file", TOP_FILES)
 def test_only_the_bridge_follows_simulated_time(file: str) -> None:
-    """It alone reads the time: to the rest a tick's stamp is the time."""
+    """Other nodes take the time from a tick's stamp."""
     for world, fast in itertools.product(WORLDS, ("true", "false")):
         simulated = world == "hardware" and fast == "true"
         for spec in nodes(file, world=world, fast=fast):
@@ -121,7 +121,7 @@ def test_only_the_bridge_follows_simulated_time(file: str) -> None:
 
 
 @pytest.mark.parametrize("file", TOP_FILES)
-def test_the_namespace_holds_every_node_and_names_differ(file: str) -> None:
+def test_every_node_is_in_the_namespace_and_names_differ(file: str) -> None:
     for world in WORLDS:
         specs = nodes(file, world=world, ns="here")
         assert {spec.namespace for spec in specs} == {"/here"}
@@ -129,7 +129,7 @@ def test_the_namespace_holds_every_node_and_names_differ(file: str) -> None:
 
 
 @pytest.mark.parametrize("file", TOP_FILES)
-def test_every_argument_says_what_it_is_for(file: str) -> None:
+def test_every_argument_has_a_description(file: str) -> None:
     for argument in declared_arguments(read_launch_file(LAUNCH / f"{file}.launch.xml"), {}):
         assert argument.description, argument.name
 
@@ -167,16 +167,16 @@ def test_every_parameter_is_declared_by_its_node(file: str, arguments: dict[str,
             if name in BUILT_IN:
                 continue
             assert name in declared, f"{spec.label} declares no {name} ({spec.where})"
-            wanted = declared[name]
-            assert wanted in (None, type(value)) or (wanted is float and type(value) is int), (
-                f"{name} of {spec.label} is {value!r}, declared as {wanted} ({spec.where})"
+            kind = declared[name]
+            assert kind in (None, type(value)) or (kind is float and type(value) is int), (
+                f"{name} of {spec.label} is {value!r}, declared as {kind} ({spec.where})"
             )
     assert not unread, f"no source of {unread}"
 
 
 @cache
 def entry_points(package: str) -> dict[str, str]:
-    """Executable to module:function of a package's setup.py."""
+    """Map executable to module:function, from a package's setup.py."""
     text = (ROOT / "src" / package / "setup.py").read_text()
     found: dict[str, str] = {}
     for value in ast.walk(ast.parse(text)):
@@ -188,14 +188,14 @@ def entry_points(package: str) -> dict[str, str]:
 
 
 def node_module(spec: NodeSpec) -> Path | None:
-    # hiwm_nodes.starting finds a node's module by the name of its executable.
+    # hiwm_nodes.starting finds a node's module by the executable's name.
     path = ROOT / "src" / spec.package / spec.package / f"{spec.executable}_node.py"
     return path if path.is_file() else None
 
 
 @cache
 def declared_parameters(module: Path) -> dict[str, type | None]:
-    """Names a node declares and the types of their defaults (None where not written out)."""
+    """Names that a node declares, and the types of their defaults (None if not literal)."""
     found: dict[str, type | None] = {}
     for path in own_modules(module):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -220,7 +220,7 @@ def literal_type(default: ast.expr | None) -> type | None:
 
 
 def own_modules(module: Path) -> set[Path]:
-    """The module and what it imports of its own package, and all devices where it has some."""
+    """The module, what it imports from its own package, and all devices if it imports one."""
     package = module.parent
     reached: set[Path] = set()
     todo = [module]

@@ -1,18 +1,18 @@
 """The launcher and the real launch resolve the same files to the same nodes.
 
-Runs where the ROS packages launch, launch_xml and launch_ros can be imported: on any ROS 2 Jazzy
-machine, or elsewhere with their Jazzy branches (ros2/launch, ros2/launch_ros) and osrf_pycommon
-installed by `pip install --no-deps --target FOLDER` outside the workspace, a module
-`composition_interfaces.srv` whose `LoadNode` has empty `Request` and `Response` classes in that
-folder too (no wheel has it; no launch file of ours loads components), and
+This runs if the ROS packages launch, launch_xml and launch_ros can be imported. They are part of
+ROS 2 Jazzy. Elsewhere, install their Jazzy branches (ros2/launch, ros2/launch_ros) and
+osrf_pycommon with `pip install --no-deps --target FOLDER` outside the workspace. Add a module
+`composition_interfaces.srv` to that folder, in which `LoadNode` has empty classes `Request` and
+`Response`: no wheel contains it, and our launch files load no components. Then run
 
     PYTHONPATH=FOLDER AMENT_PREFIX_PATH=FOLDER:$AMENT_PREFIX_PATH python -m pytest FILE
 
-The PyPI package called `launch` is something else: without `launch.frontend` this file skips.
+The PyPI package `launch` is a different one: without `launch.frontend` these tests are skipped.
 
-What is compared: the whole command line (executable, arguments, name, namespace, remaps,
-parameter files in order), the content of each parameter file, the environment, respawn and its
-delay, on_exit.
+The tests compare the whole command line (executable, arguments, name, namespace, remaps, parameter
+files in order), the content of each parameter file, the environment, respawn and its delay, and
+on_exit.
 """
 
 import importlib.util
@@ -115,7 +115,7 @@ def add_executables(prefix: Path, packages: Mapping[str, list[str]]) -> None:
 
 
 def real_nodes(path: Path, arguments: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What the real launch would start, in order; nothing is started."""
+    """What the real launch would start, in order. Nothing is started."""
     from launch.actions import ExecuteLocal, IncludeLaunchDescription
     from launch.launch_description_sources import AnyLaunchDescriptionSource
     from launch.utilities import visit_all_entities_and_collect_futures
@@ -161,7 +161,7 @@ def our_nodes(path: Path, arguments: Mapping[str, str], folder: Path) -> list[di
 
 
 def readable(command: list[str]) -> list[Any]:
-    """A command line with the content of each parameter file in place of its path."""
+    """A command line with the path of each parameter file replaced by its content."""
     return [
         yaml.safe_load(Path(word).read_text()) if before == "--params-file" else word
         for before, word in zip(["", *command], command, strict=False)
@@ -186,7 +186,7 @@ def test_a_fixture_resolves_to_the_same(
 
 
 def launch_file_variants() -> list[tuple[str, dict[str, str]]]:
-    """Every launch file that stands alone, in every world, with its switches either way."""
+    """Every launch file that runs by itself, in every world, with both values of its switches."""
     found: list[tuple[str, dict[str, str]]] = []
     for path in sorted(LAUNCH.glob("*.launch.xml")):
         declared = {a.name for a in declared_arguments(read_launch_file(path), {})}
@@ -229,7 +229,7 @@ def test_what_ours_refuses_the_real_one_refuses(
 
 
 def both_on(body: str, folder: Path) -> None:
-    """Hold the rule: what ours accepts, the real one accepts and resolves to the same."""
+    """Assert that the real launch accepts what ours accepts, and resolves it to the same."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "generated.launch.xml"
     path.write_text(f"<launch>\n{body}\n</launch>\n")

@@ -1,4 +1,4 @@
-"""Text that looks like something else in YAML or in ROS reaches a node as that text."""
+"""Strings that YAML or ROS could read as another type reach a node as strings."""
 
 from pathlib import Path
 

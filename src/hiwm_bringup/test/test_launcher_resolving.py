@@ -1,4 +1,4 @@
-"""What launch files resolve to; test_launch_parity.py holds it to the real launch."""
+"""What launch files resolve to; test_launch_parity.py compares it with the real launch."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def values_by_name(specs: list[NodeSpec], name: str) -> dict[str | None, object]
     return {spec.name: spec.merged_parameters().get(name) for spec in specs}
 
 
-def test_groups_keep_what_they_set_and_includes_let_it_out() -> None:
+def test_values_set_in_a_group_end_with_it_and_values_set_in_an_include_do_not() -> None:
     specs = resolve(FIXTURES / "scoping.launch.xml")
     assert values_by_name(specs, "c") == {
         "first": "red red_dark",
@@ -53,7 +53,7 @@ def test_groups_keep_what_they_set_and_includes_let_it_out() -> None:
     }
 
 
-def test_an_argument_given_wins_over_its_default_and_loses_against_a_let() -> None:
+def test_an_argument_overrides_its_default_and_a_let_overrides_both() -> None:
     specs = resolve(FIXTURES / "scoping.launch.xml", {"colour": "black"})
     values = values_by_name(specs, "c")
     assert values["first"] == "black black_dark"

@@ -1,4 +1,4 @@
-"""Every package says in its manifest what its code imports, and pip lists name the rest."""
+"""Every manifest declares what its package imports; the pip lists name the rest."""
 
 import ast
 import os
@@ -13,7 +13,7 @@ from catkin_pkg.package import parse_package
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = sorted(path.parent for path in (ROOT / "src").glob("*/package.xml"))
 
-#: rosdep keys of modules whose key is not the module's name.
+#: rosdep keys that differ from the module's name.
 ROSDEP_KEYS = {
     "numpy": "python3-numpy",
     "yaml": "python3-yaml",
@@ -45,12 +45,12 @@ FROM_PIP = {
 }
 #: Imported only by the build.
 BUILD = {"setuptools", "catkin_pkg"}
-#: In the checkout and in no installed package: for tests and benchmarks.
+#: Only in the checkout, not installed: for tests and benchmarks.
 CHECKOUT_ONLY = {"hiwm_test_support", "hiwm_benchmarks"}
 
 
 def imported_modules(folder):
-    """Return the first names of all modules that the Python files below a folder import."""
+    """Return the top-level names of all modules imported by the Python files below a folder."""
     found = set()
     for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -95,7 +95,7 @@ def test_installed_code_imports_no_test_support(package):
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
 def test_manifest_is_complete(package):
-    # One that does not parse is built without the hooks that make the package found.
+    # With a manifest that does not parse, the package is built without its environment hooks.
     parse_package(str(package / "package.xml"))
     root = ElementTree.parse(package / "package.xml").getroot()
     assert root.get("format") == "3"

@@ -1,4 +1,4 @@
-"""Which tests `scripts/test` retries: conftest.py of the whole project, on small suites."""
+"""Which tests `scripts/test` retries: the project's conftest.py, run on small suites."""
 
 import shutil
 import subprocess
@@ -37,7 +37,7 @@ def test_only_a_marked_test_is_retried_and_the_summary_names_it(tmp_path: Path) 
     assert "1 failed, 1 passed, 2 rerun" in shown
 
 
-def test_the_summary_says_when_nothing_was_retried(tmp_path: Path) -> None:
+def test_the_summary_reports_that_nothing_was_retried(tmp_path: Path) -> None:
     shown = report(tmp_path, 'reruns=2, reason="the device is lost after 0.2 s"', passes_at=1)
     assert "retried tests: 0" in shown
 

@@ -16,7 +16,7 @@ needs_wheels = pytest.mark.skipif(not WITHOUT_ROS, reason="this machine has a RO
 
 
 def load_script(name):
-    """Import a file of scripts/setup.d, which is no package."""
+    """Import a file of scripts/setup.d, which is not a package."""
     specification = importlib.util.spec_from_file_location(
         f"setup_{name}", ROOT / "scripts" / "setup.d" / f"{name}.py"
     )
@@ -93,24 +93,24 @@ def test_every_line_of_a_lock_is_one_exact_version(name):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "locked"), [("requirements.in", "lock.txt"), ("jazzy.in", "jazzy.txt")]
+    ("source", "locked"), [("requirements.in", "lock.txt"), ("jazzy.in", "jazzy.txt")]
 )
-def test_lock_satisfies_what_was_asked_for(wanted, locked):
+def test_locks_satisfy_their_requirements(source, locked):
     requirements = pytest.importorskip("packaging.requirements")
     versions = dict(line.split("==") for line in entries(locked))
-    for line in entries(wanted):
+    for line in entries(source):
         requirement = requirements.Requirement(line)
         name = lock.normalised(requirement.name)
-        assert name in versions, f"{line} is in {wanted} and not in {locked}"
+        assert name in versions, f"{line} is in {source} and not in {locked}"
         assert requirement.specifier.contains(versions[name]), f"{line}, locked {versions[name]}"
 
 
 @needs_wheels
-def test_the_environment_is_what_the_lock_says():
+def test_the_environment_matches_the_lock():
     assert lock.lock_lines(lock.installed_versions()) == entries("lock.txt")
 
 
-def test_lock_lines_leave_out_what_is_no_choice_of_the_workspace():
+def test_lock_lines_leave_out_pip_own_packages_and_the_build_of_torch():
     versions = {"torch": "2.13.0+cpu", "pip": "23.2", "hiwm-core": "0.1.0", "triton": "3.7.1"}
     assert lock.lock_lines(versions) == ["torch==2.13.0"]
 
@@ -122,7 +122,7 @@ def test_jazzy_keeps_the_numpy_that_its_ros_packages_were_built_for():
 # ---- env.sh ----
 
 def source_env(shell, times, directory, **variables):
-    """Return the environment that a clean shell has after sourcing env.sh some times over."""
+    """Return the environment of a clean shell after sourcing env.sh a number of times."""
     command = f"set -eu; {f'source {ROOT}/scripts/env.sh; ' * times} env -0"
     inherited = ("HOME", "HIWM_VENV", "HIWM_BUILD", "HIWM_INSTALL")
     result = subprocess.run(
@@ -167,7 +167,7 @@ def test_env_lets_the_graph_be_imported(shell, tmp_path):
 
 
 @needs_wheels
-def test_env_keeps_what_the_user_chose(tmp_path):
+def test_env_keeps_the_users_values(tmp_path):
     environment = source_env(
         "bash", 1, tmp_path, ROS_AUTOMATIC_DISCOVERY_RANGE="SUBNET", MUJOCO_GL="osmesa"
     )
@@ -202,7 +202,7 @@ def other_folders(tmp_path):
     return {f"HIWM_{name}": str(tmp_path / name) for name in ("VENV", "BUILD", "INSTALL")}
 
 
-def test_setup_refuses_a_python_that_does_not_fit(tmp_path, other_folders):
+def test_setup_refuses_an_unsuitable_python(tmp_path, other_folders):
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho Python 3.9.2\n")
     python.chmod(0o755)
@@ -213,7 +213,7 @@ def test_setup_refuses_a_python_that_does_not_fit(tmp_path, other_folders):
 
 
 @pytest.mark.parametrize("distribution", ["jazzy", "kilted"])
-def test_setup_beside_a_sourced_ros_names_the_way(tmp_path, other_folders, distribution):
+def test_setup_with_ros_sourced_explains_what_to_do(tmp_path, other_folders, distribution):
     result = run_setup(tmp_path, ROS_DISTRO=distribution, **other_folders)
     assert result.returncode == 1
     assert ("colcon" in result.stderr) == (distribution == "jazzy")

@@ -1,4 +1,4 @@
-"""ruff and mypy find nothing, with the rules of pyproject.toml."""
+"""ruff and mypy pass with the rules of pyproject.toml."""
 
 import subprocess
 import sys
