@@ -8,8 +8,8 @@ NAME = 'hiwm_bringup'
 def installed(folder):
     """Return data_files entries that install a folder's files below share/hiwm_bringup.
 
-    launch, config and models are links to the folders of the repository root: they are for people
-    to find there, and colcon takes no files from outside a package.
+    launch, config and models are links to folders in the repository root: users look for them there
+    and colcon installs no files from outside a package.
     """
     here = Path(__file__).resolve().parent
     files = sorted(path.relative_to(here) for path in (here / folder).rglob('*.*'))

@@ -24,12 +24,12 @@ GUARD_S = 240.0  # hang guard: on a busy machine, two imports of torch take a mi
 
 
 class LaunchedSession:
-    """The launcher as a process of its own over launch/session.launch.xml.
+    """A launcher process that runs launch/session.launch.xml.
 
     Args:
         folder: session folder.
-        arguments: launch arguments besides it.
-        environment: variables besides this process's own.
+        arguments: further launch arguments.
+        environment: variables added to those of this process.
     """
 
     def __init__(
