@@ -24,16 +24,18 @@ GUARD_S = 240.0  # hang guard: on a busy machine, two imports of torch take a mi
 
 
 class LaunchedSession:
-    """A launcher process that runs launch/session.launch.xml.
+    """A launcher process that runs a launch file.
 
     Args:
         folder: session folder.
         arguments: further launch arguments.
         environment: variables added to those of this process.
+        launch_file: name of a file in launch/.
     """
 
     def __init__(
-        self, folder: Path, arguments: dict[str, Any], environment: dict[str, str] | None = None
+        self, folder: Path, arguments: dict[str, Any], environment: dict[str, str] | None = None,
+        *, launch_file: str = "session.launch.xml",
     ) -> None:
         domain = domain_id()
         self._log = folder.with_name(f"{folder.name}_{time.monotonic_ns()}.log")
@@ -42,7 +44,7 @@ class LaunchedSession:
             self.process = subprocess.Popen(
                 [
                     sys.executable, "-m", "hiwm_bringup.launcher",
-                    str(ROOT / "launch" / "session.launch.xml"),
+                    str(ROOT / "launch" / launch_file),
                     *(f"{name}:={value}" for name, value in settings.items()),
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
