@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -117,3 +118,23 @@ def test_a_folder_without_a_session_is_one_clear_line(tmp_path, capsys):
     assert str(tmp_path) in said and "tree.sqlite" in said
     with pytest.raises(StoreError):
         serve(tmp_path, 0)
+
+
+def test_a_read_only_session_is_shown_and_left_as_it_is(tmp_path, read_only):
+    folder = write_session(tmp_path / "s")
+    before = sorted(folder.rglob("*"))
+    show = (
+        "import sys; from pathlib import Path\n"
+        "from hiwm_console.session_files import SessionFiles\n"
+        "files = SessionFiles(Path(sys.argv[1]))\n"
+        "print(files.description()['task'], files.revision(), len(files.tree(0)) > 0)\n"
+        "print(len(files.frame('ep_0001-b001:9')) > 0)"
+    )
+    result = subprocess.run(
+        [*read_only(folder), sys.executable, "-c", show, str(folder)],
+        capture_output=True, text=True, timeout=60,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert sorted(folder.rglob("*")) == before
+    revision = SessionFiles(folder).revision()
+    assert result.stdout.splitlines() == [f"push_t {revision} True", "True"]

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from hiwm_core.errors import ConfigError
+from hiwm_core.user_paths import user_path
 
 # Topic and service names that ROS accepts.
 _ROS_NAME = re.compile(r"^[~/]?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$")
@@ -44,7 +45,7 @@ def find_config(kind: str, name: str | Path) -> Path:
     Raises:
         ConfigError: no config of that name; lists the existing names.
     """
-    path = Path(name)
+    path = user_path(name)
     if path.suffix in (".yaml", ".yml"):
         if path.is_file():
             return path

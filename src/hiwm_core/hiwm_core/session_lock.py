@@ -31,6 +31,7 @@ from typing import Final, Self
 
 from hiwm_core.errors import BusyError, StoreError
 from hiwm_core.launch_identity import launch_id, process_id
+from hiwm_core.user_paths import path_argument
 
 LOCKS_FOLDER: Final = "locks"
 RECORDER: Final = "recorder"
@@ -248,7 +249,7 @@ def _busy(session: Path, role: str, others: list[Owner]) -> BusyError:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the processes that write a session; return 1 if there are any."""
     parser = argparse.ArgumentParser(prog="python -m hiwm_core.session_lock")
-    parser.add_argument("session", type=Path, help="session folder")
+    parser.add_argument("session", type=path_argument, help="session folder")
     options = parser.parse_args(arguments)
     found = owners(options.session)
     for owner in found:

@@ -9,6 +9,7 @@ Reads only bags and branch store, so it also works for sessions that were killed
 import argparse
 import json
 import math
+import os
 import statistics
 import sys
 from collections import Counter
@@ -39,7 +40,7 @@ _PAUSE_S = 2.0
 
 
 def summarise(session_dir: Path, *, pictures: bool = True) -> dict[str, Any]:
-    """Return the summary of a session, and write it into the session folder.
+    """Return the summary of a session, and write it into its folder unless that is read-only.
 
     Args:
         session_dir: folder with bags and, if a branch manager ran, tree.sqlite.
@@ -50,12 +51,19 @@ def summarise(session_dir: Path, *, pictures: bool = True) -> dict[str, Any]:
         BusyError: the session is still being written.
     """
     bags, unread = _digests(session_dir)
+    if not os.access(session_dir, os.W_OK):
+        summary = _summary(session_dir, bags, unread)
+        summary["problems"].append("no file was written: the session's folder is read-only")
+        return summary | {"files": {}}
     with tool_lock(session_dir, "summary"):
-        return _summary(session_dir, bags, unread, pictures=pictures)
+        summary = _summary(session_dir, bags, unread)
+        summary["files"] = _draw(session_dir, summary, bags) if pictures else {}
+        replace_file(session_dir / SUMMARY_FILE, json.dumps(summary, indent=1) + "\n")
+    return summary
 
 
 def _summary(
-    session_dir: Path, bags: Sequence[BagDigest], unread: dict[str, list[str]], *, pictures: bool
+    session_dir: Path, bags: Sequence[BagDigest], unread: dict[str, list[str]]
 ) -> dict[str, Any]:
     branches, nodes, store_problem = _tree(session_dir)
     audits = [_audit(bag) for bag in bags]
@@ -64,7 +72,7 @@ def _summary(
     active_s = sum(_active_seconds(bag) for bag in bags)
     trusts = [tick.trust for bag in bags for tick in bag.ticks if not math.isnan(tick.trust)]
     first = bags[0].lineage
-    summary: dict[str, Any] = {
+    return {
         "session": first.session_id or session_dir.name,
         "world": first.world,
         "robot": first.robot,
@@ -93,9 +101,6 @@ def _summary(
         "bytes": _bytes(session_dir),
         "problems": [store_problem] if store_problem else [],
     }
-    summary["files"] = _draw(session_dir, summary, bags, branches) if pictures else {}
-    replace_file(session_dir / SUMMARY_FILE, json.dumps(summary, indent=1) + "\n")
-    return summary
 
 
 def _digests(session_dir: Path) -> tuple[list[BagDigest], dict[str, list[str]]]:
@@ -212,14 +217,15 @@ def _bytes(session_dir: Path) -> int:
 
 
 def _draw(
-    session_dir: Path, summary: dict[str, Any], bags: Sequence[BagDigest],
-    branches: Sequence[Branch],
+    session_dir: Path, summary: dict[str, Any], bags: Sequence[BagDigest]
 ) -> dict[str, str]:
+    branches, _, _ = _tree(session_dir)
     where = summary["robot"] or summary["world"]
     if summary["stand_in"]:
         where += " (stand-in)"
     title = f"{summary['session']}: {summary['task']} in {where}, {summary['ticks']} ticks"
-    contact_sheet(title, _rows(bags, branches)).save(session_dir / SHEET_FILE)
+    sheet = contact_sheet(title, _rows(bags, branches))
+    replace_file(session_dir / SHEET_FILE, lambda file: sheet.save(file, "PNG"))
     files = {"contact_sheet": SHEET_FILE}
     if branches:
         draw_session(session_dir, session_dir / DRAWING_FILE)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from hiwm_core.atomic_files import replace_file
 from hiwm_core.branch_reader import BranchReader
 from hiwm_core.branch_records import Label, Node
 from hiwm_core.control import Source
@@ -67,8 +68,7 @@ def draw_tree(nodes: Sequence[Node], path: Path, *, title: str = "", head_id: st
     """
     image = _Drawing(nodes, title=title, head_id=head_id).image()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path, format="PNG", optimize=True)
+        replace_file(path, lambda file: image.save(file, format="PNG", optimize=True))
     except OSError as error:
         raise StoreError(
             f"the drawing of the tree cannot be written: {error.strerror or error}",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hiwm_core.config_files import find_config
 from hiwm_core.errors import ConfigError
 from hiwm_core.output_folders import (
     check_apart,
@@ -15,7 +16,7 @@ from hiwm_core.output_folders import (
     json_with,
     npz_with,
 )
-from hiwm_core.user_paths import user_path
+from hiwm_core.user_paths import path_argument, user_path
 
 
 def ours(path: Path) -> bool:
@@ -120,6 +121,9 @@ def test_a_tilde_means_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert user_path("~/set.zarr") == tmp_path / "set.zarr"
     assert user_path("a/~/b") == Path("a/~/b")
+    (tmp_path / "mine.yaml").touch()
+    assert find_config("devices", "~/mine.yaml") == tmp_path / "mine.yaml"
+    assert path_argument("~/bag") == tmp_path / "bag"
     monkeypatch.delenv("HOME")
     assert user_path("~").is_absolute()  # from the user database
     with pytest.raises(ConfigError, match="home folder is unknown"):

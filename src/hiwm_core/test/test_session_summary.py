@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -175,6 +177,18 @@ def test_without_a_branch_store_each_bag_is_used_separately(session):
     assert "rolled-back" not in summary["frames_by_provenance"]
     assert "no branch store" in summary_text(summary)
     assert "tree" not in summary["files"]
+
+
+def test_a_read_only_session_is_told_without_writing(session, read_only):
+    before = sorted(session.rglob("*"))
+    result = subprocess.run(
+        [*read_only(session), sys.executable, "-m", "hiwm_core.session_summary", str(session)],
+        capture_output=True, text=True, timeout=60,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "3 of 3 bags ok" in result.stdout
+    assert "no file was written: the session's folder is read-only" in result.stdout
+    assert sorted(session.rglob("*")) == before
 
 
 def test_nothing_recorded_is_one_clear_line(tmp_path, capsys):

@@ -7,7 +7,6 @@ trial.
 
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from hiwm_interfaces.msg import ControlState, EvaluationStatus, GroundTruth, Tick, WorldInfo
@@ -24,6 +23,7 @@ from hiwm_core.errors import ConfigError, HiwmError
 from hiwm_core.launch_identity import session_path
 from hiwm_core.stamps import stamp_ns
 from hiwm_core.task import parse_task
+from hiwm_core.user_paths import user_path
 from hiwm_core.world_heads import require_success_head
 from hiwm_evaluation.evaluation import Evaluation
 from hiwm_evaluation.evaluation_messages import (
@@ -276,7 +276,7 @@ class EvaluatorNode(Node):
         task = parse_task(info.task_yaml, "task of world_info")
         horizon = self._horizon or task.horizon_steps
         starts = (
-            read_starts(Path(self._starts_file), self._trials) if self._starts_file
+            read_starts(user_path(self._starts_file), self._trials) if self._starts_file
             else sampled_starts(task, self._seed, self._trials)
         )
         imagined = info.kind == "imagination"

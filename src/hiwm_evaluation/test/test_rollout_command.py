@@ -145,3 +145,21 @@ def test_an_interrupt_leaves_complete_results(models: dict[str, Path], tmp_path:
     assert "the same command continues" in complaints and "Traceback" not in complaints
     done = len(read_results(results))
     assert json.loads(results.with_name("results.json").read_text())["trials"] == done >= 1
+
+
+@pytest.mark.parametrize("where", ["foreign", "file", "equals", "contains", "inside"])
+def test_an_output_that_is_not_its_own_is_refused_and_left_as_it_is(
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.txt").write_text("years")
+    (tmp_path / "file").write_text("years")
+    output = {
+        "foreign": tmp_path / "foreign", "file": tmp_path / "file", "equals": models["policy"],
+        "contains": models["policy"].parent, "inside": models["policy"] / "results",
+    }[where]
+    everything = [*tmp_path.rglob("*"), *models["policy"].parent.rglob("*")]
+    assert main(words(models, output)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and str(output) in line
+    assert [*tmp_path.rglob("*"), *models["policy"].parent.rglob("*")] == everything

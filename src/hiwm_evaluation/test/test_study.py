@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from hiwm_core.errors import HiwmError
 from hiwm_core.task import load_task
+from hiwm_evaluation.study.__main__ import main
 from hiwm_evaluation.study.budgets import BUDGETS, Budget
 from hiwm_evaluation.study.policies import (
     POST_SETS,
@@ -336,3 +337,18 @@ def test_durations_are_stored_as_json(tmp_path: Path, said: list[str]) -> None:
     Runner(tmp_path, 1, said.append).run([stage])
     kept = json.loads((tmp_path / "done" / "a.json").read_text())
     assert kept["command"] == list(stage.command)
+
+
+@pytest.mark.parametrize("option", ["--folder", "--results"])
+def test_a_folder_that_is_no_study_is_refused_and_left_as_it_is(
+    tmp_path, capsys, monkeypatch, option
+):
+    monkeypatch.setenv("HIWM_ROOT", str(Path(__file__).resolve().parents[3]))
+    foreign = tmp_path / "foreign"
+    (foreign / "logs").mkdir(parents=True)
+    places = {"--folder": tmp_path / "study", option: foreign}
+    words = [str(word) for pair in places.items() for word in pair]
+    assert main(["push_t", "--budget", "smoke", *words]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and str(foreign) in line and "left unchanged" in line
+    assert list(tmp_path.rglob("*")) == [foreign, foreign / "logs"]

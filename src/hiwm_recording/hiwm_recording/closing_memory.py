@@ -30,6 +30,7 @@ from std_msgs.msg import Header
 
 from hiwm_core.bags import Lineage, RecordedTopic, RecordingSession, Role, Topic
 from hiwm_core.bags.finisher import BagFinisher
+from hiwm_core.user_paths import path_argument
 
 CAMERAS = ("left", "front", "right")
 WIDTH, HEIGHT, RATE_HZ = 640, 480, 15
@@ -158,9 +159,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print JSON, and return the exit code."""
     parser = argparse.ArgumentParser(prog="closing_memory", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--folder", type=Path, help="folder for the temporary bag")
+    parser.add_argument("--folder", type=path_argument, help="folder for the temporary bag")
     options = parser.parse_args(arguments)
-    folder = Path(tempfile.mkdtemp(dir=options.folder))
+    try:
+        folder = Path(tempfile.mkdtemp(dir=options.folder))
+    except OSError as error:
+        print(f"error: {error.strerror} ({options.folder}): name a folder", file=sys.stderr)
+        return 1
     try:
         measured = measure(folder, int(options.minutes * 60 * RATE_HZ))
     finally:

@@ -14,8 +14,10 @@ from typing import Any
 from hiwm_core.control_period import require_period
 from hiwm_core.embodiment import Embodiment, load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, StoreError
-from hiwm_core.session_lock import tool_lock
+from hiwm_core.output_folders import check_output_folder
+from hiwm_core.session_lock import LOCKS_FOLDER, tool_lock
 from hiwm_core.task import Task, load_task
+from hiwm_core.user_paths import path_argument, user_path
 from hiwm_core.world_heads import require_success_head
 from hiwm_evaluation.rollout.setting import STAND_IN_ROBOT, RolloutWorld, Setting
 from hiwm_evaluation.rollout.workers import run_trials
@@ -34,6 +36,7 @@ from hiwm_learning.simulators import load_simulator
 # scripts/env.sh sets HIWM_ROOT to the checkout.
 MODELS = Path(os.environ.get("HIWM_ROOT", "."), "models")
 SUCCESS_PROBABILITY = 0.5  # equal to the evaluator's success_threshold
+_ROLE = "rollout"  # that locks the output folder
 _PROGRESS_S = 5.0  # interval of progress lines
 
 
@@ -52,8 +55,14 @@ def main(words: Sequence[str] | None = None) -> int:
     # When terminated, it also stops its worker processes.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with tool_lock(options.output, "rollout"):
-            return _run(options)
+        policies = _named(options.policies)
+        given = (options.starts_file, options.world_checkpoint, options.starts)
+        check_output_folder(
+            options.output, "a folder of rollouts", _holds_rollouts,
+            inputs=[*policies.values(), *(path for path in given if path is not None)],
+        )
+        with tool_lock(options.output, _ROLE):
+            return _run(options, policies)
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -76,24 +85,28 @@ def _parser() -> argparse.ArgumentParser:
         "--world", action="append", choices=[world.value for world in RolloutWorld],
         dest="worlds", help="repeat it for both (default: imagination)",
     )
-    parser.add_argument("--output", "-o", type=Path, required=True, help="folder of the results")
+    parser.add_argument(
+        "--output", "-o", type=path_argument, required=True, help="folder of the results"
+    )
     parser.add_argument("--trials", type=int, default=50, help="trials per policy (default 50)")
     parser.add_argument(
         "--start-seed", type=int, default=0,
         help="seed of starts and plans; trial i is reset with this seed + i (default 0)",
     )
     parser.add_argument(
-        "--starts-file", type=Path, help="YAML list of starts [x m, y m, yaw rad] to use instead"
+        "--starts-file", type=path_argument,
+        help="YAML list of starts [x m, y m, yaw rad] to use instead"
     )
     parser.add_argument(
         "--horizon", type=int, default=0, help="most ticks of a trial (default: from the task)"
     )
     parser.add_argument("--task", help="name or path of the task (default: the first policy's)")
     parser.add_argument(
-        "--world-checkpoint", type=Path, help="world model (default: models/world_TASK.safetensors)"
+        "--world-checkpoint", type=path_argument,
+        help="world model (default: models/world_TASK.safetensors)"
     )
     parser.add_argument(
-        "--starts", type=Path,
+        "--starts", type=path_argument,
         help="imagination: start frames (default: those next to the world model)",
     )
     parser.add_argument(
@@ -112,7 +125,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> int:
+def _holds_rollouts(folder: Path) -> bool:
+    """Return whether this command wrote in a folder; its lock stays there."""
+    return (folder / LOCKS_FOLDER / f"{_ROLE}.lock").is_file()
+
+
+def _run(options: argparse.Namespace, named: Mapping[str, Path]) -> int:
     for name, least in (
         ("trials", 1), ("start_seed", 0), ("horizon", 0), ("batch", 1), ("processes", 1),
         ("threads", 1),
@@ -122,7 +140,6 @@ def _run(options: argparse.Namespace) -> int:
                 f"{getattr(options, name)}", where=f"--{name.replace('_', '-')}",
                 remedy=f"give {least} or more",
             )
-    named = _named(options.policies)
     checkpoints = {name: load_checkpoint(path) for name, path in named.items()}
     task = load_task(options.task or next(iter(checkpoints.values())).info.task)
     embodiment = load_embodiment(task.embodiment)
@@ -171,7 +188,7 @@ def _named(given: Sequence[str]) -> dict[str, Path]:
                 f"two policies are named {name!r}", where="--policy",
                 remedy="name them: --policy one=PATH --policy other=PATH",
             )
-        named[name] = Path(path)
+        named[name] = user_path(path)
     return named
 
 

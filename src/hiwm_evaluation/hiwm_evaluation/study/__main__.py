@@ -21,6 +21,7 @@ from hiwm_core.task import load_task
 from hiwm_core.user_paths import path_argument
 from hiwm_evaluation.report import write_report
 from hiwm_evaluation.study.blocks import (
+    BLOCK_FILE,
     StudySettings,
     chosen_weights,
     is_finished,
@@ -31,6 +32,7 @@ from hiwm_evaluation.study.budgets import BUDGETS, Budget
 from hiwm_evaluation.study.policies import Block, blocks
 from hiwm_evaluation.study.runner import Runner
 from hiwm_evaluation.study.stages import Plan
+from hiwm_evaluation.study_file import STUDY_FILE
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -101,11 +103,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _is_study(folder: Path) -> bool:
+    return (folder / "logs").is_dir() and (folder / "done").is_dir()
+
+
+def _is_results(folder: Path) -> bool:
+    return any(folder.glob(f"*/{BLOCK_FILE}")) or (folder / STUDY_FILE).is_file()
+
+
 def _run(
     options: argparse.Namespace, root: Path, folder: Path, results: Path, requested: Sequence[Block]
 ) -> None:
     """Run the blocks that are not finished, one after the other."""
-    check_output_folder(folder, "a study", lambda path: (path / "logs").is_dir())
+    inputs = [options.world_model] if options.world_model else []
+    check_output_folder(folder, "a study", _is_study, inputs=inputs)
+    if results != folder / "results":
+        check_output_folder(results, "the results of a study", _is_results, inputs=inputs)
     budget = BUDGETS[options.budget]
     task = load_task(options.task)
     runner = Runner(folder, options.jobs, lambda line: print(line, flush=True))

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from hiwm_learning.checkpoints import write_file
+
 STEPS = (0, 5, 10, 20, 30, 40, 50, 75, 100)
 SCALE = 1.5
 MARGIN, TOP, LEFT, GAP = 8, 18, 70, 3
@@ -41,4 +43,4 @@ def draw_contact_sheet(
                         (size, size), Image.Resampling.LANCZOS
                     )
                     sheet.paste(frame, (LEFT + column * (size + GAP), y))
-    sheet.save(path, optimize=True)
+    write_file(path, lambda file: sheet.save(file, "PNG", optimize=True))

@@ -12,6 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hiwm_learning.checkpoints import write_file
+
 # Told apart by people who see colours differently (after Okabe and Ito).
 STYLES = {
     "imagined": ("#0072b2", "-", "imagined"),
@@ -55,7 +57,7 @@ def draw_curves(
     lines, names = axes.flat[1].get_legend_handles_labels()
     axes.flat[0].legend(lines, names, fontsize=8, loc="center right", bbox_to_anchor=(1.0, 0.68))
     _draw_reliability(axes.flat[3], bins, bad_t)
-    figure.savefig(path, dpi=110)
+    write_file(path, lambda file: figure.savefig(file, format="png", dpi=110))
 
 
 def _series(

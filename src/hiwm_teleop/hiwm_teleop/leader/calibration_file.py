@@ -16,6 +16,7 @@ from hiwm_core.atomic_files import replace_file
 from hiwm_core.config_files import find_config
 from hiwm_core.config_schema import number
 from hiwm_core.errors import ConfigError, DeviceError
+from hiwm_core.user_paths import user_path
 from hiwm_teleop.devices.device_files import parse_device_file
 from hiwm_teleop.leader.leader_file import ArmFile, LeaderFile
 from hiwm_teleop.leader.servo_bus import ServoBus
@@ -63,7 +64,7 @@ class Calibration:
 
 def calibration_path(leader: str | Path, arm: ArmFile) -> Path:
     """Return the path of an arm's calibration, given the name or path of its device file."""
-    return find_config("devices", leader).parent / Path(arm.calibration).expanduser()
+    return find_config("devices", leader).parent / user_path(arm.calibration)
 
 
 def load_calibration(path: Path, leader: LeaderFile, arm_name: str, name: str) -> Calibration:
