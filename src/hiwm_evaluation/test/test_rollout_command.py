@@ -109,7 +109,7 @@ def test_a_policy_of_another_control_period_is_refused(
     slow = tmp_path / "slow.safetensors"
     save_checkpoint(slow, replace(checkpoint.info, period_s=0.2), checkpoint.weights)
     assert main([*words(models, tmp_path / "out"), f"--policy={slow}"]) == 1
-    assert "steps of 0.200 s (5 Hz), the world's are 0.100 s" in capsys.readouterr().err
+    assert "at 0.200 s (5 Hz), but the world runs at 0.100 s" in capsys.readouterr().err
 
 
 def test_another_policy_in_the_folder_is_refused(
