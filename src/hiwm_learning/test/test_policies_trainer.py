@@ -69,6 +69,24 @@ def test_trained_chunks_reach_the_goal_in_the_image(
     assert "80 episodes, 560 frames" in card and load_checkpoint(output).hash in card
 
 
+def test_held_out_errors_are_reported_by_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Positions in mm, the gripper's opening as a ratio: it is 0.5 in every recorded action."""
+    output = tmp_path / "dot.safetensors"
+    trainer = small(dot_episodes(tmp_path / "set.zarr", 20), output)
+    monkeypatch.setattr(
+        trainer.policy, "sample", lambda images, *_: torch.zeros(len(images), 4, 3)
+    )
+    scores = trainer.held_out()
+    assert set(scores) == {"held_out_loss", "held_out_mm", "held_out_ratio"}
+    assert scores["held_out_ratio"] == pytest.approx(0.5)
+    assert 0.0 < scores["held_out_mm"] < 110.0
+    trainer.export(1, 0.0, scores)
+    card = output.with_suffix(".card.md").read_text()
+    assert f"{scores['held_out_mm']:.2f} mm, 0.5000 (ratio)" in card
+
+
 class Interrupted:
     """A trainer that is interrupted in the middle of a step, as by Ctrl-C."""
 

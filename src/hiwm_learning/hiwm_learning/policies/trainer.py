@@ -31,6 +31,11 @@ WEIGHT_DECAY = 1e-4
 GRADIENT_NORM = 1.0
 AVERAGE_DECAY = 0.999
 HELD_OUT_SAMPLES = 256
+# Held-out error of action entries, by their unit: name of the score, factor, format in the card.
+_ERRORS = {
+    "m": ("held_out_mm", 1000.0, "{:.2f} mm"), "rad": ("held_out_rad", 1.0, "{:.4f} rad"),
+    "1": ("held_out_ratio", 1.0, "{:.4f} (ratio)"),
+}
 # First words of the seeds; different from those in `samples`.
 _STEP, _HELD_OUT = 2, 4
 
@@ -135,8 +140,9 @@ class PolicyTrainer:
         """Return the loss, and the distance of sampled chunks, on held-out episodes.
 
         Samples are drawn uniformly, however training draws them. The distance is between sampled
-        and recorded target of the last executed action, in mm, averaged over arms. It does not
-        reach 0, since several chunks may be right.
+        and recorded target of the last executed action, averaged over the entries of each unit:
+        held_out_mm, held_out_rad and held_out_ratio, for the units that the embodiment has. It
+        does not reach 0, since several chunks may be right.
         """
         if not len(self._held_out):
             return {}
@@ -151,10 +157,14 @@ class PolicyTrainer:
             with torch.no_grad():
                 losses.append(float(self._average.loss(batch, rng)["loss"]))
             sampled = self._average.sample(batch.images, batch.proprio, generator)
-            distances.append(float((sampled - batch.actions)[:, last].abs().mean()) * 1000.0)
-        return {
-            "held_out_loss": float(np.mean(losses)), "held_out_mm": float(np.mean(distances)),
-        }
+            distances.append((sampled - batch.actions)[:, last].abs().mean(dim=0).cpu().numpy())
+        scores = {"held_out_loss": float(np.mean(losses))}
+        distance = np.mean(distances, axis=0)
+        units = np.array([entry.unit for entry in self._episodes.embodiment.actions])
+        for unit, (name, factor, _) in _ERRORS.items():
+            if (units == unit).any():
+                scores[name] = float(distance[units == unit].mean()) * factor
+        return scores
 
     def state(self) -> dict[str, Any]:
         """Return weights, moving average and optimiser state."""
@@ -202,8 +212,11 @@ class PolicyTrainer:
                 "Parameters": f"{parameters / 1e6:.2f} M",
                 "Epochs": f"{step / self.steps_per_epoch:.1f}",
                 "Held-out loss": f"{scores.get('held_out_loss', float('nan')):.4f}",
-                "Held-out distance of the last executed target":
-                    f"{scores.get('held_out_mm', float('nan')):.2f} mm",
+                "Held-out distance of the last executed target": ", ".join(
+                    text.format(scores.get(name, float("nan")))
+                    for unit, (name, _, text) in _ERRORS.items()
+                    if unit in {entry.unit for entry in embodiment.actions}
+                ),
             },
         )
 
