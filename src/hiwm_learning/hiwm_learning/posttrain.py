@@ -20,8 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.bags import Lineage
+from hiwm_core.bags.metadata import METADATA_FILE, read_information
 from hiwm_core.errors import BagError
 from hiwm_core.output_folders import check_apart, check_output_file, json_with
+from hiwm_core.provenance import Provenance
 from hiwm_core.session_lineage import session_heads
 from hiwm_core.user_paths import path_argument
 from hiwm_core.world_heads import SUCCESS_HEAD, require_success_head
@@ -29,6 +32,7 @@ from hiwm_learning.checkpoints import write_file
 from hiwm_learning.datasets import Episodes, load_episodes
 from hiwm_learning.datasets.build import build_dataset
 from hiwm_learning.datasets.periods import add_resample_option
+from hiwm_learning.datasets.session_trees import tree_state
 from hiwm_learning.datasets.usable_segments import find_bags
 from hiwm_learning.datasets.weights import Scheme, WeightedSet, weigh
 from hiwm_learning.policies.command import (
@@ -87,14 +91,8 @@ def make_set(
     if options.kind == "wm-cl":
         _require(options.rollouts, "--rollouts", "a recorded evaluation in imagination")
         chosen = successes(
-            options.rollouts, trials=options.trials, contested=options.contested
+            options.rollouts, trials=options.trials, contested=options.contested, write=write
         )
-        if not chosen:
-            raise BagError(
-                "no rollout succeeded" + options.contested * " among failures",
-                where=", ".join(map(str, options.rollouts)),
-                remedy="give more trials, or a better policy: WM-CL learns only from successes",
-            )
     if options.kind == "hi-wm":
         _require(options.corrections, "--corrections", "a session with interventions")
     episodes = load_episodes(_built(places, cache, write, options.resample_hz))
@@ -111,34 +109,87 @@ def make_set(
             where=", ".join(map(str, options.corrections)),
             remedy="record a session with corrections, or lower --min-trust",
         )
+    if options.kind == "wm-cl" and (
+        Provenance.POLICY not in weighted.description["frames_by_provenance"]
+    ):
+        raise BagError(
+            "no frame of a successful rollout has a weight above 0",
+            where=", ".join(map(str, options.rollouts)),
+            remedy="audit the sessions' bags with python -m hiwm_recording.audit, or lower "
+            "--min-trust",
+        )
     return episodes, weighted
 
 
 def successes(
-    sessions: Sequence[Path], *, trials: int | None = None, contested: bool = False
+    sessions: Sequence[Path], *, write: Callable[[str], None], trials: int | None = None,
+    contested: bool = False,
 ) -> set[tuple[str, str]]:
     """Return (session_id, episode_id) of the successful trials of some evaluations.
 
+    Both are those of the bags: a session folder that was renamed or copied keeps its id.
+
     Args:
         sessions: folders of evaluations.
+        write: receives a line for successes without a bag.
         trials: number of trials to use per evaluation, from the first; all when None.
         contested: keep only successes among failures: those for which half or more of the
             `NEIGHBOURS` trials from the nearest start poses failed.
 
     Raises:
-        BagError: a session contains no evaluation.
+        BagError: a session contains no evaluation or no bag, two sessions contain the same
+            episode, or no trial succeeded.
         CheckpointError: its world model had no trained success head, and no person judged.
     """
     tried = [
-        (session.name, trial) for session in sessions for trial in _trials(session)
+        (session, trial) for session in sessions for trial in _trials(session)
         if trial["outcome"] != "aborted" and (trials is None or trial["trial"] < trials)
     ]
     won = np.array([trial["outcome"] == "success" for _, trial in tried], bool)
     kept = won & _among_failures([trial["start"] for _, trial in tried], won) if contested else won
-    return {
-        (name, trial["episode_id"])
-        for (name, trial), is_kept in zip(tried, kept, strict=True) if is_kept
-    }
+    if not kept.any():
+        raise BagError(
+            "no rollout succeeded" + contested * " among failures",
+            where=", ".join(map(str, sessions)),
+            remedy="give more trials, or a better policy: WM-CL learns only from successes",
+        )
+    recorded = _recorded(sessions)
+    chosen: set[tuple[str, str]] = set()
+    for (session, trial), is_kept in zip(tried, kept, strict=True):
+        if is_kept:
+            found = recorded.get((session, trial["episode_id"]), set())
+            if not found:
+                write(f"{session}: no readable bag of successful trial {trial['trial']}, "
+                      f"episode {trial['episode_id']}")
+            chosen |= found
+    return chosen
+
+
+def _recorded(sessions: Sequence[Path]) -> dict[tuple[Path, str], set[tuple[str, str]]]:
+    """Return (session_id, episode_id) of the bags of each episode, by folder and episode_id.
+
+    A session that was continued under another folder name has several ids. Bags with unreadable
+    metadata are skipped; building the training set reports them.
+    """
+    recorded: dict[tuple[Path, str], set[tuple[str, str]]] = {}
+    owners: dict[tuple[str, str], Path] = {}
+    for session in dict.fromkeys(sessions):
+        for bag in find_bags([session]):
+            try:
+                custom = read_information(bag).get("custom_data") or {}
+            except BagError:
+                continue
+            lineage = Lineage.from_custom_data(custom)
+            key = lineage.session_id, lineage.episode_id
+            owner = owners.setdefault(key, session)
+            if owner != session:
+                raise BagError(
+                    f"episode {lineage.episode_id} of session {lineage.session_id} is also in "
+                    f"{owner}", where=str(session),
+                    remedy="give only one of the two sessions; the ids of their bags are the same",
+                )
+            recorded.setdefault((session, lineage.episode_id), set()).add(key)
+    return recorded
 
 
 def _among_failures(
@@ -186,15 +237,7 @@ def _built(
     resample_hz: float | None = None,
 ) -> Path:
     """Return the training set of all bags in some folders; build it unless it exists."""
-    digest = hashlib.sha256(f"{resample_hz:g} Hz ".encode() if resample_hz else b"")
-    for bag in find_bags(places):
-        for file in sorted(bag.glob("*.mcap")):
-            digest.update(f"{bag.parent.parent.name}/{bag.name} {file.stat().st_size}\n".encode())
-        # Labels that are set later change a branch's weight.
-        tree = bag.parent.parent / "tree.sqlite"
-        if tree.exists():
-            digest.update(str(tree.stat().st_mtime_ns).encode())
-    path = cache / f"{digest.hexdigest()[:16]}.zarr"
+    path = cache / f"{_content(find_bags(places), resample_hz)[:16]}.zarr"
     cache.mkdir(parents=True, exist_ok=True)
     # Parallel trainings may need the same set: one builds it, the others wait.
     with path.with_suffix(".lock").open("a") as lock:
@@ -204,6 +247,24 @@ def _built(
         else:
             build_dataset(places, path, resample_hz=resample_hz, write=write)
     return path
+
+
+def _content(bags: Sequence[Path], resample_hz: float | None) -> str:
+    """Return a digest of everything that a training set is built from.
+
+    A bag counts by its place, its metadata, which has a checksum and the times of its messages,
+    and the size and time of its files. A tree counts by its marks: labels that are set later
+    change a branch's weight.
+    """
+    content: list[object] = [resample_hz]
+    for bag in bags:
+        metadata = bag / METADATA_FILE
+        content.append((str(bag.resolve()), metadata.read_bytes() if metadata.is_file() else b""))
+        for file in sorted(bag.glob("*.mcap")):
+            stat = file.stat()
+            content.append((file.name, stat.st_size, stat.st_mtime_ns))
+    content += [tree_state(session) for session in sorted({bag.parent.parent for bag in bags})]
+    return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def describe(kind: str, description: dict[str, Any]) -> str:

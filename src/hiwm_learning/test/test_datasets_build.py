@@ -285,7 +285,7 @@ def test_an_interrupted_build_keeps_the_old_set(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("lost", ["missing", "empty", "cut", "not ours"])
+@pytest.mark.parametrize("lost", ["missing", "empty", "no states", "cut", "not ours"])
 def test_a_session_whose_tree_is_lost_is_refused_or_named(
     tmp_path: Path, lost: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -295,6 +295,8 @@ def test_a_session_whose_tree_is_lost_is_refused_or_named(
     tree = session / "tree.sqlite"
     if lost == "empty":
         tree.touch()
+    if lost == "no states":
+        BranchStore(tree).close()
     if lost == "cut":
         BranchStore(tree).close()
         tree.write_bytes(tree.read_bytes()[:5000])
@@ -309,6 +311,15 @@ def test_a_session_whose_tree_is_lost_is_refused_or_named(
     assert not output.exists()
     assert build_module.main([str(session), "-o", str(output), "--without-tree"]) == 0
     assert "without labels, discards and rollback marks" in capsys.readouterr().out
+
+
+def test_a_tree_without_states_is_reported_for_bags_of_no_branch_manager(tmp_path: Path) -> None:
+    """A branch manager that started after the recording has nothing to store."""
+    write_bag(tmp_path / "one", "ep_0001-b000", [Source.DEMONSTRATION] * 3)
+    BranchStore(tmp_path / "one" / "tree.sqlite").close()
+    said: list[str] = []
+    build_dataset([tmp_path / "one"], tmp_path / "set.zarr", write=said.append)
+    assert any("does not contain branch ep_0001-b000" in line for line in said)
 
 
 def test_a_session_that_never_had_a_tree_needs_none(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """The contents of the three sets, and the errors for missing parts."""
 
 import json
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hiwm_core.bags import Lineage
+from hiwm_core.bags.metadata import bag_information, write_information
+from hiwm_core.branch_records import Label, TickRecord
+from hiwm_core.branch_store import BranchStore
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import BagError, CheckpointError
 from hiwm_core.provenance import Provenance
@@ -57,9 +62,23 @@ def built(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return held
 
 
-def rollouts(folder: Path, **outcomes: str) -> Path:
-    """Return a session with an evaluation of these outcomes."""
+def write_bag(session: Path, episode_id: str, session_id: str) -> Path:
+    """Write a bag's metadata and an empty file."""
+    bag = session / "bags" / f"{episode_id}-b000"
+    bag.mkdir(parents=True)
+    (bag / f"{bag.name}.mcap").touch()
+    lineage = Lineage(session_id=session_id, episode_id=episode_id)
+    write_information(bag, bag_information(
+        f"{bag.name}.mcap", [], 0, 0, lineage.custom_data()
+    ))
+    return bag
+
+
+def rollouts(folder: Path, *, session_id: str = "s", **outcomes: str) -> Path:
+    """Return a recorded session with an evaluation of these outcomes."""
     (folder / "evaluation").mkdir(parents=True)
+    for name in outcomes:
+        write_bag(folder, name, session_id)
     (folder / "evaluation" / "trials.jsonl").write_text("".join(
         json.dumps(
             {"trial": number, "episode_id": name, "outcome": outcome, "start": [number, 0, 0]}
@@ -100,6 +119,56 @@ def test_wm_cl_learns_from_rollouts_that_succeeded(built: dict[str, Any], tmp_pa
     assert (weights > 0).tolist() == [True] * 4 + [False] * 4 + [True] * 4 + [False] * 4
 
 
+def test_wm_cl_learns_from_a_session_whose_folder_was_renamed(
+    built: dict[str, Any], tmp_path: Path
+) -> None:
+    session = rollouts(tmp_path / "s", e1="success", e2="failure").rename(tmp_path / "renamed")
+    # A session that is continued after that has bags of both ids.
+    write_bag(session, "e3", "renamed")
+    with (session / "evaluation" / "trials.jsonl").open("a") as file:
+        trial = {"trial": 2, "episode_id": "e3", "outcome": "success", "start": [0, 0, 0]}
+        file.write(json.dumps(trial) + "\n")
+    assert posttrain.successes([session], write=print) == {("s", "e1"), ("renamed", "e3")}
+    built["episodes"] = episodes(
+        (INFO, DEMO), *((replace(INFO, episode_id=f"e{i}"), POLICY) for i in (1, 2))
+    )
+    weights = made("wm-cl", rollouts=(session,)).weights
+    assert (weights > 0).tolist() == [True] * 8 + [False] * 4
+
+
+def test_wm_cl_without_a_frame_of_a_rollout_is_refused(
+    built: dict[str, Any], tmp_path: Path
+) -> None:
+    """All rollouts were left out of the training set, or have low trust."""
+    session = rollouts(tmp_path / "s", e1="success", e2="failure")
+    built["episodes"] = episodes((INFO, DEMO), (replace(INFO, episode_id="e2"), POLICY))
+    with pytest.raises(BagError, match="no frame of a successful rollout"):
+        made("wm-cl", rollouts=(session,))
+    built["episodes"] = episodes((INFO, DEMO), (replace(INFO, episode_id="e1"), POLICY))
+    built["episodes"].trust[:] = 0.2
+    with pytest.raises(BagError, match="no frame of a successful rollout"):
+        made("wm-cl", rollouts=(session,), min_trust=0.3)
+
+
+def test_a_success_without_a_readable_bag_is_reported(tmp_path: Path) -> None:
+    session = rollouts(tmp_path / "s", e1="success", e2="success")
+    (session / "bags" / "e2-b000" / "metadata.yaml").write_text("damaged")
+    said: list[str] = []
+    assert posttrain.successes([session], write=said.append) == {("s", "e1")}
+    assert said == [f"{session}: no readable bag of successful trial 1, episode e2"]
+
+
+def test_two_sessions_with_the_same_episode_are_refused(tmp_path: Path) -> None:
+    """A success of one would let in the failure of the other."""
+    one, two = (
+        rollouts(tmp_path / name / "s", e1=outcome)
+        for name, outcome in (("one", "success"), ("two", "failure"))
+    )
+    with pytest.raises(BagError, match="episode e1 of session s is also in") as caught:
+        posttrain.successes([one, two], write=print)
+    assert str(one) in str(caught.value) and str(two) in str(caught.value)
+
+
 def test_wm_cl_refuses_successes_of_a_head_that_was_never_trained(
     built: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -127,9 +196,9 @@ def test_contested_successes_are_among_failures(tmp_path: Path) -> None:
         json.dumps({**trial, "start": [float("hard" in trial["episode_id"]), place * 1e-3, 3.14]})
         + "\n" for place, trial in enumerate(map(json.loads, path.read_text().splitlines()))
     ))
-    assert len(posttrain.successes([session])) == 6
-    assert posttrain.successes([session], contested=True) == {("s", "hard0")}
-    assert posttrain.successes([session], trials=3) == {("s", "easy1"), ("s", "easy2")}
+    assert len(posttrain.successes([session], write=print)) == 6
+    assert posttrain.successes([session], write=print, contested=True) == {("s", "hard0")}
+    assert posttrain.successes([session], write=print, trials=3) == {("s", "easy1"), ("s", "easy2")}
 
 
 def test_a_half_turn_either_way_is_the_same_start() -> None:
@@ -197,3 +266,55 @@ def test_two_parallel_trainings_build_one_set(
     with ThreadPoolExecutor(2) as pool:
         paths = set(pool.map(lambda _: posttrain._built([], tmp_path / "sets", print), range(2)))
     assert len(paths) == 1 and built == list(paths)
+
+
+@pytest.fixture
+def build_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], str]:
+    """Returns the name of the set that is built, or reused, for a folder."""
+    def build(
+        places: Sequence[Path], path: Path, *, resample_hz: float | None, write: object
+    ) -> None:
+        path.mkdir()
+
+    monkeypatch.setattr(posttrain, "build_dataset", build)
+    return lambda place: posttrain._built([place], tmp_path / "sets", lambda line: None).name
+
+
+def test_sessions_with_equal_names_and_sizes_have_their_own_sets(
+    tmp_path: Path, build_of: Callable[[Path], str]
+) -> None:
+    bags = [write_bag(tmp_path / name / "s", "e1", "s") for name in ("one", "two")]
+    for file in (bag / f"{bag.name}.mcap" for bag in bags):
+        os.utime(file, ns=(1, 1))
+    assert build_of(tmp_path / "one") == build_of(tmp_path / "one")
+    assert build_of(tmp_path / "one") != build_of(tmp_path / "two")
+
+
+def test_a_bag_that_was_recorded_again_is_not_read_from_an_old_set(
+    tmp_path: Path, build_of: Callable[[Path], str]
+) -> None:
+    bag = write_bag(tmp_path / "s", "e1", "s")
+    file = bag / f"{bag.name}.mcap"
+    sets = [build_of(tmp_path)]
+    os.utime(file, ns=(2, 2))
+    sets.append(build_of(tmp_path))
+    lineage = Lineage(session_id="s", episode_id="e1").custom_data()
+    write_information(bag, bag_information(file.name, [], 5, 9, lineage))
+    sets.append(build_of(tmp_path))
+    assert len(set(sets)) == 3
+
+
+def test_a_mark_in_the_tree_needs_a_new_set(
+    tmp_path: Path, build_of: Callable[[Path], str]
+) -> None:
+    """Also while SQLite keeps it in its second file, so that the tree's own file is unchanged."""
+    write_bag(tmp_path / "s", "e1", "s")
+    path = tmp_path / "s" / "tree.sqlite"
+    store = BranchStore(path)
+    store.add_tick(TickRecord(stamp_ns=1, epoch=1, step=0, episode_id="e1", branch_id="e1-b000"))
+    before, first = path.read_bytes(), build_of(tmp_path)
+    assert build_of(tmp_path) == first
+    store.label("e1-b000", Label.FAILURE)
+    assert path.read_bytes() == before
+    assert build_of(tmp_path) != first
+    store.close()

@@ -1,5 +1,6 @@
 """Reads labels, discarded branches and rollback marks of bags from their session's tree."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,12 @@ _TREE_TOPIC = "/branches/tree"
 
 @dataclass(frozen=True, kw_only=True)
 class SessionTree:
-    """Contents of a session's tree; empty if no branch manager ran."""
+    """Contents of a session's tree; empty if no branch manager ran, or if it is lost."""
 
     provenance: Mapping[str, Provenance] = field(default_factory=dict)  # by node id
     discarded: frozenset[str] = frozenset()  # branches
     labels: Mapping[str, int] = field(default_factory=dict)  # by branch
+    was_read: bool = False  # from a file, which should contain every branch of the session
 
 
 class SessionTrees:
@@ -42,13 +44,13 @@ class SessionTrees:
         """Return the tree of a bag's session.
 
         Raises:
-            BagError: the session's tree is missing or cannot be read.
+            BagError: the session's tree is missing, has lost its states, or cannot be read.
         """
         session = bag.parent.parent
         if session not in self._trees:
             self._trees[session] = self._read(session, bag.parent)
         tree = self._trees[session]
-        if tree.labels and branch_id not in tree.labels:
+        if tree.was_read and branch_id not in tree.labels:
             if (session, branch_id) not in self._unknown:
                 self._report(f"{session / TREE_FILE} does not contain branch {branch_id}: its "
                              "labels, discards and rollback marks are unknown")
@@ -58,12 +60,13 @@ class SessionTrees:
     def _read(self, session: Path, bags: Path) -> SessionTree:
         path = session / TREE_FILE
         try:
-            if not path.exists():
-                if not any(_saw_tree(bag) for bag in sorted(bags.iterdir())):
-                    return SessionTree()  # no branch manager ran
-                raise BagError("the session's tree is missing", where=str(path))
-            with BranchReader(path) as reader:
-                nodes = reader.tree()
+            nodes = []
+            if exists := path.exists():
+                with BranchReader(path) as reader:
+                    nodes = reader.tree()
+            if not nodes and any(_saw_tree(bag) for bag in sorted(bags.iterdir())):
+                state = "has no states" if exists else "is missing"
+                raise BagError(f"the session's tree {state}", where=str(path))
         except HiwmError as error:
             if not self._without:
                 raise BagError(
@@ -78,11 +81,29 @@ class SessionTrees:
             provenance=tree_provenance(nodes),
             discarded=frozenset(node.branch_id for node in nodes if node.discarded),
             labels={node.branch_id: int(node.label) for node in nodes},
+            was_read=exists,
         )
 
     def _report(self, line: str) -> None:
         self.missing.append(line)
         self._write(line)
+
+
+def tree_state(session: Path) -> str:
+    """Return a digest of what a session's tree says about its bags; every mark changes it.
+
+    The file's size and time are not enough: SQLite keeps recent changes in a second file.
+    """
+    try:
+        with BranchReader(session / TREE_FILE) as reader:
+            nodes = reader.tree()
+    except HiwmError as error:
+        return error.what  # building refuses it, unless no branch manager ran
+    marks = [
+        (node.node_id, node.parent_id, int(node.source), node.rolled_back, node.discarded,
+         int(node.label)) for node in nodes
+    ]
+    return hashlib.sha256(repr(marks).encode()).hexdigest()
 
 
 def _saw_tree(bag: Path) -> bool:
