@@ -40,6 +40,8 @@ _MAX_CLIENTS = 32
 _BUFFER_BYTES = 32_768
 # Interval of the pings by which pages of the world simulator's protocol prove that they are alive.
 _PING_S = 0.1
+# The tree is looked at this often even if nobody said that it has changed.
+_TREE_RETRY_S = 1.0
 # Shortest interval between sending trees; a session changes its tree with every tick.
 _TREE_S = 0.2
 
@@ -288,7 +290,10 @@ class WebServer:
 
     async def _follow_tree(self) -> None:
         while True:
-            await self._tree_changed.wait()
+            # A tree that could not be read at its last change, because its file was still being
+            # created, may not change again while the session is paused.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._tree_changed.wait(), _TREE_RETRY_S)
             self._tree_changed.clear()
             viewers = [client for client in self.hub.clients.values() if not client.plain]
             if viewers:

@@ -311,6 +311,18 @@ def stored(tmp_path):
     rig.server.close()
 
 
+def test_a_tree_that_could_not_be_read_at_its_last_change_is_shown_all_the_same(rig, tmp_path):
+    async def body(viewer):
+        await viewer.of("hello")
+        rig.server.loop.call_soon_threadsafe(rig.server.tree_changed)
+        await asyncio.sleep(0.3)  # read in vain
+        # The file is complete now, and nothing says so: the session is paused.
+        write_session(tmp_path / "session")
+        return await viewer.of("tree")
+
+    assert visit(rig, body)["branches"]
+
+
 def test_a_stored_session_shows_tree_and_frames(stored):
     async def body(viewer):
         hello = await viewer.of("hello")
