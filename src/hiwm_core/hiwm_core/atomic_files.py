@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,9 @@ from typing import BinaryIO
 
 Content = str | bytes | Callable[[BinaryIO], object]
 
+# Seconds after its last change for which an unfinished folder is kept even if it is not locked: the
+# lock of a living run on another computer may not be visible here.
+_KEPT_S = 24 * 3600.0
 _NAME_KEPT = 50  # characters of the name in the temporary name, which must stay below 255 bytes
 _AT_FDCWD = -100  # <fcntl.h>: paths are relative to the working folder
 _RENAME_EXCHANGE = 2  # <linux/fs.h>
@@ -75,8 +79,8 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder to fill, and replace `path` with it when the block ends.
 
     An error in the block leaves the old folder unchanged and removes the new one. Unfinished
-    folders of killed runs beside `path` are removed first. The caller must have checked that the
-    old folder may be deleted (`output_folders.check_output_folder`).
+    folders of killed runs beside `path` are removed first if they are older than a day. The caller
+    must have checked that the old folder may be deleted (`output_folders.check_output_folder`).
 
     Raises:
         OSError: the disk refuses; the old folder is unchanged.
@@ -84,13 +88,8 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     path = Path(os.path.realpath(path))
     _make_folder(path.parent)
     _remove_abandoned(path)
-    part = _part_of(path)
-    part.mkdir()
-    lock = os.open(part, os.O_RDONLY)
+    part, lock = _new_part_folder(path)
     try:
-        # The lock tells other runs that this one is alive. Without locks, nothing is removed.
-        with contextlib.suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield part
         _sync_tree(part)
         if path.exists():
@@ -126,6 +125,31 @@ def _make_folder(folder: Path) -> None:
 
 def _part_of(path: Path) -> Path:
     return path.with_name(f".{path.name[:_NAME_KEPT]}.{secrets.token_hex(4)}.part")
+
+
+def _new_part_folder(path: Path) -> tuple[Path, int]:
+    """Make a locked folder; return it and the descriptor that holds its lock.
+
+    The lock tells other runs that this one is alive. Until it is taken, another run may take the
+    folder for abandoned and remove it; then a new one is made.
+    """
+    while True:
+        part = _part_of(path)
+        part.mkdir()
+        try:
+            lock = os.open(part, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # another run is about to remove it
+            os.close(lock)
+            continue
+        except OSError:
+            pass  # without locks, nothing is removed
+        if part.is_dir():
+            return part, lock
+        os.close(lock)
 
 
 def _open_new(part: Path) -> BinaryIO:
@@ -167,12 +191,17 @@ def _exchange(part: Path, path: Path) -> None:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove the unfinished folders whose writers have died."""
+    """Remove the unfinished folders whose writers died more than a day ago."""
     named = re.compile(re.escape(f".{path.name[:_NAME_KEPT]}.") + r"[0-9a-f]{8}\.part")
     for part in path.parent.iterdir():
         if not named.fullmatch(part.name) or part.is_symlink() or not part.is_dir():
             continue
-        lock = os.open(part, os.O_RDONLY)
+        try:
+            if time.time() - part.stat().st_mtime < _KEPT_S:
+                continue
+            lock = os.open(part, os.O_RDONLY)
+        except FileNotFoundError:  # its run has just ended
+            continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -1,6 +1,7 @@
 """Files and folders are replaced atomically."""
 
 import errno
+import fcntl
 import os
 import stat
 import threading
@@ -113,16 +114,45 @@ def test_a_folder_is_swapped_when_it_is_whole(tmp_path, monkeypatch, exchange):
     assert (path / "file").read_text() == "second" and names(tmp_path) == ["store"]
 
 
-def test_only_the_parts_of_dead_writers_are_removed(tmp_path):
+def test_only_old_parts_of_dead_writers_are_removed(tmp_path):
     for name in (".store.0123abcd.part", ".store.mine.part", "store.part", ".other.0123abcd.part"):
         (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (1e9, 1e9))
+    young = tmp_path / ".store.4567abcd.part"
+    young.mkdir()
     with replaced_folder(tmp_path / "store") as living:
         (living / "file").write_text("x")
         assert not (tmp_path / ".store.0123abcd.part").exists()
+        os.utime(living, (1e9, 1e9))
         with replaced_folder(tmp_path / "store") as other:
             (other / "file").write_text("y")
         assert (living / "file").exists()
+    young.rmdir()
     assert names(tmp_path) == [".other.0123abcd.part", ".store.mine.part", "store", "store.part"]
+    assert (tmp_path / "store" / "file").read_text() == "x"
+
+
+@pytest.mark.parametrize("moment", ["before the lock", "while locking", "before opening"])
+def test_a_new_folder_that_another_run_takes_is_made_again(tmp_path, monkeypatch, moment):
+    taken = []
+
+    def disturbed(action):
+        def call(*arguments):
+            parts = list(tmp_path.glob(".store.*.part"))
+            if parts and not taken:
+                taken.extend(parts)
+                if moment == "while locking":
+                    raise BlockingIOError(errno.EWOULDBLOCK, "locked")
+                parts[0].rmdir()
+            return action(*arguments)
+
+        return call
+
+    module, name = (os, "open") if moment == "before opening" else (fcntl, "flock")
+    monkeypatch.setattr(module, name, disturbed(getattr(module, name)))
+    with replaced_folder(tmp_path / "store") as part:
+        assert taken and part != taken[0]
+        (part / "file").write_text("x")
     assert (tmp_path / "store" / "file").read_text() == "x"
 
 

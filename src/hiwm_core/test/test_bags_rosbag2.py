@@ -162,6 +162,21 @@ def test_a_runtime_error_of_rosbag2_stops_recording_but_not_the_recorder(
     assert closed.whole and audit_bag(closed.path).ok
 
 
+def test_the_first_cause_is_kept_if_the_disk_does_not_tell_its_free_space(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = Recording(tmp_path, disk)
+    recording.world.run(5)
+
+    def gone(_path: Path) -> int:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(writer_module, "free_disk_bytes", gone)
+    disk.fails = "the writer says why"
+    recording.world.run(1)
+    assert "the writer says why" in recording.session.refusal
+
+
 def test_a_flush_finds_the_full_disk_that_rosbag2_does_not_report(
     tmp_path: Path, disk: Disk
 ) -> None:

@@ -311,6 +311,46 @@ def test_a_disk_that_refuses_a_new_bag_does_not_end_the_session(tmp_path: Path) 
     recording.session.close_all()
 
 
+def test_a_disk_that_does_not_tell_its_free_space_does_not_end_the_recorder(
+    tmp_path: Path,
+) -> None:
+    fault: list[OSError] = []
+
+    def free(_path: Path) -> int:
+        if fault:
+            raise fault[0]
+        return 1 << 40
+
+    recording = Recording(tmp_path, free_bytes=free)
+    recording.world.world_info()
+    recording.world.run(10)
+    fault.append(OSError(errno.ESTALE, "Stale file handle"))
+    recording.wait(1.0)
+    assert "Stale file handle" in recording.session.refusal
+    (closed,) = recording.session.take_closed()
+    assert closed.whole
+    recording.wait(1.0)
+    assert "Stale file handle" in recording.session.refusal
+    fault.clear()
+    recording.wait(1.0)
+    assert recording.session.refusal == ""
+
+
+def test_a_bags_folder_that_cannot_be_read_does_not_end_the_recorder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = Recording(tmp_path)
+
+    def exists(_path: Path, **_options: object) -> bool:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "exists", exists)
+        recording.world.world_info()
+        recording.world.run(3)
+    assert "Input/output error" in recording.session.refusal
+
+
 def test_a_bag_is_never_overwritten(tmp_path: Path) -> None:
     for _ in range(2):
         recording = Recording(tmp_path)

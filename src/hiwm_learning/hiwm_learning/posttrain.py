@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from hiwm_core.bags import Lineage
 from hiwm_core.bags.metadata import METADATA_FILE, read_information
+from hiwm_core.bags.recover import session_of
 from hiwm_core.errors import BagError
 from hiwm_core.output_folders import check_apart, check_output_file, json_with
 from hiwm_core.provenance import Provenance
@@ -263,7 +264,7 @@ def _content(bags: Sequence[Path], resample_hz: float | None) -> str:
         for file in sorted(bag.glob("*.mcap")):
             stat = file.stat()
             content.append((file.name, stat.st_size, stat.st_mtime_ns))
-    content += [tree_state(session) for session in sorted({bag.parent.parent for bag in bags})]
+    content += [tree_state(session) for session in sorted({session_of(bag) for bag in bags})]
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 

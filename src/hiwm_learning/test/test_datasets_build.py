@@ -327,3 +327,47 @@ def test_a_session_that_never_had_a_tree_needs_none(tmp_path: Path) -> None:
     said: list[str] = []
     build_dataset([tmp_path / "one"], tmp_path / "set.zarr", write=said.append)
     assert not [line for line in said if "tree" in line]
+
+
+@pytest.mark.parametrize("place", [".", "link"])
+def test_the_tree_is_found_from_within_the_bags_folder_and_through_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    session = tmp_path / "one"
+    write_bag(session, "ep_0001-b000", [Source.POLICY] * 3)
+    write_bag(session, "ep_0001-b001", [Source.HUMAN] * 3, parent="ep_0001-b000")
+    (session / "tree.sqlite").touch()
+    opened: list[Path] = []
+
+    class Reader:
+        def __init__(self, path: Path) -> None:
+            opened.append(path)
+
+        def __enter__(self) -> "Reader":
+            return self
+
+        def __exit__(self, *_exception: object) -> None:
+            pass
+
+        def tree(self) -> list[SimpleNamespace]:
+            return [
+                SimpleNamespace(
+                    node_id=f"{branch}:0", parent_id="", branch_id=branch, step=0, episode_id="",
+                    source=0, rolled_back=False, discarded=branch.endswith("1"), label=0,
+                ) for branch in ("ep_0001-b000", "ep_0001-b001")
+            ]
+
+    monkeypatch.setattr(session_trees, "BranchReader", Reader)
+    monkeypatch.setattr(session_trees, "tree_provenance", lambda nodes: {})
+    (tmp_path / "link").symlink_to(session / "bags")
+    monkeypatch.chdir(session / "bags" if place == "." else tmp_path)
+    [line] = build_dataset([Path(place)], tmp_path / "set.zarr", write=quiet)
+    assert line == "ep_0001-b001: its branch was discarded"
+    assert opened == [session / "tree.sqlite"]
+
+
+def test_a_bag_that_two_places_reach_is_used_once(tmp_path: Path) -> None:
+    write_bag(tmp_path / "one", "ep_0001-b000", [Source.POLICY] * 3)
+    (tmp_path / "link").symlink_to(tmp_path / "one")
+    build_dataset([tmp_path / "one", tmp_path / "link"], tmp_path / "set.zarr", write=quiet)
+    assert len(load_episodes(tmp_path / "set.zarr").ends) == 1

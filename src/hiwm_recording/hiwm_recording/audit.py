@@ -3,11 +3,11 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 from hiwm_core.bags import Audit, audit_bag, is_bag, session_bags
-from hiwm_core.bags.recover import recorded_by, session_of
+from hiwm_core.bags.recover import real_bag, recorded_by, session_of
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.session_lock import tool_lock
 from hiwm_core.user_paths import path_argument
@@ -40,7 +40,7 @@ def bags_of(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         raise BagError("no such folder", where=str(path), remedy="give a session folder or a bag")
-    bags = [path] if is_bag(path) else session_bags(path)
+    bags = [real_bag(bag) for bag in ([path] if is_bag(path) else session_bags(path))]
     if not bags:
         raise BagError("no bags", where=str(path), remedy="give a session folder or a bag")
     return bags
@@ -55,8 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = recording = 0
     try:
         bags = bags_of(options.path)
-        session = session_of(bags[0])
-        with tool_lock(session, "audit") if options.save else nullcontext():
+        sessions = sorted({session_of(bag) for bag in bags}) if options.save else []
+        with ExitStack() as locks:
+            for session in sessions:
+                locks.enter_context(tool_lock(session, "audit"))
             for bag in bags:
                 if owner := recorded_by(bag):
                     recording += 1

@@ -8,6 +8,7 @@ A session that is still being written is refused.
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from hiwm_core.bags import recover_bag, unfinished
 from hiwm_core.bags.recover import NoTickError, is_damaged, session_of
@@ -28,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     done = failed = 0
     try:
         bags = bags_of(options.path)
-        with tool_lock(session_of(bags[0]), RECORDER):
+        with ExitStack() as locks:
+            for session in sorted({session_of(bag) for bag in bags}):
+                locks.enter_context(tool_lock(session, RECORDER))
             for bag in bags:
                 try:
                     if not unfinished(bag) and not is_damaged(bag):

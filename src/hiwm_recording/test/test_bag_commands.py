@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from hiwm_core.bags import Lineage, RecordedTopic, RecordingSession, audit_bag
+from hiwm_core.bags import Lineage, RecordedTopic, RecordingSession, audit_bag, recover_bag
 from hiwm_core.bags.bit_flips import flip
 from hiwm_core.bags.bit_flips import main as bit_flips
 from hiwm_core.bags.contents import mcap_path
 from hiwm_core.bags.mcap_file import McapFile
+from hiwm_core.session_lock import RECORDER, SessionLock
 from hiwm_recording import audit, recover
 from hiwm_test_support.bags import RecordedWorld
 
@@ -77,3 +78,42 @@ def test_the_bit_flip_check_finds_nothing_accepted(
 ) -> None:
     assert bit_flips([str(session / "bags" / "whole_e0001"), "--flips", "10"]) == 0
     assert "0 of 10: wrong data accepted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("link", ["bag", "bags folder", "bags on another disk"])
+def test_a_bag_that_is_being_recorded_is_refused_through_a_link_too(
+    session: Path, tmp_path_factory: pytest.TempPathFactory, link: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    elsewhere, bags = tmp_path_factory.mktemp("elsewhere"), session / "bags"
+    if link == "bag":
+        path = elsewhere / "latest"
+        path.symlink_to(bags / "cut_e0001")
+    elif link == "bags folder":
+        path = elsewhere / "newest"
+        path.symlink_to(bags)
+    else:
+        path = bags.rename(elsewhere / "bags")
+        bags.symlink_to(path)
+        path = bags / "cut_e0001"
+    (bags / "cut_e0001" / "metadata.yaml").unlink()
+    before = {file: file.read_bytes() for file in bags.rglob("*") if file.is_file()}
+    with SessionLock(session, RECORDER):
+        assert recover.main([str(path)]) == 1
+        assert "the session is being recorded by" in capsys.readouterr().err
+        assert audit.main([str(path), "--save"]) == 1
+        assert "the session is being recorded by" in capsys.readouterr().err
+        audit.main([str(path)])
+        assert "--  cut_e0001: being recorded by" in capsys.readouterr().out
+    assert {file: file.read_bytes() for file in bags.rglob("*") if file.is_file()} == before
+
+
+def test_a_recovery_through_a_link_recovers_the_bag_in_its_session(
+    session: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "latest").symlink_to(session / "bags" / "cut_e0001")
+    result = recover_bag(elsewhere / "latest")
+    assert result.recovered and result.bag == "cut_e0001"
+    assert mcap_path(session / "bags" / "cut_e0001").name == "cut_e0001.mcap"
+    assert [path.name for path in elsewhere.iterdir()] == ["latest"]

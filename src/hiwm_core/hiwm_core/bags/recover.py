@@ -28,7 +28,7 @@ from hiwm_core.bags.session import BAGS_FOLDER
 from hiwm_core.bags.topics import Stream, stream
 from hiwm_core.bags.writer import Topic, open_bag
 from hiwm_core.errors import BagError
-from hiwm_core.session_lock import Owner, recording_owner
+from hiwm_core.session_lock import LOCKS_FOLDER, Owner, recording_owner
 
 ORIGINAL_SUFFIX = ".original"
 # Beside the bags. A bag written here already has its final name, which its content contains too.
@@ -64,8 +64,26 @@ def recorded_by(bag: Path) -> Owner | None:
 
 def session_of(bag: Path) -> Path:
     """Return the session folder of a bag."""
-    folder = bag.absolute().parent
-    return folder.parent if folder.name == BAGS_FOLDER else folder
+    return _session_of_folder(real_bag(bag).parent)
+
+
+def real_bag(bag: Path) -> Path:
+    """Return the absolute path of a bag with links resolved.
+
+    Only the link from a session to its bags on another disk is kept: the session's other files
+    are beside the link.
+    """
+    real, folder = bag.resolve(), bag.absolute().parent
+    if folder.name == BAGS_FOLDER and folder.resolve() == real.parent:
+        session = folder.parent.resolve()
+        found = _session_of_folder(real.parent)
+        if (session / LOCKS_FOLDER).is_dir() and not (found / LOCKS_FOLDER).is_dir():
+            return session / BAGS_FOLDER / real.name
+    return real
+
+
+def _session_of_folder(bags: Path) -> Path:
+    return bags.parent if bags.name == BAGS_FOLDER else bags
 
 
 def unfinished(bag: Path) -> bool:
@@ -99,7 +117,7 @@ def recover_bag(bag: Path) -> Audit:
         BagError: nothing in it is readable.
         OSError: the disk refuses; the original is untouched.
     """
-    bag = bag.absolute()
+    bag = bag.resolve()
     scratch = bag.parent / _SCRATCH_FOLDER / bag.name
     shutil.rmtree(scratch, ignore_errors=True)
     with errors_of(bag):

@@ -172,10 +172,8 @@ class RecordingSession:
             if segment.retired is not None and now - segment.retired >= LINGER_S:
                 self._close(segment)
         self._guard(self._flush)
-        if self._segments and self._free_bytes(self._bags) < self._min_free:
-            self._refuse(
-                f"less than {self._min_free >> 20} MB free on the disk of {self._bags}", whole=True
-            )
+        if self._segments:
+            self._check_space()
 
     def close_all(self) -> None:
         """Write the held messages and close every bag, on shutdown or on request."""
@@ -289,8 +287,9 @@ class RecordingSession:
             self._current.retired = tick.received
         self._parts[key] = self._parts.get(key, 0) + 1
         lineage = self._segment_lineage(key)
-        path = self._free_path(key)
+        path = self._bags
         try:
+            path = self._free_path(key)
             bag = self._create(path, lineage.custom_data())
         except OSError as error:
             self._refuse(disk_refusal(error, path), whole=False)
@@ -376,6 +375,16 @@ class RecordingSession:
 
     # -- full disk -------------------------------------------------------------------------------
 
+    def _check_space(self) -> None:
+        """Stop recording below the minimum, or if the disk does not tell its free space."""
+        reason = f"less than {self._min_free >> 20} MB free on the disk of {self._bags}"
+        try:
+            enough = self._free_bytes(self._bags) >= self._min_free
+        except OSError as error:  # unplugged, or a network disk that is gone
+            reason, enough = disk_refusal(error, self._bags), False
+        if not enough:
+            self._refuse(reason, whole=True)
+
     def _refuse(self, reason: str, *, whole: bool) -> None:
         """Stop recording. Bags are closed if the disk still allows it."""
         if self.refusal:
@@ -398,7 +407,11 @@ class RecordingSession:
     def _try_again(self) -> None:
         """Resume once there is clearly more space than the minimum."""
         floor = max(2 * self._min_free, 1 << 20)
-        if self._free_bytes(self._bags) >= floor:
+        try:
+            free = self._free_bytes(self._bags)
+        except OSError:  # still the disk's fault; the reason stands
+            return
+        if free >= floor:
             self.refusal = ""
             self._joins_late = True
 

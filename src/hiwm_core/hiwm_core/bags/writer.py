@@ -249,8 +249,9 @@ def _disk_errors(path: Path) -> Iterator[None]:
 
 
 def _refuse(number: int, path: Path, cause: Exception | None = None) -> NoReturn:
-    if free_disk_bytes(path if path.exists() else path.parent) < _ROSBAG2_MIN_FREE:
-        number = errno.ENOSPC
+    with suppress(OSError):  # a disk that is gone: the first cause says more
+        if free_disk_bytes(path if path.exists() else path.parent) < _ROSBAG2_MIN_FREE:
+            number = errno.ENOSPC
     text = str(cause) if cause is not None and number == errno.EIO else ""
     raise OSError(number, text or errno.errorcode[number], str(path)) from cause
 

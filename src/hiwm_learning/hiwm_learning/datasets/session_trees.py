@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from hiwm_core.bags.metadata import METADATA_FILE
+from hiwm_core.bags.recover import session_of
 from hiwm_core.branch_reader import BranchReader
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.provenance import Provenance, tree_provenance
@@ -46,7 +47,7 @@ class SessionTrees:
         Raises:
             BagError: the session's tree is missing, has lost its states, or cannot be read.
         """
-        session = bag.parent.parent
+        session = session_of(bag)
         if session not in self._trees:
             self._trees[session] = self._read(session, bag.parent)
         tree = self._trees[session]

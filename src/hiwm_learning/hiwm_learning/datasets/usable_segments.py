@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hiwm_core.bags import Segment, read_segment
-from hiwm_core.bags.recover import recorded_by
+from hiwm_core.bags.recover import real_bag, recorded_by
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
 
@@ -20,7 +20,8 @@ _FILES_OF_A_BAG = ("*.mcap", "metadata.yaml", "*.mcap.original*")
 def find_bags(places: Sequence[Path]) -> list[Path]:
     """Return the bag folders in or below some folders, complete or not, sorted.
 
-    Folders whose names start with a dot belong to the recorder and are skipped.
+    Folders whose names start with a dot belong to the recorder and are skipped. The paths are
+    absolute, with links resolved: a bag that two places reach is returned once.
 
     Raises:
         BagError: a place contains no bag.
@@ -36,7 +37,7 @@ def find_bags(places: Sequence[Path]) -> list[Path]:
                 "no bag there", where=str(place),
                 remedy="give bag folders, or a folder that contains them",
             )
-        bags |= found
+        bags |= {real_bag(bag) for bag in found}
     return sorted(bags)
 
 
