@@ -5,126 +5,14 @@ import pty
 import re
 import select
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-HANG_GUARD_S = 30.0
-
-# Prints its output and the signals it receives, so that a test can count them.
-NODE = """
-import os, signal, sys, time
-def note(number, frame):
-    print("received", signal.Signals(number).name, flush=True)
-    if {ends_on}: sys.exit({code})
-signal.signal(signal.SIGINT, note)
-signal.signal(signal.SIGTERM, note)
-print("ready", flush=True)
-{body}
-"""
-
-
-class Graph:
-    """A launcher running a generated file over a fake ament prefix."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._elements: list[str] = []
-        self.library = folder / "prefix" / "lib" / "pkg"
-        self.library.mkdir(parents=True)
-        index = folder / "prefix" / "share" / "ament_index" / "resource_index" / "packages"
-        index.mkdir(parents=True)
-        (index / "pkg").touch()
-        self.process: subprocess.Popen[bytes] | None = None
-        self.text = ""
-
-    def node(
-        self, name: str, body: str = "while True: time.sleep(0.1)", attributes: str = "",
-        ends_on: str = "True", code: int = 0, inner: str = "",
-    ) -> None:
-        script = self.library / name
-        source = NODE.format(body=body, ends_on=ends_on, code=code)
-        script.write_text(f"#!{sys.executable}\n{source}")
-        script.chmod(0o755)
-        self._elements.append(
-            f'<node pkg="pkg" exec="{name}" name="{name}" {attributes}>{inner}</node>'
-        )
-
-    def file(self) -> Path:
-        path = self._folder / "graph.launch.xml"
-        path.write_text("<launch>\n" + "\n".join(self._elements) + "\n</launch>\n")
-        return path
-
-    def environment(self) -> Mapping[str, str]:
-        return {
-            **os.environ, "AMENT_PREFIX_PATH": str(self._folder / "prefix"),
-            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-        }
-
-    def command(self, graces: tuple[float, float] | None) -> list[str]:
-        if graces is None:
-            return [sys.executable, "-m", "hiwm_bringup.launcher", str(self.file())]
-        start = (
-            "import sys\n"
-            "from hiwm_bringup.launcher.resolving import resolve\n"
-            "from hiwm_bringup.launcher.supervisor import Output, Supervisor\n"
-            f"sys.exit(Supervisor(resolve(sys.argv[1]), Output(), *{graces}).run())"
-        )
-        return [sys.executable, "-c", start, str(self.file())]
-
-    def start(self, graces: tuple[float, float] | None = None) -> None:
-        self.process = subprocess.Popen(
-            self.command(graces), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env=self.environment(), start_new_session=True,
-        )
-        assert self.process.stdout is not None
-        os.set_blocking(self.process.stdout.fileno(), False)
-
-    def read_until(self, predicate: Callable[[str], bool]) -> None:
-        assert self.process is not None and self.process.stdout is not None
-        deadline = time.monotonic() + HANG_GUARD_S
-        while not predicate(self.text):
-            assert time.monotonic() < deadline, self.text
-            select.select([self.process.stdout], [], [], 0.1)
-            self.text += (self.process.stdout.read() or b"").decode()
-
-    def ready(self, count: int) -> None:
-        self.read_until(lambda text: text.count("] ready") >= count)
-
-    def end(self) -> int:
-        assert self.process is not None and self.process.stdout is not None
-        code = self.process.wait(HANG_GUARD_S)
-        self.text += (self.process.stdout.read() or b"").decode()
-        return code
-
-    def send(self, number: signal.Signals) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def pid_of(self, name: str) -> int:
-        assert self.process is not None
-        script = str(self.library / name)
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        for pid in children.read_text().split():
-            if script in Path(f"/proc/{pid}/cmdline").read_text():
-                return int(pid)
-        raise AssertionError(f"{name} does not run:\n{self.text}")
-
-    def close(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-
-
-@pytest.fixture
-def graph(tmp_path: Path) -> Iterator[Graph]:
-    graph = Graph(tmp_path)
-    yield graph
-    graph.close()
+sys.path.insert(0, str(Path(__file__).parent))
+from stub_graph import HANG_GUARD_S, Graph, graph_fixture  # noqa: E402, F401
 
 
 def test_an_interrupt_reaches_every_node_once_and_the_exit_code_is_0(graph: Graph) -> None:
@@ -156,8 +44,8 @@ def test_a_node_that_ignores_the_interrupt_is_terminated_then_killed(graph: Grap
     graph.ready(3)
     graph.send(signal.SIGINT)
     assert graph.end() == 1
-    assert "[launch] sending SIGTERM to nodes that still run: deaf, deafer" in graph.text
-    assert "[launch] sending SIGKILL to nodes that still run: deafer" in graph.text
+    assert "[launch] sent SIGTERM to nodes that still ran: deaf, deafer" in graph.text
+    assert "[launch] sent SIGKILL to nodes that still ran: deafer" in graph.text
     assert "[launch] deafer (pkg/deafer) was killed by SIGKILL during shutdown" in graph.text
     assert "[polite] received SIGTERM" not in graph.text
 
@@ -329,6 +217,21 @@ def test_every_node_has_the_launchers_id(graph: Graph) -> None:
     assert graph.process is not None
     ids = re.findall(r"launch (\S+)", graph.text)
     assert len(ids) == 2 and ids[0] == ids[1] and ids[0].endswith(f"_{graph.process.pid}")
+
+
+def test_an_exported_id_is_not_that_of_the_launcher_but_a_node_may_ask_for_it(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HIWM_LAUNCH_ID", "exported")
+    show = "print('launch', os.environ['HIWM_LAUNCH_ID'])"
+    graph.node("own", body=show)
+    joining = '<env name="HIWM_LAUNCH_ID" value="$(env HIWM_LAUNCH_ID)"/>'
+    graph.node("joined", body=show, inner=joining)
+    graph.start()
+    assert graph.end() == 0
+    assert graph.process is not None
+    assert re.search(rf"\[own\] launch \S+_{graph.process.pid}\n", graph.text)
+    assert "[joined] launch exported\n" in graph.text
 
 
 def test_nothing_starts_if_an_executable_is_missing(graph: Graph) -> None:

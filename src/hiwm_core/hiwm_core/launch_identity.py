@@ -1,9 +1,9 @@
 """The launch that a process belongs to, and the session folder of a launch.
 
-All nodes of a launch get the same id, and no two launches share one. Our launcher passes it to its
-nodes in HIWM_LAUNCH_ID. Under `ros2 launch`, and wherever the variable is not set, the id consists
-of the parent process's start time, host and process id. Nodes that belong together but are started
-one by one need the variable.
+All nodes of a launch get the same id, and no two launches share one. Our launcher makes its own and
+passes it to its nodes in HIWM_LAUNCH_ID. Under `ros2 launch`, and wherever the variable is not set,
+the id consists of the parent process's start time, host and process id. Nodes that belong together
+but are started one by one need the variable.
 """
 
 import os

@@ -53,7 +53,10 @@ class Output:
         self._lock = threading.Lock()
 
     def line(self, label: str, text: str) -> None:
-        """Write one line; a closed stream is ignored, so that the graph goes on."""
+        """Write one line; a stream that takes none is ignored, so that the graph goes on.
+
+        Such is a closed pipe, a terminal that hung up, or a file on a full disk.
+        """
         with self._lock:
             prefix = f"[{label}]"
             if self._colours:
@@ -62,7 +65,7 @@ class Output:
             try:
                 self._stream.write(f"{prefix} {text}\n")
                 self._stream.flush()
-            except (BrokenPipeError, ValueError):
+            except (OSError, ValueError):
                 return
 
     def forward(self, label: str, descriptor: int, printed: "Printed") -> None:
@@ -162,8 +165,7 @@ class Supervisor:
                 reason = f": {child.printed.reason}" if child.printed.reason else ""
                 self._say(f"cause: {_described(child.spec)} {how}{reason}")
         finally:
-            for child in self._alive():
-                os.kill(child.pid or 0, signal.SIGKILL)
+            self._leave_none_running()
             self._folder.cleanup()
             signal.pthread_sigmask(signal.SIG_SETMASK, previous)
         return self._required_code or int(self._failed)
@@ -186,7 +188,9 @@ class Supervisor:
         spec = child.spec
         reading, writing = os.pipe()
         environment = {
-            "PYTHONUNBUFFERED": "1", LAUNCH_VARIABLE: process_id(os.getpid()), **os.environ,
+            "PYTHONUNBUFFERED": "1", **os.environ,
+            # Always its own: one exported in the shell would be shared by all graphs started there.
+            LAUNCH_VARIABLE: process_id(os.getpid()),
             **spec.environment,
         }
         command = [*_tied(), *spec.command(child.path, child.parameter_files)]
@@ -282,7 +286,6 @@ class Supervisor:
             return
         for child in self._children:
             child.restart_at = None
-        self._say(f"{reason}: stopping {len(self._alive())} nodes")
         self._stage = 0
         self._escalate_at = time.monotonic() + self._graces[0]
         if send:
@@ -290,6 +293,8 @@ class Supervisor:
                 age_s = time.monotonic() - child.started_at
                 starting = not child.printed.last and age_s < _STARTING_S
                 os.kill(child.pid or 0, signal.SIGTERM if starting else signal.SIGINT)
+        # Said last: a terminal that has stopped would delay the signals.
+        self._say(f"{reason}: stopping {len(self._alive())} nodes")
 
     def _escalate_due(self) -> None:
         if self._escalate_at is not None and self._escalate_at <= time.monotonic():
@@ -301,13 +306,24 @@ class Supervisor:
         last = self._stage == len(_STAGES) - 1
         self._escalate_at = None if last else time.monotonic() + self._graces[self._stage]
         slow = ", ".join(child.spec.label for child in self._alive())
-        if slow:
-            self._say(f"sending {number.name} to nodes that still run: {slow}")
         self._signal_all(number)
+        if slow:
+            self._say(f"sent {number.name} to nodes that still ran: {slow}")
 
     def _signal_all(self, number: signal.Signals) -> None:
         for child in self._alive():
             os.kill(child.pid or 0, number)
+
+    def _leave_none_running(self) -> None:
+        """End nodes that an error in the launcher left running; they may close their files."""
+        self._signal_all(signal.SIGTERM)
+        deadline = time.monotonic() + self._graces[0]
+        while self._alive() and (left := deadline - time.monotonic()) > 0:
+            signal.sigtimedwait((signal.SIGCHLD,), left)
+            for child in self._alive():
+                if os.waitpid(child.pid or 0, os.WNOHANG)[0]:
+                    child.pid = None
+        self._signal_all(signal.SIGKILL)
 
 
 def _tied() -> list[str]:

@@ -19,6 +19,9 @@ def main() -> None:
     # Python ignores SIGPIPE and SIGXFSZ, and exec keeps ignored signals ignored.
     for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
+    # A closing terminal may send it to the whole group and would kill the node with its files open.
+    # The launcher receives it too and then sends SIGINT.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     launcher, command = int(sys.argv[1]), sys.argv[2:]
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != launcher:  # it exited before prctl
