@@ -134,7 +134,8 @@ class Arbiter:
         """Return whether the policy's answer waits until the operator has seen the tick.
 
         A synchronous operator looks at each tick of a lock-step world before the world continues.
-        Its decisions therefore do not depend on how many ticks pass while it thinks.
+        Its decisions therefore do not depend on how many ticks pass while it thinks. After one wait
+        in vain the arbiter does not wait again until that operator's next command.
         """
         tick = self._tick
         return bool(
@@ -217,6 +218,8 @@ class Arbiter:
         if before is not Mode.HUMAN and after is Mode.HUMAN:
             self._plans.flush(step)
             self._ramp, self._sample = None, None
+            if not sample.synchronous:  # one that only watched has to send again to be waited for
+                self._answered = None
         elif after is Mode.HANDBACK and before is Mode.HUMAN:
             # Only a plan made after the person's last action may continue.
             self._plans.flush(step)
@@ -299,6 +302,8 @@ class Arbiter:
             action=action,
         )
         self._sent_at = self._clock()
+        if mode is not Mode.HUMAN and self._answered != (tick.epoch, tick.step):
+            self._answered = None  # it was waited for in vain
         if mode is Mode.HUMAN:
             self._machine.count_human_command()
         elif mode is Mode.HANDBACK and self._ramp and self._ramp.done:

@@ -387,6 +387,36 @@ def test_an_operator_that_is_gone_is_not_waited_for() -> None:
     assert answers(bench.arbiter.on_time(), 1, Source.POLICY)
 
 
+def test_a_dead_operator_delays_one_tick_only_until_it_sends_again() -> None:
+    bench = Bench()
+    bench.tick(0)
+    bench.operator(0, synchronous=True, deadman=False)
+    bench.plan(0)
+    assert bench.tick(1) is None
+    bench.clock.now += 10.0
+    assert answers(bench.arbiter.on_time(), 1, Source.POLICY)
+    for step in (2, 3):
+        assert answers(bench.tick(step), step, Source.POLICY)
+    assert bench.tick(4) is None
+    assert answers(bench.plan(4), 4, Source.POLICY)
+    bench.operator(4, synchronous=True, deadman=False)
+    assert bench.tick(5) is None and bench.arbiter.waits_for_operator
+    assert answers(bench.operator(5, synchronous=True, deadman=False), 5, Source.POLICY)
+
+
+def test_a_dead_operator_is_not_waited_for_after_another_device_took_over() -> None:
+    bench = Bench()
+    bench.tick(0)
+    bench.operator(0, synchronous=True, deadman=False)
+    bench.plan(0)
+    assert bench.tick(1) is None
+    assert answers(bench.operator(1, device="other"), 1, Source.HUMAN)
+    bench.operator(1, device="other", deadman=False)
+    assert bench.tick(2) is None
+    assert answers(bench.plan(2), 2, Source.HANDBACK)
+    assert answers(bench.tick(3), 3, Source.HANDBACK)
+
+
 def test_real_time_waits_for_no_watching_operator() -> None:
     bench = Bench(lockstep=False)
     bench.tick(0)
