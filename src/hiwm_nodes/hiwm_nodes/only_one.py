@@ -1,8 +1,12 @@
 """One world and one arbiter per namespace: the second one exits and names the first.
 
 On one machine a lock decides before the node has any publisher. Across machines and containers the
-nodes announce themselves, and the one with the later start time exits. Start times come from each
-node's own clock; if they are equal, the node whose name sorts last exits.
+nodes announce themselves, and the newcomer exits. A node is established after its first seconds,
+by its steady clock. It announces that too, with a start time before that of any newcomer, so a slow
+system clock lets no newcomer stop it. Start times decide between two newcomers, and between two
+established nodes that meet when their networks join; if they are equal, the node whose name sorts
+last exits. Each node compares its own newest announcement with the other's, so that exactly one
+stays. Tested by ``test_only_one.py`` and ``test_one_arbiter.py``.
 """
 
 import os
@@ -14,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from hiwm_interfaces.msg import Presence
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
@@ -31,6 +36,10 @@ _TAIL: Final = secrets.token_hex(2)
 _ALL: Final = QoSProfile(
     depth=20, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
+# Counted while the node's callbacks run: a node that took long to load must first hear the others.
+_NEWCOMER_PERIODS: Final = 3
+_PERIOD_S: Final = 1.0
+_ESTABLISHED_SEC: Final = -(2**31)  # added to the start time of an established node
 
 
 class OnlyOne:
@@ -66,9 +75,21 @@ class OnlyOne:
             role=role, sender=self.sender, session=str(session or ""),
             started=time_message(self._started_ns),
         )
-        publisher = node.create_publisher(Presence, "presence", qos.LATCHED)
+        self._publisher = node.create_publisher(Presence, "presence", qos.LATCHED)
         node.create_subscription(Presence, "presence", self._on_presence, _ALL)
-        publisher.publish(self._mine)
+        self._periods_left = _NEWCOMER_PERIODS
+        self._timer = node.create_timer(
+            _PERIOD_S, self._count_period, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._publisher.publish(self._mine)
+
+    def _count_period(self) -> None:
+        """Count a period without a rival; after the last one this node is established."""
+        self._periods_left -= 1
+        if self._periods_left == 0:
+            self._timer.cancel()
+            self._mine.started.sec += _ESTABLISHED_SEC
+            self._publisher.publish(self._mine)
 
     def _on_presence(self, other: Presence) -> None:
         if other.role != self._mine.role or other.sender == self.sender:
@@ -76,6 +97,8 @@ class OnlyOne:
         of_session = f" of {other.session}" if other.session else ""
         if _order(other) < _order(self._mine):
             raise _second(self._node, other.role, other.sender + of_session)
+        if self._periods_left > 0:
+            self._periods_left = _NEWCOMER_PERIODS
         self._node.get_logger().warning(
             f"a second {other.role} joined the namespace and has to stop: {other.sender}"
             f"{of_session}"
