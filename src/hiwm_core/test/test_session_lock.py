@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hiwm_core import launch_identity
 from hiwm_core.errors import BusyError, StoreError
 from hiwm_core.launch_identity import LAUNCH_VARIABLE, launch_id, process_id, session_path
 from hiwm_core.session_lock import SessionLock, main, owners, recording_owner, tool_lock
@@ -156,6 +158,38 @@ def test_processes_of_one_parent_are_one_launch(monkeypatch: pytest.MonkeyPatch)
     theirs = shown(["sh", "-c", script])
     assert theirs[0] == theirs[1] != mine[0]
     assert shown([sys.executable, "-c", show], HIWM_LAUNCH_ID="given") == ["given"]
+
+
+def test_a_clock_that_is_set_during_a_launch_does_not_change_its_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another_nodes_view = launch_identity.process_id.__wrapped__  # without its cache
+    for folder, dated in ((tmp_path, True), (tmp_path / "missing", False)):
+        monkeypatch.setattr("tempfile.tempdir", str(folder))
+        ids = set()
+        for boot in (1_700_000_000.0, 1_700_000_100.0):
+            monkeypatch.setattr(launch_identity, "_boot_time", lambda boot=boot: boot)
+            ids.add(another_nodes_view(os.getpid()))
+        [name] = ids
+        assert (re.match(r"\d{8}_\d{6}_", name) is not None) is dated
+        assert f"_{os.getpid()}_" in name
+
+
+def test_the_same_date_host_and_pid_after_a_reboot_is_another_launch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A machine without a clock of its own starts at the same date and pid each time."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(launch_identity, "_boot_time", lambda: 0.0)
+    boots = iter(("first", "second"))
+    read = Path.read_text
+
+    def read_text(path: Path) -> str:
+        return next(boots) if path.name == "boot_id" else read(path)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    names = [launch_identity.process_id.__wrapped__(os.getpid()) for _ in range(2)]
+    assert names[0] != names[1] and names[0][:15] == names[1][:15]
 
 
 def test_a_session_folder_takes_home_and_launch(monkeypatch: pytest.MonkeyPatch) -> None:
