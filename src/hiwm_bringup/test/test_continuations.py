@@ -162,7 +162,7 @@ def test_without_a_policy_a_continuation_is_refused_and_the_world_goes_on(bare: 
     bare.reset()
     answer = bare.call(Continue.Request(count=2, steps=5))
     assert not answer.ok
-    assert "no policy answers" in answer.message and "start the policy" in answer.message
+    assert "no policy serves" in answer.message and "start the policy" in answer.message
     bare.step(HOME)
 
 
