@@ -172,7 +172,7 @@ def test_a_leader_leads_is_lost_comes_back_and_hands_back(graph, tmp_path, termi
             assert graph.until(lambda: robot.mode == Mode.HUMAN, take_over), (teleop.output, shown)
             os.write(keys, b"h")
             assert graph.until(lambda: robot.mode == Mode.PAUSED, hold), teleop.output
-            assert "no policy runs to hand back to" in robot.reason
+            assert "no policy is running" in robot.reason
             os.write(keys, b"q")
             assert graph.until(lambda: teleop.process.poll() is not None, hold), teleop.output
             assert teleop.wait() == 0, teleop.output

@@ -201,7 +201,7 @@ def test_the_scripted_operator_corrects_forks_and_leaves(graph):
     assert len(world.forked) == 2
     assert len(set(world.forked)) == 1
     assert Command.SOURCE_HANDBACK in world.sources
-    for line in ("goes wrong", "taking over", "handing back"):
+    for line in ("failing at", "taking over", "handing back"):
         assert line in output, output
 
 
@@ -404,7 +404,7 @@ def test_a_gamepad_works_through_joy_and_its_silence_pauses(graph, states, tmp_p
         ))), teleop.output
         assert graph.until(drive(lambda: bool(states) and states[-1].mode == ControlState.HUMAN))
         assert graph.until(lambda: states[-1].mode == ControlState.PAUSED), teleop.output
-        assert "nothing on joy" in states[-1].reason
+        assert "no message on joy" in states[-1].reason
         # The driver returns with its last level, although nobody presses the button.
         count = len(said)
         assert graph.until(drive(lambda: len(said) > count + 20)), teleop.output
