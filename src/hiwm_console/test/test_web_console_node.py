@@ -210,6 +210,10 @@ def test_services_answer_and_missing_ones_are_named(graph, tmp_path):
         parameters={"session_dir": str(tmp_path), "port": 0},
     ) as console:
         visitor = Visitor(address_of(graph, console))
+        # Discovery takes seconds on a busy machine; the page shows when the service is there.
+        assert graph.until(lambda: "propose" not in visitor.heard.get(
+            "missing", {"actions": {"propose": "unknown"}}
+        )["actions"])
         visitor.send(type="act", id=1, action="propose")
         assert graph.until(lambda: visitor.heard.get("answer", {}).get("id") == 1)
         assert visitor.heard["answer"]["proposals"] == [
