@@ -24,6 +24,9 @@ Content = str | bytes | Callable[[BinaryIO], object]
 # Seconds after its last change for which an unfinished folder is kept even if it is not locked: the
 # lock of a living run on another computer may not be visible here.
 _KEPT_S = 24 * 3600.0
+# Attempts to remove a folder that other threads still fill, and the time in which each may do so.
+_REMOVALS = 40
+_BETWEEN_REMOVALS_S = 0.05
 _NAME_KEPT = 50  # characters of the name in the temporary name, which must stay below 255 bytes
 _AT_FDCWD = -100  # <fcntl.h>: paths are relative to the working folder
 _RENAME_EXCHANGE = 2  # <linux/fs.h>
@@ -97,9 +100,24 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         else:
             part.rename(path)
         sync_folder(path.parent)
+    except BaseException:
+        _remove_while_written(part)
+        raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
         os.close(lock)
+
+
+def _remove_while_written(folder: Path) -> None:
+    """Remove a folder into which threads of a failed writer, such as zarr's, still write.
+
+    They may add a file while the folder is removed, or create the folder again.
+    """
+    for _ in range(_REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(_BETWEEN_REMOVALS_S)
+        if not os.path.lexists(folder):
+            return
 
 
 def sync_folder(folder: Path) -> None:

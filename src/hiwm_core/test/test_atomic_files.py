@@ -1,10 +1,12 @@
 """Files and folders are replaced atomically."""
 
+import contextlib
 import errno
 import fcntl
 import os
 import stat
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,23 @@ def test_a_folder_is_swapped_when_it_is_whole(tmp_path, monkeypatch, exchange):
         (part / "file").write_text("third")
         raise KeyboardInterrupt
     assert (path / "file").read_text() == "second" and names(tmp_path) == ["store"]
+
+
+def test_threads_of_a_failed_writer_leave_nothing(tmp_path: Path) -> None:
+    ended = threading.Event()
+
+    def write(part: Path) -> None:
+        for number in range(60):
+            (part / "chunk").mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):
+                (part / "chunk" / str(number)).write_text("x")
+            time.sleep(0.005)
+        ended.set()
+
+    with pytest.raises(ValueError, match="failed"), replaced_folder(tmp_path / "store") as part:
+        threading.Thread(target=write, args=[part]).start()
+        raise ValueError("failed")
+    assert ended.is_set() and names(tmp_path) == []
 
 
 def test_only_old_parts_of_dead_writers_are_removed(tmp_path):

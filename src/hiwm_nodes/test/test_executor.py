@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.service import Service
 from rclpy.task import Future
 from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
@@ -200,6 +202,40 @@ def test_a_service_that_awaits_another_answers(bench: Bench) -> None:
     future = outer.call_async(Trigger.Request())
     assert bench.spin(lambda: future.done() and bool(bench.received))
     assert future.result().message == "outer of inner"
+
+
+@pytest.mark.parametrize("lost", [3, 1000])
+def test_a_response_is_sent_again_until_the_client_is_discovered(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    if not isinstance(bench.executor, KeptWaitSetExecutor):
+        pytest.skip("rclpy's own executor gives up")
+    sent: list[str] = []
+    send = Service.send_response
+
+    def send_late(service: Service, response: Trigger.Response, header: object) -> None:
+        sent.append(response.message)
+        if len(sent) <= lost:
+            warnings.warn("failed to send response (timeout): ...", RuntimeWarning, stacklevel=1)
+        else:
+            send(service, response, header)
+
+    monkeypatch.setattr(Service, "send_response", send_late)
+
+    def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.message = f"answer {len(sent)}"
+        return response
+
+    bench.node.create_service(Trigger, "late", answer)
+    client = bench.node.create_client(Trigger, "late")
+    assert bench.spin(client.service_is_ready)
+    future = client.call_async(Trigger.Request())
+    assert bench.spin(lambda: future.done() or len(sent) >= 20)
+    assert set(sent) == {"answer 0"}
+    assert not future.done() if lost == 1000 else future.result().message == "answer 0"
+    bench.listen(lambda message: bench.received.append(message.data))
+    bench.send(1)
+    assert bench.spin(lambda: bench.received == [1])
 
 
 def test_messages_arrive_while_a_coroutine_waits(bench: Bench) -> None:
