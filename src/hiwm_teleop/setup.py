@@ -15,12 +15,11 @@ setup(
     zip_safe=True,
     maintainer='hiwm maintainers',
     maintainer_email='maintainers@hiwm.invalid',
-    description='Operator devices, the teleop node and the arbiter.',
+    description='Operator devices and the teleop node.',
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
             'teleop = hiwm_nodes.starting:start',
-            'arbiter = hiwm_nodes.starting:start',
         ],
     },
 )

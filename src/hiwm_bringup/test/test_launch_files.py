@@ -67,7 +67,7 @@ def test_only_the_world_differs(file: str) -> None:
 def test_a_session_has_every_part() -> None:
     assert executables(nodes("session")) == {
         "hiwm_world/imagination", "hiwm_policy/policy", "hiwm_teleop/teleop",
-        "hiwm_teleop/arbiter", "hiwm_branching/branch_manager", "hiwm_recording/recorder",
+        "hiwm_control/arbiter", "hiwm_branching/branch_manager", "hiwm_recording/recorder",
         "hiwm_console/live_view",
     }
 

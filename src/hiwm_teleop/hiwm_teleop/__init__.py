@@ -1,1 +1,1 @@
-"""Operator devices, the teleop node and the arbiter."""
+"""Operator devices and the teleop node."""

@@ -146,7 +146,7 @@ def test_a_leader_leads_is_lost_comes_back_and_hands_back(graph, tmp_path, termi
 
         patient = {"operator_timeout_s": 5.0}  # the device itself must report the loss
         with NodeProcess(
-            "hiwm_teleop", "arbiter", domain=graph.domain, parameters=patient
+            "hiwm_control", "arbiter", domain=graph.domain, parameters=patient
         ), NodeProcess(
             "hiwm_teleop", "teleop", domain=graph.domain, parameters=options
         ) as teleop:

@@ -189,7 +189,7 @@ def test_the_scripted_operator_corrects_forks_and_leaves(graph):
         "device": "scripted", "failures": 1, "branches": 3, "window_ticks": 8,
         "rollback_steps": 5, "correction_ticks": 80, "follow_ticks": 5, "max_seconds": 60.0,
     }
-    with NodeProcess("hiwm_teleop", "arbiter", domain=graph.domain), NodeProcess(
+    with NodeProcess("hiwm_control", "arbiter", domain=graph.domain), NodeProcess(
         "hiwm_teleop", "teleop", domain=graph.domain, parameters=options
     ) as teleop:
         assert graph.until(lambda: teleop.process.poll() is not None), teleop.output
@@ -211,7 +211,7 @@ def test_without_rollback_the_reason_is_shown_and_control_taken_anyway(graph):
         "device": "scripted", "failures": 2, "window_ticks": 8, "correction_ticks": 20,
         "follow_ticks": 3, "max_seconds": 60.0,
     }
-    with NodeProcess("hiwm_teleop", "arbiter", domain=graph.domain), NodeProcess(
+    with NodeProcess("hiwm_control", "arbiter", domain=graph.domain), NodeProcess(
         "hiwm_teleop", "teleop", domain=graph.domain, parameters=options
     ) as teleop:
         assert graph.until(lambda: teleop.process.poll() is not None), teleop.output
@@ -228,7 +228,7 @@ def test_keys_take_over_move_and_hand_back(graph):
     os.set_blocking(ours, False)
     options = {"device": "keyboard", "tty": os.ttyname(theirs)}
     said = graph.world.said
-    with NodeProcess("hiwm_teleop", "arbiter", domain=graph.domain), NodeProcess(
+    with NodeProcess("hiwm_control", "arbiter", domain=graph.domain), NodeProcess(
         "hiwm_teleop", "teleop", domain=graph.domain, parameters=options
     ) as teleop:
         assert graph.until(lambda: bool(said)), teleop.output
@@ -334,7 +334,7 @@ def test_a_spacemouse_takes_over_moves_is_lost_comes_back_and_hands_back(
         DiagnosticArray, "/diagnostics",
         lambda array: health.extend(s for s in array.status if s.name == "/teleop"), 100,
     )
-    with NodeProcess("hiwm_teleop", "arbiter", domain=graph.domain,
+    with NodeProcess("hiwm_control", "arbiter", domain=graph.domain,
                      parameters={"start_mode": "policy", **PATIENT}), NodeProcess(
         "hiwm_teleop", "teleop", domain=graph.domain, parameters=options
     ) as teleop:
@@ -393,7 +393,7 @@ def test_a_gamepad_works_through_joy_and_its_silence_pauses(graph, states, tmp_p
         return repeating(lambda: sticks.publish(Joy(axes=axes, buttons=down)), done)
 
     with NodeProcess(
-        "hiwm_teleop", "arbiter", domain=graph.domain, parameters=PATIENT
+        "hiwm_control", "arbiter", domain=graph.domain, parameters=PATIENT
     ), NodeProcess(
         "hiwm_teleop", "teleop", domain=graph.domain, parameters=options
     ) as teleop:
@@ -432,7 +432,7 @@ def test_a_wrong_device_file_is_one_clear_line(graph, tmp_path, text, parts):
 
 
 LAUNCH = """<launch>
-  <node pkg="hiwm_teleop" exec="arbiter" name="arbiter" output="screen"/>
+  <node pkg="hiwm_control" exec="arbiter" name="arbiter" output="screen"/>
   <node pkg="hiwm_teleop" exec="teleop" name="teleop" output="screen" on_exit="shutdown">
     <param name="device" value="keyboard"/>
   </node>

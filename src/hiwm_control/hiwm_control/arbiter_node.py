@@ -1,4 +1,4 @@
-"""The arbiter node: connects topics to ``hiwm_teleop.arbiter`` and sends its commands."""
+"""The arbiter node: connects topics to ``hiwm_control.arbiter`` and sends its commands."""
 
 import array
 import sys
@@ -22,7 +22,7 @@ from hiwm_nodes.messages import time_message
 from hiwm_nodes.only_one import ARBITER, OnlyOne
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
-from hiwm_teleop.arbiter import Arbiter, CommandDecision, OperatorSample, TickSeen
+from hiwm_control.arbiter import Arbiter, CommandDecision, OperatorSample, TickSeen
 
 _START_MODES = {"policy": Mode.POLICY, "paused": Mode.PAUSED}
 # control_state is repeated at this interval without a change, so that its ages stay current.

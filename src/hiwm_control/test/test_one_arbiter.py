@@ -25,7 +25,7 @@ class Arbiters:
         folder.mkdir(exist_ok=True)
         self._environment.setenv("TMPDIR", str(folder))
         return self._stack.enter_context(
-            NodeProcess("hiwm_teleop", "arbiter", domain=self._domain, namespace=namespace)
+            NodeProcess("hiwm_control", "arbiter", domain=self._domain, namespace=namespace)
         )
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiwm_core.handback import HandbackRamp
+from hiwm_control.handback import HandbackRamp
 
 numbers = st.floats(-1.0, 1.0)
 

@@ -120,7 +120,7 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     context = Context()
     rclpy.init(context=context, domain_id=domain)
     try:
-        with NodeProcess("hiwm_teleop", "arbiter", domain=domain, parameters=PARAMETERS) as node:
+        with NodeProcess("hiwm_control", "arbiter", domain=domain, parameters=PARAMETERS) as node:
             rig = Rig(context, lockstep=request.param)
             yield rig
             assert node.process.poll() is None, node.output

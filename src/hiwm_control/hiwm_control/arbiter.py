@@ -22,7 +22,7 @@ from hiwm_core.control import (
     Source,
     Transition,
 )
-from hiwm_core.handback import HandbackRamp
+from hiwm_control.handback import HandbackRamp
 from hiwm_core.limits import action_problem
 from hiwm_core.plan_buffer import Plan, PlanBuffer, Refusal
 

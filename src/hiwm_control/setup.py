@@ -1,0 +1,25 @@
+from setuptools import find_packages, setup
+
+NAME = 'hiwm_control'
+
+setup(
+    name=NAME,
+    version='0.1.0',
+    packages=find_packages(exclude=['test']),
+    package_data={NAME: ['py.typed']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', ['resource/' + NAME]),
+        ('share/' + NAME, ['package.xml']),
+    ],
+    install_requires=['setuptools'],
+    zip_safe=True,
+    maintainer='hiwm maintainers',
+    maintainer_email='maintainers@hiwm.invalid',
+    description="The arbiter node: sends each tick's command, from the policy or the operator.",
+    license='Apache-2.0',
+    entry_points={
+        'console_scripts': [
+            'arbiter = hiwm_nodes.starting:start',
+        ],
+    },
+)
