@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hiwm_control.handback import HandbackRamp
 from hiwm_core.control import (
     REQUESTS,
     ControlMachine,
@@ -22,7 +23,6 @@ from hiwm_core.control import (
     Source,
     Transition,
 )
-from hiwm_control.handback import HandbackRamp
 from hiwm_core.limits import action_problem
 from hiwm_core.plan_buffer import Plan, PlanBuffer, Refusal
 

@@ -11,6 +11,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
+from hiwm_control.arbiter import Arbiter, CommandDecision, OperatorSample, TickSeen
 from hiwm_core.control import Mode
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import ConfigError
@@ -22,7 +23,6 @@ from hiwm_nodes.messages import time_message
 from hiwm_nodes.only_one import ARBITER, OnlyOne
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
-from hiwm_control.arbiter import Arbiter, CommandDecision, OperatorSample, TickSeen
 
 _START_MODES = {"policy": Mode.POLICY, "paused": Mode.PAUSED}
 # control_state is repeated at this interval without a change, so that its ages stay current.

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hiwm_control.arbiter import Arbiter, CommandDecision, OperatorSample, TickSeen
 from hiwm_core.control import Event, Mode, Source
 from hiwm_core.plan_buffer import Plan
 from hiwm_core.provenance import PRE_INTERVENTION_STEPS, Provenance, line_provenance
-from hiwm_control.arbiter import Arbiter, CommandDecision, OperatorSample, TickSeen
 
 NAMES = ("left_x", "left_y")
 START, PAUSE, STOP, CLEAR_STOP = range(4)
