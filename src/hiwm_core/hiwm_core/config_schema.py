@@ -175,7 +175,9 @@ def _plain(kind: type, data: Any, where: str) -> Any:
 
 
 def _check_range(value: Any, metadata: Mapping[str, Any], where: str) -> None:
-    if "lower" in metadata and not metadata["lower"] <= value <= metadata["upper"]:
+    if "lower" not in metadata or value is None:  # None: the field is optional
+        return
+    if not metadata["lower"] <= value <= metadata["upper"]:
         raise ConfigError(
             f"{value:g} is out of range", where=where,
             remedy=f"give a number from {metadata['lower']:g} to {metadata['upper']:g}",

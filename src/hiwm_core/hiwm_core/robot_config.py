@@ -1,113 +1,28 @@
-"""Robot configs: the topics of a robot's drivers, and how it is commanded.
+"""Robot files: what a robot's drivers publish, and how the robot is commanded.
 
-Only the robot bridge reads a file of config/robots. An adapter or pace that this version does not
-support is refused on load, not at the first command.
+Only the robot bridge reads a file of config/robots. Its sections are in `hiwm_core.robots`. Driver
+names, units and transforms end here: above the bridge there is only the embodiment. Tested by
+``test_robot_config.py``; docs/robots.md explains every key.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from hiwm_core.config_files import find_config, nearest, parse_mapping, ros_name
-from hiwm_core.config_schema import settings
+from hiwm_core.config_files import find_config, parse_mapping, ros_name
+from hiwm_core.config_schema import number, settings
 from hiwm_core.errors import ConfigError
-
-# Command types of controllers, and whether this version supports them.
-ADAPTERS = {
-    "joint_trajectory": True,
-    "float64_multi_array": True,
-    "twist_stamped": False,
-    "pose_stamped": False,
-}
+from hiwm_core.robots.cameras import CameraTopic
+from hiwm_core.robots.outputs import Output
+from hiwm_core.robots.safety import Activation, Controllers, Enabling, Interlock, Workspace
+from hiwm_core.robots.sources import LONGEST_AGE_S, JointSource, PoseSource, check_unique
 
 
 @dataclass(frozen=True, kw_only=True)
-class CameraTopic:
-    """The topic of one camera's driver."""
+class ResetService:
+    """A driver that places the scene itself, hiwm_interfaces/srv/PlaceScene."""
 
-    name: str  # name of the embodiment's camera
-    image: str  # topic of sensor_msgs/Image, or CompressedImage when compressed
-    compressed: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommandTopic:
-    """The topic and form of commands."""
-
-    adapter: str  # a key of ADAPTERS
-    topic: str
-    time_from_start_s: float  # joint_trajectory: time to reach a target [s]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RobotConfig:
-    """One robot with its drivers' topics. Topic names are relative to the bridge's namespace."""
-
-    name: str
-    stand_in: bool  # True: a simulation in place of a robot
-    embodiment: str
-    pace: str  # camera: one tick per image of the first camera; timer: by a timer
-    lockstep: bool  # True: the driver waits for the command of each observation
-    stale_after_s: float  # maximum age of images and joint states; then the robot is held [s]
-    joint_states: str
-    cameras: tuple[CameraTopic, ...]
-    command: CommandTopic
-    reset_service: str = ""  # hiwm_interfaces/srv/PlaceScene; empty: reset by a person
-    ground_truth: str = ""  # hiwm_interfaces/msg/GroundTruth; empty on robots
-    text: str = ""
-
-
-def load_robot(name: str | Path) -> RobotConfig:
-    """Return the robot with a name in config/robots, or at a path.
-
-    Raises:
-        ConfigError: missing file, unknown key, wrong value, or an unsupported adapter.
-    """
-    path = find_config("robots", name)
-    return parse_robot(path.read_text(), str(path))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _CameraEntry:
-    image: str
-    compressed: bool = False
-
-    def __post_init__(self) -> None:
-        ros_name(self.image, "image")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _CommandEntry:
-    adapter: str
-    topic: str
-    time_from_start_s: float | None = None
-
-    def __post_init__(self) -> None:
-        ros_name(self.topic, "topic")
-        if self.adapter not in ADAPTERS:
-            raise ConfigError(
-                f"unknown adapter {self.adapter!r}", where="adapter",
-                remedy=f"use one of {', '.join(ADAPTERS)}" + nearest(self.adapter, ADAPTERS),
-            )
-        if not ADAPTERS[self.adapter]:
-            supported = ", ".join(name for name, is_supported in ADAPTERS.items() if is_supported)
-            raise ConfigError(
-                f"adapter {self.adapter!r} is not yet supported", where="adapter",
-                remedy=f"use a controller that accepts one of {supported}",
-            )
-        if self.time_from_start_s is None:
-            return
-        if self.adapter != "joint_trajectory":
-            raise ConfigError(
-                f"time_from_start_s does not apply to {self.adapter}", where="time_from_start_s",
-                remedy="leave it out, or use the adapter joint_trajectory",
-            )
-        _check_seconds(self.time_from_start_s, "time_from_start_s", 10.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _ResetEntry:
     service: str
 
     def __post_init__(self) -> None:
@@ -115,31 +30,77 @@ class _ResetEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _RobotFile:
+class RobotConfig:
+    """One robot with its drivers. Names are relative to the bridge's namespace."""
+
     name: str
-    stand_in: bool
+    stand_in: bool  # True: a simulation in place of a robot
     embodiment: str
+    # camera: a tick per image of the embodiment's first camera, never above its rate; timer
     pace: Literal["camera", "timer"]
-    stale_after_s: float
-    joint_states: str
-    cameras: Mapping[str, _CameraEntry]
-    command: _CommandEntry
-    lockstep: bool = False
-    reset: _ResetEntry | None = None
-    ground_truth: str | None = None
+    stale_after_s: float = number(lower=1e-3, upper=LONGEST_AGE_S)  # maximum age by arrival [s]
+    joint_states: Mapping[str, JointSource]
+    cameras: Mapping[str, CameraTopic]  # by the name of the embodiment's camera
+    outputs: Mapping[str, Output]
+    poses: Mapping[str, PoseSource] = field(default_factory=dict)  # by name in the embodiment
+    lockstep: bool = False  # True: the driver waits for the command of each observation
+    # same: stamps follow the bridge's clock, which is checked on activation; own: they follow
+    # another one, such as a camera's, and only their order counts
+    clock: Literal["same", "own"] = "same"
+    clock_tolerance_s: float = number(1.0, lower=1e-3, upper=60.0)  # for clock: same
+    enable: Enabling = field(default_factory=Enabling)
+    controllers: tuple[Controllers, ...] = ()  # one entry per controller manager
+    interlocks: Mapping[str, Interlock] = field(default_factory=dict)
+    activation: Activation = field(default_factory=Activation)
+    workspace: Workspace | None = None
+    reset: ResetService | None = None  # absent: a person resets the scene
+    ground_truth: str = ""  # stand-ins: topic of hiwm_interfaces/msg/GroundTruth
 
     def __post_init__(self) -> None:
-        ros_name(self.joint_states, "joint_states")
-        if self.ground_truth is not None:
+        for label in ("joint_states", "cameras", "outputs"):
+            if not getattr(self, label):
+                raise ConfigError(f"no entry in {label}", where=label, remedy="name at least one")
+        if self.ground_truth:
             ros_name(self.ground_truth, "ground_truth")
-        _check_seconds(self.stale_after_s, "stale_after_s", 60.0)
-        if not self.cameras:
-            raise ConfigError("no camera", where="cameras", remedy="name at least one")
         if self.lockstep and self.pace != "camera":
             raise ConfigError(
                 "lockstep with pace timer", where="lockstep",
                 remedy="use pace camera; a lock-step driver publishes after each command",
             )
+        _check_once(
+            {name: [entry.joint for entry in source.entries]
+             for name, source in self.joint_states.items()}, "joint_states", "sources",
+        )
+        _check_once(
+            {name: [entry.joint for entry in output.entries] or [f"group {output.group}"]
+             for name, output in self.outputs.items()}, "outputs", "outputs",
+        )
+        # One topic may carry several arrays of the driver: only an address of two outputs is an
+        # error, since each would overwrite the other's targets.
+        check_unique(
+            [output.address for output in self.outputs.values()
+             if output.adapter not in ("joint_group_command", "joint_single_command")],
+            "outputs", "address",
+        )
+
+    @property
+    def reset_service(self) -> str:
+        """Service that places the scene; empty if a person resets it."""
+        return self.reset.service if self.reset else ""
+
+
+def load_robot(name: str | Path) -> RobotConfig:
+    """Return the robot with a name in config/robots, or at a path.
+
+    Raises:
+        ConfigError: missing file, unknown key or wrong value; names the file and field.
+    """
+    path = find_config("robots", name)
+    robot = parse_robot(path.read_text(), str(path))
+    if robot.workspace is not None:
+        urdf = path.parent / Path(robot.workspace.urdf).expanduser()
+        robot = replace(robot, workspace=replace(robot.workspace, urdf=str(urdf)))
+    return robot
 
 
 def parse_robot(text: str, where: str) -> RobotConfig:
@@ -152,27 +113,19 @@ def parse_robot(text: str, where: str) -> RobotConfig:
     Raises:
         ConfigError: see `load_robot`.
     """
-    file = settings(_RobotFile, parse_mapping(text, where), where)
-    seconds = file.command.time_from_start_s
-    return RobotConfig(
-        name=file.name, stand_in=file.stand_in, embodiment=file.embodiment, pace=file.pace,
-        lockstep=file.lockstep, stale_after_s=file.stale_after_s, joint_states=file.joint_states,
-        cameras=tuple(
-            CameraTopic(name=name, image=entry.image, compressed=entry.compressed)
-            for name, entry in file.cameras.items()
-        ),
-        command=CommandTopic(
-            adapter=file.command.adapter, topic=file.command.topic,
-            time_from_start_s=0.1 if seconds is None else seconds,
-        ),
-        reset_service=file.reset.service if file.reset else "",
-        ground_truth=file.ground_truth or "", text=text,
-    )
+    return settings(RobotConfig, parse_mapping(text, where), where)
 
 
-def _check_seconds(value: float, where: str, upper: float) -> None:
-    # The upper bound catches milliseconds given as seconds.
-    if not 0 < value <= upper:
-        raise ConfigError(
-            f"{value} s", where=where, remedy=f"give seconds, above 0 and at most {upper:g}"
-        )
+def _check_once(joints: Mapping[str, list[str]], where: str, what: str) -> None:
+    """Raise ConfigError if a joint belongs to two entries."""
+    owners: dict[str, str] = {}
+    for name, names in joints.items():
+        for joint in names:
+            other = owners.setdefault(joint, name)
+            if other != name:
+                raise ConfigError(
+                    f"joint {joint!r} is in two {what}, {other} and {name}"
+                    if not joint.startswith("group ")
+                    else f"{joint} is in two {what}, {other} and {name}",
+                    where=f"{where}.{name}", remedy="leave it in one of them",
+                )

@@ -10,7 +10,8 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.robot_config import CommandTopic
+from hiwm_core.errors import ConfigError
+from hiwm_core.robots.outputs import Output
 
 
 class CommandAdapter(Protocol):
@@ -30,8 +31,8 @@ class JointTrajectoryAdapter:
 
     message_type = JointTrajectory
 
-    def __init__(self, embodiment: Embodiment, command: CommandTopic) -> None:
-        nanoseconds = round(command.time_from_start_s * 1e9)
+    def __init__(self, embodiment: Embodiment, output: Output) -> None:
+        nanoseconds = round(output.point_seconds(1.0 / embodiment.rate_hz) * 1e9)
         self._point = JointTrajectoryPoint(
             time_from_start=Duration(
                 sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000
@@ -52,7 +53,7 @@ class Float64MultiArrayAdapter:
 
     message_type = Float64MultiArray
 
-    def __init__(self, embodiment: Embodiment, command: CommandTopic) -> None:
+    def __init__(self, embodiment: Embodiment, output: Output) -> None:
         self._message = Float64MultiArray()
 
     def message(self, action: NDArray[np.float64]) -> Float64MultiArray:
@@ -67,6 +68,15 @@ _ADAPTERS: dict[str, type[JointTrajectoryAdapter] | type[Float64MultiArrayAdapte
 }
 
 
-def command_adapter(embodiment: Embodiment, command: CommandTopic) -> CommandAdapter:
-    """Return the adapter named in a robot's config; loading the config validates the name."""
-    return _ADAPTERS[command.adapter](embodiment, command)
+def command_adapter(embodiment: Embodiment, output: Output) -> CommandAdapter:
+    """Return the adapter of an output.
+
+    Raises:
+        ConfigError: the bridge has no such adapter yet.
+    """
+    if output.adapter not in _ADAPTERS:
+        raise ConfigError(
+            f"the bridge cannot send {output.adapter} yet", where=f"output {output.address}",
+            remedy=f"use one of {', '.join(_ADAPTERS)}",
+        )
+    return _ADAPTERS[output.adapter](embodiment, output)

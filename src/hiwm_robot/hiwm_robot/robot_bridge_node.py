@@ -118,7 +118,7 @@ class RobotBridge(LifecycleNode):
                 f"is a {self._embodiment.name}", where="parameters task, robot",
                 remedy="choose a task and a robot of one embodiment",
             )
-        served = {camera.name for camera in self._robot.cameras}
+        served = set(self._robot.cameras)
         expected = {camera.name for camera in self._embodiment.cameras}
         if served != expected:
             raise ConfigError(

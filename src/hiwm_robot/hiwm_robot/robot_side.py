@@ -74,7 +74,14 @@ class RobotSide:
         self._on_image = on_image
         self._note = note
         self._reset_group = reset_group
-        self._adapter = command_adapter(embodiment, robot.command)
+        if len(robot.joint_states) != 1 or len(robot.outputs) != 1:
+            raise ConfigError(
+                "the bridge serves one source of joint states and one output yet",
+                where=f"robot {robot.name}", remedy="use a robot with one of each",
+            )
+        (self._joint_source,) = robot.joint_states.values()
+        (self._output,) = robot.outputs.values()
+        self._adapter = command_adapter(embodiment, self._output)
         self._joint_sub: Any = None
 
     def check(self, timeout_s: float) -> None:
@@ -84,17 +91,17 @@ class RobotSide:
             DeviceError: no message arrived.
             ConfigError: a message does not fit the embodiment.
         """
-        for camera in self._robot.cameras:
+        for name, camera in self._robot.cameras.items():
             kind = CompressedImage if camera.compressed else Image
             first = self._first_message(kind, camera.image, timeout_s)
-            embodiment_image(first, self._embodiment.camera(camera.name))
-        joints = self._first_message(JointState, self._robot.joint_states, timeout_s)
+            embodiment_image(first, self._embodiment.camera(name))
+        joints = self._first_message(JointState, self._joint_source.topic, timeout_s)
         problem = Streams(self._embodiment).joint_state(
             joints.name, joints.position, stamp_ns(joints.header.stamp), 0.0
         )
         if problem:
             raise ConfigError(
-                problem, where=self._robot.joint_states,
+                problem, where=self._joint_source.topic,
                 remedy=f"let the driver publish the joints of embodiment {self._embodiment.name}",
             )
 
@@ -114,19 +121,19 @@ class RobotSide:
         """Subscribe to the drivers and connect to the controllers; only once."""
         if self._joint_sub is not None:
             return
-        for camera in self._robot.cameras:
+        for name, camera in self._robot.cameras.items():
             self._node.create_subscription(
                 CompressedImage if camera.compressed else Image, camera.image,
-                lambda message, name=camera.name: self._receive_image(name, message),
+                lambda message, name=name: self._receive_image(name, message),
                 self._profile,
             )
         self._joint_sub = self._node.create_subscription(
-            JointState, self._robot.joint_states, self._receive_joints, self._profile,
+            JointState, self._joint_source.topic, self._receive_joints, self._profile,
             callback_group=_Drained(),
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
         )
         self._command_pub = self._node.create_lifecycle_publisher(
-            self._adapter.message_type, self._robot.command.topic, qos.TICK, event_callbacks=QUIET
+            self._adapter.message_type, self._output.address, qos.TICK, event_callbacks=QUIET
         )
         if self._robot.reset_service:
             self._place = self._node.create_client(

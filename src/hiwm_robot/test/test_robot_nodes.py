@@ -154,7 +154,10 @@ def robot_file(folder: Path, **changes: Any) -> str:
     return str(path)
 
 
-FORWARD = {"adapter": "float64_multi_array", "topic": "driver/arm_controller/commands"}
+FORWARD = {"arms": {
+    "adapter": "float64_multi_array", "topic": "driver/arm_controller/commands",
+    "joints": list(load_embodiment("planar_bimanual").joint_names), "silence": "hold_measured",
+}}
 
 
 def test_a_second_world_exits_and_names_the_first(
@@ -186,7 +189,7 @@ def test_a_second_world_exits_and_names_the_first(
 def test_both_adapters_move_the_pushers_within_the_limits(
     graph: Graph, tmp_path: Path, adapter: str
 ) -> None:
-    changes = {"command": FORWARD} if adapter == "float64_multi_array" else {}
+    changes = {"outputs": FORWARD} if adapter == "float64_multi_array" else {}
     graph.driver()
     graph.bridge(robot=robot_file(tmp_path, **changes))
     goal = HOME + np.array([-0.01, 0.05, 0.01, 0.05])

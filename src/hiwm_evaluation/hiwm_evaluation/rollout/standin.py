@@ -39,7 +39,8 @@ class StandinTrials:
     ) -> None:
         self._body = body
         self._embodiment = embodiment
-        self._reach_s = config.command.time_from_start_s
+        (output,) = config.outputs.values()
+        self._reach_s = output.point_seconds(1.0 / embodiment.rate_hz)
         self._limiter = Limiter(embodiment)
         self._planner = planner
         self._make_trial = make_trial

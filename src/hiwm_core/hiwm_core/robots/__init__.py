@@ -1,0 +1,1 @@
+"""Sections of a robot file; `hiwm_core.robot_config` reads the whole file."""
