@@ -261,8 +261,9 @@ class RobotBridge(LifecycleNode):
             image.header.stamp = stamp
             self._image_pubs[name].publish(image)
             if self._info_pubs[name].get_subscription_count():
-                self._infos[name].header.stamp = stamp
-                self._info_pubs[name].publish(self._infos[name])
+                info = self._side.infos.get(name, self._infos[name])
+                info.header.stamp = stamp
+                self._info_pubs[name].publish(info)
         self._side.joints.header.stamp = stamp
         self._joint_pub.publish(self._side.joints)
         tick = self._tick_message

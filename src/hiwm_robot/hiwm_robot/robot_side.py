@@ -12,13 +12,14 @@ from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallba
 from rclpy.lifecycle import LifecycleNode
 from rclpy.task import Future
 from rclpy.wait_for_message import wait_for_message
-from sensor_msgs.msg import CompressedImage, Image, JointState
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import ConfigError, DeviceError
 from hiwm_core.robot_config import RobotConfig
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
+from hiwm_robot.calibration import embodiment_info
 from hiwm_robot.camera_images import embodiment_image
 from hiwm_robot.command_adapters import command_adapter
 from hiwm_robot.streams import Streams
@@ -66,6 +67,7 @@ class RobotSide:
     ) -> None:
         self.streams = Streams(embodiment, robot.pace)
         self.images: dict[str, Image] = {}
+        self.infos: dict[str, CameraInfo] = {}  # calibrations that drivers publish
         self.joints = JointState()
         self._node = node
         self._robot = robot
@@ -94,7 +96,7 @@ class RobotSide:
         for name, camera in self._robot.cameras.items():
             kind = CompressedImage if camera.compressed else Image
             first = self._first_message(kind, camera.image, timeout_s)
-            embodiment_image(first, self._embodiment.camera(name))
+            embodiment_image(first, self._embodiment.camera(name), camera)
         joints = self._first_message(JointState, self._joint_source.topic, timeout_s)
         problem = Streams(self._embodiment).joint_state(
             joints.name, joints.position, stamp_ns(joints.header.stamp), 0.0
@@ -127,6 +129,11 @@ class RobotSide:
                 lambda message, name=name: self._receive_image(name, message),
                 self._profile,
             )
+            if camera.info:
+                self._node.create_subscription(
+                    CameraInfo, camera.info,
+                    lambda message, name=name: self._receive_info(name, message), qos.SENSOR,
+                )
         self._joint_sub = self._node.create_subscription(
             JointState, self._joint_source.topic, self._receive_joints, self._profile,
             callback_group=_Drained(),
@@ -151,13 +158,25 @@ class RobotSide:
 
     def _receive_image(self, camera: str, message: Any) -> None:
         try:
-            self.images[camera] = embodiment_image(message, self._embodiment.camera(camera))
+            self.images[camera] = embodiment_image(
+                message, self._embodiment.camera(camera), self._robot.cameras[camera]
+            )
         except ConfigError as error:
             self._note(f"camera {camera}", str(error))
             return
         self._note(f"camera {camera}", "")
         self.streams.image(camera, stamp_ns(message.header.stamp), time.monotonic())
         self._on_image()
+
+    def _receive_info(self, camera: str, message: CameraInfo) -> None:
+        try:
+            self.infos[camera] = embodiment_info(
+                message, self._embodiment.camera(camera), self._robot.cameras[camera]
+            )
+        except ConfigError as error:
+            self._note(f"calibration {camera}", str(error))
+            return
+        self._note(f"calibration {camera}", "")
 
     def _receive_joints(self, message: JointState) -> None:
         problem = self.streams.joint_state(
