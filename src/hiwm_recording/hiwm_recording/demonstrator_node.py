@@ -47,6 +47,7 @@ class Demonstrator(Node):
         self._truth: dict[int, GroundTruth] = {}
         self._joints: dict[int, JointState] = {}
         self._waiting: Tick | None = None
+        self._sent: OperatorCommand | None = None  # newest
         self._publisher = self.create_publisher(OperatorCommand, "operator/command", COMMAND)
         self._reset = self.create_client(Reset, "world/reset")
         self.create_subscription(WorldInfo, "world_info", self._on_info, LATCHED)
@@ -107,6 +108,11 @@ class Demonstrator(Node):
         self._answer()
 
     def _on_tick(self, tick: Tick) -> None:
+        sent = self._sent
+        if sent is not None and (sent.epoch, sent.step) == (tick.epoch, tick.step):
+            # The world repeats the tick for a node that has joined.
+            self._publisher.publish(sent)
+            return
         self._waiting = tick
         self._answer()
 
@@ -131,6 +137,7 @@ class Demonstrator(Node):
             header=tick.header, epoch=tick.epoch, step=tick.step, device=self._kind, deadman=True,
             synchronous=True, demonstration=True, action=[float(v) for v in target],
         )
+        self._sent = command
         self._publisher.publish(command)
 
 

@@ -96,20 +96,18 @@ class BridgeCore:
         streams: what has arrived from the drivers.
         lockstep: True if the driver waits for a command after each observation.
         stale_after_s: the robot holds when a stream is older than this.
-        hold_after_s: lock-step: hold when a tick has had no command for this long.
         epoch: epoch before the first episode.
         episode: number of the episode before the first one.
     """
 
     def __init__(
         self, *, embodiment: Embodiment, streams: Streams, lockstep: bool, stale_after_s: float,
-        hold_after_s: float = 1.0, epoch: int = 0, episode: int = 0,
+        epoch: int = 0, episode: int = 0,
     ) -> None:
         self._limiter = Limiter(embodiment)
         self._streams = streams
         self._lockstep = lockstep
         self._stale_after_s = stale_after_s
-        self._hold_after_s = hold_after_s
         self._full_rate = embodiment.rate_hz
         self.rate = embodiment.rate_hz
         self.state = BridgeState(epoch=epoch, episode=episode)
@@ -155,8 +153,10 @@ class BridgeCore:
         state = self.state
         if state.phase not in (Phase.STARTING, Phase.RUNNING) or not self._streams.ready(now):
             return False
-        if self._lockstep or state.phase is Phase.STARTING:
+        if state.phase is Phase.STARTING:
             return True
+        if self._lockstep:
+            return not state.waiting
         early = state.next_ns - (self._streams.image_stamp_ns if clock_ns is None else clock_ns)
         # A stamp far before its time is not early: the clock was set back.
         return early <= SLACK * 1e9 / self.rate or early > 2e9 / self.rate
@@ -169,6 +169,7 @@ class BridgeCore:
             clock_ns: stamp for worlds paced by a timer; None uses the first camera's.
         """
         state = self.state
+        state.stale = self._stale_reason(now)  # or the answer to this tick would be dropped
         position = self._streams.take()
         assert position is not None  # checked by ready()
         stamp = (self._streams.image_stamp_ns if clock_ns is None else clock_ns) + state.shift_ns
@@ -193,9 +194,7 @@ class BridgeCore:
             applied = state.in_force if state.sent or state.in_force is None else (
                 dataclasses.replace(state.in_force, source=SOURCE_NONE, device="")
             )
-            # In lock-step the driver steps on every command: a hold sent here would cause the next
-            # tick at once, and that one the next hold. `poll` holds after the timeout.
-            if state.waiting and not self._lockstep:
+            if state.waiting:
                 hold = self._hold(position)
                 state.in_force = Applied(action=hold)
         state.tick_stamp_ns = stamp
@@ -251,8 +250,13 @@ class BridgeCore:
         self._answered(Applied(action=result.action, source=source, device=device), now)
         return Answer(send=result.action)
 
+    @property
+    def waits_for_command(self) -> bool:
+        """Whether the present tick waits for its command, as long as it takes (lock-step)."""
+        return self._lockstep and self.state.phase is Phase.RUNNING and self.state.waiting
+
     def poll(self, now: float) -> Answer:
-        """Check timeouts; return a hold when a stream or a command is late.
+        """Check timeouts; return a hold when a stream is late.
 
         Call it a few times a second.
         """
@@ -270,9 +274,6 @@ class BridgeCore:
                 if state.waiting:
                     self._answered(Applied(action=send), now)
             return Answer(send=send, fault=state.stale)
-        late = now - state.tick_wall > self._hold_after_s
-        if self._lockstep and state.waiting and late:
-            return Answer(send=self._answer_with_hold(now))
         return Answer()
 
     def _drop_reason(self, epoch: int, step: int, now: float) -> str:

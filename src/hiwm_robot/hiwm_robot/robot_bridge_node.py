@@ -22,6 +22,7 @@ from hiwm_core.robot_config import load_robot
 from hiwm_core.session_lineage import EpisodeCounter, write_session
 from hiwm_core.task import load_task
 from hiwm_nodes import diagnostics, qos
+from hiwm_nodes.late_subscribers import LateSubscribers
 from hiwm_nodes.messages import camera_info_message, time_message
 from hiwm_nodes.only_one import WORLD, OnlyOne
 from hiwm_nodes.parameters import parameter
@@ -62,10 +63,6 @@ class RobotBridge(LifecycleNode):
         reset_timeout_s = parameter(
             self, "reset_timeout_s", 10.0, "wait this long for the driver's reset, s", 0.5, 600.0
         )
-        hold_after_s = parameter(
-            self, "hold_after_s", 1.0, "lock-step: hold after this long without a command, wall s",
-            0.05, 600.0,
-        )
         self._session = session_folder(self, "session folder; empty writes nothing")
         if self._session is not None:
             hold_role(self._session, "world")
@@ -80,8 +77,7 @@ class RobotBridge(LifecycleNode):
         )
         self._core = BridgeCore(
             embodiment=self._embodiment, streams=self._side.streams, lockstep=self._lockstep,
-            stale_after_s=self._robot.stale_after_s, hold_after_s=hold_after_s, epoch=epoch,
-            episode=episode,
+            stale_after_s=self._robot.stale_after_s, epoch=epoch, episode=episode,
         )
         self._by_camera = self._robot.pace == "camera"
         self._reset = EpisodeReset(
@@ -90,6 +86,7 @@ class RobotBridge(LifecycleNode):
         )
         self._problems: dict[str, str] = {}
         self._started, self._waiting = time.monotonic(), False
+        self._plan: TickPlan | None = None  # the present tick
         self._rate = diagnostics.RateMeter()
         self._answer_s = float("nan")
         self._tick_message = Tick(
@@ -145,6 +142,9 @@ class RobotBridge(LifecycleNode):
             JointState, "joint_states", qos.TICK_PUB, event_callbacks=QUIET
         )
         self._tick_pub = self.create_publisher(Tick, "tick", qos.TICK_PUB, event_callbacks=QUIET)
+        self._late = LateSubscribers(
+            [*self._image_pubs.values(), self._joint_pub, self._tick_pub]
+        )
         self._info_pub = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
         self.create_subscription(Command, "command", self._on_command, qos.COMMAND)
         self.create_service(
@@ -242,7 +242,7 @@ class RobotBridge(LifecycleNode):
         clock_ns = None if self._by_camera else self.get_clock().now().nanoseconds
         if not self._core.due(now, clock_ns):
             return
-        plan = self._core.tick(now, clock_ns)
+        plan = self._plan = self._core.tick(now, clock_ns)
         if plan.hold is not None:
             self._side.send(plan.hold)
         self._publish(plan)
@@ -304,6 +304,8 @@ class RobotBridge(LifecycleNode):
         answer = self._core.poll(time.monotonic())
         if answer.send is not None:
             self._side.send(answer.send)
+        if self._late.joined() and self._plan is not None and self._core.waits_for_command:
+            self._publish(self._plan)
         stale = self._core.state.stale
         self._note("streams", f"holding: {stale}; ticks resume with the data" if stale else "")
         self._reset.poll()

@@ -38,7 +38,9 @@ from hiwm_nodes.messages import (
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
 
-# Fast mode publishes the scene at this period until the first command, so that a bridge finds it.
+# Fast mode publishes the same observation again after this time without a command, so that a bridge
+# that starts later finds it. The simulated time stands still: what a session records must not
+# depend on how long its nodes take.
 IDLE_PERIOD_S = 0.2
 # Real time: a process suspended for longer than this does not catch up.
 LONGEST_ADVANCE_S = 0.5
@@ -54,9 +56,6 @@ class StandinDriver(Node):
         seed = parameter(self, "seed", 0, "seed of sampled starts", 0, 2**31 - 1)
         size = parameter(self, "render_size", 96, "width and height of the image, px", 16, 512)
         self._fast = parameter(self, "fast", False, "step on command, own /clock")
-        self._patience_s = parameter(
-            self, "patience_s", 2.0, "fast: wait this long for a command, wall s", 0.05, 600.0
-        )
         camera_rate = parameter(
             self, "camera_rate", embodiment.rate_hz, "images per second", 0.1, 100.0
         )
@@ -71,10 +70,10 @@ class StandinDriver(Node):
         self._timestep = TIMESTEP_S
         self._robot = StandinRobot(task, embodiment, seed=seed, render_size=size)
         self._scene = self._robot.scene
-        self._clock_ns = 0  # fast: simulated time
+        self._clock_ns = self._robot.period_ns  # fast: simulated time; 0 would mean no stamp
         self._last_wall = time.monotonic()
         self._observed_wall = -1e9
-        self._counts = {"observations": 0, "commands": 0, "rejected": 0, "missed": 0, "resets": 0}
+        self._counts = {"observations": 0, "commands": 0, "rejected": 0, "resets": 0}
         self._rate = diagnostics.RateMeter()
 
         camera = embodiment.cameras[0]
@@ -107,8 +106,7 @@ class StandinDriver(Node):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         if self._fast:
             self._clock_pub = self._publisher(ClockMessage, "/clock", qos.TICK)
-            period = min(IDLE_PERIOD_S, self._patience_s / 4)
-            self.create_timer(period, self._on_patience, clock=steady)
+            self.create_timer(IDLE_PERIOD_S, self._on_idle, clock=steady)
         else:
             self.create_timer(1.0 / camera_rate, self._observe_now, clock=steady)
             if joint_rate > camera_rate:
@@ -157,14 +155,9 @@ class StandinDriver(Node):
         self._clock_ns += self._robot.period_ns
         self._observe(self._clock_ns)
 
-    def _on_patience(self) -> None:
-        waited = time.monotonic() - self._observed_wall
-        if self._counts["commands"] == 0:
-            if waited >= IDLE_PERIOD_S:
-                self._step()
-        elif waited >= self._patience_s:
-            self._counts["missed"] += 1
-            self._step()
+    def _on_idle(self) -> None:
+        if time.monotonic() - self._observed_wall >= IDLE_PERIOD_S:
+            self._observe(self._clock_ns)
 
     def _catch_up(self) -> None:
         """Real time: advance the physics to the wall clock."""

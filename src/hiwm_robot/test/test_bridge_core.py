@@ -24,7 +24,6 @@ class Robot:
         self.streams = Streams(EMBODIMENT)
         self.core = BridgeCore(
             embodiment=EMBODIMENT, streams=self.streams, lockstep=lockstep, stale_after_s=0.5,
-            hold_after_s=1.0,
         )
         self.now = 100.0
         self.stamp = 10 * PERIOD_NS
@@ -171,16 +170,28 @@ def test_one_silent_stream_is_enough() -> None:
     assert "joint states" in robot.core.poll(robot.now).fault
 
 
-def test_lockstep_waits_for_its_command_and_then_holds() -> None:
+def test_lockstep_waits_for_its_command_however_long_it_takes() -> None:
     robot = Robot(lockstep=True).started()
-    robot.now += 0.9  # far beyond stale_after_s: no data is due
+    assert robot.core.waits_for_command
+    robot.now += 1000.0  # far beyond stale_after_s: no data is due
     answer = robot.core.poll(robot.now)
     assert answer.send is None
     assert not answer.fault
-    robot.now += 0.2
-    np.testing.assert_array_equal(robot.core.poll(robot.now).send, HOME)
-    assert robot.core.poll(robot.now).send is None  # one command per tick
-    assert robot.observe().applied.source == 0
+    assert robot.observe() is None  # an image that no command asked for makes no tick
+    assert robot.core.waits_for_command
+    assert robot.command(HOME).send is not None
+    assert not robot.core.waits_for_command
+    assert robot.observe().applied.source == 1
+
+
+@pytest.mark.parametrize("lockstep", [True, False])
+def test_the_first_tick_after_a_silence_can_be_answered_at_once(lockstep: bool) -> None:
+    robot = Robot(lockstep=lockstep).started()
+    robot.command(HOME)
+    robot.now += 1.0
+    assert robot.core.poll(robot.now).fault
+    assert robot.observe() is not None
+    assert not robot.command(HOME).dropped
 
 
 def test_lockstep_silence_after_the_command_is_stale() -> None:
