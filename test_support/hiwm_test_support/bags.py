@@ -1,6 +1,5 @@
 """Serialized messages of a small world, for tests of bags."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,8 @@ from hiwm_core.bags.writer import Topic
 from hiwm_core.embodiment import load_embodiment
 
 TYPES = recording_types()
-EMBODIMENT_TEXT = load_embodiment("planar_bimanual").text
+EMBODIMENT = load_embodiment("planar_bimanual")
+EMBODIMENT_TEXT = EMBODIMENT.text
 JOINTS = ["right_y_joint", "left_x_joint", "right_x_joint", "left_y_joint"]
 TICK_NS = 100_000_000
 
@@ -82,14 +82,13 @@ class RecordedWorld:
     def world_info(self) -> None:
         """Send world_info."""
         kind = WORLD_INFO.topic.message_type
-        digest = hashlib.sha256(EMBODIMENT_TEXT.encode()).hexdigest()
         self.send(WORLD_INFO, raw(kind, message(
             kind, header=header(self.stamp_ns), kind=self.kind,
             robot="standin" if self.kind == "hardware" else "",
             stand_in=self.kind == "hardware", rate=self.rate, lockstep=True,
             cameras=["top"], camera_widths=np.array([96], np.uint32),
             camera_heights=np.array([96], np.uint32), embodiment="planar_bimanual",
-            embodiment_hash=digest, embodiment_yaml=EMBODIMENT_TEXT, task="push_t",
+            embodiment_hash=EMBODIMENT.hash, embodiment_yaml=EMBODIMENT_TEXT, task="push_t",
             task_hash="beef", task_yaml="name: push_t\n", can_restore=True, can_fork=True,
             auto_reset=True, heads=["progress", "success", "trust"], checkpoint_hash="c0ffee",
             session_id="session", software_version="1",

@@ -25,18 +25,26 @@ EMBODIMENT_TEXT = f"""
 name: dot
 frame: table
 rate_hz: 10.0
-arms: [arm]
-actions:
-  - {{name: arm_x, arm: arm, joint: jx, unit: m, lower: -0.16, upper: 0.16, max_velocity: 0.1,
-     max_acceleration: 1.0}}
-  - {{name: arm_y, arm: arm, joint: jy, unit: m, lower: -0.16, upper: 0.16, max_velocity: 0.1,
-     max_acceleration: 1.0}}
-  - {{name: grip, arm: arm, joint: jg, unit: "1", lower: 0.0, upper: 1.0, max_velocity: 9.0,
-     max_acceleration: 99.0}}
+groups:
+  - name: arm
+    arm: arm
+    kind: joint_position
+    measured: {{source: joint_states}}
+    entries:
+      - {{name: arm_x, joint: jx, unit: m, lower: -0.16, upper: 0.16, home: 0.0,
+         max_velocity: 0.1, max_acceleration: 1.0, max_following_error: 0.02}}
+      - {{name: arm_y, joint: jy, unit: m, lower: -0.16, upper: 0.16, home: 0.0,
+         max_velocity: 0.1, max_acceleration: 1.0, max_following_error: 0.02}}
+  - name: grip
+    arm: arm
+    kind: gripper
+    measured: {{source: joint_states}}
+    entries:
+      - {{name: grip, joint: jg, unit: "1", lower: 0.0, upper: 1.0, home: 0.0, max_velocity: 9.0,
+         max_acceleration: 99.0, max_following_error: 1.0}}
 proprioception:
   - {{name: arm_x, joint: jx, field: position, unit: m}}
   - {{name: arm_y, joint: jy, field: position, unit: m}}
-home: [0.0, 0.0, 0.0]
 cameras:
   - {{name: top, width: {PIXELS}, height: {PIXELS}, encoding: rgb8, view_m: [{VIEW_M}, {VIEW_M}]}}
 """
@@ -55,7 +63,7 @@ _SMALL: dict[str, dict[str, Any]] = {
 
 
 def dot_embodiment() -> Embodiment:
-    """Return one arm that moves in the plane, with a gripper without a measured position."""
+    """Return one arm that moves in the plane, with a gripper that proprioception leaves out."""
     return parse_embodiment(EMBODIMENT_TEXT, "test")
 
 

@@ -1,92 +1,89 @@
 """Embodiments: the meaning and units of a robot's actions, proprioception and cameras.
 
 The only definition of the mapping between topics and arrays. Live nodes, bag conversion,
-checkpoints and limits all read it from the same text, whose hash is stored in every bag and
-checkpoint.
+checkpoints and limits all read it from the same text. Its hash (`embodiment_hash`) is stored in
+every bag and checkpoint. ``embodiment_file`` reads the YAML; docs/embodiments.md describes it.
 """
 
-from dataclasses import dataclass
+import builtins
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core.config_files import find_config, parse_mapping, text_hash
+from hiwm_core.config_files import find_config, parse_mapping
 from hiwm_core.config_schema import settings
+from hiwm_core.embodiment_file import (
+    ROTATION_6D,
+    CameraSpec,
+    EmbodimentFile,
+    EntryLine,
+    GroupFile,
+    Kind,
+    Measured,
+    ProprioceptionEntry,
+    Rotation,
+)
 from hiwm_core.errors import ConfigError
 
-# Units of an entry. Other units are refused rather than converted: topics carry SI units.
-UNITS = ("m", "rad", "1")
-FIELDS = ("position", "velocity", "effort")
+__all__ = [
+    "ActionEntry", "ActionGroup", "CameraSpec", "Embodiment", "Measured", "ProprioceptionEntry",
+    "load_embodiment", "parse_embodiment",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActionEntry:
-    """One entry of the action array: an absolute target of one joint."""
+    """One entry of the action array: an absolute target.
+
+    The six entries of a 6D rotation share limits in radians of the rotation angle; their ``unit``
+    is "1", and ``lower`` and ``upper`` are -1 and 1.
+    """
 
     name: str
     arm: str
-    joint: str
-    unit: str  # one of UNITS; "1" = a ratio, such as a gripper's opening
+    unit: str  # m, rad or 1; a gripper's 1 is a ratio, 0 shut, 1 open
     lower: float  # [unit]
     upper: float  # [unit]
-    max_velocity: float  # [unit/s]; entries of one arm in m are limited as one vector
+    max_velocity: float  # [unit/s]; positions in m of one group are limited as one vector
     max_acceleration: float  # [unit/s^2]
-
-    def __post_init__(self) -> None:
-        _check_unit(self.unit)
-        if not self.lower < self.upper:
-            raise ConfigError(
-                f"lower {self.lower} and upper {self.upper} are not a range", where="upper",
-                remedy="give two finite numbers, the lower one first",
-            )
-        for key in ("max_velocity", "max_acceleration"):
-            if not getattr(self, key) > 0:
-                raise ConfigError(
-                    f"{key} is {getattr(self, key)}", where=key,
-                    remedy="give a positive, finite number",
-                )
+    max_following_error: float  # [unit], how far a target may lead the measured position
+    joint: str = ""  # "" for entries of an end effector
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProprioceptionEntry:
-    """One entry of the proprioception array, read from joint_states by joint name."""
+class ActionGroup:
+    """Entries of the action array that belong together.
+
+    An ``ee_position`` group has x, y and z in m, then nothing, a yaw in rad, or the six entries of
+    a rotation: the first two columns of the rotation matrix, column by column (Zhou et al. 2019).
+    """
 
     name: str
-    joint: str
-    field: str  # one of FIELDS
-    unit: str
+    arm: str
+    kind: Kind
+    measured: Measured
+    start: int  # index of the first entry in the action array
+    size: int  # number of entries
+    rotation: Rotation = "none"
+    frame: str = ""  # frame of the position and rotation of an end effector
+    tip: str = ""  # the frame that is moved
+    joints: tuple[str, ...] = ()  # joint_position and gripper: the joint of each entry
 
-    def __post_init__(self) -> None:
-        _check_unit(self.unit)
-        if self.field not in FIELDS:
-            raise ConfigError(
-                f"field {self.field!r} is not a field of JointState", where="field",
-                remedy=f"use one of {', '.join(FIELDS)}",
-            )
+    @property
+    def slice(self) -> builtins.slice:
+        """The group's entries in the action array."""
+        return builtins.slice(self.start, self.start + self.size)
 
-
-@dataclass(frozen=True, kw_only=True)
-class CameraSpec:
-    """One camera, as published by worlds."""
-
-    name: str
-    width: int  # [px]
-    height: int  # [px]
-    encoding: str  # rgb8
-    # Width and height of its view of the table [m]; (0, 0) = not planar.
-    view_m: tuple[float, float] = (0.0, 0.0)
-
-    def __post_init__(self) -> None:
-        if self.encoding != "rgb8":
-            raise ConfigError(
-                f"unsupported encoding {self.encoding!r}", where="encoding",
-                remedy="use rgb8, the only encoding that worlds publish",
-            )
-        if min(self.width, self.height) < 8:
-            raise ConfigError(
-                "image smaller than 8 px", where="width", remedy="correct width and height"
-            )
+    @property
+    def rotation_slice(self) -> builtins.slice:
+        """The rotation's entries in the action array; empty without a rotation."""
+        first = self.start + (3 if self.rotation != "none" else self.size)
+        return builtins.slice(first, self.start + self.size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +93,7 @@ class Embodiment:
     name: str
     frame: str
     rate_hz: float
-    arms: tuple[str, ...]
+    groups: tuple[ActionGroup, ...]
     actions: tuple[ActionEntry, ...]
     proprioception: tuple[ProprioceptionEntry, ...]
     home: tuple[float, ...]
@@ -115,9 +112,28 @@ class Embodiment:
         return len(self.proprioception)
 
     @property
-    def joint_names(self) -> tuple[str, ...]:
-        """Joints in the order of the action array."""
+    def arms(self) -> tuple[str, ...]:
+        """Arms in the order of their first group."""
+        return tuple(dict.fromkeys(group.arm for group in self.groups))
+
+    @property
+    def action_joints(self) -> tuple[str, ...]:
+        """Joint of each action entry; "" for entries of an end effector."""
         return tuple(entry.joint for entry in self.actions)
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Every joint of joint_states: of actions, of kinematics, then only of proprioception."""
+        names = [name for name in self.action_joints if name]
+        names += [name for group in self.groups for name in group.measured.joints]
+        names += [entry.joint for entry in self.proprioception if entry.joint]
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def pose_names(self) -> tuple[str, ...]:
+        """Pose streams that measure end effectors."""
+        names = (group.measured.pose for group in self.groups)
+        return tuple(dict.fromkeys(name for name in names if name))
 
     @property
     def lower(self) -> NDArray[np.float64]:
@@ -131,13 +147,28 @@ class Embodiment:
 
     @property
     def max_velocity(self) -> NDArray[np.float64]:
-        """Velocity limits, [A], unit/s."""
+        """Velocity limits, [A], unit/s; rad/s for 6D rotations."""
         return np.array([entry.max_velocity for entry in self.actions])
 
     @property
     def max_acceleration(self) -> NDArray[np.float64]:
-        """Acceleration limits, [A], unit/s^2."""
+        """Acceleration limits, [A], unit/s^2; rad/s^2 for 6D rotations."""
         return np.array([entry.max_acceleration for entry in self.actions])
+
+    @property
+    def max_following_error(self) -> NDArray[np.float64]:
+        """How far targets may lead the measured position, [A], unit; rad for 6D rotations."""
+        return np.array([entry.max_following_error for entry in self.actions])
+
+    def group(self, name: str) -> ActionGroup:
+        """Return one group by name; raises ConfigError if there is none."""
+        for group in self.groups:
+            if group.name == name:
+                return group
+        raise ConfigError(
+            f"no group {name!r}", where=f"embodiment {self.name}",
+            remedy=f"use one of {', '.join(g.name for g in self.groups)}",
+        )
 
     def camera(self, name: str) -> CameraSpec:
         """Return one camera by name; raises ConfigError if there is none."""
@@ -164,66 +195,98 @@ def parse_embodiment(text: str, where: str) -> Embodiment:
     """Return the embodiment that a YAML text describes.
 
     Args:
-        text: the YAML; its sha256 is the embodiment's hash.
+        text: the YAML.
         where: file name or bag, for error messages.
 
     Raises:
         ConfigError: see `load_embodiment`.
     """
-    file = settings(_EmbodimentFile, parse_mapping(text, where), where)
+    file = settings(EmbodimentFile, parse_mapping(text, where), where)
+    groups: list[ActionGroup] = []
+    actions: list[ActionEntry] = []
+    home: list[float] = []
+    for given in file.groups:
+        entries, at = _flat_entries(given)
+        assert given.measured is not None  # checked on load
+        groups.append(ActionGroup(
+            name=given.name, arm=given.arm, kind=given.kind, measured=given.measured,
+            start=len(actions), size=len(entries), rotation=given.rotation,
+            frame=(given.frame or file.frame) if given.kind == "ee_position" else "",
+            tip=given.tip, joints=tuple(entry.joint for entry in entries if entry.joint),
+        ))
+        actions += entries
+        home += at
+    units = {entry.name: entry.unit for entry in actions}
+    for i, entry in enumerate(file.proprioception):
+        if entry.action and units.get(entry.action) != entry.unit:
+            raise ConfigError(
+                f"no action entry {entry.action!r} in {entry.unit}",
+                where=f"{where}: proprioception[{i}].action",
+                remedy=f"use one of {', '.join(units)}, in its unit",
+            )
     return Embodiment(
-        name=file.name, frame=file.frame, rate_hz=file.rate_hz, arms=file.arms,
-        actions=file.actions, proprioception=file.proprioception, home=file.home,
-        cameras=file.cameras, text=text, hash=text_hash(text),
+        name=file.name, frame=file.frame, rate_hz=file.rate_hz, groups=tuple(groups),
+        actions=tuple(actions), proprioception=file.proprioception, home=tuple(home),
+        cameras=file.cameras, text=text, hash=_meaning_hash(file, groups, actions),
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _EmbodimentFile:
-    name: str
-    frame: str
-    rate_hz: float
-    arms: tuple[str, ...]
-    actions: tuple[ActionEntry, ...]
-    proprioception: tuple[ProprioceptionEntry, ...]
-    home: tuple[float, ...]
-    cameras: tuple[CameraSpec, ...]
-
-    def __post_init__(self) -> None:
-        for label in ("actions", "proprioception", "cameras"):
-            names = [entry.name for entry in getattr(self, label)]
-            if not names or len(set(names)) != len(names):
-                raise ConfigError(
-                    f"{label} are empty or share a name: {names}", where=label,
-                    remedy="give each entry a unique name",
-                )
-        if not self.rate_hz > 0:
-            raise ConfigError(
-                f"rate_hz is {self.rate_hz}", where="rate_hz",
-                remedy="give control steps per second",
-            )
-        for i, entry in enumerate(self.actions):
-            if entry.arm not in self.arms:
-                raise ConfigError(
-                    f"arm {entry.arm!r} is not listed", where=f"actions[{i}].arm",
-                    remedy=f"use one of {', '.join(self.arms)}",
-                )
-        if len(self.home) != len(self.actions):
-            raise ConfigError(
-                f"{len(self.home)} numbers for {len(self.actions)} actions", where="home",
-                remedy="give one number for each action",
-            )
-        for entry, value in zip(self.actions, self.home, strict=True):
-            if not entry.lower <= value <= entry.upper:
-                raise ConfigError(
-                    f"home {value} of {entry.name} is outside its limits", where="home",
-                    remedy=f"keep it in [{entry.lower}, {entry.upper}]",
-                )
+def _flat_entries(group: GroupFile) -> tuple[list[ActionEntry], list[float]]:
+    """Return a group's entries of the action array, and their home."""
+    entries: list[ActionEntry] = []
+    home: list[float] = []
+    for line in group.entries:
+        if line is group.rotation_line and group.rotation == "6d":
+            entries += [
+                _entry(group.arm, line, f"{line.name}_{part}", "1", (-1.0, 1.0))
+                for part in ROTATION_6D
+            ]
+            home += line.home_rotation
+        else:
+            entries.append(_entry(group.arm, line, line.name, line.unit, line.limits))
+            home.append(line.home_value)
+    return entries, home
 
 
-def _check_unit(value: str) -> None:
-    if value not in UNITS:
-        raise ConfigError(
-            f"unit {value!r} is not SI", where="unit",
-            remedy=f"use one of {', '.join(UNITS)} and convert the numbers",
-        )
+def _entry(
+    arm: str, line: EntryLine, name: str, unit: str, limits: tuple[float, float]
+) -> ActionEntry:
+    return ActionEntry(
+        name=name, arm=arm, unit=unit, lower=limits[0], upper=limits[1],
+        max_velocity=line.max_velocity, max_acceleration=line.max_acceleration,
+        max_following_error=line.max_following_error, joint=line.joint,
+    )
+
+
+def _meaning_hash(
+    file: EmbodimentFile, groups: list[ActionGroup], actions: list[ActionEntry]
+) -> str:
+    """Return the sha256 of the values that give recorded numbers their meaning.
+
+    These are order, kind, unit, joint, frames and source of every number, the cameras and the rate.
+    Names of entries, groups, arms and of the embodiment, limits and home are left out: they do not
+    change what a recorded number says.
+    """
+    order: list[dict[str, Any]] = []
+    for group in groups:
+        if group.kind == "ee_position":
+            order.append({
+                "kind": group.kind, "rotation": group.rotation, "frame": group.frame,
+                "tip": group.tip, "measured": asdict(group.measured),
+            })
+        else:
+            order += [
+                {"kind": group.kind, "joint": entry.joint, "unit": entry.unit}
+                for entry in actions[group.slice]
+            ]
+    index = {entry.name: i for i, entry in enumerate(actions)}
+    meaning = {
+        "frame": file.frame, "rate_hz": file.rate_hz, "actions": order,
+        "proprioception": [
+            {"action": index[entry.action]} if entry.action
+            else {"joint": entry.joint, "field": entry.field, "unit": entry.unit}
+            for entry in file.proprioception
+        ],
+        "cameras": [asdict(camera) for camera in file.cameras],
+    }
+    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()

@@ -374,7 +374,7 @@ def test_lost_frames_at_the_end_do_not_shorten_a_bag(tmp_path: Path) -> None:
 
 def test_another_embodiment_is_refused_with_both_named(whole: Path) -> None:
     own = parse_embodiment(EMBODIMENT_TEXT, "test")
-    other = parse_embodiment(EMBODIMENT_TEXT.replace("0.18", "0.17"), "test")
+    other = parse_embodiment(EMBODIMENT_TEXT.replace("left_x_joint", "slide"), "test")
     assert read_segment(whole, own).length == FLUSHES * TICKS
     with pytest.raises(BagError) as error:
         read_segment(whole, other)

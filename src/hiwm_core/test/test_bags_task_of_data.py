@@ -27,7 +27,7 @@ def test_the_first_bag_that_names_its_task_is_used(tmp_path: Path) -> None:
     text = TASK.text.replace("name: push_t", "name: other")
     bag(
         tmp_path / "c" / "bags" / "two", task_yaml=text,
-        embodiment_yaml=EMBODIMENT.text + "\n# another\n",
+        embodiment_yaml=EMBODIMENT.text.replace("left_x_joint", "slide"),
     )
     task, embodiment = task_of([tmp_path / name for name in "abc"], None)
     assert task.name == "other" and embodiment.hash != EMBODIMENT.hash

@@ -39,7 +39,7 @@ class CheckpointInfo:
     name: str  # shown to people and in the device field of commands
     config: dict[str, Any]  # the network's configuration, JSON values only
     embodiment: str  # name
-    embodiment_hash: str  # sha256 of embodiment_text
+    embodiment_hash: str  # see docs/embodiments.md
     embodiment_text: str  # the embodiment's YAML at training time
     task: str  # name
     task_hash: str  # sha256 of the task's text

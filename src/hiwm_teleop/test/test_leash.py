@@ -42,10 +42,12 @@ def test_forgetting_starts_from_the_robots_position():
 def test_a_gripper_starts_from_its_target_not_from_its_position():
     text = EMBODIMENT.text.replace(
         "proprioception:  ",
-        "  - {name: left_gripper, arm: left, joint: left_gripper_joint, unit: \"1\", lower: 0.0, "
-        "upper: 1.0, max_velocity: 2.0, max_acceleration: 20.0}\nproprioception:  ",
-    ).replace("home: [", "home: [0.0, ").replace("home: [0.0, -0.15, -0.15", "home: [-0.15, -0.15")
-    text = text.replace("0.15, -0.15]", "0.15, -0.15, 1.0]")
+        "  - name: gripper\n    arm: left\n    kind: gripper\n"
+        "    measured: {source: joint_states}\n    entries:\n"
+        "      - {name: left_gripper, joint: left_gripper_joint, unit: \"1\", "
+        "lower: 0.0, upper: 1.0, home: 1.0, max_velocity: 2.0, max_acceleration: 20.0, "
+        "max_following_error: 1.0}\nproprioception:  ",
+    )
     leash = LeashedTargets(parse_embodiment(text, "test"))
     measured, told = np.append(HOME, 0.4), np.append(HOME + 0.01, 0.0)
     np.testing.assert_allclose(leash.move(np.zeros(5), measured, told), np.append(HOME, 0.0))

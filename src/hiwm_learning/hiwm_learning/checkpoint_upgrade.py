@@ -1,0 +1,42 @@
+"""Rewrites the description in checkpoints of earlier versions; their weights stay byte for byte.
+
+Used by ``scripts/migrate``. Tested by ``test_checkpoint_upgrade.py``.
+"""
+
+import json
+from typing import Any
+
+from hiwm_core.embodiment import parse_embodiment
+from hiwm_core.embodiment_upgrade import upgrade_embodiment_text
+from hiwm_core.errors import CheckpointError
+from hiwm_learning.checkpoints import HEADER_KEY
+
+_ALIGNMENT = 8  # of the tensors in a safetensors file
+
+
+def upgraded_checkpoint(content: bytes, where: str) -> bytes:
+    """Return a checkpoint whose embodiment has today's form and hash.
+
+    Args:
+        content: bytes of the safetensors file.
+        where: its path, for error messages.
+
+    Raises:
+        CheckpointError: not a checkpoint.
+        ConfigError: its embodiment is of no known form.
+    """
+    try:
+        length = int.from_bytes(content[:8], "little")
+        header: dict[str, Any] = json.loads(content[8 : 8 + length])
+        info: dict[str, Any] = json.loads(header["__metadata__"][HEADER_KEY])
+        text = upgrade_embodiment_text(info["embodiment_text"], where)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"not a checkpoint: {type(error).__name__} {error}", where=where,
+            remedy="give a .safetensors file written by the training scripts",
+        ) from None
+    info |= {"embodiment_text": text, "embodiment_hash": parse_embodiment(text, where).hash}
+    header["__metadata__"][HEADER_KEY] = json.dumps(info, sort_keys=True)
+    written = json.dumps(header, separators=(",", ":")).encode()
+    written += b" " * (-len(written) % _ALIGNMENT)
+    return len(written).to_bytes(8, "little") + written + content[8 + length :]
