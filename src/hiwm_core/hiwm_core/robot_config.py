@@ -12,8 +12,10 @@ from typing import Literal
 
 from hiwm_core.config_files import find_config, parse_mapping, ros_name
 from hiwm_core.config_schema import number, settings
+from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.robots.cameras import CameraTopic
+from hiwm_core.robots.checks import check_robot
 from hiwm_core.robots.outputs import Output
 from hiwm_core.robots.safety import Activation, Controllers, Enabling, Interlock, Workspace
 from hiwm_core.robots.sources import LONGEST_AGE_S, JointSource, PoseSource, check_unique
@@ -93,18 +95,20 @@ def load_robot(name: str | Path) -> RobotConfig:
     """Return the robot with a name in config/robots, or at a path.
 
     Raises:
-        ConfigError: missing file, unknown key or wrong value; names the file and field.
+        ConfigError: missing file, unknown key or wrong value, or a robot that does not fit its
+            embodiment; names the file and field.
     """
     path = find_config("robots", name)
     robot = parse_robot(path.read_text(), str(path))
     if robot.workspace is not None:
         urdf = path.parent / Path(robot.workspace.urdf).expanduser()
         robot = replace(robot, workspace=replace(robot.workspace, urdf=str(urdf)))
+    check_robot(robot, load_embodiment(robot.embodiment), str(path))
     return robot
 
 
 def parse_robot(text: str, where: str) -> RobotConfig:
-    """Return the robot that a YAML text describes.
+    """Return the robot that a YAML text describes, not yet checked against its embodiment.
 
     Args:
         text: the YAML.

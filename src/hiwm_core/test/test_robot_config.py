@@ -2,7 +2,6 @@
 
 import copy
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -245,11 +244,3 @@ def test_gripper_goals_are_rare() -> None:
     for extra, word in (({"rate_hz": 50}, "preempts"), ({"interpolate": "linear"}, "rate_hz")):
         with pytest.raises(ConfigError, match=word):
             parse_robot(changed("outputs", {"one": {**output, **extra}}), "twin.yaml")
-
-
-def test_robot_of_a_path_and_its_urdf_beside_it(tmp_path: Path) -> None:
-    path = tmp_path / "twin.yaml"
-    path.write_text(changed())
-    robot = load_robot(path)
-    assert robot.name == "twin"
-    assert robot.workspace is not None and robot.workspace.urdf == str(tmp_path / "twin.urdf")

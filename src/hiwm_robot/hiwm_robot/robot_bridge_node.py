@@ -115,14 +115,6 @@ class RobotBridge(LifecycleNode):
                 f"is a {self._embodiment.name}", where="parameters task, robot",
                 remedy="choose a task and a robot of one embodiment",
             )
-        served = set(self._robot.cameras)
-        expected = {camera.name for camera in self._embodiment.cameras}
-        if served != expected:
-            raise ConfigError(
-                f"robot {self._robot.name} has cameras {sorted(served)}, embodiment "
-                f"{self._embodiment.name} has {sorted(expected)}", where="config/robots",
-                remedy="name the same cameras in both",
-            )
 
     def _make_world_side(self) -> None:
         names = [camera.name for camera in self._embodiment.cameras]

@@ -3,6 +3,7 @@
 Tested by ``test_robot_config.py``. `hiwm_robot.adapters` has one entry per row of `ADAPTERS`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -55,7 +56,7 @@ ADAPTERS = {
         options=("max_effort",), one_joint=True,
     ),
     "pose_stamped": AdapterSpec(
-        drives="pose", interface="geometry_msgs/msg/PoseStamped", options=("frame",),
+        drives="pose", interface="geometry_msgs/msg/PoseStamped", options=("frame", "orientation"),
         needs=("frame",),
     ),
     "twist": AdapterSpec(
@@ -97,12 +98,16 @@ class Output:
     group_name: str = ""  # joint_group_command: the driver's name of the joints
     max_effort: float = number(0.0, lower=0.0, upper=1000.0)  # 0: the controller's own
     frame: str = ""  # frame_id of messages
+    # pose_stamped without a 6D rotation: the tool's quaternion x, y, z, w at yaw 0
+    orientation: tuple[float, float, float, float] | None = None
     gain_per_s: float = number(2.0, lower=0.05, upper=50.0)  # speed per unit of error
     full_scale: FullScale | None = None  # absent: twists are in m/s and rad/s
 
     def __post_init__(self) -> None:
         spec = self._spec()
-        for key in ("time_from_start_s", "group_name", "max_effort", "frame", "full_scale"):
+        for key in (
+            "time_from_start_s", "group_name", "max_effort", "frame", "orientation", "full_scale"
+        ):
             if getattr(self, key) and key not in spec.options:
                 raise ConfigError(
                     f"{key} does not apply to {self.adapter}", where=key, remedy="leave it out"
@@ -114,6 +119,11 @@ class Output:
                     remedy={"frame": "name the frame that the controller expects",
                             "group_name": "give the driver's group, such as arm"}[key],
                 )
+        if self.orientation is not None and abs(math.hypot(*self.orientation) - 1) > 1e-3:
+            raise ConfigError(
+                f"orientation {list(self.orientation)} is no unit quaternion", where="orientation",
+                remedy="give x, y, z, w with a length of 1",
+            )
         self._check_address(spec)
         self._check_contents(spec)
         self._check_timing(spec)
