@@ -95,6 +95,9 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
         "--launch-file", type=path_argument, help="session.launch.xml (default the installed one)"
     )
     options = parser.parse_intermixed_args(words)
+    words_left = [word for word in options.arguments if ":=" not in word]
+    if words_left:
+        parser.error(f"unknown argument {words_left[0]}; give name:=value, or memory_growth first")
     unknown = set(options.rows) - {row.key for row in ROWS}
     if unknown:
         parser.error(f"no row {sorted(unknown)}; rows are {', '.join(r.key for r in ROWS)}")

@@ -241,3 +241,29 @@ def test_setup_refuses_a_checkout_that_cannot_be_written_in_one_line(tmp_path, r
     (line,) = result.stderr.splitlines()
     assert result.returncode == 1 and result.stdout == ""
     assert "cannot be written" in line and "HIWM_INSTALL" in line
+
+
+# ---- help ----
+
+
+@pytest.mark.parametrize("name", ["setup", "test", "demo"])
+def test_help_sets_nothing_up(tmp_path, name):
+    environment = {
+        **os.environ,
+        **{f"HIWM_{key}": str(tmp_path / key) for key in ("VENV", "BUILD", "INSTALL")},
+    }
+    done = subprocess.run(
+        [ROOT / "scripts" / name, "--help"], env=environment, capture_output=True, text=True,
+        timeout=60, check=False,
+    )
+    assert done.returncode == 0 and f"scripts/{name}" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_setup_refuses_arguments():
+    done = subprocess.run(
+        [ROOT / "scripts" / "setup", "fast"], capture_output=True, text=True, timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "setup: unknown argument fast; see scripts/setup --help\n"

@@ -26,6 +26,11 @@ class HiwmError(Exception):
         super().__init__(text)
 
 
+def reason(error: Exception) -> str:
+    """Return why something failed, without the error number and the path of an OSError."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 class ConfigError(HiwmError):
     """A configuration file or parameter is wrong."""
 

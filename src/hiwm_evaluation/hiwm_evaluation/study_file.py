@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from hiwm_core.config_files import nearest, strict_fields
-from hiwm_core.errors import ConfigError, StoreError
+from hiwm_core.errors import ConfigError, StoreError, reason
 from hiwm_evaluation.trials import Outcome, TrialResult, read_results
 
 STUDY_FILE = "study.json"
@@ -172,7 +172,7 @@ def read_study(folder: Path) -> Study:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise StoreError(
-            f"cannot be read: {error}", where=str(path),
+            f"cannot be read: {reason(error)}", where=str(path),
             remedy="give the folder of a study; docs/study.md describes the format",
         ) from error
     data = strict_fields(content, str(path), _STUDY, _STUDY_OPTIONAL)
@@ -216,7 +216,7 @@ def read_evaluation(folder: Path, world: World, task: str) -> Evaluation | None:
         found = read_results(lines)
     except (OSError, ValueError) as error:
         raise StoreError(
-            f"cannot be read: {error}", where=str(path), remedy="run this evaluation again"
+            f"cannot be read: {reason(error)}", where=str(path), remedy="run this evaluation again"
         ) from error
     expected: dict[str, Any] = {"world": world.value, "task": task}
     if world is World.STAND_IN:
@@ -240,7 +240,7 @@ def _number_of_starts(path: Path) -> int:
         starts = yaml.safe_load(path.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise StoreError(
-            f"cannot be read: {error}", where=str(path), remedy="run this evaluation again"
+            f"cannot be read: {reason(error)}", where=str(path), remedy="run this evaluation again"
         ) from error
     if not isinstance(starts, list):
         raise StoreError("is not a list of poses", where=str(path), remedy="restore the file")

@@ -18,7 +18,7 @@ import yaml
 
 from hiwm_core.atomic_files import replace_file
 from hiwm_core.config_files import number_list
-from hiwm_core.errors import ConfigError, StoreError
+from hiwm_core.errors import ConfigError, StoreError, reason
 from hiwm_core.task import Task
 from hiwm_evaluation.statistics import wilson_interval
 
@@ -72,7 +72,7 @@ def read_starts(path: Path, count: int) -> list[Pose]:
         content = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(
-            f"cannot be read: {error}", where=str(path), remedy="give a YAML list of poses"
+            f"cannot be read: {reason(error)}", where=str(path), remedy="give a YAML list of poses"
         ) from error
     if not isinstance(content, list) or len(content) < count:
         found = f"{len(content)} poses" if isinstance(content, list) else "no list"

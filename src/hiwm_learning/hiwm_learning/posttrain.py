@@ -88,6 +88,15 @@ def make_set(
         "wm-cl": (*options.demonstrations, *options.rollouts),
         "hi-wm": (*options.demonstrations, *options.corrections),
     }[options.kind]
+    for option, given, kinds in (
+        ("--rollouts", options.rollouts, ("wm-cl",)),
+        ("--corrections", options.corrections, ("hi-wm",)),
+    ):
+        if given and options.kind not in kinds:
+            raise BagError(
+                f"the set {options.kind} does not learn from {option}", where="posttrain",
+                remedy=f"omit {option}, or make the set {kinds[0]}",
+            )
     chosen = None
     if options.kind == "wm-cl":
         _require(options.rollouts, "--rollouts", "a recorded evaluation in imagination")
@@ -104,6 +113,15 @@ def make_set(
         further_demonstration_frames=options.further_frames,
         correction_frames=options.correction_frames,
     )
+    if options.kind == "base" and set(weighted.description["frames_by_provenance"]) != {
+        Provenance.DEMONSTRATION
+    }:
+        raise BagError(
+            "the set base learns from demonstrations, and these frames are "
+            + (", ".join(weighted.description["frames_by_provenance"]) or "none"),
+            where=", ".join(map(str, options.demonstrations)),
+            remedy="give sessions that contain only demonstrations",
+        )
     if options.kind == "hi-wm" and not weighted.description["failure_states"]:
         raise BagError(
             "no frame of a correction has a weight above 0",

@@ -97,8 +97,21 @@ def made(kind: str, **options: Any) -> posttrain.WeightedSet:
 
 def test_base_learns_only_from_demonstrations(built: dict[str, Any]) -> None:
     built["episodes"] = episodes((INFO, DEMO), (INFO, DEMO))
-    assert (made("base", corrections=(Path("c"),)).weights == 1).all()
+    assert (made("base").weights == 1).all()
     assert built["places"] == [Path("d")]
+    built["episodes"] = episodes((INFO, POLICY), (INFO, DEMO))
+    with pytest.raises(BagError, match="these frames are .*policy"):
+        made("base")
+
+
+@pytest.mark.parametrize(("kind", "option"), [
+    ("base", "corrections"), ("base", "rollouts"), ("wm-cl", "corrections"), ("hi-wm", "rollouts"),
+])
+def test_data_that_a_set_would_ignore_is_refused(
+    built: dict[str, Any], kind: str, option: str
+) -> None:
+    with pytest.raises(BagError, match=f"the set {kind} does not learn from --{option}"):
+        made(kind, **{option: (Path("c"),)})
 
 
 def test_wm_cl_learns_from_rollouts_that_succeeded(built: dict[str, Any], tmp_path: Path) -> None:

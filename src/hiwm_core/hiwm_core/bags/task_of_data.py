@@ -19,9 +19,14 @@ def task_of(folders: Sequence[Path], named: str | None) -> tuple[Task, Embodimen
         named: name or path of a task to use instead, with its embodiment from the config folder.
 
     Raises:
-        BagError: no bag has both texts, and no task is named.
+        BagError: a folder is missing, or no bag has both texts and no task is named.
         ConfigError: the task or its embodiment is invalid.
     """
+    for folder in folders:
+        if not folder.is_dir():
+            raise BagError(
+                "no such folder", where=str(folder), remedy="give folders of recorded sessions"
+            )
     if named:
         task = load_task(named)
         return task, load_embodiment(task.embodiment)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hiwm_core.atomic_files import replace_file
-from hiwm_core.errors import StoreError
+from hiwm_core.errors import StoreError, reason
 from hiwm_evaluation.findings import pair
 from hiwm_evaluation.study.budgets import Budget
 from hiwm_evaluation.study.policies import (
@@ -279,7 +279,7 @@ def _read(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise StoreError(
-            f"cannot be read: {error}", where=str(path),
+            f"cannot be read: {reason(error)}", where=str(path),
             remedy=f"run the block {path.parent.name} first, or remove its folder and run it again",
         ) from error
     if not isinstance(content, dict):

@@ -76,10 +76,10 @@ class _Run:
         self._begun = time.monotonic()
         self._accelerator = Accelerator()
         self._processes = AcceleratedProcesses(self._accelerator)
+        task, embodiment = task_of(options.data, options.task)
         if self._processes.main:
             check_world_model_outputs(options)
         self._work: Path = options.work or options.output.with_suffix(".work")
-        task, embodiment = task_of(options.data, options.task)
         config = latent_config(
             embodiment, preset=options.network, objective=options.objective,
             sampler_steps=options.sampler_steps, context=options.context,

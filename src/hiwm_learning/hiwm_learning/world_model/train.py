@@ -73,8 +73,8 @@ def _train(options: argparse.Namespace) -> int:
     def report(line: str) -> None:
         print(f"[{(time.monotonic() - begun) / 60:5.1f} min] {line}", flush=True)
 
-    work = check_world_model_outputs(options)
     task, embodiment = task_of(options.data, options.task)
+    work = check_world_model_outputs(options)
     config = planar_config(
         embodiment, dynamics=DynamicsConfig(members=options.members, hidden=options.hidden)
     )

@@ -15,7 +15,7 @@ import yaml
 from hiwm_core.atomic_files import replace_file
 from hiwm_core.config_files import find_config
 from hiwm_core.config_schema import number
-from hiwm_core.errors import ConfigError, DeviceError
+from hiwm_core.errors import ConfigError, DeviceError, reason
 from hiwm_core.user_paths import user_path
 from hiwm_teleop.devices.device_files import parse_device_file
 from hiwm_teleop.leader.leader_file import ArmFile, LeaderFile
@@ -89,7 +89,7 @@ def load_calibration(path: Path, leader: LeaderFile, arm_name: str, name: str) -
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DeviceError(
-            f"cannot be read: {error}", where=str(path),
+            f"cannot be read: {reason(error)}", where=str(path),
             remedy=f"restore the file, or run {command} --overwrite",
         ) from None
     command += " --overwrite"
