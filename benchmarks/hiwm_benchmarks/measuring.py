@@ -14,11 +14,13 @@ from hiwm_core.ros_domains import domain_id
 from hiwm_core.stamps import stamp_ns
 
 from . import console
+from .arm_checks import measure_arm_checks
 from .continuations import continued
 from .graph import Graph
 from .leader import measure_leader
 from .rollouts import measure_rollouts
 from .rows import (
+    ARM_CHECKS,
     CONSOLE_COST,
     CONSOLE_PAGE,
     CONTINUED,
@@ -197,8 +199,11 @@ def _rate(times: list[float]) -> float:
     return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else math.nan
 
 
-# Runs that start their own processes.
-_OTHERS = {SPACEMOUSE: measure_spacemouse, LEADER: measure_leader, ROLLOUTS: measure_rollouts}
+# Runs that start their own processes, or none.
+_OTHERS = {
+    SPACEMOUSE: measure_spacemouse, LEADER: measure_leader, ROLLOUTS: measure_rollouts,
+    ARM_CHECKS: measure_arm_checks,
+}
 _Watch = Callable[[Graph, Watcher, Path, Options], dict[str, Measured]]
 _RUNS: Mapping[str, tuple[Mapping[str, str], _Watch]] = {
     FLAT: ({"world": "imagination", "rate": "0.0", "device": "none"}, _flat),

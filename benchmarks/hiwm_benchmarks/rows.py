@@ -34,6 +34,7 @@ CONSOLE_PAGE, CONSOLE_COST = "console_page", "console_cost"
 SPACEMOUSE, LEADER = "spacemouse", "leader"
 CONTINUED = "imagination_continued"
 ROLLOUTS = "rollouts"
+ARM_CHECKS = "arm_checks"
 
 ROWS = (
     Row(key="imagination_rate", text="whole graph in imagination, rate 0, policy in the loop",
@@ -78,6 +79,9 @@ ROWS = (
         unit="x", at_least=8, aim=4, run=CONTINUED),
     Row(key="rollout_rate", text="rollouts in the layered world, batch 64, policy included",
         unit="steps/s", at_least=1000, aim=3000, higher_is_better=True, run=ROLLOUTS),
+    Row(key="limits_and_collisions",
+        text="limits, workspace and collision check of two 6-DoF arms, p99",
+        unit="ms", at_least=2, aim=0.5, run=ARM_CHECKS),
 )
 
 

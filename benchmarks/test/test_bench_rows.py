@@ -2,11 +2,14 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hiwm_benchmarks import arm_checks
+from hiwm_benchmarks.measuring import Options, measure
 from hiwm_benchmarks.memory_growth import Sample, growth
 from hiwm_benchmarks.rows import ROWS, Measured, as_json, quantile, table, verdict
 
@@ -67,3 +70,12 @@ def test_growth_ignores_initial_loading_and_single_peaks() -> None:
 def test_growth_of_a_short_run_is_nan() -> None:
     assert math.isnan(growth(_samples({0.0: 1.0, 60.0: 2.0}), 300.0)["all"])
     assert math.isnan(growth([], 300.0)["all"])
+
+
+def test_the_checks_of_two_arms_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arm_checks, "COMMANDS", 200)
+    measured = measure("arm_checks", Options(
+        launch_file=Path(), folder=Path(), seconds=1.0, repeats=1, more={}
+    ))["limits_and_collisions"]
+    assert 0.0 < measured.details["cpu p50"] <= measured.details["cpu p99"]
+    assert 0 < measured.details["held"] < 200  # the arms reach the rules, and move

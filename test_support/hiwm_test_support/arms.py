@@ -5,6 +5,8 @@ at a height of 0.3 m: shoulder 0, elbow 0.3, wrist 0.55 and tip 0.7 m from its b
 slides at the tip. The root link is ``table``, its top at z = 0.
 """
 
+from hiwm_core.embodiment import Embodiment, parse_embodiment
+
 JOINTS = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate")
 SHOULDER_HEIGHT_M = 0.3
 ELBOW_M, WRIST_M, TIP_M = 0.3, 0.25, 0.15  # lengths of upper arm, forearm and hand
@@ -73,4 +75,48 @@ def _joint(
     return (
         f'<joint name="{arm}_{name}" type="{kind}"><origin xyz="{xyz}"/>'
         f'<parent link="{parent_link}"/><child link="{arm}_{child}"/>{moving}</joint>'
+    )
+
+
+# Two cameras of different sizes; proprioception that is not the action: another order, speeds, and
+# a joint that no action moves.
+TWO_ARMS_CAMERAS = """\
+cameras:
+  - {name: front, width: 64, height: 48, encoding: rgb8}
+  - {name: wrist, width: 32, height: 40, encoding: rgb8}
+"""
+
+
+def two_arms_text() -> str:
+    """Return an embodiment of the two arms: 14 actions, with one gripper each."""
+    groups = "".join(_groups(arm) for arm in ("left", "right"))
+    return (
+        f"name: two_arms\nframe: table\nrate_hz: 10.0\ngroups:\n{groups}proprioception:\n"
+        "  - {name: right_waist, action: right_waist, unit: rad}\n"
+        "  - {name: left_waist, joint: left_waist, field: position, unit: rad}\n"
+        "  - {name: left_elbow_speed, joint: left_elbow, field: velocity, unit: rad/s}\n"
+        '  - {name: left_opening, action: left_gripper, unit: "1"}\n'
+        "  - {name: column, joint: column, field: position, unit: m}\n"
+        + TWO_ARMS_CAMERAS
+    )
+
+
+def two_arms() -> Embodiment:
+    """Return that embodiment, parsed."""
+    return parse_embodiment(two_arms_text(), "two_arms.yaml")
+
+
+def _groups(arm: str) -> str:
+    entries = "".join(
+        f"      - {{name: {joint}, joint: {joint}, unit: rad, lower: -2.9, upper: 2.9, home: 0.0, "
+        "max_velocity: 2.0, max_acceleration: 20.0, max_following_error: 0.4}\n"
+        for joint in arm_joints(arm)
+    )
+    return (
+        f"  - name: {arm}_joints\n    arm: {arm}\n    kind: joint_position\n"
+        f"    measured: {{source: joint_states}}\n    entries:\n{entries}"
+        f"  - name: {arm}_gripper\n    arm: {arm}\n    kind: gripper\n"
+        "    measured: {source: joint_states}\n    entries:\n"
+        f"      - {{name: {arm}_gripper, joint: {arm}_gripper, unit: \"1\", lower: 0, upper: 1, "
+        "home: 1.0, max_velocity: 3.0, max_acceleration: 60.0, max_following_error: 1.0}\n"
     )

@@ -100,7 +100,7 @@ def load_robot(name: str | Path) -> RobotConfig:
     """
     path = find_config("robots", name)
     robot = parse_robot(path.read_text(), str(path))
-    if robot.workspace is not None:
+    if robot.workspace is not None and robot.workspace.urdf:
         urdf = path.parent / Path(robot.workspace.urdf).expanduser()
         robot = replace(robot, workspace=replace(robot.workspace, urdf=str(urdf)))
     check_robot(robot, load_embodiment(robot.embodiment), str(path))

@@ -203,6 +203,8 @@ TWO_OUTPUTS = {
         ("activation.jump.rad", 30, ["activation.jump.rad", "7"]),
         ("workspace.box.upper", [0.1, 1, 1], ["workspace.box.upper", "x, y, z"]),
         ("workspace.links", [], ["workspace.links"]),
+        ("workspace.urdf", None, ["workspace.urdf", "path"]),
+        ("workspace.box", None, ["workspace.links", "table_z_m"]),
         ("workspace.pairs", [["hand", "hand"]], ["workspace.pairs[0]", "two links"]),
         ("reset", {"srv": "place"}, ["srv", "service"]),
         ("ground_truth", "1x", ["ground_truth", "ROS name"]),
@@ -244,3 +246,9 @@ def test_gripper_goals_are_rare() -> None:
     for extra, word in (({"rate_hz": 50}, "preempts"), ({"interpolate": "linear"}, "rate_hz")):
         with pytest.raises(ConfigError, match=word):
             parse_robot(changed("outputs", {"one": {**output, **extra}}), "twin.yaml")
+
+
+def test_a_box_without_a_urdf_is_for_end_effectors() -> None:
+    box = {"lower": [0.1, -0.4, 0.0], "upper": [0.8, 0.4, 0.6]}
+    robot = parse_robot(changed("workspace", {"box": box, "frame": "base"}), "twin.yaml")
+    assert robot.workspace is not None and robot.workspace.urdf == ""

@@ -150,26 +150,37 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """Where named links may be; checked by forward kinematics before every target is sent."""
+    """Where links and end effectors may be, checked before a target is sent (`workspace_check`)."""
 
-    urdf: str  # path; a relative one starts at the robot file's folder
-    links: tuple[str, ...]  # kept inside the box and above the table
-    frame: str = ""  # link in whose frame box and table are given; empty: the root link
+    # Path; a relative one starts at the robot file's folder. Empty: end-effector arms alone, of
+    # which the commanded position is checked against box and table.
+    urdf: str = ""
+    links: tuple[str, ...] = ()  # kept inside the box and above the table
+    # Frame of box and table. A link of the URDF, empty for its root; without a URDF the frame in
+    # which end effectors are commanded
+    frame: str = ""
     box: Box | None = None
     table_z_m: float | None = number(None, lower=-10.0, upper=10.0)  # height of the table's top
     pairs: tuple[tuple[str, str], ...] = ()  # links that must stay clear of each other
     clearance_m: float = number(0.0, lower=0.0, upper=1.0)  # smallest distance of pairs and table
 
     def __post_init__(self) -> None:
-        if not self.urdf.strip():
-            raise ConfigError("no URDF", where="urdf", remedy="give a path")
         if self.box is None and self.table_z_m is None and not self.pairs:
             raise ConfigError(
                 "nothing to check", where="box", remedy="give box, table_z_m or pairs"
             )
-        if not self.links and (self.box is not None or self.table_z_m is not None):
+        if (self.links or self.pairs) and not self.urdf:
+            raise ConfigError(
+                "links without a URDF", where="urdf", remedy="give the path of the robot's URDF"
+            )
+        if self.urdf and not self.links and (self.box is not None or self.table_z_m is not None):
             raise ConfigError(
                 "box and table without links", where="links", remedy="list the links they bound"
+            )
+        if self.links and self.box is None and self.table_z_m is None:
+            raise ConfigError(
+                "links without a box or table", where="links",
+                remedy="give box or table_z_m, or leave out links",
             )
         for i, (first, second) in enumerate(self.pairs):
             if first == second:
