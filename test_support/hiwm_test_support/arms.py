@@ -83,7 +83,7 @@ def _joint(
 TWO_ARMS_CAMERAS = """\
 cameras:
   - {name: front, width: 64, height: 48, encoding: rgb8}
-  - {name: wrist, width: 32, height: 40, encoding: rgb8}
+  - {name: wrist, width: 33, height: 41, encoding: rgb8}
 """
 
 

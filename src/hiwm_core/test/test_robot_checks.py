@@ -112,6 +112,11 @@ def test_a_robot_that_does_not_is_refused(
     assert error.value.remedy
 
 
+def test_a_workspace_of_end_effectors_needs_no_urdf(folder: Path) -> None:
+    robot = load_robot(written(folder, "workspace", {"table_z_m": 0.0}))
+    assert robot.workspace is not None and robot.workspace.urdf == ""
+
+
 def test_a_urdf_that_is_not_xml_is_refused(folder: Path) -> None:
     (folder / "mixed.urdf").write_text("<robot><link")
     with pytest.raises(ConfigError, match="xacro"):

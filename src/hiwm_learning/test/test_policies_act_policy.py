@@ -21,7 +21,7 @@ def dot_batch(count: int) -> Batch:
     ]
     images = np.stack([picture(*pair) for pair in zip(goals, hands, strict=True)])
     return Batch(
-        images=torch.from_numpy(images)[:, None].repeat(1, 2, 1, 1, 1),
+        images=(torch.from_numpy(images)[:, None].repeat(1, 2, 1, 1, 1),),
         proprio=torch.from_numpy(hands).float()[:, None].repeat(1, 2, 1),
         actions=torch.tensor(chunks, dtype=torch.float32), weights=torch.ones((count, 4)),
     )
@@ -67,7 +67,7 @@ def test_chunks_of_the_zero_latent_depend_only_on_the_observation() -> None:
         for seed in (1, 2)
     )
     assert torch.equal(first, second)
-    other = policy.sample(batch.images.flip(0), batch.proprio, torch.Generator())
+    other = policy.sample([batch.images[0].flip(0)], batch.proprio, torch.Generator())
     assert not torch.equal(first, other)
 
 

@@ -24,7 +24,7 @@ def some_batch(count: int = 50) -> Batch:
     actions = rng.normal(0.3, 0.02, (count, 4, 3)).astype(np.float32)
     actions[..., :2] += proprio[:, -1:]
     return Batch(
-        images=torch.zeros((count, 2, 32, 32, 3), dtype=torch.uint8),
+        images=(torch.zeros((count, 2, 32, 32, 3), dtype=torch.uint8),),
         proprio=torch.from_numpy(proprio), actions=torch.from_numpy(actions),
         weights=torch.ones((count, 4)),
     )

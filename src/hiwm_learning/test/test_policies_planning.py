@@ -30,11 +30,11 @@ def test_a_chunk_depends_on_checkpoint_observation_and_seed(
     planner = load_planner(output)
     assert planner.label == f"dot-{load_checkpoint(output).hash[:8]}"
     assert planner.embodiment_hash == episodes.embodiment.hash
-    assert planner.image_shape == (32, 32, 3)
-    assert (planner.camera, planner.proprio_dim) == ("top", 2)
+    assert planner.image_shapes == {"top": (32, 32, 3)}
+    assert planner.proprio_dim == 2
     assert (planner.observation_steps, planner.horizon, planner.execute_horizon) == (2, 4, 2)
 
-    images, proprio = episodes.images["top"][:2], episodes.proprio[:2]
+    images, proprio = {"top": episodes.images["top"][:2]}, episodes.proprio[:2]
     first = planner.plan(images, proprio, (7, 3, 20))
     assert first.shape == (4, 3) and first.dtype == np.float64
     np.testing.assert_array_equal(first, load_planner(output).plan(images, proprio, (7, 3, 20)))
@@ -42,7 +42,7 @@ def test_a_chunk_depends_on_checkpoint_observation_and_seed(
     assert (first != planner.plan(images, proprio + 0.01, (7, 3, 20))).any()
     # In a batch it is the same, whatever the other seeds.
     many = planner.plan_many(
-        np.stack([images, images + 40, images]), np.stack([proprio] * 3),
+        {"top": np.stack([images["top"] + light for light in (0, 40, 0)])}, np.stack([proprio] * 3),
         [(1,), (7, 3, 20), (7, 3, 20)],
     )
     np.testing.assert_allclose(many[2], first, atol=1e-6)

@@ -59,7 +59,8 @@ def test_trained_chunks_reach_the_goal_in_the_image(
         goal, hand = rng.uniform(-0.09, 0.09, (2, 2))
         target = towards(goal, hand, 4)
         images = np.stack([picture(goal, hand)] * 2)
-        chunk = planner.plan(images, np.stack([hand] * 2).astype(np.float32), (0, 1, number))
+        proprio = np.stack([hand] * 2).astype(np.float32)
+        chunk = planner.plan({"top": images}, proprio, (0, 1, number))
         assert chunk.shape == (4, 3)
         assert abs(chunk[:, 2] - 0.5).max() < 0.05
         misses.append(float(np.linalg.norm(chunk[-1, :2] - target)))
@@ -76,7 +77,7 @@ def test_held_out_errors_are_reported_by_unit(
     output = tmp_path / "dot.safetensors"
     trainer = small(dot_episodes(tmp_path / "set.zarr", 20), output)
     monkeypatch.setattr(
-        trainer.policy, "sample", lambda images, *_: torch.zeros(len(images), 4, 3)
+        trainer.policy, "sample", lambda _, proprio, __: torch.zeros(len(proprio), 4, 3)
     )
     scores = trainer.held_out()
     assert set(scores) == {"held_out_loss", "held_out_mm", "held_out_ratio"}

@@ -8,7 +8,7 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,7 +28,7 @@ class Question:
 
     tick_id: TickId
     stamp_ns: int  # of the tick
-    images: NDArray[np.uint8]  # [S, H, W, 3], newest last
+    images: Mapping[str, NDArray[np.uint8]]  # of each camera, [S, H, W, 3], newest last
     proprio: NDArray[np.float32]  # [S, P], newest last
     asked_at: float  # steady clock, s
     seed: tuple[int, ...]
@@ -47,7 +47,7 @@ class Answer:
 class Row:
     """One of many plan requests that no tick waits for."""
 
-    images: NDArray[np.uint8]  # [S, H, W, 3], newest last
+    images: Mapping[str, NDArray[np.uint8]]  # of each camera, [S, H, W, 3], newest last
     proprio: NDArray[np.float32]  # [S, P], newest last
     seed: int
 
@@ -139,8 +139,11 @@ class InferenceThread:
         rows = batch.rows[first : first + ROWS_AT_ONCE]
         try:
             batch.plans.append(self._planner.plan_many(
-                np.stack([row.images for row in rows]), np.stack([row.proprio for row in rows]),
-                [(row.seed,) for row in rows],
+                {
+                    camera: np.stack([row.images[camera] for row in rows])
+                    for camera in self._planner.image_shapes
+                },
+                np.stack([row.proprio for row in rows]), [(row.seed,) for row in rows],
             ))
         except Exception as error:  # passed to the client
             batch.failure = f"{type(error).__name__}: {error}"
@@ -155,7 +158,10 @@ def warm_up(planner: Planner, rounds: int = 3) -> float:
 
     The first passes allocate memory and choose kernels, and would delay the first tick.
     """
-    images = np.zeros((planner.observation_steps, *planner.image_shape), np.uint8)
+    images = {
+        camera: np.zeros((planner.observation_steps, *shape), np.uint8)
+        for camera, shape in planner.image_shapes.items()
+    }
     proprio = np.zeros((planner.observation_steps, planner.proprio_dim), np.float32)
     seconds = 0.0
     for _ in range(rounds):

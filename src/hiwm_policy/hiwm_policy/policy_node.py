@@ -190,7 +190,10 @@ class PolicyNode(Node):
         seen = [self._history[0]] * missing + list(self._history)
         self._inference.ask(Question(
             tick_id=tick_id, stamp_ns=seen[-1].stamp_ns,
-            images=np.stack([one.images[self._planner.camera] for one in seen]),
+            images={
+                camera: np.stack([one.images[camera] for one in seen])
+                for camera in self._planner.image_shapes
+            },
             proprio=np.stack([one.proprio for one in seen]),
             asked_at=time.monotonic(), seed=(self._seed, tick_id.epoch, tick_id.step),
         ))

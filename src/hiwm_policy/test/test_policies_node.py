@@ -1,9 +1,9 @@
 """The policy node over DDS; the test is the world and the arbiter."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -114,8 +114,7 @@ class FakePlanner:
     label = "fake-00000000"
     embodiment_hash = EMBODIMENT.hash
     period_s = 0.1
-    camera = "top"
-    image_shape = (96, 96, 3)
+    image_shapes: ClassVar = {"top": (96, 96, 3)}
     proprio_dim = 4
     observation_steps = 2
     horizon = 4
@@ -128,18 +127,20 @@ class FakePlanner:
         self.value = 0.5
 
     def plan(
-        self, images: NDArray[np.uint8], proprio: NDArray[np.float32], seed: tuple[int, ...]
+        self, images: Mapping[str, NDArray[np.uint8]], proprio: NDArray[np.float32],
+        seed: tuple[int, ...],
     ) -> NDArray[np.float64]:
         self.started.append(seed)
         assert self.go_on.wait(120)
         return np.full((4, 4), self.value)
 
     def plan_many(
-        self, images: NDArray[np.uint8], proprio: NDArray[np.float32],
+        self, images: Mapping[str, NDArray[np.uint8]], proprio: NDArray[np.float32],
         seeds: Sequence[tuple[int, ...]],
     ) -> NDArray[np.float64]:
         return np.stack([
-            self.plan(*row) for row in zip(images, proprio, seeds, strict=True)
+            self.plan({"top": image}, *row)
+            for image, *row in zip(images["top"], proprio, seeds, strict=True)
         ])
 
 
@@ -216,7 +217,7 @@ def test_chunks_are_made_from_the_arrays_of_the_tick_and_run_to_their_end(
     for plan in rig.plans:
         history = [seen[max(0, plan.step - 1)], seen[plan.step]]
         expected = planner.plan(
-            np.stack([pixels for pixels, _ in history]),
+            {"top": np.stack([pixels for pixels, _ in history])},
             np.stack([places for _, places in history]), (SEED, 1, plan.step),
         )
         np.testing.assert_array_equal(np.array(plan.actions).reshape(6, 4), expected)
@@ -407,7 +408,7 @@ def test_a_batch_is_planned_as_each_row_would_be(
         proprio = np.array(request.proprio, np.float32).reshape(18, given, 4)
         newest = [0, 0] if given == 1 else [1, 2]  # padded as after a reset
         for row in range(18):
-            expected = planner.plan(images[row, newest], proprio[row, newest], (40 + row,))
+            expected = planner.plan({"top": images[row, newest]}, proprio[row, newest], (40 + row,))
             np.testing.assert_allclose(plans[row], expected, atol=1e-5)
     for answer, words in zip(
         refused, ("images of length 0", "proprio of length 7", "no image of camera 'top'",

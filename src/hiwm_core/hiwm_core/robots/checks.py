@@ -37,7 +37,7 @@ def check_robot(robot: "RobotConfig", embodiment: Embodiment, where: str) -> Non
         _check_sources(robot, embodiment)
         _check_outputs(robot, embodiment)
         _check_cameras(robot, embodiment)
-        if robot.workspace is not None:
+        if robot.workspace is not None and robot.workspace.urdf:
             _check_urdf(robot.workspace)
     except ConfigError as error:
         place = f"{where}: {error.where}"

@@ -113,8 +113,9 @@ class ImaginedTrials:
         seen = self._simulator.observe_many([run.state for run in runs])
         first = self._simulator.cameras[0]
         for run, one in zip(runs, seen, strict=True):
-            image = {first: one.image, **one.others}[run.pilot.planner.camera]
-            run.pilot.see(image, one.proprioception.astype(np.float32))
+            run.pilot.see(
+                {first: one.image, **one.others}, one.proprioception.astype(np.float32)
+            )
 
     def _plan(self, runs: Sequence[_Run]) -> None:
         """Make new plans, batched by policy."""
@@ -132,7 +133,10 @@ class ImaginedTrials:
         if self._batch == 1:
             return [planner.plan(*question) for question in questions]
         images, proprio, seeds = zip(*self._filled(questions), strict=True)
-        plans = planner.plan_many(np.stack(images), np.stack(proprio), seeds)
+        together = {
+            camera: np.stack([one[camera] for one in images]) for camera in planner.image_shapes
+        }
+        plans = planner.plan_many(together, np.stack(proprio), seeds)
         return list(plans[: len(questions)])
 
     def _step(self, runs: Sequence[_Run]) -> None:

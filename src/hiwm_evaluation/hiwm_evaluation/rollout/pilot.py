@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_learning.policies.planning import Planner
+from hiwm_learning.policies.planning import Images, Planner
 
 
 class Pilot:
@@ -24,7 +24,7 @@ class Pilot:
         self.planner = planner
         self._seed = seed
         self._epoch = epoch
-        self._seen: deque[tuple[NDArray[np.uint8], NDArray[np.float32]]] = deque(
+        self._seen: deque[tuple[Images, NDArray[np.float32]]] = deque(
             maxlen=planner.observation_steps
         )
         self._plan = np.empty(0)
@@ -34,23 +34,27 @@ class Pilot:
         """Return whether the next plan uses the observation of a step."""
         return step > self._due - self.planner.observation_steps
 
-    def see(self, image: NDArray[np.uint8], proprio: NDArray[np.float32]) -> None:
-        """Add an observation: the camera's image [H, W, 3] and proprioception [P]."""
-        self._seen.append((image, proprio))
+    def see(self, images: Images, proprio: NDArray[np.float32]) -> None:
+        """Add an observation: the image [H, W, 3] of each camera, and proprioception [P]."""
+        self._seen.append((images, proprio))
 
     def plans(self, step: int) -> bool:
         """Return whether a plan is due."""
         return step == self._due
 
-    def question(self) -> tuple[NDArray[np.uint8], NDArray[np.float32], tuple[int, int, int]]:
-        """Return images [S, H, W, 3], proprioception [S, P] and the seed for the due plan.
+    def question(self) -> tuple[Images, NDArray[np.float32], tuple[int, int, int]]:
+        """Return each camera's images [S, H, W, 3], proprioception [S, P], and the plan's seed.
 
         Observations before the first one equal the first one.
         """
         missing = self.planner.observation_steps - len(self._seen)
         seen = [self._seen[0]] * missing + list(self._seen)
         return (
-            np.stack([image for image, _ in seen]), np.stack([proprio for _, proprio in seen]),
+            {
+                camera: np.stack([images[camera] for images, _ in seen])
+                for camera in self.planner.image_shapes
+            },
+            np.stack([proprio for _, proprio in seen]),
             (self._seed, self._epoch, self._due),
         )
 

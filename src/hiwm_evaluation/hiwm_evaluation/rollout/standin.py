@@ -39,6 +39,7 @@ class StandinTrials:
     ) -> None:
         self._body = body
         self._embodiment = embodiment
+        self._camera = embodiment.cameras[0].name  # the stand-in has one
         (output,) = config.outputs.values()
         self._reach_s = output.point_seconds(1.0 / embodiment.rate_hz)
         self._limiter = Limiter(embodiment)
@@ -62,7 +63,7 @@ class StandinTrials:
         while not trial.observe(coverage=scene.coverage):
             measured = scene.joint_positions
             if pilot.looks(step):
-                pilot.see(scene.render(), proprioception_array(
+                pilot.see({self._camera: scene.render()}, proprioception_array(
                     names, measured.tolist(), self._embodiment, scene.joint_velocities.tolist()
                 ))
             if pilot.plans(step) and not pilot.follow(planner.plan(*pilot.question())):

@@ -6,7 +6,7 @@ function of the observation. Chunks run one after the other: the paper's averagi
 chunks needs one inference per tick.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -75,6 +75,14 @@ class ActPolicy(ChunkPolicy):
         self.queries = nn.Parameter(torch.randn(config.horizon, features) * 0.02)
         self.decoder = transformer_decoder(*shape, layers=config.decoder_layers)
         self.leave = nn.Linear(features, config.action_dim)
+        # Each further camera marks its tokens: their position encodings are those of the first.
+        self.see_others = nn.ModuleList(
+            ImageTokens(
+                config.observation_steps, config.encoder_width, features, one.height, one.width,
+                marked=True,
+            )
+            for one in config.others
+        )
         # Input of the style encoder: a summary token, the proprioception, the chunk.
         self.style_state = nn.Linear(state, features)
         self.style_action = nn.Linear(config.action_dim, features)
@@ -104,19 +112,22 @@ class ActPolicy(ChunkPolicy):
         return mean, log_variance
 
     def forward(
-        self, images: Tensor, state: Tensor, latent: Tensor, light: Tensor | None = None
+        self, images: Sequence[Tensor], state: Tensor, latent: Tensor,
+        light: Tensor | None = None,
     ) -> Tensor:
         """Return normalised chunks [N, K, A].
 
         Args:
-            images: [N, S, H, W, 3] uint8, newest last.
+            images: of each camera, [N, S, H, W, 3] uint8, newest last.
             state: [N, S * P], normalised.
             latent: [N, latent], the style; zeros at inference.
             light: [N, 2], gain and offset of the images in training.
         """
         tokens = torch.stack((self.styled(latent), self.feel(state)), dim=1) + self.roles
-        seen = self.encoder(torch.cat((tokens, self.see(images, light)), dim=1))
-        queries = self.queries.expand(len(images), -1, -1)
+        cameras = (self.see, *self.see_others)
+        views = [see(image, light) for see, image in zip(cameras, images, strict=True)]
+        seen = self.encoder(torch.cat((tokens, *views), dim=1))
+        queries = self.queries.expand(len(state), -1, -1)
         return cast(Tensor, self.leave(self.decoder(queries, seen)))
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -138,9 +149,11 @@ class ActPolicy(ChunkPolicy):
         }
 
     @torch.no_grad()
-    def sample(self, images: Tensor, proprio: Tensor, generator: torch.Generator) -> Tensor:
+    def sample(
+        self, images: Sequence[Tensor], proprio: Tensor, generator: torch.Generator
+    ) -> Tensor:
         """Return the chunks of the zero latent; `generator` is not used. See `ChunkPolicy`."""
-        latent = proprio.new_zeros((len(images), self.config.latent))
+        latent = proprio.new_zeros((len(proprio), self.config.latent))
         chunk = self(images, self.normal_state(proprio), latent)
         chunk = torch.minimum(torch.maximum(chunk, self.offset_lower), self.offset_upper)
         return self.actions_of(chunk, proprio)

@@ -3,6 +3,10 @@
 Policies that see only images shift only the image. Here that would place the arms up to 17 mm away
 from where the image shows them. If the camera looks straight down, an image shift is a shift of the
 table, so proprioception and actions shift by the same distance.
+
+With several cameras, one that looks straight down is not shifted: the others would show the arms
+elsewhere. A camera with any other view is shifted by itself; its image says where the arms are only
+roughly.
 """
 
 from collections.abc import Sequence
@@ -12,8 +16,20 @@ from numpy.typing import NDArray
 
 from hiwm_core.embodiment import ActionEntry, CameraSpec, ProprioceptionEntry
 
-# Largest shift in each direction: 4 % of a 96 px image.
-SHIFT_PX = 4
+# Largest shift in each direction, of the shorter side: 4 px at 96 px.
+SHIFT_SHARE = 0.04
+
+
+def largest_shift(camera: CameraSpec, alone: bool) -> int:
+    """Return the largest shift of a camera's images, px.
+
+    Args:
+        camera: the camera.
+        alone: whether it is the policy's only camera.
+    """
+    if not alone and all(camera.view_m):
+        return 0
+    return round(SHIFT_SHARE * min(camera.height, camera.width))
 
 
 def metres_per_pixel(

@@ -9,7 +9,7 @@ Trainer and planner use only `ChunkPolicy`, so that a backbone is a network with
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self
 
@@ -20,12 +20,20 @@ from torch import Tensor, nn
 
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError
-from hiwm_core.measured import measured_columns
 
 # Entry of `anchors` for an action without a measured position; it is learnt as an absolute value.
 ABSOLUTE = -1
 # Gain on differences to older proprioceptions: a step is a small fraction of the range.
 _MOTION_GAIN = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraInput:
+    """One camera that a policy sees."""
+
+    name: str
+    height: int  # [px]
+    width: int  # [px]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +43,14 @@ class PolicyConfig(ABC):
     kind: ClassVar[str]  # of the checkpoints
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]]  # size -> fields that differ from the default
 
-    camera: str  # the camera it sees
+    camera: str  # the first camera it sees
     height: int  # [px]
     width: int  # [px]
     action_dim: int
     proprio_dim: int
-    anchors: tuple[int, ...]  # per action: index of its measured counterpart in proprioception
+    anchors: tuple[int, ...]  # per action: index of its measured position in the proprioception
     observation_steps: int = 2  # frames and proprioceptions in the input, newest last
+    others: tuple[CameraInput, ...] = ()  # the other cameras it sees
     horizon: int = 16  # actions in a chunk
     execute_horizon: int = 8  # actions to run before the next chunk
 
@@ -49,16 +58,19 @@ class PolicyConfig(ABC):
     def for_embodiment(
         cls, embodiment: Embodiment, size: str = "tiny", **changes: Any
     ) -> Self:
-        """Return the config of a size for an embodiment, with its first camera.
+        """Return the config of a size for an embodiment, with all its cameras.
 
         Args:
             embodiment: the robot and cameras.
             size: "tiny" trains and runs on two CPU cores, "full" needs a GPU.
             changes: fields to override.
         """
-        camera = embodiment.cameras[0]
+        camera, *others = embodiment.cameras
         return cls(**{
             "camera": camera.name, "height": camera.height, "width": camera.width,
+            "others": tuple(
+                CameraInput(name=one.name, height=one.height, width=one.width) for one in others
+            ),
             "action_dim": embodiment.action_dim, "proprio_dim": embodiment.proprio_dim,
             "anchors": action_anchors(embodiment), **cls.sizes[size], **changes,
         })
@@ -67,7 +79,8 @@ class PolicyConfig(ABC):
     def from_dict(cls, data: dict[str, Any], where: str) -> Self:
         """Return the config of a checkpoint; raises CheckpointError if it does not fit."""
         try:
-            return cls(**{**data, "anchors": tuple(data["anchors"])})
+            others = tuple(CameraInput(**one) for one in data.get("others", ()))
+            return cls(**{**data, "anchors": tuple(data["anchors"]), "others": others})
         except (TypeError, KeyError) as error:
             raise CheckpointError(
                 f"not the configuration of a {cls.kind}: {error}", where=where,
@@ -76,13 +89,21 @@ class PolicyConfig(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values for `from_dict`."""
-        return {**asdict(self), "anchors": list(self.anchors)}
+        return {
+            **asdict(self), "anchors": list(self.anchors),
+            "others": [asdict(one) for one in self.others],
+        }
 
     def differences(self, other: "PolicyConfig") -> list[str]:
         """Return the differences to another config of the same kind, one text per field."""
         pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
         return [f"{name} {mine!r}, not {theirs!r}" for name, mine, theirs in pairs
                 if mine != theirs]
+
+    @property
+    def cameras(self) -> tuple[CameraInput, ...]:
+        """Every camera it sees, in the order of its inputs."""
+        return CameraInput(name=self.camera, height=self.height, width=self.width), *self.others
 
     @property
     @abstractmethod
@@ -94,7 +115,7 @@ class PolicyConfig(ABC):
 class Batch:
     """N training samples as tensors."""
 
-    images: Tensor  # [N, S, H, W, 3] uint8, newest last
+    images: tuple[Tensor, ...]  # of each camera, [N, S, H, W, 3] uint8, newest last
     proprio: Tensor  # [N, S, P], the embodiment's units
     actions: Tensor  # [N, K, A], the embodiment's units, from the newest image on
     weights: Tensor  # [N, K], of each action
@@ -136,11 +157,13 @@ class ChunkPolicy(nn.Module, ABC):
         """
 
     @abstractmethod
-    def sample(self, images: Tensor, proprio: Tensor, generator: torch.Generator) -> Tensor:
+    def sample(
+        self, images: Sequence[Tensor], proprio: Tensor, generator: torch.Generator
+    ) -> Tensor:
         """Return chunks [N, K, A] in the embodiment's units, without gradients.
 
         Args:
-            images: [N, S, H, W, 3] uint8, newest last.
+            images: of each camera of the config, [N, S, H, W, 3] uint8, newest last.
             proprio: [N, S, P] in the embodiment's units.
             generator: a CPU generator, the source of the sampling noise on every device.
         """
@@ -198,11 +221,9 @@ class ChunkPolicy(nn.Module, ABC):
 
 
 def action_anchors(embodiment: Embodiment) -> tuple[int, ...]:
-    """Return where each action's measured counterpart is in proprioception, or `ABSOLUTE`.
-
-    Rotations are absolute: a difference of two rotations or yaws is not one of their numbers.
-    """
-    anchors = measured_columns(embodiment)
-    for group in embodiment.groups:
-        anchors[group.rotation_slice] = ABSOLUTE
-    return tuple(int(anchor) for anchor in anchors)
+    """Return the index of each action's measured joint position, or `ABSOLUTE`."""
+    measured = {
+        entry.joint: index for index, entry in enumerate(embodiment.proprioception)
+        if entry.field == "position"
+    }
+    return tuple(measured.get(entry.joint, ABSOLUTE) for entry in embodiment.actions)

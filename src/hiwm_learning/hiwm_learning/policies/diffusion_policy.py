@@ -1,6 +1,6 @@
 """A small Diffusion Policy (Chi et al. 2023, arXiv 2303.04137) on images and proprioception."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -51,12 +51,14 @@ class DiffusionPolicy(ChunkPolicy):
 
     def __init__(self, config: DiffusionPolicyConfig) -> None:
         super().__init__(config)
-        self.encoder = ImageEncoder(
+        shape = (
             config.observation_steps, config.encoder_width, config.keypoints, config.features
         )
+        self.encoder = ImageEncoder(*shape)
+        self.other_encoders = nn.ModuleList(ImageEncoder(*shape) for _ in config.others)
         self.join = nn.Sequential(
-            nn.Linear(config.features + config.observation_steps * config.proprio_dim,
-                      config.features),
+            nn.Linear(len(config.cameras) * config.features
+                      + config.observation_steps * config.proprio_dim, config.features),
             nn.SiLU(),
             nn.Linear(config.features, config.features),
         )
@@ -66,18 +68,21 @@ class DiffusionPolicy(ChunkPolicy):
         )
         self.schedule = NoiseSchedule(config.noise_levels)
 
-    def observe(self, images: Tensor, proprio: Tensor, light: Tensor | None = None) -> Tensor:
-        """Return [N, features] for images [N, S, H, W, 3] uint8 and proprioception [N, S, P].
+    def observe(
+        self, images: Sequence[Tensor], proprio: Tensor, light: Tensor | None = None
+    ) -> Tensor:
+        """Return [N, features] for images [N, S, H, W, 3] uint8 of each camera, and proprioception.
 
-        `light` [N, 2] varies gain and offset in training.
+        Proprioception is [N, S, P]; `light` [N, 2] varies gain and offset in training.
         """
-        seen = self.encoder(images, light)
-        return cast(Tensor, self.join(torch.cat((seen, self.normal_state(proprio)), dim=-1)))
+        encoders = (self.encoder, *self.other_encoders)
+        seen = [see(image, light) for see, image in zip(encoders, images, strict=True)]
+        return cast(Tensor, self.join(torch.cat((*seen, self.normal_state(proprio)), dim=-1)))
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         """Return the mean squared error of the predicted velocity; see `ChunkPolicy`."""
         config = self.config
-        rows = len(batch.images) * NOISE_REPEATS
+        rows = len(batch.proprio) * NOISE_REPEATS
         device = batch.actions.device
         noise = torch.from_numpy(rng.standard_normal(
             (rows, config.horizon * config.action_dim), dtype=np.float32
@@ -95,12 +100,14 @@ class DiffusionPolicy(ChunkPolicy):
         return {"loss": (error * shares).sum() / shares.sum().clamp_min(1e-6)}
 
     @torch.no_grad()
-    def sample(self, images: Tensor, proprio: Tensor, generator: torch.Generator) -> Tensor:
+    def sample(
+        self, images: Sequence[Tensor], proprio: Tensor, generator: torch.Generator
+    ) -> Tensor:
         """Return chunks; see `ChunkPolicy`."""
         config = self.config
         condition = self.observe(images, proprio)
         noise = torch.randn(
-            (images.shape[0], config.horizon * config.action_dim), generator=generator
+            (proprio.shape[0], config.horizon * config.action_dim), generator=generator
         ).to(condition.device)
         chunk = self.schedule.sample(
             lambda noisy, level: self.denoiser(noisy, level / self.schedule.levels, condition),

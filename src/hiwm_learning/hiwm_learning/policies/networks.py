@@ -64,9 +64,11 @@ class ImageTrunk(nn.Module):
         """Return [N, width, H / 4, W / 4] and [N, 2 * width, H / 8, W / 8], rounded up.
 
         Args:
-            images: [N, frames, H, W, 3] uint8, newest last; H and W even.
+            images: [N, frames, H, W, 3] uint8, newest last; of an odd H or W the last row or
+                column is not used.
             light: [N, 2], gain and offset (of 0..1) of a sample's frames, varied in training.
         """
+        images = images[:, :, : images.shape[2] // 2 * 2, : images.shape[3] // 2 * 2]
         count, frames, height, width, colours = images.shape
         # Each 2 x 2 block becomes channels: convolutions at full resolution would take most of
         # the time. Done on bytes and channels-last, the fastest layout for CPU convolutions.
@@ -121,27 +123,36 @@ class ImageTokens(ImageTrunk):
         features: length of a token.
         image_height: [px].
         image_width: [px].
+        marked: whether a learnt vector is added to every token, to tell cameras apart.
     """
 
     places: Tensor  # [T, features]
 
     def __init__(
-        self, frames: int, width: int, features: int, image_height: int, image_width: int
+        self, frames: int, width: int, features: int, image_height: int, image_width: int, *,
+        marked: bool = False,
     ) -> None:
         super().__init__(frames, width)
         self.leave = nn.Conv2d(2 * width, features, 3, stride=2, padding=1)
         self.norm = nn.LayerNorm(features)
         # Computed from the sizes, so checkpoints need not store them.
         self.register_buffer(
-            "places", place_waves(-(-image_height // 16), -(-image_width // 16), features),
+            "places", place_waves(_cells(image_height), _cells(image_width), features),
             persistent=False,
         )
+        self.mark = nn.Parameter(torch.randn(features) * 0.02) if marked else None
 
     def forward(self, images: Tensor, light: Tensor | None = None) -> Tensor:
         """Return [N, T, features], row by row; see `ImageTrunk.features`."""
         _, coarse = self.features(images, light)
         tokens = self.leave(coarse).flatten(2).transpose(1, 2)
-        return cast(Tensor, self.norm(tokens)) + self.places
+        placed = cast(Tensor, self.norm(tokens)) + self.places
+        return placed if self.mark is None else placed + self.mark
+
+
+def _cells(pixels: int) -> int:
+    """Return the tokens along an image's side: one for each 16 px begun, after the halving."""
+    return -(-(pixels // 2) // 8)
 
 
 def place_waves(height: int, width: int, features: int) -> Tensor:

@@ -17,7 +17,8 @@ from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_learning.checkpoints import load_checkpoint
 from hiwm_learning.policies.backbones import policy_from_checkpoint
 
-Images = NDArray[np.uint8]
+# Images of each camera, by its name.
+Images = Mapping[str, NDArray[np.uint8]]
 Array = NDArray[np.float32]
 
 
@@ -27,8 +28,7 @@ class Planner(Protocol):
     label: str  # name and first 8 digits of the checkpoint's hash
     embodiment_hash: str
     period_s: float  # from one action of a plan to the next
-    camera: str
-    image_shape: tuple[int, int, int]
+    image_shapes: Mapping[str, tuple[int, int, int]]  # [H, W, 3] of each camera that it sees
     proprio_dim: int
     observation_steps: int
     horizon: int
@@ -38,7 +38,7 @@ class Planner(Protocol):
         """Return actions [horizon, A] in the embodiment's units; values may not be finite.
 
         Args:
-            images: [S, H, W, 3], newest last.
+            images: of each camera, [S, H, W, 3], newest last; other cameras are ignored.
             proprio: [S, P], newest last.
             seed: determines all randomness.
         """
@@ -49,7 +49,7 @@ class Planner(Protocol):
         """Return actions [N, horizon, A], equal to `plan` for each up to rounding.
 
         Args:
-            images: [N, S, H, W, 3].
+            images: of each camera, [N, S, H, W, 3].
             proprio: [N, S, P].
             seeds: N seeds.
         """
@@ -73,8 +73,9 @@ class PolicyPlanner:
         self.info = checkpoint.info
         self.embodiment_hash = checkpoint.info.embodiment_hash
         self.period_s = checkpoint.info.control_period_s
-        self.camera = config.camera
-        self.image_shape = (config.height, config.width, 3)
+        self.image_shapes = {
+            camera.name: (camera.height, camera.width, 3) for camera in config.cameras
+        }
         self.proprio_dim = config.proprio_dim
         self.observation_steps = config.observation_steps
         self.horizon = config.horizon
@@ -82,7 +83,8 @@ class PolicyPlanner:
 
     def plan(self, images: Images, proprio: Array, seed: tuple[int, ...]) -> NDArray[np.float64]:
         """Return a chunk; see `Planner`."""
-        chunk: NDArray[np.float64] = self._sampled(images[None], proprio[None], _generator(seed))[0]
+        one = {name: frames[None] for name, frames in images.items()}
+        chunk: NDArray[np.float64] = self._sampled(one, proprio[None], _generator(seed))[0]
         return chunk
 
     def plan_many(
@@ -97,8 +99,8 @@ class PolicyPlanner:
         self, images: Images, proprio: Array, generator: torch.Generator
     ) -> NDArray[np.float64]:
         chunks = self._policy.sample(
-            torch.from_numpy(images).to(self._device), torch.from_numpy(proprio).to(self._device),
-            generator,
+            [torch.from_numpy(images[name]).to(self._device) for name in self.image_shapes],
+            torch.from_numpy(proprio).to(self._device), generator,
         )
         actions: NDArray[np.float64] = chunks.double().cpu().numpy()
         return actions

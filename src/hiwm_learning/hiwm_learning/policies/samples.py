@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hiwm_core.errors import BagError
 from hiwm_learning.datasets import ChunkWindows, Episodes, chunk_windows
 from hiwm_learning.policies.augmentation import (
-    SHIFT_PX,
+    largest_shift,
     metres_per_pixel,
     shifted_images,
     varied_light,
@@ -52,11 +52,12 @@ class Samples:
     ) -> None:
         self._episodes = episodes
         self._windows = windows
-        self._frames = episodes.images[config.camera]
+        self._frames = [episodes.images[camera.name] for camera in config.cameras]
         self._seed, self._size = seed, size
-        camera = episodes.embodiment.camera(config.camera)
-        self._proprio_shift = metres_per_pixel(episodes.embodiment.proprioception, camera)
-        self._action_shift = metres_per_pixel(episodes.embodiment.actions, camera)
+        cameras = [episodes.embodiment.camera(camera.name) for camera in config.cameras]
+        self._shifts = [largest_shift(camera, alone=len(cameras) == 1) for camera in cameras]
+        self._proprio_shift = metres_per_pixel(episodes.embodiment.proprioception, cameras[0])
+        self._action_shift = metres_per_pixel(episodes.embodiment.actions, cameras[0])
         self._weights = windows.weights
         self._mass: NDArray[np.float64] | None = None  # cumulative, including each sample
         if sampling == "weighted" and len(windows):
@@ -105,18 +106,24 @@ class Samples:
         observed, acted = self._windows.observations[chosen], self._windows.actions[chosen]
         actions, light = self._episodes.actions[acted], None
         if rng is None:
-            images, proprio = self._frames[observed], self._episodes.proprio[observed]
+            images = [frames[observed] for frames in self._frames]
+            proprio = self._episodes.proprio[observed]
         else:
             hidden = rng.random((len(chosen), 1)) < HIDDEN_HISTORY
             observed = np.where(hidden, observed[:, -1:], observed)
-            shift = rng.integers(-SHIFT_PX, SHIFT_PX + 1, (len(chosen), 2))
-            images = shifted_images(self._frames, observed, shift)
-            moved = shift.astype(np.float32)
+            shifts = [
+                rng.integers(-most, most + 1, (len(chosen), 2)) for most in self._shifts
+            ]
+            images = [
+                shifted_images(frames, observed, shift)
+                for frames, shift in zip(self._frames, shifts, strict=True)
+            ]
+            moved = shifts[0].astype(np.float32)
             proprio = self._episodes.proprio[observed] + (moved @ self._proprio_shift.T)[:, None]
             actions = actions + (moved @ self._action_shift.T)[:, None]
             light = torch.from_numpy(varied_light(len(chosen), rng)).to(device)
         return Batch(
-            images=torch.from_numpy(images).to(device),
+            images=tuple(torch.from_numpy(image).to(device) for image in images),
             proprio=torch.from_numpy(proprio).to(device),
             actions=torch.from_numpy(actions).to(device),
             weights=torch.from_numpy(self._weights[chosen]).to(device), light=light,

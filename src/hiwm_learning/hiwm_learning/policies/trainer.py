@@ -201,7 +201,7 @@ class PolicyTrainer:
         write_card(
             self._output, info, content_hash, title=f"{self._name}: {title}",
             paragraphs=[
-                f"{title.capitalize()} on one camera and proprioception. It sees "
+                f"{title.capitalize()} on {_cameras(self._config)} and proprioception. It sees "
                 f"{self._config.observation_steps} steps and plans {self._config.horizon} actions, "
                 f"of which {self._config.execute_horizon} are executed.",
             ],
@@ -219,6 +219,11 @@ class PolicyTrainer:
                 ),
             },
         )
+
+
+def _cameras(config: PolicyConfig) -> str:
+    count = len(config.cameras)
+    return "one camera" if count == 1 else f"{count} cameras"
 
 
 def _fitting_checkpoint(path: Path, config: PolicyConfig, episodes: Episodes) -> Checkpoint:
