@@ -16,8 +16,12 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+# A busy machine stops a process for longer than any deadline of an example.
+hypothesis.settings.register_profile("hiwm", deadline=None)
+hypothesis.settings.load_profile("hiwm")
 # Programs that tests start can import the test support, too.
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(Path(__file__).parent / "test_support"), os.environ.get("PYTHONPATH", "")])

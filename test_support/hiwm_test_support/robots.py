@@ -29,6 +29,22 @@ def spatial_arm(names: str = "arm_{}") -> Embodiment:
     )
 
 
+def joint_arm(*names: str) -> Embodiment:
+    """Return a robot with one arm of wide joints in m, one for each name."""
+    entries = "\n".join(
+        f"      - {{name: {name}, joint: {name}_joint, unit: m, home: 0, lower: -9, upper: 9, "
+        "max_velocity: 9, max_acceleration: 99, max_following_error: 9}"
+        for name in names
+    )
+    return parse_embodiment(
+        "name: joints\nframe: base\nrate_hz: 10.0\ngroups:\n"
+        "  - name: arm\n    arm: arm\n    kind: joint_position\n"
+        f"    measured: {{source: joint_states}}\n    entries:\n{entries}\n"
+        f"proprioception:\n  - {{name: seen, action: {names[0]}, unit: m}}\n"
+        "cameras:\n  - {name: top, width: 96, height: 96, encoding: rgb8}\n", "test",
+    )
+
+
 # Every kind of group. Proprioception is not the action array: it has measured entries in another
 # order, a velocity, and a joint that no action moves.
 MIXED_TEXT = """

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hiwm_control.handback import HandbackRamp
+from hiwm_core.action_deltas import ActionDeltas
 from hiwm_core.control import (
     REQUESTS,
     ControlMachine,
@@ -23,6 +24,7 @@ from hiwm_core.control import (
     Source,
     Transition,
 )
+from hiwm_core.embodiment import Embodiment
 from hiwm_core.limits import action_problem
 from hiwm_core.plan_buffer import Plan, PlanBuffer, Refusal
 
@@ -92,6 +94,7 @@ class Arbiter:
         )
         self._handback_ticks = handback_ticks
         self._names: tuple[str, ...] = ()
+        self._deltas: ActionDeltas | None = None
         self._lockstep = True
         self._plans = PlanBuffer(0)
         self._tick: TickSeen | None = None
@@ -144,9 +147,11 @@ class Arbiter:
             and self._clock() - max(self._tick_at, self._answered_at) < _OPERATOR_PATIENCE_S
         )
 
-    def on_world(self, *, lockstep: bool, action_names: tuple[str, ...]) -> CommandDecision | None:
+    def on_world(self, *, lockstep: bool, embodiment: Embodiment) -> CommandDecision | None:
         """Learn the world's properties; no tick is answered before."""
         self._lockstep = lockstep
+        self._deltas = ActionDeltas(embodiment)
+        action_names = tuple(entry.name for entry in embodiment.actions)
         if action_names != self._names:
             self._names = action_names
             self._plans = PlanBuffer(len(action_names))
@@ -332,9 +337,9 @@ class Arbiter:
             return None
         if self._ramp is None:
             start = self._present_target(tick)
-            if start is None:
+            if start is None or self._deltas is None:
                 return None
-            self._ramp = HandbackRamp(start, self._handback_ticks)
+            self._ramp = HandbackRamp(start, self._handback_ticks, self._deltas)
         return self._ramp.blend(planned)
 
     def _present_target(self, tick: TickSeen) -> NDArray[np.float64] | None:

@@ -86,10 +86,7 @@ class ArbiterNode(Node):
     def _on_world_info(self, message: WorldInfo) -> None:
         embodiment = parse_embodiment(message.embodiment_yaml, "world_info")
         self._joints = embodiment.joint_names
-        self._finish(self._arbiter.on_world(
-            lockstep=message.lockstep,
-            action_names=tuple(entry.name for entry in embodiment.actions),
-        ))
+        self._finish(self._arbiter.on_world(lockstep=message.lockstep, embodiment=embodiment))
 
     def _on_joint_states(self, message: JointState) -> None:
         positions = dict(zip(message.name, message.position, strict=False))

@@ -12,8 +12,9 @@ from hiwm_control.arbiter import Arbiter, CommandDecision, OperatorSample, TickS
 from hiwm_core.control import Event, Mode, Source
 from hiwm_core.plan_buffer import Plan
 from hiwm_core.provenance import PRE_INTERVENTION_STEPS, Provenance, line_provenance
+from hiwm_test_support.robots import joint_arm
 
-NAMES = ("left_x", "left_y")
+EMBODIMENT = joint_arm("left_x", "left_y")
 START, PAUSE, STOP, CLEAR_STOP = range(4)
 POLICY_NAME = "push 12345678"
 
@@ -40,7 +41,7 @@ class Bench:
             clock=self.clock,
         )
         self.arbiter.on_policy_present(True)
-        self.arbiter.on_world(lockstep=lockstep, action_names=NAMES)
+        self.arbiter.on_world(lockstep=lockstep, embodiment=EMBODIMENT)
 
     @property
     def mode(self) -> Mode:
@@ -165,7 +166,7 @@ def test_messages_may_come_in_any_order_at_the_start() -> None:
     bench.arbiter = arbiter
     assert bench.plan(0) is None
     assert bench.tick(0) is None
-    assert answers(arbiter.on_world(lockstep=True, action_names=NAMES), 0, Source.POLICY)
+    assert answers(arbiter.on_world(lockstep=True, embodiment=EMBODIMENT), 0, Source.POLICY)
 
 
 @pytest.mark.parametrize(("action", "source"), [((0.1, 0.2), Source.HUMAN), ((0.1,), None)])
@@ -179,7 +180,7 @@ def test_an_operator_may_arrive_before_the_world(
     bench.arbiter = arbiter
     bench.operator(0, synchronous=True, action=action)
     bench.tick(0)
-    decision = arbiter.on_world(lockstep=True, action_names=NAMES)
+    decision = arbiter.on_world(lockstep=True, embodiment=EMBODIMENT)
     assert (decision.source if decision else None) is source
     assert arbiter.state.commands_dropped == (source is None)
 

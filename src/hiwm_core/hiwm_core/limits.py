@@ -1,20 +1,23 @@
 """Limits every action before it moves a world.
 
 The robot bridge applies the limits as its last step. Imagination applies the same code, so recorded
-and imagined actions agree. Tested by ``test_limits.py``.
+and imagined actions agree. Tested by ``test_limits.py`` and ``test_limits_of_rotations.py``.
 
-There are three bounds, strongest first:
+Targets are limited relative to the **last target sent**. Steps from the measured position would
+stall a robot that lags or does not move for small errors. There are four bounds, strongest first:
 
-1. *Leash* (velocity): a target is at most ``max_velocity * dt`` away from the **measured** position
-   of the arm. Targets therefore cannot wind up ahead of a blocked arm.
+1. *Following error*: a target leads the measured position by at most ``max_following_error``.
+   Targets therefore cannot wind up ahead of a blocked arm.
 2. *Box*: every entry stays within ``lower`` and ``upper``. An arm measured outside the box may move
-   back in along the leash, but never further out.
-3. *Acceleration*: the step of this tick differs from the previous step by at most
-   ``max_acceleration * dt ** 2``. The other two bounds and a hold take precedence: stopping is
-   always allowed.
+   back in, but never further out.
+3. *Velocity*: a target is at most ``max_velocity * dt`` away from the last one.
+4. *Acceleration*: the step of this tick differs from the previous step by at most
+   ``max_acceleration * dt ** 2``. Staying at the last target and returning to the measured position
+   are stops, which are always allowed, as is a shorter step in the same direction.
 
-The entries of one arm with unit ``m`` form one vector. Its Euclidean norm is limited by the
-smallest limit among them. Every other entry is limited separately.
+Positions in m of one group form one vector, limited by the smallest limit among them. A 6D rotation
+is limited by its angle; it is made orthonormal first, and refused if it is degenerate. A yaw
+without limits takes the short way round. Every other entry is limited separately.
 """
 
 from __future__ import annotations
@@ -26,22 +29,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hiwm_core.action_parts import Array, Part, parts_of, shortened
+
 if TYPE_CHECKING:
     from hiwm_core.embodiment import Embodiment
-
-# Below the resolution of any encoder. With it, a limited action passes a second time unchanged,
-# although measured + (action - measured) is rounded.
-_TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
 class LimiterState:
     """The complete state of a limiter; saved and restored with a world.
 
-    ``previous_step``: float64 ``[A]``, last applied target minus the position measured at that
-    time, embodiment order and units. Zeros after a reset or a hold.
+    ``sent``: float64 ``[A]``, the last target sent; NaN before the first.
+    ``previous_step``: float64 ``[A]``, its step from the target before, embodiment order and units;
+    for a 6D rotation a rotation vector in rad and three zeros.
     """
 
+    sent: NDArray[np.float64]
     previous_step: NDArray[np.float64]
 
 
@@ -51,13 +54,15 @@ class LimitResult:
 
     ``action``: float64 ``[A]``, finite, embodiment order and units.
     ``state``: input of the next call.
-    ``velocity_limited``, ``box_limited``, ``acceleration_limited``: the bound changed the request.
+    ``following_limited``, ``velocity_limited``, ``box_limited``, ``acceleration_limited``: the
+    bound changed the request.
     ``held``: the request was refused; ``action`` is the measured position.
     ``reason``: why it was held, as text; empty otherwise.
     """
 
     action: NDArray[np.float64]
     state: LimiterState
+    following_limited: bool = False
     velocity_limited: bool = False
     box_limited: bool = False
     acceleration_limited: bool = False
@@ -67,7 +72,10 @@ class LimitResult:
     @property
     def limited(self) -> bool:
         """Whether a bound changed the request, or the request was refused."""
-        return self.velocity_limited or self.box_limited or self.acceleration_limited or self.held
+        return (
+            self.following_limited or self.velocity_limited or self.box_limited
+            or self.acceleration_limited or self.held
+        )
 
 
 class Limiter:
@@ -76,18 +84,8 @@ class Limiter:
     def __init__(self, embodiment: Embodiment) -> None:
         """Read the limits of ``embodiment.actions``; ``dt`` defaults to one tick of its rate."""
         self._names = tuple(entry.name for entry in embodiment.actions)
-        self._lower = np.asarray(embodiment.lower, dtype=np.float64)
-        self._upper = np.asarray(embodiment.upper, dtype=np.float64)
         self._dt = 1.0 / float(embodiment.rate_hz)
-        velocity = np.asarray(embodiment.max_velocity, dtype=np.float64)
-        acceleration = np.asarray(embodiment.max_acceleration, dtype=np.float64)
-        groups: dict[str, list[int]] = {}
-        for index, entry in enumerate(embodiment.actions):
-            key = f"{entry.arm} in m" if entry.unit == "m" else f"entry {index}"
-            groups.setdefault(key, []).append(index)
-        self._groups = tuple(np.asarray(indices) for indices in groups.values())
-        self._velocity = tuple(float(velocity[group].min()) for group in self._groups)
-        self._acceleration = tuple(float(acceleration[group].min()) for group in self._groups)
+        self._parts: tuple[Part, ...] = parts_of(embodiment)
 
     @property
     def action_dim(self) -> int:
@@ -95,12 +93,25 @@ class Limiter:
         return len(self._names)
 
     def initial_state(self) -> LimiterState:
-        """Return the state of an arm at rest: after a reset, or before the first command."""
-        return LimiterState(previous_step=np.zeros(self.action_dim))
+        """Return the state after a reset, or before the first command: nothing was sent yet."""
+        return self.at_rest(np.full(self.action_dim, math.nan))
+
+    def at_rest(self, target: ArrayLike) -> LimiterState:
+        """Return the state after ``target`` ``[A]`` was sent without passing through the limits."""
+        sent = np.array(target, dtype=np.float64)
+        return LimiterState(sent=sent, previous_step=np.zeros(self.action_dim))
 
     def problem(self, action: ArrayLike) -> str:
         """Return why ``action`` is unusable, as text; empty if it is usable."""
-        return action_problem(action, self._names)
+        problem = action_problem(action, self._names)
+        if problem:
+            return problem
+        values = np.asarray(action, dtype=np.float64)
+        for part in self._parts:
+            problem = part.problem(values[part.entries])
+            if problem:
+                return problem
+        return ""
 
     def limit(
         self,
@@ -112,7 +123,7 @@ class Limiter:
         """Limit one absolute target.
 
         ``requested``: ``[A]``, embodiment order and units, any values. It is refused, which means
-        hold, if its length is wrong or an entry is not finite.
+        hold, if its length is wrong, an entry is not finite, or a 6D rotation is degenerate.
         ``measured``: ``[A]``, current position of the arms; finite.
         ``dt``: duration of this action, seconds; one tick by default.
         Raises ``ValueError`` for an invalid ``measured`` or ``dt``.
@@ -125,28 +136,23 @@ class Limiter:
         if problem:
             return self.hold(position, problem)
 
-        # The box, extended to include an arm that is already outside.
-        lowest = np.minimum(self._lower, position)
-        highest = np.maximum(self._upper, position)
         wanted = np.asarray(requested, dtype=np.float64)
-        target = np.clip(wanted, lowest, highest)
-        boxed = bool(np.any(target != wanted))
-
-        step = target - position
-        within_leash = self._within(step, self._velocity, seconds)
-        fast = within_leash is not step
-        change = within_leash - state.previous_step
-        gentle = self._within(change, self._acceleration, seconds**2)
-        sudden = gentle is not change
-        if sudden:
-            # The previous step may exceed the leash (another dt) or the box: limit again.
-            bounded = self._within(state.previous_step + gentle, self._velocity, seconds)
-            target = np.clip(position + bounded, lowest, highest)
-        elif fast:
-            target = np.clip(position + within_leash, lowest, highest)
+        action, steps = np.empty_like(wanted), np.zeros_like(wanted)
+        following = fast = boxed = sudden = False
+        for part in self._parts:
+            at = part.entries
+            done = _limited(
+                part, wanted[at], position[at], state.sent[at], state.previous_step[at], seconds
+            )
+            action[at], steps[at] = done.target, done.step
+            following |= done.following
+            fast |= done.fast
+            boxed |= done.boxed
+            sudden |= done.sudden
         return LimitResult(
-            action=target,
-            state=LimiterState(previous_step=target - position),
+            action=action,
+            state=LimiterState(sent=action, previous_step=steps),
+            following_limited=following,
             velocity_limited=fast,
             box_limited=boxed,
             acceleration_limited=sudden,
@@ -156,10 +162,10 @@ class Limiter:
         """Return the measured position, with the reason for holding it."""
         position = self._measured(measured)
         return LimitResult(
-            action=position.copy(), state=self.initial_state(), held=True, reason=reason
+            action=position.copy(), state=self.at_rest(position), held=True, reason=reason
         )
 
-    def _measured(self, measured: ArrayLike) -> NDArray[np.float64]:
+    def _measured(self, measured: ArrayLike) -> Array:
         problem = self.problem(measured)
         if problem:
             raise ValueError(
@@ -167,20 +173,85 @@ class Limiter:
             )
         return np.asarray(measured, dtype=np.float64)
 
-    def _within(
-        self, vector: NDArray[np.float64], limits: tuple[float, ...], scale: float
-    ) -> NDArray[np.float64]:
-        """Shorten each group of ``vector`` to its limit; the same object if none is too long."""
-        shortened = vector
-        for group, limit in zip(self._groups, limits, strict=True):
-            longest = limit * scale
-            # hypot, since squares of tiny or huge entries under- or overflow.
-            length = math.hypot(*vector[group])
-            if length > longest + _TOLERANCE:
-                if shortened is vector:
-                    shortened = vector.copy()
-                shortened[group] = vector[group] / length * longest
-        return shortened
+
+@dataclass(frozen=True, kw_only=True)
+class _Limited:
+    """A limited part: its target, its step from the last target, and the bounds that acted."""
+
+    target: Array
+    step: Array
+    following: bool
+    fast: bool
+    boxed: bool
+    sudden: bool
+
+
+def _limited(
+    part: Part, wanted: Array, measured: Array, sent: Array, previous: Array, seconds: float
+) -> _Limited:
+    """Return one part within its bounds.
+
+    Args:
+        part: says what its values mean.
+        wanted: usable values.
+        measured: usable values.
+        sent: values of the last target; NaN before the first.
+        previous: the step that led to it, as `_Limited.step`.
+        seconds: duration of this action.
+    """
+    error = part.bounds.following_error
+    here, asked = part.point(measured), part.point(wanted)
+    goal = part.boxed(asked, here)
+    base = here if math.isnan(sent[0]) else part.point(sent)
+    # An arm that was pushed away takes its last target along.
+    lead = part.between(here, base)
+    kept = shortened(lead, error, part.tolerance)
+    if kept is not lead:
+        base = part.moved(here, kept)
+    wish = part.between(base, goal)
+    step, fast, sudden = _smooth(part, wish, part.between(base, here), previous, seconds)
+    target = goal if step is wish else part.boxed(part.moved(base, step), here)
+    lead = part.between(here, target)
+    kept = shortened(lead, error, part.tolerance)
+    if kept is not lead:
+        target = part.boxed(part.moved(here, kept), here)
+    step = part.between(base, target)
+    return _Limited(
+        # Unchanged values are passed on to the last bit.
+        target=wanted if target is asked and part.is_exact(wanted) else part.values(target),
+        step=np.pad(step, (0, len(wanted) - len(step))),
+        following=kept is not lead, fast=fast, boxed=goal is not asked, sudden=sudden,
+    )
+
+
+def _smooth(
+    part: Part, step: Array, to_measured: Array, previous: Array, seconds: float
+) -> tuple[Array, bool, bool]:
+    """Return a step within velocity and acceleration, and which of them acted."""
+    longest = part.bounds.velocity * seconds
+    last = previous[: len(step)]
+    if _same(step, 0.0 * step, part.tolerance) or _same(step, to_measured, part.tolerance):
+        return step, False, False  # a stop
+    short = shortened(step, longest, part.tolerance)
+    fast = short is not step
+    change = short - last
+    gentle = shortened(change, part.bounds.acceleration * seconds**2, part.tolerance)
+    if gentle is change or _slower(short, last, part.tolerance):
+        return short, fast, False
+    return shortened(last + gentle, longest, part.tolerance), fast, True
+
+
+def _same(one: Array, other: Array, tolerance: float) -> bool:
+    return bool(np.all(np.abs(one - other) <= tolerance))
+
+
+def _slower(step: Array, previous: Array, tolerance: float) -> bool:
+    """Return whether a step is shorter than the previous one, in the same direction."""
+    before = math.hypot(*previous)
+    if not before > 0.0 or math.hypot(*step) > before:
+        return False
+    share = float(step @ previous) / before**2
+    return share >= 0.0 and _same(step, share * previous, tolerance)
 
 
 def action_problem(action: ArrayLike, names: tuple[str, ...]) -> str:

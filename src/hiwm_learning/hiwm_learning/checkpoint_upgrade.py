@@ -35,8 +35,23 @@ def upgraded_checkpoint(content: bytes, where: str) -> bytes:
             f"not a checkpoint: {type(error).__name__} {error}", where=where,
             remedy="give a .safetensors file written by the training scripts",
         ) from None
+    if info["kind"] == "layered_world_model":
+        _name_places(info["config"])
     info |= {"embodiment_text": text, "embodiment_hash": parse_embodiment(text, where).hash}
     header["__metadata__"][HEADER_KEY] = json.dumps(info, sort_keys=True)
     written = json.dumps(header, separators=(",", ":")).encode()
     written += b" " * (-len(written) % _ALIGNMENT)
     return len(written).to_bytes(8, "little") + written + content[8 + length :]
+
+
+def _name_places(config: dict[str, Any]) -> None:
+    """Say where a layered model's arms are in the action: where they are in proprioception.
+
+    Earlier versions took both for one array of arm positions.
+    """
+    places = {}
+    for i, layer in enumerate(config["layers"]):
+        layer.setdefault("action", layer["proprioception"])
+        for axis, place in enumerate(layer["proprioception"] or ()):
+            places[place] = {"layer": i, "axis": axis, "rate_hz": 0.0}
+    config.setdefault("readout", [places[place] for place in sorted(places)])

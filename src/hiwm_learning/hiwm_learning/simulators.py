@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hiwm_core.control_period import require_period
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError, ConfigError
-from hiwm_core.limits import Limiter, LimitResult
+from hiwm_core.limits import LimitResult
 from hiwm_learning.checkpoints import Checkpoint, load_checkpoint
 
 
@@ -153,7 +153,7 @@ def load_simulator(
         world, checkpoint = layered.load_world_model(path, embodiment.hash)
         _require_own_period(checkpoint, embodiment)
         heads = layered.trained_heads(world, checkpoint.info)
-        return Simulator(world, Limiter(embodiment), heads), checkpoint
+        return Simulator(world, embodiment, heads), checkpoint
     from hiwm_learning.latent_world import model as latent
 
     if kind == latent.KIND:
@@ -163,7 +163,7 @@ def load_simulator(
         _require_own_period(checkpoint, embodiment)
         # A checkpoint without a list of trained heads has none.
         heads = checkpoint.info.heads or ()
-        return LatentSimulator(model, Limiter(embodiment), heads, device), checkpoint
+        return LatentSimulator(model, embodiment, heads, device), checkpoint
     raise CheckpointError(
         f"this checkpoint is a {kind}, not a world model", where=str(path),
         remedy=f"give the path of a {layered.KIND} or {latent.KIND} checkpoint",

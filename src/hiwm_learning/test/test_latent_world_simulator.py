@@ -10,7 +10,6 @@ import torch
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.embodiment import Embodiment, load_embodiment
 from hiwm_core.errors import CheckpointError
-from hiwm_core.limits import Limiter
 from hiwm_core.task import load_task
 from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
 from hiwm_learning.latent_world.model import load_latent_world
@@ -33,7 +32,7 @@ def make_simulator(
     embodiment: Embodiment = EMBODIMENT, objective: str = "flow", seed: int = 0, context: int = 3
 ) -> LatentSimulator:
     model = untrained_world(embodiment, objective, seed, context)
-    return LatentSimulator(model, Limiter(embodiment))
+    return LatentSimulator(model, embodiment)
 
 
 def picture(*shape: int, seed: int = 0) -> np.ndarray:

@@ -7,7 +7,6 @@ import pytest
 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
-from hiwm_core.limits import Limiter
 from hiwm_core.task import load_task
 from hiwm_learning.latent_world.simulator import LatentSimulator
 from hiwm_learning.world_model import open_loop
@@ -39,7 +38,7 @@ def test_an_evaluation_measures_writes_and_draws(
     recordings = [drawn_recording(model, name, 53, seed=k) for k, name in enumerate("ab")]
     starts = held_out_starts(recordings, 2, seed=0)
     evaluation = Evaluation(
-        Simulator(model, Limiter(EMBODIMENT)), VIEW_M, TASK, recordings, starts, lambda _: None
+        Simulator(model, EMBODIMENT), VIEW_M, TASK, recordings, starts, lambda _: None
     )
     numbers, sheet = evaluation.measure()
     # What the model itself drew, it registers and draws again all but exactly.
@@ -72,7 +71,7 @@ def test_a_latent_model_is_measured_in_the_same_way(monkeypatch: pytest.MonkeyPa
     drawn = drawn_world_model(EMBODIMENT)
     recordings = [drawn_recording(drawn, name, 53, seed=k) for k, name in enumerate("ab")]
     evaluation = Evaluation(
-        LatentSimulator(untrained_world(EMBODIMENT, "regression"), Limiter(EMBODIMENT)), VIEW_M,
+        LatentSimulator(untrained_world(EMBODIMENT, "regression"), EMBODIMENT), VIEW_M,
         TASK, recordings, held_out_starts(recordings, 2, seed=0), lambda _: None,
     )
     numbers, _ = evaluation.measure()

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.limits import Limiter
 from hiwm_core.task import load_task
 from hiwm_learning.world_model.imagination import advance, begin, doubt, parting, trust
 from hiwm_learning.world_model.layers import frames_to_bytes
@@ -57,7 +56,7 @@ def test_each_of_many_worlds_goes_as_it_would_alone(model: WorldModel) -> None:
 
 @torch.no_grad()
 def test_the_simulator_takes_the_same_steps(model: WorldModel) -> None:
-    simulator = Simulator(model, Limiter(EMBODIMENT))
+    simulator = Simulator(model, EMBODIMENT)
     image = frames_to_bytes(model.decoder(scenes(model, 1)))[0].numpy()
     state = simulator.begin(image, HOME.numpy(), seed=0)
     worlds = begin(model, torch.from_numpy(state.poses)[None])

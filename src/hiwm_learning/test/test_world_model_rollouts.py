@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.limits import Limiter
 from hiwm_core.task import load_task
 from hiwm_learning.world_model.model import WorldModel
 from hiwm_learning.world_model.recordings import Recording
@@ -59,7 +58,7 @@ def test_a_recording_that_ends_holds_its_last_action(recordings: list[Recording]
 def test_many_rollouts_are_those_that_single_ones_are(
     model: WorldModel, recordings: list[Recording]
 ) -> None:
-    simulator = Simulator(model, Limiter(EMBODIMENT))
+    simulator = Simulator(model, EMBODIMENT)
     starts = held_out_starts(recordings, 4, seed=0)
     actions = recorded_actions(starts, 15)
     together = list(imagine(simulator, starts, actions, range(16)))

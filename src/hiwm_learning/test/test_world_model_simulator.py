@@ -13,7 +13,6 @@ from hypothesis.extra import numpy as hnp
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError
-from hiwm_core.limits import Limiter
 from hiwm_core.task import load_task
 from hiwm_learning.world_model.layers import frames_to_bytes
 from hiwm_learning.world_model.model import load_world_model
@@ -71,7 +70,7 @@ def test_two_simulators_of_one_model_imagine_the_same_bytes() -> None:
         model = drawn_world_model(EMBODIMENT, seed=3)
         poses = scene(model, object_pose(0.02, 0.0, 1.0)[None], HANDS)
         image = frames_to_bytes(model.decoder(poses))[0].numpy()
-        simulator = Simulator(model, Limiter(EMBODIMENT))
+        simulator = Simulator(model, EMBODIMENT)
         state = simulator.begin(image, HOME, seed=0)
         frames.append([])
         for k in range(5):
@@ -84,7 +83,7 @@ def test_two_simulators_of_one_model_imagine_the_same_bytes() -> None:
 def test_a_step_leaves_the_state_it_began_from_alone() -> None:
     model = drawn_world_model(EMBODIMENT)
     poses = scene(model, object_pose(0.0, 0.0, 0.0)[None], HANDS)
-    simulator = Simulator(model, Limiter(EMBODIMENT))
+    simulator = Simulator(model, EMBODIMENT)
     state = simulator.begin(frames_to_bytes(model.decoder(poses))[0].numpy(), HOME, seed=0)
     before = state.poses.copy()
     after, _ = simulator.step(state, HOME + 0.01)
@@ -97,7 +96,7 @@ def test_a_step_leaves_the_state_it_began_from_alone() -> None:
 )
 def test_the_shipped_world_leaves_alone_what_nobody_pushes() -> None:
     model, _ = load_world_model(MODELS / "world_push_t.safetensors", EMBODIMENT.hash)
-    simulator = Simulator(model, Limiter(EMBODIMENT))
+    simulator = Simulator(model, EMBODIMENT)
     drifts = []
     with np.load(MODELS / "world_push_t_starts.npz") as starts:
         for image, hands in zip(starts["images"][:6], starts["proprioception"][:6], strict=True):

@@ -3,29 +3,30 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.action_deltas import ActionDeltas, DeltaBase
 from hiwm_core.embodiment import Embodiment
 
 Array = NDArray[np.float64]
-
-# The farthest a target may lead its arm, m. It equals the distance that the limits allow in one
-# tick at 0.12 m/s, so that a person's target is not clipped, and motion stops with the key.
-LEASH_M = 0.012
 
 
 class LeashedTargets:
     """Accumulates displacements into targets on a short leash.
 
+    The leash is the embodiment's ``max_following_error``: the limits would not let a target lead
+    its arm any farther.
+
     Args:
-        embodiment: arms, units and limits; an arm's entries in m share one leash.
+        embodiment: groups and limits.
     """
 
     def __init__(self, embodiment: Embodiment) -> None:
         self._embodiment = embodiment
-        self._groups = [
-            [i for i, e in enumerate(embodiment.actions) if e.arm == arm and e.unit == "m"]
-            for arm in embodiment.arms
-        ]
-        self._ratios = [i for i, e in enumerate(embodiment.actions) if e.unit == "1"]
+        self._deltas = ActionDeltas(embodiment)
+        # A gripper that holds an object is open wider than its target, and would drop the object
+        # if its measured position became the target. All else starts where the robot is.
+        self._base = DeltaBase(
+            embodiment, [group.name for group in embodiment.groups if group.kind != "gripper"]
+        )
         self._target: Array | None = None
 
     def forget(self) -> None:
@@ -36,23 +37,18 @@ class LeashedTargets:
         """Return the new targets [A].
 
         Args:
-            delta: requested displacement, [A].
-            measured: the robot's position, [A], in action order.
-            applied: last target applied, [A], or empty. Ratios start from it: a gripper that
-                holds an object is open wider than its target, and would drop the object if its
-                measured position became the target.
+            delta: requested displacement, [A]; see `hiwm_core.action_deltas`.
+            measured: measured counterpart of the action, [A].
+            applied: last target applied, [A], or empty. Grippers start from it.
         """
-        start = self._target
-        if start is None:
-            start = measured.copy()
-            if applied.size:
-                start[self._ratios] = applied[self._ratios]
-        lead = start + delta - measured
-        for group in self._groups:
-            if group:
-                length = float(np.linalg.norm(lead[group]))
-                lead[group] *= min(1.0, LEASH_M / max(length, 1e-12))
-        self._target = np.clip(measured + lead, self._embodiment.lower, self._embodiment.upper)
+        start = self._base.start(applied, measured) if self._target is None else self._target
+        lead = self._deltas.shortened(
+            self._deltas.between(measured, self._deltas.moved(start, delta)),
+            self._embodiment.max_following_error,
+        )
+        self._target = np.clip(
+            self._deltas.moved(measured, lead), self._embodiment.lower, self._embodiment.upper
+        )
         return self._target.copy()
 
 

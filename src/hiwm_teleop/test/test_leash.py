@@ -6,10 +6,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hiwm_core.embodiment import load_embodiment, parse_embodiment
-from hiwm_teleop.leash import LEASH_M, LeashedTargets, measured_targets
+from hiwm_core.rotations import matrix_from_6d, vector_from_matrix
+from hiwm_teleop.leash import LeashedTargets, measured_targets
+from hiwm_test_support.robots import mixed_robot
 
 EMBODIMENT = load_embodiment("planar_bimanual")
 HOME = np.array(EMBODIMENT.home)
+LEASH_M = EMBODIMENT.actions[0].max_following_error
 
 
 @given(st.lists(arrays(float, 4, elements=st.floats(-0.05, 0.05)), min_size=1, max_size=20))
@@ -53,6 +56,18 @@ def test_a_gripper_starts_from_its_target_not_from_its_position():
     np.testing.assert_allclose(leash.move(np.zeros(5), measured, told), np.append(HOME, 0.0))
     leash.forget()
     np.testing.assert_allclose(leash.move(np.zeros(5), measured, np.zeros(0)), measured)
+
+
+def test_rotations_and_joints_are_on_a_leash_too():
+    robot = mixed_robot()
+    home, turn = np.array(robot.home), np.zeros(16)
+    turn[4], turn[13], turn[15] = 1.0, 1.0, 1.0  # tilt, yaw, joint
+    leash = LeashedTargets(robot)
+    for _ in range(3):
+        target = leash.move(turn, home, home)
+    tilted = vector_from_matrix(matrix_from_6d(target[3:9]))
+    np.testing.assert_allclose(tilted, [0.0, 0.4, 0.0], atol=1e-9)
+    np.testing.assert_allclose(target[[13, 15]], [0.4, 0.2])
 
 
 def test_measured_positions_come_by_joint_name():

@@ -14,7 +14,6 @@ import torch
 
 from hiwm_core.embodiment import Embodiment, load_embodiment
 from hiwm_core.errors import HiwmError
-from hiwm_core.limits import Limiter
 from hiwm_core.task import load_task
 from hiwm_learning.latent_world.model import PRESETS, LatentWorldModel, latent_config, ready
 from hiwm_learning.latent_world.objectives import OBJECTIVES
@@ -88,9 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             torch.manual_seed(0)
             model = ready(LatentWorldModel(config), options.device)
-            simulator = LatentSimulator(
-                model, Limiter(embodiment), device=options.device
-            )
+            simulator = LatentSimulator(model, embodiment, device=options.device)
             millions = sum(p.numel() for p in model.parameters()) / 1e6
             for batch in options.batches:
                 rate = frames_per_second(simulator, embodiment, batch, options.seconds)

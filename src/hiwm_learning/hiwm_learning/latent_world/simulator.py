@@ -18,9 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError
-from hiwm_core.limits import Limiter, LimiterState, LimitResult
+from hiwm_core.limits import LimiterState, LimitResult
 from hiwm_core.world_heads import HEADS
+from hiwm_learning.action_gate import ActionGate, limiter_memory
 from hiwm_learning.latent_world.dynamics import Condition
 from hiwm_learning.latent_world.model import LatentWorldModel
 from hiwm_learning.simulators import ImaginedObservation, Reading, reading
@@ -41,7 +43,8 @@ class LatentState:
     latents: tuple[NDArray[np.float16], ...]  # T of [K, h, w], oldest first, the present one last
     actions: NDArray[np.float32]  # [T - 1, A] row i led from latent i on; NaN = before the episode
     proprioception: NDArray[np.float64]  # [P] in the embodiment's units
-    previous_step: NDArray[np.float64]  # [A] the limiter's memory
+    sent: NDArray[np.float64]  # [A] the limiter's memory: last target, NaN before the first
+    previous_step: NDArray[np.float64]  # [A] and the step that led to it
     doubt: float  # error expected by now, a share of the distance between unrelated frames
     step: int  # control steps since the episode began
     seed: int  # of this episode's draws
@@ -50,7 +53,7 @@ class LatentState:
         """Return arrays and JSON values for a blob store."""
         parts: dict[str, NDArray[Any]] = {
             "actions": self.actions, "proprioception": self.proprioception,
-            "previous_step": self.previous_step,
+            "sent": self.sent, "previous_step": self.previous_step,
         }
         parts.update({f"latent_{i:02d}": latent for i, latent in enumerate(self.latents)})
         # Floats as hex: exact through JSON.
@@ -65,7 +68,7 @@ class LatentState:
                     parts[f"latent_{i:02d}"] for i in range(len(parts["actions"]) + 1)
                 ),
                 actions=parts["actions"], proprioception=parts["proprioception"],
-                previous_step=parts["previous_step"], doubt=float.fromhex(meta["doubt"]),
+                **limiter_memory(parts), doubt=float.fromhex(meta["doubt"]),
                 step=int(meta["step"]), seed=int(meta["seed"]),
             )
         except KeyError as error:
@@ -80,18 +83,18 @@ class LatentSimulator:
 
     Args:
         model: `ready` on the device.
-        limiter: the gate every action passes, the same as on the robot.
+        embodiment: of the world; its limits are those of the robot.
         heads: those that were trained; the others give NaN.
         device: of the model.
     """
 
     def __init__(
-        self, model: LatentWorldModel, limiter: Limiter, heads: Collection[str] = HEADS,
+        self, model: LatentWorldModel, embodiment: Embodiment, heads: Collection[str] = HEADS,
         device: torch.device | str = "cpu",
     ) -> None:
         self._model = model
         self.heads = frozenset(heads)
-        self._limiter = limiter
+        self._gate = ActionGate(embodiment)
         self._device = torch.device(device)
         self.cameras = model.config.cameras
 
@@ -124,7 +127,7 @@ class LatentSimulator:
             latents=(latent,) * window,
             actions=np.full((window - 1, len(config.action_lower)), np.nan, np.float32),
             proprioception=np.array(proprioception, np.float64),
-            previous_step=self._limiter.initial_state().previous_step,
+            **vars(self._gate.initial_state()),
             doubt=0.0, step=0, seed=seed,
         )
 
@@ -145,12 +148,10 @@ class LatentSimulator:
         self, states: Sequence[LatentState], actions: Sequence[NDArray[np.float64]]
     ) -> tuple[list[LatentState], list[LimitResult]]:
         """Return the next state of each of several worlds, and its action as it was let through."""
-        limited = [
-            self._limiter.limit(
-                action, state.proprioception, LimiterState(previous_step=state.previous_step)
-            )
-            for state, action in zip(states, actions, strict=True)
-        ]
+        limited = self._gate.limit_many(
+            actions, [state.proprioception for state in states],
+            [LimiterState(sent=state.sent, previous_step=state.previous_step) for state in states],
+        )
         taken = np.stack([
             np.concatenate([state.actions, result.action[None].astype(np.float32)])
             for state, result in zip(states, limited, strict=True)
@@ -176,7 +177,7 @@ class LatentSimulator:
         return [
             LatentState(
                 latents=(*state.latents[1:], following[i]), actions=taken[i, 1:],
-                proprioception=joints[i], previous_step=limited[i].state.previous_step,
+                proprioception=joints[i], **vars(limited[i].state),
                 doubt=state.doubt + float(spread[i]), step=state.step + 1, seed=state.seed,
             )
             for i, state in enumerate(states)

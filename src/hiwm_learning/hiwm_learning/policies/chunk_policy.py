@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError
+from hiwm_core.measured import measured_columns
 
 # Entry of `anchors` for an action without a measured position; it is learnt as an absolute value.
 ABSOLUTE = -1
@@ -48,7 +49,7 @@ class PolicyConfig(ABC):
     width: int  # [px]
     action_dim: int
     proprio_dim: int
-    anchors: tuple[int, ...]  # per action: index of its measured position in the proprioception
+    anchors: tuple[int, ...]  # per action: index of its measured counterpart in proprioception
     observation_steps: int = 2  # frames and proprioceptions in the input, newest last
     others: tuple[CameraInput, ...] = ()  # the other cameras it sees
     horizon: int = 16  # actions in a chunk
@@ -221,9 +222,11 @@ class ChunkPolicy(nn.Module, ABC):
 
 
 def action_anchors(embodiment: Embodiment) -> tuple[int, ...]:
-    """Return the index of each action's measured joint position, or `ABSOLUTE`."""
-    measured = {
-        entry.joint: index for index, entry in enumerate(embodiment.proprioception)
-        if entry.field == "position"
-    }
-    return tuple(measured.get(entry.joint, ABSOLUTE) for entry in embodiment.actions)
+    """Return where each action's measured counterpart is in proprioception, or `ABSOLUTE`.
+
+    Rotations are absolute: a difference of two rotations or yaws is not one of their numbers.
+    """
+    anchors = measured_columns(embodiment)
+    for group in embodiment.groups:
+        anchors[group.rotation_slice] = ABSOLUTE
+    return tuple(int(anchor) for anchor in anchors)

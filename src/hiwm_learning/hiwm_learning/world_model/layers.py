@@ -21,7 +21,8 @@ class LayerSpec:
     kind: str  # "object": pose found in the image; "arm": position read from proprioception
     extent_m: float  # width and height of the canvas on the table, m
     canvas_px: int  # width and height of the canvas, px
-    proprioception: tuple[int, int] | None = None  # arm: indices of x and y
+    proprioception: tuple[int, int] | None = None  # arm: indices of x and y in proprioception
+    action: tuple[int, int] | None = None  # arm: indices of its targets in the action
 
 
 class LayeredDecoder(nn.Module):

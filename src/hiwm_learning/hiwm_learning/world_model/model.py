@@ -1,5 +1,6 @@
 """The world model as one thing: its parts, its file, and what it was made for."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError, ConfigError
+from hiwm_core.measured import MeasuredFromProprioception
 from hiwm_learning.checkpoints import Checkpoint, CheckpointInfo, load_checkpoint, load_weights
 from hiwm_learning.world_model.dynamics import DynamicsConfig, DynamicsEnsemble
 from hiwm_learning.world_model.heads import OutcomeHead
@@ -18,10 +20,20 @@ KIND = "layered_world_model"
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReadOut:
+    """One entry of proprioception, as the model reads it from its layers."""
+
+    layer: int
+    axis: int  # 0: x, 1: y
+    rate_hz: float  # 0: position, m; else the velocity, m/s, of steps at this rate
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorldModelConfig:
     """Everything that fixes the network's shape."""
 
     layers: tuple[LayerSpec, ...]
+    readout: tuple[ReadOut, ...]  # each entry of proprioception
     camera: str
     height: int  # px
     width: int  # px
@@ -41,14 +53,17 @@ class WorldModelConfig:
             layers = tuple(
                 LayerSpec(**{
                     **layer,
-                    "proprioception": tuple(layer["proprioception"])
-                    if layer["proprioception"] else None,
+                    **{
+                        key: tuple(layer[key]) if layer[key] else None
+                        for key in ("proprioception", "action")
+                    },
                 })
                 for layer in data["layers"]
             )
             return WorldModelConfig(
-                layers=layers, camera=data["camera"], height=data["height"],
-                width=data["width"], view_m=(data["view_m"][0], data["view_m"][1]),
+                layers=layers, readout=tuple(ReadOut(**entry) for entry in data["readout"]),
+                camera=data["camera"], height=data["height"], width=data["width"],
+                view_m=(data["view_m"][0], data["view_m"][1]),
                 dynamics=DynamicsConfig(**data["dynamics"]),
             )
         except (KeyError, TypeError, IndexError) as error:
@@ -65,8 +80,8 @@ def planar_config(
     """Return the config for one rigid object and the planar arms of an embodiment.
 
     Args:
-        embodiment: one camera from above; every arm has an x and a y in m, actions and
-            proprioception alike.
+        embodiment: one camera from above; every arm has targets x and y in m, and proprioception
+            has their measured counterparts, and at most their velocities beside them.
         object_extent_m: width of the table patch that holds the object at any angle.
         arm_extent_m: likewise for an arm's tip.
         dynamics: size of the ensemble.
@@ -75,7 +90,8 @@ def planar_config(
         ConfigError: the embodiment is not planar.
     """
     camera = embodiment.cameras[0]
-    names = [entry.name for entry in embodiment.proprioception]
+    measured = MeasuredFromProprioception(embodiment).columns
+    names = [entry.name for entry in embodiment.actions]
     layers = [LayerSpec(name="object", kind="object", extent_m=object_extent_m, canvas_px=72)]
     for arm in embodiment.arms:
         if f"{arm}_x" not in names or f"{arm}_y" not in names or min(camera.view_m) <= 0:
@@ -84,16 +100,38 @@ def planar_config(
                 where=f"embodiment {embodiment.name}",
                 remedy="this model is for planar arms under a camera that sees them from above",
             )
-        place = (names.index(f"{arm}_x"), names.index(f"{arm}_y"))
-        layers.append(
-            LayerSpec(
-                name=arm, kind="arm", extent_m=arm_extent_m, canvas_px=20, proprioception=place
-            )
-        )
+        action = (names.index(f"{arm}_x"), names.index(f"{arm}_y"))
+        layers.append(LayerSpec(
+            name=arm, kind="arm", extent_m=arm_extent_m, canvas_px=20, action=action,
+            proprioception=(int(measured[action[0]]), int(measured[action[1]])),
+        ))
     return WorldModelConfig(
-        layers=tuple(layers), camera=camera.name, height=camera.height, width=camera.width,
-        view_m=camera.view_m, dynamics=dynamics or DynamicsConfig(),
+        layers=tuple(layers), readout=_readout(embodiment, layers), camera=camera.name,
+        height=camera.height, width=camera.width, view_m=camera.view_m,
+        dynamics=dynamics or DynamicsConfig(),
     )
+
+
+def _readout(embodiment: Embodiment, layers: Sequence[LayerSpec]) -> tuple[ReadOut, ...]:
+    """Return how each entry of proprioception is read; raises ConfigError if one cannot be."""
+    places: dict[str, tuple[int, int]] = {}  # joint or action entry -> layer, axis
+    for layer, spec in enumerate(layers):
+        for axis, index in enumerate(spec.action or ()):
+            entry = embodiment.actions[index]
+            places[entry.joint] = places[entry.name] = (layer, axis)
+    readout = []
+    for entry in embodiment.proprioception:
+        place = places.get(entry.action or entry.joint)
+        if place is None or entry.field == "effort":
+            raise ConfigError(
+                f"this model cannot predict proprioception {entry.name}",
+                where=f"embodiment {embodiment.name}: proprioception",
+                remedy="it predicts positions and velocities of planar arms; leave the entry out, "
+                "or train the latent family",
+            )
+        rate = embodiment.rate_hz if entry.field == "velocity" else 0.0
+        readout.append(ReadOut(layer=place[0], axis=place[1], rate_hz=rate))
+    return tuple(readout)
 
 
 class WorldModel(nn.Module):
@@ -118,20 +156,22 @@ class WorldModel(nn.Module):
         # training, on held-out rollouts.
         self.register_buffer("doubt_scale", torch.ones(()))
 
-    def proprioception(self, poses: Tensor) -> Tensor:
-        """Return proprioception [B, P], m, of poses [B, L, 4]: the arms' latents read out."""
-        found = [(spec.proprioception, i) for i, spec in enumerate(self.config.layers)]
-        size = sum(2 for place, _ in found if place is not None)
-        out = torch.zeros(len(poses), size)
-        for place, i in found:
-            if place is not None:
-                out[:, place[0]] = poses[:, i, 0]
-                out[:, place[1]] = poses[:, i, 1]
-        return out
+    def proprioception(self, poses: Tensor, previous: Tensor) -> Tensor:
+        """Return proprioception [B, P]: the arms' latents read out.
+
+        Args:
+            poses: [B, L, 4].
+            previous: [B, L, 4] one step earlier.
+        """
+        return torch.stack([
+            (poses - previous)[:, one.layer, one.axis] * one.rate_hz if one.rate_hz
+            else poses[:, one.layer, one.axis]
+            for one in self.config.readout
+        ], dim=1)
 
     def targets(self, actions: Tensor) -> Tensor:
-        """Return arm targets [B, arms, 2], m, of actions [B, A] in proprioception's order."""
-        places = [spec.proprioception for spec in self.config.layers if spec.proprioception]
+        """Return arm targets [B, arms, 2], m, of actions [B, A]."""
+        places = [spec.action for spec in self.config.layers if spec.action]
         return torch.stack([actions[:, list(place)] for place in places], dim=1)
 
 

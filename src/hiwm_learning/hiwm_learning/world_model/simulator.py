@@ -14,9 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError
-from hiwm_core.limits import Limiter, LimiterState, LimitResult
+from hiwm_core.limits import LimiterState, LimitResult
 from hiwm_core.world_heads import HEADS
+from hiwm_learning.action_gate import ActionGate, limiter_memory
 from hiwm_learning.simulators import ImaginedObservation, Reading, reading
 from hiwm_learning.world_model import imagination
 from hiwm_learning.world_model.appearance import arm_poses
@@ -29,7 +31,7 @@ from hiwm_learning.world_model.tracking import track
 # Pictures drawn together; of more, what is worked on falls out of the processor's cache.
 _PICTURES = 4
 _FRAMES_KNOWN = 512
-_ARRAYS = ("poses", "previous", "own", "own_previous", "previous_step")
+_ARRAYS = ("poses", "previous", "own", "own_previous")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +42,16 @@ class ImaginedState:
     previous: NDArray[np.float32]  # [L, 4] one step earlier: the action window's trace
     own: NDArray[np.float32]  # [M, L, 4] likewise, where each member alone would have them
     own_previous: NDArray[np.float32]  # [M, L, 4] one step earlier
-    previous_step: NDArray[np.float64]  # [A] the limiter's memory, m
+    sent: NDArray[np.float64]  # [A] the limiter's memory: last target, NaN before the first
+    previous_step: NDArray[np.float64]  # [A] and the step that led to it
     step: int  # control steps since the episode began
     seed: int  # of this episode's random draws
 
     def to_parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return arrays and JSON values for a blob store."""
-        parts: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in _ARRAYS}
+        parts: dict[str, NDArray[Any]] = {
+            name: getattr(self, name) for name in (*_ARRAYS, "sent", "previous_step")
+        }
         return parts, {"step": self.step, "seed": self.seed}
 
     @staticmethod
@@ -56,7 +61,7 @@ class ImaginedState:
         """Return the state `to_parts` gave; raises CheckpointError where something is missing."""
         try:
             return ImaginedState(
-                **{name: parts[name] for name in _ARRAYS},
+                **{name: parts[name] for name in _ARRAYS}, **limiter_memory(parts),
                 step=int(meta["step"]), seed=int(meta["seed"]),
             )
         except KeyError as error:
@@ -71,15 +76,15 @@ class Simulator:
 
     Args:
         model: trained, in evaluation mode.
-        limiter: the gate every action passes, the same as on the robot.
+        embodiment: of the world; its limits are those of the robot.
         heads: those that were trained; the others give NaN.
     """
 
     def __init__(
-        self, model: WorldModel, limiter: Limiter, heads: Collection[str] = HEADS
+        self, model: WorldModel, embodiment: Embodiment, heads: Collection[str] = HEADS
     ) -> None:
         self._model = model
-        self._limiter = limiter
+        self._gate = ActionGate(embodiment)
         self.heads = frozenset(heads)
         self.cameras: tuple[str, ...] = (model.config.camera,)
         # Episodes begin from the same few frames again and again, and finding the object in one
@@ -129,19 +134,16 @@ class Simulator:
     ) -> tuple[list[ImaginedState], list[LimitResult]]:
         """Return the next state of each of several worlds, and its action as it was let through."""
         worlds = _worlds(states)
-        limited = [
-            self._limiter.limit(action, measured, LimiterState(previous_step=state.previous_step))
-            for state, action, measured in zip(
-                states, actions, self._hands(worlds.poses), strict=True
-            )
-        ]
+        limited = self._gate.limit_many(
+            actions, self._proprioception(worlds),
+            [LimiterState(sent=state.sent, previous_step=state.previous_step) for state in states],
+        )
         taken = np.stack([result.action.astype(np.float32) for result in limited])
         targets = self._model.targets(torch.from_numpy(taken))
         following = imagination.advance(self._model, worlds, targets)
         return [
             replace(
-                state, **_arrays(following, i), previous_step=limited[i].state.previous_step,
-                step=state.step + 1,
+                state, **_arrays(following, i), **vars(limited[i].state), step=state.step + 1,
             )
             for i, state in enumerate(states)
         ], limited
@@ -174,7 +176,7 @@ class Simulator:
                 self.heads, proprioception=hands, trust=float(trust[i]),
                 progress=float(progress[i]), success=float(success[i]),
             )
-            for i, hands in enumerate(self._hands(worlds.poses))
+            for i, hands in enumerate(self._proprioception(worlds))
         ]
 
     def redraw(
@@ -200,9 +202,9 @@ class Simulator:
     def _resting(self, poses: Tensor) -> list[ImaginedState]:
         """Return states that have always been at poses [B, L, 4]."""
         worlds = imagination.begin(self._model, poses)
-        limits = self._limiter.initial_state().previous_step
+        limits = vars(self._gate.initial_state())
         return [
-            ImaginedState(**_arrays(worlds, i), previous_step=limits, step=0, seed=0)
+            ImaginedState(**_arrays(worlds, i), **limits, step=0, seed=0)
             for i in range(len(poses))
         ]
 
@@ -210,9 +212,10 @@ class Simulator:
         """Return the state whose `to_parts` gave this; raises CheckpointError as `from_parts`."""
         return ImaginedState.from_parts(parts, meta)
 
-    def _hands(self, poses: Tensor) -> NDArray[np.float64]:
-        """Return proprioception [B, P], m, of poses [B, L, 4]."""
-        return self._model.proprioception(poses).numpy().astype(np.float64)
+    def _proprioception(self, worlds: Imagined) -> NDArray[np.float64]:
+        """Return proprioception [B, P] of worlds, in the embodiment's units."""
+        read = self._model.proprioception(worlds.poses, worlds.previous)
+        return read.numpy().astype(np.float64)
 
 
 def _worlds(states: Sequence[ImaginedState]) -> Imagined:

@@ -1,0 +1,204 @@
+"""The parts of an action that belong together: a vector, an angle, a rotation.
+
+What a difference of two targets is, and how far one leads to the other, is defined here for limits,
+handback, deltas and teleoperation alike.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_core.rotations import (
+    matrix_from_6d,
+    matrix_from_vector,
+    sixd_from_matrix,
+    vector_from_matrix,
+    wrapped,
+)
+
+if TYPE_CHECKING:
+    from hiwm_core.embodiment import Embodiment
+
+Array = NDArray[np.float64]
+
+# Below the resolution of any encoder. With it, a limited action passes a second time unchanged,
+# although sums of differences are rounded.
+_TOLERANCE = 1e-12
+# The same for rotations, whose logarithm and exponential round more.
+_TURN_TOLERANCE = 1e-9
+# A yaw whose range is a full turn but for this, rad, has no limit and wraps around.
+_FULL_TURN = 2.0 * math.pi - 1e-2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """The limits of a part."""
+
+    velocity: float
+    acceleration: float
+    following_error: float
+
+
+class Part(ABC):
+    """Entries that are limited together.
+
+    A point is what their values stand for; a displacement leads from one point to another, and its
+    length is what the bounds limit.
+    """
+
+    tolerance = _TOLERANCE
+    free: int  # length of a displacement
+
+    def __init__(self, embodiment: Embodiment, indices: Sequence[int]) -> None:
+        chosen = [embodiment.actions[i] for i in indices]
+        self.entries = np.array(indices)
+        self.free = len(indices)
+        self.bounds = Bounds(
+            velocity=min(entry.max_velocity for entry in chosen),
+            acceleration=min(entry.max_acceleration for entry in chosen),
+            following_error=min(entry.max_following_error for entry in chosen),
+        )
+        self._lower = np.array([entry.lower for entry in chosen])
+        self._upper = np.array([entry.upper for entry in chosen])
+        self._names = ", ".join(entry.name for entry in chosen)
+
+    @abstractmethod
+    def between(self, start: Array, end: Array) -> Array:
+        """Return the displacement from one point to another."""
+
+    @abstractmethod
+    def moved(self, start: Array, displacement: Array) -> Array:
+        """Return the point that a displacement leads to."""
+
+    def in_frame(self, point: Array, displacement: Array) -> Array:
+        """Return a displacement about the axes of the tip at a point as one about the frame's."""
+        return displacement
+
+    def in_tip(self, point: Array, displacement: Array) -> Array:
+        """Return a displacement about the frame's axes as one about those of the tip."""
+        return displacement
+
+    def problem(self, values: Array) -> str:
+        """Return why finite values are unusable, as text; empty if they are usable."""
+        return ""
+
+    def point(self, values: Array) -> Array:
+        """Return the point of usable values."""
+        return values
+
+    def values(self, point: Array) -> Array:
+        """Return the values of a point."""
+        return point
+
+    def boxed(self, point: Array, measured: Array) -> Array:
+        """Return the nearest point in the box, extended to include an arm already outside."""
+        return point
+
+    def is_exact(self, values: Array) -> bool:
+        """Return whether usable values are those of their point."""
+        return True
+
+
+class _Vector(Part):
+    """Positions in a box."""
+
+    def between(self, start: Array, end: Array) -> Array:
+        return end - start
+
+    def moved(self, start: Array, displacement: Array) -> Array:
+        return start + displacement
+
+    def boxed(self, point: Array, measured: Array) -> Array:
+        inside = np.clip(
+            point, np.minimum(self._lower, measured), np.maximum(self._upper, measured)
+        )
+        return point if np.array_equal(inside, point) else inside
+
+
+class _Angle(Part):
+    """A yaw without limits, which takes the short way round."""
+
+    def between(self, start: Array, end: Array) -> Array:
+        return np.array([wrapped(float(end[0] - start[0]))])
+
+    def moved(self, start: Array, displacement: Array) -> Array:
+        return start + displacement
+
+    def values(self, point: Array) -> Array:
+        return np.array([wrapped(float(point[0]))])
+
+    def is_exact(self, values: Array) -> bool:
+        return bool(abs(values[0]) <= math.pi)
+
+
+class _Turn(Part):
+    """A 6D rotation; points are rotation matrices, displacements are rotation vectors in rad."""
+
+    tolerance = _TURN_TOLERANCE
+
+    def __init__(self, embodiment: Embodiment, indices: Sequence[int]) -> None:
+        super().__init__(embodiment, indices)
+        self.free = 3
+
+    def in_frame(self, point: Array, displacement: Array) -> Array:
+        return point @ displacement
+
+    def in_tip(self, point: Array, displacement: Array) -> Array:
+        return point.T @ displacement
+
+    def between(self, start: Array, end: Array) -> Array:
+        return vector_from_matrix(end @ start.T)
+
+    def moved(self, start: Array, displacement: Array) -> Array:
+        return matrix_from_vector(displacement) @ start
+
+    def problem(self, values: Array) -> str:
+        try:
+            matrix_from_6d(values)
+        except ValueError as error:
+            return f"has a rotation {self._names} that is degenerate: {error}"
+        return ""
+
+    def point(self, values: Array) -> Array:
+        return matrix_from_6d(values)
+
+    def values(self, point: Array) -> Array:
+        return sixd_from_matrix(point)
+
+    def is_exact(self, values: Array) -> bool:
+        return bool(
+            np.abs(values - sixd_from_matrix(matrix_from_6d(values))).max() <= self.tolerance
+        )
+
+
+def parts_of(embodiment: Embodiment) -> tuple[Part, ...]:
+    """Return the parts of an embodiment's action array, covering every entry once."""
+    parts: list[Part] = []
+    for group in embodiment.groups:
+        turning = range(group.rotation_slice.start, group.rotation_slice.stop)
+        indices = [i for i in range(group.start, group.start + group.size) if i not in turning]
+        together = [i for i in indices if embodiment.actions[i].unit == "m"]
+        if together:
+            parts.append(_Vector(embodiment, together))
+        parts += [_Vector(embodiment, [i]) for i in indices if i not in together]
+        if group.rotation == "6d":
+            parts.append(_Turn(embodiment, turning))
+        elif group.rotation == "yaw":
+            entry = embodiment.actions[turning[0]]
+            endless = entry.upper - entry.lower >= _FULL_TURN
+            parts.append((_Angle if endless else _Vector)(embodiment, turning))
+    return tuple(parts)
+
+
+def shortened(vector: Array, longest: float, tolerance: float) -> Array:
+    """Return the vector, shortened to a length; the same object if it is not too long."""
+    # hypot, since squares of tiny or huge entries under- or overflow.
+    length = math.hypot(*vector)
+    return vector if length <= longest + tolerance else vector / length * longest
