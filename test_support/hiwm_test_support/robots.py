@@ -1,5 +1,8 @@
 """Robots that are not in config/embodiments."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hiwm_core.embodiment import Embodiment, parse_embodiment
 
 _UNITS = {"x": "m", "y": "m", "z": "m", "roll": "rad", "pitch": "rad", "yaw": "rad"}
@@ -106,6 +109,32 @@ proprioception:
 cameras:
   - {name: top, width: 32, height: 24, encoding: rgb8}
 """
+
+
+def other_proprioception(base: Embodiment) -> Embodiment:
+    """Return a robot of joints whose proprioception is longer than the action and reversed.
+
+    It has the velocity of each joint before its position, and the last joint first.
+    """
+    lines = [
+        f"  - {{name: {entry.name}_{field}, joint: {entry.joint}, field: {field}, "
+        f"unit: \"{unit}\"}}"
+        for entry in reversed(base.actions)
+        for field, unit in (("velocity", f"{entry.unit}/s"), ("position", entry.unit))
+    ]
+    before, rest = base.text.split("proprioception:", 1)
+    cameras = rest[rest.index("cameras:"):]
+    return parse_embodiment(
+        before + "\n".join(["proprioception:", *lines, cameras]), "test"
+    )
+
+
+def home_proprioception(robot: Embodiment) -> NDArray[np.float32]:
+    """Return the proprioception [P] of a robot of joints at rest at home."""
+    home = dict(zip(robot.action_joints, robot.home, strict=True))
+    return np.array([
+        home[entry.joint] if entry.field == "position" else 0.0 for entry in robot.proprioception
+    ], np.float32)
 
 
 def mixed_robot() -> Embodiment:

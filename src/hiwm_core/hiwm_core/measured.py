@@ -138,11 +138,9 @@ class MeasuredFromProprioception:
         missing: list[str] = []
         self._computed: list[ActionGroup] = []
         for group in embodiment.groups:
-            if (self._columns[group.slice] >= 0).all():
-                continue
-            if group.measured.source == "urdf" and all(
-                joint in self._joints for joint in group.measured.joints
-            ):
+            if group.measured.source == "urdf":
+                # From the joints, as everywhere else.
+                missing += [name for name in group.measured.joints if name not in self._joints]
                 self._computed.append(group)
                 continue
             missing += [
@@ -154,8 +152,8 @@ class MeasuredFromProprioception:
             raise ConfigError(
                 f"proprioception lacks the measured counterpart of {', '.join(missing)}",
                 where=f"embodiment {embodiment.name}: proprioception",
-                remedy="an imagined world needs it: add {name: ..., action: ENTRY, unit: ...} "
-                "for each, and record again",
+                remedy="an imagined world needs it: add {name: ..., joint: JOINT, field: position, "
+                "unit: ...} or {name: ..., action: ENTRY, unit: ...} for each, and record again",
             )
         self._kinematics = MeasuredAction(embodiment) if self._computed else None
 

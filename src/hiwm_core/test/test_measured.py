@@ -104,7 +104,7 @@ def test_a_velocity_is_not_a_measured_position() -> None:
 def test_proprioception_that_measures_too_little_names_what_is_missing() -> None:
     with pytest.raises(ConfigError) as error:
         MeasuredFromProprioception(mixed_robot())
-    for name in ("left_x", "left_turn_r11", "right_yaw", "column", "wrist"):
+    for name in ("left_x", "left_turn_r11", "j1, j2", "column", "wrist"):
         assert name in str(error.value)
     assert "left_z" not in str(error.value)
 

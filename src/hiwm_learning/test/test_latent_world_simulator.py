@@ -9,7 +9,7 @@ import torch
 
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.embodiment import Embodiment, load_embodiment
-from hiwm_core.errors import CheckpointError
+from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_core.task import load_task
 from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
 from hiwm_learning.latent_world.model import load_latent_world
@@ -22,6 +22,7 @@ from hiwm_test_support.latent_worlds import (
     write_untrained_checkpoint,
 )
 from hiwm_test_support.layered_worlds import write_drawn_checkpoint
+from hiwm_test_support.robots import home_proprioception, mixed_robot, other_proprioception
 
 EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
 HOME = np.array(EMBODIMENT.home)
@@ -173,3 +174,20 @@ def test_what_is_no_world_model_or_made_for_another_robot_is_refused(tmp_path: P
     save_checkpoint(path, info, checkpoint.weights)
     with pytest.raises(CheckpointError, match="not a world model"):
         load_simulator(path, EMBODIMENT)
+
+
+def test_proprioception_with_other_entries_than_the_action_passes_the_limits() -> None:
+    """Velocities, another order and another length: actions start from what is measured."""
+    robot = other_proprioception(EMBODIMENT)
+    simulator = make_simulator(robot, "regression")
+    state = simulator.begin(picture(), home_proprioception(robot), seed=0)
+    after, limited = simulator.step(state, HOME + [0.1, 0.0, 0.004, 0.0])
+    np.testing.assert_allclose(limited.action, HOME + [0.012, 0.0, 0.004, 0.0], atol=1e-7)
+    assert after.proprioception.shape == (8,)
+    simulator.step_many([after], [HOME])
+
+
+def test_a_world_that_does_not_measure_the_action_is_refused() -> None:
+    robot = mixed_robot()
+    with pytest.raises(ConfigError, match="counterpart of left_x"):
+        LatentSimulator(untrained_world(EMBODIMENT), robot)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError
 from hiwm_learning.policies.backbones import BACKBONES
-from hiwm_learning.policies.chunk_policy import Batch, ChunkPolicy
+from hiwm_learning.policies.chunk_policy import ABSOLUTE, Batch, ChunkPolicy, action_anchors
 from hiwm_test_support.policies import dot_embodiment, small_config
+from hiwm_test_support.robots import mixed_robot, other_proprioception
 
 backbones = pytest.mark.parametrize("backbone", sorted(BACKBONES))
 
@@ -33,6 +35,33 @@ def some_batch(count: int = 50) -> Batch:
 def test_measured_actions_are_offsets_from_the_newest_proprioception() -> None:
     anchor = policy().anchor(torch.tensor([[0.1, -0.2]]))
     torch.testing.assert_close(anchor, torch.tensor([[0.1, -0.2, 0.0]]))
+
+
+def test_anchors_are_found_by_what_is_measured_not_by_place() -> None:
+    planar = load_embodiment("planar_bimanual")
+    assert action_anchors(planar) == (0, 1, 2, 3)
+    # The last joint first, and the velocity of each joint before its position.
+    assert action_anchors(other_proprioception(planar)) == (7, 5, 3, 1)
+    # Of the mixed robot proprioception measures only the height of the left tool.
+    assert action_anchors(mixed_robot()) == (
+        ABSOLUTE, ABSOLUTE, 0, *[ABSOLUTE] * 13
+    )
+
+
+@backbones
+def test_a_policy_plans_for_proprioception_with_other_entries_than_the_action(
+    backbone: str,
+) -> None:
+    robot = other_proprioception(dot_embodiment())
+    config = small_config(backbone, proprio_dim=6, anchors=action_anchors(robot))
+    network, rng = BACKBONES[backbone].build(config), np.random.default_rng(0)
+    proprio = rng.uniform(-0.1, 0.1, (20, 2, 6)).astype(np.float32)
+    actions = np.repeat(proprio[:, -1:, [5, 3, 1]], 4, axis=1) + 0.01
+    network.fit_scales(proprio[:, -1], actions)
+    torch.testing.assert_close(network.offset_centre, torch.full((4, 3), 0.01))
+    images = (torch.zeros((20, 2, 32, 32, 3), dtype=torch.uint8),)
+    planned = network.sample(images, torch.from_numpy(proprio), torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(planned.numpy(), actions, atol=1e-3)
 
 
 def test_normalised_chunks_have_unit_scale_lie_within_bounds_and_are_invertible() -> None:

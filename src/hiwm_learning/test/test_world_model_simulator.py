@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hiwm_core.blob_store import BlobStore
-from hiwm_core.embodiment import load_embodiment
-from hiwm_core.errors import CheckpointError
+from hiwm_core.embodiment import load_embodiment, parse_embodiment
+from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_core.task import load_task
 from hiwm_learning.world_model.layers import frames_to_bytes
-from hiwm_learning.world_model.model import load_world_model
+from hiwm_learning.world_model.model import load_world_model, planar_config
 from hiwm_learning.world_model.simulator import ImaginedState, Simulator
 from hiwm_test_support.layered_worlds import drawn_world_model, object_pose, scene
+from hiwm_test_support.robots import home_proprioception, other_proprioception
 
 EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
 HOME = np.array(EMBODIMENT.home)
@@ -31,6 +32,7 @@ STATES = st.builds(
     previous=hnp.arrays(np.float32, (3, 4), elements=FLOATS),
     own=hnp.arrays(np.float32, (2, 3, 4), elements=FLOATS),
     own_previous=hnp.arrays(np.float32, (2, 3, 4), elements=FLOATS),
+    sent=hnp.arrays(np.float64, 4, elements=st.floats(allow_nan=False)),
     previous_step=hnp.arrays(np.float64, 4, elements=st.floats(allow_nan=False)),
     step=st.integers(0, 10**6), seed=st.integers(0, 2**31),
 )
@@ -53,7 +55,7 @@ def test_a_state_comes_back_from_the_store_bit_for_bit(state: ImaginedState) -> 
     with tempfile.TemporaryDirectory() as folder:
         store = BlobStore(Path(folder))
         found = ImaginedState.from_parts(*store.get_state(store.put_state(*state.to_parts())))
-    for name in ("poses", "previous", "own", "own_previous", "previous_step"):
+    for name in ("poses", "previous", "own", "own_previous", "sent", "previous_step"):
         wanted, got = getattr(state, name), getattr(found, name)
         assert (wanted.dtype, wanted.tobytes()) == (got.dtype, got.tobytes())
     assert (found.step, found.seed) == (state.step, state.seed)
@@ -78,6 +80,56 @@ def test_two_simulators_of_one_model_imagine_the_same_bytes() -> None:
             frames[-1].append(simulator.observe(state).image.tobytes())
     assert frames[0] == frames[1]
     assert len(set(frames[0])) > 1
+
+
+def test_proprioception_with_other_entries_than_the_action_is_imagined_the_same() -> None:
+    """Velocities, another order and another length: the arms move as they do without."""
+    other = other_proprioception(EMBODIMENT)
+    assert other.proprio_dim == 8
+    places = []
+    for robot in (EMBODIMENT, other):
+        model = drawn_world_model(robot, seed=3)
+        hands = torch.from_numpy(home_proprioception(robot))[None]
+        poses = scene(model, object_pose(0.02, 0.0, 1.0)[None], hands)
+        simulator = Simulator(model, robot)
+        state = simulator.begin(
+            frames_to_bytes(model.decoder(poses))[0].numpy(), hands[0].numpy(), seed=0
+        )
+        np.testing.assert_allclose(
+            simulator.observe(state).proprioception, hands[0].numpy(), atol=1e-6
+        )
+        for k in range(5):
+            before = state
+            state, limited = simulator.step(state, HOME + 0.004 * k)
+        places.append((state.poses, limited.action))
+    np.testing.assert_array_equal(places[0][1], places[1][1])
+    np.testing.assert_array_equal(places[0][0], places[1][0])
+    seen = simulator.observe(state).proprioception
+    moved = (state.poses - before.poses)[2, 1]  # right_y is the first: velocity, then position
+    assert seen[0] == pytest.approx(10.0 * moved) and seen[1] == pytest.approx(state.poses[2, 1])
+
+
+def test_proprioception_that_a_layered_world_cannot_predict_is_refused() -> None:
+    text = EMBODIMENT.text.replace("cameras:", (
+        "  - {name: load, joint: left_x_joint, field: effort, unit: N}\ncameras:"
+    ))
+    with pytest.raises(ConfigError, match="cannot predict proprioception load.*latent"):
+        planar_config(parse_embodiment(text, "test"))
+    text = EMBODIMENT.text.replace("joint: right_x_joint, field: position", (
+        "joint: right_x_joint, field: velocity"
+    )).replace("field: velocity, unit: m}", "field: velocity, unit: m/s}")
+    with pytest.raises(ConfigError, match="lacks the measured counterpart of right_x"):
+        planar_config(parse_embodiment(text, "test"))
+
+
+def test_a_state_saved_without_a_last_target_starts_from_the_measured_position() -> None:
+    parts, meta = ImaginedState(
+        poses=np.zeros((3, 4), np.float32), previous=np.zeros((3, 4), np.float32),
+        own=np.zeros((2, 3, 4), np.float32), own_previous=np.zeros((2, 3, 4), np.float32),
+        sent=HOME, previous_step=np.zeros(4), step=3, seed=0,
+    ).to_parts()
+    del parts["sent"]
+    assert np.isnan(ImaginedState.from_parts(parts, meta).sent).all()
 
 
 def test_a_step_leaves_the_state_it_began_from_alone() -> None:

@@ -16,7 +16,7 @@ from hiwm_teleop.devices.motion import (
     axis_entries,
     shaped,
 )
-from hiwm_test_support.robots import spatial_arm
+from hiwm_test_support.robots import mixed_robot, spatial_arm
 
 EMBODIMENT = load_embodiment("planar_bimanual")
 deflections = st.floats(-1.5, 1.5)
@@ -55,6 +55,14 @@ def test_expo_is_fine_near_the_rest_and_whole_at_the_end() -> None:
     assert shaped(0.2, setting, 1.0) == pytest.approx(0.008)
     assert shaped(0.2, setting, 0.0) == pytest.approx(0.2)
     assert shaped(1.0, setting, 1.0) == 1.0
+
+
+def test_an_end_effectors_axes_are_its_position_and_the_displacement_of_its_rotation() -> None:
+    robot = mixed_robot()
+    assert axis_entries(robot, "left") == {
+        "x": 0, "y": 1, "z": 2, "roll": 3, "pitch": 4, "yaw": 5,
+    }
+    assert axis_entries(robot, "right") == {"x": 10, "y": 11, "z": 12, "yaw": 13}
 
 
 SETTINGS = MotionSettings(linear_m_s=0.1, angular_rad_s=1.0, expo=0.0)

@@ -63,8 +63,7 @@ class Stick:
             for arm in self._arms or robot.arms
         }
         self._grippers = {
-            entry.arm: i for i, entry in enumerate(robot.actions)
-            if entry.name in (f"{entry.arm}_gripper", "gripper")
+            group.arm: group.start for group in robot.groups if group.kind == "gripper"
         }
         self._closing = {}
 

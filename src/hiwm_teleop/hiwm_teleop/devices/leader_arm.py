@@ -218,9 +218,9 @@ class LeaderArmDevice(Device):
             self._base = tick.proprio.copy()
             # A gripper that holds an object is open wider than its target: with its measured
             # position as the target, it would drop the object.
-            for i, entry in enumerate(self._world.embodiment.actions):
-                if entry.unit == "1" and tick.applied.size:
-                    self._base[i] = tick.applied[i]
+            for group in self._world.embodiment.groups:
+                if group.kind == "gripper" and tick.applied.size:
+                    self._base[group.slice] = tick.applied[group.slice]
         action = self._base.copy()
         led = self._map.values({name: arm.angles for name, arm in self._arms.items()})
         action[self._map.indices] = self._following.follow(

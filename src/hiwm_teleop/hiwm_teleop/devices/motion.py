@@ -1,7 +1,8 @@
 """From the axes of a cap or stick to displacements of arms.
 
 For every device that commands velocities: each axis is shaped (dead zone, expo, scale), locked or
-not, and moves the action entry with its name, ``<arm>_<axis>``. Pure. Tested by ``test_motion.py``.
+not, and moves an end effector, or the joint with its name, ``<arm>_<axis>``. Pure. Tested by
+``test_motion.py``.
 """
 
 from collections.abc import Mapping
@@ -65,15 +66,27 @@ def shaped(value: float, setting: AxisSetting, expo: float) -> float:
 def axis_entries(embodiment: Embodiment, arm: str) -> dict[AxisName, int]:
     """Return the index in the action array of each axis of an arm.
 
-    An entry belongs to an axis by its name, ``<arm>_<axis>`` or, on a robot with one arm,
-    ``<axis>``, and by its unit: m for x, y and z, rad for the rest.
+    An end effector has x, y and z, and its rotation: a yaw, or the rotation vector about the axes
+    of the group's frame, which is the form of a 6D rotation's displacement. A joint belongs to an
+    axis by its name, ``<arm>_<axis>`` or, on a robot with one arm, ``<axis>``, and by its unit: m
+    for x, y and z, rad for the rest.
     """
     found: dict[AxisName, int] = {}
-    for i, entry in enumerate(embodiment.actions):
-        for axis in AXES:
-            unit = "m" if axis in _TRANSLATION else "rad"
-            if entry.arm == arm and entry.unit == unit and entry.name in (f"{arm}_{axis}", axis):
-                found[axis] = i
+    for group in embodiment.groups:
+        if group.arm != arm:
+            continue
+        if group.kind == "ee_position":
+            axes = {
+                "none": _TRANSLATION, "yaw": (*_TRANSLATION, "yaw"),
+                "6d": (*_TRANSLATION, "roll", "pitch", "yaw"),
+            }[group.rotation]
+            found |= {axis: group.start + i for i, axis in enumerate(axes)}
+            continue
+        for i, entry in enumerate(embodiment.actions[group.slice], group.start):
+            for axis in AXES:
+                unit = "m" if axis in _TRANSLATION else "rad"
+                if entry.unit == unit and entry.name in (f"{arm}_{axis}", axis):
+                    found[axis] = i
     return found
 
 

@@ -103,12 +103,13 @@ class FollowerMap:
 
     def _lead(self, arm: str, name: str, driven: str, units: tuple[str, ...]) -> None:
         embodiment, where = self._embodiment, f"{self._where}: arms.{arm}.{name}"
-        joints = list(embodiment.joint_names)
-        if driven not in joints:
+        joints = embodiment.action_joints
+        known = [joint for joint in joints if joint]
+        if driven not in known:
             raise ConfigError(
                 f"embodiment {embodiment.name} has no joint {driven!r}", where=where,
-                remedy=f"it has {', '.join(joints)}{nearest(driven, joints)}: correct drives, or "
-                "use a device made for this embodiment",
+                remedy=f"it has {', '.join(known) or 'none'}{nearest(driven, known)}: correct "
+                "drives, or use a device made for this embodiment",
             )
         index = joints.index(driven)
         entry: ActionEntry = embodiment.actions[index]
