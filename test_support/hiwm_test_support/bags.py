@@ -17,6 +17,7 @@ EMBODIMENT = load_embodiment("planar_bimanual")
 EMBODIMENT_TEXT = EMBODIMENT.text
 JOINTS = ["right_y_joint", "left_x_joint", "right_x_joint", "left_y_joint"]
 TICK_NS = 100_000_000
+STREAMS = ["cameras/top/image_raw", "joint_states"]
 
 
 def recorded(name: str, kind: str, role: Role) -> RecordedTopic:
@@ -43,7 +44,7 @@ def message(kind: str, /, **fields: Any) -> Any:
     return TYPES.types[kind](**fields)
 
 
-def header(stamp_ns: int) -> object:
+def header(stamp_ns: int) -> Any:
     """Return a header with a stamp."""
     stamp = message(
         "builtin_interfaces/msg/Time", sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9
@@ -85,11 +86,13 @@ class RecordedWorld:
         self.send(WORLD_INFO, raw(kind, message(
             kind, header=header(self.stamp_ns), kind=self.kind,
             robot="standin" if self.kind == "hardware" else "",
-            stand_in=self.kind == "hardware", rate=self.rate, lockstep=True,
-            cameras=["top"], camera_widths=np.array([96], np.uint32),
+            stand_in=self.kind == "hardware", rate=self.rate,
+            control_period_s=1e-9 * self.tick_ns, lockstep=True, streams=STREAMS, cameras=["top"], camera_widths=np.array([96], np.uint32),
             camera_heights=np.array([96], np.uint32), embodiment="planar_bimanual",
             embodiment_hash=EMBODIMENT.hash, embodiment_yaml=EMBODIMENT_TEXT, task="push_t",
-            task_hash="beef", task_yaml="name: push_t\n", can_restore=True, can_fork=True,
+            task_hash="beef", task_yaml="name: push_t\n", instruction="push",
+            start_names=["object_x_m", "object_y_m", "object_yaw_rad"],
+            labels=["success", "failure"], can_restore=True, can_fork=True,
             auto_reset=True, heads=["progress", "success", "trust"], checkpoint_hash="c0ffee",
             session_id="session", software_version="1",
         )))
@@ -121,7 +124,9 @@ class RecordedWorld:
             episode_id=self.episode, branch_id=self.branch, state_id=f"s{self.step}", trust=0.9,
             progress=float("nan"), success=0.25, applied_action=floats(action),
             applied_source=0 if self.first_of_epoch else source, applied_device="policy 01234567",
-            sender=self.world,
+            applied_note="", sender=self.world, streams=STREAMS,
+            stream_stamps=[header(self.stamp_ns).stamp] * len(STREAMS),
+            control_period_s=float("nan"),
         ))
 
     def command(self) -> bytes:
@@ -137,8 +142,8 @@ class RecordedWorld:
         """Return the stand-in's ground truth at the current step."""
         kind = TRUTH.topic.message_type
         return raw(kind, message(
-            kind, header=header(self.stamp_ns), object_pose=floats([self.step, 2.0, 3.0]),
-            coverage=0.5,
+            kind, header=header(self.stamp_ns), names=["object_x_m", "object_y_m", "object_yaw_rad", "coverage"],
+            values=floats([self.step, 2.0, 3.0, 0.5]),
         ))
 
     def fork_node(self, parent_id: str) -> bytes:
@@ -148,12 +153,11 @@ class RecordedWorld:
             "hiwm_interfaces/msg/BranchNode", node_id=f"{self.branch}:{self.step}",
             parent_id=parent_id, episode_id=self.episode, branch_id=self.branch, epoch=self.epoch,
             step=self.step, state_id="", source=1, device="", action=floats([]), trust=1.0,
-            progress=0.0, success=0.0, label=0, note="", pinned=False, rolled_back=False,
-            discarded=False,
+            progress=0.0, success=0.0, note="", pinned=False, rolled_back=False, takeover=False,
         )
         return raw(kind, message(
-            kind, header=header(self.stamp_ns), session_id="session", revision=1, full=False,
-            head_id="", nodes=[node],
+            kind, header=header(self.stamp_ns), session_id="session", since=0, revision=1, latest=1,
+            head_id="", branches=[], nodes=[node],
         ))
 
     def advance(self) -> None:

@@ -34,6 +34,7 @@ from hiwm_nodes.messages import (
     camera_info_message,
     image_message,
     joint_state_message,
+    observation_streams,
     time_message,
 )
 from hiwm_nodes.only_one import sender
@@ -58,6 +59,7 @@ class SampleWorld(Node):
         self._first = True
         self._camera = self._embodiment.cameras[0]
         base = f"cameras/{self._camera.name}"
+        self._streams = observation_streams([self._camera.name])
         self._info = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
         self._state = self.create_publisher(ControlState, "control_state", qos.LATCHED)
         self._tree = self.create_publisher(BranchTree, "branches/tree", qos.LATCHED)
@@ -93,6 +95,7 @@ class SampleWorld(Node):
         camera, embodiment = self._camera, self._embodiment
         self._info.publish(WorldInfo(
             kind="hardware", robot="standin", stand_in=True, rate=embodiment.rate_hz,
+            control_period_s=1.0 / embodiment.rate_hz, streams=self._streams,
             cameras=[camera.name], camera_widths=[camera.width], camera_heights=[camera.height],
             embodiment=embodiment.name, embodiment_hash=embodiment.hash,
             embodiment_yaml=embodiment.text, task="push_t", session_id="sample",
@@ -127,10 +130,14 @@ class SampleWorld(Node):
         self._joints.publish(
             joint_state_message([names[i] for i in order], positions.tolist(), stamp)
         )
-        truth = GroundTruth(object_pose=[float(self._step), 0.0, 0.0], coverage=0.5)
+        truth = GroundTruth(
+            names=["object_x_m", "object_y_m", "object_yaw_rad", "coverage"],
+            values=[float(self._step), 0.0, 0.0, 0.5],
+        )
         tick = Tick(
             epoch=self._epoch, step=self._step, episode_id="ep_0001", branch_id=self.branch_id,
-            trust=1.0, progress=float("nan"), success=float("nan"),
+            streams=self._streams, stream_stamps=[stamp] * len(self._streams),
+            control_period_s=float("nan"), trust=1.0, progress=float("nan"), success=float("nan"),
             applied_action=[] if self._first else self._rng.normal(size=len(names)).tolist(),
             applied_source=Command.SOURCE_NONE if self._first else Command.SOURCE_HUMAN,
             applied_device="" if self._first else "sample", sender=sender(self),

@@ -103,8 +103,8 @@ class BranchManager(Node):
             clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
         self._revision = self._store.revision
-        # An empty increment: a late subscriber sees an unknown revision and requests the full tree.
-        self._publish([])
+        # An empty increment: a subscriber that lacks earlier changes requests them.
+        self._tree.publish(self._message([], since=self._revision))
         if self._store.head_id:
             self.get_logger().info(
                 f"continuing {self._store.path}: revision {self._revision}, "
@@ -320,23 +320,26 @@ class BranchManager(Node):
         return callback
 
     def _label(self, request: Label.Request, response: Label.Response) -> None:
-        if request.label not in set(branch_records.Label):
+        labels = list(self._info.labels) if self._info else []
+        if request.label and request.label not in labels:
             raise StoreError(
-                f"{request.label} is not a label",
+                f"{request.label!r} is not a label of this task",
                 where="branches/label",
-                remedy="0 removes the label, 1 is success, 2 failure",
+                remedy=f"use one of {', '.join(labels)}; empty removes the label",
             )
         branch_id = request.branch_id or self._store.branch(self._store.head_branch_id).branch_id
-        self._store.label(branch_id, branch_records.Label(request.label), request.note)
-        response.message = f"{branch_id}: {branch_records.Label(request.label).name.lower()}"
+        self._store.label(
+            branch_id, branch_records.Label[request.label.upper() or "NONE"], request.note
+        )
+        response.message = f"{branch_id}: {request.label or 'no label'}"
 
     def _discard(self, request: Discard.Request, response: Discard.Response) -> None:
         self._store.discard(request.branch_id, restore=request.restore)
         response.message = f"{request.branch_id} {'restored' if request.restore else 'discarded'}"
 
     def _list(self, request: ListBranches.Request, response: ListBranches.Response) -> None:
-        nodes = self._store.tree(include_discarded=request.include_discarded)
-        response.tree = self._message(nodes, full=True)
+        nodes = self._store.changed_since(request.since)
+        response.tree = self._message(nodes, since=request.since)
         response.message = f"{len(nodes)} nodes"
 
     def _propose(self, request: Propose.Request, response: Propose.Response) -> None:
@@ -351,19 +354,17 @@ class BranchManager(Node):
     def _publish_changes(self) -> None:
         revision = self._store.revision
         if revision > self._revision:
-            nodes = self._store.changed_since(self._revision)
-            self._revision = revision
-            self._publish(nodes)
+            since, self._revision = self._revision, revision
+            self._tree.publish(self._message(self._store.changed_since(since), since=since))
 
-    def _publish(self, nodes: list[branch_records.Node]) -> None:
-        self._tree.publish(self._message(nodes, full=False))
-
-    def _message(self, nodes: list[branch_records.Node], *, full: bool) -> BranchTree:
+    def _message(self, nodes: list[branch_records.Node], *, since: int) -> BranchTree:
+        ids = {node.branch_id for node in nodes}
         return tree_message(
             nodes,
+            [branch for branch in self._store.branches() if branch.branch_id in ids],
             session_id=self._session.name,
+            since=since,
             revision=self._revision,
-            full=full,
             head_id=self._store.head_id,
             stamp=self.get_clock().now().to_msg(),
         )

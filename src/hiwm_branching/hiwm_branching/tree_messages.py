@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 
 from builtin_interfaces.msg import Time
-from hiwm_interfaces.msg import BranchNode, BranchTree, Tick, WorldInfo
+from hiwm_interfaces.msg import Branch, BranchNode, BranchTree, Tick, WorldInfo
 
+from hiwm_core import branch_records as records
 from hiwm_core.branch_records import Node, SessionRecord, TickRecord
 from hiwm_core.stamps import stamp_ns
 
@@ -55,29 +56,46 @@ def node_message(node: Node) -> BranchNode:
         trust=node.trust,
         progress=node.progress,
         success=node.success,
-        label=node.label,
         note=node.note,
         pinned=node.pinned,
         rolled_back=node.rolled_back,
-        discarded=node.discarded,
+        takeover=node.takeover,
+    )
+
+
+def branch_message(branch: records.Branch) -> Branch:
+    """Return a branch as a message."""
+    return Branch(
+        branch_id=branch.branch_id,
+        episode_id=branch.episode_id,
+        parent_branch_id=branch.parent_branch_id,
+        fork_node_id=branch.fork_node_id,
+        kind=branch.kind.value,
+        epoch=branch.epoch,
+        label=branch.label.name.lower() if branch.label else "",
+        note=branch.note,
+        discarded=branch.discarded,
     )
 
 
 def tree_message(
     nodes: Iterable[Node],
+    branches: Iterable[records.Branch],
     *,
     session_id: str,
+    since: int,
     revision: int,
-    full: bool,
     head_id: str,
     stamp: Time,
 ) -> BranchTree:
-    """Return a message of tree nodes; `full` marks the whole tree."""
+    """Return a message of the nodes and branches that changed after `since`."""
     message = BranchTree(
         session_id=session_id,
+        since=since,
         revision=revision,
-        full=full,
+        latest=revision,
         head_id=head_id,
+        branches=[branch_message(branch) for branch in branches],
         nodes=[node_message(node) for node in nodes],
     )
     message.header.stamp = stamp

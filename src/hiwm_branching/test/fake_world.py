@@ -36,6 +36,7 @@ class FakeWorld(Node):
                 stand_in=hardware,
                 can_restore=not hardware,
                 can_fork=not hardware,
+                labels=["success", "failure"],
             )
         )
         self._info = info

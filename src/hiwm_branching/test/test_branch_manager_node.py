@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rclpy
-from hiwm_interfaces.msg import BranchNode, BranchTree, Command, ControlState
+from hiwm_interfaces.msg import Branch, BranchNode, BranchTree, Command, ControlState
 from hiwm_interfaces.srv import Continue, Discard, Fork, Label, ListBranches, Propose, Rollback
 from rclpy.executors import SingleThreadedExecutor
 
@@ -92,18 +92,30 @@ class Session:
         return future.result()
 
     def nodes(self) -> dict[str, BranchNode]:
+        """The listed nodes."""
+        return {node.node_id: node for node in self.listed().nodes}
+
+    def branches(self) -> dict[str, Branch]:
+        """The listed branches."""
+        return {branch.branch_id: branch for branch in self.listed().branches}
+
+    def labels(self) -> dict[str, str]:
+        """The label of each listed branch."""
+        return {name: branch.label for name, branch in self.branches().items()}
+
+    def listed(self) -> BranchTree:
         """The listed tree; retries while a killed manager still looks alive to DDS."""
         client = self.person.create_client(ListBranches, "branches/list")
         self.until(client.service_is_ready)
         for _ in range(10):
-            future = client.call_async(ListBranches.Request(include_discarded=True))
+            future = client.call_async(ListBranches.Request())
             if spin_until(self.executor, future.done, 3.0):
                 break
         self.person.destroy_client(client)
         assert future.done(), self.manager.output
         answer = future.result()
-        assert answer.ok and answer.tree.full
-        return {node.node_id: node for node in answer.tree.nodes}
+        assert answer.ok
+        return answer.tree
 
     def close(self) -> None:
         self.manager.__exit__(None, None, None)
@@ -259,8 +271,8 @@ def test_on_hardware_it_refuses_and_still_records_the_branch(
     ):
         assert words in answer.message
     assert session.world.restored == session.world.continued == []
-    assert session.call(Label, "label", label=Label.Request().label + 2, note="slipped").ok
-    assert {n.label for n in session.nodes().values()} == {BranchNode.LABEL_FAILURE}
+    assert session.call(Label, "label", label="failure", note="slipped").ok
+    assert session.labels() == {B0: "failure"}
 
 
 def test_a_refusing_world_is_quoted_and_nothing_changes(session: Session) -> None:
@@ -347,16 +359,16 @@ def test_killed_during_a_restore_it_places_the_next_tick(session: Session) -> No
 
 
 def test_labels_discards_and_pins_reach_the_tree(session: Session) -> None:
-    assert session.call(Label, "label", label=BranchNode.LABEL_SUCCESS, note="in").ok
+    assert session.call(Label, "label", label="success", note="in").ok
     assert session.call(Fork, "fork").ok
     session.world.go()
     session.until_head(f"{B1}:11")
     assert session.call(Discard, "discard", branch_id=B0).ok
-    kept = session.call(ListBranches, "list", include_discarded=False).tree.nodes
-    assert [node.node_id for node in kept] == [f"{B1}:11"]
-    nodes = session.nodes()
-    assert nodes[f"{B0}:0"].discarded and nodes[f"{B0}:0"].label == BranchNode.LABEL_SUCCESS
-    assert nodes[f"{B1}:11"].label == BranchNode.LABEL_NONE
+    branches = session.branches()
+    assert branches[B0].discarded and not branches[B1].discarded
+    assert session.labels() == {B0: "success", B1: ""}
+    unknown = session.call(Label, "label", label="splendid")
+    assert not unknown.ok and "use one of success, failure" in unknown.message
     assert session.call(Discard, "discard", branch_id=B0, restore=True).ok
     states = BlobStore(session.folder / "states")
     state_id = states.put_state({"x": np.zeros(3)}, {})

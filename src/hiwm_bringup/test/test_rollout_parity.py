@@ -79,7 +79,7 @@ def run_graph(
 
 def recorded_steps(segment: Segment) -> list[Step]:
     """Return the steps of a trial; the graph may have gone on for some more."""
-    values = segment.success if segment.labels is None else segment.labels.coverage
+    values = segment.success if segment.labels is None else segment.labels.column("coverage")
     return [
         Step(
             frame=segment.observations["top"][i].tobytes(), joints=segment.proprio[i].tobytes(),

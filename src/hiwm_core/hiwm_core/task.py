@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,10 @@ class Task:
     min_coverage_gap: float  # a start covers at most 1 minus this of the goal
     text: str
     hash: str
+
+    start_names: ClassVar[tuple[str, ...]] = ("object_x_m", "object_y_m", "object_yaw_rad")
+    labels: ClassVar[tuple[str, ...]] = ("success", "failure")
+    instruction: ClassVar[str] = ""
 
     def sample_start(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """Return a start pose [x, y, yaw] of the object, uniform over the reset ranges."""

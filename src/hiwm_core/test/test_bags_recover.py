@@ -327,7 +327,7 @@ def test_a_clock_that_is_set_back_affects_neither_audit_nor_reading(tmp_path: Pa
     assert np.array_equal(segment.observations["top"], np.stack(pixels))
     assert segment.actions[:-1, 0] == pytest.approx([0.001 * step for step in range(1, 28)])
     assert segment.labels is not None
-    assert segment.labels.object_pose[:, 0].tolist() == list(range(28))
+    assert segment.labels.column("object_x_m").tolist() == list(range(28))
     assert [tick.step for tick in read_digest(bag).ticks] == list(range(28))
 
 
@@ -350,7 +350,7 @@ def test_labels_between_ticks_are_those_of_the_same_run_of_the_clock(tmp_path: P
 
     segment = read_segment(record(tmp_path, feed))
     assert segment.labels is not None
-    assert segment.labels.object_pose[:, 0].tolist() == list(range(20))
+    assert segment.labels.column("object_x_m").tolist() == list(range(20))
 
 
 def test_steps_that_share_a_stamp_are_refused(tmp_path: Path) -> None:

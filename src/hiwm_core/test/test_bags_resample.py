@@ -33,8 +33,8 @@ def segment(stamps_s: np.ndarray, *, world: str = "hardware", first_step: int = 
         device=["policy"] * (count - 1) + [""], applied_source=np.ones(count, np.uint8),
         trust=np.ones(count, np.float32), progress=nothing, success=nothing,
         labels=Labels(
-            object_pose=np.arange(count)[:, None].repeat(3, 1).astype(float),
-            coverage=np.arange(count) / 100.0,
+            names=("object_x_m", "coverage"),
+            values=np.arange(count)[:, None] * np.array([1.0, 0.01]),
         ),
     )
 
@@ -51,7 +51,7 @@ def test_half_the_rate_keeps_the_motion_and_every_other_tick() -> None:
     np.testing.assert_array_equal(slow.observations["top"][:, 0, 0, 0], np.arange(0, 41, 2))
     np.testing.assert_array_equal(slow.steps, 7 + np.arange(0, 41, 2))
     assert slow.state_ids[3] == "s6" and slow.labels is not None
-    assert slow.labels.coverage[3] == 0.06
+    assert slow.labels.column("coverage")[3] == 0.06
     assert segment_period(slow).seconds == 0.2
 
 

@@ -383,5 +383,5 @@ def test_read_back_arrays_are_what_was_published(recording: Recording) -> None:
     assert segment.source.tolist() == [3, 3, 3, 3, 3, 0]
     assert segment.applied_source.tolist() == [0, 3, 3, 3, 3, 3]
     assert segment.labels is not None
-    assert segment.labels.object_pose[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert segment.labels.column("object_x_m").tolist() == [0, 1, 2, 3, 4, 5]
     assert np.isnan(segment.progress).all()

@@ -162,7 +162,10 @@ class EvaluatorNode(Node):
 
     def _on_truth(self, message: GroundTruth) -> None:
         if self._evaluation:
-            self._do(self._evaluation.on_truth(stamp_ns(message.header.stamp), message.coverage))
+            known = dict(zip(message.names, message.values, strict=True))
+            self._do(
+                self._evaluation.on_truth(stamp_ns(message.header.stamp), known["coverage"])
+            )
 
     def _on_control(self, message: ControlState) -> None:
         if self._evaluation:
@@ -229,7 +232,8 @@ class EvaluatorNode(Node):
             self.resolve_service_name("evaluation/label"),
         )
         status = status_message(
-            evaluation, list(self._folder.results.values()), self._trials, prompt
+            evaluation, list(self._folder.results.values()), self._trials, prompt,
+            self._start_names,
         )
         now = self._published_at = time.monotonic()
         if prompt and (prompt != self._status.prompt or now - self._printed_at > _PROMPT_S):
@@ -274,6 +278,7 @@ class EvaluatorNode(Node):
         info = self._info
         assert info is not None
         task = parse_task(info.task_yaml, "task of world_info")
+        self._start_names = list(task.start_names)
         horizon = self._horizon or task.horizon_steps
         starts = (
             read_starts(user_path(self._starts_file), self._trials) if self._starts_file
@@ -343,7 +348,8 @@ class EvaluatorNode(Node):
             asked.remove_pending_request(call)
         if request.kind is RequestKind.RESET:
             future = client.call_async(Reset.Request(
-                object_pose=[float(value) for value in request.start], seed=request.seed,
+                start_names=self._start_names,
+                start_values=[float(value) for value in request.start], seed=request.seed,
                 by_hand=request.by_hand,
             ))
         else:

@@ -39,7 +39,8 @@ def time_left(evaluation: Evaluation, results: Sequence[TrialResult]) -> float:
 
 
 def status_message(
-    evaluation: Evaluation, results: Sequence[TrialResult], trials: int, prompt: str
+    evaluation: Evaluation, results: Sequence[TrialResult], trials: int, prompt: str,
+    start_names: Sequence[str],
 ) -> EvaluationStatus:
     """Return the status of an evaluation, without a stamp.
 
@@ -48,13 +49,15 @@ def status_message(
         results: the newest result of each trial.
         trials: total number of trials.
         prompt: the current prompt.
+        start_names: names of a start's values.
     """
     summary = summarize(results)
     left = time_left(evaluation, results)
     return EvaluationStatus(
         phase=evaluation.phase.value, prompt=prompt, trial=evaluation.trial or 0, trials=trials,
         step=evaluation.step, horizon=evaluation.horizon,
-        start=[float(value) for value in evaluation.start], judged=summary["trials"],
+        start_names=start_names, start_values=[float(value) for value in evaluation.start],
+        judged=summary["trials"],
         successes=summary["successes"], aborted=summary["aborted"],
         # Whole seconds, since every change is published.
         seconds_left=left if math.isnan(left) else float(round(left)),

@@ -105,7 +105,7 @@ class Graph(Node):
         tick.header.stamp = stamp
         self._ticks.publish(tick)
         if not imagined:
-            truth = GroundTruth(coverage=0.9 if won else 0.3)
+            truth = GroundTruth(names=["coverage"], values=[0.9 if won else 0.3])
             truth.header.stamp = stamp
             self._truth.publish(truth)
 
@@ -175,7 +175,8 @@ def test_trials_run_and_the_rate_comes_with_its_interval(
     assert summary["successes"] == 2 and summary["policies"] == ["push 12345678"]
     assert summary["conditions"]["checkpoint_hash"] == "abc"
     starts = yaml.safe_load((tmp_path / "starts.yaml").read_text())
-    assert [list(reset.object_pose) for reset in world.resets] == starts
+    assert [list(reset.start_values) for reset in world.resets] == starts
+    assert list(world.resets[0].start_names) == list(TASK.start_names)
     assert [reset.seed for reset in world.resets] == [10, 11, 12, 13]
 
 
@@ -193,7 +194,7 @@ def test_on_the_stand_in_the_ground_truth_judges(graph: tuple[Graph, int], tmp_p
     assert code == 0, output
     assert outcomes(output_dir) == EVERY_OTHER
     assert "stand-in" in output and "best coverage 0.90" in output
-    assert [list(reset.object_pose) for reset in world.resets] == poses
+    assert [list(reset.start_values) for reset in world.resets] == poses
 
 
 def test_a_killed_evaluation_continues(graph: tuple[Graph, int], tmp_path: Path) -> None:
@@ -239,13 +240,13 @@ def test_a_person_is_asked_if_a_world_cannot_reset_or_judge_itself(
         assert world.wait(lambda: "put the object at x" in world.status.prompt), process.output
         assert world.status.trial == 0 and not world.resets
         starts = yaml.safe_load((tmp_path / "starts.yaml").read_text())
-        assert list(world.status.start) == starts[0]
+        assert list(world.status.start_values) == starts[0]
         early = world.call(LabelTrial, "evaluation/label", trial=0, success=True)
         assert not early.ok and "not started" in early.message
         assert not world.resets
         assert world.call(Trigger, "evaluation/continue").success
         assert world.wait(lambda: "did it succeed" in world.status.prompt), process.output
-        assert world.resets[0].by_hand and list(world.resets[0].object_pose) == starts[0]
+        assert world.resets[0].by_hand and list(world.resets[0].start_values) == starts[0]
         assert world._mode == ControlState.PAUSED
         twice = world.call(Trigger, "evaluation/continue")
         assert not twice.success and "no trial is waiting" in twice.message

@@ -88,7 +88,8 @@ class Demonstrator(Node):
         self._behaviour = Behaviour(self._kind, self._task, self._embodiment, seed)
         self._episode_id = ""
         request = Reset.Request(seed=seed)
-        request.object_pose = [float(v) for v in self._behaviour.start_pose()]
+        request.start_names = self._task.start_names
+        request.start_values = [float(v) for v in self._behaviour.start_pose()]
         self._reset.wait_for_service()
         self._reset.call_async(request).add_done_callback(self._on_reset)
 
@@ -126,7 +127,9 @@ class Demonstrator(Node):
             return
         self._waiting = None
         self._ticks += 1
-        pose = np.array(self._truth[stamp].object_pose)
+        truth = self._truth[stamp]
+        known = dict(zip(truth.names, truth.values, strict=True))
+        pose = np.array([known[name] for name in self._task.start_names])
         joints = self._joints[stamp]
         pushers = proprioception_array(joints.name, joints.position, self._embodiment).astype(float)
         if self._behaviour.finished(pose) or tick.step >= self._horizon:

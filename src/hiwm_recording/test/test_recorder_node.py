@@ -153,7 +153,7 @@ def test_every_segment_becomes_an_audited_bag_that_others_can_read(recorded: Rec
     assert (second.lineage.parent_branch_id, second.lineage.fork_step) == ("ep_0001-b000", 17)
     assert second.steps.tolist() == list(range(18, 38))
     assert second.labels is not None
-    assert second.labels.object_pose[:, 0].tolist() == second.steps.tolist()
+    assert second.labels.column("object_x_m").tolist() == second.steps.tolist()
     for bag in bags:
         with mcap_path(bag).open("rb") as stream:
             reader = make_reader(stream, decoder_factories=[DecoderFactory()])

@@ -1,7 +1,7 @@
 """Starting an episode with the driver's reset service, without blocking the node."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from rclpy.node import Node
@@ -46,12 +46,12 @@ class EpisodeReset:
         self._waits: list[tuple[Callable[[], bool], float, Future]] = []
 
     async def reset(
-        self, pose: Sequence[float], seed: int, start: str, *, by_hand: bool
+        self, values: Mapping[str, float], seed: int, start: str, *, by_hand: bool
     ) -> str:
         """Start a new episode; return the reason for a failure, or an empty string.
 
         Args:
-            pose: object pose x [m], y [m], yaw [rad]; empty samples one.
+            values: the task's start values by name; empty samples a start.
             seed: of the sample; negative uses the next one.
             start: name of a start; robots have none.
             by_hand: a person has arranged the scene: nothing is placed or moved.
@@ -63,7 +63,7 @@ class EpisodeReset:
                 "world/reset with by_hand: true, which starts a new episode"
             )
         if start:
-            return f"robot {robot} has no start named {start!r}: give object_pose or a seed"
+            return f"robot {robot} has no start named {start!r}: give start values or a seed"
         state = self._core.state
         if state.phase in (Phase.RESETTING, Phase.STARTING):
             # An episode is already starting: resets run one after the other.
@@ -75,23 +75,24 @@ class EpisodeReset:
         if by_hand and not problem:
             self._core.start(time.monotonic())
             return await self._first_observation()
-        return problem or await self.place(pose, seed)
+        return problem or await self.place(values, seed)
 
-    async def place(self, pose: Sequence[float], seed: int) -> str:
+    async def place(self, values: Mapping[str, float], seed: int) -> str:
         """Place the scene, after `BridgeCore.begin_reset`; arguments and result as in `reset`."""
         if seed < 0:
             seed = self._next_seed
             self._next_seed += 1
-        if not len(pose):
-            pose = [float(v) for v in self._task.sample_start(np.random.default_rng(seed))]
-        problem = await self._place(pose, seed)
+        if not values:
+            start = self._task.sample_start(np.random.default_rng(seed))
+            values = dict(zip(self._task.start_names, start.tolist(), strict=True))
+        problem = await self._place(values, seed)
         if problem:
             self._core.abandon_reset(time.monotonic())
         return problem
 
-    async def _place(self, pose: Sequence[float], seed: int) -> str:
+    async def _place(self, values: Mapping[str, float], seed: int) -> str:
         service = self._robot.reset_service
-        future = self._side.place(pose, seed)
+        future = self._side.place(values, seed)
         if not await self._until(future.done, self._timeout_s):
             self._side.forget_placing(future)
             return (

@@ -26,6 +26,7 @@ from hiwm_core.bags.task_of_data import task_of
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.output_folders import check_output_file, json_with
+from hiwm_core.task import Task
 from hiwm_core.user_paths import path_argument
 from hiwm_robot.standin_scene import StandinScene
 
@@ -67,7 +68,7 @@ def read_replays(folders: Sequence[Path], embodiment: Embodiment) -> list[Replay
         if segment.labels is None:
             continue
         for step in range(1, segment.length - LEAST_STEPS - 1, EVERY_STEPS):
-            poses = segment.labels.object_pose[step:]
+            poses = segment.labels.columns(Task.start_names)[step:]
             if np.isfinite(poses).all():
                 replays.append(Replay(
                     object_poses=poses, arms=segment.proprio[step].astype(float),

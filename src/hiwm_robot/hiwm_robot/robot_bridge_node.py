@@ -18,12 +18,13 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError, DeviceError, HiwmError
+from hiwm_core.named_values import named_values
 from hiwm_core.robot_config import load_robot
 from hiwm_core.session_lineage import EpisodeCounter, write_session
 from hiwm_core.task import load_task
 from hiwm_nodes import diagnostics, qos
 from hiwm_nodes.late_subscribers import LateSubscribers
-from hiwm_nodes.messages import camera_info_message, time_message
+from hiwm_nodes.messages import camera_info_message, observation_streams, time_message
 from hiwm_nodes.only_one import WORLD, OnlyOne
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
@@ -90,7 +91,9 @@ class RobotBridge(LifecycleNode):
         self._rate = diagnostics.RateMeter()
         self._answer_s = float("nan")
         self._tick_message = Tick(
-            trust=1.0, progress=float("nan"), success=float("nan"), sender=sender
+            trust=1.0, progress=float("nan"), success=float("nan"), sender=sender,
+            streams=observation_streams(camera.name for camera in self._embodiment.cameras),
+            control_period_s=float("nan"),
         )
         self._tick_message.header.frame_id = self._embodiment.frame
         self._infos = {
@@ -260,6 +263,7 @@ class RobotBridge(LifecycleNode):
         self._joint_pub.publish(self._side.joints)
         tick = self._tick_message
         tick.header.stamp = stamp
+        tick.stream_stamps = [stamp] * len(tick.streams)
         tick.epoch = plan.epoch
         tick.step = plan.step
         if plan.applied is None:
@@ -305,10 +309,15 @@ class RobotBridge(LifecycleNode):
     # Services
 
     async def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
-        pose = [float(value) for value in request.object_pose]
-        problem = await self._reset.reset(
-            pose, int(request.seed), request.start, by_hand=request.by_hand
-        )
+        try:
+            values = named_values(
+                request.start_names, request.start_values, "start of world/reset"
+            )
+            problem = await self._reset.reset(
+                values, int(request.seed), request.start, by_hand=request.by_hand
+            )
+        except ConfigError as error:
+            problem = str(error)
         response.ok = not problem
         response.message = problem
         response.epoch = self._core.state.epoch
@@ -316,7 +325,7 @@ class RobotBridge(LifecycleNode):
         return response
 
     async def _first_reset(self) -> None:
-        problem = await self._reset.place([], -1)
+        problem = await self._reset.place({}, -1)
         if problem:
             self.get_logger().error(f"reset at start failed: {problem}")
 

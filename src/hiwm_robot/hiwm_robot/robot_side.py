@@ -1,7 +1,7 @@
 """The bridge's robot side: driver topics, controllers, reset service."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -190,9 +190,11 @@ class RobotSide:
         """Send a limited target [A] to the controllers. Only for an active bridge."""
         self._command_pub.publish(self._adapter.message(action))
 
-    def place(self, pose: Sequence[float], seed: int) -> Future:
+    def place(self, values: Mapping[str, float], seed: int) -> Future:
         """Request a reset from the driver; return the future of its PlaceScene response."""
-        return self._place.call_async(PlaceScene.Request(object_pose=list(pose), seed=seed))
+        return self._place.call_async(PlaceScene.Request(
+            start_names=list(values), start_values=list(values.values()), seed=seed
+        ))
 
     def forget_placing(self, future: Future) -> None:
         """Drop a reset request that has timed out."""

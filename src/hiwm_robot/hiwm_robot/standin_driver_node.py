@@ -8,7 +8,6 @@ command, so that a graph runs as fast as its slowest node and repeats exactly.
 import array
 import os
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,8 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.errors import ConfigError
+from hiwm_core.named_values import named_values, values_in_order
 from hiwm_core.task import load_task
 from hiwm_nodes import diagnostics, qos
 from hiwm_nodes.messages import (
@@ -85,7 +86,8 @@ class StandinDriver(Node):
         self._joints = joint_state_message(
             embodiment.joint_names, embodiment.home, blank, embodiment.frame
         )
-        self._truth = GroundTruth()
+        self._start_names = list(task.start_names)
+        self._truth = GroundTruth(names=[*task.start_names, "coverage"])
         self._truth.header.frame_id = embodiment.frame
 
         base = f"driver/camera_{camera.name}"
@@ -192,8 +194,9 @@ class StandinDriver(Node):
         self._image.data = array.array("B", pixels.tobytes())
         self._image_pub.publish(self._image)
         self._truth.header.stamp = stamp
-        self._truth.object_pose = array.array("d", self._scene.object_pose)
-        self._truth.coverage = float(self._scene.coverage)
+        self._truth.values = array.array(
+            "d", [*self._scene.object_pose, float(self._scene.coverage)]
+        )
         self._truth_pub.publish(self._truth)
         self._observed_wall = time.monotonic()
         self._counts["observations"] += 1
@@ -214,11 +217,18 @@ class StandinDriver(Node):
     def _on_place(
         self, request: PlaceScene.Request, response: PlaceScene.Response
     ) -> PlaceScene.Response:
-        problem = _pose_problem(request.object_pose)
-        if problem:
-            response.message = problem
+        where = "start of place_scene"
+        try:
+            values = named_values(request.start_names, request.start_values, where)
+            pose = values_in_order(values, self._start_names, where) if values else None
+        except ConfigError as error:
+            response.message = str(error)
             return response
-        pose = np.array(request.object_pose) if len(request.object_pose) else None
+        if pose is not None and np.abs(pose[:2]).max() > 0.2:
+            response.message = (
+                f"start [{pose[0]:g}, {pose[1]:g}] is off the table: stay within 0.2 m"
+            )
+            return response
         placed = self._robot.place(pose, int(request.seed))
         self._last_wall = time.monotonic()
         self._counts["resets"] += 1
@@ -230,7 +240,8 @@ class StandinDriver(Node):
         self._observe(stamp_ns)
         response.ok = True
         response.message = "placed"
-        response.object_pose = [float(value) for value in placed]
+        response.start_names = self._start_names
+        response.start_values = [float(value) for value in placed]
         response.header.stamp = time_message(stamp_ns)
         return response
 
@@ -243,16 +254,6 @@ class StandinDriver(Node):
             "mode": "fast" if self._fast else "real time",
             "observations_per_s": f"{self._rate.rate:.1f}", **self._counts,
         }
-
-
-def _pose_problem(pose: Sequence[float]) -> str:
-    if len(pose) not in (0, 3):
-        return f"object_pose has {len(pose)} entries: give x [m], y [m], yaw [rad], or none"
-    if not np.all(np.isfinite(np.asarray(pose, dtype=float))):
-        return "object_pose is not finite: give x [m], y [m], yaw [rad]"
-    if len(pose) and max(abs(pose[0]), abs(pose[1])) > 0.2:
-        return f"object_pose [{pose[0]:g}, {pose[1]:g}] is off the table: stay within 0.2 m"
-    return ""
 
 
 def main() -> None:

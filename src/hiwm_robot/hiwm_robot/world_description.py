@@ -9,6 +9,7 @@ from hiwm_core.embodiment import Embodiment
 from hiwm_core.robot_config import RobotConfig
 from hiwm_core.session_lineage import software_version
 from hiwm_core.task import Task
+from hiwm_nodes.messages import observation_streams
 
 
 def world_info(
@@ -18,12 +19,15 @@ def world_info(
     """Return the WorldInfo of a robot, without stamp; rate in ticks per second."""
     cameras = embodiment.cameras
     return WorldInfo(
-        kind="hardware", robot=robot.name, stand_in=robot.stand_in, rate=rate, lockstep=lockstep,
+        kind="hardware", robot=robot.name, stand_in=robot.stand_in, rate=rate,
+        control_period_s=1.0 / embodiment.rate_hz, lockstep=lockstep,
+        streams=observation_streams([camera.name for camera in cameras]),
         cameras=[camera.name for camera in cameras],
         camera_widths=[camera.width for camera in cameras],
         camera_heights=[camera.height for camera in cameras],
         embodiment=embodiment.name, embodiment_hash=embodiment.hash,
         embodiment_yaml=embodiment.text, task=task.name, task_hash=task.hash, task_yaml=task.text,
+        instruction=task.instruction, start_names=task.start_names, labels=task.labels,
         can_restore=False, can_fork=False, auto_reset=bool(robot.reset_service),
         checkpoint_hash="", session_id=session.name if session else "",
         software_version=software_version(),

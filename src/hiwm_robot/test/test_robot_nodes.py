@@ -36,6 +36,13 @@ STEP_M = 0.012 + 1e-9
 GUARD_S = 200.0  # hang guard; a busy machine may take a minute to start a process
 
 
+def at(x: float, y: float, yaw: float) -> Reset.Request:
+    """Return a request to start with the object at a pose."""
+    return Reset.Request(
+        start_names=["object_x_m", "object_y_m", "object_yaw_rad"], start_values=[x, y, yaw]
+    )
+
+
 class Graph:
     """A driver and a bridge; this process is everything above them."""
 
@@ -97,7 +104,7 @@ class Graph:
         self.joints[stamp_ns(message.header.stamp)] = np.array(message.position)
 
     def _on_truth(self, message: GroundTruth) -> None:
-        self.truths[stamp_ns(message.header.stamp)] = np.array(message.object_pose)
+        self.truths[stamp_ns(message.header.stamp)] = np.array(message.values[:3])
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -288,7 +295,7 @@ def test_reset_starts_an_episode_at_the_requested_pose(graph: Graph) -> None:
     graph.bridge()
     graph.answer = lambda tick: HOME + 0.02
     first = graph.more_ticks(3)[-1]
-    answer = graph.call(Reset, "world/reset", Reset.Request(object_pose=[0.02, 0.05, 0.5]))
+    answer = graph.call(Reset, "world/reset", at(0.02, 0.05, 0.5))
     assert answer.ok, answer.message
     assert answer.epoch == first.epoch + 1
     graph.until(lambda: graph.ticks[-1].epoch == answer.epoch)
@@ -312,7 +319,7 @@ def test_an_impossible_request_is_refused_with_a_remedy(graph: Graph) -> None:
     ahead = graph.call(ContinueState, "world/continue_state", ContinueState.Request(count=2))
     faster = graph.call(SetRate, "world/set_rate", SetRate.Request(rate=20.0))
     named = graph.call(Reset, "world/reset", Reset.Request(start="corner"))
-    off = graph.call(Reset, "world/reset", Reset.Request(object_pose=[9.0, 0.0, 0.0]))
+    off = graph.call(Reset, "world/reset", at(9.0, 0.0, 0.0))
     for answer, words in (
         (restore, "world/reset"), (save, "imagination"), (ahead, "continue from here"),
         (faster, "at most 10"), (named, "corner"), (off, "off the table"),
@@ -469,7 +476,7 @@ def lockstep_run(
         graph.until(lambda: bool(graph.truths))
         graph.bridge(lockstep=True)
         graph.until(lambda: graph.command_pub.get_subscription_count() > 0 and bool(graph.infos))
-        reset = Reset.Request(object_pose=[-0.02, 0.0, 0.3])
+        reset = at(-0.02, 0.0, 0.3)
         answer = graph.call(Reset, "world/reset", reset)
         assert answer.ok, answer.message
         goal = np.array([0.0, 0.05, 0.05, 0.03])

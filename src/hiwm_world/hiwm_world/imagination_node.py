@@ -5,6 +5,7 @@ It runs in lock-step: a tick waits for its command, so results do not depend on 
 
 import array
 import contextlib
+import math
 import sys
 import time
 from collections import deque
@@ -22,6 +23,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, StoreError
+from hiwm_core.named_values import named_values, values_in_order
 from hiwm_core.session_lineage import EpisodeCounter, software_version, write_session
 from hiwm_core.task import load_task
 from hiwm_core.user_paths import user_path
@@ -31,6 +33,7 @@ from hiwm_nodes.messages import (
     camera_info_message,
     image_message,
     joint_state_message,
+    observation_streams,
     time_message,
 )
 from hiwm_nodes.only_one import WORLD, OnlyOne
@@ -140,6 +143,7 @@ class Imagination(Node):
 
     def _make_interfaces(self) -> None:
         names = [camera.name for camera in self._cameras]
+        self._streams = observation_streams(names)
         self._image_pubs = [
             self.create_publisher(Image, f"cameras/{name}/image_raw", qos.IMAGE_PUB)
             for name in names
@@ -166,13 +170,16 @@ class Imagination(Node):
 
     def _world_info(self) -> WorldInfo:
         message = WorldInfo(
-            kind="imagination", robot="", stand_in=False, rate=self._rate, lockstep=True,
+            kind="imagination", robot="", stand_in=False, rate=self._rate,
+            control_period_s=1.0 / self._embodiment.rate_hz, lockstep=True, streams=self._streams,
             cameras=[camera.name for camera in self._cameras],
             camera_widths=[camera.width for camera in self._cameras],
             camera_heights=[camera.height for camera in self._cameras],
             embodiment=self._embodiment.name,
             embodiment_hash=self._embodiment.hash, embodiment_yaml=self._embodiment.text,
             task=self._task.name, task_hash=self._task.hash, task_yaml=self._task.text,
+            instruction=self._task.instruction, start_names=self._task.start_names,
+            labels=self._task.labels,
             can_restore=self._store is not None, can_fork=self._store is not None,
             auto_reset=True, heads=self._heads, checkpoint_hash=self._checkpoint_hash,
             session_id=self._session.name if self._session else "",
@@ -254,7 +261,8 @@ class Imagination(Node):
             epoch=present.epoch, step=present.step, episode_id=present.episode_id,
             branch_id=present.branch_id, state_id=present.state_id, trust=seen.trust,
             progress=seen.progress, success=seen.success, applied_source=present.applied_source,
-            applied_device=present.applied_device, sender=self._sender,
+            applied_device=present.applied_device, sender=self._sender, streams=self._streams,
+            stream_stamps=[stamp] * len(self._streams), control_period_s=math.nan,
         )
         if present.applied_action is not None:
             tick.applied_action = array.array("d", present.applied_action)
@@ -283,13 +291,10 @@ class Imagination(Node):
     # Services
 
     def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
-        pose = np.array(request.object_pose) if len(request.object_pose) else None
+        where = "start of world/reset"
         try:
-            if pose is not None and (pose.shape != (3,) or not np.isfinite(pose).all()):
-                raise ConfigError(
-                    f"object_pose {list(request.object_pose)}", where="world/reset",
-                    remedy="give x [m], y [m], yaw [rad], or nothing",
-                )
+            values = named_values(request.start_names, request.start_values, where)
+            pose = values_in_order(values, self._task.start_names, where) if values else None
             if request.by_hand:
                 raise ConfigError(
                     "an imagined scene cannot be reset by hand", where="world/reset",

@@ -281,14 +281,17 @@ def test_a_reset_takes_a_name_a_pose_or_a_seed(fresh: Session) -> None:
         assert (fresh.tick.episode_id, fresh.tick.step) == (answer.episode_id, 0)
         return fresh.seen.content(fresh.stamp)
 
+    names = list(fresh.infos[-1].start_names)
     first, second, third = (reset(start=name)[0] for name in "abc")
     assert len({first, second, third}) == 3
-    assert reset(object_pose=[0.05, -0.05, 2.1])[0] == second
+    assert reset(start_names=names, start_values=[0.05, -0.05, 2.1])[0] == second
     assert reset(seed=7)[0] == reset(seed=7)[0]
     unknown = fresh.call(Reset.Request(start="z", seed=-1))
     assert not unknown.ok and "'z'" in unknown.message
-    bad = fresh.call(Reset.Request(object_pose=[0.0, float("nan"), 0.0], seed=-1))
-    assert not bad.ok and "object_pose" in bad.message
+    bad = fresh.call(Reset.Request(
+        start_names=names, start_values=[0.0, float("nan"), 0.0], seed=-1
+    ))
+    assert not bad.ok and "object_y_m" in bad.message
     placed = fresh.call(Reset.Request(by_hand=True, seed=-1))
     assert not placed.ok and "imagined" in placed.message
 

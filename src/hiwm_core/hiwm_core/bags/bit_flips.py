@@ -102,8 +102,8 @@ def same_data(segment: Segment, whole: Segment) -> bool:
         )
         and (segment.labels is None) == (whole.labels is None)
         and (segment.labels is None or whole.labels is None or (
-            np.array_equal(segment.labels.object_pose, whole.labels.object_pose, equal_nan=True)
-            and np.array_equal(segment.labels.coverage, whole.labels.coverage, equal_nan=True)
+            segment.labels.names == whole.labels.names
+            and np.array_equal(segment.labels.values, whole.labels.values, equal_nan=True)
         ))
     )
 

@@ -4,6 +4,7 @@ Needs neither rclpy nor the installed interfaces: message definitions come from 
 come from `hiwm_core.frames`, which the live graph uses too.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,18 @@ SOURCE_NONE = 0  # Command.SOURCE_NONE
 class Labels:
     """The stand-in's ground truth. Only for labels and evaluation, never an input to a model."""
 
-    object_pose: NDArray[np.float64]  # [T, 3] x [m], y [m], yaw [rad], table frame; NaN unknown
-    coverage: NDArray[np.float64]  # [T] 0..1; NaN unknown
+    names: tuple[str, ...]  # as in GroundTruth; each ends with its unit
+    values: NDArray[np.float64]  # [T, N]; NaN unknown
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """Return one value over time, [T]; NaN if it was not recorded."""
+        if name not in self.names:
+            return np.full(len(self.values), np.nan)
+        return self.values[:, self.names.index(name)]
+
+    def columns(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """Return several values over time, [T, len(names)]; NaN where not recorded."""
+        return np.stack([self.column(name) for name in names], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,8 +306,8 @@ def _labels(
     """Return the ground truth at each tick's stamp, or the nearest within half a tick."""
     if not truths:
         return None
-    pose = np.full((len(ticks), 3), np.nan)
-    coverage = np.full(len(ticks), np.nan)
+    names = tuple(str(name) for name in truths[0].message.names)
+    values = np.full((len(ticks), len(names)), np.nan)
     exact = {truth.stamp: truth for truth in truths}
     stamps = {tick.stamp for tick in ticks}
     between = _by_clock([truth for truth in truths if truth.stamp not in stamps])
@@ -308,11 +319,10 @@ def _labels(
         times = np.array([truth.stamp for truth in known], np.int64)
         for tick in run:
             truth = exact.get(tick.stamp) or _nearest(tick.stamp, known, times, embodiment)
-            if truth is not None:
-                pose[t] = truth.message.object_pose
-                coverage[t] = truth.message.coverage
+            if truth is not None and tuple(truth.message.names) == names:
+                values[t] = truth.message.values
             t += 1
-    return Labels(object_pose=pose, coverage=coverage)
+    return Labels(names=names, values=values)
 
 
 def _by_clock(stamped: list[_Stamped]) -> list[list[_Stamped]]:

@@ -91,9 +91,7 @@ def resampled(segment: Segment, period_s: float) -> Segment:
         device=[segment.device[i] if there else "" for i, there in zip(before, known, strict=True)],
         applied_source=segment.applied_source[before], trust=segment.trust[before],
         progress=segment.progress[before], success=segment.success[before],
-        labels=labels and replace(
-            labels, object_pose=labels.object_pose[nearest], coverage=labels.coverage[nearest]
-        ),
+        labels=labels and replace(labels, values=labels.values[nearest]),
     )
 
 

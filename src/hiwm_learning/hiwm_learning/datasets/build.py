@@ -15,6 +15,7 @@ from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.output_folders import check_output_folder
 from hiwm_core.provenance import Provenance, assign
+from hiwm_core.task import Task
 from hiwm_core.user_paths import path_argument
 from hiwm_learning.datasets.episodes import (
     EpisodeInfo,
@@ -131,8 +132,8 @@ def _columns(
         "trust": segment.trust,
         "progress": segment.progress,
         "success": segment.success,
-        "object_pose": labels.object_pose if labels else np.tile(unknown[:, None], 3),
-        "coverage": labels.coverage if labels else unknown,
+        "object_pose": labels.columns(Task.start_names) if labels else np.tile(unknown[:, None], 3),
+        "coverage": labels.column("coverage") if labels else unknown,
     }
 
 

@@ -17,6 +17,7 @@ from hiwm_core.bags import Segment
 from hiwm_core.bags.resample import segment_period
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError
+from hiwm_core.task import Task
 from hiwm_learning.datasets.periods import OnePeriod
 from hiwm_learning.datasets.usable_segments import find_bags, usable_segment
 from hiwm_learning.world_model.recordings import HELD_OUT_EVERY, SHORTEST
@@ -120,7 +121,7 @@ def clips_of(segments: Sequence[tuple[str, Segment]], cameras: tuple[str, ...]) 
     first_rows = np.concatenate([[0], last_rows[:-1] + 1])
     lengths = last_rows - first_rows + 1
     coverage = [
-        segment.labels.coverage if segment.labels else np.full(segment.length, np.nan)
+        segment.labels.column("coverage") if segment.labels else np.full(segment.length, np.nan)
         for _, segment in segments
     ]
     views = [
@@ -144,7 +145,7 @@ def clips_of(segments: Sequence[tuple[str, Segment]], cameras: tuple[str, ...]) 
                 name=f"{kind}/{segment.path.name}", kind=kind,
                 frames=np.stack([segment.observations[name][0] for name in cameras]),
                 proprioception=segment.proprio[0],
-                object_pose=segment.labels.object_pose[0] if segment.labels
+                object_pose=segment.labels.columns(Task.start_names)[0] if segment.labels
                 else np.full(3, np.nan),
             )
             for kind, segment in segments

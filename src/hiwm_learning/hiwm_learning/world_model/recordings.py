@@ -14,6 +14,7 @@ from hiwm_core.bags.resample import segment_period
 from hiwm_core.control_period import UNKNOWN
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import HiwmError
+from hiwm_core.task import Task
 from hiwm_core.world_heads import HEADS
 from hiwm_learning.checkpoints import write_file
 from hiwm_learning.datasets.periods import OnePeriod
@@ -76,9 +77,10 @@ def read_recordings(
                 proprioception=torch.from_numpy(segment.proprio),
                 actions=torch.from_numpy(np.nan_to_num(segment.actions)),
                 coverage=torch.from_numpy(
-                    labels.coverage if labels else np.full(count, np.nan)
+                    labels.column("coverage") if labels else np.full(count, np.nan)
                 ).float(),
-                object_poses=labels.object_pose if labels else np.full((count, 3), np.nan),
+                object_poses=labels.columns(Task.start_names) if labels
+                else np.full((count, 3), np.nan),
                 held_out=index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1,
                 recorded_on=segment.lineage.recorded_on, period_s=period.nominal_s,
                 measured_period_s=period.seconds,
