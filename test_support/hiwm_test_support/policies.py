@@ -137,7 +137,6 @@ def dot_episodes(path: Path, count: int, seed: int = 0) -> Episodes:
                 "actions": np.array(actions), "source": np.full(LENGTH, 3),
                 "provenance": np.zeros(LENGTH), "steps": np.arange(LENGTH),
                 "trust": np.ones(LENGTH), "progress": blank, "success": blank,
-                "object_pose": np.tile(blank[:, None], 3), "coverage": blank,
             },
         )
     writer.close({})

@@ -51,6 +51,8 @@ from hiwm_nodes.session import hold_role, session_folder
 # A rollback in a long tree takes longer than a tick; no tick may be lost meanwhile.
 _EVERY_TICK = QoSProfile(depth=500, reliability=ReliabilityPolicy.RELIABLE)
 _DEFAULT_PROPOSALS = 5
+# Most nodes and branches in one BranchTree message: about 200 KB.
+PAGE = 500
 
 
 class BranchManager(Node):
@@ -104,7 +106,7 @@ class BranchManager(Node):
         )
         self._revision = self._store.revision
         # An empty increment: a subscriber that lacks earlier changes requests them.
-        self._tree.publish(self._message([], since=self._revision))
+        self._publish(self._store.page(self._revision, PAGE))
         if self._store.head_id:
             self.get_logger().info(
                 f"continuing {self._store.path}: revision {self._revision}, "
@@ -328,9 +330,7 @@ class BranchManager(Node):
                 remedy=f"use one of {', '.join(labels)}; empty removes the label",
             )
         branch_id = request.branch_id or self._store.branch(self._store.head_branch_id).branch_id
-        self._store.label(
-            branch_id, branch_records.Label[request.label.upper() or "NONE"], request.note
-        )
+        self._store.label(branch_id, request.label, request.note, request.who)
         response.message = f"{branch_id}: {request.label or 'no label'}"
 
     def _discard(self, request: Discard.Request, response: Discard.Response) -> None:
@@ -338,9 +338,8 @@ class BranchManager(Node):
         response.message = f"{request.branch_id} {'restored' if request.restore else 'discarded'}"
 
     def _list(self, request: ListBranches.Request, response: ListBranches.Response) -> None:
-        nodes = self._store.changed_since(request.since)
-        response.tree = self._message(nodes, since=request.since)
-        response.message = f"{len(nodes)} nodes"
+        limit = min(request.limit or PAGE, PAGE)
+        response.tree = self._message(self._store.page(request.since, limit))
 
     def _propose(self, request: Propose.Request, response: Propose.Response) -> None:
         proposals = propose_forks(self._store.tree(), request.count or _DEFAULT_PROPOSALS)
@@ -354,19 +353,17 @@ class BranchManager(Node):
     def _publish_changes(self) -> None:
         revision = self._store.revision
         if revision > self._revision:
-            since, self._revision = self._revision, revision
-            self._tree.publish(self._message(self._store.changed_since(since), since=since))
+            page = self._store.page(self._revision, PAGE)
+            self._revision = revision
+            # Readers ask for a change that needs several pages.
+            self._publish(page if page.revision == revision else self._store.page(revision, PAGE))
 
-    def _message(self, nodes: list[branch_records.Node], *, since: int) -> BranchTree:
-        ids = {node.branch_id for node in nodes}
+    def _publish(self, page: branch_records.TreePage) -> None:
+        self._tree.publish(self._message(page))
+
+    def _message(self, page: branch_records.TreePage) -> BranchTree:
         return tree_message(
-            nodes,
-            [branch for branch in self._store.branches() if branch.branch_id in ids],
-            session_id=self._session.name,
-            since=since,
-            revision=self._revision,
-            head_id=self._store.head_id,
-            stamp=self.get_clock().now().to_msg(),
+            page, session_id=self._session.name, stamp=self.get_clock().now().to_msg()
         )
 
     def _values(self) -> dict[str, object]:

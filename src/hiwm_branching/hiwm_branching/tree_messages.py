@@ -1,13 +1,12 @@
 """The tree of `hiwm_core.branch_store` as messages, and ticks as its records."""
 
-from collections.abc import Iterable
-
 from builtin_interfaces.msg import Time
 from hiwm_interfaces.msg import Branch, BranchNode, BranchTree, Tick, WorldInfo
 
 from hiwm_core import branch_records as records
-from hiwm_core.branch_records import Node, SessionRecord, TickRecord
+from hiwm_core.branch_records import Node, SessionRecord, TickRecord, TreePage
 from hiwm_core.stamps import stamp_ns
+from hiwm_nodes.messages import time_message
 
 
 def tick_record(tick: Tick) -> TickRecord:
@@ -56,7 +55,7 @@ def node_message(node: Node) -> BranchNode:
         trust=node.trust,
         progress=node.progress,
         success=node.success,
-        note=node.note,
+        note=node.node_note,
         pinned=node.pinned,
         rolled_back=node.rolled_back,
         takeover=node.takeover,
@@ -72,31 +71,24 @@ def branch_message(branch: records.Branch) -> Branch:
         fork_node_id=branch.fork_node_id,
         kind=branch.kind.value,
         epoch=branch.epoch,
-        label=branch.label.name.lower() if branch.label else "",
+        label=branch.label,
         note=branch.note,
+        labelled_by=branch.labelled_by,
+        labelled_at=time_message(branch.labelled_ns),
         discarded=branch.discarded,
     )
 
 
-def tree_message(
-    nodes: Iterable[Node],
-    branches: Iterable[records.Branch],
-    *,
-    session_id: str,
-    since: int,
-    revision: int,
-    head_id: str,
-    stamp: Time,
-) -> BranchTree:
-    """Return a message of the nodes and branches that changed after `since`."""
+def tree_message(page: TreePage, *, session_id: str, stamp: Time) -> BranchTree:
+    """Return a page of the tree's changes as a message."""
     message = BranchTree(
         session_id=session_id,
-        since=since,
-        revision=revision,
-        latest=revision,
-        head_id=head_id,
-        branches=[branch_message(branch) for branch in branches],
-        nodes=[node_message(node) for node in nodes],
+        since=page.since,
+        revision=page.revision,
+        latest=page.latest,
+        head_id=page.head_id,
+        branches=[branch_message(branch) for branch in page.branches],
+        nodes=[node_message(node) for node in page.nodes],
     )
     message.header.stamp = stamp
     return message

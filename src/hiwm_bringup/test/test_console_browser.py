@@ -250,7 +250,7 @@ def test_rollback_fork_label_note_and_discard(session: Session) -> None:
         session.paused(page)
         page.key("y")
         fork = page.run("hiwm.state.tick.branch")
-        session.until(page, f"hiwm.tree.branches.get('{fork}')?.label == 1")
+        session.until(page, f"hiwm.tree.branches.get('{fork}')?.label == 'success'")
         page.key("m")
         page.ask("Input.insertText", text="pushed from the left")
         page.key("Enter")

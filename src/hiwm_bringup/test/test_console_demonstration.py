@@ -102,7 +102,7 @@ def test_a_demonstration_in_the_console_reaches_the_training_set(tmp_path: Path)
             person.holds = False
             graph.until(lambda: modes[-1].mode == ControlState.PAUSED)
             assert "demonstration" in modes[-1].reason
-            person.act(id=1, action="label", label=int(Label.SUCCESS))
+            person.act(id=1, action="label", label=Label.SUCCESS)
             graph.until(lambda: person.heard.get("answer", {}).get("id") == 1)
             assert person.heard["answer"]["ok"], person.heard["answer"]
         finally:

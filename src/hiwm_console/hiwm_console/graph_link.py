@@ -27,7 +27,6 @@ from hiwm_console.protocol import Act
 from hiwm_console.session_files import SessionFiles
 from hiwm_console.web_server import WebServer
 from hiwm_core.bags.cdr import stamp_ns
-from hiwm_core.branch_records import Label
 from hiwm_core.control import Mode
 from hiwm_core.embodiment import Embodiment, parse_embodiment
 from hiwm_core.errors import ConfigError
@@ -208,7 +207,8 @@ class GraphLink:
             "embodiment": message.embodiment, "can_restore": message.can_restore,
             "can_fork": message.can_fork, "auto_reset": message.auto_reset,
             "session": message.session_id, "checkpoint": message.checkpoint_hash[:12],
-            "software": message.software_version,
+            "software": message.software_version, "instruction": message.instruction,
+            "labels": list(message.labels),
             "actions": [
                 {"name": entry.name, "arm": entry.arm, "unit": entry.unit}
                 for entry in embodiment.actions
@@ -367,7 +367,7 @@ def _event(act: Act) -> OperatorEvent:
     """Return a page's request as an operator event."""
     return OperatorEvent(
         kind=EventKind[act.action.upper()], steps=act.steps, node_id=act.node,
-        branch_id=act.branch, label=Label(act.label), note=act.note, restore=act.restore,
+        branch_id=act.branch, label=act.label, note=act.note, restore=act.restore,
         count=act.count, seed=act.seed,
     )
 

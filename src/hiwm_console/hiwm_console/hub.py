@@ -69,7 +69,7 @@ class Hub:
         self.seats = Seats()
         self.refusals = flood.Refusals(log)
         self.clients: dict[int, Client] = {}
-        self.want_tree: Callable[[Client], None] = lambda client: None
+        self.want_tree: Callable[[Client, int], None] = lambda client, since: None
         self._base = dict(base)
         self._log = log
         self._states: dict[str, str] = {}  # newest of each kind, for pages that connect later
@@ -94,7 +94,7 @@ class Hub:
                         "demonstrations": self._demonstrations, **self._base})
             for kind, text in self._states.items():
                 client.show(kind, text)
-            self.want_tree(client)
+            self.want_tree(client, 0)
         if self.graph is not None:
             self.graph.show_again()  # a paused world makes no new pictures
         self._tell_seats()
@@ -156,7 +156,7 @@ class Hub:
         elif isinstance(message, Act):
             self._act(client, message)
         elif isinstance(message, protocol.TreeWish):
-            self.want_tree(client)
+            self.want_tree(client, message.since)
         elif isinstance(message, protocol.Hello) and message.name:
             client.name = message.name
             self.seats.join(client.id, message.name)

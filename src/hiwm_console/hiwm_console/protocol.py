@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 MOST_BYTES = 4096
 MOST_AXES = 32
 MOST_NOTE = 500
+MOST_LABEL = 80
 _NODE = re.compile(r"[A-Za-z0-9_.-]{1,80}:[0-9]{1,9}")
 _BRANCH = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 
@@ -73,7 +74,7 @@ class Act:
     node: str = ""
     steps: int = 0
     branch: str = ""
-    label: int = 0
+    label: str = ""
     note: str = ""
     count: int = 0
     seed: int = 0
@@ -89,7 +90,9 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class TreeWish:
-    """The page has missed a change and needs the whole tree."""
+    """The page asks for the next page of the tree's changes."""
+
+    since: int = 0  # revision that it has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,11 +188,11 @@ _FIELDS: Mapping[str, tuple[type[Any], Mapping[str, Callable[[Any], Any]]]] = {
     "act": (Act, {
         "id": _integer(0, 2**31 - 1), "action": _one_of(ACTIONS), "node": _NODE_NAME,
         "steps": _integer(0, 100_000), "branch": _name(_BRANCH, "branch id"),
-        "label": _integer(0, 2), "note": _text(MOST_NOTE), "count": _integer(0, 64),
+        "label": _text(MOST_LABEL), "note": _text(MOST_NOTE), "count": _integer(0, 64),
         "seed": _integer(0, 2**31 - 1), "restore": _boolean,
     }),
     "seen": (Seen, {"n": _integer(0, 2**53)}),
-    "tree": (TreeWish, {}),
+    "tree": (TreeWish, {"since": _integer(0, 2**53)}),
     "ping": (Ping, {"t": _STAMP}),
 }
 _NEEDED = {

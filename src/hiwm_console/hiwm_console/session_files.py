@@ -20,6 +20,8 @@ from hiwm_core.branch_reader import BranchReader
 from hiwm_core.errors import HiwmError, StoreError
 
 TREE_FILE = "tree.sqlite"
+# Nodes and branches in one message to a page: about 50 KB.
+PAGE = 4000
 # Number of bags kept open; one has a branch of some hundred frames of 27 KB.
 _MAX_BAGS = 4
 # Limit on kept live pictures of worlds that save no states.
@@ -51,19 +53,17 @@ class SessionFiles:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def tree(self, since: int) -> str:
-        """Return the tree's changes after a revision (0: the whole tree) as a JSON message.
+    def tree(self, since: int) -> tuple[str, int]:
+        """Return the next page of the tree's changes after a revision, as a JSON message.
+
+        The second value is the revision that the page reaches; the message has the newest.
 
         Raises:
             StoreError: no tree exists yet, or it cannot be read.
         """
-        reader = self._tree()
-        revision, head = reader.revision, reader.head_id
-        nodes = reader.changed_since(since) if since else reader.tree()
-        return json.dumps(
-            tree_columns(nodes, reader.branches(), since=since, revision=revision, head=head),
-            separators=(",", ":"), allow_nan=False,
-        )
+        page = self._tree().page(since, PAGE)
+        text = json.dumps(tree_columns(page), separators=(",", ":"), allow_nan=False)
+        return text, page.revision
 
     def revision(self) -> int:
         """Return the tree's revision; 0 if there is no tree yet."""

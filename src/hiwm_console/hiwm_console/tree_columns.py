@@ -1,19 +1,16 @@
 """The tree as sent to a page: columns per run, a tenth of the size of one object per node."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
-from hiwm_core.branch_records import Branch, Node
+from hiwm_core.branch_records import Node, TreePage
 
 # Bits of a node's flag, written as one hexadecimal digit.
 PINNED, ROLLED_BACK, TAKEOVER, HAS_STATE = 1, 2, 4, 8
 
 
-def tree_columns(
-    nodes: Sequence[Node], branches: Sequence[Branch], *, since: int, revision: int, head: str
-) -> dict[str, Any]:
-    """Return the nodes that are new or changed since a revision (0: all), and all branches.
+def tree_columns(page: TreePage) -> dict[str, Any]:
+    """Return the nodes and branches of one page of the tree's changes.
 
     A run is a sequence of nodes with consecutive steps on one branch: `source` and `flags` have one
     digit per node; `trust`, `progress` and `success` are in percent, -1 unknown. A node's id is
@@ -21,7 +18,7 @@ def tree_columns(
     """
     runs: list[dict[str, Any]] = []
     last: Node | None = None
-    for node in nodes:
+    for node in sorted(page.nodes, key=lambda node: (node.branch_id, node.step)):
         if last is None or node.branch_id != last.branch_id or node.step != last.step + 1:
             runs.append({
                 "branch": node.branch_id, "step": node.step, "source": [], "flags": [],
@@ -41,14 +38,15 @@ def tree_columns(
     for run in runs:
         run["source"], run["flags"] = "".join(run["source"]), "".join(run["flags"])
     return {
-        "type": "tree", "since": since, "revision": revision, "head": head,
+        "type": "tree", "since": page.since, "revision": page.revision, "latest": page.latest,
+        "head": page.head_id,
         "branches": [
             {
                 "id": branch.branch_id, "episode": branch.episode_id, "from": branch.fork_node_id,
-                "kind": branch.kind.value, "label": int(branch.label), "note": branch.note,
+                "kind": branch.kind.value, "label": branch.label, "note": branch.note,
                 "discarded": branch.discarded,
             }
-            for branch in branches
+            for branch in page.branches
         ],
         "runs": runs,
     }

@@ -279,10 +279,11 @@ class WebServer:
 
     # The tree.
 
-    def _send_tree(self, client: Client) -> None:
+    def _send_tree(self, client: Client, since: int) -> None:
         async def send() -> None:
             with contextlib.suppress(HiwmError):
-                client.send_text(await self._read(self._session.tree, 0))
+                text, _ = await self._read(self._session.tree, since)
+                client.send_text(text)
 
         task = asyncio.ensure_future(send())
         self._tasks.add(task)
@@ -300,7 +301,9 @@ class WebServer:
                 with contextlib.suppress(HiwmError):
                     revision = await self._read(self._session.revision)
                     if revision > self._revision:
-                        text = await self._read(self._session.tree, self._revision)
+                        text, reached = await self._read(self._session.tree, self._revision)
+                        if reached < revision:  # more than a page: the pages ask for it
+                            text, _ = await self._read(self._session.tree, revision)
                         self._revision = revision
                         for client in viewers:
                             client.send_text(text)

@@ -70,7 +70,7 @@ def test_a_request_that_times_out_is_forgotten(link, monkeypatch):
         ROUTES, EventKind.LABEL, replace(ROUTES[EventKind.LABEL], patience_s=0.05)
     )
     for number in range(3):
-        answer = asyncio.run(link.act(Act(id=number, action="label", label=1)))
+        answer = asyncio.run(link.act(Act(id=number, action="label", label="success")))
         assert not answer["ok"] and "did not answer" in answer["message"]
     assert link._clients["branches/label"]._pending_requests == {}
 

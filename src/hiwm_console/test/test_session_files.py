@@ -31,7 +31,7 @@ def pixels(data):
 
 def test_columns_tell_all_that_a_page_draws(tmp_path):
     files = SessionFiles(write_session(tmp_path / "s"))
-    tree = json.loads(files.tree(0))
+    tree = json.loads(files.tree(0)[0])
     assert tree["since"] == 0 and tree["revision"] == files.revision() > 0
     assert tree["head"] == "ep_0001-b002:18"
     (root,) = [run for run in tree["runs"] if run["branch"] == "ep_0001-b000"]
@@ -46,10 +46,10 @@ def test_only_changes_are_sent_again(tmp_path):
     folder = write_session(tmp_path / "s")
     files = SessionFiles(folder)
     before = files.revision()
-    assert json.loads(files.tree(before))["runs"] == []
+    assert json.loads(files.tree(before)[0])["runs"] == []
     store = BranchStore(folder / "tree.sqlite")
     store.pin(store.node("ep_0001-b000:3").state_id, "keep")
-    changed = json.loads(files.tree(before))
+    changed = json.loads(files.tree(before)[0])
     assert [(run["branch"], run["step"], run["flags"]) for run in changed["runs"]] == [
         ("ep_0001-b000", 3, f"{HAS_STATE | PINNED:x}")
     ]
@@ -127,7 +127,7 @@ def test_a_read_only_session_is_shown_and_left_as_it_is(tmp_path, read_only):
         "import sys; from pathlib import Path\n"
         "from hiwm_console.session_files import SessionFiles\n"
         "files = SessionFiles(Path(sys.argv[1]))\n"
-        "print(files.description()['task'], files.revision(), len(files.tree(0)) > 0)\n"
+        "print(files.description()['task'], files.revision(), len(files.tree(0)[0]) > 0)\n"
         "print(len(files.frame('ep_0001-b001:9')) > 0)"
     )
     result = subprocess.run(

@@ -332,7 +332,7 @@ def test_a_stored_session_shows_tree_and_frames(stored):
     assert hello["stored"] and hello["description"]["task"] == "push_t"
     assert [branch["id"] for branch in tree["branches"]] == [
         "ep_0001-b000", "ep_0001-b001", "ep_0001-b002"]
-    assert tree["branches"][1]["label"] == 1 and tree["branches"][1]["note"] == "went well"
+    assert tree["branches"][1]["label"] == "success" and tree["branches"][1]["note"] == "went well"
     assert tree["branches"][2]["from"] == "ep_0001-b000:6"
     run = next(run for run in tree["runs"] if run["branch"] == "ep_0001-b001")
     assert run["step"] == 7 and run["source"] == "2" * 12 and run["trust"][0] == 83

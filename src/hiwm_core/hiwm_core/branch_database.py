@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hiwm_core.errors import StoreError
+from hiwm_core.formats import MIGRATE
 
 _APPLICATION_ID = 0x6869776D  # "hiwm", where `file` and sqlite3 look for it
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _BUSY_TIMEOUT_S = 5.0
 # A checkpoint flushes to the disk in about 10 ms: every few hundred ticks, not every few dozen.
 _CHECKPOINT_PAGES = 4000
@@ -46,11 +47,15 @@ CREATE TABLE branches (
     fork_node_id TEXT NOT NULL,
     kind TEXT NOT NULL,
     epoch INTEGER NOT NULL,
-    label INTEGER NOT NULL DEFAULT 0,
+    label TEXT NOT NULL DEFAULT '',
     note TEXT NOT NULL DEFAULT '',
-    discarded INTEGER NOT NULL DEFAULT 0
+    labelled_by TEXT NOT NULL DEFAULT '',
+    labelled_ns INTEGER NOT NULL DEFAULT 0,
+    discarded INTEGER NOT NULL DEFAULT 0,
+    revision INTEGER NOT NULL
 );
 CREATE INDEX branches_of_episode ON branches (episode_id);
+CREATE UNIQUE INDEX branches_by_revision ON branches (revision);
 -- Branches requested from the world and not yet confirmed: a restarted manager continues from them.
 CREATE TABLE intents (
     branch_id TEXT PRIMARY KEY,
@@ -82,7 +87,7 @@ CREATE TABLE nodes (
 CREATE INDEX nodes_of_branch ON nodes (branch_id, step);
 CREATE INDEX nodes_of_parent ON nodes (parent_id);
 CREATE INDEX nodes_of_state ON nodes (state_id);
-CREATE INDEX nodes_by_revision ON nodes (revision);
+CREATE UNIQUE INDEX nodes_by_revision ON nodes (revision);
 CREATE INDEX nodes_of_episode ON nodes (episode_id, step);
 """
 
@@ -91,7 +96,7 @@ def open_database(path: Path, *, read_only: bool) -> sqlite3.Connection:
     """Open or create the tree at `path`.
 
     Raises StoreError for a missing file with `read_only`, a file that is not a branch tree, a tree
-    with a newer schema, and a folder that cannot be written.
+    of an earlier or later version, and a folder that cannot be written.
     """
     if read_only and not path.exists():
         raise StoreError(
@@ -155,6 +160,11 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
             where=str(path),
             remedy="open it with the hiwm version that wrote it, or a later one",
         )
+    if 0 < version < SCHEMA_VERSION:
+        raise StoreError(
+            f"this branch tree has schema {version}, of an earlier version of hiwm",
+            where=str(path), remedy=MIGRATE,
+        )
     if read_only:
         return
     connection.execute("PRAGMA journal_mode = WAL")
@@ -167,22 +177,37 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
         )
 
 
+class Changes:
+    """Numbers the changes of one transaction; no two changes of a tree share a number."""
+
+    def __init__(self, revision: int) -> None:
+        self.revision = revision
+
+    def number(self) -> int:
+        """Return the number of the next change of a node or a branch."""
+        self.revision += 1
+        return self.revision
+
+
 @contextmanager
 def transaction(
     connection: sqlite3.Connection, path: Path, *, visible: bool = True
-) -> Iterator[int]:
-    """Write all or nothing, under the revision that is yielded.
+) -> Iterator[Changes]:
+    """Write all or nothing; the object yielded numbers the changes.
 
-    `visible`: whether the change is visible to readers, so that the revision increases.
-    Raises StoreError if the file is locked for too long, read-only or damaged, or the disk is full.
+    `visible`: whether the change is visible to readers, so that the revision increases by at least
+    one. Raises StoreError if the file is locked for too long, read-only or damaged, or the disk is
+    full.
     """
     try:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            revision = 1 + int(connection.execute("SELECT revision FROM meta").fetchone()[0])
-            yield revision
+            before = int(connection.execute("SELECT revision FROM meta").fetchone()[0])
+            changes = Changes(before)
+            yield changes
             if visible:
-                connection.execute("UPDATE meta SET revision = ?", (revision,))
+                after = max(before + 1, changes.revision)
+                connection.execute("UPDATE meta SET revision = ?", (after,))
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:

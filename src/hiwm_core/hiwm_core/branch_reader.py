@@ -10,6 +10,8 @@ import math
 import os
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +19,7 @@ from typing import Self
 import numpy as np
 
 from hiwm_core.branch_database import database_error, open_database
-from hiwm_core.branch_records import Branch, BranchKind, Label, Node, SessionRecord
+from hiwm_core.branch_records import Branch, BranchKind, Node, SessionRecord, TreePage
 from hiwm_core.errors import StoreError
 
 _SELECT_NODE = """
@@ -42,7 +44,7 @@ class BranchReader:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Open the tree at `path`.
 
-        Raises StoreError for a missing file, one that is not a branch tree, or a newer schema.
+        Raises StoreError for a missing file, one that is not a branch tree, or another version's.
         """
         self.path = Path(path)
         self._connection = open_database(self.path, read_only=True)
@@ -66,7 +68,7 @@ class BranchReader:
 
     @property
     def revision(self) -> int:
-        """Number of changes so far."""
+        """Number of the newest change."""
         return int(self._one("SELECT revision FROM meta")[0])
 
     @property
@@ -118,10 +120,38 @@ class BranchReader:
         condition = "" if include_discarded else "WHERE b.discarded = 0"
         return [_node(row) for row in self._rows(f"{_SELECT_NODE} {condition} ORDER BY n.rowid")]
 
-    def changed_since(self, revision: int) -> list[Node]:
-        """Return the nodes added or changed after `revision`, parents before children."""
-        query = f"{_SELECT_NODE} WHERE n.revision > ? ORDER BY n.rowid"
-        return [_node(row) for row in self._rows(query, revision)]
+    def page(self, since: int, limit: int) -> TreePage:
+        """Return the first `limit` nodes and branches that changed after `since`.
+
+        The last change of each has a number of its own, so pages have no gaps and no overlap. A
+        node that changes while a reader asks for pages appears again at the end.
+        """
+        with self._snapshot():
+            latest, head_id = self.revision, self.head_id
+            nodes = self._rows(
+                f"{_SELECT_NODE} WHERE n.revision > ? ORDER BY n.revision LIMIT ?",
+                since, limit + 1,
+            )
+            branches = self._rows(
+                "SELECT * FROM branches WHERE revision > ? ORDER BY revision LIMIT ?",
+                since, limit + 1,
+            )
+        numbers = sorted(row["revision"] for row in (*nodes, *branches))
+        revision = numbers[limit - 1] if len(numbers) > limit else max(latest, since)
+        return TreePage(
+            since=since, revision=revision, latest=max(latest, since), head_id=head_id,
+            branches=[_branch(row) for row in branches if row["revision"] <= revision],
+            nodes=[_node(row) for row in nodes if row["revision"] <= revision],
+        )
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """Let several queries see one state of the file, while another process writes it."""
+        self._rows("BEGIN")
+        try:
+            yield
+        finally:
+            self._rows("COMMIT")
 
     def line(self, node_id: str) -> list[Node]:
         """Return the nodes from the root to `node_id`, both included, across branches."""
@@ -200,6 +230,7 @@ def _node(row: sqlite3.Row) -> Node:
         success=_number(row["success"]),
         label=row["label"],
         note="; ".join(notes),
+        node_note=row["node_note"],
         pinned=bool(row["pinned"]),
         rolled_back=bool(row["rolled_back"]),
         discarded=bool(row["discarded"]),
@@ -215,8 +246,10 @@ def _branch(row: sqlite3.Row) -> Branch:
         fork_node_id=row["fork_node_id"],
         kind=BranchKind(row["kind"]),
         epoch=row["epoch"],
-        label=Label(row["label"]),
+        label=row["label"],
         note=row["note"],
+        labelled_by=row["labelled_by"],
+        labelled_ns=row["labelled_ns"],
         discarded=bool(row["discarded"]),
     )
 

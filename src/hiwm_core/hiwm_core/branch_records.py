@@ -1,7 +1,7 @@
 """The records of the branch tree, shared by store, proposals, drawing and nodes.
 
-They match hiwm_interfaces/BranchNode.msg, as tested by `test_branch_store.py` and the parity test
-of `hiwm_branching.tree_messages`.
+They match hiwm_interfaces/BranchNode.msg and Branch.msg, as tested by the parity test of
+`hiwm_branching.tree_messages`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from hiwm_core.control import Source
 
 
-class Label(enum.IntEnum):
-    """A person's verdict on a branch: hiwm_interfaces/BranchNode.LABEL_*."""
+class Label(enum.StrEnum):
+    """The labels of a branch that every task has. A task may list more, so labels are texts."""
 
-    NONE = 0
-    SUCCESS = 1
-    FAILURE = 2
+    NONE = ""
+    SUCCESS = "success"
+    FAILURE = "failure"
 
 
 class BranchKind(enum.StrEnum):
@@ -51,7 +51,8 @@ class TickRecord:
 class Node:
     """One saved state and the action that led to it, as in BranchNode.msg.
 
-    `takeover`: a person took control at this node. `stamp_ns` is the stamp of its tick.
+    `takeover`: a person took control at this node. `stamp_ns` is the stamp of its tick. `label` and
+    `discarded` are those of its branch, and `note` contains the branch's.
     """
 
     node_id: str
@@ -68,8 +69,9 @@ class Node:
     trust: float
     progress: float
     success: float
-    label: int
+    label: str
     note: str
+    node_note: str = ""  # the part of `note` that is not its branch's
     pinned: bool
     rolled_back: bool
     discarded: bool
@@ -81,7 +83,8 @@ class Branch:
     """One run of the world between reset, rollback and fork.
 
     `fork_node_id` is the node that it continues; empty for a reset. `parent_branch_id` is the
-    branch of that node.
+    branch of that node. `label` is a person's verdict, given by `labelled_by` at `labelled_ns`
+    (system time; 0: no label was given).
     """
 
     branch_id: str
@@ -90,9 +93,23 @@ class Branch:
     fork_node_id: str
     kind: BranchKind
     epoch: int
-    label: Label
+    label: str
     note: str
+    labelled_by: str
+    labelled_ns: int
     discarded: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreePage:
+    """Part of a tree's changes, as in BranchTree.msg, which states how readers apply it."""
+
+    since: int
+    revision: int
+    latest: int
+    head_id: str
+    branches: list[Branch]
+    nodes: list[Node]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,8 @@ properties, tested by `test_branch_store.py`:
   but no node with a continuation that is not itself marked. Continuing from a marked node clears
   its mark and those of its ancestors. So a node is marked exactly if all its continuations are.
 - Nothing is ever deleted.
+- Every change of a node or a branch has a number. The newest is the tree's revision. Readers ask
+  for pages of changes.
 """
 
 from __future__ import annotations
@@ -21,9 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hiwm_core.branch_database import open_database, transaction
+from hiwm_core.branch_database import Changes, open_database, transaction
 from hiwm_core.branch_reader import NO_LIMIT, SELECT_LINE, BranchReader
-from hiwm_core.branch_records import BranchKind, Label, SessionRecord, TickRecord, node_name
+from hiwm_core.branch_records import BranchKind, SessionRecord, TickRecord, node_name
 from hiwm_core.errors import StoreError
 
 
@@ -33,7 +35,7 @@ class BranchStore(BranchReader):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Open the tree at `path`; create it if missing.
 
-        Raises StoreError for a file that is not a branch tree or has a newer schema, and for a
+        Raises StoreError for a file that is not a branch tree or is another version's, and for a
         folder that cannot be written.
         """
         self.path = Path(path)
@@ -77,10 +79,10 @@ class BranchStore(BranchReader):
         fork_id = branches[0]["fork_node_id"] if branches else ""
         if fork_id and self.node(fork_id).step == tick.step:
             return False  # repeats the restored state
-        with transaction(self._connection, self.path) as revision:
+        with transaction(self._connection, self.path) as changes:
             doubt = ""
             if not branches:
-                restored, doubt = self._start_unannounced(tick, revision)
+                restored, doubt = self._start_unannounced(tick, changes)
                 if restored:
                     return True
             parent_id, gap = self._parent_of(tick)
@@ -106,7 +108,7 @@ class BranchStore(BranchReader):
                 tick.success,
                 note,
                 rolled_back,
-                revision,
+                changes.number(),
             )
             if not late:
                 self._set_head(node_id, tick.branch_id)
@@ -150,67 +152,70 @@ class BranchStore(BranchReader):
         """
         if self._rows("SELECT 1 FROM branches WHERE branch_id = ?", branch_id):
             return
-        with transaction(self._connection, self.path) as revision:
-            if not self._start_planned(branch_id, epoch, revision):
+        with transaction(self._connection, self.path) as changes:
+            if not self._start_planned(branch_id, epoch, changes):
                 raise StoreError(
                     f"branch '{branch_id}' was never planned",
                     where=str(self.path),
                     remedy="plan it first",
                 )
 
-    def label(self, branch_id: str, label: Label, note: str = "") -> None:
-        """Set a person's verdict on a branch. Raises StoreError for an unknown branch."""
+    def label(self, branch_id: str, label: str, note: str = "", who: str = "") -> None:
+        """Set a person's verdict on a branch; an empty one removes it.
+
+        Raises StoreError for an unknown branch. The caller knows the task and checks the label.
+        """
         self.branch(branch_id)
-        with transaction(self._connection, self.path) as revision:
+        with transaction(self._connection, self.path) as changes:
             self._execute(
-                "UPDATE branches SET label = ?, note = ? WHERE branch_id = ?",
-                int(label),
-                note,
-                branch_id,
+                "UPDATE branches SET label = ?, note = ?, labelled_by = ?, labelled_ns = ?, "
+                "revision = ? WHERE branch_id = ?",
+                str(label), note, who, time.time_ns(), changes.number(), branch_id,
             )
-            self._touch_branch(branch_id, revision)
 
     def discard(self, branch_id: str, *, restore: bool = False) -> None:
         """Mark a branch as not to be used, or clear the mark. Raises for an unknown branch."""
         self.branch(branch_id)
-        with transaction(self._connection, self.path) as revision:
+        with transaction(self._connection, self.path) as changes:
             self._execute(
-                "UPDATE branches SET discarded = ? WHERE branch_id = ?", not restore, branch_id
+                "UPDATE branches SET discarded = ?, revision = ? WHERE branch_id = ?",
+                not restore, changes.number(), branch_id,
             )
-            self._touch_branch(branch_id, revision)
 
     def pin(self, state_id: str, note: str = "") -> bool:
         """Mark the nodes of a state as ones to keep; return whether any was unmarked."""
-        condition = "WHERE state_id = :state_id AND pinned = 0"
-        if not self._rows(f"SELECT 1 FROM nodes {condition}", state_id=state_id):
+        found = self._rows(
+            "SELECT node_id FROM nodes WHERE state_id = ? AND pinned = 0", state_id
+        )
+        if not found:
             return False
-        with transaction(self._connection, self.path) as revision:
-            self._execute(
-                f"UPDATE nodes SET pinned = 1, revision = {revision}, "
-                f"node_note = trim(node_note || '; ' || :note, '; ') {condition}",
-                state_id=state_id,
-                note=note,
-            )
+        with transaction(self._connection, self.path) as changes:
+            for row in found:
+                self._execute(
+                    "UPDATE nodes SET pinned = 1, revision = ?, "
+                    "node_note = trim(node_note || '; ' || ?, '; ') WHERE node_id = ?",
+                    changes.number(), note, row["node_id"],
+                )
         return True
 
     def mark_takeover(self, node_id: str) -> None:
         """Record that a person took control at `node_id`."""
         if not self.node(node_id).takeover:
-            with transaction(self._connection, self.path) as revision:
+            with transaction(self._connection, self.path) as changes:
                 self._execute(
-                    f"UPDATE nodes SET takeover = 1, revision = {revision} WHERE node_id = ?",
-                    node_id,
+                    "UPDATE nodes SET takeover = 1, revision = ? WHERE node_id = ?",
+                    changes.number(), node_id,
                 )
 
     # -- placing a tick in the tree -------------------------------------------------------------
 
-    def _start_unannounced(self, tick: TickRecord, revision: int) -> tuple[bool, str]:
+    def _start_unannounced(self, tick: TickRecord, changes: Changes) -> tuple[bool, str]:
         """Create the branch of a first tick.
 
         Returns whether the tick repeats the state that the branch continues, which is not a new
         node, and a note if that state is a guess.
         """
-        if self._start_planned(tick.branch_id, tick.epoch, revision):
+        if self._start_planned(tick.branch_id, tick.epoch, changes):
             fork_id = self._one(
                 "SELECT fork_node_id FROM branches WHERE branch_id = ?", tick.branch_id
             )[0]
@@ -238,24 +243,24 @@ class BranchStore(BranchReader):
             restored = bool(same)
             if found and not same:
                 doubt = "the first ticks of this branch were missed, its parent is a guess"
-        self._insert_branch(tick.branch_id, tick.episode_id, fork_id, kind, tick.epoch, revision)
+        self._insert_branch(tick.branch_id, tick.episode_id, fork_id, kind, tick.epoch, changes)
         return restored, doubt
 
-    def _start_planned(self, branch_id: str, epoch: int, revision: int) -> bool:
+    def _start_planned(self, branch_id: str, epoch: int, changes: Changes) -> bool:
         """Start a planned branch; return whether there was a plan."""
         plans = self._rows("SELECT * FROM intents WHERE branch_id = ?", branch_id)
         if not plans:
             return False
         plan = plans[0]
         if plan["kind"] == BranchKind.ROLLBACK:
-            self._mark_rolled_back(self.head_id, plan["fork_node_id"], revision)
+            self._mark_rolled_back(self.head_id, plan["fork_node_id"], changes)
         self._insert_branch(
             branch_id,
             plan["episode_id"],
             plan["fork_node_id"],
             BranchKind(plan["kind"]),
             epoch,
-            revision,
+            changes,
         )
         self._execute("DELETE FROM intents WHERE branch_id = ?", branch_id)
         return True
@@ -267,26 +272,29 @@ class BranchStore(BranchReader):
         fork_id: str,
         kind: BranchKind,
         epoch: int,
-        revision: int,
+        changes: Changes,
     ) -> None:
         parent_branch = self.node(fork_id).branch_id if fork_id else ""
         self._execute(
             "INSERT INTO branches (branch_id, episode_id, parent_branch_id, fork_node_id, kind, "
-            "epoch) VALUES (?, ?, ?, ?, ?, ?)",
+            "epoch, revision) VALUES (?, ?, ?, ?, ?, ?, ?)",
             branch_id,
             episode_id,
             parent_branch,
             fork_id,
             kind.value,
             epoch,
+            changes.number(),
         )
         if fork_id:
-            self._execute(
-                f"{SELECT_LINE} UPDATE nodes SET rolled_back = 0, revision = {revision} "
-                "WHERE rolled_back = 1 AND node_id IN (SELECT id FROM line)",
+            marked = self._rows(
+                f"{SELECT_LINE} SELECT node_id FROM line CROSS JOIN nodes ON node_id = line.id "
+                "WHERE rolled_back = 1",
                 node_id=fork_id,
                 steps=NO_LIMIT,
             )
+            for row in marked:
+                self._set_rolled_back(row["node_id"], False, changes)
             self._set_head(fork_id, branch_id)
 
     def _parent_of(self, tick: TickRecord) -> tuple[str, str]:
@@ -317,7 +325,7 @@ class BranchStore(BranchReader):
         late = bool(rows) and tick.epoch < int(rows[0]["epoch"])
         return late, late and bool(parent_id) and self.node(parent_id).rolled_back
 
-    def _mark_rolled_back(self, leaf_id: str, target_id: str, revision: int) -> None:
+    def _mark_rolled_back(self, leaf_id: str, target_id: str, changes: Changes) -> None:
         """Mark the line from `leaf_id` up to where it joins the line of `target_id`."""
         query = f"{SELECT_LINE} SELECT id FROM line"
         kept = {row["id"] for row in self._rows(query, node_id=target_id, steps=NO_LIMIT)}
@@ -327,17 +335,17 @@ class BranchStore(BranchReader):
                 "SELECT 1 FROM nodes WHERE parent_id = ? AND rolled_back = 0 LIMIT 1", node_id
             ):
                 return  # this node has another continuation
-            self._execute(
-                f"UPDATE nodes SET rolled_back = 1, revision = {revision} WHERE node_id = ?",
-                node_id,
-            )
+            self._set_rolled_back(node_id, True, changes)
             node_id = self._one("SELECT parent_id FROM nodes WHERE node_id = ?", node_id)[0]
 
     def _set_head(self, node_id: str, branch_id: str) -> None:
         self._execute("UPDATE meta SET head_id = ?, head_branch_id = ?", node_id, branch_id)
 
-    def _touch_branch(self, branch_id: str, revision: int) -> None:
-        self._execute(f"UPDATE nodes SET revision = {revision} WHERE branch_id = ?", branch_id)
+    def _set_rolled_back(self, node_id: str, marked: bool, changes: Changes) -> None:
+        self._execute(
+            "UPDATE nodes SET rolled_back = ?, revision = ? WHERE node_id = ?",
+            marked, changes.number(), node_id,
+        )
 
     def _name_taken(self, tick: TickRecord) -> StoreError:
         return StoreError(

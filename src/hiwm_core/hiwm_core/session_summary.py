@@ -181,7 +181,7 @@ def _takeovers(bags: Sequence[BagDigest]) -> dict[str, Any]:
 
 def _branch_counts(branches: Sequence[Branch], bags: Sequence[BagDigest]) -> dict[str, Any]:
     kinds = Counter(branch.kind.value for branch in branches)
-    labels = Counter(branch.label.name.lower() for branch in branches if branch.label)
+    labels = Counter(branch.label for branch in branches if branch.label)
     continued = Counter(branch.fork_node_id for branch in branches if branch.fork_node_id)
     return {
         "count": len(branches) or len({bag.lineage.branch_id for bag in bags}),
@@ -245,7 +245,7 @@ def _rows(bags: Sequence[BagDigest], branches: Sequence[Branch]) -> list[Row]:
             if branch.fork_node_id:
                 joint = "to" if branch.kind is BranchKind.ROLLBACK else "of"
                 start += f" {joint} {branch.fork_node_id}"
-            verdict = branch.label.name.lower() if branch.label else ""
+            verdict = branch.label
             note = branch.note
         lines = [start, f"{len(bag.ticks)} ticks" + (f", {verdict}" if verdict else "")]
         tiles = []

@@ -210,13 +210,13 @@ class _Drawing:
         elif last.label == Label.FAILURE:
             self._line(x, y - 4.5, x + 9, y + 4.5, _FAILURE, 2.4)
             self._line(x, y + 4.5, x + 9, y - 4.5, _FAILURE, 2.4)
-        words = [{Label.SUCCESS: "success", Label.FAILURE: "failure"}.get(Label(last.label), "")]
-        words += [row.nodes[0].note, "discarded" if last.discarded else ""]
+        words = [last.label, row.nodes[0].note, "discarded" if last.discarded else ""]
         text = ", ".join(word for word in words if word)
         if len(text) > _NOTE_LETTERS:
             text = text[: _NOTE_LETTERS - 1].rstrip() + "\u2026"
-        colour = {Label.SUCCESS: _SUCCESS, Label.FAILURE: _FAILURE}.get(Label(last.label), _FAINT)
-        self._text(x + (16 if last.label else 0), y, text, colour=colour, anchor="lm")
+        marks: dict[str, Any] = {Label.SUCCESS: _SUCCESS, Label.FAILURE: _FAILURE}
+        colour = marks.get(last.label, _FAINT)
+        self._text(x + (16 if last.label in marks else 0), y, text, colour=colour, anchor="lm")
 
     def _marks(self) -> None:
         """Mark roots, continued states, takeovers, and the current state."""

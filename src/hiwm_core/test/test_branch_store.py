@@ -18,53 +18,8 @@ from hiwm_core.branch_store import BranchStore
 from hiwm_core.control import Source
 from hiwm_core.errors import StoreError
 
-
-class World:
-    """A world that only counts, and a manager without errors."""
-
-    def __init__(self, store: BranchStore, *, can_save: bool = True) -> None:
-        self.store = store
-        self.can_save = can_save
-        self.epoch = self.step = self.episode = self.stamp = 0
-        self.branch = ""
-
-    def tick(self, **fields: object) -> TickRecord:
-        self.stamp += 1
-        values: dict = {
-            "stamp_ns": self.stamp,
-            "epoch": self.epoch,
-            "step": self.step,
-            "episode_id": f"ep_{self.episode:04d}",
-            "branch_id": self.branch,
-            "state_id": f"{self.stamp:032x}" if self.can_save else "",
-            "action": (0.1 * self.step, 0.2) if self.step else (),
-            "source": Source.POLICY if self.step else Source.NONE,
-        }
-        return TickRecord(**(values | fields))
-
-    def reset(self) -> None:
-        self.episode += 1
-        self.epoch += 1
-        self.step = 0
-        self.branch = f"ep_{self.episode:04d}-b000"
-        self.store.add_tick(self.tick())
-
-    def go(self, steps: int = 1, **fields: object) -> None:
-        for _ in range(steps):
-            self.step += 1
-            self.store.add_tick(self.tick(**fields))
-
-    def restore(self, node_id: str, kind: BranchKind, *, announced: bool = True) -> str:
-        node = self.store.node(node_id)
-        branch = self.store.next_branch_id(node.episode_id)
-        self.store.plan_branch(branch, node_id, kind)
-        self.epoch += 1
-        self.step, self.branch = node.step, branch
-        self.episode = int(node.episode_id[3:])
-        if announced:
-            self.store.begin_branch(branch, self.epoch)
-        self.store.add_tick(self.tick(state_id=node.state_id, action=()))
-        return branch
+sys.path.insert(0, str(Path(__file__).parent))
+from counting_world import CountingWorld  # noqa: E402
 
 
 @pytest.fixture
@@ -73,8 +28,8 @@ def store(tmp_path: Path) -> BranchStore:
 
 
 @pytest.fixture
-def world(store: BranchStore) -> World:
-    world = World(store)
+def world(store: BranchStore) -> CountingWorld:
+    world = CountingWorld(store)
     world.reset()
     return world
 
@@ -94,7 +49,7 @@ def names(branch: str, first: int, last: int) -> set[str]:
 B0, B1, B2 = "ep_0001-b000", "ep_0001-b001", "ep_0001-b002"
 
 
-def test_a_tick_comes_back_as_a_node(world: World, store: BranchStore) -> None:
+def test_a_tick_comes_back_as_a_node(world: CountingWorld, store: BranchStore) -> None:
     world.go(
         action=(0.1, -0.25),
         source=Source.HUMAN,
@@ -131,7 +86,7 @@ def test_a_tick_comes_back_as_a_node(world: World, store: BranchStore) -> None:
     assert store.node(f"{B0}:0").parent_id == "" and store.node(f"{B0}:0").action == ()
 
 
-def test_a_repeated_tick_changes_nothing(world: World, store: BranchStore) -> None:
+def test_a_repeated_tick_changes_nothing(world: CountingWorld, store: BranchStore) -> None:
     world.step = 1
     tick = world.tick()
     assert store.add_tick(tick)
@@ -141,7 +96,7 @@ def test_a_repeated_tick_changes_nothing(world: World, store: BranchStore) -> No
 
 
 def test_a_state_shown_again_with_a_new_stamp_is_the_same_node(
-    world: World, store: BranchStore
+    world: CountingWorld, store: BranchStore
 ) -> None:
     """A waiting world repeats its state for late subscribers."""
     shown = store.node(f"{B0}:0")
@@ -149,7 +104,7 @@ def test_a_state_shown_again_with_a_new_stamp_is_the_same_node(
     assert store.tree() == [shown]
 
 
-def test_rollback_marks_what_it_leaves_and_nothing_else(world: World, store: BranchStore) -> None:
+def test_rollback_marks_what_it_leaves_and_nothing_else(world: CountingWorld, store: BranchStore) -> None:
     world.go(10)
     assert world.restore(f"{B0}:6", BranchKind.ROLLBACK) == B1
     assert store.head_id == f"{B0}:6" and store.head_branch_id == B1
@@ -168,7 +123,7 @@ def test_rollback_marks_what_it_leaves_and_nothing_else(world: World, store: Bra
     )
 
 
-def test_forks_leave_each_other_alone(world: World, store: BranchStore) -> None:
+def test_forks_leave_each_other_alone(world: CountingWorld, store: BranchStore) -> None:
     world.go(5)
     for number in range(1, 4):
         assert world.restore(f"{B0}:5", BranchKind.FORK) == f"ep_0001-b{number:03d}"
@@ -179,7 +134,7 @@ def test_forks_leave_each_other_alone(world: World, store: BranchStore) -> None:
 
 
 def test_a_rollback_spares_the_root_of_a_living_continuation(
-    world: World, store: BranchStore
+    world: CountingWorld, store: BranchStore
 ) -> None:
     world.go(5)
     world.restore(f"{B0}:5", BranchKind.FORK)
@@ -191,7 +146,7 @@ def test_a_rollback_spares_the_root_of_a_living_continuation(
 
 
 def test_continuing_from_a_rolled_back_state_clears_the_mark(
-    world: World, store: BranchStore
+    world: CountingWorld, store: BranchStore
 ) -> None:
     world.go(10)
     world.restore(f"{B0}:3", BranchKind.ROLLBACK)
@@ -201,7 +156,7 @@ def test_continuing_from_a_rolled_back_state_clears_the_mark(
 
 
 def test_a_late_tick_of_the_abandoned_line_is_rolled_back_too(
-    world: World, store: BranchStore
+    world: CountingWorld, store: BranchStore
 ) -> None:
     world.go(5)
     world.step = 6
@@ -213,7 +168,7 @@ def test_a_late_tick_of_the_abandoned_line_is_rolled_back_too(
 
 
 def test_the_first_tick_of_a_branch_begins_it_as_well_as_the_answer(
-    world: World, store: BranchStore
+    world: CountingWorld, store: BranchStore
 ) -> None:
     world.go(5)
     world.restore(f"{B0}:2", BranchKind.ROLLBACK, announced=False)
@@ -223,19 +178,19 @@ def test_the_first_tick_of_a_branch_begins_it_as_well_as_the_answer(
     assert len(store.tree()) == 6
 
 
-def test_a_refused_branch_leaves_no_trace(world: World, store: BranchStore) -> None:
+def test_a_refused_branch_leaves_no_trace(world: CountingWorld, store: BranchStore) -> None:
     world.go(5)
     before = store.tree()
     store.plan_branch(B1, f"{B0}:2", BranchKind.ROLLBACK)
     assert store.next_branch_id("ep_0001") == B2
     store.drop_plan(B1)
     assert store.tree() == before and store.next_branch_id("ep_0001") == B1
-    assert store.revision == len(before)  # an invisible change is not a revision
+    assert store.revision == len(before) + 1  # nodes and a branch; an invisible change has no number
     with pytest.raises(StoreError, match="never planned"):
         store.begin_branch(B1, 2)
 
 
-def test_rollback_stays_within_an_episode(world: World, store: BranchStore) -> None:
+def test_rollback_stays_within_an_episode(world: CountingWorld, store: BranchStore) -> None:
     world.go(2)
     world.reset()
     with pytest.raises(
@@ -246,7 +201,7 @@ def test_rollback_stays_within_an_episode(world: World, store: BranchStore) -> N
     assert store.head_id == f"{B0}:1" and left_behind(store) == set()
 
 
-def test_steps_back_go_through_fork_points(world: World, store: BranchStore) -> None:
+def test_steps_back_go_through_fork_points(world: CountingWorld, store: BranchStore) -> None:
     world.go(5)
     world.restore(f"{B0}:3", BranchKind.FORK)
     world.go(2)
@@ -261,18 +216,22 @@ def test_steps_back_go_through_fork_points(world: World, store: BranchStore) -> 
 
 
 def test_labels_and_discards_show_on_every_node_of_their_branch(
-    world: World, store: BranchStore
+    world: CountingWorld, store: BranchStore
 ) -> None:
     world.go(2)
     world.restore(f"{B0}:1", BranchKind.FORK)
     world.go(2)
     revision = store.revision
-    store.label(B1, Label.SUCCESS, "slid in")
+    store.label(B1, Label.SUCCESS, "slid in", "anna")
     store.discard(B0)
-    assert {(n.branch_id, n.label, n.note, n.discarded) for n in store.changed_since(revision)} == {
+    assert {(n.branch_id, n.label, n.note, n.discarded) for n in store.tree()} == {
         (B0, Label.NONE, "", True),
         (B1, Label.SUCCESS, "slid in", False),
     }
+    page = store.page(revision, 100)
+    assert {branch.branch_id for branch in page.branches} == {B0, B1} and not page.nodes
+    labelled = store.branch(B1)
+    assert labelled.labelled_by == "anna" and labelled.labelled_ns > 0
     assert {n.branch_id for n in store.tree(include_discarded=False)} == {B1}
     assert len(store.tree()) == 5
     store.discard(B0, restore=True)
@@ -281,7 +240,7 @@ def test_labels_and_discards_show_on_every_node_of_their_branch(
         store.label("b9", Label.FAILURE)
 
 
-def test_pins_and_takeovers_are_marked_once(world: World, store: BranchStore) -> None:
+def test_pins_and_takeovers_are_marked_once(world: CountingWorld, store: BranchStore) -> None:
     world.go(1, state_id="cd" * 16)
     assert store.pin("cd" * 16, "look here")
     assert not store.pin("cd" * 16) and not store.pin("ef" * 16)
@@ -293,27 +252,8 @@ def test_pins_and_takeovers_are_marked_once(world: World, store: BranchStore) ->
     assert store.revision == revision
 
 
-def test_changes_since_a_revision_are_all_and_only_those(world: World, store: BranchStore) -> None:
-    held = {node.node_id: node for node in store.tree()}
-    revision = store.revision
-    for act in (
-        lambda: world.go(4),
-        lambda: world.restore(f"{B0}:2", BranchKind.ROLLBACK),
-        lambda: world.go(2),
-        lambda: store.label(B1, Label.FAILURE),
-        lambda: world.restore(f"{B0}:4", BranchKind.FORK),
-        lambda: store.discard(B0),
-        lambda: store.pin(store.node(f"{B0}:1").state_id),
-    ):
-        act()
-        held |= {node.node_id: node for node in store.changed_since(revision)}
-        revision = store.revision
-        assert held == {node.node_id: node for node in store.tree()}
-    assert store.changed_since(revision) == []
-
-
 def test_without_saved_states_the_line_is_still_stored(store: BranchStore) -> None:
-    world = World(store, can_save=False)
+    world = CountingWorld(store, can_save=False)
     world.reset()
     world.go(3)
     world.reset()
@@ -321,10 +261,10 @@ def test_without_saved_states_the_line_is_still_stored(store: BranchStore) -> No
     assert store.head_id == "ep_0002-b000:0"
 
 
-def test_a_world_that_reuses_names_is_refused(world: World, store: BranchStore) -> None:
+def test_a_world_that_reuses_names_is_refused(world: CountingWorld, store: BranchStore) -> None:
     world.go(3)
     before = store.tree()
-    again = World(store)
+    again = CountingWorld(store)
     again.stamp = 1000
     with pytest.raises(StoreError, match="another tick of that name.*session_dir"):
         again.reset()
@@ -337,7 +277,7 @@ def test_a_world_that_reuses_names_is_refused(world: World, store: BranchStore) 
 class TestMissedTicks:
     """The manager was down while the world continued."""
 
-    def test_on_the_same_branch(self, world: World, store: BranchStore) -> None:
+    def test_on_the_same_branch(self, world: CountingWorld, store: BranchStore) -> None:
         world.go(3)
         world.step = 8
         world.go(2)
@@ -346,7 +286,7 @@ class TestMissedTicks:
         assert store.node(f"{B0}:10").note == ""
 
     def test_with_the_answer_but_not_the_first_ticks_of_a_branch(
-        self, world: World, store: BranchStore
+        self, world: CountingWorld, store: BranchStore
     ) -> None:
         world.go(5)
         store.plan_branch(B1, f"{B0}:2", BranchKind.ROLLBACK)
@@ -357,7 +297,7 @@ class TestMissedTicks:
         assert left_behind(store) == names(B0, 3, 5)
 
     def test_an_unknown_branch_is_identified_by_the_state_it_repeats(
-        self, world: World, store: BranchStore
+        self, world: CountingWorld, store: BranchStore
     ) -> None:
         world.go(5)
         world.branch, world.epoch, world.step = "ep_0001-b007", 2, 2
@@ -368,7 +308,7 @@ class TestMissedTicks:
         assert store.next_branch_id("ep_0001") == "ep_0001-b008"
 
     def test_an_unknown_branch_in_mid_run_gets_a_guessed_parent_and_a_note(
-        self, world: World, store: BranchStore
+        self, world: CountingWorld, store: BranchStore
     ) -> None:
         world.go(5)
         world.branch, world.epoch, world.step = "ep_0001-b007", 2, 3
@@ -377,7 +317,7 @@ class TestMissedTicks:
         assert node.parent_id == f"{B0}:3" and "guess" in node.note
 
     def test_an_episode_seen_from_its_middle_has_a_root_there(
-        self, world: World, store: BranchStore
+        self, world: CountingWorld, store: BranchStore
     ) -> None:
         world.episode, world.branch, world.epoch, world.step = 2, "ep_0002-b000", 2, 6
         world.go()
@@ -385,7 +325,7 @@ class TestMissedTicks:
         assert node.parent_id == "" and "7 ticks" in node.note
 
 
-def test_a_reopened_tree_continues(world: World, store: BranchStore) -> None:
+def test_a_reopened_tree_continues(world: CountingWorld, store: BranchStore) -> None:
     world.go(3)
     before, revision = store.tree(), store.revision
     store.close()
@@ -404,7 +344,7 @@ def test_each_session_is_recorded_once(store: BranchStore) -> None:
     assert store.sessions() == [first, second]
 
 
-def test_a_reader_sees_what_is_written_meanwhile(world: World, store: BranchStore) -> None:
+def test_a_reader_sees_what_is_written_meanwhile(world: CountingWorld, store: BranchStore) -> None:
     with BranchReader(store.path) as reader:
         world.go(3)
         assert steps(reader.line(f"{B0}:3")) == [0, 1, 2, 3]
@@ -439,7 +379,7 @@ def test_a_killed_writer_loses_at_most_the_tick_in_flight(tmp_path: Path) -> Non
         count = len(store.tree())
         assert told + 1 <= count <= told + 2
         assert steps(store.line(f"{B0}:{count - 1}")) == list(range(count))
-        assert store.revision == count
+        assert store.revision == count + 1  # and the branch
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"hello, this is a text file\n" * 100])
@@ -502,7 +442,7 @@ def test_any_run_of_ticks_rollbacks_and_forks_keeps_the_tree(
 ) -> None:
     """Compare with a model that knows only parents and the nodes that each rollback abandoned."""
     with tempfile.TemporaryDirectory() as folder:
-        world = World(BranchStore(Path(folder) / "tree.sqlite"))
+        world  = CountingWorld(BranchStore(Path(folder) / "tree.sqlite"))
         world.reset()
         marked: set[str] = set()
         for act, number in acts:
@@ -548,7 +488,7 @@ def test_any_run_of_ticks_rollbacks_and_forks_keeps_the_tree(
         world.store.close()
 
 
-def _late(world: World) -> TickRecord:
+def _late(world: CountingWorld) -> TickRecord:
     """Repeat the newest tick of the store, as a slow topic might."""
     node = max(world.store.tree(), key=lambda n: n.stamp_ns)
     return TickRecord(

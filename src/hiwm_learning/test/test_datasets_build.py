@@ -353,7 +353,7 @@ def test_the_tree_is_found_from_within_the_bags_folder_and_through_a_link(
             return [
                 SimpleNamespace(
                     node_id=f"{branch}:0", parent_id="", branch_id=branch, step=0, episode_id="",
-                    source=0, rolled_back=False, discarded=branch.endswith("1"), label=0,
+                    source=0, rolled_back=False, discarded=branch.endswith("1"), label="",
                 ) for branch in ("ep_0001-b000", "ep_0001-b001")
             ]
 

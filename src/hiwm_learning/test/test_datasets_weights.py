@@ -35,14 +35,13 @@ def segments(*parts: tuple[EpisodeInfo, list[int]], trust: float = 1.0) -> Episo
         source=np.zeros(count, np.uint8), provenance=codes, provenance_names=NAMES,
         steps=np.arange(count), trust=np.full(count, trust, np.float32),
         progress=nothing.astype(np.float32), success=nothing.astype(np.float32),
-        object_pose=np.tile(nothing[:, None], 3), coverage=nothing,
     )
 
 
 def branch(number: int, fork_step: int, label: Label = Label.NONE) -> EpisodeInfo:
     return replace(
         ROOT, branch_id=f"e1-b{number:03d}", parent_branch_id="e1-b000", fork_step=fork_step,
-        label=int(label),
+        label=label,
     )
 
 

@@ -29,8 +29,7 @@ def episodes(lengths: list[int], provenance: list[int]) -> Episodes:
     nothing = np.full(count, np.nan)
     columns: dict[str, Any] = {
         "trust": np.ones(count, np.float32), "progress": nothing.astype(np.float32),
-        "success": nothing.astype(np.float32), "object_pose": np.tile(nothing[:, None], 3),
-        "coverage": nothing,
+        "success": nothing.astype(np.float32),
     }
     return Episodes(
         embodiment=EMBODIMENT, infos=(INFO,) * len(lengths), ends=ends, images={},
@@ -87,7 +86,7 @@ def test_a_base_policy_learns_only_from_demonstrations() -> None:
 
 def test_demonstrations_labelled_a_failure_have_no_weight() -> None:
     data = episodes([3, 3], [0] * 6)  # the last action of each is unknown
-    infos = (replace(INFO, label=int(Label.FAILURE)), replace(INFO, label=int(Label.SUCCESS)))
+    infos = (replace(INFO, label=Label.FAILURE), replace(INFO, label=Label.SUCCESS))
     labelled = replace(data, infos=infos)
     np.testing.assert_array_equal(demonstration_weights(labelled), [0, 0, 0, 1, 1, 0])
 

@@ -41,8 +41,7 @@ def episodes(*parts: tuple[EpisodeInfo, int]) -> Episodes:
         actions=np.zeros((len(codes), 4), np.float32), source=codes, provenance=codes,
         provenance_names=NAMES, steps=np.arange(len(codes)),
         trust=np.ones(len(codes), np.float32), progress=nothing.astype(np.float32),
-        success=nothing.astype(np.float32), object_pose=np.tile(nothing[:, None], 3),
-        coverage=nothing,
+        success=nothing.astype(np.float32),
     )
 
 

@@ -82,8 +82,7 @@ ROUTES: dict[EventKind, Route] = {
     EventKind.LABEL: Route(
         "branches/label", Label,
         lambda event: Label.Request(
-            branch_id=event.branch_id, label=event.label.name.lower() if event.label else "",
-            note=event.note,
+            branch_id=event.branch_id, label=str(event.label), note=event.note
         ),
         "branch manager",
     ),

@@ -51,7 +51,7 @@ export class Compare {
         const node = line[Math.min(Number(slider.value), line.length - 1)];
         image.src = frames + node.id;
         image.alt = `frame of ${node.id}`;
-        const label = ["", ", success", ", failure"][node.branch.label];
+        const label = node.branch.label ? `, ${node.branch.label}` : "";
         text.textContent = `step ${node.step} of ${line[line.length - 1].step}${label} · trust ${percent(node.trust)} · progress ${percent(node.progress)}`;
       }
       drawChart(chart, lines, Number(slider.value), most);

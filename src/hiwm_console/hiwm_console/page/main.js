@@ -57,8 +57,19 @@ function lost(why) {
   showMode(why);
 }
 
+// One request for a page of the tree at a time; one that is not answered is repeated.
+const asked = { since: -1, at: 0 };
+function askForTree() {
+  const now = performance.now();
+  if (asked.since === tree.revision && now - asked.at < 2000) return;
+  Object.assign(asked, { since: tree.revision, at: now });
+  link.send({ type: "tree", since: tree.revision });
+}
+
 const receivers = {
   hello(data) {
+    tree.clear(); // the server sends the session's first page next
+    asked.since = -1;
     Object.assign(state, { id: data.id, access: data.access, stored: data.stored, description: data.description });
     // A page that reconnects keeps its user's choice.
     if (state.demonstrations !== data.demonstrations) { state.demonstrations = data.demonstrations; demonstrate(data.demonstrations); }
@@ -81,7 +92,9 @@ const receivers = {
   tick(data) { state.tick = data; showTick(); },
   health(data) { state.health = data.nodes; showHealth(); },
   tree(data) {
-    if (!tree.apply(data)) { link.send({ type: "tree" }); return; }
+    const before = tree.revision;
+    if (tree.apply(data)) askForTree();
+    if (tree.revision === before) return;
     if (state.following || !tree.node(state.chosen)) {
       state.chosen = tree.head;
       const node = tree.node(tree.head);
@@ -254,7 +267,7 @@ function showChosen() {
   showEnabled();
   if (!node) { $("chosen-text").textContent = "no state yet"; return; }
   const source = SOURCES[node.source]?.name ?? "?";
-  const label = ["", "labelled success", "labelled failure"][node.branch.label];
+  const label = node.branch.label ? `labelled ${node.branch.label}` : "";
   const more = [`by ${source}`, `trust ${percent(node.trust)}`, `progress ${percent(node.progress)}`, label, node.branch.discarded ? "discarded" : "", node.branch.note].filter(Boolean);
   $("chosen-text").textContent = `${state.following ? "now: " : ""}${node.id} · ${more.join(" · ")}`;
   // While it follows the session, once a second is enough: the live picture shows the rest.
@@ -346,7 +359,7 @@ async function nextProposal(step) {
 
 function act(request, quiet = false) {
   const id = ++lastAct;
-  const { action, node = "", steps = 0, branch = "", label = 0, note = "", count = 0, seed = 0, restore = false } = request;
+  const { action, node = "", steps = 0, branch = "", label = "", note = "", count = 0, seed = 0, restore = false } = request;
   return new Promise((resolve) => {
     answers.set(id, (answer) => {
       if (!answer.ok) toast(`${action.replaceAll("_", " ")}: ${answer.message}`, "bad");
@@ -547,9 +560,9 @@ const BINDINGS = [
   { group: "Failures", key: ".", action: () => "propose", text: "Next state worth a correction", run: () => nextProposal(1), bar: "chosen-buttons", short: "Next failure", when: live },
   { group: "Failures", key: ",", action: () => "propose", text: "Previous state worth a correction", run: () => nextProposal(-1), when: live },
   { group: "Failures", key: "g", action: () => "continue", text: "Grid: many continuations from the chosen state", short: "Grid", run: () => grid.open(chosenNode()), bar: "chosen-buttons", when: able },
-  { group: "Branches", key: "y", action: () => "label", text: "Label success", short: "✓ Success", run: () => label(1), bar: "chosen-buttons", drives: true, when: able },
-  { group: "Branches", key: "n", action: () => "label", text: "Label failure", short: "✗ Failure", run: () => label(2), bar: "chosen-buttons", drives: true, when: able },
-  { group: "Branches", key: "u", action: () => "label", text: "Remove the label", run: () => label(0), when: able },
+  { group: "Branches", key: "y", action: () => "label", text: "Label success", short: "✓ Success", run: () => label("success"), bar: "chosen-buttons", drives: true, when: able },
+  { group: "Branches", key: "n", action: () => "label", text: "Label failure", short: "✗ Failure", run: () => label("failure"), bar: "chosen-buttons", drives: true, when: able },
+  { group: "Branches", key: "u", action: () => "label", text: "Remove the label", run: () => label(""), when: able },
   { group: "Branches", key: "m", action: () => "label", text: "Write a note on the branch", short: "Note", run: writeNote, bar: "chosen-buttons", drives: true, when: able },
   { group: "Branches", key: "z", action: () => "discard", text: "Discard or restore the branch (only a mark, nothing is deleted)", short: "Discard", run: discard, bar: "chosen-buttons", drives: true, when: able },
   { group: "Branches", key: "p", action: () => "save", text: "Pin the current state", run: () => act({ action: "save", note: "pinned in the console" }), when: able },

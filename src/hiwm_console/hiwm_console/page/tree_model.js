@@ -14,22 +14,21 @@ export class Tree {
     this.longest = 1;
   }
 
-  // Returns false if a change was missed: then the whole tree is needed.
+  // Applies a page of changes, by the rule of BranchTree.msg. Returns whether changes are missing:
+  // then the page after this.revision is needed.
   apply(message) {
-    if (message.since === 0) this.clear();
-    else if (message.revision <= this.revision) return true;
-    else if (message.since > this.revision) return false;
-    for (const entry of message.branches) {
-      const known = this.branches.get(entry.id);
-      this.branches.set(entry.id, { first: known?.first ?? -1, nodes: known?.nodes ?? [], ...entry });
-    }
+    if (message.revision <= this.revision) return this.revision < message.latest;
+    if (message.since > this.revision) return true;
+    for (const entry of message.branches) Object.assign(this.branch(entry.id), entry);
     for (const run of message.runs) {
-      const branch = this.branches.get(run.branch);
-      if (!branch) continue;
+      const branch = this.branch(run.branch);
       if (branch.first < 0) branch.first = run.step;
+      if (run.step < branch.first) {
+        branch.nodes.unshift(...new Array(branch.first - run.step));
+        branch.first = run.step;
+      }
       for (let i = 0; i < run.source.length; i++) {
         const place = run.step + i - branch.first;
-        if (place < 0) continue;
         if (!branch.nodes[place]) this.count++;
         branch.nodes[place] = {
           id: `${run.branch}:${run.step + i}`, branch, step: run.step + i,
@@ -41,7 +40,17 @@ export class Tree {
     this.revision = message.revision;
     this.head = message.head;
     this.arrange();
-    return true;
+    return this.revision < message.latest;
+  }
+
+  // The branch of an id; its nodes may arrive in an earlier page than it does.
+  branch(id) {
+    if (!this.branches.has(id)) {
+      this.branches.set(id, {
+        id, episode: "", from: "", kind: "", label: "", note: "", discarded: false, first: -1, nodes: [],
+      });
+    }
+    return this.branches.get(id);
   }
 
   // Rows: each branch beneath the one it forks from, the latest fork closest.

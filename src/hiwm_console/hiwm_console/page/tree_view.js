@@ -188,7 +188,7 @@ export class TreeView {
     this.pictures(pen, branch, y, width);
     const x = this.x(branch.first + nodes.length) + 2;
     pen.fillStyle = "#1d1d1b";
-    pen.fillText(["", "✓", "✗"][branch.label] + (branch.discarded ? " discarded" : ""), x, y);
+    pen.fillText(({ success: "✓", failure: "✗" }[branch.label] ?? branch.label) + (branch.discarded ? " discarded" : ""), x, y);
     pen.globalAlpha = faded;
     pen.fillStyle = "rgba(255,255,255,.9)"; pen.fillRect(0, y - 9, LEFT - 6, 18);
     pen.fillStyle = "#1d1d1b"; pen.font = branch.from ? pen.font : "bold " + pen.font;

@@ -15,7 +15,6 @@ from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.output_folders import check_output_folder
 from hiwm_core.provenance import Provenance, assign
-from hiwm_core.task import Task
 from hiwm_core.user_paths import path_argument
 from hiwm_learning.datasets.episodes import (
     EpisodeInfo,
@@ -105,14 +104,14 @@ def _provenance(
     return np.array([_CODES[provenance] for provenance in assigned], np.uint8)
 
 
-def _info(segment: Segment, labels: Mapping[str, int]) -> EpisodeInfo:
+def _info(segment: Segment, labels: Mapping[str, str]) -> EpisodeInfo:
     lineage, period = segment.lineage, segment_period(segment)
     return EpisodeInfo(
         bag=segment.path.name, session_id=lineage.session_id, episode_id=lineage.episode_id,
         branch_id=lineage.branch_id, parent_branch_id=lineage.parent_branch_id,
         fork_step=lineage.fork_step, world=lineage.world, stand_in=lineage.stand_in,
         task=lineage.task, task_hash=lineage.task_hash,
-        label=labels.get(lineage.branch_id, 0), robot=lineage.robot,
+        label=labels.get(lineage.branch_id, ""), robot=lineage.robot,
         period_s=period.nominal_s, measured_period_s=period.seconds,
     )
 
@@ -120,8 +119,6 @@ def _info(segment: Segment, labels: Mapping[str, int]) -> EpisodeInfo:
 def _columns(
     segment: Segment, tree: Mapping[str, Provenance]
 ) -> dict[str, NDArray[Any]]:
-    unknown = np.full(segment.length, np.nan)
-    labels = segment.labels
     return {
         **{f"images/{name}": images for name, images in segment.observations.items()},
         "proprio": segment.proprio,
@@ -132,8 +129,6 @@ def _columns(
         "trust": segment.trust,
         "progress": segment.progress,
         "success": segment.success,
-        "object_pose": labels.columns(Task.start_names) if labels else np.tile(unknown[:, None], 3),
-        "coverage": labels.column("coverage") if labels else unknown,
     }
 
 

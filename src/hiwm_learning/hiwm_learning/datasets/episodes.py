@@ -24,8 +24,9 @@ from hiwm_core.bags.lineage import recorded_on
 from hiwm_core.control_period import UNKNOWN
 from hiwm_core.embodiment import Embodiment, parse_embodiment
 from hiwm_core.errors import BagError
+from hiwm_core.formats import MIGRATE
 
-FORMAT = 1
+FORMAT = 2
 # The files of a zarr store: metadata, and chunks named by their indices.
 _OF_A_STORE = re.compile(r"(.+/)?zarr\.json|.+/c(/\d+)+")
 # Frames per compressed chunk: about 2 MB of small images, read and written as a unit.
@@ -34,7 +35,6 @@ _CHUNK = 64
 _COLUMNS = {
     "proprio": "float32", "actions": "float32", "source": "uint8", "provenance": "uint8",
     "steps": "int64", "trust": "float32", "progress": "float32", "success": "float32",
-    "object_pose": "float64", "coverage": "float64",
 }
 
 
@@ -52,7 +52,7 @@ class EpisodeInfo:
     stand_in: bool
     task: str
     task_hash: str
-    label: int = 0  # branch_records.Label that a person gave its branch
+    label: str = ""  # that a person gave its branch
     robot: str = ""  # empty in imagination
     period_s: float = UNKNOWN  # commanded control period; unknown in older stores
     measured_period_s: float = UNKNOWN  # measured duration of a step
@@ -80,8 +80,6 @@ class Episodes:
     trust: NDArray[np.float32]  # [N], 0..1
     progress: NDArray[np.float32]  # [N], 0..1; NaN unknown
     success: NDArray[np.float32]  # [N], 0..1; NaN unknown
-    object_pose: NDArray[np.float64]  # [N, 3] x, y [m], yaw [rad]; NaN unknown; a label
-    coverage: NDArray[np.float64]  # [N], 0..1; NaN unknown; a label
 
     @property
     def starts(self) -> NDArray[np.int64]:
@@ -269,10 +267,13 @@ def load_episodes(path: Path, cameras: Sequence[str] | None = None) -> Episodes:
         attributes = dict(root.attrs)
     except (FileNotFoundError, ValueError, KeyError):
         attributes = {}
-    if attributes.get("format") != FORMAT:
+    version = attributes.get("format")
+    if version != FORMAT:
+        older = isinstance(version, int) and version < FORMAT
         raise BagError(
-            "not a training set of this version", where=str(path),
-            remedy="build one from bags with scripts/build_dataset",
+            f"a training set of format {version}, of {'an earlier' if older else 'a later'} version"
+            if isinstance(version, int) else "not a training set", where=str(path),
+            remedy=MIGRATE if older else "build one from bags with scripts/build_dataset",
         )
     embodiment = parse_embodiment(cast(str, attributes["embodiment_text"]), str(path))
 

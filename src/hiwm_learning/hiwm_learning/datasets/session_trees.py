@@ -23,7 +23,7 @@ class SessionTree:
 
     provenance: Mapping[str, Provenance] = field(default_factory=dict)  # by node id
     discarded: frozenset[str] = frozenset()  # branches
-    labels: Mapping[str, int] = field(default_factory=dict)  # by branch
+    labels: Mapping[str, str] = field(default_factory=dict)  # by branch
     was_read: bool = False  # from a file, which should contain every branch of the session
 
 
@@ -81,7 +81,7 @@ class SessionTrees:
         return SessionTree(
             provenance=tree_provenance(nodes),
             discarded=frozenset(node.branch_id for node in nodes if node.discarded),
-            labels={node.branch_id: int(node.label) for node in nodes},
+            labels={node.branch_id: node.label for node in nodes},
             was_read=exists,
         )
 
@@ -102,7 +102,7 @@ def tree_state(session: Path) -> str:
         return error.what  # building refuses it, unless no branch manager ran
     marks = [
         (node.node_id, node.parent_id, int(node.source), node.rolled_back, node.discarded,
-         int(node.label)) for node in nodes
+         node.label) for node in nodes
     ]
     return hashlib.sha256(repr(marks).encode()).hexdigest()
 

@@ -50,7 +50,7 @@ class OperatorEvent:
     steps: int = 0
     node_id: str = ""  # ROLLBACK, FORK, CONTINUE: "<branch_id>:<step>"; empty = the current state
     branch_id: str = ""  # LABEL, DISCARD: empty = the current branch
-    label: Label = Label.NONE
+    label: str = Label.NONE  # LABEL: one of the task's; empty removes it
     note: str = ""  # LABEL, SAVE, PAUSE, STOP, QUIT: human-readable, for logs
     restore: bool = False  # DISCARD: remove the mark
     count: int = 0  # PROPOSE, CONTINUE: maximum number; 0 = the default
