@@ -17,6 +17,7 @@ EMBODIMENT = load_embodiment("planar_bimanual")
 EMBODIMENT_TEXT = EMBODIMENT.text
 JOINTS = ["right_y_joint", "left_x_joint", "right_x_joint", "left_y_joint"]
 TICK_NS = 100_000_000
+TRUTH_NAMES = ["object_x_m", "object_y_m", "object_yaw_rad", "coverage"]
 STREAMS = ["cameras/top/image_raw", "joint_states"]
 
 
@@ -87,11 +88,12 @@ class RecordedWorld:
             kind, header=header(self.stamp_ns), kind=self.kind,
             robot="standin" if self.kind == "hardware" else "",
             stand_in=self.kind == "hardware", rate=self.rate,
-            control_period_s=1e-9 * self.tick_ns, lockstep=True, streams=STREAMS, cameras=["top"], camera_widths=np.array([96], np.uint32),
+            control_period_s=1e-9 * self.tick_ns, lockstep=True, streams=STREAMS,
+            cameras=["top"], camera_widths=np.array([96], np.uint32),
             camera_heights=np.array([96], np.uint32), embodiment="planar_bimanual",
             embodiment_hash=EMBODIMENT.hash, embodiment_yaml=EMBODIMENT_TEXT, task="push_t",
             task_hash="beef", task_yaml="name: push_t\n", instruction="push",
-            start_names=["object_x_m", "object_y_m", "object_yaw_rad"],
+            start_names=TRUTH_NAMES[:3],
             labels=["success", "failure"], can_restore=True, can_fork=True,
             auto_reset=True, heads=["progress", "success", "trust"], checkpoint_hash="c0ffee",
             session_id="session", software_version="1",
@@ -142,7 +144,7 @@ class RecordedWorld:
         """Return the stand-in's ground truth at the current step."""
         kind = TRUTH.topic.message_type
         return raw(kind, message(
-            kind, header=header(self.stamp_ns), names=["object_x_m", "object_y_m", "object_yaw_rad", "coverage"],
+            kind, header=header(self.stamp_ns), names=TRUTH_NAMES,
             values=floats([self.step, 2.0, 3.0, 0.5]),
         ))
 

@@ -29,12 +29,12 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.frames import observation_streams
 from hiwm_nodes import qos
 from hiwm_nodes.messages import (
     camera_info_message,
     image_message,
     joint_state_message,
-    observation_streams,
     time_message,
 )
 from hiwm_nodes.only_one import sender

@@ -30,7 +30,13 @@ from hiwm_core.bags.cdr import stamp_ns
 from hiwm_core.control import Mode
 from hiwm_core.embodiment import Embodiment, parse_embodiment
 from hiwm_core.errors import ConfigError
-from hiwm_core.frames import image_array, joint_state_array
+from hiwm_core.frames import (
+    JOINT_STATES,
+    camera_stream,
+    image_array,
+    joint_state_array,
+    stream_stamps,
+)
 from hiwm_nodes import qos
 from hiwm_teleop.devices.base import EventKind, OperatorEvent
 from hiwm_teleop.leash import LeashedTargets, measured_targets
@@ -256,7 +262,7 @@ class GraphLink:
     def on_joints(self, raw: bytes) -> None:
         """Process a serialized joint state."""
         _keep(self._joints, stamp_ns(raw), raw)
-        self._complete(stamp_ns(raw))
+        self._complete()
 
     def on_image(self, camera: int, raw: bytes) -> None:
         """Process a serialized image of a camera."""
@@ -269,7 +275,7 @@ class GraphLink:
         stamp = stamp_ns(raw)
         _keep(self._ticks, stamp, tick)
         self._count(tick)
-        self._complete(stamp)
+        self._complete()
         self._show_soon()
 
     def _count(self, tick: Tick) -> None:
@@ -282,10 +288,13 @@ class GraphLink:
             self._rate = (tick.step - step) / (now - at)
             self._counted = (tick.epoch, tick.step, now)
 
-    def _complete(self, stamp: int) -> None:
-        """Pass a tick to the hub once its joint state has arrived as well."""
-        tick, joints = self._ticks.get(stamp), self._joints.get(stamp)
-        if tick is None or joints is None or self._embodiment is None or self.server is None:
+    def _complete(self) -> None:
+        """Pass the newest tick to the hub once its joint state has arrived as well."""
+        if not self._ticks or self._embodiment is None or self.server is None:
+            return
+        tick = self._ticks[next(reversed(self._ticks))]
+        joints = self._joints.get(stream_stamps(tick).get(JOINT_STATES, -1))
+        if joints is None:
             return
         if self._tick is not None and (tick.epoch, tick.step) == (
             self._tick.epoch, self._tick.step
@@ -322,6 +331,14 @@ class GraphLink:
         else:
             self._held_back = asyncio.get_running_loop().call_later(wait, self._show_late)
 
+    def _places(self, stamp: int) -> list[tuple[int, int]]:
+        """Return stamp and number of each camera's image of a tick."""
+        stamps = stream_stamps(self._ticks[stamp])
+        return [
+            (stamps.get(camera_stream(name), -1), camera)
+            for camera, name in enumerate(self._cameras)
+        ]
+
     def _show_late(self) -> None:
         self._held_back = None
         self._show()
@@ -336,18 +353,18 @@ class GraphLink:
             return
         newest = next(
             (stamp for stamp in reversed(self._ticks)
-             if all((stamp, camera) in self._images for camera in range(len(self._cameras)))),
+             if all(place in self._images for place in self._places(stamp))),
             None,
         )
         if newest is None or newest == self._shown or not self._cameras:
             return
-        tick = self._ticks[newest]
+        tick, places = self._ticks[newest], self._places(newest)
         hub = self.server.hub
         now = time.monotonic()
         if hub.clients or not tick.state_id:
             self._shown, self._shown_at = newest, now
             for camera in range(len(self._cameras)):
-                raw = self._images[newest, camera]
+                raw = self._images[places[camera]]
                 data = picture(np.asarray(image_array(deserialize_message(raw, Image))))
                 hub.on_frame(camera, int(tick.epoch), int(tick.step), data)
                 if camera == 0 and not tick.state_id:

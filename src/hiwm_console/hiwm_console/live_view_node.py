@@ -21,7 +21,7 @@ from hiwm_console.live_window import LiveWindow, display_there
 from hiwm_core.atomic_files import replace_file
 from hiwm_core.control import Mode
 from hiwm_core.errors import ConfigError
-from hiwm_core.frames import image_array
+from hiwm_core.frames import camera_stream, image_array, stream_stamps
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import WARN, Diagnostics, RateMeter
@@ -50,6 +50,7 @@ class LiveViewNode(Node):
         self._seen: tuple[Image, Tick] | None = None  # currently shown
         self._stale = False  # something changed since
         self._subscription: Subscription | None = None
+        self._stream = ""  # the shown camera's, in ticks
         self._shown = RateMeter()
         self._diagnostics = Diagnostics(
             self, lambda: {"pictures_per_s": f"{self._shown.rate:.1f}"}
@@ -89,6 +90,7 @@ class LiveViewNode(Node):
                 f"the world has no camera {camera!r}", where="parameter camera of live_view",
                 remedy=f"use one of {', '.join(message.cameras) or '(none)'}",
             )
+        self._stream = camera_stream(camera)
         if self._subscription is None:
             self._subscription = self.create_subscription(
                 Image, f"cameras/{camera}/image_raw", self._on_image, qos.SENSOR, raw=True
@@ -113,8 +115,9 @@ class LiveViewNode(Node):
         images = [deserialize_message(raw, Image) for raw in self._images]
         for raw in reversed(self._ticks):
             tick = deserialize_message(raw, Tick)
+            stamp = stream_stamps(tick).get(self._stream)
             for image in reversed(images):
-                if stamp_ns(image.header.stamp) == stamp_ns(tick.header.stamp):
+                if stamp_ns(image.header.stamp) == stamp:
                     return image, tick
         return self._seen
 

@@ -15,6 +15,7 @@ from hiwm_control.arbiter import Arbiter, CommandDecision, OperatorSample, TickS
 from hiwm_core.control import Mode
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import ConfigError
+from hiwm_core.frames import JOINT_STATES, stream_stamps
 from hiwm_core.plan_buffer import Plan
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
@@ -99,6 +100,7 @@ class ArbiterNode(Node):
         self._tick_rate.count()
         self._finish(self._arbiter.on_tick(TickSeen(
             epoch=message.epoch, step=message.step, stamp_ns=stamp_ns(message.header.stamp),
+            joints_ns=stream_stamps(message).get(JOINT_STATES, -1),
             applied_action=np.asarray(message.applied_action),
         )))
 

@@ -4,6 +4,7 @@ Reads less than `bags.reader` and tolerates more: a truncated bag has a digest t
 on request, so a digest is small whatever the bag's size.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from hiwm_core.bags.cdr import stamp_ns
 from hiwm_core.bags.contents import BagContents, errors_of
 from hiwm_core.bags.lineage import Lineage
 from hiwm_core.bags.mcap_file import McapFile, decoded
-from hiwm_core.bags.topics import Stream, stream
-from hiwm_core.frames import image_array
+from hiwm_core.bags.topics import Stream, observation_stream, stream
+from hiwm_core.frames import image_array, stream_stamps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class TickDigest:
     source: int  # Command.SOURCE_* of the action that led to it
     trust: float  # 0..1
     success: float  # 0..1, NaN unknown
+    stream_stamps_ns: Mapping[str, int]  # of its streams, ns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,7 @@ class BagDigest:
     problems: list[str] = field(default_factory=list)  # damage, or not closed; see BagContents
     _file: McapFile
     _camera: str = ""  # topic of the first camera
+    _stream: str = ""  # its name in ticks
     _chunks: dict[int, int] = field(default_factory=dict)  # of its images, by stamp
 
     def frame(self, tick: TickDigest) -> NDArray[np.uint8] | None:
@@ -60,11 +63,12 @@ class BagDigest:
         Raises:
             BagError: the file has changed since the digest was read.
         """
-        chunk_at = self._chunks.get(tick.stamp_ns)
+        stamp = tick.stream_stamps_ns.get(self._stream, -1)
+        chunk_at = self._chunks.get(stamp)
         if not chunk_at:
             return None
         for message in self._file.chunk_messages(chunk_at):
-            if message.channel.topic == self._camera and stamp_ns(message.data) == tick.stamp_ns:
+            if message.channel.topic == self._camera and stamp_ns(message.data) == stamp:
                 return np.array(image_array(decoded(message)))
         return None
 
@@ -91,7 +95,7 @@ def _digest(contents: BagContents) -> BagDigest:
             ticks.setdefault((int(tick.epoch), int(tick.step)), TickDigest(
                 received_ns=message.time_ns, stamp_ns=stamp_ns(message.data), step=int(tick.step),
                 source=int(tick.applied_source), trust=float(tick.trust),
-                success=float(tick.success),
+                success=float(tick.success), stream_stamps_ns=stream_stamps(tick),
             ))
         elif kind is Stream.IMAGE:
             camera = camera or message.channel.topic
@@ -107,5 +111,6 @@ def _digest(contents: BagContents) -> BagDigest:
     return BagDigest(
         path=contents.path, lineage=contents.lineage(),
         ticks=[ticks[place] for place in sorted(ticks)], takeovers=list(takeovers.values()),
-        problems=contents.problems(), _file=contents.file, _camera=camera, _chunks=chunks,
+        problems=contents.problems(), _file=contents.file, _camera=camera,
+        _stream=observation_stream(camera), _chunks=chunks,
     )

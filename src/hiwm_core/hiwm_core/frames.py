@@ -6,8 +6,8 @@ messages from rclpy and from rosbags. The parity test in `hiwm_recording/test/te
 checks that both give the same bytes.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,30 @@ from hiwm_core.embodiment import CameraSpec, Embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.stamps import stamp_ns
 
+JOINT_STATES = "joint_states"
 # Bytes per pixel of the supported encodings; all are converted to rgb.
 ENCODINGS = {"rgb8": 3, "bgr8": 3, "mono8": 1}
-# Incomplete observations that are kept. The messages of a step arrive within a few ticks of each
+# Incomplete ticks that are kept. The messages of a step arrive within a few ticks of each
 # other, even on a loaded machine; older observations never become complete.
 DEFAULT_CAPACITY = 32
+
+
+def camera_stream(camera: str) -> str:
+    """Return the topic of a camera's images, as ticks list it."""
+    return f"cameras/{camera}/image_raw"
+
+
+def observation_streams(cameras: Iterable[str]) -> list[str]:
+    """Return the topics that an observation is made of, as WorldInfo and ticks list them."""
+    return [*map(camera_stream, cameras), JOINT_STATES]
+
+
+def stream_stamps(tick: Any) -> dict[str, int]:
+    """Return the stamp of the message of each stream that a tick's observation is made of, ns."""
+    return {
+        str(stream): stamp_ns(stamp)
+        for stream, stamp in zip(tick.streams, tick.stream_stamps, strict=False)
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,26 +176,18 @@ def action_array(values: Sequence[float], embodiment: Embodiment) -> NDArray[np.
     return action
 
 
-@dataclass
-class _Partial:
-    """An incomplete observation."""
-
-    tick: Any = None
-    proprio: NDArray[np.float32] | None = None
-    images: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
-
-
 class ObservationAssembler:
-    """Collects the messages of each step by header stamp and returns complete observations.
+    """Collects the messages of each tick and returns complete observations.
 
-    A world sends its tick last, but DDS does not keep the order between topics: the last message to
-    arrive completes the observation. Once a later tick is complete, older incomplete ones are
-    dropped and counted, so nothing acts on old data. A repetition of the last returned tick is
-    ignored.
+    A tick lists the streams that its observation is made of, each with the stamp of its message. A
+    world sends its tick last, but DDS does not keep the order between topics: the last message to
+    arrive completes the observation. A slow stream's message may belong to several ticks. Once a
+    later tick is complete, older incomplete ones are dropped and counted, so nothing acts on old
+    data. A repetition of the last returned tick is ignored.
 
     Args:
         embodiment: cameras and joints of a complete observation.
-        capacity: incomplete steps to keep.
+        capacity: incomplete ticks, and messages of each stream, to keep.
 
     Attributes:
         dropped: ticks that never became complete.
@@ -187,7 +198,11 @@ class ObservationAssembler:
         self._embodiment = embodiment
         self._cameras = {camera.name: camera for camera in embodiment.cameras}
         self._capacity = capacity
-        self._partials: dict[int, _Partial] = {}
+        self._needed = observation_streams(self._cameras)
+        # By stream and stamp, and by tick, in the order of arrival: a simulated clock may restart
+        # at zero.
+        self._seen: dict[str, dict[int, NDArray[Any]]] = {stream: {} for stream in self._needed}
+        self._ticks: dict[tuple[int, int, int], Any] = {}
         self._last: tuple[int, int, int] | None = None
 
     def add_image(self, camera: str, message: Any) -> Observation | None:
@@ -197,9 +212,7 @@ class ObservationAssembler:
             ConfigError: the image does not fit the embodiment.
         """
         pixels = image_array(message, self._cameras.get(camera) or self._embodiment.camera(camera))
-        stamp = stamp_ns(message.header.stamp)
-        self._partial(stamp).images[camera] = np.array(pixels, order="C")
-        return self._completed(stamp)
+        return self._add(camera_stream(camera), message, np.array(pixels, order="C"))
 
     def add_joint_state(self, message: Any) -> Observation | None:
         """Add a joint state; return the observation it completes, if any.
@@ -207,47 +220,59 @@ class ObservationAssembler:
         Raises:
             ConfigError: the joints do not fit the embodiment.
         """
-        proprio = joint_state_array(message, self._embodiment)
-        stamp = stamp_ns(message.header.stamp)
-        self._partial(stamp).proprio = proprio
-        return self._completed(stamp)
+        return self._add(JOINT_STATES, message, joint_state_array(message, self._embodiment))
 
     def add_tick(self, message: Any) -> Observation | None:
         """Add a tick; return the observation it completes, if any."""
+        key = (stamp_ns(message.header.stamp), int(message.epoch), int(message.step))
+        if key == self._last:
+            return None
+        self._ticks.pop(key, None)
+        self._ticks[key] = message
+        if len(self._ticks) > self._capacity:
+            self._forget(next(iter(self._ticks)))
+        return self._completed()
+
+    def _add(self, stream: str, message: Any, value: NDArray[Any]) -> Observation | None:
+        seen = self._seen[stream]
         stamp = stamp_ns(message.header.stamp)
-        if (stamp, message.epoch, message.step) == self._last:
+        seen.pop(stamp, None)
+        seen[stamp] = value
+        if len(seen) > self._capacity:
+            del seen[next(iter(seen))]
+        return self._completed()
+
+    def _forget(self, key: tuple[int, int, int]) -> None:
+        del self._ticks[key]
+        self.dropped += 1
+
+    def _completed(self) -> Observation | None:
+        """Return the observation of the newest complete tick, and drop everything older."""
+        for key in reversed(self._ticks):
+            stamps = stream_stamps(self._ticks[key])
+            if all(stamps.get(stream) in self._seen[stream] for stream in self._needed):
+                break
+        else:
             return None
-        self._partial(stamp).tick = message
-        return self._completed(stamp)
-
-    def _partial(self, stamp: int) -> _Partial:
-        partial = self._partials.get(stamp)
-        if partial is None:
-            while len(self._partials) >= self._capacity:
-                self._forget(next(iter(self._partials)))
-            partial = self._partials[stamp] = _Partial()
-        return partial
-
-    def _forget(self, stamp: int) -> None:
-        self.dropped += self._partials.pop(stamp).tick is not None
-
-    def _completed(self, stamp: int) -> Observation | None:
-        partial = self._partials[stamp]
-        tick = partial.tick
-        if tick is None or partial.proprio is None or len(partial.images) < len(self._cameras):
-            return None
-        # By arrival, not by stamp: a simulated clock may restart at zero.
-        for older in list(self._partials):
-            if older == stamp:
+        parts = {stream: self._seen[stream][stamps[stream]] for stream in self._needed}
+        for older in list(self._ticks):
+            if older == key:
                 break
             self._forget(older)
-        del self._partials[stamp]
-        self._last = (stamp, tick.epoch, tick.step)
+        tick = self._ticks.pop(key)
+        for stream, seen in self._seen.items():
+            for stamp in list(seen):
+                if stamp == stamps[stream]:
+                    break  # kept: it may belong to the next tick as well
+                del seen[stamp]
+        self._last = key
         return Observation(
-            stamp_ns=stamp, epoch=int(tick.epoch), step=int(tick.step),
+            stamp_ns=key[0], epoch=key[1], step=key[2],
             episode_id=str(tick.episode_id), branch_id=str(tick.branch_id),
             state_id=str(tick.state_id), trust=float(tick.trust), progress=float(tick.progress),
-            success=float(tick.success), images=partial.images, proprio=partial.proprio,
+            success=float(tick.success),
+            images={camera: parts[camera_stream(camera)] for camera in self._cameras},
+            proprio=parts[JOINT_STATES],
             applied_action=np.array(tick.applied_action, np.float64),
             applied_source=int(tick.applied_source), applied_device=str(tick.applied_device),
         )

@@ -104,7 +104,9 @@ def test_a_state_shown_again_with_a_new_stamp_is_the_same_node(
     assert store.tree() == [shown]
 
 
-def test_rollback_marks_what_it_leaves_and_nothing_else(world: CountingWorld, store: BranchStore) -> None:
+def test_rollback_marks_what_it_leaves_and_nothing_else(
+    world: CountingWorld, store: BranchStore
+) -> None:
     world.go(10)
     assert world.restore(f"{B0}:6", BranchKind.ROLLBACK) == B1
     assert store.head_id == f"{B0}:6" and store.head_branch_id == B1
@@ -185,7 +187,7 @@ def test_a_refused_branch_leaves_no_trace(world: CountingWorld, store: BranchSto
     assert store.next_branch_id("ep_0001") == B2
     store.drop_plan(B1)
     assert store.tree() == before and store.next_branch_id("ep_0001") == B1
-    assert store.revision == len(before) + 1  # nodes and a branch; an invisible change has no number
+    assert store.revision == len(before) + 1  # nodes and a branch; invisible changes do not count
     with pytest.raises(StoreError, match="never planned"):
         store.begin_branch(B1, 2)
 

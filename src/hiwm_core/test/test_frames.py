@@ -16,6 +16,7 @@ from hiwm_core.frames import (
     action_array,
     image_array,
     joint_state_array,
+    observation_streams,
     proprioception_array,
 )
 
@@ -53,9 +54,15 @@ def joints(stamp: int = 0, order: Any = None, offset: float = 0.0) -> Any:
     )
 
 
-def tick(stamp: int = 0, step: int = 0, epoch: int = 1) -> Any:
+def tick(
+    stamp: int = 0, step: int = 0, epoch: int = 1, *, top: int | None = None,
+    joint_states: int | None = None,
+) -> Any:
+    """A tick; `top` and `joint_states` are the stamps of its streams, its own if None."""
     return SimpleNamespace(
-        header=header(stamp), epoch=epoch, step=step, episode_id="e", branch_id="b", state_id="s",
+        header=header(stamp), streams=observation_streams(["top"]), stream_stamps=[
+            header(stamp if own is None else own).stamp for own in (top, joint_states)
+        ], epoch=epoch, step=step, episode_id="e", branch_id="b", state_id="s",
         trust=1.0, progress=float("nan"), success=0.5, applied_action=[0.0] * 4, applied_source=1,
         applied_device="d",
     )
@@ -156,6 +163,33 @@ def test_an_incomplete_observation_overtaken_by_a_later_one_is_dropped_and_count
     assert assembler.add_tick(tick(2, step=1)) is not None
     assert assembler.dropped == 1
     assert assembler.add_image("top", image(noise(), stamp=1)) is None
+
+
+def test_streams_with_stamps_of_their_own_are_joined_by_the_tick() -> None:
+    assembler = ObservationAssembler(EMBODIMENT)
+    old, new = noise(1), noise(2)
+    assembler.add_image("top", image(old, stamp=10))
+    assembler.add_joint_state(joints(9))
+    assembler.add_image("top", image(new, stamp=20))
+    assembler.add_joint_state(joints(19, offset=0.5))
+    assembler.add_joint_state(joints(21))
+    seen = assembler.add_tick(tick(22, top=20, joint_states=19))
+    assert seen is not None and seen.stamp_ns == 22
+    assert np.array_equal(seen.images["top"], new)
+    assert seen.proprio[0] == np.float32(VALUES[NAMES[0]] + 0.5)
+
+
+def test_a_message_of_a_slow_stream_belongs_to_several_ticks() -> None:
+    assembler = ObservationAssembler(EMBODIMENT)
+    assembler.add_image("top", image(noise(), stamp=10))
+    for step in range(3):
+        assembler.add_joint_state(joints(10 + step))
+        tick_of_step = tick(10 + step, step=step, top=10)
+        assert assembler.add_tick(tick_of_step) is not None
+    assembler.add_image("top", image(noise(1), stamp=13))
+    assembler.add_joint_state(joints(13))
+    assert assembler.add_tick(tick(13, step=3)) is not None
+    assert assembler.add_tick(tick(14, step=4, top=10, joint_states=13)) is None
 
 
 def test_a_repeated_tick_is_returned_once() -> None:

@@ -14,11 +14,6 @@ def time_message(nanoseconds: int) -> Time:
     return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
 
 
-def observation_streams(cameras: Iterable[str]) -> list[str]:
-    """Return the topics that an observation is made of, as WorldInfo and Tick list them."""
-    return [f"cameras/{camera}/image_raw" for camera in cameras] + ["joint_states"]
-
-
 def image_message(pixels: NDArray[np.uint8], stamp: Time, frame_id: str) -> Image:
     """Return an rgb8 Image of pixels [H, W, 3]."""
     message = Image()

@@ -16,7 +16,7 @@ from sensor_msgs.msg import JointState
 from hiwm_core.behaviours import KINDS, Behaviour
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import ConfigError
-from hiwm_core.frames import proprioception_array
+from hiwm_core.frames import JOINT_STATES, proprioception_array, stream_stamps
 from hiwm_core.stamps import stamp_ns
 from hiwm_core.task import parse_task
 from hiwm_nodes.parameters import parameter
@@ -123,14 +123,14 @@ class Demonstrator(Node):
         if tick is None or not self._episode_id or tick.episode_id != self._episode_id:
             return
         stamp = stamp_ns(tick.header.stamp)
-        if stamp not in self._truth or stamp not in self._joints or self._behaviour is None:
+        joints = self._joints.get(stream_stamps(tick).get(JOINT_STATES, -1))
+        if stamp not in self._truth or joints is None or self._behaviour is None:
             return
         self._waiting = None
         self._ticks += 1
         truth = self._truth[stamp]
         known = dict(zip(truth.names, truth.values, strict=True))
         pose = np.array([known[name] for name in self._task.start_names])
-        joints = self._joints[stamp]
         pushers = proprioception_array(joints.name, joints.position, self._embodiment).astype(float)
         if self._behaviour.finished(pose) or tick.step >= self._horizon:
             self._next_episode()

@@ -18,13 +18,14 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError, DeviceError, HiwmError
+from hiwm_core.frames import observation_streams
 from hiwm_core.named_values import named_values
 from hiwm_core.robot_config import load_robot
 from hiwm_core.session_lineage import EpisodeCounter, write_session
 from hiwm_core.task import load_task
 from hiwm_nodes import diagnostics, qos
 from hiwm_nodes.late_subscribers import LateSubscribers
-from hiwm_nodes.messages import camera_info_message, observation_streams, time_message
+from hiwm_nodes.messages import camera_info_message, time_message
 from hiwm_nodes.only_one import WORLD, OnlyOne
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run

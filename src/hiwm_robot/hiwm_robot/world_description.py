@@ -6,10 +6,10 @@ from typing import Any
 from hiwm_interfaces.msg import WorldInfo
 
 from hiwm_core.embodiment import Embodiment
+from hiwm_core.frames import observation_streams
 from hiwm_core.robot_config import RobotConfig
 from hiwm_core.session_lineage import software_version
 from hiwm_core.task import Task
-from hiwm_nodes.messages import observation_streams
 
 
 def world_info(
@@ -21,7 +21,7 @@ def world_info(
     return WorldInfo(
         kind="hardware", robot=robot.name, stand_in=robot.stand_in, rate=rate,
         control_period_s=1.0 / embodiment.rate_hz, lockstep=lockstep,
-        streams=observation_streams([camera.name for camera in cameras]),
+        streams=observation_streams(camera.name for camera in cameras),
         cameras=[camera.name for camera in cameras],
         camera_widths=[camera.width for camera in cameras],
         camera_heights=[camera.height for camera in cameras],

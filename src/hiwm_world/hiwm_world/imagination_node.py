@@ -23,6 +23,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, StoreError
+from hiwm_core.frames import observation_streams
 from hiwm_core.named_values import named_values, values_in_order
 from hiwm_core.session_lineage import EpisodeCounter, software_version, write_session
 from hiwm_core.task import load_task
@@ -33,7 +34,6 @@ from hiwm_nodes.messages import (
     camera_info_message,
     image_message,
     joint_state_message,
-    observation_streams,
     time_message,
 )
 from hiwm_nodes.only_one import WORLD, OnlyOne

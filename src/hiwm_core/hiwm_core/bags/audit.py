@@ -21,6 +21,7 @@ from hiwm_core.bags.metadata import METADATA_FILE, write_custom_data
 from hiwm_core.bags.topics import Stream, camera_name, stream
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import BagError, HiwmError
+from hiwm_core.frames import JOINT_STATES, camera_stream, stream_stamps
 
 AUDIT_FILE = "audit.json"
 AUDIT_KEY = "hiwm.audit"  # in custom_data of metadata.yaml
@@ -92,6 +93,11 @@ class _Tick(NamedTuple):
     key: TickKey
     source: int  # Command.SOURCE_* of the action that led to it
     sender: str  # the world
+    parts: tuple[tuple[str, int], ...]  # stamps of its streams
+
+    def has(self, stream: str, stamps: set[int]) -> bool:
+        """Return whether one of these stamps is that of a stream of this tick."""
+        return dict(self.parts).get(stream) in stamps
 
 
 class _Answer(NamedTuple):
@@ -119,7 +125,7 @@ class _Read:
             tick = decoded(message)
             self.ticks.append(_Tick(
                 *epoch_and_step(message.data), stamp_ns(message.data), tick_key(message.data),
-                int(tick.applied_source), _sender(tick),
+                int(tick.applied_source), _sender(tick), tuple(stream_stamps(tick).items()),
             ))
         elif kind is Stream.IMAGE:
             self.frames += 1
@@ -143,7 +149,8 @@ def _audit(contents: BagContents, read: _Read) -> Audit:
     ticks = sorted(dict.fromkeys(read.ticks), key=lambda tick: (tick.epoch, tick.step))
     images = {name: read.images.get(name, set()) for name in _camera_names(lineage)} | read.images
     complete = [
-        tick.stamp in read.joints and all(tick.stamp in seen for seen in images.values())
+        tick.has(JOINT_STATES, read.joints)
+        and all(tick.has(camera_stream(name), seen) for name, seen in images.items())
         for tick in ticks
     ]
     skipped = cut = 0
@@ -161,10 +168,10 @@ def _audit(contents: BagContents, read: _Read) -> Audit:
         problems.add("no camera", "")
     for name, seen in images.items():
         for tick in whole:
-            if tick.stamp not in seen:
+            if not tick.has(camera_stream(name), seen):
                 problems.add(f"ticks without an image of camera {name}", f"step {tick.step}")
     for tick in whole:
-        if tick.stamp not in read.joints:
+        if not tick.has(JOINT_STATES, read.joints):
             problems.add("ticks without a joint state", f"step {tick.step}")
     set_back = _check_order(ticks, problems)
     past_end = _check_commands(read.commands, ticks, lineage, problems)
@@ -223,7 +230,7 @@ def _check_order(ticks: list[_Tick], problems: _Problems) -> int:
     set_back = 0
     step_of: dict[int, int] = {}
     for before, tick in zip([None, *ticks], ticks, strict=False):
-        # A stream's message belongs to the tick with its stamp.
+        # Commands and ground truth belong to the tick with their stamp.
         if step_of.setdefault(tick.stamp, tick.step) != tick.step:
             problems.add("ticks that share a stamp", f"steps {step_of[tick.stamp]} and {tick.step}")
         if before is None:

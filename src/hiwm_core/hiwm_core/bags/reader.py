@@ -4,8 +4,8 @@ Needs neither rclpy nor the installed interfaces: message definitions come from 
 come from `hiwm_core.frames`, which the live graph uses too.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,13 @@ from hiwm_core.bags.mcap_file import Message, decoded
 from hiwm_core.bags.topics import Stream, camera_name, stream
 from hiwm_core.embodiment import CameraSpec, Embodiment, parse_embodiment
 from hiwm_core.errors import BagError
-from hiwm_core.frames import image_array, joint_state_array
+from hiwm_core.frames import (
+    JOINT_STATES,
+    camera_stream,
+    image_array,
+    joint_state_array,
+    stream_stamps,
+)
 
 SOURCE_NONE = 0  # Command.SOURCE_NONE
 
@@ -79,8 +85,8 @@ def read_segment(
 ) -> Segment:
     """Return the arrays of a bag folder or MCAP file. Reads it once; memory is that of the arrays.
 
-    Ticks are ordered by epoch and step. Images and joint states belong to the tick with the same
-    stamp. Ticks that lack one are dropped at the start of a bag whose recorder started late, and at
+    Ticks are ordered by epoch and step. Each lists its images and joint state by their stamps.
+    Ticks that lack one are dropped at the start of a bag whose recorder started late, and at
     the end of a recovered bag.
 
     Args:
@@ -134,10 +140,14 @@ def _segment(contents: BagContents, embodiment: Embodiment | None, strict: bool)
         path=path, lineage=lineage, embodiment=own, epoch=int(messages[0].epoch),
         stamps_ns=np.array(stamps, np.int64), steps=steps,
         state_ids=[str(tick.state_id) for tick in messages],
-        observations={name: frames.of(stamps) for name, frames in streams.images.items()},
-        proprio=np.stack(
-            [joint_state_array(decoded(streams.joints[stamp]), own) for stamp in stamps]
-        ),
+        observations={
+            name: frames.of([tick.parts[camera_stream(name)] for tick in ticks])
+            for name, frames in streams.images.items()
+        },
+        proprio=np.stack([
+            joint_state_array(decoded(streams.joints[tick.parts[JOINT_STATES]]), own)
+            for tick in ticks
+        ]),
         actions=actions, source=source, device=device,
         applied_source=np.array([tick.applied_source for tick in messages], np.uint8),
         trust=np.array([tick.trust for tick in messages], np.float32),
@@ -149,10 +159,11 @@ def _segment(contents: BagContents, embodiment: Embodiment | None, strict: bool)
 
 @dataclass(frozen=True, slots=True)
 class _Stamped:
-    """A message with its stamp."""
+    """A message with its stamp; of a tick, also the stamps of its streams."""
 
     stamp: int
     message: Any  # decoded
+    parts: Mapping[str, int] = field(default_factory=dict)
 
 
 class _Frames:
@@ -171,7 +182,7 @@ class _Frames:
             self._pixels = grown
         self._pixels[row] = image_array(image, self._camera)
 
-    def __contains__(self, stamp: int) -> bool:
+    def __contains__(self, stamp: int | None) -> bool:
         return stamp in self._row_of
 
     def of(self, stamps: list[int]) -> NDArray[np.uint8]:
@@ -203,7 +214,8 @@ class _Streams:
     def take(self, message: Message) -> None:
         kind = stream(message.channel)
         if kind is Stream.TICK:
-            self.ticks.append(_Stamped(stamp_ns(message.data), decoded(message)))
+            tick = decoded(message)
+            self.ticks.append(_Stamped(stamp_ns(message.data), tick, stream_stamps(tick)))
         elif kind is Stream.IMAGE:
             frames = self.images.get(camera_name(message.channel))
             if frames is not None:
@@ -217,8 +229,9 @@ class _Streams:
         """Return one tick per step, in order; of repeated ticks, the first complete one."""
         by_step: dict[tuple[int, int], _Stamped] = {}
         for tick in self.ticks:
-            if tick.stamp in self.joints and all(
-                tick.stamp in frames for frames in self.images.values()
+            if tick.parts.get(JOINT_STATES) in self.joints and all(
+                tick.parts.get(camera_stream(name)) in frames
+                for name, frames in self.images.items()
             ):
                 by_step.setdefault(_place(tick), tick)
         return [by_step[key] for key in sorted(by_step)]

@@ -1,9 +1,11 @@
 """The recorder's logic: which message goes into which bag, and when bags open and close.
 
 A segment is a run on one branch in one epoch. Its first tick opens a bag, and the first tick of
-another segment retires it. Messages with the stamp of a tick belong to that tick's bag, even if
-they arrive before it or shortly after the next segment has started. No message is dropped while the
-disk accepts writes. Free of ROS: the node passes in serialized messages and a steady clock.
+another segment retires it. A tick lists the streams that its observation is made of, each with the
+stamp of its message. Those messages, and others with the tick's own stamp, go into the tick's bag,
+even if they arrive before it or shortly after the next segment has started. No message is dropped
+while the disk accepts writes. Free of ROS: the node passes in serialized messages and a steady
+clock.
 """
 
 import re
@@ -12,14 +14,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hiwm_core.bags.cdr import TickKey, epoch_and_step, stamp_ns, tick_key
 from hiwm_core.bags.disk import disk_refusal, free_disk_bytes
 from hiwm_core.bags.lineage import Lineage
 from hiwm_core.bags.schema import recording_types
+from hiwm_core.bags.topics import observation_stream
 from hiwm_core.bags.writer import BagFile, Topic, open_bag
 from hiwm_core.control_period import measured_period, nominal_period
+from hiwm_core.frames import stream_stamps
 
 BAGS_FOLDER = "bags"
 # Seconds a message waits for the tick with its stamp. Messages of a step arrive within
@@ -39,7 +43,8 @@ class Role(Enum):
 
     TICK = "tick"
     WORLD_INFO = "world_info"  # kept and written at the head of every bag
-    STAMPED = "stamped"  # belongs to the tick with its stamp, else to the current bag
+    STAMPED = "stamped"  # belongs to the tick that lists it or has its stamp; without one, to the
+    # current bag
     ANSWER = "answer"  # the same, with an epoch after its header as a fallback
     TREE = "tree"  # goes into the current bag, and states where branches fork
 
@@ -59,6 +64,13 @@ class ClosedBag:
     path: Path
     lineage: Lineage
     whole: bool  # False: the disk refused; the file has no index and needs recovery
+
+
+class _Place(NamedTuple):
+    """What a message belongs to: a tick that lists this stream and stamp, or one of this stamp."""
+
+    stream: str  # empty: not part of an observation
+    stamp: int  # ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +128,12 @@ class RecordingSession:
         self._world_info: _Item | None = None
         self._first_tick_at: float | None = None
         self._waiting: list[_Item] = []  # all messages until world_info arrives or times out
-        self._pending: OrderedDict[int, list[_Item]] = OrderedDict()  # by stamp, tick not received
+        self._pending: OrderedDict[_Place, list[_Item]] = OrderedDict()  # tick not received
+        self._newest: dict[str, tuple[int, _Item]] = {}  # by topic of a stream
         self._loose: list[_Item] = []  # for the next bag
         self._segments: OrderedDict[TickKey, _Segment] = OrderedDict()  # open ones, oldest first
         self._current: _Segment | None = None
-        self._key_of_stamp: OrderedDict[int, TickKey] = OrderedDict()
+        self._key_of: OrderedDict[_Place, TickKey] = OrderedDict()
         self._parents: dict[str, tuple[str, int]] = {}
         self._closed: list[ClosedBag] = []
         self._parts: dict[TickKey, int] = {}
@@ -216,26 +229,35 @@ class RecordingSession:
             self._note_forks(item)
             self._to_current(item)
             return
-        stamp = stamp_ns(item.raw)
-        key = self._key_of_stamp.get(stamp)
+        name = item.topic.topic.name
+        place = _Place(observation_stream(name), stamp_ns(item.raw))
+        if place.stream:
+            self._newest[name] = (place.stamp, item)
+        key = self._key_of.get(place)
         segment = self._segments.get(key) if key else None
         if segment is not None:
             self._write(segment, item)
         elif self.refusal:
             self.refused += 1
         else:
-            self._pending.setdefault(stamp, []).append(item)
+            self._pending.setdefault(place, []).append(item)
 
     def _take_tick(self, item: _Item) -> None:
         key, stamp = tick_key(item.raw), stamp_ns(item.raw)
-        self._key_of_stamp[stamp] = key
-        if len(self._key_of_stamp) > _REMEMBERED:
-            self._key_of_stamp.popitem(last=False)
+        tick: Any = self._types.deserialize_cdr(item.raw, item.topic.topic.message_type)
+        places = [_Place("", stamp), *(_Place(*one) for one in stream_stamps(tick).items())]
+        shared = [place for place in places if self._key_of.get(place, key) != key]
+        for place in places:
+            self._key_of.pop(place, None)
+            self._key_of[place] = key
+        while len(self._key_of) > _REMEMBERED * len(places):
+            self._key_of.popitem(last=False)
         segment = self._segments.get(key)
         opens = segment is None and not self.refusal
         if opens:
             segment = self._open(key, item)
-        held = self._pending.pop(stamp, [])
+        held = [part for place in places for part in self._pending.pop(place, [])]
+        held += self._parts_of_another_segment(shared)
         if segment is None:
             self.refused += 1 + len(held)
             return
@@ -248,6 +270,13 @@ class RecordingSession:
             # From here on, a kill leaves no bag without a tick.
             self._guard(segment.bag.flush)
 
+    def _parts_of_another_segment(self, places: list[_Place]) -> list[_Item]:
+        """Return messages of slow streams that the last segment's ticks list as well."""
+        return [
+            item for name, (stamp, item) in self._newest.items()
+            if _Place(observation_stream(name), stamp) in places
+        ]
+
     def _to_current(self, item: _Item) -> None:
         if self._current is not None:
             self._write(self._current, item)
@@ -259,9 +288,9 @@ class RecordingSession:
     def _expire(self, now: float, hold_s: float) -> None:
         """Write messages whose tick did not arrive within `hold_s` to the current bag."""
         expired: list[_Item] = []
-        for stamp in list(self._pending):
-            if not hold_s or now - self._pending[stamp][0].received >= hold_s:
-                expired += self._pending.pop(stamp)
+        for place in list(self._pending):
+            if not hold_s or now - self._pending[place][0].received >= hold_s:
+                expired += self._pending.pop(place)
         for item in expired:
             segment = self._segment_by_epoch(item) or self._current
             if segment is None:

@@ -6,6 +6,8 @@ from enum import Enum
 from hiwm_core.bags.mcap_file import Channel
 
 _IMAGE = re.compile(r"(?:^|/)cameras/([^/]+)/image_raw$")
+# Names that a tick lists, and the camera_info that comes with each image.
+_STREAM = re.compile(r"(?:^|/)(cameras/[^/]+/(?:image_raw|camera_info)|poses/[^/]+|joint_states)$")
 
 
 class Stream(Enum):
@@ -41,6 +43,14 @@ def stream(channel: Channel) -> Stream:
     if kind is Stream.JOINT_STATES and head.endswith("/driver"):
         return Stream.OTHER
     return kind
+
+
+def observation_stream(topic: str) -> str:
+    """Return the stream of a tick that a topic's messages belong to; empty if to none."""
+    found = _STREAM.search(topic)
+    if found is None or "/driver/" in topic:
+        return ""
+    return found.group(1).replace("camera_info", "image_raw")
 
 
 def camera_name(channel: Channel) -> str:
