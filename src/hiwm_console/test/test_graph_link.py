@@ -17,8 +17,9 @@ from hiwm_console.graph_link import GraphLink
 from hiwm_console.protocol import Act
 from hiwm_console.session_files import SessionFiles
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.frames import observation_streams
 from hiwm_core.ros_domains import domain_id
-from hiwm_nodes.messages import joint_state_message, time_message
+from hiwm_nodes.messages import joint_state_message, stamp_tick, time_message
 from hiwm_teleop.devices.base import EventKind
 from hiwm_teleop.service_routes import ROUTES
 
@@ -86,7 +87,7 @@ def test_what_is_driven_goes_out_as_a_demonstration_or_a_correction(link, demons
         EMBODIMENT.joint_names, EMBODIMENT.home, stamp, "table"
     )))
     tick = Tick(epoch=1, step=3)
-    tick.header.stamp = stamp
+    stamp_tick(tick, stamp, observation_streams(["top"]))
     link.on_tick(serialize_message(tick))
     sent = []
     link._publisher = SimpleNamespace(publish=sent.append)

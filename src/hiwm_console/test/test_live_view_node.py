@@ -15,10 +15,11 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 
 from hiwm_core.control import Mode
+from hiwm_core.frames import observation_streams
 from hiwm_core.palette import MODE_COLOURS
 from hiwm_core.ros_domains import domain_id
 from hiwm_nodes import qos
-from hiwm_nodes.messages import image_message, time_message
+from hiwm_nodes.messages import image_message, stamp_tick, time_message
 from hiwm_test_support.nodes import NodeProcess, spin_until
 
 pytestmark = pytest.mark.nodes
@@ -48,7 +49,7 @@ class Graph:
         frame = np.full((96, 96, 3), colour, np.uint8)
         self.images.publish(image_message(frame, stamp, "table"))
         tick = Tick(epoch=1, step=self.step, branch_id="ep_0001-b000", trust=0.9)
-        tick.header.stamp = stamp
+        stamp_tick(tick, stamp, observation_streams(["top"]))
         self.ticks.publish(tick)
 
     def until(self, predicate, timeout_s=60.0):

@@ -20,9 +20,10 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.frames import observation_streams
 from hiwm_core.ros_domains import domain_id
 from hiwm_nodes import qos
-from hiwm_nodes.messages import image_message, joint_state_message, time_message
+from hiwm_nodes.messages import image_message, joint_state_message, stamp_tick, time_message
 from hiwm_test_support.nodes import NodeProcess, spin_until
 
 pytestmark = pytest.mark.nodes
@@ -83,7 +84,7 @@ class Graph:
         ))
         tick = Tick(epoch=1, step=self.step, branch_id="ep_0001-b000", trust=0.9,
                     progress=float("nan"))
-        tick.header.stamp = stamp
+        stamp_tick(tick, stamp, observation_streams(["top"]))
         self.ticks.publish(tick)
 
     def until(self, predicate):

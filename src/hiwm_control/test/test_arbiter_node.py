@@ -18,10 +18,11 @@ from sensor_msgs.msg import JointState
 
 from hiwm_core import control
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.frames import observation_streams
 from hiwm_core.ros_domains import domain_id
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
-from hiwm_nodes.messages import joint_state_message, time_message
+from hiwm_nodes.messages import joint_state_message, stamp_tick, time_message
 from hiwm_test_support.nodes import NodeProcess, spin_until
 
 pytestmark = pytest.mark.nodes
@@ -89,7 +90,7 @@ class Rig(Node):
         stamp = time_message(1_000_000_000 * epoch + 100_000_000 * (step + 1))
         self._joints.publish(joint_state_message(EMBODIMENT.joint_names, HOME, stamp))
         message = Tick(epoch=epoch, step=step, applied_action=array.array("d", applied))
-        message.header.stamp = stamp
+        stamp_tick(message, stamp, observation_streams(["top"]))
         self._waiting = (epoch, step)
         self._ticks.publish(message)
 

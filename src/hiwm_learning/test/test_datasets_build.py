@@ -16,6 +16,7 @@ from hiwm_core.branch_store import BranchStore
 from hiwm_core.control import Source
 from hiwm_core.embodiment import load_embodiment, parse_embodiment
 from hiwm_core.errors import BagError, ConfigError
+from hiwm_core.frames import observation_streams
 from hiwm_core.session_lock import RECORDER, SessionLock
 from hiwm_learning.datasets import build as build_module
 from hiwm_learning.datasets import load_episodes, session_trees
@@ -64,6 +65,8 @@ def write_bag(
                 state_id="", trust=1.0, progress=float("nan"), success=float("nan"),
                 applied_action=np.full(4, step * 0.001) if number else np.zeros(0),
                 applied_source=sources[number - 1] if number else 0, applied_device="", sender="",
+                applied_note="", streams=observation_streams(["top"]), stream_stamps=[stamp] * 2,
+                control_period_s=float("nan"),
             ),
         }
         if step == frameless:

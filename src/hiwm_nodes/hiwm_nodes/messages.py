@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from hiwm_interfaces.msg import Tick
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
@@ -12,6 +13,13 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 def time_message(nanoseconds: int) -> Time:
     """Return nanoseconds as a Time message."""
     return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
+
+
+def stamp_tick(tick: Tick, stamp: Time, streams: Sequence[str]) -> None:
+    """Give a tick, and every stream that its observation is made of, one stamp."""
+    tick.header.stamp = stamp
+    tick.streams = list(streams)
+    tick.stream_stamps = [stamp] * len(streams)
 
 
 def image_message(pixels: NDArray[np.uint8], stamp: Time, frame_id: str) -> Image:

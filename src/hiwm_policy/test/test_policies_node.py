@@ -18,11 +18,12 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.frames import observation_streams
 from hiwm_core.ros_domains import domain_id
 from hiwm_learning.checkpoints import load_checkpoint
 from hiwm_learning.policies.planning import load_planner
 from hiwm_nodes import qos
-from hiwm_nodes.messages import image_message, joint_state_message, time_message
+from hiwm_nodes.messages import image_message, joint_state_message, stamp_tick, time_message
 from hiwm_policy import policy_node
 from hiwm_test_support.nodes import NodeProcess, spin_until
 from hiwm_test_support.policies import write_untrained_policy
@@ -95,7 +96,7 @@ class Rig(Node):
             joint_state_message(EMBODIMENT.joint_names[::-1], list(places[::-1]), stamp)
         )
         self._last = Tick(epoch=epoch, step=step, episode_id="ep_0001", branch_id="ep_0001-b000")
-        self._last.header.stamp = stamp
+        stamp_tick(self._last, stamp, observation_streams(["top"]))
         self._ticks.publish(self._last)
         return pixels, places.astype(np.float32)
 

@@ -18,10 +18,11 @@ from sensor_msgs.msg import Image, JointState
 
 from hiwm_core.control import Mode
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.frames import observation_streams
 from hiwm_core.ros_domains import domain_id
 from hiwm_core.task import load_task
 from hiwm_nodes import qos
-from hiwm_nodes.messages import image_message, joint_state_message, time_message
+from hiwm_nodes.messages import image_message, joint_state_message, stamp_tick, time_message
 from hiwm_test_support.nodes import NodeProcess, spin_until
 from hiwm_test_support.pty_servos import READ, SYNC_READ
 
@@ -76,7 +77,8 @@ class Robot(Node):
         self.joints.publish(joint_state_message(names, self.place, stamp))
         tick = Tick(epoch=1, step=self.step, episode_id="ep_0001", branch_id="ep_0001-b000",
                     trust=1.0, applied_action=array.array("d", self.place))
-        tick.header.stamp = stamp
+        cameras = [camera.name for camera in self.embodiment.cameras]
+        stamp_tick(tick, stamp, observation_streams(cameras))
         self.ticks.publish(tick)
 
 

@@ -29,10 +29,11 @@ from sensor_msgs.msg import Image, JointState, Joy
 from hiwm_core import push_t
 from hiwm_core.config_files import find_config
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.frames import observation_streams
 from hiwm_core.ros_domains import domain_id
 from hiwm_core.task import load_task
 from hiwm_nodes import qos
-from hiwm_nodes.messages import image_message, joint_state_message, time_message
+from hiwm_nodes.messages import image_message, joint_state_message, stamp_tick, time_message
 from hiwm_test_support import usb_bus
 from hiwm_test_support.nodes import NodeProcess, spin_until
 from hiwm_test_support.usb_bus import FULL, SocketMouse
@@ -105,7 +106,7 @@ class PlayedWorld(Node):
             applied_source=self.sources[-1] if self.sources else Command.SOURCE_NONE,
             applied_device=self.device,
         )
-        tick.header.stamp = stamp
+        stamp_tick(tick, stamp, observation_streams(["top"]))
         self.ticks.publish(tick)
         plan = PolicyPlan(
             epoch=self.epoch, step=self.step, horizon=8, execute_horizon=8, action_dim=4,

@@ -34,6 +34,7 @@ from hiwm_nodes.messages import (
     camera_info_message,
     image_message,
     joint_state_message,
+    stamp_tick,
     time_message,
 )
 from hiwm_nodes.only_one import WORLD, OnlyOne
@@ -261,12 +262,12 @@ class Imagination(Node):
             epoch=present.epoch, step=present.step, episode_id=present.episode_id,
             branch_id=present.branch_id, state_id=present.state_id, trust=seen.trust,
             progress=seen.progress, success=seen.success, applied_source=present.applied_source,
-            applied_device=present.applied_device, sender=self._sender, streams=self._streams,
-            stream_stamps=[stamp] * len(self._streams), control_period_s=math.nan,
+            applied_device=present.applied_device, sender=self._sender,
+            control_period_s=math.nan,
         )
         if present.applied_action is not None:
             tick.applied_action = array.array("d", present.applied_action)
-        tick.header.stamp = stamp
+        stamp_tick(tick, stamp, self._streams)
         tick.header.frame_id = self._embodiment.frame
         self._tick_pub.publish(tick)
 
