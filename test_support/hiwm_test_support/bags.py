@@ -1,6 +1,7 @@
 """Serialized messages of a small world, for tests of bags."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +81,7 @@ class RecordedWorld:
     tick_ns: int = TICK_NS
     world: str = "imagination@lab1:1"
     arbiter: str = "arbiter@lab1:2"
+    lags_ns: Mapping[str, int] = field(default_factory=dict)  # by stream: behind the tick's stamp
 
     def world_info(self) -> None:
         """Send world_info."""
@@ -99,20 +101,24 @@ class RecordedWorld:
             session_id="session", software_version="1",
         )))
 
+    def stream_stamp(self, stream: str) -> int:
+        """Return the stamp of a stream's message at the current step, ns."""
+        return self.stamp_ns - self.lags_ns.get(stream, 0)
+
     def image(self) -> bytes:
         """Return an image of noise."""
         kind = IMAGE.topic.message_type
         data = self.rng.integers(0, 256, 96 * 96 * 3, np.uint8)
         return raw(kind, message(
-            kind, header=header(self.stamp_ns), height=96, width=96, encoding="rgb8",
-            is_bigendian=0, step=288, data=data,
+            kind, header=header(self.stream_stamp(STREAMS[0])), height=96, width=96,
+            encoding="rgb8", is_bigendian=0, step=288, data=data,
         ))
 
     def joint_state(self) -> bytes:
         """Return joint states in an order that differs from the embodiment's."""
         kind = JOINT_STATES.topic.message_type
         return raw(kind, message(
-            kind, header=header(self.stamp_ns), name=JOINTS,
+            kind, header=header(self.stream_stamp(STREAMS[1])), name=JOINTS,
             position=floats([4, 1, 3, 2]) * 0.01 + self.step * 0.001, velocity=floats([]),
             effort=floats([]),
         ))
@@ -127,7 +133,7 @@ class RecordedWorld:
             progress=float("nan"), success=0.25, applied_action=floats(action),
             applied_source=0 if self.first_of_epoch else source, applied_device="policy 01234567",
             applied_note="", sender=self.world, streams=STREAMS,
-            stream_stamps=[header(self.stamp_ns).stamp] * len(STREAMS),
+            stream_stamps=[header(self.stream_stamp(stream)).stamp for stream in STREAMS],
             control_period_s=float("nan"),
         ))
 
