@@ -1,6 +1,5 @@
 """Serialized messages of a small world, for tests of bags."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
