@@ -24,7 +24,7 @@ from hiwm_learning.datasets.build import build_dataset
 from hiwm_learning.world_model.recordings import read_recordings
 
 EMBODIMENT = load_embodiment("planar_bimanual")
-OTHER = parse_embodiment(EMBODIMENT.text.replace("left_x_joint", "slide"), "test")
+OTHER = parse_embodiment(EMBODIMENT.text.replace("[0.40, 0.40]", "[0.41, 0.40]"), "test")
 
 
 def write_bag(
