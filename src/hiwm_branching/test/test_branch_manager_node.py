@@ -63,7 +63,7 @@ class Session:
         )
 
     def _on_tree(self, tree: BranchTree) -> None:
-        if self.revision >= 0 and tree.revision not in (self.revision, self.revision + 1):
+        if self.revision >= 0 and tree.since > self.revision:
             self.gaps += 1
         self.revision, self.head = tree.revision, tree.head_id
         self.known |= {node.node_id: node for node in tree.nodes}
