@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hiwm_console import session_files
 from hiwm_console.access import AccessRules
 from hiwm_console.session_files import SessionFiles
 from hiwm_console.web_server import WebServer
@@ -341,11 +342,36 @@ def test_a_stored_session_shows_tree_and_frames(stored):
     assert (np.asarray(Image.open(io.BytesIO(body))) == frame_of(1, 9)).all()
 
 
+def test_a_long_tree_is_sent_page_by_page_as_the_viewer_asks(stored, monkeypatch):
+    monkeypatch.setattr(session_files, "PAGE", 10)
+
+    async def body(viewer):
+        pages = [await viewer.of("tree")]
+        while pages[-1]["revision"] < pages[-1]["latest"]:
+            since = pages[-1]["revision"]
+            await viewer.send(type="tree", since=since)
+            pages.append(await viewer.of("tree", since=since))
+        return pages
+
+    pages = visit(stored, body)
+    nodes = [
+        f"{run['branch']}:{run['step'] + place}"
+        for page in pages for run in page["runs"] for place in range(len(run["source"]))
+    ]
+    branches = [branch["id"] for page in pages for branch in page["branches"]]
+    assert len(nodes) == len(set(nodes)) == 36 and len(branches) == len(set(branches)) == 3
+    assert len(pages) >= 4 and pages[-1]["head"] == "ep_0001-b002:18"
+    assert all(
+        len(page["branches"]) + sum(len(run["source"]) for run in page["runs"]) <= 10
+        for page in pages
+    )
+
+
 def test_a_stored_session_cannot_be_changed(stored):
     async def body(viewer):
         for message in (
             {"type": "drive", "axes": [0] * 4, "deadman": True, "t": 1},
-            {"type": "act", "id": 1, "action": "label", "label": 2},
+            {"type": "act", "id": 1, "action": "label", "label": "failure"},
             {"type": "seat", "do": "ask"},
         ):
             await viewer.send(**message)

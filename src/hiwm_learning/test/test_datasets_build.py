@@ -148,7 +148,7 @@ def test_a_discarded_branch_is_left_out_and_the_tree_decides_provenance(
         return SimpleNamespace(**{
             "node_id": f"{branch}:{step}", "parent_id": f"{branch}:{step - 1}" if step else "",
             "branch_id": branch, "source": Source.POLICY, "rolled_back": False,
-            "discarded": False, "label": 0, **marks,
+            "discarded": False, "label": "", **marks,
         })
 
     class Reader:
