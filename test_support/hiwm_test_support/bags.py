@@ -133,7 +133,7 @@ class RecordedWorld:
             applied_source=0 if self.first_of_epoch else source, applied_device="policy 01234567",
             applied_note="", sender=self.world, streams=STREAMS,
             stream_stamps=[header(self.stream_stamp(stream)).stamp for stream in STREAMS],
-            control_period_s=float("nan"),
+            control_period_s=0.0,
         ))
 
     def command(self) -> bytes:

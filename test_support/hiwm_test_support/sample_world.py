@@ -137,7 +137,7 @@ class SampleWorld(Node):
         tick = Tick(
             epoch=self._epoch, step=self._step, episode_id="ep_0001", branch_id=self.branch_id,
             streams=self._streams, stream_stamps=[stamp] * len(self._streams),
-            control_period_s=float("nan"), trust=1.0, progress=float("nan"), success=float("nan"),
+            trust=1.0, progress=float("nan"), success=float("nan"),
             applied_action=[] if self._first else self._rng.normal(size=len(names)).tolist(),
             applied_source=Command.SOURCE_NONE if self._first else Command.SOURCE_HUMAN,
             applied_device="" if self._first else "sample", sender=sender(self),

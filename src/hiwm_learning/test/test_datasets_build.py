@@ -66,7 +66,7 @@ def write_bag(
                 applied_action=np.full(4, step * 0.001) if number else np.zeros(0),
                 applied_source=sources[number - 1] if number else 0, applied_device="", sender="",
                 applied_note="", streams=observation_streams(["top"]), stream_stamps=[stamp] * 2,
-                control_period_s=float("nan"),
+                control_period_s=0.0,
             ),
         }
         if step == frameless:

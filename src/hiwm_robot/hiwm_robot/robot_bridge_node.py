@@ -94,8 +94,8 @@ class RobotBridge(LifecycleNode):
         self._tick_message = Tick(
             trust=1.0, progress=float("nan"), success=float("nan"), sender=sender,
             streams=observation_streams(camera.name for camera in self._embodiment.cameras),
-            control_period_s=float("nan"),
         )
+        self._last_ns = 0  # stamp of the last tick
         self._tick_message.header.frame_id = self._embodiment.frame
         self._infos = {
             camera.name: camera_info_message(
@@ -265,6 +265,10 @@ class RobotBridge(LifecycleNode):
         tick = self._tick_message
         tick.header.stamp = stamp
         tick.stream_stamps = [stamp] * len(tick.streams)
+        if plan.stamp_ns != self._last_ns:  # not a repetition for a late subscriber
+            measured = plan.applied is not None and not plan.shifted
+            tick.control_period_s = 1e-9 * (plan.stamp_ns - self._last_ns) if measured else 0.0
+            self._last_ns = plan.stamp_ns
         tick.epoch = plan.epoch
         tick.step = plan.step
         if plan.applied is None:

@@ -5,7 +5,6 @@ It runs in lock-step: a tick waits for its command, so results do not depend on 
 
 import array
 import contextlib
-import math
 import sys
 import time
 from collections import deque
@@ -263,7 +262,6 @@ class Imagination(Node):
             branch_id=present.branch_id, state_id=present.state_id, trust=seen.trust,
             progress=seen.progress, success=seen.success, applied_source=present.applied_source,
             applied_device=present.applied_device, sender=self._sender,
-            control_period_s=math.nan,
         )
         if present.applied_action is not None:
             tick.applied_action = array.array("d", present.applied_action)
