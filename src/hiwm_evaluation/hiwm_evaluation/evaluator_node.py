@@ -118,6 +118,7 @@ class EvaluatorNode(Node):
             self, "ground_truth_topic", "driver/ground_truth", "the stand-in's ground truth"
         ))
         self._folder: TrialFolder | None = None
+        self._start_names: list[str] = []
         self._evaluation: Evaluation | None = None
         self._info: WorldInfo | None = None
         self._end: NodeEnd | None = None
