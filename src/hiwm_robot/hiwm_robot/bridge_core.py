@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.limits import Limiter, LimiterState
+from hiwm_core.limits import Limiter, LimiterState, LimitResult
+from hiwm_core.robots.safety import Activation
+from hiwm_core.workspace_check import WorkspaceCheck
+from hiwm_robot.first_step import FirstStep
 from hiwm_robot.streams import Streams
 
 Array = NDArray[np.float64]
@@ -30,6 +33,7 @@ class Phase(Enum):
     RESETTING = auto()  # the driver is placing the scene
     STARTING = auto()  # waiting for the first observation of an episode
     RUNNING = auto()
+    STOPPED = auto()  # an interlock has tripped: no commands, no ticks, until a person re-arms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,7 @@ class Applied:
     action: Array  # [A], embodiment order and units
     source: int = SOURCE_NONE
     device: str = ""
+    note: str = ""  # why the request was changed or held; empty if it was not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +64,7 @@ class Answer:
     """The result of a command, or of a missing one."""
 
     send: Array | None = None  # [A] for the controllers, limited; None = send nothing
+    holds: bool = False  # send is a hold: outputs apply their rule for silence
     dropped: str = ""  # why the command was dropped
     fault: str = ""  # why the robot holds instead
 
@@ -74,17 +80,22 @@ class BridgeState:
     waiting: bool = False  # no command has answered the present tick yet
     tick_stamp_ns: int = 0
     next_ns: int = 0  # the next tick is due from this driver stamp on
+    next_wall: float = 0.0  # and not before this, steady clock [s]
     tick_wall: float = 0.0  # steady clock [s]
+    began_wall: float = 0.0  # first tick of the epoch, steady clock [s]
+    moved: bool = False  # a command of this epoch was accepted
+    tripped: str = ""  # why the bridge is stopped
     sent_wall: float = 0.0  # steady clock of the last sent target, or of the start [s]
     measured: Array | None = None  # [A] at the tick
     limiter: LimiterState | None = None
     in_force: Applied | None = None
     sent: bool = False  # in_force answers the present tick
-    holding: Array | None = None  # [A], position of the arms at the first of consecutive holds
+    holding: Array | None = None  # [A], target of the first of consecutive holds
     shift_ns: int = 0
     stale: str = ""  # why the robot holds; empty when all streams are fresh
     counts: dict[str, int] = field(default_factory=lambda: {
         "accepted": 0, "dropped": 0, "bad_actions": 0, "holds": 0, "limited": 0, "stale": 0,
+        "trips": 0,
     })
 
 
@@ -95,16 +106,24 @@ class BridgeCore:
         embodiment: limits, joints, cameras.
         streams: what has arrived from the drivers.
         lockstep: True if the driver waits for a command after each observation.
-        stale_after_s: the robot holds when a stream is older than this.
+        stale_after_s: a command that answers an older tick is dropped.
+        activation: bounds on the first steps of an epoch.
+        holds_last: [A] bool, entries whose hold is the last target; the others hold the measured
+            position.
+        workspace: the last check of a target; None checks nothing.
         epoch: epoch before the first episode.
         episode: number of the episode before the first one.
     """
 
     def __init__(
         self, *, embodiment: Embodiment, streams: Streams, lockstep: bool, stale_after_s: float,
-        epoch: int = 0, episode: int = 0,
+        activation: Activation, holds_last: NDArray[np.bool_],
+        workspace: WorkspaceCheck | None = None, epoch: int = 0, episode: int = 0,
     ) -> None:
         self._limiter = Limiter(embodiment)
+        self._first_step = FirstStep(embodiment, activation)
+        self._holds_last = holds_last
+        self._workspace = workspace
         self._streams = streams
         self._lockstep = lockstep
         self._stale_after_s = stale_after_s
@@ -116,7 +135,8 @@ class BridgeCore:
 
     def start(self, now: float, not_before_ns: int = 0) -> None:
         """Start an episode with the first observation stamped at or after `not_before_ns`."""
-        self._streams.require(not_before_ns)
+        # In lock-step the driver shows the same observation until a command comes.
+        self._streams.require(not_before_ns, again=self._lockstep)
         self.state.phase = Phase.STARTING
         self.state.waiting = False
         self.state.stale = ""
@@ -128,6 +148,8 @@ class BridgeCore:
             return "the bridge is not active: activate it first"
         if self.state.phase is Phase.RESETTING:
             return "a reset is running: wait for its response"
+        if self.state.phase is Phase.STOPPED:
+            return f"the robot is stopped: {self.state.tripped}; call world/rearm first"
         self.state.phase = Phase.RESETTING
         return ""
 
@@ -142,9 +164,34 @@ class BridgeCore:
         was_active = self.state.phase is not Phase.INACTIVE
         self.state.phase = Phase.INACTIVE
         self.state.waiting = False
-        self.state.in_force = None
         position = self._streams.position
-        return self._hold(position) if was_active and position is not None else None
+        hold = self._hold(position) if was_active and position is not None else None
+        self.state.in_force = None
+        self.state.tripped = ""
+        return hold
+
+    def trip(self, reason: str) -> Array | None:
+        """Stop until a person re-arms; return the position to hold, if the robot may be moving.
+
+        The tick that waits is never answered, and every later command is of an older epoch.
+        """
+        state = self.state
+        if state.phase in (Phase.INACTIVE, Phase.STOPPED):
+            return None
+        state.phase = Phase.STOPPED
+        state.tripped = reason
+        state.waiting = False
+        state.counts["trips"] += 1
+        position = self._streams.position
+        return None if position is None else self._hold(position)
+
+    def rearm(self, now: float) -> str:
+        """Start a new epoch after a stop; return a reason if there is none to end."""
+        if self.state.phase is not Phase.STOPPED:
+            return "the bridge is not stopped"
+        self.state.tripped = ""
+        self.start(now)
+        return ""
 
     # Ticks
 
@@ -153,10 +200,14 @@ class BridgeCore:
         state = self.state
         if state.phase not in (Phase.STARTING, Phase.RUNNING) or not self._streams.ready(now):
             return False
+        if self._stale_reason(now):
+            return False
         if state.phase is Phase.STARTING:
             return True
         if self._lockstep:
             return not state.waiting
+        if state.next_wall - now > SLACK / self.rate:
+            return False  # whatever the stamps say
         early = state.next_ns - (self._streams.image_stamp_ns if clock_ns is None else clock_ns)
         # A stamp far before its time is not early: the clock was set back.
         return early <= SLACK * 1e9 / self.rate or early > 2e9 / self.rate
@@ -173,7 +224,7 @@ class BridgeCore:
         position = self._streams.take()
         assert position is not None  # checked by ready()
         stamp = (self._streams.image_stamp_ns if clock_ns is None else clock_ns) + state.shift_ns
-        self._plan_next(stamp - state.shift_ns)
+        self._plan_next(stamp - state.shift_ns, now)
         shifted = stamp <= state.tick_stamp_ns
         if shifted:
             gap = state.tick_stamp_ns - stamp + round(1e9 / self._full_rate)
@@ -187,12 +238,14 @@ class BridgeCore:
             state.step = 0
             state.limiter = self._limiter.initial_state()
             state.holding = None
+            state.began_wall = now
+            state.moved = False
             state.in_force = Applied(action=position)
             applied = None
         else:
             state.step += 1
             applied = state.in_force if state.sent or state.in_force is None else (
-                dataclasses.replace(state.in_force, source=SOURCE_NONE, device="")
+                dataclasses.replace(state.in_force, source=SOURCE_NONE, device="", note="")
             )
             if state.waiting:
                 hold = self._hold(position)
@@ -207,11 +260,17 @@ class BridgeCore:
             applied=applied, hold=hold, shifted=shifted,
         )
 
-    def _plan_next(self, stamp_ns: int) -> None:
-        """Stay on the grid of earlier ticks, so that a late image does not drop the next one."""
-        period = round(1e9 / self.rate)
-        late = 0 < stamp_ns - self.state.next_ns < period
-        self.state.next_ns = (self.state.next_ns if late else stamp_ns) + period
+    def _plan_next(self, stamp_ns: int, now: float) -> None:
+        """Stay on the grid of earlier ticks.
+
+        A late image does not drop the next one, and early ones do not add up to a higher rate.
+        """
+        state = self.state
+        period_s, period_ns = 1.0 / self.rate, round(1e9 / self.rate)
+        on_grid = abs(stamp_ns - state.next_ns) < period_ns
+        state.next_ns = (state.next_ns if on_grid else stamp_ns) + period_ns
+        on_grid = abs(now - state.next_wall) < period_s
+        state.next_wall = (state.next_wall if on_grid else now) + period_s
 
     # Commands
 
@@ -236,18 +295,27 @@ class BridgeCore:
         assert state.measured is not None and state.limiter is not None
         values = np.asarray(action, dtype=np.float64)
         if source == SOURCE_NONE and values.size == 0:
-            return Answer(send=self._answer_with_hold(now))
-        result = self._limiter.limit(values, state.measured, state.limiter)
-        if result.held:
+            return Answer(send=self._answer_with_hold(now), holds=True)
+        problem = self._limiter.problem(values)
+        if not problem and not state.moved:
+            problem = self._first_step.problem(values, state.measured)
+        if not problem:
+            since = now - state.began_wall
+            values = self._first_step.ramped(values, state.measured, since)
+            result = self._limiter.limit(values, state.measured, state.limiter)
+            problem = result.reason if result.held else self._workspace_problem(result.action)
+        if problem:
             state.counts["bad_actions"] += 1
-            return Answer(
-                send=self._answer_with_hold(now), fault=f"action of {device} {result.reason}"
-            )
+            fault = f"action of {device} {problem}"
+            return Answer(send=self._answer_with_hold(now, fault), holds=True, fault=fault)
+        state.moved = True
         state.counts["accepted"] += 1
         state.counts["limited"] += result.limited
         state.limiter = result.state
         state.holding = None
-        self._answered(Applied(action=result.action, source=source, device=device), now)
+        self._answered(Applied(
+            action=result.action, source=source, device=device, note=_limit_note(result)
+        ), now)
         return Answer(send=result.action)
 
     @property
@@ -272,8 +340,8 @@ class BridgeCore:
             if state.phase is Phase.RUNNING and position is not None:
                 send = self._hold(position)
                 if state.waiting:
-                    self._answered(Applied(action=send), now)
-            return Answer(send=send, fault=state.stale)
+                    self._answered(Applied(action=send, note=state.stale), now)
+            return Answer(send=send, holds=True, fault=state.stale)
         return Answer()
 
     def _drop_reason(self, epoch: int, step: int, now: float) -> str:
@@ -297,12 +365,22 @@ class BridgeCore:
             return ""  # the driver waits for us: no data is due
         # In lock-step age counts from the command on.
         since = self.state.sent_wall if self._lockstep else 0.0
-        return self._streams.stale_reason(now, since, self._stale_after_s)
+        return self._streams.stale_reason(now, since)
 
-    def _answer_with_hold(self, now: float) -> Array:
+    def _workspace_problem(self, target: Array) -> str:
+        """Return why a limited target may not be sent, or an empty string."""
+        if self._workspace is None:
+            return ""
+        last = self.state.in_force
+        start = self.state.measured if last is None else last.action
+        assert start is not None
+        problem = self._workspace.problem(target, start)
+        return f"would leave the workspace: {problem}" if problem else ""
+
+    def _answer_with_hold(self, now: float, note: str = "") -> Array:
         assert self.state.measured is not None
         hold = self._hold(self.state.measured)
-        self._answered(Applied(action=hold), now)
+        self._answered(Applied(action=hold, note=note), now)
         return hold
 
     def _answered(self, applied: Applied, now: float) -> None:
@@ -312,10 +390,21 @@ class BridgeCore:
         self.state.sent_wall = now
 
     def _hold(self, position: Array) -> Array:
-        """Return the position of the first of consecutive holds, so that the arms do not drift."""
+        """Return the target of the first of consecutive holds, so that the arms do not drift."""
         state = self.state
         state.counts["holds"] += 1
         if state.holding is None:
-            state.holding = position.copy()
-        state.limiter = self._limiter.initial_state()
+            last = position if state.in_force is None else state.in_force.action
+            state.holding = np.where(self._holds_last, last, position)
+        state.limiter = self._limiter.at_rest(state.holding)
         return state.holding
+
+
+def _limit_note(result: LimitResult) -> str:
+    """Return which bounds changed an action, in words; empty if none."""
+    bounds = {
+        "following error": result.following_limited, "velocity": result.velocity_limited,
+        "box": result.box_limited, "acceleration": result.acceleration_limited,
+    }
+    names = [name for name, changed in bounds.items() if changed]
+    return f"limited by {', '.join(names)}" if names else ""

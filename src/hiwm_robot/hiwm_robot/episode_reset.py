@@ -101,8 +101,8 @@ class EpisodeReset:
         placed = future.result()
         if placed is None or not placed.ok:
             return f"{service} refused: {placed.message if placed else future.exception()}"
-        if self._core.state.phase is Phase.INACTIVE:
-            return "the bridge was deactivated during the reset: activate it again"
+        if self._core.state.phase is not Phase.RESETTING:
+            return "the bridge was stopped or deactivated during the reset"
         self._core.start(time.monotonic(), stamp_ns(placed.header.stamp))
         return await self._first_observation()
 

@@ -42,11 +42,13 @@ class OutputRunner:
     Args:
         output: of the robot file.
         period_s: time from one target to the next; may be changed between targets.
+        yaws: [N], entries that take the short way round.
     """
 
-    def __init__(self, output: Output, period_s: float) -> None:
+    def __init__(self, output: Output, period_s: float, yaws: NDArray[np.bool_]) -> None:
         self.period_s = period_s
         self.mode = Mode.IDLE
+        self._yaws = yaws
         self._silence = output.silence
         self._silence_after_s = output.silence_after_s
         self._rated = output.rate_hz is not None
@@ -63,6 +65,10 @@ class OutputRunner:
     def stop(self) -> None:
         """Send nothing until the next target; that one starts at the measured values."""
         self.mode = Mode.IDLE
+        self._sent = None
+
+    def forget_goal(self) -> None:
+        """Send the goal again later: nobody has received it."""
         self._sent = None
 
     def target(self, values: Array, measured: Array, now: float) -> Sample | None:
@@ -114,7 +120,8 @@ class OutputRunner:
         return self._sample(now)
 
     def _begin(self, start: Array, goal: Array, now: float) -> None:
-        self._start, self._goal = start, goal
+        turn = np.where(self._yaws, (goal - start + np.pi) % (2 * np.pi) - np.pi, goal - start)
+        self._start, self._goal = start, np.where(self._yaws, start + turn, goal)
         self._begun = self._heard = now
 
     def _value(self, now: float) -> Array:

@@ -10,11 +10,12 @@ from typing import Any
 
 from builtin_interfaces.msg import Time
 from hiwm_interfaces.msg import Command, Tick, WorldInfo
-from hiwm_interfaces.srv import ContinueState, Reset, RestoreState, SaveState, SetRate
+from hiwm_interfaces.srv import Reset, SetRate
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_srvs.srv import Trigger
 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError, DeviceError, HiwmError
@@ -23,6 +24,7 @@ from hiwm_core.named_values import named_values
 from hiwm_core.robot_config import load_robot
 from hiwm_core.session_lineage import EpisodeCounter, write_session
 from hiwm_core.task import load_task
+from hiwm_core.workspace_check import WorkspaceCheck
 from hiwm_nodes import diagnostics, qos
 from hiwm_nodes.late_subscribers import LateSubscribers
 from hiwm_nodes.messages import camera_info_message, time_message
@@ -30,13 +32,20 @@ from hiwm_nodes.only_one import WORLD, OnlyOne
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
 from hiwm_nodes.session import hold_role, session_folder
-from hiwm_robot.bridge_core import BridgeCore, TickPlan
+from hiwm_robot.bridge_core import Answer, BridgeCore, Phase, TickPlan
 from hiwm_robot.episode_reset import EpisodeReset
-from hiwm_robot.robot_side import QUIET, RobotSide
+from hiwm_robot.output_map import holds_last
+from hiwm_robot.readiness import Readiness
+from hiwm_robot.refused_services import RefusedServices
+from hiwm_robot.robot_outputs import QUIET, RobotOutputs
+from hiwm_robot.robot_side import RobotSide
 from hiwm_robot.world_description import lineage, world_info
 
 # Period of age checks, and so the resolution of every timeout here.
 POLL_S = 0.05
+# Looking for other publishers on command topics reads the whole graph: once a second is enough to
+# see a tool that was left running.
+PUBLISHERS_S = 1.0
 # Drivers that start together with the bridge may take this long, cameras above all.
 _START_S = 30.0
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -51,8 +60,8 @@ class RobotBridge(LifecycleNode):
         self._task = load_task(parameter(self, "task", "push_t", "name or path of the task"))
         self._embodiment = load_embodiment(self._robot.embodiment)
         self._check_configs()
-        self._lockstep = parameter(
-            self, "lockstep", self._robot.lockstep, "true only if the driver waits for commands"
+        self._lockstep = self._robot.lockstep or parameter(
+            self, "lockstep", False, "the driver waits for commands, although its file has none"
         )
         self._autostart = parameter(self, "autostart", True, "configure and activate by itself")
         self._auto_reset = parameter(
@@ -65,6 +74,7 @@ class RobotBridge(LifecycleNode):
         reset_timeout_s = parameter(
             self, "reset_timeout_s", 10.0, "wait this long for the driver's reset, s", 0.5, 600.0
         )
+        self._problems: dict[str, str] = {}
         self._session = session_folder(self, "session folder; empty writes nothing")
         if self._session is not None:
             hold_role(self._session, "world")
@@ -77,17 +87,29 @@ class RobotBridge(LifecycleNode):
             self, self._robot, self._embodiment, reliable=self._lockstep,
             on_image=self._on_image, note=self._note, reset_group=self._reset_group,
         )
+        streams = self._side.streams
+        self._outputs = RobotOutputs(
+            self, self._robot, self._embodiment, lambda: streams.position, self._note
+        )
+        self._readiness = Readiness(
+            self, self._robot, self._outputs.topics, lockstep=self._lockstep,
+            on_interlock=self._check_interlocks,
+        )
         self._core = BridgeCore(
-            embodiment=self._embodiment, streams=self._side.streams, lockstep=self._lockstep,
-            stale_after_s=self._robot.stale_after_s, epoch=epoch, episode=episode,
+            embodiment=self._embodiment, streams=streams, lockstep=self._lockstep,
+            stale_after_s=self._robot.stale_after_s, activation=self._robot.activation,
+            holds_last=holds_last(self._robot, self._embodiment),
+            workspace=None if self._robot.workspace is None else WorkspaceCheck(
+                self._robot.workspace, self._embodiment, f"robot {self._robot.name}"
+            ), epoch=epoch, episode=episode,
         )
         self._by_camera = self._robot.pace == "camera"
         self._reset = EpisodeReset(
             self, self._robot, self._task, self._core, self._side, lockstep=self._lockstep,
             seed=self._seed, timeout_s=reset_timeout_s,
         )
-        self._problems: dict[str, str] = {}
         self._started, self._waiting = time.monotonic(), False
+        self._connected = False
         self._plan: TickPlan | None = None  # the present tick
         self._rate = diagnostics.RateMeter()
         self._answer_s = float("nan")
@@ -107,6 +129,7 @@ class RobotBridge(LifecycleNode):
         self._diagnostics = diagnostics.Diagnostics(self, self._values)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(POLL_S, self._on_poll, clock=steady)
+        self.create_timer(PUBLISHERS_S, self._check_publishers, clock=steady)
         if not self._by_camera:
             self.create_timer(1.0 / self._embodiment.rate_hz, self._tick_if_due, clock=steady)
         if self._autostart:
@@ -146,10 +169,9 @@ class RobotBridge(LifecycleNode):
         self.create_service(
             Reset, "world/reset", self._on_reset, callback_group=self._reset_group
         )
-        self.create_service(SaveState, "world/save_state", self._on_save)
-        self.create_service(RestoreState, "world/restore_state", self._on_restore)
         self.create_service(SetRate, "world/set_rate", self._on_set_rate)
-        self.create_service(ContinueState, "world/continue_state", self._on_continue)
+        RefusedServices(self, self._robot.name, self._core.state)
+        self.create_service(Trigger, "world/rearm", self._on_rearm)
 
     # Lifecycle
 
@@ -172,7 +194,11 @@ class RobotBridge(LifecycleNode):
         if self._waiting:
             self._waiting = False
             self._diagnostics.report(diagnostics.OK, "running")
-        self._side.connect()
+        if not self._connected:
+            self._connected = True
+            self._side.connect()
+            self._outputs.connect()
+            self._readiness.connect()
         self._info_pub.publish(self._world_info())
         return super().on_configure(state)
 
@@ -187,9 +213,19 @@ class RobotBridge(LifecycleNode):
             self._note("configure", f"not configured: {error}")
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start an episode; from now on commands move the robot."""
+        """Check the robot and start an episode; from now on commands move it."""
+        self._side.take_states()
+        streams = self._side.streams
+        problem = (
+            self._readiness.enable(streams.stamps()) if streams.complete
+            else "the drivers' data is not complete yet"
+        )
+        self._note("activate", f"not activated: {problem}" if problem else "")
+        if problem:
+            return FAILURE
         result = super().on_activate(state)
         self._core.start(time.monotonic())
+        self._outputs.start()
         if self._auto_reset and self._robot.reset_service:
             self._core.begin_reset()
             assert self.executor is not None
@@ -199,31 +235,34 @@ class RobotBridge(LifecycleNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Hold the arms where they are, and send nothing more."""
-        hold = self._core.stop()
-        if hold is not None:
-            self._side.send(hold)
+        self._stop_moving()
+        self._note("deactivate", self._readiness.disable())
         self.get_logger().info(f"inactive: {self._robot.name} holds")
         return super().on_deactivate(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Hold, as on deactivation."""
-        hold = self._core.stop()
-        if hold is not None:
-            self._side.send(hold)
+        self._stop_moving()
         return super().on_shutdown(state)
 
     def close(self) -> None:
         """Hold the robot before the process exits."""
-        hold = self._core.stop()
-        if hold is not None:
-            self._side.send(hold)
+        self._stop_moving()
+
+    def _stop_moving(self) -> None:
+        self._outputs.stop(self._core.stop())
+        self._note("stopped", "")
 
     def _on_autostart(self) -> None:
         name = self._state_machine.current_state[1]
         if name == "unconfigured":
-            if self.trigger_configure() != SUCCESS:
+            self.trigger_configure()
+            return
+        if name == "inactive":
+            self._side.take_states()
+            # Tried again: data is on its way, or a person is switching a controller.
+            if not self._side.streams.complete or self.trigger_activate() != SUCCESS:
                 return
-            self.trigger_activate()
         self._start_timer.cancel()
 
     # Observations
@@ -233,14 +272,14 @@ class RobotBridge(LifecycleNode):
             self._tick_if_due()
 
     def _tick_if_due(self) -> None:
-        self._side.take_joints()
+        self._side.take_states()
         now = time.monotonic()
         clock_ns = None if self._by_camera else self.get_clock().now().nanoseconds
         if not self._core.due(now, clock_ns):
             return
         plan = self._plan = self._core.tick(now, clock_ns)
         if plan.hold is not None:
-            self._side.send(plan.hold)
+            self._outputs.hold(plan.hold)
         self._publish(plan)
         if plan.shifted:
             self.get_logger().warning(
@@ -260,8 +299,9 @@ class RobotBridge(LifecycleNode):
                 info = self._side.infos.get(name, self._infos[name])
                 info.header.stamp = stamp
                 self._info_pubs[name].publish(info)
-        self._side.joints.header.stamp = stamp
-        self._joint_pub.publish(self._side.joints)
+        joints = self._side.joint_message()
+        joints.header.stamp = stamp
+        self._joint_pub.publish(joints)
         tick = self._tick_message
         tick.header.stamp = stamp
         tick.stream_stamps = [stamp] * len(tick.streams)
@@ -295,16 +335,39 @@ class RobotBridge(LifecycleNode):
         if answer.dropped:
             return
         self._answer_s = now - self._core.state.tick_wall
-        if answer.send is not None:
-            self._side.send(answer.send)
+        self._send(answer)
         self._note("command", answer.fault)
+
+    def _send(self, answer: Answer) -> None:
+        if answer.send is None:
+            return
+        if answer.holds:
+            self._outputs.hold(answer.send)
+        else:
+            self._outputs.target(answer.send, 1.0 / self._core.rate)
+
+    def _trip(self, reason: str) -> None:
+        """Stop the robot until a person re-arms it, if it may move."""
+        hold = self._core.trip(reason)
+        if hold is not None:
+            self._outputs.hold(hold)
+        if self._core.state.tripped:
+            self._note("stopped", f"stopped: {self._core.state.tripped}; then call world/rearm")
+
+    def _check_interlocks(self) -> None:
+        if problem := self._readiness.interlock_problem():
+            self._trip(problem)
+
+    def _check_publishers(self) -> None:
+        moving = self._core.state.phase not in (Phase.INACTIVE, Phase.STOPPED)
+        if moving and (problem := self._readiness.publisher_problem()):
+            self._trip(problem)
 
     def _on_poll(self) -> None:
         if self._by_camera:
             self._tick_if_due()
-        answer = self._core.poll(time.monotonic())
-        if answer.send is not None:
-            self._side.send(answer.send)
+        self._check_interlocks()
+        self._send(self._core.poll(time.monotonic()))
         if self._late.joined() and self._plan is not None and self._core.waits_for_command:
             self._publish(self._plan)
         stale = self._core.state.stale
@@ -329,39 +392,22 @@ class RobotBridge(LifecycleNode):
         response.episode_id = self._tick_message.episode_id
         return response
 
+    def _on_rearm(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        stopped = self._core.state.phase is Phase.STOPPED
+        problem = self._readiness.enable(self._side.streams.stamps()) if stopped else ""
+        problem = problem or self._core.rearm(time.monotonic())
+        if not problem:
+            self._note("stopped", "")
+        response.success = not problem
+        response.message = problem or "a new epoch starts with the next observation"
+        return response
+
     async def _first_reset(self) -> None:
         problem = await self._reset.place({}, -1)
         if problem:
             self.get_logger().error(f"reset at start failed: {problem}")
-
-    def _on_save(
-        self, request: SaveState.Request, response: SaveState.Response
-    ) -> SaveState.Response:
-        response.message = (
-            f"robot {self._robot.name} cannot save its state: bags record what happened; save "
-            "states with world:=imagination"
-        )
-        response.epoch, response.step = self._core.state.epoch, self._core.state.step
-        return response
-
-    def _on_restore(
-        self, request: RestoreState.Request, response: RestoreState.Response
-    ) -> RestoreState.Response:
-        response.message = (
-            f"robot {self._robot.name} cannot return to a saved state: reset the scene with "
-            "world/reset and start again, or roll back with world:=imagination"
-        )
-        response.epoch, response.step = self._core.state.epoch, self._core.state.step
-        return response
-
-    def _on_continue(
-        self, request: ContinueState.Request, response: ContinueState.Response
-    ) -> ContinueState.Response:
-        response.message = (
-            f"robot {self._robot.name} cannot continue a state many times: let the policy continue "
-            "from here, or use a session with world:=imagination"
-        )
-        return response
 
     def _on_set_rate(
         self, request: SetRate.Request, response: SetRate.Response

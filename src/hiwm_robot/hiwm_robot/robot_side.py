@@ -1,15 +1,17 @@
-"""The bridge's robot side: driver topics, controllers, reset service."""
+"""The bridge's robot side: what drivers publish, and the reset service."""
 
+import array
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from geometry_msgs.msg import PoseStamped
 from hiwm_interfaces.srv import PlaceScene
-from numpy.typing import NDArray
 from rclpy.callback_groups import CallbackGroup
-from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
+from rclpy.subscription import Subscription
 from rclpy.task import Future
 from rclpy.wait_for_message import wait_for_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
@@ -17,19 +19,17 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import ConfigError, DeviceError
 from hiwm_core.robot_config import RobotConfig
+from hiwm_core.robots.sources import JointSource, PoseSource
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
+from hiwm_nodes.messages import time_message
 from hiwm_robot.calibration import embodiment_info
 from hiwm_robot.camera_images import embodiment_image
-from hiwm_robot.command_adapters import command_adapter
 from hiwm_robot.streams import Streams
-
-# The default callbacks log a QoS mismatch. Each adds an entity to every wait.
-QUIET = PublisherEventCallbacks(use_default_callbacks=False)
 
 
 class _Drained(CallbackGroup):
-    """A group that the executor never waits on: its subscription is read when an image arrives.
+    """A group that the executor never waits on: its subscriptions are read when an image arrives.
 
     Robots publish joint states at hundreds of hertz. Waking up for each would cost more than the
     rest of the bridge.
@@ -48,11 +48,11 @@ class _Drained(CallbackGroup):
 
 
 class RobotSide:
-    """Newest images and joint state of one robot, and the connection to its controllers.
+    """Newest images, joint states and poses of one robot.
 
     Args:
-        node: creates publishers and subscriptions.
-        robot: topics and adapter.
+        node: creates subscriptions.
+        robot: topics.
         embodiment: expected images and joints.
         reliable: request reliable delivery, for drivers in lock-step.
         on_image: called when an image has arrived.
@@ -65,10 +65,10 @@ class RobotSide:
         on_image: Callable[[], None], note: Callable[[str, str], None],
         reset_group: CallbackGroup,
     ) -> None:
-        self.streams = Streams(embodiment, robot.pace)
+        self.streams = Streams(embodiment, robot)
         self.images: dict[str, Image] = {}
         self.infos: dict[str, CameraInfo] = {}  # calibrations that drivers publish
-        self.joints = JointState()
+        self.poses: dict[str, PoseStamped] = {}
         self._node = node
         self._robot = robot
         self._embodiment = embodiment
@@ -76,36 +76,49 @@ class RobotSide:
         self._on_image = on_image
         self._note = note
         self._reset_group = reset_group
-        if len(robot.joint_states) != 1 or len(robot.outputs) != 1:
-            raise ConfigError(
-                "the bridge serves one source of joint states and one output yet",
-                where=f"robot {robot.name}", remedy="use a robot with one of each",
-            )
-        (self._joint_source,) = robot.joint_states.values()
-        (self._output,) = robot.outputs.values()
-        self._adapter = command_adapter(embodiment, self._output)
-        self._joint_sub: Any = None
+        self._connected = False
+        # Subscriptions that are read in `take_states`, with their message types and callbacks.
+        self._states: list[tuple[Subscription, Any, Callable[[Any], None]]] = []
 
     def check(self, timeout_s: float) -> None:
-        """Wait for a message on each driver topic and check it.
+        """Wait for messages on each driver topic and check them.
 
         Raises:
-            DeviceError: no message arrived.
+            DeviceError: no message arrived, or not all joints.
             ConfigError: a message does not fit the embodiment.
         """
         for name, camera in self._robot.cameras.items():
             kind = CompressedImage if camera.compressed else Image
             first = self._first_message(kind, camera.image, timeout_s)
             embodiment_image(first, self._embodiment.camera(name), camera)
-        joints = self._first_message(JointState, self._joint_source.topic, timeout_s)
-        problem = Streams(self._embodiment).joint_state(
-            joints.name, joints.position, stamp_ns(joints.header.stamp), 0.0
-        )
-        if problem:
-            raise ConfigError(
-                problem, where=self._joint_source.topic,
-                remedy=f"let the driver publish the joints of embodiment {self._embodiment.name}",
+        for name, source in self._robot.joint_states.items():
+            self._check_joints(name, source, timeout_s)
+        for source in self._robot.poses.values():
+            self._first_message(PoseStamped, source.topic, timeout_s)
+
+    def _check_joints(self, name: str, source: JointSource, timeout_s: float) -> None:
+        """Wait until every joint has been seen: a message may hold only some."""
+        seen = Streams(self._embodiment, self._robot)
+        end = time.monotonic() + timeout_s
+        while missing := seen.missing_joints(name):
+            left = end - time.monotonic()
+            if left <= 0:
+                raise DeviceError(
+                    f"{self._node.resolve_topic_name(source.topic)} lacks {', '.join(missing)}",
+                    where=f"robot {self._robot.name}: joint_states.{name}",
+                    remedy="start the drivers of these joints, or correct their names",
+                )
+            message = self._first_message(JointState, source.topic, timeout_s)
+            stamp = self._stamp(message, source) or 1  # a missing stamp is reported when it is used
+            problem = seen.joint_state(
+                name, message.name, message.position, stamp, time.monotonic()
             )
+            if problem:
+                raise ConfigError(
+                    problem, where=source.topic,
+                    remedy=f"let the driver publish the joints of embodiment "
+                    f"{self._embodiment.name}, each once",
+                )
 
     def _first_message(self, kind: Any, topic: str, timeout_s: float) -> Any:
         found, message = wait_for_message(
@@ -120,52 +133,72 @@ class RobotSide:
         return message
 
     def connect(self) -> None:
-        """Subscribe to the drivers and connect to the controllers; only once."""
-        if self._joint_sub is not None:
+        """Subscribe to the drivers; only once."""
+        if self._connected:
             return
+        self._connected = True
         for name, camera in self._robot.cameras.items():
             self._node.create_subscription(
                 CompressedImage if camera.compressed else Image, camera.image,
-                lambda message, name=name: self._receive_image(name, message),
-                self._profile,
+                lambda message, name=name: self._receive_image(name, message), self._profile,
             )
             if camera.info:
                 self._node.create_subscription(
                     CameraInfo, camera.info,
                     lambda message, name=name: self._receive_info(name, message), qos.SENSOR,
                 )
-        self._joint_sub = self._node.create_subscription(
-            JointState, self._joint_source.topic, self._receive_joints, self._profile,
-            callback_group=_Drained(),
-            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-        )
-        self._command_pub = self._node.create_lifecycle_publisher(
-            self._adapter.message_type, self._output.address, qos.TICK, event_callbacks=QUIET
-        )
+        for name, source in self._robot.joint_states.items():
+            self._drain(
+                JointState, source.topic,
+                lambda message, name=name, source=source:
+                self._receive_joints(name, source, message),
+            )
+        for name, pose in self._robot.poses.items():
+            self._drain(
+                PoseStamped, pose.topic,
+                lambda message, name=name, pose=pose: self._receive_pose(name, pose, message),
+            )
         if self._robot.reset_service:
             self._place = self._node.create_client(
                 PlaceScene, self._robot.reset_service, callback_group=self._reset_group
             )
 
-    def take_joints(self) -> None:
-        """Read the joint states that have arrived."""
-        if self._joint_sub is None:
-            return
-        handle = self._joint_sub.handle
-        with handle:
-            while (taken := handle.take_message(JointState, False)) is not None:
-                self._receive_joints(taken[0])
+    def _drain(self, kind: Any, topic: str, receive: Callable[[Any], None]) -> None:
+        subscription = self._node.create_subscription(
+            kind, topic, receive, self._profile, callback_group=_Drained(),
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+        )
+        self._states.append((subscription, kind, receive))
+
+    def take_states(self) -> None:
+        """Read the joint states and poses that have arrived."""
+        for subscription, kind, receive in self._states:
+            handle = subscription.handle
+            with handle:
+                while (taken := handle.take_message(kind, False)) is not None:
+                    receive(taken[0])
+
+    def _stamp(self, message: Any, source: Any) -> int:
+        """Return the stamp of a driver's message, or of its arrival, ns."""
+        if source.stamps == "arrival":
+            return int(self._node.get_clock().now().nanoseconds)
+        return stamp_ns(message.header.stamp)
 
     def _receive_image(self, camera: str, message: Any) -> None:
+        topic = self._robot.cameras[camera]
         try:
-            self.images[camera] = embodiment_image(
-                message, self._embodiment.camera(camera), self._robot.cameras[camera]
-            )
+            image = embodiment_image(message, self._embodiment.camera(camera), topic)
         except ConfigError as error:
             self._note(f"camera {camera}", str(error))
             return
         self._note(f"camera {camera}", "")
-        self.streams.image(camera, stamp_ns(message.header.stamp), time.monotonic())
+        stamp = self._stamp(message, topic)
+        if stamp > 0:
+            stamp += round(topic.stamp_offset_s * 1e9)
+        if not self.streams.image(camera, stamp, time.monotonic()):
+            return
+        image.header.stamp = time_message(stamp)
+        self.images[camera] = image
         self._on_image()
 
     def _receive_info(self, camera: str, message: CameraInfo) -> None:
@@ -178,17 +211,37 @@ class RobotSide:
             return
         self._note(f"calibration {camera}", "")
 
-    def _receive_joints(self, message: JointState) -> None:
+    def _receive_joints(self, name: str, source: JointSource, message: JointState) -> None:
         problem = self.streams.joint_state(
-            message.name, message.position, stamp_ns(message.header.stamp), time.monotonic()
+            name, message.name, message.position, self._stamp(message, source), time.monotonic(),
+            message.velocity, message.effort,
         )
-        self._note("joint states", problem)
-        if not problem:
-            self.joints = message
+        self._note(f"joint states {name}", problem)
 
-    def send(self, action: NDArray[np.float64]) -> None:
-        """Send a limited target [A] to the controllers. Only for an active bridge."""
-        self._command_pub.publish(self._adapter.message(action))
+    def _receive_pose(self, name: str, source: PoseSource, message: PoseStamped) -> None:
+        point, turn = message.pose.position, message.pose.orientation
+        stamp = self._stamp(message, source)
+        problem = self.streams.pose(
+            name, [point.x, point.y, point.z], [turn.x, turn.y, turn.z, turn.w],
+            message.header.frame_id, stamp, time.monotonic(),
+        )
+        self._note(f"pose {name}", problem)
+        if not problem:
+            message.header.stamp = time_message(stamp)
+            self.poses[name] = message
+
+    def joint_message(self) -> JointState:
+        """Return the newest joints of every source, in the embodiment's names and units."""
+        joints = self.streams.joints
+        message = JointState(name=joints.names, position=array.array("d", joints.position))
+        # Empty unless a driver gives them; NaN for joints whose driver does not.
+        if not np.isnan(joints.velocity).all():
+            message.velocity = array.array("d", joints.velocity)
+        if not np.isnan(joints.effort).all():
+            message.effort = array.array("d", joints.effort)
+        message.header.stamp = time_message(joints.stamp_ns)
+        message.header.frame_id = self._embodiment.frame
+        return message
 
     def place(self, values: Mapping[str, float], seed: int) -> Future:
         """Request a reset from the driver; return the future of its PlaceScene response."""

@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from hiwm_core.embodiment import load_embodiment
-from hiwm_robot.bridge_core import BridgeCore, Phase
-from hiwm_robot.streams import Streams
+from hiwm_core.robot_config import load_robot
+from hiwm_core.robots.safety import Activation, Jump
+from hiwm_robot.bridge_core import SLACK, BridgeCore, Phase
+from hiwm_robot.streams import PAIR_WAIT_S, Streams
 
 EMBODIMENT = load_embodiment("planar_bimanual")
+ROBOT = load_robot("standin")
 HOME = np.array(EMBODIMENT.home)
 PERIOD_NS = 100_000_000
 REACH_M = 0.012 + 1e-9
@@ -20,10 +23,15 @@ POLICY = 1
 class Robot:
     """A core with streams, a clock and a robot that follows its commands."""
 
-    def __init__(self, lockstep: bool = False) -> None:
-        self.streams = Streams(EMBODIMENT)
+    def __init__(
+        self, lockstep: bool = False, activation: Activation | None = None,
+        holds_last: tuple[bool, ...] = (False,) * 4, workspace: object = None,
+    ) -> None:
+        self.streams = Streams(EMBODIMENT, ROBOT)
         self.core = BridgeCore(
             embodiment=EMBODIMENT, streams=self.streams, lockstep=lockstep, stale_after_s=0.5,
+            activation=activation or Activation(), holds_last=np.array(holds_last),
+            workspace=workspace,
         )
         self.now = 100.0
         self.stamp = 10 * PERIOD_NS
@@ -34,7 +42,9 @@ class Robot:
         self.now += seconds
         self.stamp += round(seconds * 1e9)
         names = list(EMBODIMENT.joint_names)
-        assert not self.streams.joint_state(names, list(self.position), self.stamp, self.now)
+        assert not self.streams.joint_state(
+            "arms", names, list(self.position), self.stamp, self.now
+        )
         self.streams.image("top", self.stamp, self.now)
         return self.core.tick(self.now) if self.core.due(self.now) else None
 
@@ -77,6 +87,7 @@ def test_a_command_is_limited_sent_and_reported() -> None:
     plan = robot.observe()
     np.testing.assert_array_equal(plan.applied.action, answer.send)
     assert plan.applied.source == POLICY
+    assert plan.applied.note.startswith("limited by velocity")
     assert plan.applied.device == "test"
     assert plan.hold is None
 
@@ -348,3 +359,130 @@ class AnyOrder(RuleBasedStateMachine):
 
 TestAnyOrder = AnyOrder.TestCase
 TestAnyOrder.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+@settings(max_examples=60, deadline=None)
+@given(gaps=st.lists(st.floats(0.004, 0.25), min_size=20, max_size=60), lie=st.floats(0.3, 3.0))
+def test_ticks_never_come_faster_than_the_embodiments_rate(gaps: list[float], lie: float) -> None:
+    """Whatever the camera's rate is, and whatever its stamps say.
+
+    A late tick does not delay the next one, so two may be close, but they never add up.
+    """
+    robot = Robot().started()
+    times = [robot.now]
+    for gap in gaps:
+        robot.now += gap
+        robot.stamp += round(gap * lie * 1e9)
+        robot.streams.joint_state(
+            "arms", list(EMBODIMENT.joint_names), list(robot.position), robot.stamp, robot.now
+        )
+        robot.streams.image("top", robot.stamp, robot.now)
+        if robot.core.due(robot.now):
+            robot.core.tick(robot.now)
+            times.append(robot.now)
+    for i, start in enumerate(times):
+        for j, end in enumerate(times[i:]):
+            assert end - start >= (j - 1 - SLACK) * 0.1 - 1e-6
+
+
+def test_no_tick_while_a_stream_is_stale() -> None:
+    robot = Robot().started()
+    robot.now += 0.6
+    robot.stamp += 600_000_000
+    robot.streams.image("top", robot.stamp, robot.now)  # and no joint state
+    robot.now += PAIR_WAIT_S
+    assert not robot.core.due(robot.now)
+    assert robot.observe() is not None
+
+
+def test_entries_that_hold_their_last_target_do_so() -> None:
+    robot = Robot(holds_last=(True, True, False, False)).started()
+    target = robot.command(HOME + 0.01).send
+    robot.position = HOME + 0.004
+    robot.observe()
+    plan = robot.observe()
+    assert plan.hold is not None
+    np.testing.assert_allclose(plan.hold[:2], target[:2])
+    np.testing.assert_allclose(plan.hold[2:], (HOME + 0.004)[2:])
+
+
+def test_a_missing_and_a_bad_command_are_marked_as_holds() -> None:
+    robot = Robot().started()
+    assert robot.command(np.full(4, np.nan)).holds
+    robot.observe()
+    assert not robot.command(HOME).holds
+    robot.observe()
+    assert robot.command([], source=0).holds
+    robot.now += 1.0
+    assert robot.core.poll(robot.now).holds
+
+
+def test_a_jump_is_refused_until_a_first_action_is_near() -> None:
+    robot = Robot(activation=Activation(jump=Jump(m=0.02))).started()
+    far = robot.command(HOME + 0.05)
+    assert far.holds and "over the bound" in far.fault
+    np.testing.assert_array_equal(far.send, HOME)
+    robot.observe()
+    assert not robot.command(HOME + 0.01).fault
+    robot.observe()
+    assert not robot.command(HOME + 0.05).fault  # only the first step is bounded
+
+
+def test_commands_blend_in_after_the_start() -> None:
+    robot = Robot(activation=Activation(ramp_s=1.0)).started()
+    sent = [robot.command(HOME + 0.005).send[0] - HOME[0]]
+    for _ in range(10):
+        robot.observe()
+        sent.append(robot.command(HOME + 0.005).send[0] - HOME[0])
+    np.testing.assert_allclose(sent, np.arange(11) * 0.0005, atol=1e-9)
+
+
+def test_a_tripped_interlock_stops_until_a_person_rearms() -> None:
+    robot = Robot().started()
+    robot.command(HOME + 0.01)
+    plan = robot.observe()
+    hold = robot.core.trip("protective stop")
+    np.testing.assert_array_equal(hold, robot.position)
+    assert robot.core.trip("again") is None
+    assert robot.command(HOME, epoch=plan.epoch, step=plan.step).dropped
+    assert robot.observe() is None
+    assert robot.core.poll(robot.now).send is None
+    assert "world/rearm" in robot.core.begin_reset()
+    assert robot.core.rearm(robot.now) == ""
+    again = robot.observe()
+    assert (again.epoch, again.step, again.applied) == (plan.epoch + 1, 0, None)
+    assert robot.command(HOME, epoch=plan.epoch, step=plan.step).dropped
+    assert robot.command(HOME).send is not None
+    assert "not stopped" in robot.core.rearm(robot.now)
+
+
+def test_an_inactive_bridge_cannot_trip() -> None:
+    robot = Robot()
+    assert robot.core.trip("stop") is None
+    assert robot.core.state.phase is Phase.INACTIVE
+
+
+class LeftOfTheMiddle:
+    """A workspace that ends at x = 0."""
+
+    def __init__(self) -> None:
+        self.starts: list[np.ndarray] = []
+
+    def problem(self, target: np.ndarray, start: np.ndarray) -> str:
+        self.starts.append(start)
+        return "left_x is right of the middle" if target[0] > 0.0 else ""
+
+
+def test_a_target_outside_the_workspace_is_held_and_named() -> None:
+    workspace = LeftOfTheMiddle()
+    robot = Robot(workspace=workspace)
+    robot.position[0] = -0.002
+    robot.started()
+    first = robot.command([-0.001, *HOME[1:]])
+    assert not first.holds
+    robot.observe()
+    answer = robot.command([0.005, *HOME[1:]])
+    assert answer.holds and "left_x is right of the middle" in answer.fault
+    assert answer.send[0] <= 0.0
+    assert "right of the middle" in robot.observe().applied.note  # the person reads why
+    np.testing.assert_array_equal(workspace.starts[1], first.send)

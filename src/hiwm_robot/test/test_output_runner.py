@@ -19,13 +19,12 @@ def runner(silence: str = "hold_last", **changes: object) -> OutputRunner:
     }
     if silence == "zero":
         given |= {"adapter": "twist", "joints": (), "group": "tool"}
-    return OutputRunner(Output(**given), PERIOD)  # type: ignore[arg-type]
+    return OutputRunner(Output(**given), PERIOD, np.zeros(2, bool))  # type: ignore[arg-type]
 
 
 def gripper() -> OutputRunner:
-    return OutputRunner(
-        Output(adapter="gripper_command", action="g", joints=("g",), silence="hold_last"), PERIOD
-    )
+    output = Output(adapter="gripper_command", action="g", joints=("g",), silence="hold_last")
+    return OutputRunner(output, PERIOD, np.zeros(1, bool))
 
 
 def values(sample: Sample | None) -> np.ndarray:
@@ -56,7 +55,10 @@ def test_the_first_target_is_approached_from_the_measured_position() -> None:
 def test_samples_are_continuous_and_never_pass_a_target(
     gaps: list[float], targets: list[float]
 ) -> None:
-    one = runner()
+    output = Output(
+        adapter="joint_state", topic="c", joints=("a",), rate_hz=100.0, silence="hold_last"
+    )
+    one = OutputRunner(output, PERIOD, np.zeros(1, bool))
     now, last = 0.0, 0.0
     for gap, target in zip(gaps, targets, strict=False):
         one.target(np.array([target]), np.array([0.0]), now)
@@ -150,11 +152,11 @@ def test_a_stopped_output_sends_nothing_and_starts_from_the_measured_position() 
 def test_a_gripper_goal_is_sent_on_change_only() -> None:
     one = gripper()
     half = np.array([0.5])
-    np.testing.assert_array_equal(values(one.target(half, A, 0.0)), half)
-    assert one.target(half + 1e-4, A, 0.5) is None
-    assert one.sample(1.0, A) is None
+    np.testing.assert_array_equal(values(one.target(half, A[:1], 0.0)), half)
+    assert one.target(half + 1e-4, A[:1], 0.5) is None
+    assert one.sample(1.0, A[:1]) is None
     one.hold(half, 1.1)
-    assert one.sample(2.0, A) is None
+    assert one.sample(2.0, A[:1]) is None
 
 
 @settings(deadline=None)
@@ -164,11 +166,31 @@ def test_gripper_goals_are_rare_and_the_last_one_arrives(steps: list[tuple[float
     now, sent = 0.0, []
     for gap, ratio in steps:
         now += gap
-        sample = one.target(np.array([ratio]), A, now)
+        sample = one.target(np.array([ratio]), A[:1], now)
         if sample is not None:
             sent.append((now, float(sample.values[0])))
-    sample = one.sample(now + 0.11, A)
+    sample = one.sample(now + 0.11, A[:1])
     if sample is not None:
         sent.append((now + 0.11, float(sample.values[0])))
     assert all(np.diff([time for time, _ in sent]) >= 0.1 - 1e-9)
     assert abs(sent[-1][1] - steps[-1][1]) < 1e-3
+
+
+def test_a_goal_that_nobody_received_is_sent_again() -> None:
+    one = gripper()
+    one.target(np.array([0.5]), A[:1], 0.0)
+    one.forget_goal()
+    assert one.sample(0.05, A[:1]) is None  # but not at once
+    np.testing.assert_array_equal(values(one.sample(0.2, A[:1])), [0.5])
+
+
+def test_yaw_takes_the_short_way_round() -> None:
+    output = Output(
+        adapter="pose_stamped", topic="c", frame="base", group="tool", rate_hz=100.0,
+        silence="hold_last",
+    )
+    one = OutputRunner(output, PERIOD, np.array([False, True]))
+    start, goal = np.array([0.0, 3.1]), np.array([1.0, -3.1])
+    one.target(goal, start, 0.0)
+    halfway = values(one.sample(0.05, start))
+    np.testing.assert_allclose(halfway, [0.5, np.pi])

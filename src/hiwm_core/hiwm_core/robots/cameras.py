@@ -9,6 +9,7 @@ from typing import Literal
 from hiwm_core.config_files import ros_name
 from hiwm_core.config_schema import number
 from hiwm_core.errors import ConfigError
+from hiwm_core.robots.sources import Stamps
 
 # Encodings of sensor_msgs/Image that `hiwm_robot.camera_images` converts to rgb8.
 Encoding = Literal["rgb8", "bgr8", "rgba8", "bgra8", "mono8", "yuv422_yuy2", "yuv422"]
@@ -38,6 +39,7 @@ class CameraTopic:
     size: tuple[int, int] | None = None  # width and height of the driver's image; checked [px]
     crop: Crop | None = None  # needs size
     rotate: Literal[0, 90, 180, 270] = 0  # clockwise, after the crop [degrees]
+    stamps: Stamps = "driver"
     # Added to the driver's stamps: negative if the driver stamps late [s]
     stamp_offset_s: float = number(0.0, lower=-2.0, upper=2.0)
     stale_after_s: float | None = number(None, lower=1e-3, upper=60.0)  # as for joint sources

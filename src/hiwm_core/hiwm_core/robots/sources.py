@@ -6,11 +6,14 @@ gripper's position in the driver's unit to a ratio. Tested by ``test_robot_confi
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from hiwm_core.config_files import ros_name
 from hiwm_core.config_schema import number
 from hiwm_core.errors import ConfigError
 
+# driver: the stamp of the message's header; arrival: the bridge's clock, for drivers without stamps
+Stamps = Literal["driver", "arrival"]
 # The upper bound catches milliseconds given as seconds.
 LONGEST_AGE_S = 60.0
 
@@ -64,6 +67,7 @@ class JointSource:
     topic: str
     # driver's name: embodiment's joint, or {joint, shut, open}; a list if the names are equal
     joints: JointNames
+    stamps: Stamps = "driver"
     # Maximum age by arrival; the robot's stale_after_s if absent [s]
     stale_after_s: float | None = number(None, lower=1e-3, upper=LONGEST_AGE_S)
 
@@ -94,6 +98,7 @@ class PoseSource:
 
     topic: str
     frame: str = ""  # required frame_id; empty accepts any
+    stamps: Stamps = "driver"
     stale_after_s: float | None = number(None, lower=1e-3, upper=LONGEST_AGE_S)  # as above
 
     def __post_init__(self) -> None:

@@ -1,0 +1,219 @@
+"""The bridge's outputs on ROS: publishers and action clients, and the thread that keeps their rate.
+
+Outputs with a rate have a thread of their own, so that decoding an image does not delay them.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.action import ActionClient
+from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.lifecycle import LifecycleNode
+
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.robot_config import RobotConfig
+from hiwm_core.robots.outputs import GOALS_PER_S, Output
+from hiwm_nodes import qos
+from hiwm_robot.adapters import make_adapter
+from hiwm_robot.interface_types import interface_type
+from hiwm_robot.output_map import OutputMap
+from hiwm_robot.output_runner import OutputRunner, Sample
+
+Array = NDArray[np.float64]
+
+# The default callbacks log a QoS mismatch. Each adds an entity to every wait.
+QUIET = PublisherEventCallbacks(use_default_callbacks=False)
+
+
+class OutputLink:
+    """One output: its part of the action array, its runner, and where its messages go.
+
+    Args:
+        node: creates the publisher or action client.
+        name: of the output.
+        output: of the robot file.
+        embodiment: the action array.
+        note: called with a source and its problem; empty if there is none.
+    """
+
+    def __init__(
+        self, node: LifecycleNode, name: str, output: Output, embodiment: Embodiment,
+        note: Callable[[str, str], None],
+    ) -> None:
+        self.output = output
+        self.map = OutputMap(embodiment, output)
+        self.runner = OutputRunner(output, 1.0 / embodiment.rate_hz, self.map.yaws)
+        self._node = node
+        self._source = f"output {name}"
+        self._note = note
+        self._interface = interface_type(output.interface, f"outputs.{name}.adapter")
+        self._adapter = make_adapter(output, self._interface, 1.0 / embodiment.rate_hz)
+        self._publisher: Any = None
+        self._client: ActionClient | None = None
+
+    def connect(self) -> None:
+        """Create the publisher or action client."""
+        if self.output.action:
+            self._client = ActionClient(self._node, self._interface, self.output.action)
+        else:
+            self._publisher = self._node.create_lifecycle_publisher(
+                self._interface, self.output.topic, qos.TICK, event_callbacks=QUIET
+            )
+
+    def send(self, sample: Sample | None, measured: Array) -> None:
+        """Send a sample, if there is one; measured is the output's part [N]."""
+        if sample is None:
+            return
+        try:
+            values = self.map.message_values(sample.values, measured, sample.zero)
+        except ValueError as error:  # a rotation that is none; the arm must not keep its speed
+            self._note(self._source, f"{self._source}: {error}")
+            if self.output.drives != "twist":
+                return
+            values = self.map.message_values(sample.values, measured, zero=True)
+        message = self._adapter.message(values, self._node.get_clock().now().to_msg())
+        if self._client is None:
+            self._publisher.publish(message)
+            return
+        if not self._client.server_is_ready():
+            self._note(self._source, f"no action server {self.output.action}: start the gripper's")
+            self.runner.forget_goal()
+            return
+        # Results do not matter: a gripper that stalls on an object has done its job.
+        self._client.send_goal_async(message).add_done_callback(self._on_answer)
+
+    def _on_answer(self, future: Any) -> None:
+        handle = future.result()
+        accepted = handle is not None and handle.accepted
+        problem = "" if accepted else f"{self.output.action} rejected a goal"
+        self._note(self._source, problem)
+
+
+class RobotOutputs:
+    """All outputs of a robot.
+
+    Args:
+        node: creates publishers, action clients and timers.
+        robot: its outputs.
+        embodiment: the action array.
+        measured: returns the newest measured position [A]; None before the first.
+        note: called with a source and its problem; empty if there is none.
+
+    Raises:
+        ConfigError: an interface package is not installed.
+    """
+
+    def __init__(
+        self, node: LifecycleNode, robot: RobotConfig, embodiment: Embodiment,
+        measured: Callable[[], Array | None], note: Callable[[str, str], None],
+    ) -> None:
+        self._node = node
+        self._measured = measured
+        self._lock = threading.Lock()
+        self._links = [
+            OutputLink(node, name, output, embodiment, note)
+            for name, output in robot.outputs.items()
+        ]
+        self._grippers = [link for link in self._links if link.output.action]
+        self._rated = [
+            link for link in self._links if link.output.rate_hz and not link.output.action
+        ]
+        self._thread: threading.Thread | None = None
+        self._ending = threading.Event()
+
+    @property
+    def topics(self) -> list[str]:
+        """Command topics; actions have no publishers of their own."""
+        return [link.output.topic for link in self._links if link.output.topic]
+
+    def connect(self) -> None:
+        """Create publishers and action clients; only once."""
+        for link in self._links:
+            link.connect()
+        if self._grippers:
+            self._node.create_timer(
+                1.0 / GOALS_PER_S, self._sample_grippers,
+                clock=Clock(clock_type=ClockType.STEADY_TIME),
+            )
+
+    def start(self) -> None:
+        """Start the thread of outputs with a rate. They send nothing before the first target."""
+        if self._rated and self._thread is None:
+            self._ending.clear()
+            self._thread = threading.Thread(target=self._run, name="outputs", daemon=True)
+            self._thread.start()
+
+    def stop(self, hold: Array | None) -> None:
+        """Send a last hold [A], if there is one, and then nothing more."""
+        if self._thread is not None:
+            self._ending.set()
+            self._thread.join()
+            self._thread = None
+        if hold is not None:
+            self.hold(hold)
+            measured = self._position(hold)
+            now = time.monotonic()
+            for link in self._rated:
+                part = measured[link.map.entries]
+                link.send(link.runner.sample(now, part), part)
+        for link in self._links:
+            link.runner.stop()
+
+    def target(self, action: Array, period_s: float) -> None:
+        """Move to a limited target [A], by the time of the next one."""
+        measured = self._position(action)
+        now = time.monotonic()
+        for link in self._links:
+            part = measured[link.map.entries]
+            with self._lock:
+                link.runner.period_s = period_s
+                sample = link.runner.target(action[link.map.entries], part, now)
+            link.send(sample, part)
+
+    def hold(self, action: Array) -> None:
+        """Apply each output's rule for silence; action [A] is what to hold."""
+        measured = self._position(action)
+        now = time.monotonic()
+        for link in self._links:
+            with self._lock:
+                sample = link.runner.hold(action[link.map.entries], now)
+            link.send(sample, measured[link.map.entries])
+
+    def _position(self, fallback: Array) -> Array:
+        measured = self._measured()
+        return fallback if measured is None else measured
+
+    def _sample_grippers(self) -> None:
+        now = time.monotonic()
+        for link in self._grippers:
+            nowhere = np.zeros(len(link.map.entries))
+            link.send(link.runner.sample(now, nowhere), nowhere)
+
+    def _run(self) -> None:
+        """Sample each output on a grid of its own."""
+        start = time.monotonic()
+        due = [start + 1.0 / _rate(link) for link in self._rated]
+        while not self._ending.wait(max(0.0, min(due) - time.monotonic())):
+            now = time.monotonic()
+            position = self._measured()
+            for i, link in enumerate(self._rated):
+                if now < due[i]:
+                    continue
+                # After a stall the grid goes on from now: samples are not made up for.
+                due[i] = max(due[i] + 1.0 / _rate(link), now)
+                if position is None:
+                    continue
+                part = position[link.map.entries]
+                with self._lock:
+                    sample = link.runner.sample(now, part)
+                link.send(sample, part)
+
+
+def _rate(link: OutputLink) -> float:
+    assert link.output.rate_hz is not None
+    return link.output.rate_hz
