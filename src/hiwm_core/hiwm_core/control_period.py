@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core.embodiment import parse_embodiment
-from hiwm_core.errors import CheckpointError, ConfigError
+from hiwm_core.errors import CheckpointError
 
 # Periods that differ by more than this factor are different. Medians of one controller scatter by a
 # few per cent; 10 and 12 Hz must be distinguished.
@@ -50,22 +49,6 @@ class ControlPeriod:
 def alike(one_s: float, other_s: float) -> bool:
     """Return whether two periods count as equal."""
     return max(one_s, other_s) <= APART * min(one_s, other_s)
-
-
-def nominal_period(kind: str, rate: float, embodiment_yaml: str) -> float:
-    """Return the commanded period of a world, s; `UNKNOWN` without a readable embodiment.
-
-    Args:
-        kind: kind of the world, imagination or hardware.
-        rate: rate in its world_info. In imagination it only sets the pace; 0 is lock-step.
-        embodiment_yaml: text of its embodiment.
-    """
-    if kind == "hardware" and rate > 0.0:
-        return 1.0 / rate
-    try:
-        return 1.0 / parse_embodiment(embodiment_yaml, "world_info").rate_hz
-    except ConfigError:
-        return UNKNOWN
 
 
 def measured_period(

@@ -8,20 +8,9 @@ from hiwm_core.control_period import (
     ControlPeriod,
     alike,
     measured_period,
-    nominal_period,
     require_period,
 )
-from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError
-
-TEXT = load_embodiment("planar_bimanual").text
-
-
-def test_the_rate_sets_a_robot_s_period_and_only_paces_imagination() -> None:
-    assert nominal_period("hardware", 5.0, TEXT) == 0.2
-    assert nominal_period("hardware", 0.0, TEXT) == 0.1  # in lock-step
-    assert nominal_period("imagination", 50.0, TEXT) == 0.1
-    assert nominal_period("imagination", 50.0, "") == UNKNOWN
 
 
 def test_the_period_is_measured_if_there_are_enough_stamps() -> None:

@@ -21,7 +21,7 @@ from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
 
 from hiwm_core.control import Mode
-from hiwm_core.control_period import nominal_period, require_period
+from hiwm_core.control_period import require_period
 from hiwm_core.embodiment import Embodiment, parse_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, DeviceError, HiwmError
 from hiwm_core.frames import Observation, ObservationAssembler
@@ -112,7 +112,7 @@ class PolicyNode(Node):
                 remedy="start the world with the policy's embodiment, or train a policy for this "
                 "one",
             )
-        world_s = nominal_period(message.kind, message.rate, message.embodiment_yaml)
+        world_s = float(message.control_period_s)
         if self._embodiment is not None:
             self._follow_rate(world_s)
             return

@@ -75,7 +75,8 @@ class Rig(Node):
         """Publish world_info."""
         self._info.publish(WorldInfo(**{
             "kind": "imagination", "lockstep": True, "embodiment": EMBODIMENT.name,
-            "embodiment_hash": EMBODIMENT.hash, "embodiment_yaml": EMBODIMENT.text, **info,
+            "embodiment_hash": EMBODIMENT.hash, "embodiment_yaml": EMBODIMENT.text,
+            "control_period_s": 1.0 / EMBODIMENT.rate_hz, **info,
         }))
 
     def mode(self, mode: int, epoch: int, step: int, takeovers: int = 0) -> None:
@@ -248,7 +249,9 @@ def test_a_slowed_robot_gets_no_plans_until_its_rate_is_restored(
     rig: Rig, fake: FakePlanner
 ) -> None:
     def rate(rate: float) -> None:
-        rig.publish_info(kind="hardware", lockstep=False, rate=rate)
+        rig.publish_info(
+            kind="hardware", lockstep=False, rate=rate, control_period_s=1.0 / rate
+        )
 
     rig.mode(ControlState.POLICY, 0, 0)
     rig.tick(1, 0)

@@ -20,7 +20,7 @@ def world_info(
     cameras = embodiment.cameras
     return WorldInfo(
         kind="hardware", robot=robot.name, stand_in=robot.stand_in, rate=rate,
-        control_period_s=1.0 / embodiment.rate_hz, lockstep=lockstep,
+        control_period_s=1.0 / (rate or embodiment.rate_hz), lockstep=lockstep,
         streams=observation_streams(camera.name for camera in cameras),
         cameras=[camera.name for camera in cameras],
         camera_widths=[camera.width for camera in cameras],

@@ -22,7 +22,7 @@ from hiwm_core.bags.lineage import Lineage
 from hiwm_core.bags.schema import recording_types
 from hiwm_core.bags.topics import observation_stream
 from hiwm_core.bags.writer import BagFile, Topic, open_bag
-from hiwm_core.control_period import measured_period, nominal_period
+from hiwm_core.control_period import UNKNOWN, measured_period
 from hiwm_core.frames import stream_stamps
 
 BAGS_FOLDER = "bags"
@@ -350,7 +350,7 @@ class RecordingSession:
             embodiment_hash=info.embodiment_hash, embodiment_yaml=info.embodiment_yaml,
             task=info.task, task_hash=info.task_hash, task_yaml=info.task_yaml,
             world_checkpoint_hash=info.checkpoint_hash, software_version=info.software_version,
-            period_s=nominal_period(info.kind, float(info.rate), info.embodiment_yaml),
+            period_s=float(info.control_period_s) or UNKNOWN,
         )
 
     def _free_path(self, key: TickKey) -> Path:
