@@ -57,6 +57,7 @@ class TickPlan:
     applied: Applied | None  # what led here; None on the first tick of an epoch
     hold: Array | None  # [A] to send at once, because no command answered the previous tick
     shifted: bool  # the driver's clock was set back, and stamps were shifted forward
+    period_s: float  # since the previous tick by the stamps; 0 if not measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,6 +251,8 @@ class BridgeCore:
             if state.waiting:
                 hold = self._hold(position)
                 state.in_force = Applied(action=hold)
+        unknown = applied is None or shifted
+        period_s = 0.0 if unknown else (stamp - state.tick_stamp_ns) * 1e-9
         state.tick_stamp_ns = stamp
         state.tick_wall = now
         state.measured = position
@@ -257,7 +260,7 @@ class BridgeCore:
         state.sent = False
         return TickPlan(
             stamp_ns=stamp, epoch=state.epoch, step=state.step, episode=state.episode,
-            applied=applied, hold=hold, shifted=shifted,
+            applied=applied, hold=hold, shifted=shifted, period_s=period_s,
         )
 
     def _plan_next(self, stamp_ns: int, now: float) -> None:

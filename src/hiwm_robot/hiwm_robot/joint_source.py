@@ -70,6 +70,11 @@ class JointSourceState:
         """Stamp of the joint that is oldest; 0 before all have been seen."""
         return int(self._stamps.min())
 
+    @property
+    def newest_ns(self) -> int:
+        """Stamp of the joint that is newest; 0 before the first message."""
+        return int(self._stamps.max())
+
     def age(self, now: float) -> float:
         """Return seconds since the joint that is oldest arrived; infinite before all have."""
         return now - float(self._arrivals.min())

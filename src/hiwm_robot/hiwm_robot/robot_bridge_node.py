@@ -4,30 +4,24 @@ A lifecycle node. Configuring connects to the drivers and checks their messages.
 bridge moves the robot. Deactivating holds. `bridge_core` makes all decisions.
 """
 
-import array
 import time
 from typing import Any
 
-from builtin_interfaces.msg import Time
-from hiwm_interfaces.msg import Command, Tick, WorldInfo
+from hiwm_interfaces.msg import Command, WorldInfo
 from hiwm_interfaces.srv import Reset, SetRate
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import Trigger
 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError, DeviceError, HiwmError
-from hiwm_core.frames import observation_streams
 from hiwm_core.named_values import named_values
 from hiwm_core.robot_config import load_robot
 from hiwm_core.session_lineage import EpisodeCounter, write_session
 from hiwm_core.task import load_task
 from hiwm_core.workspace_check import WorkspaceCheck
 from hiwm_nodes import diagnostics, qos
-from hiwm_nodes.late_subscribers import LateSubscribers
-from hiwm_nodes.messages import camera_info_message, time_message
 from hiwm_nodes.only_one import WORLD, OnlyOne
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
@@ -37,9 +31,10 @@ from hiwm_robot.episode_reset import EpisodeReset
 from hiwm_robot.output_map import holds_last
 from hiwm_robot.readiness import Readiness
 from hiwm_robot.refused_services import RefusedServices
-from hiwm_robot.robot_outputs import QUIET, RobotOutputs
+from hiwm_robot.robot_outputs import RobotOutputs
 from hiwm_robot.robot_side import RobotSide
 from hiwm_robot.world_description import lineage, world_info
+from hiwm_robot.world_side import WorldSide
 
 # Period of age checks, and so the resolution of every timeout here.
 POLL_S = 0.05
@@ -113,19 +108,8 @@ class RobotBridge(LifecycleNode):
         self._plan: TickPlan | None = None  # the present tick
         self._rate = diagnostics.RateMeter()
         self._answer_s = float("nan")
-        self._tick_message = Tick(
-            trust=1.0, progress=float("nan"), success=float("nan"), sender=sender,
-            streams=observation_streams(camera.name for camera in self._embodiment.cameras),
-        )
-        self._last_ns = 0  # stamp of the last tick
-        self._tick_message.header.frame_id = self._embodiment.frame
-        self._infos = {
-            camera.name: camera_info_message(
-                camera.width, camera.height, Time(), f"{camera.name}_camera"
-            )
-            for camera in self._embodiment.cameras
-        }
-        self._make_world_side()
+        self._world = WorldSide(self, self._embodiment, self._side, sender=sender)
+        self._make_services()
         self._diagnostics = diagnostics.Diagnostics(self, self._values)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(POLL_S, self._on_poll, clock=steady)
@@ -143,27 +127,7 @@ class RobotBridge(LifecycleNode):
                 remedy="choose a task and a robot of one embodiment",
             )
 
-    def _make_world_side(self) -> None:
-        names = [camera.name for camera in self._embodiment.cameras]
-        self._image_pubs = {
-            name: self.create_publisher(
-                Image, f"cameras/{name}/image_raw", qos.IMAGE_PUB, event_callbacks=QUIET
-            )
-            for name in names
-        }
-        self._info_pubs = {
-            name: self.create_publisher(
-                CameraInfo, f"cameras/{name}/camera_info", qos.IMAGE_PUB, event_callbacks=QUIET
-            )
-            for name in names
-        }
-        self._joint_pub = self.create_publisher(
-            JointState, "joint_states", qos.TICK_PUB, event_callbacks=QUIET
-        )
-        self._tick_pub = self.create_publisher(Tick, "tick", qos.TICK_PUB, event_callbacks=QUIET)
-        self._late = LateSubscribers(
-            [*self._image_pubs.values(), self._joint_pub, self._tick_pub]
-        )
+    def _make_services(self) -> None:
         self._info_pub = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
         self.create_subscription(Command, "command", self._on_command, qos.COMMAND)
         self.create_service(
@@ -280,7 +244,8 @@ class RobotBridge(LifecycleNode):
         plan = self._plan = self._core.tick(now, clock_ns)
         if plan.hold is not None:
             self._outputs.hold(plan.hold)
-        self._publish(plan)
+        self._world.publish(plan)
+        self._rate.count()
         if plan.shifted:
             self.get_logger().warning(
                 "the driver's clock was set back; stamps continue from the last one"
@@ -288,41 +253,6 @@ class RobotBridge(LifecycleNode):
         if plan.applied is None:
             self._counter.write(plan.epoch, plan.episode)
         self._reset.poll()
-
-    def _publish(self, plan: TickPlan) -> None:
-        """Publish an observation under one stamp, the tick last."""
-        stamp = time_message(plan.stamp_ns)
-        for name, image in self._side.images.items():
-            image.header.stamp = stamp
-            self._image_pubs[name].publish(image)
-            if self._info_pubs[name].get_subscription_count():
-                info = self._side.infos.get(name, self._infos[name])
-                info.header.stamp = stamp
-                self._info_pubs[name].publish(info)
-        joints = self._side.joint_message()
-        joints.header.stamp = stamp
-        self._joint_pub.publish(joints)
-        tick = self._tick_message
-        tick.header.stamp = stamp
-        tick.stream_stamps = [stamp] * len(tick.streams)
-        if plan.stamp_ns != self._last_ns:  # not a repetition for a late subscriber
-            measured = plan.applied is not None and not plan.shifted
-            tick.control_period_s = 1e-9 * (plan.stamp_ns - self._last_ns) if measured else 0.0
-            self._last_ns = plan.stamp_ns
-        tick.epoch = plan.epoch
-        tick.step = plan.step
-        if plan.applied is None:
-            tick.episode_id = f"ep_{plan.episode:04d}"
-            tick.branch_id = f"{tick.episode_id}-b000"
-            tick.applied_action = array.array("d")
-            tick.applied_source = Command.SOURCE_NONE
-            tick.applied_device = ""
-        else:
-            tick.applied_action = array.array("d", plan.applied.action)
-            tick.applied_source = plan.applied.source
-            tick.applied_device = plan.applied.device
-        self._tick_pub.publish(tick)
-        self._rate.count()
 
     # Commands
 
@@ -368,8 +298,8 @@ class RobotBridge(LifecycleNode):
             self._tick_if_due()
         self._check_interlocks()
         self._send(self._core.poll(time.monotonic()))
-        if self._late.joined() and self._plan is not None and self._core.waits_for_command:
-            self._publish(self._plan)
+        if self._world.late.joined() and self._plan is not None and self._core.waits_for_command:
+            self._world.publish(self._plan, again=True)
         stale = self._core.state.stale
         self._note("streams", f"holding: {stale}; ticks resume with the data" if stale else "")
         self._reset.poll()
@@ -389,7 +319,7 @@ class RobotBridge(LifecycleNode):
         response.ok = not problem
         response.message = problem
         response.epoch = self._core.state.epoch
-        response.episode_id = self._tick_message.episode_id
+        response.episode_id = self._world.episode_id
         return response
 
     def _on_rearm(

@@ -1,11 +1,9 @@
 """The bridge's robot side: what drivers publish, and the reset service."""
 
-import array
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 from geometry_msgs.msg import PoseStamped
 from hiwm_interfaces.srv import PlaceScene
 from rclpy.callback_groups import CallbackGroup
@@ -229,19 +227,6 @@ class RobotSide:
         if not problem:
             message.header.stamp = time_message(stamp)
             self.poses[name] = message
-
-    def joint_message(self) -> JointState:
-        """Return the newest joints of every source, in the embodiment's names and units."""
-        joints = self.streams.joints
-        message = JointState(name=joints.names, position=array.array("d", joints.position))
-        # Empty unless a driver gives them; NaN for joints whose driver does not.
-        if not np.isnan(joints.velocity).all():
-            message.velocity = array.array("d", joints.velocity)
-        if not np.isnan(joints.effort).all():
-            message.effort = array.array("d", joints.effort)
-        message.header.stamp = time_message(joints.stamp_ns)
-        message.header.frame_id = self._embodiment.frame
-        return message
 
     def place(self, values: Mapping[str, float], seed: int) -> Future:
         """Request a reset from the driver; return the future of its PlaceScene response."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import ConfigError
+from hiwm_core.frames import JOINT_STATES, camera_stream
 from hiwm_core.measured import MeasuredAction, MeasuredPose
 from hiwm_core.robot_config import RobotConfig
 from hiwm_robot.joint_source import JointSourceState
@@ -49,7 +50,6 @@ class JointValues:
     position: Array  # [J]
     velocity: Array  # [J]; NaN where a driver gives none
     effort: Array  # [J]
-    stamp_ns: int  # of the oldest part
 
 
 @dataclass(kw_only=True)
@@ -150,7 +150,6 @@ class Streams:
             position=np.concatenate([source.position for source in sources]),
             velocity=np.concatenate([source.velocity for source in sources]),
             effort=np.concatenate([source.effort for source in sources]),
-            stamp_ns=min(source.stamp_ns for source in sources),
         )
 
     @property
@@ -163,22 +162,26 @@ class Streams:
     def stamps(self) -> dict[str, int]:
         """Return the stamp of each stream as ticks list it, ns.
 
-        ``joint_states`` has the stamp of its oldest part. With several sources, the stamp of each
+        ``joint_states`` has the stamp of its newest part. With several sources, the stamp of each
         is listed as well.
         """
         listed = {
-            f"cameras/{name}/image_raw": newest.stamp_ns or 0
-            for name, newest in self._images.items()
+            camera_stream(name): newest.stamp_ns or 0 for name, newest in self._images.items()
         }
-        listed["joint_states"] = min(source.stamp_ns for source in self._sources.values())
+        listed[JOINT_STATES] = max(source.newest_ns for source in self._sources.values())
         if len(self._sources) > 1:
             listed |= {
-                f"joint_states/{name}": source.stamp_ns for name, source in self._sources.items()
+                f"{JOINT_STATES}/{name}": one.newest_ns for name, one in self._sources.items()
             }
         listed |= {
             f"poses/{name}": stream.newest.stamp_ns or 0 for name, stream in self._poses.items()
         }
         return listed
+
+    @property
+    def pose_names(self) -> tuple[str, ...]:
+        """Names of the pose streams."""
+        return tuple(self._poses)
 
     def missing_joints(self, source: str) -> list[str]:
         """Return the joints of a source that have not been seen, by the driver's names."""

@@ -77,6 +77,8 @@ def test_an_episode_starts_with_step_0_and_no_action() -> None:
     robot.core.start(robot.now)
     plan = robot.observe()
     assert (plan.epoch, plan.step, plan.applied, plan.hold) == (1, 0, None, None)
+    assert plan.period_s == 0.0
+    assert robot.observe(0.12).period_s == pytest.approx(0.12)
 
 
 def test_a_command_is_limited_sent_and_reported() -> None:

@@ -179,7 +179,7 @@ def test_two_sources_are_joined_and_each_keeps_its_stamp() -> None:
     np.testing.assert_allclose(both.position, [*[0.1] * 6, 0.5])
     assert both.joints.names == [*AXES, "gripper_joint"]
     assert both.stamps() == {
-        "cameras/top/image_raw": 6 * S, "joint_states": 3 * S, "joint_states/axes": 5 * S,
+        "cameras/top/image_raw": 6 * S, "joint_states": 5 * S, "joint_states/axes": 5 * S,
         "joint_states/gripper": 3 * S,
     }
 
