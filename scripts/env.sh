@@ -31,6 +31,26 @@ _hiwm_prepend() {
     esac
 }
 
+# Appends $2 to the colon-separated list in the variable $1, unless the list contains it.
+_hiwm_append() {
+    eval "_hiwm_list=\"\${$1:-}\""
+    case ":$_hiwm_list:" in
+        *":$2:"*) ;;
+        *) export "$1=${_hiwm_list:+$_hiwm_list:}$2" ;;
+    esac
+}
+
+# Whether a prefix other than $1 has the ROS package $2.
+_hiwm_elsewhere() {
+    while IFS= read -r _hiwm_prefix; do
+        if [ "$_hiwm_prefix" != "$1" ] &&
+            [ -e "$_hiwm_prefix/share/ament_index/resource_index/packages/$2" ]; then
+            return 0
+        fi
+    done < <(printf '%s\n' "${AMENT_PREFIX_PATH:-}" | tr ':' '\n')
+    return 1
+}
+
 _hiwm_problem=""
 if [ -z "${ROS_DISTRO:-}" ] && [ ! -x "$_hiwm_venv/bin/python" ]; then
     _hiwm_problem="there is no Python environment in $_hiwm_venv yet"
@@ -62,6 +82,16 @@ if [ -z "$_hiwm_problem" ]; then
         case "$-" in *e*) _hiwm_strict="${_hiwm_strict}e"; set +e ;; esac
         . "$_hiwm_install/local_setup.$_hiwm_shell"
         [ -z "$_hiwm_strict" ] || set "-$_hiwm_strict"
+        # Interfaces of drivers that scripts/setup built: last, and only where there are no others.
+        while IFS= read -r _hiwm_interfaces; do
+            if ! _hiwm_elsewhere "$_hiwm_interfaces" "${_hiwm_interfaces##*/}"; then
+                _hiwm_append AMENT_PREFIX_PATH "$_hiwm_interfaces"
+                _hiwm_append LD_LIBRARY_PATH "$_hiwm_interfaces/lib"
+                while IFS= read -r _hiwm_prefix; do
+                    _hiwm_append PYTHONPATH "$_hiwm_prefix"
+                done < <(find "$_hiwm_interfaces/lib" -maxdepth 2 -name site-packages)
+            fi
+        done < <(find "$_hiwm_install/.interfaces" -mindepth 1 -maxdepth 1 -type d 2> /dev/null | sort)
     else
         _hiwm_problem="the workspace is not built yet: no $_hiwm_install/local_setup.$_hiwm_shell"
     fi
@@ -73,7 +103,8 @@ export RMW_IMPLEMENTATION="${RMW_IMPLEMENTATION:-rmw_fastrtps_cpp}"
 export MUJOCO_GL="${MUJOCO_GL:-egl}"
 
 unset _hiwm_file _hiwm_shell _hiwm_venv _hiwm_install _hiwm_list _hiwm_libraries _hiwm_strict
-unset -f _hiwm_prepend
+unset _hiwm_interfaces _hiwm_prefix
+unset -f _hiwm_prepend _hiwm_append _hiwm_elsewhere
 if [ -n "$_hiwm_problem" ]; then
     echo "scripts/env.sh: $_hiwm_problem. See $HIWM_ROOT/scripts/setup" >&2
     unset _hiwm_problem

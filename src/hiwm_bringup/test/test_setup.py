@@ -186,6 +186,71 @@ def test_env_without_an_environment_names_setup(tmp_path):
     assert result.stdout == "status 1\n"
 
 
+# ---- interfaces of drivers ----
+
+INTERFACES = sorted(path.parent.name for path in (ROOT / "interfaces").glob("*/package.xml"))
+
+
+@needs_wheels
+@pytest.mark.parametrize("shell", shells())
+def test_interfaces_come_last_in_every_path(shell, tmp_path):
+    environment = source_env(shell, 1, tmp_path)
+    for entry, suffix in (
+        ("AMENT_PREFIX_PATH", ""), ("LD_LIBRARY_PATH", "/lib"), ("PYTHONPATH", "site-packages")
+    ):
+        parts = environment[entry].split(":")
+        last = parts[len(parts) - len(INTERFACES) :]
+        assert all("/.interfaces/" in part and part.endswith(suffix) for part in last), entry
+        assert not any("/.interfaces/" in part for part in parts[: -len(INTERFACES)]), entry
+
+
+@needs_wheels
+@pytest.mark.parametrize("shell", shells())
+def test_an_installed_package_is_never_shadowed(shell, tmp_path):
+    index = tmp_path / "share" / "ament_index" / "resource_index" / "packages"
+    index.mkdir(parents=True)
+    (index / "control_msgs").touch()
+    environment = source_env(shell, 1, tmp_path, AMENT_PREFIX_PATH=str(tmp_path))
+    for entry in ("AMENT_PREFIX_PATH", "LD_LIBRARY_PATH", "PYTHONPATH"):
+        assert "/.interfaces/control_msgs" not in environment[entry]
+        assert "/.interfaces/moveit_msgs" in environment[entry]
+
+
+@needs_wheels
+def test_interfaces_are_serialized_like_any_others(tmp_path):
+    environment = source_env("bash", 1, tmp_path)
+    code = """
+import importlib
+from rclpy.serialization import deserialize_message, serialize_message
+for name in (
+    "control_msgs.action.GripperCommand.Goal", "control_msgs.action.ParallelGripperCommand.Result",
+    "controller_manager_msgs.srv.ListControllers.Response",
+    "controller_manager_msgs.srv.SwitchController.Request",
+    "controller_manager_msgs.msg.ControllerManagerActivity",
+    "moveit_msgs.srv.ServoCommandType.Request", "moveit_msgs.msg.ServoStatus",
+    "interbotix_xs_msgs.msg.JointGroupCommand", "interbotix_xs_msgs.msg.JointSingleCommand",
+    "interbotix_xs_msgs.srv.OperatingModes.Request", "interbotix_xs_msgs.srv.TorqueEnable.Request",
+    "xarm_msgs.msg.RobotMsg",
+):
+    package, part, *path = name.split(".")
+    kind = importlib.import_module(f"{package}.{part}")
+    for step in path:
+        kind = getattr(kind, step)
+    assert deserialize_message(serialize_message(kind()), kind) == kind(), name
+print("equal")
+"""
+    result = subprocess.run(
+        [shutil.which("python", path=environment["PATH"]), "-c", code], env=environment,
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )
+    assert (result.stdout, result.returncode) == ("equal\n", 0), result.stderr
+
+
+def test_colcon_in_the_checkout_does_not_build_interfaces():
+    # With a ROS installation, colcon build would otherwise shadow the installed packages.
+    assert (ROOT / "interfaces" / "COLCON_IGNORE").exists()
+
+
 # ---- setup ----
 
 def run_setup(tmp_path, **variables):
