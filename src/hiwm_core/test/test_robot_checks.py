@@ -93,6 +93,7 @@ def test_a_robot_that_serves_its_embodiment_loads_with_the_urdf_beside_it(folder
         ("outputs.left.orientation", [0, 0, 0, 2], ["outputs.left.orientation", "length of 1"]),
         ("outputs.right", {"adapter": "pose_stamped", "topic": "t", "group": "right", "frame": "b",
                            "silence": "hold_last"}, ["outputs.right.orientation", "quaternion"]),
+        ("outputs.right.tool_axes", True, ["outputs.right.tool_axes", "rotation 6d"]),
         ("cameras.side", {"image": "i"}, ["cameras.side", "top"]),
         ("cameras.top.crop", {"x": 0, "y": 0, "width": 24, "height": 18}, ["smaller", "32x24"]),
         ("cameras.top.crop", {"x": 0, "y": 0, "width": 64, "height": 64}, ["aspect ratio"]),

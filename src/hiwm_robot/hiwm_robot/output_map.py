@@ -96,6 +96,9 @@ class OutputMap:
         gain = self._output.gain_per_s
         linear = _bounded(gain * (values[:3] - measured[:3]), self._linear_speed)
         angular = _bounded(gain * turn, self._turn_speed)
+        if self._output.tool_axes:
+            to_tool = matrix_from_6d(measured[3:]).T
+            linear, angular = to_tool @ linear, to_tool @ angular
         scale = self._output.full_scale
         if scale is not None:
             linear = np.clip(linear / scale.linear_m_per_s, -1.0, 1.0)

@@ -11,11 +11,14 @@ from rclpy.lifecycle import LifecycleNode
 
 from hiwm_core.errors import ConfigError, DeviceError
 from hiwm_core.robot_config import RobotConfig
+from hiwm_core.robots.safety import Controllers
 from hiwm_nodes import qos
-from hiwm_robot.activation_checks import clock_problem, publisher_problem
+from hiwm_robot.activation_checks import clock_problem, controller_problem, publisher_problem
 from hiwm_robot.driver_calls import DriverCalls
 from hiwm_robot.interface_types import field_value, interface_type
 from hiwm_robot.interlocks import Interlocks
+
+ACTIVITY = "controller_manager_msgs/msg/ControllerManagerActivity"
 
 
 class Readiness:
@@ -51,6 +54,7 @@ class Readiness:
         self._types = {
             name: self._interlock_type(name) for name in robot.interlocks
         }
+        self._inactive: dict[str, str] = {}  # controller manager: why it stops the robot
 
     def _interlock_type(self, name: str) -> Any:
         lock = self._robot.interlocks[name]
@@ -72,6 +76,17 @@ class Readiness:
                 lambda message, name=name: self._receive(name, message),
                 qos.LATCHED if lock.latched else qos.SENSOR,
             )
+        for group in self._robot.controllers:
+            self._node.create_subscription(
+                interface_type(ACTIVITY, "controllers"), f"{group.manager}/activity",
+                lambda message, group=group: self._receive_activity(group, message), qos.LATCHED,
+            )
+
+    def _receive_activity(self, group: Controllers, message: Any) -> None:
+        """Stop when a controller ends while the robot moves: its topic swallows every target."""
+        states = {one.name: one.state.label for one in message.controllers}
+        self._inactive[group.manager] = controller_problem(group.manager, group.required, states)
+        self._on_interlock()
 
     def _receive(self, name: str, message: Any) -> None:
         value = field_value(message, self._robot.interlocks[name].field)
@@ -79,8 +94,9 @@ class Readiness:
         self._on_interlock()
 
     def interlock_problem(self) -> str:
-        """Return which interlocks are not fine, or an empty string."""
-        return self._interlocks.problem(time.monotonic())
+        """Return which interlocks are not fine, or which controllers ended; empty if none."""
+        problems = [self._interlocks.problem(time.monotonic()), *self._inactive.values()]
+        return "; ".join(problem for problem in problems if problem)
 
     def publisher_problem(self) -> str:
         """Return which other nodes publish on command topics, or an empty string."""

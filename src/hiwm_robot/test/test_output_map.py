@@ -83,6 +83,19 @@ def test_a_twist_follows_its_target_within_the_speed_limits() -> None:
     np.testing.assert_array_equal(one.message_values(action[:9], HOME[:9], zero=True), np.zeros(6))
 
 
+def test_a_twist_along_the_tools_axes_is_turned_into_them() -> None:
+    base = made(adapter="twist", group="left", gain_per_s=1.0)
+    tool = made(adapter="twist", group="left", gain_per_s=1.0, tool_axes=True)
+    measured = turned([0.0, 0.0, np.pi / 2])  # the tool's x axis is the frame's y axis
+    action = turned([0.0, 0.1, np.pi / 2])
+    action[:2] += [0.01, 0.02]
+    along_frame, along_tool = sent(base, action, measured), sent(tool, action, measured)
+    quarter = matrix_from_vector([0.0, 0.0, np.pi / 2])
+    np.testing.assert_allclose(quarter @ along_tool[:3], along_frame[:3], atol=1e-12)
+    np.testing.assert_allclose(quarter @ along_tool[3:], along_frame[3:], atol=1e-12)
+    np.testing.assert_allclose(along_tool[:2], [along_frame[1], -along_frame[0]], atol=1e-12)
+
+
 def test_a_unitless_twist_is_a_share_of_full_scale() -> None:
     scale = FullScale(linear_m_per_s=0.4, rotational_rad_per_s=0.8)
     one = made(adapter="twist_stamped", group="right", gain_per_s=2.0, full_scale=scale)

@@ -102,6 +102,12 @@ def _check_orientation(output: Output, group: ActionGroup, place: str) -> None:
             remedy="leave it out: the embodiment commands the orientation" if whole
             else "give the tool's orientation at yaw 0 as a quaternion x, y, z, w",
         )
+    if output.tool_axes and not whole:
+        raise ConfigError(
+            f"tool_axes, and group {group.name} has rotation {group.rotation}",
+            where=f"{place}.tool_axes",
+            remedy="use a group with rotation 6d: the tool's axes must be measured",
+        )
 
 
 def _check_cameras(robot: "RobotConfig", embodiment: Embodiment) -> None:

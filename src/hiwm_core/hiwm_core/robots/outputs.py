@@ -60,11 +60,12 @@ ADAPTERS = {
         needs=("frame",),
     ),
     "twist": AdapterSpec(
-        drives="twist", interface="geometry_msgs/msg/Twist", options=("gain_per_s", "full_scale")
+        drives="twist", interface="geometry_msgs/msg/Twist",
+        options=("gain_per_s", "full_scale", "tool_axes"),
     ),
     "twist_stamped": AdapterSpec(
         drives="twist", interface="geometry_msgs/msg/TwistStamped",
-        options=("frame", "gain_per_s", "full_scale"), needs=("frame",),
+        options=("frame", "gain_per_s", "full_scale", "tool_axes"), needs=("frame",),
     ),
 }
 
@@ -102,11 +103,13 @@ class Output:
     orientation: tuple[float, float, float, float] | None = None
     gain_per_s: float = number(2.0, lower=0.05, upper=50.0)  # speed per unit of error
     full_scale: FullScale | None = None  # absent: twists are in m/s and rad/s
+    tool_axes: bool = False  # twists along the tool's axes, not those of the group's frame
 
     def __post_init__(self) -> None:
         spec = self._spec()
         for key in (
-            "time_from_start_s", "group_name", "max_effort", "frame", "orientation", "full_scale"
+            "time_from_start_s", "group_name", "max_effort", "frame", "orientation", "full_scale",
+            "tool_axes",
         ):
             if getattr(self, key) and key not in spec.options:
                 raise ConfigError(
