@@ -1,5 +1,7 @@
 """Robots that are not in config/embodiments."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -140,3 +142,27 @@ def home_proprioception(robot: Embodiment) -> NDArray[np.float32]:
 def mixed_robot() -> Embodiment:
     """Return a robot with a 6D tool, a gripper, a tool with yaw, and two joints."""
     return parse_embodiment(MIXED_TEXT, "test")
+
+
+def tool_robot() -> Embodiment:
+    """Return a robot without cameras whose tool, with a yaw, is measured by a pose stream."""
+    limits = "max_velocity: 1.0, max_acceleration: 10.0, max_following_error: 0.2"
+    axes = "".join(
+        f"      - {{name: {axis}, unit: m, lower: -1, upper: 1, home: 0, {limits}}}\n"
+        for axis in "xyz"
+    )
+    robot = parse_embodiment(
+        "name: tool\nframe: base\nrate_hz: 10.0\ngroups:\n"
+        "  - name: tool\n    arm: arm\n    kind: ee_position\n    rotation: yaw\n"
+        "    tip: tool0\n    measured: {source: pose, pose: tool}\n"
+        f"    entries:\n{axes}"
+        f"      - {{name: yaw, unit: rad, lower: -3, upper: 3, home: 0, {limits}}}\n"
+        "  - name: gripper\n    arm: arm\n    kind: gripper\n"
+        "    measured: {source: joint_states}\n    entries:\n"
+        f'      - {{name: gripper, joint: finger, unit: "1", lower: 0, upper: 1, home: 1, '
+        f"{limits}}}\n"
+        "proprioception:\n  - {name: yaw_seen, action: yaw, unit: rad}\n"
+        '  - {name: gripper_seen, joint: finger, field: position, unit: "1"}\n'
+        "cameras:\n  - {name: top, width: 96, height: 96, encoding: rgb8}\n", "test",
+    )
+    return replace(robot, cameras=())

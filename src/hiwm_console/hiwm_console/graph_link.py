@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
 from hiwm_interfaces.msg import ControlState, OperatorCommand, Tick, WorldInfo
 from numpy.typing import NDArray
 from rclpy.client import Client as ServiceClient
@@ -32,14 +33,15 @@ from hiwm_core.embodiment import Embodiment, parse_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.frames import (
     JOINT_STATES,
+    RobotReader,
     camera_stream,
     image_array,
-    joint_state_array,
+    pose_stream,
     stream_stamps,
 )
 from hiwm_nodes import qos
 from hiwm_teleop.devices.base import EventKind, OperatorEvent
-from hiwm_teleop.leash import LeashedTargets, measured_targets
+from hiwm_teleop.leash import LeashedTargets
 from hiwm_teleop.service_routes import ROUTES, clients_of
 
 # How long to wait for a node that starts late before it is reported as missing.
@@ -72,9 +74,11 @@ class GraphLink:
         self._world = WorldInfo()
         self._embodiment: Embodiment | None = None
         self._leash: LeashedTargets | None = None
+        self._robot: RobotReader | None = None
         self._planes: list[tuple[int, int]] = []
         self._cameras: list[str] = []
         self._joints: OrderedDict[int, bytes] = OrderedDict()
+        self._poses: OrderedDict[tuple[int, str], bytes] = OrderedDict()
         self._images: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._ticks: OrderedDict[int, Tick] = OrderedDict()
         self._measured: NDArray[np.float64] | None = None
@@ -196,6 +200,7 @@ class GraphLink:
         if message.embodiment_hash != self._world.embodiment_hash:
             self._embodiment = parse_embodiment(message.embodiment_yaml, "world_info")
             self._leash = LeashedTargets(self._embodiment)
+            self._robot = RobotReader(self._embodiment)
             self._planes = world_simulator.planes_of(self._embodiment)
         self._world = message
         self._cameras = list(message.cameras)
@@ -264,6 +269,11 @@ class GraphLink:
         _keep(self._joints, stamp_ns(raw), raw)
         self._complete()
 
+    def on_pose(self, name: str, raw: bytes) -> None:
+        """Process a serialized pose of a stream."""
+        _keep(self._poses, (stamp_ns(raw), name), raw)
+        self._complete()
+
     def on_image(self, camera: int, raw: bytes) -> None:
         """Process a serialized image of a camera."""
         _keep(self._images, (stamp_ns(raw), camera), raw)
@@ -289,12 +299,17 @@ class GraphLink:
             self._counted = (tick.epoch, tick.step, now)
 
     def _complete(self) -> None:
-        """Pass the newest tick to the hub once its joint state has arrived as well."""
+        """Pass the newest tick to the hub once its joint state and poses have arrived as well."""
         if not self._ticks or self._embodiment is None or self.server is None:
             return
         tick = self._ticks[next(reversed(self._ticks))]
-        joints = self._joints.get(stream_stamps(tick).get(JOINT_STATES, -1))
-        if joints is None:
+        stamps = stream_stamps(tick)
+        joints = self._joints.get(stamps.get(JOINT_STATES, -1))
+        poses = {
+            name: self._poses.get((stamps.get(pose_stream(name), -1), name))
+            for name in self._embodiment.pose_names
+        }
+        if joints is None or None in poses.values() or self._robot is None:
             return
         if self._tick is not None and (tick.epoch, tick.step) == (
             self._tick.epoch, self._tick.step
@@ -303,10 +318,11 @@ class GraphLink:
         if self._leash is not None and (self._tick is None or tick.epoch != self._tick.epoch):
             self._leash.forget()
         try:
-            proprio = joint_state_array(deserialize_message(joints, JointState), self._embodiment)
+            self._measured = self._robot.read(deserialize_message(joints, JointState), {
+                name: deserialize_message(raw, PoseStamped) for name, raw in poses.items()
+            }).measured
         except ConfigError:
             return  # other nodes report what is wrong with it
-        self._measured = measured_targets(proprio, self._embodiment)
         self._tick = tick
         self.server.hub.on_tick(
             int(tick.epoch), int(tick.step), period_s=self._period(),

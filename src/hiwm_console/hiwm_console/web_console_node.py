@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
 from hiwm_interfaces.msg import BranchTree, ControlState, Tick, WorldInfo
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -24,6 +25,7 @@ from hiwm_console.graph_link import GraphLink
 from hiwm_console.live_window import display_there
 from hiwm_console.session_files import SessionFiles
 from hiwm_console.web_server import WebServer
+from hiwm_core.frames import pose_stream
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import Diagnostics
 from hiwm_nodes.parameters import parameter
@@ -87,6 +89,7 @@ class WebConsoleNode(Node):
         )
         self._link.server = self._server
         self._cameras: set[str] = set()
+        self._poses: set[str] = set()
         self._inbox: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._woken = False
         self._diagnostics = Diagnostics(self, self._values)
@@ -141,6 +144,15 @@ class WebConsoleNode(Node):
 
     def _on_world(self, message: WorldInfo) -> None:
         self._hand(self._link.on_world, message)
+        for stream in message.streams:
+            name = stream.removeprefix(pose_stream(""))
+            if name != stream and name not in self._poses:
+                self._poses.add(name)
+                self.create_subscription(
+                    PoseStamped, stream,
+                    lambda raw, name=name: self._hand(self._link.on_pose, name, raw),
+                    _NEWEST, raw=True,
+                )
         for camera, name in enumerate(message.cameras):
             if name not in self._cameras:
                 self._cameras.add(name)

@@ -43,7 +43,6 @@ class TickSeen:
     epoch: int
     step: int
     stamp_ns: int
-    joints_ns: int  # stamp of its joint state
     applied_action: ArrayLike
 
 
@@ -189,7 +188,7 @@ class Arbiter:
         return self._decide()
 
     def on_positions(self, stamp_ns: int, positions: ArrayLike) -> CommandDecision | None:
-        """Take measured positions ``[A]`` in action order, with the stamp of their joint state."""
+        """Take the measured counterpart ``[A]`` of the action, with the stamp of its tick."""
         self._positions = (stamp_ns, np.array(positions, dtype=np.float64))
         return self._decide()
 
@@ -347,6 +346,6 @@ class Arbiter:
         """Return the current target: the last one applied, or an epoch's initial position."""
         if np.size(tick.applied_action) == len(self._names):
             return np.asarray(tick.applied_action, dtype=np.float64)
-        if self._positions and self._positions[0] == tick.joints_ns:
+        if self._positions and self._positions[0] == tick.stamp_ns:
             return self._positions[1]
         return None

@@ -1,10 +1,12 @@
 """The arbiter node: connects topics to ``hiwm_control.arbiter`` and sends its commands."""
 
 import array
+import dataclasses
 import sys
 import time
 
 import numpy as np
+from geometry_msgs.msg import PoseStamped
 from hiwm_interfaces.msg import Command, ControlState, OperatorCommand, PolicyPlan, Tick, WorldInfo
 from hiwm_interfaces.srv import ControlRequest
 from rclpy.clock import Clock, ClockType
@@ -15,7 +17,7 @@ from hiwm_control.arbiter import Arbiter, CommandDecision, OperatorSample, TickS
 from hiwm_core.control import Mode
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import ConfigError
-from hiwm_core.frames import JOINT_STATES, stream_stamps
+from hiwm_core.frames import Observation, ObservationAssembler, pose_stream
 from hiwm_core.plan_buffer import Plan
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
@@ -60,7 +62,8 @@ class ArbiterNode(Node):
             start_mode=_START_MODES[start_mode],
             clock=time.monotonic,
         )
-        self._joints: tuple[str, ...] = ()
+        self._embodiment_hash = ""
+        self._robot: ObservationAssembler | None = None  # without cameras
         self._published_key: tuple[object, ...] = ()
         self._published_at = 0.0
         self._tick_rate = RateMeter()
@@ -86,23 +89,36 @@ class ArbiterNode(Node):
 
     def _on_world_info(self, message: WorldInfo) -> None:
         embodiment = parse_embodiment(message.embodiment_yaml, "world_info")
-        self._joints = embodiment.joint_names
+        if message.embodiment_hash != self._embodiment_hash:
+            self._embodiment_hash = message.embodiment_hash
+            self._robot = ObservationAssembler(dataclasses.replace(embodiment, cameras=()))
+            for name in embodiment.pose_names:
+                self.create_subscription(
+                    PoseStamped, pose_stream(name),
+                    lambda pose, name=name: self._on_pose(name, pose), qos.TICK,
+                )
         self._finish(self._arbiter.on_world(lockstep=message.lockstep, embodiment=embodiment))
 
     def _on_joint_states(self, message: JointState) -> None:
-        positions = dict(zip(message.name, message.position, strict=False))
-        if self._joints and all(joint in positions for joint in self._joints):
-            self._finish(self._arbiter.on_positions(
-                stamp_ns(message.header.stamp), [positions[joint] for joint in self._joints]
-            ))
+        if self._robot is not None:
+            self._on_robot(self._robot.add_joint_state(message))
+
+    def _on_pose(self, name: str, message: PoseStamped) -> None:
+        if self._robot is not None:
+            self._on_robot(self._robot.add_pose(name, message))
+
+    def _on_robot(self, seen: Observation | None) -> None:
+        if seen is not None:
+            self._finish(self._arbiter.on_positions(seen.stamp_ns, seen.measured))
 
     def _on_tick(self, message: Tick) -> None:
         self._tick_rate.count()
         self._finish(self._arbiter.on_tick(TickSeen(
             epoch=message.epoch, step=message.step, stamp_ns=stamp_ns(message.header.stamp),
-            joints_ns=stream_stamps(message).get(JOINT_STATES, -1),
             applied_action=np.asarray(message.applied_action),
         )))
+        if self._robot is not None:
+            self._on_robot(self._robot.add_tick(message))
 
     def _on_plan(self, message: PolicyPlan) -> None:
         self._arbiter.on_policy_present(True)

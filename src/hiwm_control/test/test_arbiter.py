@@ -51,10 +51,7 @@ class Bench:
         self, step: int, epoch: int = 1, applied: tuple[float, ...] = (0.0, 0.0)
     ) -> CommandDecision | None:
         return self.arbiter.on_tick(
-            TickSeen(
-                epoch=epoch, step=step, stamp_ns=step * 100, joints_ns=step * 100,
-                applied_action=applied,
-            )
+            TickSeen(epoch=epoch, step=step, stamp_ns=step * 100, applied_action=applied)
         )
 
     def plan(self, step: int, epoch: int = 1, value: float = 0.5, **changes: Any):

@@ -66,6 +66,19 @@ class ActionDeltas:
             change[at[: part.free]] = part.in_tip(point, step) if self._tip else step
         return change
 
+    def interpolated(self, at: ArrayLike, times: ArrayLike, targets: ArrayLike) -> Array:
+        """Return targets [K, A] at times [K] between those of targets [T, A]; rotations turn.
+
+        Raises:
+            ValueError: a 6D rotation is degenerate.
+        """
+        wanted, known = np.asarray(at, np.float64), np.asarray(times, np.float64)
+        given = np.asarray(targets, dtype=np.float64)
+        out = np.empty((len(wanted), self._size))
+        for part in self._parts:
+            out[:, part.entries] = part.interpolated(wanted, known, given[:, part.entries])
+        return out
+
     def shortened(self, displacement: ArrayLike, longest: ArrayLike) -> Array:
         """Return a displacement [A] of which no part is longer than the least of its limits [A]."""
         change, limits = self._array(displacement).copy(), self._array(longest)

@@ -105,6 +105,10 @@ class Part(ABC):
         """Return whether usable values are those of their point."""
         return True
 
+    def interpolated(self, at: Array, times: Array, values: Array) -> Array:
+        """Return values [K, n] at times [K] within those of values [T, n], ascending."""
+        return np.stack([np.interp(at, times, column) for column in values.T], axis=1)
+
 
 class _Vector(Part):
     """Positions in a box."""
@@ -136,6 +140,10 @@ class _Angle(Part):
 
     def is_exact(self, values: Array) -> bool:
         return bool(abs(values[0]) <= math.pi)
+
+    def interpolated(self, at: Array, times: Array, values: Array) -> Array:
+        turned = super().interpolated(at, times, np.unwrap(values, axis=0))
+        return np.array([self.values(row) for row in turned])
 
 
 class _Turn(Part):
@@ -171,6 +179,19 @@ class _Turn(Part):
 
     def values(self, point: Array) -> Array:
         return sixd_from_matrix(point)
+
+    def interpolated(self, at: Array, times: Array, values: Array) -> Array:
+        points = [self.point(row) for row in values]
+        if len(points) == 1:
+            return np.repeat(values, len(at), axis=0)
+        first = np.clip(np.searchsorted(times, at, side="right") - 1, 0, len(times) - 2)
+        shares = np.clip((at - times[first]) / (times[first + 1] - times[first]), 0.0, 1.0)
+        return np.array([
+            self.values(self.moved(
+                points[i], share * self.between(points[i], points[i + 1])
+            ))
+            for i, share in zip(first, shares, strict=True)
+        ])
 
     def is_exact(self, values: Array) -> bool:
         return bool(

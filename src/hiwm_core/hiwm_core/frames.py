@@ -6,7 +6,7 @@ messages from rclpy and from rosbags. The parity test in `hiwm_recording/test/te
 checks that both give the same bytes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hiwm_core.embodiment import CameraSpec, Embodiment
 from hiwm_core.errors import ConfigError
+from hiwm_core.measured import MeasuredAction, MeasuredPose
 from hiwm_core.stamps import stamp_ns
 
 JOINT_STATES = "joint_states"
@@ -30,9 +31,14 @@ def camera_stream(camera: str) -> str:
     return f"cameras/{camera}/image_raw"
 
 
-def observation_streams(cameras: Iterable[str]) -> list[str]:
+def pose_stream(pose: str) -> str:
+    """Return the topic of a pose of the robot, as ticks list it."""
+    return f"poses/{pose}"
+
+
+def observation_streams(cameras: Iterable[str], poses: Iterable[str] = ()) -> list[str]:
     """Return the topics that an observation is made of, as WorldInfo and ticks list them."""
-    return [*map(camera_stream, cameras), JOINT_STATES]
+    return [*map(camera_stream, cameras), JOINT_STATES, *map(pose_stream, poses)]
 
 
 def stream_stamps(tick: Any) -> dict[str, int]:
@@ -58,6 +64,7 @@ class Observation:
     success: float  # NaN where unknown
     images: dict[str, NDArray[np.uint8]]  # camera -> [H, W, 3] rgb
     proprio: NDArray[np.float32]  # [P], embodiment order and units
+    measured: NDArray[np.float64]  # [A], measured counterpart of the action
     applied_action: NDArray[np.float64]  # [A], or [0] on the first tick of an epoch
     applied_source: int  # Command.SOURCE_*
     applied_device: str
@@ -103,56 +110,99 @@ def image_array(message: Any, camera: CameraSpec | None = None) -> NDArray[np.ui
     return pixels
 
 
-def proprioception_array(
-    names: Sequence[str], positions: Sequence[float], embodiment: Embodiment,
-    velocities: Sequence[float] = (), efforts: Sequence[float] = (),
-) -> NDArray[np.float32]:
-    """Return the proprioception array [P] of joints given in any order.
+@dataclass(frozen=True, kw_only=True)
+class JointValues:
+    """The fields of a sensor_msgs/JointState, where there is no message."""
+
+    name: Sequence[str]
+    position: Sequence[float]
+    velocity: Sequence[float] = ()
+    effort: Sequence[float] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotReading:
+    """The robot at one moment, in the embodiment's order and units."""
+
+    proprio: NDArray[np.float32]  # [P]
+    measured: NDArray[np.float64]  # [A], measured counterpart of the action
+
+
+class RobotReader:
+    """Turns a joint state and poses into proprioception and the measured action.
 
     Args:
-        names: joint names; joints that the embodiment does not name are ignored.
-        positions: in rad or m, in the order of `names`.
-        embodiment: defines order and fields.
-        velocities: in the order of `names`, or empty.
-        efforts: in the order of `names`, or empty.
+        embodiment: defines order, fields and sources.
 
     Raises:
-        ConfigError: a joint or field of the embodiment is missing or not finite.
+        ConfigError: a URDF is missing, or lacks a link or joint.
     """
-    index = {name: i for i, name in enumerate(names)}
-    fields = {"position": positions, "velocity": velocities, "effort": efforts}
-    values = np.empty(embodiment.proprio_dim, np.float32)
-    for i, entry in enumerate(embodiment.proprioception):
-        place = index.get(entry.joint)
-        if place is None:
-            raise ConfigError(
-                f"joint {entry.joint!r} is not in the joint state", where="joint_states",
-                remedy=f"it has {', '.join(names) or 'none'}; correct the joints of embodiment "
-                f"{embodiment.name}",
-            )
-        source = fields[entry.field]
-        if place >= len(source):
-            raise ConfigError(
-                f"joint {entry.joint!r} has no {entry.field}", where="joint_states",
-                remedy=f"publish it, or correct the fields of embodiment {embodiment.name}",
-            )
-        values[i] = source[place]
-    if not np.isfinite(values).all():
-        raise ConfigError(
-            f"joint state is not finite: {values.tolist()}", where="joint_states",
-            remedy="fix the driver",
+
+    def __init__(self, embodiment: Embodiment) -> None:
+        self._embodiment = embodiment
+        self._measured = MeasuredAction(embodiment)
+        self._fields = [
+            (i, entry.joint, entry.field)
+            for i, entry in enumerate(embodiment.proprioception) if entry.joint
+        ]
+        index = {entry.name: i for i, entry in enumerate(embodiment.actions)}
+        self._copied = [
+            (i, index[entry.action])
+            for i, entry in enumerate(embodiment.proprioception) if entry.action
+        ]
+
+    def read(self, joints: Any, poses: Mapping[str, Any] | None = None) -> RobotReading:
+        """Return the arrays of joints and poses.
+
+        Args:
+            joints: a sensor_msgs/JointState or `JointValues`; joints in any order, those that the
+                embodiment does not name are ignored.
+            poses: geometry_msgs/PoseStamped by stream.
+
+        Raises:
+            ConfigError: a joint, field or pose of the embodiment is missing or not finite.
+        """
+        measured = self._measured.joint_state(
+            joints, {name: _pose(message) for name, message in (poses or {}).items()}
         )
-    return values
+        place = {name: i for i, name in enumerate(joints.name)}
+        fields = {
+            "position": joints.position, "velocity": joints.velocity, "effort": joints.effort,
+        }
+        values = np.empty(self._embodiment.proprio_dim, np.float32)
+        for i, joint, field in self._fields:
+            values[i] = self._value(joint, field, place, fields)
+        for i, column in self._copied:
+            values[i] = measured[column]
+        if not np.isfinite(values).all():
+            raise ConfigError(
+                f"joint state is not finite: {values.tolist()}", where=JOINT_STATES,
+                remedy="fix the driver",
+            )
+        return RobotReading(proprio=values, measured=measured)
+
+    def _value(
+        self, joint: str, field: str, place: Mapping[str, int], fields: Mapping[str, Any]
+    ) -> float:
+        if joint not in place:
+            raise ConfigError(
+                f"joint {joint!r} is not in the joint state", where=JOINT_STATES,
+                remedy=f"it has {', '.join(place) or 'none'}; correct the joints of embodiment "
+                f"{self._embodiment.name}",
+            )
+        source = fields[field]
+        if place[joint] >= len(source):
+            raise ConfigError(
+                f"joint {joint!r} has no {field}", where=JOINT_STATES,
+                remedy=f"publish it, or correct the fields of embodiment {self._embodiment.name}",
+            )
+        return float(source[place[joint]])
 
 
-def joint_state_array(message: Any, embodiment: Embodiment) -> NDArray[np.float32]:
-    """Return the proprioception array [P] of a sensor_msgs/JointState.
-
-    Raises:
-        ConfigError: see `proprioception_array`.
-    """
-    return proprioception_array(
-        message.name, message.position, embodiment, message.velocity, message.effort
+def _pose(message: Any) -> MeasuredPose:
+    at, turn = message.pose.position, message.pose.orientation
+    return MeasuredPose(
+        position=[at.x, at.y, at.z], quaternion=[turn.x, turn.y, turn.z, turn.w]
     )
 
 
@@ -198,10 +248,12 @@ class ObservationAssembler:
         self._embodiment = embodiment
         self._cameras = {camera.name: camera for camera in embodiment.cameras}
         self._capacity = capacity
-        self._needed = observation_streams(self._cameras)
+        self._robot = RobotReader(embodiment)
+        self._poses = {name: pose_stream(name) for name in embodiment.pose_names}
+        self._needed = observation_streams(self._cameras, self._poses)
         # By stream and stamp, and by tick, in the order of arrival: a simulated clock may restart
         # at zero.
-        self._seen: dict[str, dict[int, NDArray[Any]]] = {stream: {} for stream in self._needed}
+        self._seen: dict[str, dict[int, Any]] = {stream: {} for stream in self._needed}
         self._ticks: dict[tuple[int, int, int], Any] = {}
         self._last: tuple[int, int, int] | None = None
 
@@ -218,9 +270,17 @@ class ObservationAssembler:
         """Add a joint state; return the observation it completes, if any.
 
         Raises:
-            ConfigError: the joints do not fit the embodiment.
+            ConfigError: the joints or poses do not fit the embodiment.
         """
-        return self._add(JOINT_STATES, message, joint_state_array(message, self._embodiment))
+        return self._add(JOINT_STATES, message, message)
+
+    def add_pose(self, pose: str, message: Any) -> Observation | None:
+        """Add a geometry_msgs/PoseStamped of a stream; return the observation it completes, if any.
+
+        Raises:
+            ConfigError: the joints or poses do not fit the embodiment.
+        """
+        return self._add(pose_stream(pose), message, message)
 
     def add_tick(self, message: Any) -> Observation | None:
         """Add a tick; return the observation it completes, if any."""
@@ -233,7 +293,7 @@ class ObservationAssembler:
             self._forget(next(iter(self._ticks)))
         return self._completed()
 
-    def _add(self, stream: str, message: Any, value: NDArray[Any]) -> Observation | None:
+    def _add(self, stream: str, message: Any, value: Any) -> Observation | None:
         seen = self._seen[stream]
         stamp = stamp_ns(message.header.stamp)
         seen.pop(stamp, None)
@@ -255,6 +315,9 @@ class ObservationAssembler:
         else:
             return None
         parts = {stream: self._seen[stream][stamps[stream]] for stream in self._needed}
+        robot = self._robot.read(
+            parts[JOINT_STATES], {name: parts[stream] for name, stream in self._poses.items()}
+        )
         for older in list(self._ticks):
             if older == key:
                 break
@@ -272,7 +335,7 @@ class ObservationAssembler:
             state_id=str(tick.state_id), trust=float(tick.trust), progress=float(tick.progress),
             success=float(tick.success),
             images={camera: parts[camera_stream(camera)] for camera in self._cameras},
-            proprio=parts[JOINT_STATES],
+            proprio=robot.proprio, measured=robot.measured,
             applied_action=np.array(tick.applied_action, np.float64),
             applied_source=int(tick.applied_source), applied_device=str(tick.applied_device),
         )

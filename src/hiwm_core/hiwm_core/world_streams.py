@@ -6,24 +6,14 @@ checks that both ways give the same arrays.
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hiwm_core.embodiment import Embodiment
+from hiwm_core.frames import JointValues
 from hiwm_core.measured import MeasuredFromProprioception, MeasuredPose
 from hiwm_core.rotations import matrix_from_6d, matrix_from_vector, quaternion_from_matrix
-
-
-@dataclass(frozen=True, kw_only=True)
-class JointStreams:
-    """The fields of a sensor_msgs/JointState; NaN where a joint's value is not predicted."""
-
-    names: tuple[str, ...]
-    positions: list[float]
-    velocities: list[float]  # empty if none is predicted
-    efforts: list[float]  # likewise
 
 
 class WorldStreams:
@@ -42,8 +32,8 @@ class WorldStreams:
         self._names = embodiment.joint_names
         self._fields = {entry.field for entry in embodiment.proprioception}
 
-    def joints(self, proprioception: ArrayLike) -> JointStreams:
-        """Return the joint states of proprioception [P]."""
+    def joints(self, proprioception: ArrayLike) -> JointValues:
+        """Return the joint state of proprioception [P]; NaN where a value is not predicted."""
         seen = np.asarray(proprioception, dtype=np.float64)
         values = {
             field: dict.fromkeys(self._names, math.nan)
@@ -56,10 +46,10 @@ class WorldStreams:
         for given, value in zip(self._embodiment.proprioception, seen, strict=True):
             if given.joint:
                 values[given.field][given.joint] = float(value)
-        return JointStreams(
-            names=self._names, positions=list(values["position"].values()),
-            velocities=list(values["velocity"].values()) if "velocity" in self._fields else [],
-            efforts=list(values["effort"].values()) if "effort" in self._fields else [],
+        return JointValues(
+            name=self._names, position=list(values["position"].values()),
+            velocity=list(values["velocity"].values()) if "velocity" in self._fields else [],
+            effort=list(values["effort"].values()) if "effort" in self._fields else [],
         )
 
     def poses(self, proprioception: ArrayLike) -> dict[str, MeasuredPose]:

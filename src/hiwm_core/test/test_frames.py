@@ -13,12 +13,12 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.frames import (
     ObservationAssembler,
+    RobotReader,
     action_array,
     image_array,
-    joint_state_array,
     observation_streams,
-    proprioception_array,
 )
+from hiwm_test_support.robots import other_proprioception, tool_robot
 
 EMBODIMENT = load_embodiment("planar_bimanual")
 CAMERA = EMBODIMENT.camera("top")
@@ -105,19 +105,27 @@ def test_proprioception_goes_by_joint_name(order: list[str], others: list[str]) 
     names = [name for name in others if name not in NAMES] + order
     positions = [VALUES.get(name, 7.0) for name in names]
     expected = np.array([VALUES[name] for name in NAMES], np.float32)
-    assert np.array_equal(proprioception_array(names, positions, EMBODIMENT), expected)
+    message = SimpleNamespace(name=names, position=positions, velocity=[], effort=[])
+    reading = RobotReader(EMBODIMENT).read(message)
+    assert np.array_equal(reading.proprio, expected) and reading.proprio.dtype == np.float32
+    assert reading.measured.tolist() == [VALUES[name] for name in EMBODIMENT.action_joints]
 
 
 def test_a_missing_joint_is_named() -> None:
     with pytest.raises(ConfigError, match="left_y_joint"):
-        joint_state_array(joints(order=[n for n in NAMES if n != "left_y_joint"]), EMBODIMENT)
+        RobotReader(EMBODIMENT).read(joints(order=[n for n in NAMES if n != "left_y_joint"]))
 
 
 def test_a_joint_state_without_positions_or_not_finite_is_refused() -> None:
+    reader = RobotReader(EMBODIMENT)
+    empty = SimpleNamespace(name=NAMES, position=[], velocity=[], effort=[])
     with pytest.raises(ConfigError, match="no position"):
-        proprioception_array(NAMES, [], EMBODIMENT)
+        reader.read(empty)
     with pytest.raises(ConfigError, match="not finite"):
-        proprioception_array(NAMES, [float("nan")] * 4, EMBODIMENT)
+        reader.read(joints(offset=float("nan")))
+    moving = RobotReader(other_proprioception(EMBODIMENT))
+    with pytest.raises(ConfigError, match="no velocity"):
+        moving.read(joints())
 
 
 def test_actions_of_another_length_or_not_finite_are_refused() -> None:
@@ -229,3 +237,29 @@ def test_an_observation_keeps_its_pixels_when_the_message_is_reused() -> None:
     observation = assembler.add_tick(tick())
     assert observation is not None
     assert np.array_equal(observation.images["top"], pixels)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["pose", "joints", "tick"])))
+def test_a_robot_measured_by_a_pose_waits_for_it(order: tuple[str, ...]) -> None:
+    robot = tool_robot()
+    assembler = ObservationAssembler(robot)
+    message = tick(5)
+    streams = {"joint_states": 4, "poses/tool": 3}
+    message.streams = list(streams)
+    message.stream_stamps = [header(stamp).stamp for stamp in streams.values()]
+    pose = SimpleNamespace(header=header(3), pose=SimpleNamespace(
+        position=SimpleNamespace(x=0.1, y=0.2, z=0.3),
+        orientation=SimpleNamespace(x=0.0, y=0.0, z=1.0, w=1.0),  # a quarter turn, not normalised
+    ))
+    finger = SimpleNamespace(
+        header=header(4), name=["finger"], position=[0.25], velocity=[], effort=[]
+    )
+    parts = {
+        "pose": lambda: assembler.add_pose("tool", pose),
+        "joints": lambda: assembler.add_joint_state(finger),
+        "tick": lambda: assembler.add_tick(message),
+    }
+    results = [parts[name]() for name in order]
+    assert results[:2] == [None, None] and results[2] is not None
+    np.testing.assert_allclose(results[2].measured, [0.1, 0.2, 0.3, np.pi / 2, 0.25])
+    np.testing.assert_allclose(results[2].proprio, [np.pi / 2, 0.25], rtol=1e-6)

@@ -7,7 +7,7 @@ import pytest
 
 from hiwm_core.embodiment import Embodiment, load_embodiment, parse_embodiment
 from hiwm_core.errors import ConfigError
-from hiwm_core.frames import proprioception_array
+from hiwm_core.frames import RobotReader
 from hiwm_core.measured import MeasuredAction, MeasuredFromProprioception
 from hiwm_core.rotations import matrix_from_vector, sixd_from_matrix
 from hiwm_core.world_streams import WorldStreams
@@ -20,13 +20,11 @@ def test_joints_in_another_order_with_velocities_are_read_back() -> None:
     robot = other_proprioception(PLANAR)
     seen = np.arange(1.0, 9.0)
     joints = WorldStreams(robot).joints(seen)
-    assert joints.names == robot.joint_names and not joints.efforts
-    np.testing.assert_array_equal(
-        proprioception_array(joints.names, joints.positions, robot, joints.velocities), seen
-    )
-    measured = MeasuredAction(robot).array(dict(zip(joints.names, joints.positions, strict=True)))
-    np.testing.assert_array_equal(measured, [8.0, 6.0, 4.0, 2.0])
-    np.testing.assert_array_equal(MeasuredFromProprioception(robot).array(seen), measured)
+    assert joints.name == robot.joint_names and not joints.effort
+    reading = RobotReader(robot).read(joints)
+    np.testing.assert_array_equal(reading.proprio, seen)
+    np.testing.assert_array_equal(reading.measured, [8.0, 6.0, 4.0, 2.0])
+    np.testing.assert_array_equal(MeasuredFromProprioception(robot).array(seen), reading.measured)
 
 
 def measuring_everything() -> Embodiment:
@@ -55,11 +53,11 @@ def test_poses_and_grippers_are_read_back() -> None:
     joints, poses = streams.joints(seen), streams.poses(seen)
     assert set(poses) == {"left_tool", "right_tool"} == set(robot.pose_names)
     back = MeasuredAction(robot).array(
-        dict(zip(joints.names, joints.positions, strict=True)), poses
+        dict(zip(joints.name, joints.position, strict=True)), poses
     )
     np.testing.assert_allclose(back, measured, atol=1e-12)
-    assert not math.isnan(joints.positions[joints.names.index("left_finger")])
-    assert math.isnan(joints.velocities[joints.names.index("left_finger")])
+    assert not math.isnan(joints.position[joints.name.index("left_finger")])
+    assert math.isnan(joints.velocity[joints.name.index("left_finger")])
 
 
 def test_a_world_that_does_not_measure_the_action_is_refused() -> None:

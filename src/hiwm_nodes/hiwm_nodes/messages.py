@@ -5,9 +5,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped
 from hiwm_interfaces.msg import Tick
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image, JointState
+
+from hiwm_core.measured import MeasuredPose
 
 
 def time_message(nanoseconds: int) -> Time:
@@ -45,13 +48,24 @@ def camera_info_message(width: int, height: int, stamp: Time, frame_id: str) -> 
 
 def joint_state_message(
     names: Sequence[str], positions: Iterable[float], stamp: Time, frame_id: str = "",
-    velocities: Iterable[float] = (),
+    velocities: Iterable[float] = (), efforts: Iterable[float] = (),
 ) -> JointState:
     """Return a JointState, positions in rad or m."""
     message = JointState(
         name=list(names), position=[float(p) for p in positions],
-        velocity=[float(v) for v in velocities],
+        velocity=[float(v) for v in velocities], effort=[float(e) for e in efforts],
     )
     message.header.stamp = stamp
     message.header.frame_id = frame_id
+    return message
+
+
+def pose_message(pose: MeasuredPose, stamp: Time, frame_id: str = "") -> PoseStamped:
+    """Return a PoseStamped, m."""
+    message = PoseStamped()
+    message.header.stamp = stamp
+    message.header.frame_id = frame_id
+    at, turn = message.pose.position, message.pose.orientation
+    at.x, at.y, at.z = (float(value) for value in np.asarray(pose.position))
+    turn.x, turn.y, turn.z, turn.w = (float(value) for value in np.asarray(pose.quaternion))
     return message

@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from geometry_msgs.msg import PoseStamped
 from hiwm_interfaces.msg import ControlState, PolicyPlan, Tick, WorldInfo
 from hiwm_interfaces.srv import PlanBatch
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from hiwm_core.control import Mode
 from hiwm_core.control_period import require_period
 from hiwm_core.embodiment import Embodiment, parse_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, DeviceError, HiwmError
-from hiwm_core.frames import Observation, ObservationAssembler
+from hiwm_core.frames import Observation, ObservationAssembler, pose_stream
 from hiwm_core.stamps import stamp_ns
 from hiwm_core.user_paths import user_path
 from hiwm_learning.policies.planning import load_planner
@@ -124,6 +125,10 @@ class PolicyNode(Node):
                 Image, f"cameras/{camera.name}/image_raw",
                 partial(self._on_image, camera.name), qos.TICK,
             )
+        for name in self._embodiment.pose_names:
+            self.create_subscription(
+                PoseStamped, pose_stream(name), partial(self._on_pose, name), qos.TICK
+            )
         self.create_subscription(JointState, "joint_states", self._on_joint_state, qos.TICK)
         self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
 
@@ -146,6 +151,10 @@ class PolicyNode(Node):
     def _on_image(self, camera: str, message: Image) -> None:
         assert self._assembler is not None
         self._observe(self._assembler.add_image(camera, message))
+
+    def _on_pose(self, name: str, message: PoseStamped) -> None:
+        assert self._assembler is not None
+        self._observe(self._assembler.add_pose(name, message))
 
     def _on_joint_state(self, message: JointState) -> None:
         assert self._assembler is not None

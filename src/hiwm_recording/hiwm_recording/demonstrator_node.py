@@ -16,7 +16,8 @@ from sensor_msgs.msg import JointState
 from hiwm_core.behaviours import KINDS, Behaviour
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import ConfigError
-from hiwm_core.frames import JOINT_STATES, proprioception_array, stream_stamps
+from hiwm_core.frames import JOINT_STATES, stream_stamps
+from hiwm_core.measured import MeasuredAction
 from hiwm_core.stamps import stamp_ns
 from hiwm_core.task import parse_task
 from hiwm_nodes.parameters import parameter
@@ -66,6 +67,7 @@ class Demonstrator(Node):
             )
         self._info = info
         self._embodiment = parse_embodiment(info.embodiment_yaml, "world_info")
+        self._measured = MeasuredAction(self._embodiment)
         self._task = parse_task(info.task_yaml, "world_info")
         self._next_episode()
 
@@ -131,7 +133,7 @@ class Demonstrator(Node):
         truth = self._truth[stamp]
         known = dict(zip(truth.names, truth.values, strict=True))
         pose = np.array([known[name] for name in self._task.start_names])
-        pushers = proprioception_array(joints.name, joints.position, self._embodiment).astype(float)
+        pushers = self._measured.joint_state(joints)
         if self._behaviour.finished(pose) or tick.step >= self._horizon:
             self._next_episode()
             return

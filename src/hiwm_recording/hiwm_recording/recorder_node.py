@@ -29,6 +29,7 @@ from hiwm_core.bags.finisher import BagFinisher, FinishedBag
 from hiwm_core.bags.recover import session_bags
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
+from hiwm_core.frames import pose_stream
 from hiwm_core.robot_config import load_robot
 from hiwm_core.session_lock import RECORDER
 from hiwm_nodes import qos
@@ -36,7 +37,13 @@ from hiwm_nodes.diagnostics import ERROR, OK, WARN, Diagnostics
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
 from hiwm_nodes.session import hold_role, session_folder
-from hiwm_recording.topics import SOURCES, RecorderInput, camera_sources, ground_truth_source
+from hiwm_recording.topics import (
+    SOURCES,
+    RecorderInput,
+    camera_sources,
+    ground_truth_source,
+    pose_sources,
+)
 
 # Seconds that closing waits for audits. An audit usually takes tenths of a second.
 _AUDIT_WAIT_S = 60.0
@@ -100,9 +107,10 @@ class Recorder(Node):
         self._diagnostics = Diagnostics(self, self._values)
         self._recover_earlier()
 
-        cameras = [camera.name for camera in load_embodiment(embodiment).cameras]
+        robot_of = load_embodiment(embodiment)
+        cameras = [camera.name for camera in robot_of.cameras]
         cameras += [name for name in extra_cameras if name and name not in cameras]
-        for source in (*SOURCES, *camera_sources(cameras)):
+        for source in (*SOURCES, *camera_sources(cameras), *pose_sources(robot_of.pose_names)):
             self._subscribe(source)
         if robot:
             self._subscribe_truth(robot)
@@ -166,7 +174,11 @@ class Recorder(Node):
 
     def _follow_world(self, info: WorldInfo) -> None:
         """Subscribe to what a world has in addition to what the parameters name."""
-        for source in camera_sources(info.cameras):
+        poses = [
+            stream.removeprefix(pose_stream("")) for stream in info.streams
+            if stream.startswith(pose_stream(""))
+        ]
+        for source in (*camera_sources(info.cameras), *pose_sources(poses)):
             self._subscribe(source)
         if info.robot:
             self._subscribe_truth(info.robot)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from geometry_msgs.msg import PoseStamped
 from hiwm_interfaces.msg import (
     BranchTree,
     Command,
@@ -17,6 +18,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from hiwm_core.bags import Role
+from hiwm_core.frames import pose_stream
 
 # Messages that may queue while the recorder writes a chunk or the machine stalls: seconds of data
 # at any rate of a world. The middleware queues them, so a delay in the recorder loses nothing.
@@ -71,6 +73,14 @@ def camera_sources(cameras: Sequence[str]) -> list[RecorderInput]:
             RecorderInput(name=f"{base}/camera_info", message=CameraInfo, role=Role.STAMPED),
         ]
     return sources
+
+
+def pose_sources(poses: Sequence[str]) -> list[RecorderInput]:
+    """Return the topics of the named poses of the robot."""
+    return [
+        RecorderInput(name=pose_stream(name), message=PoseStamped, role=Role.STAMPED)
+        for name in poses
+    ]
 
 
 def ground_truth_source(topic: str) -> RecorderInput:

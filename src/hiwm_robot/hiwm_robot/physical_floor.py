@@ -71,7 +71,7 @@ def read_replays(folders: Sequence[Path], embodiment: Embodiment) -> list[Replay
             poses = segment.labels.columns(Task.start_names)[step:]
             if np.isfinite(poses).all():
                 replays.append(Replay(
-                    object_poses=poses, arms=segment.proprio[step].astype(float),
+                    object_poses=poses, arms=segment.measured[step].astype(float),
                     actions=segment.actions[step : segment.length - 1].astype(float),
                 ))
     if not replays:

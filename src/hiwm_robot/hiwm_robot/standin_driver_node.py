@@ -84,7 +84,7 @@ class StandinDriver(Node):
         )
         self._info = camera_info_message(size, size, blank, self._image.header.frame_id)
         self._joints = joint_state_message(
-            embodiment.joint_names, embodiment.home, blank, embodiment.frame
+            embodiment.action_joints, embodiment.home, blank, embodiment.frame
         )
         self._start_names = list(task.start_names)
         self._truth = GroundTruth(names=[*task.start_names, "coverage"])

@@ -30,7 +30,7 @@ class StandinRobot:
     ) -> None:
         self.scene = StandinScene(task, embodiment, seed=seed, render_size=render_size)
         self.period_ns = round(1e9 / embodiment.rate_hz)  # of one control step
-        self._controller = JointController(embodiment.joint_names, embodiment.home)
+        self._controller = JointController(embodiment.action_joints, embodiment.home)
         self._elapsed = 0.0  # physics time of the controllers [s]
 
     def place(self, object_pose: NDArray[np.float64] | None, seed: int) -> NDArray[np.float64]:

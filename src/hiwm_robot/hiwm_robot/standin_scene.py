@@ -68,7 +68,7 @@ def scene_xml(task: Task, embodiment: Embodiment) -> str:
     kv = 2 * PUSHER_KG * SERVO_RAD_S
     servos = "".join(
         f'<position joint="{joint}" kp="{kp}" kv="{kv}" forcerange="-{FORCE_N} {FORCE_N}"/>'
-        for joint in embodiment.joint_names
+        for joint in embodiment.action_joints
     )
     goal = task.goal_pose
     home = embodiment.home
@@ -123,7 +123,7 @@ class StandinScene:
         self._model = mujoco.MjModel.from_xml_string(scene_xml(task, embodiment))
         self._data = mujoco.MjData(self._model)
         self._renderers: dict[int, mujoco.Renderer] = {}
-        names = embodiment.joint_names
+        names = embodiment.action_joints
         self._qpos = np.array([self._model.joint(name).qposadr[0] for name in names])
         self._qvel = np.array([self._model.joint(name).dofadr[0] for name in names])
         self._object = int(self._model.joint("object").qposadr[0])

@@ -50,18 +50,3 @@ class LeashedTargets:
             self._deltas.moved(measured, lead), self._embodiment.lower, self._embodiment.upper
         )
         return self._target.copy()
-
-
-def measured_targets(proprio: NDArray[np.floating], embodiment: Embodiment) -> Array:
-    """Return measured positions in action order, [A], by joint name.
-
-    Joints without a position in the proprioception are taken to be at the embodiment's home.
-    """
-    place = {
-        entry.joint: i for i, entry in enumerate(embodiment.proprioception)
-        if entry.field == "position"
-    }
-    return np.array([
-        float(proprio[place[entry.joint]]) if entry.joint in place else home
-        for entry, home in zip(embodiment.actions, embodiment.home, strict=True)
-    ])

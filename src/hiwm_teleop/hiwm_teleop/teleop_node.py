@@ -5,6 +5,7 @@ import math
 import sys
 import time
 
+from geometry_msgs.msg import PoseStamped
 from hiwm_interfaces.msg import ControlState, OperatorCommand, Tick, WorldInfo
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -12,7 +13,7 @@ from sensor_msgs.msg import Image, JointState, Joy
 
 from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import parse_embodiment
-from hiwm_core.frames import Observation, ObservationAssembler
+from hiwm_core.frames import Observation, ObservationAssembler, pose_stream
 from hiwm_core.task import parse_task
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import ERROR, OK, Diagnostics, RateMeter
@@ -30,7 +31,7 @@ from hiwm_teleop.devices.base import (
     WorldView,
 )
 from hiwm_teleop.devices.registry import device_class
-from hiwm_teleop.leash import LeashedTargets, measured_targets
+from hiwm_teleop.leash import LeashedTargets
 from hiwm_teleop.service_requests import ServiceRequests
 from hiwm_teleop.takeover import BlendIn, TakeoverTimes
 
@@ -125,6 +126,11 @@ class TeleopNode(Node):
         )
         self._leash = LeashedTargets(embodiment)
         self._assembler = ObservationAssembler(embodiment)
+        for name in embodiment.pose_names:
+            self.create_subscription(
+                PoseStamped, pose_stream(name),
+                lambda pose, name=name: self._on_pose(name, pose), qos.TICK,
+            )
         for camera in embodiment.cameras:
             self.create_subscription(
                 Image, f"cameras/{camera.name}/image_raw",
@@ -138,6 +144,10 @@ class TeleopNode(Node):
     def _on_joint_state(self, message: JointState) -> None:
         if self._assembler is not None:
             self._on_observation(self._assembler.add_joint_state(message))
+
+    def _on_pose(self, name: str, message: PoseStamped) -> None:
+        if self._assembler is not None:
+            self._on_observation(self._assembler.add_pose(name, message))
 
     def _on_image(self, camera: str, message: Image) -> None:
         if self._assembler is not None:
@@ -160,7 +170,7 @@ class TeleopNode(Node):
             stamp_ns=seen.stamp_ns, epoch=seen.epoch, step=seen.step, episode_id=seen.episode_id,
             branch_id=seen.branch_id, applied_source=Source(seen.applied_source),
             trust=seen.trust, progress=seen.progress, success=seen.success, images=seen.images,
-            proprio=measured_targets(seen.proprio, self._world.embodiment),
+            proprio=seen.measured,
             applied=seen.applied_action,
         )
         of_person = seen.applied_source in (Source.HUMAN, Source.DEMONSTRATION)

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 
 from hiwm_core.embodiment import load_embodiment, parse_embodiment
 from hiwm_core.rotations import matrix_from_6d, vector_from_matrix
-from hiwm_teleop.leash import LeashedTargets, measured_targets
+from hiwm_teleop.leash import LeashedTargets
 from hiwm_test_support.robots import mixed_robot
 
 EMBODIMENT = load_embodiment("planar_bimanual")
@@ -68,9 +68,3 @@ def test_rotations_and_joints_are_on_a_leash_too():
     tilted = vector_from_matrix(matrix_from_6d(target[3:9]))
     np.testing.assert_allclose(tilted, [0.0, 0.4, 0.0], atol=1e-9)
     np.testing.assert_allclose(target[[13, 15]], [0.4, 0.2])
-
-
-def test_measured_positions_come_by_joint_name():
-    np.testing.assert_allclose(
-        measured_targets(np.array([1, 2, 3, 4], np.float32), EMBODIMENT), [1, 2, 3, 4]
-    )

@@ -12,6 +12,7 @@ from collections import deque
 import numpy as np
 import torch
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped
 from hiwm_interfaces.msg import Command, Tick, WorldInfo
 from hiwm_interfaces.srv import ContinueState, Reset, RestoreState, SaveState, SetRate
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -22,17 +23,19 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, StoreError
-from hiwm_core.frames import observation_streams
+from hiwm_core.frames import observation_streams, pose_stream
 from hiwm_core.named_values import named_values, values_in_order
 from hiwm_core.session_lineage import EpisodeCounter, software_version, write_session
 from hiwm_core.task import load_task
 from hiwm_core.user_paths import user_path
+from hiwm_core.world_streams import WorldStreams
 from hiwm_learning.simulators import load_simulator
 from hiwm_nodes import diagnostics, qos
 from hiwm_nodes.messages import (
     camera_info_message,
     image_message,
     joint_state_message,
+    pose_message,
     stamp_tick,
     time_message,
 )
@@ -143,7 +146,8 @@ class Imagination(Node):
 
     def _make_interfaces(self) -> None:
         names = [camera.name for camera in self._cameras]
-        self._streams = observation_streams(names)
+        self._streams = observation_streams(names, self._embodiment.pose_names)
+        self._robot_streams = WorldStreams(self._embodiment)
         self._image_pubs = [
             self.create_publisher(Image, f"cameras/{name}/image_raw", qos.IMAGE_PUB)
             for name in names
@@ -153,6 +157,10 @@ class Imagination(Node):
             for name in names
         ]
         self._joint_pub = self.create_publisher(JointState, "joint_states", qos.TICK_PUB)
+        self._pose_pubs = {
+            name: self.create_publisher(PoseStamped, pose_stream(name), qos.TICK_PUB)
+            for name in self._embodiment.pose_names
+        }
         self._tick_pub = self.create_publisher(Tick, "tick", qos.TICK_PUB)
         self._info_pub = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
         self.create_subscription(Command, "command", self._on_command, qos.COMMAND)
@@ -253,10 +261,13 @@ class Imagination(Node):
             images.publish(image_message(seen.others.get(camera.name, seen.image), stamp, frame))
             if infos.get_subscription_count():
                 infos.publish(camera_info_message(camera.width, camera.height, stamp, frame))
-        names = [entry.joint for entry in self._embodiment.proprioception]
-        self._joint_pub.publish(
-            joint_state_message(names, seen.proprioception, stamp, self._embodiment.frame)
-        )
+        joints = self._robot_streams.joints(seen.proprioception)
+        self._joint_pub.publish(joint_state_message(
+            joints.name, joints.position, stamp, self._embodiment.frame,
+            velocities=joints.velocity, efforts=joints.effort,
+        ))
+        for name, pose in self._robot_streams.poses(seen.proprioception).items():
+            self._pose_pubs[name].publish(pose_message(pose, stamp, self._embodiment.frame))
         tick = Tick(
             epoch=present.epoch, step=present.step, episode_id=present.episode_id,
             branch_id=present.branch_id, state_id=present.state_id, trust=seen.trust,
@@ -271,7 +282,9 @@ class Imagination(Node):
 
     def _on_listen(self) -> None:
         """Publish the waiting tick again with its stamp when a subscriber joins."""
-        publishers = (*self._image_pubs, self._joint_pub, self._tick_pub)
+        publishers = (
+            *self._image_pubs, self._joint_pub, *self._pose_pubs.values(), self._tick_pub
+        )
         listeners = sum(publisher.get_subscription_count() for publisher in publishers)
         if listeners != self._listeners:
             self._joined = time.monotonic()

@@ -7,6 +7,7 @@ scripts can repeat the audit at any time.
 import dataclasses
 import json
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +19,10 @@ from hiwm_core.bags.contents import BagContents, errors_of
 from hiwm_core.bags.lineage import Lineage
 from hiwm_core.bags.mcap_file import Message, decoded
 from hiwm_core.bags.metadata import METADATA_FILE, write_custom_data
-from hiwm_core.bags.topics import Stream, camera_name, stream
+from hiwm_core.bags.topics import Stream, camera_name, observation_stream, stream
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import BagError, HiwmError
-from hiwm_core.frames import JOINT_STATES, camera_stream, stream_stamps
+from hiwm_core.frames import JOINT_STATES, camera_stream, pose_stream, stream_stamps
 
 AUDIT_FILE = "audit.json"
 AUDIT_KEY = "hiwm.audit"  # in custom_data of metadata.yaml
@@ -99,6 +100,13 @@ class _Tick(NamedTuple):
         """Return whether one of these stamps is that of a stream of this tick."""
         return dict(self.parts).get(stream) in stamps
 
+    def lacks(self, poses: Mapping[str, set[int]]) -> list[str]:
+        """Return the pose streams of this tick whose message is not among the recorded stamps."""
+        return [
+            stream for stream, stamp in self.parts
+            if stream.startswith(pose_stream("")) and stamp not in poses.get(stream, set())
+        ]
+
 
 class _Answer(NamedTuple):
     """The fields of a command that an audit needs."""
@@ -116,6 +124,7 @@ class _Read:
         self.ticks: list[_Tick] = []
         self.images: dict[str, set[int]] = {}  # stamps by camera
         self.joints: set[int] = set()
+        self.poses: dict[str, set[int]] = {}  # stamps by stream
         self.commands: list[_Answer] = []
         self.frames = 0
 
@@ -132,6 +141,9 @@ class _Read:
             self.images.setdefault(camera_name(message.channel), set()).add(stamp_ns(message.data))
         elif kind is Stream.JOINT_STATES:
             self.joints.add(stamp_ns(message.data))
+        elif kind is Stream.POSE:
+            name = observation_stream(message.channel.topic)
+            self.poses.setdefault(name, set()).add(stamp_ns(message.data))
         elif kind is Stream.COMMAND:
             self.commands.append(_Answer(
                 *epoch_and_step(message.data), stamp_ns(message.data), _sender(decoded(message))
@@ -149,7 +161,7 @@ def _audit(contents: BagContents, read: _Read) -> Audit:
     ticks = sorted(dict.fromkeys(read.ticks), key=lambda tick: (tick.epoch, tick.step))
     images = {name: read.images.get(name, set()) for name in _camera_names(lineage)} | read.images
     complete = [
-        tick.has(JOINT_STATES, read.joints)
+        tick.has(JOINT_STATES, read.joints) and not tick.lacks(read.poses)
         and all(tick.has(camera_stream(name), seen) for name, seen in images.items())
         for tick in ticks
     ]
@@ -173,6 +185,8 @@ def _audit(contents: BagContents, read: _Read) -> Audit:
     for tick in whole:
         if not tick.has(JOINT_STATES, read.joints):
             problems.add("ticks without a joint state", f"step {tick.step}")
+        for name in tick.lacks(read.poses):
+            problems.add(f"ticks without {name}", f"step {tick.step}")
     set_back = _check_order(ticks, problems)
     past_end = _check_commands(read.commands, ticks, lineage, problems)
     foreign = _foreign_ticks(read.ticks, problems)

@@ -16,14 +16,16 @@ from hiwm_core.bags.cdr import stamp_ns
 from hiwm_core.bags.contents import BagContents, errors_of
 from hiwm_core.bags.lineage import Lineage
 from hiwm_core.bags.mcap_file import Message, decoded
-from hiwm_core.bags.topics import Stream, camera_name, stream
+from hiwm_core.bags.topics import Stream, camera_name, observation_stream, stream
 from hiwm_core.embodiment import CameraSpec, Embodiment, parse_embodiment
 from hiwm_core.errors import BagError
 from hiwm_core.frames import (
     JOINT_STATES,
+    RobotReader,
+    RobotReading,
     camera_stream,
     image_array,
-    joint_state_array,
+    pose_stream,
     stream_stamps,
 )
 
@@ -65,6 +67,7 @@ class Segment:
     state_ids: list[str]  # [T] empty if the world cannot save
     observations: dict[str, NDArray[np.uint8]]  # camera -> [T, H, W, 3] rgb
     proprio: NDArray[np.float32]  # [T, P] embodiment order and units
+    measured: NDArray[np.float32]  # [T, A] measured counterpart of the action
     actions: NDArray[np.float32]  # [T, A] embodiment order and units
     source: NDArray[np.uint8]  # [T] Command.SOURCE_* of actions[t]
     device: list[str]  # [T] source device of actions[t]
@@ -136,6 +139,7 @@ def _segment(contents: BagContents, embodiment: Embodiment | None, strict: bool)
         _refuse_shared_stamps(stamps, steps, path)
         _refuse_incomplete_ends(streams.ticks, ticks, lineage, path)
     actions, source, device = _actions(messages, steps, own)
+    robot = streams.robot(ticks)
     return Segment(
         path=path, lineage=lineage, embodiment=own, epoch=int(messages[0].epoch),
         stamps_ns=np.array(stamps, np.int64), steps=steps,
@@ -144,10 +148,8 @@ def _segment(contents: BagContents, embodiment: Embodiment | None, strict: bool)
             name: frames.of([tick.parts[camera_stream(name)] for tick in ticks])
             for name, frames in streams.images.items()
         },
-        proprio=np.stack([
-            joint_state_array(decoded(streams.joints[tick.parts[JOINT_STATES]]), own)
-            for tick in ticks
-        ]),
+        proprio=np.stack([reading.proprio for reading in robot]),
+        measured=np.stack([reading.measured for reading in robot]).astype(np.float32),
         actions=actions, source=source, device=device,
         applied_source=np.array([tick.applied_source for tick in messages], np.uint8),
         trust=np.array([tick.trust for tick in messages], np.float32),
@@ -200,7 +202,9 @@ class _Streams:
     def __init__(self, embodiment: Embodiment, contents: BagContents) -> None:
         self.embodiment = embodiment
         self.ticks: list[_Stamped] = []
-        self.joints: dict[int, Message] = {}
+        self.robot_streams: dict[str, dict[int, Message]] = {
+            stream: {} for stream in (JOINT_STATES, *map(pose_stream, embodiment.pose_names))
+        }
         self.truths: list[_Stamped] = []
         counts = {
             camera_name(channel): contents.file.stated[channel.topic]
@@ -222,19 +226,36 @@ class _Streams:
                 frames.take(stamp_ns(message.data), decoded(message))
         elif kind is Stream.GROUND_TRUTH:
             self.truths.append(_Stamped(stamp_ns(message.data), decoded(message)))
-        elif kind is Stream.JOINT_STATES:
-            self.joints[stamp_ns(message.data)] = message
+        elif kind in (Stream.JOINT_STATES, Stream.POSE):
+            found = self.robot_streams.get(observation_stream(message.channel.topic))
+            if found is not None:
+                found[stamp_ns(message.data)] = message
 
     def complete_ticks(self) -> list[_Stamped]:
         """Return one tick per step, in order; of repeated ticks, the first complete one."""
         by_step: dict[tuple[int, int], _Stamped] = {}
         for tick in self.ticks:
-            if tick.parts.get(JOINT_STATES) in self.joints and all(
+            if all(
+                tick.parts.get(stream) in found for stream, found in self.robot_streams.items()
+            ) and all(
                 tick.parts.get(camera_stream(name)) in frames
                 for name, frames in self.images.items()
             ):
                 by_step.setdefault(_place(tick), tick)
         return [by_step[key] for key in sorted(by_step)]
+
+    def robot(self, ticks: list[_Stamped]) -> list[RobotReading]:
+        """Return the robot at each of some complete ticks."""
+        reader, poses = RobotReader(self.embodiment), self.embodiment.pose_names
+        return [
+            reader.read(self._robot_message(tick, JOINT_STATES), {
+                name: self._robot_message(tick, pose_stream(name)) for name in poses
+            })
+            for tick in ticks
+        ]
+
+    def _robot_message(self, tick: _Stamped, stream: str) -> Any:
+        return decoded(self.robot_streams[stream][tick.parts[stream]])
 
 
 def _own_embodiment(lineage: Lineage, wanted: Embodiment | None, path: Path) -> Embodiment:

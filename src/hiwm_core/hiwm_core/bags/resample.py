@@ -1,10 +1,11 @@
 """A recorded segment at another control period.
 
-Actions are absolute targets, so they are interpolated linearly; so are joint positions. Each image
-is the nearest recorded one in time. Everything that names or rates a tick comes from the last tick
-before it. Nothing is interpolated across a gap: a pause, a clock that was set, or an unknown action
-splits the segment into runs, each with its own grid. The last action of a run is unknown, as in any
-segment. A segment never crosses a rollback. Tested by test_bags_resample.py.
+Actions are absolute targets, so they are interpolated linearly, and rotations turn about one axis;
+so are measured positions. Each image is the nearest recorded one in time. Everything that names or
+rates a tick comes from the last tick before it. Nothing is interpolated across a gap: a pause, a
+clock that was set, or an unknown action splits the segment into runs, each with its own grid. The
+last action of a run is unknown, as in any segment. A segment never crosses a rollback. Tested by
+test_bags_resample.py.
 """
 
 from dataclasses import replace
@@ -12,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.action_deltas import ActionDeltas
 from hiwm_core.bags.reader import Segment
 from hiwm_core.control_period import UNKNOWN, ControlPeriod, measured_period
 from hiwm_core.errors import BagError
@@ -75,6 +77,7 @@ def resampled(segment: Segment, period_s: float) -> Segment:
     proprio = np.stack(
         [np.interp(at, times, column) for column in segment.proprio.T.astype(np.float64)], axis=1
     )
+    measured = ActionDeltas(segment.embodiment).interpolated(at, times, segment.measured)
     known = ~np.isnan(actions).any(axis=1)
     labels = segment.labels
     return replace(
@@ -86,7 +89,8 @@ def resampled(segment: Segment, period_s: float) -> Segment:
         stamps_ns=segment.stamps_ns[0] + np.round(at * 1e9).astype(np.int64),
         steps=segment.steps[before], state_ids=[segment.state_ids[i] for i in before],
         observations={name: images[nearest] for name, images in segment.observations.items()},
-        proprio=proprio.astype(np.float32), actions=actions.astype(np.float32),
+        proprio=proprio.astype(np.float32), measured=measured.astype(np.float32),
+        actions=actions.astype(np.float32),
         source=np.where(known, segment.source[before], 0).astype(np.uint8),
         device=[segment.device[i] if there else "" for i, there in zip(before, known, strict=True)],
         applied_source=segment.applied_source[before], trust=segment.trust[before],
@@ -132,6 +136,5 @@ def _actions(segment: Segment, run: NDArray[np.intp], times: Array, grid: Array)
     if len(run) > 1 and len(grid) > 1:
         # Action t is the target for tick t + 1.
         given = segment.actions[run[:-1]].astype(np.float64)
-        for entry in range(out.shape[1]):
-            out[:-1, entry] = np.interp(grid[1:], times[1:], given[:, entry])
+        out[:-1] = ActionDeltas(segment.embodiment).interpolated(grid[1:], times[1:], given)
     return out

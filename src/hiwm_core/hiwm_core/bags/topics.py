@@ -16,6 +16,7 @@ class Stream(Enum):
     TICK = "tick"
     IMAGE = "image"
     JOINT_STATES = "joint_states"
+    POSE = "pose"
     COMMAND = "command"
     CONTROL_STATE = "control_state"
     TREE = "tree"
@@ -38,6 +39,8 @@ def stream(channel: Channel) -> Stream:
     head, _, name = channel.topic.rpartition("/")
     if camera_name(channel):
         return Stream.IMAGE
+    if observation_stream(channel.topic).startswith("poses/"):
+        return Stream.POSE
     kind = _KINDS.get((name, channel.message_type), Stream.OTHER)
     # The driver's joint states are raw. The bridge publishes those that belong to ticks.
     if kind is Stream.JOINT_STATES and head.endswith("/driver"):

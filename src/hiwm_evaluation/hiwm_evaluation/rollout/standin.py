@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.frames import proprioception_array
+from hiwm_core.frames import JointValues, RobotReader
 from hiwm_core.limits import Limiter
 from hiwm_core.robot_config import RobotConfig
 from hiwm_evaluation.rollout.pilot import Pilot
@@ -43,6 +43,7 @@ class StandinTrials:
         (output,) = config.outputs.values()
         self._reach_s = output.point_seconds(1.0 / embodiment.rate_hz)
         self._limiter = Limiter(embodiment)
+        self._robot = RobotReader(embodiment)
         self._planner = planner
         self._make_trial = make_trial
         self._poses = poses
@@ -54,7 +55,7 @@ class StandinTrials:
             yield policy, self._trial(self._planner(policy), number)
 
     def _trial(self, planner: Planner, number: int) -> TrialResult:
-        body, scene, names = self._body, self._body.scene, self._embodiment.joint_names
+        body, scene, names = self._body, self._body.scene, self._embodiment.action_joints
         pilot = Pilot(planner, self._seed, trial_epoch(number))
         trial = self._make_trial(number, planner.label)
         body.place(np.array(self._poses[number]), self._seed + number)
@@ -63,9 +64,10 @@ class StandinTrials:
         while not trial.observe(coverage=scene.coverage):
             measured = scene.joint_positions
             if pilot.looks(step):
-                pilot.see({self._camera: scene.render()}, proprioception_array(
-                    names, measured.tolist(), self._embodiment, scene.joint_velocities.tolist()
-                ))
+                pilot.see({self._camera: scene.render()}, self._robot.read(JointValues(
+                    name=names, position=measured.tolist(),
+                    velocity=scene.joint_velocities.tolist(),
+                )).proprio)
             if pilot.plans(step) and not pilot.follow(planner.plan(*pilot.question())):
                 return trial.abort(
                     f"{planner.label} gave actions that are not finite at step {step}"
