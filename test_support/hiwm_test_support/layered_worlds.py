@@ -60,14 +60,16 @@ def drawn_recording(
 ) -> Recording:
     """Return a recording of a T at rest, placed by the seed, and of arms on a 2 mm random walk."""
     generator = torch.Generator().manual_seed(seed)
-    home = torch.tensor(load_embodiment(load_task("push_t").embodiment).home)
+    embodiment = load_embodiment(load_task("push_t").embodiment)
+    home = torch.tensor(embodiment.home)
     steps = (torch.rand(length, 4, generator=generator) - 0.5) * 0.004
     proprioception = home + steps.cumsum(0)
     objects = object_pose(0.01 * seed, -0.02, 0.5 * seed).expand(length, -1)
     with torch.no_grad():
         frames = frames_to_bytes(model.decoder(scene(model, objects, proprioception)))
     return Recording(
-        name=name, kind="demonstration", frames=frames, proprioception=proprioception,
+        name=name, kind="demonstration", frames=frames, embodiment=embodiment,
+        proprioception=proprioception, measured=proprioception,
         actions=torch.cat([proprioception[1:], torch.zeros(1, 4)]), coverage=torch.zeros(length),
         object_poses=np.zeros((length, 3)), held_out=held_out,
         recorded_on="standin (stand-in)", period_s=0.1, measured_period_s=0.1,

@@ -35,7 +35,9 @@ class Recording:
     name: str  # folder of data and bag
     kind: str  # folder of data: demonstration, failure ...
     frames: Tensor  # [T, H, W, 3] uint8
-    proprioception: Tensor  # [T, P] float32, m
+    embodiment: Embodiment
+    proprioception: Tensor  # [T, P] float32, the embodiment's units
+    measured: Tensor  # [T, A] float32, measured counterpart of the action
     actions: Tensor  # [T, A] float32; the last is of no meaning
     coverage: Tensor  # [T] label, NaN where not recorded
     object_poses: NDArray[np.float64]  # [T, 3] labels, for evaluation alone
@@ -74,7 +76,9 @@ def read_recordings(
             return Recording(
                 name=f"{folder.name}/{path.name}", kind=folder.name,
                 frames=torch.from_numpy(segment.observations[camera]),
+                embodiment=segment.embodiment,
                 proprioception=torch.from_numpy(segment.proprio),
+                measured=torch.from_numpy(segment.measured),
                 actions=torch.from_numpy(np.nan_to_num(segment.actions)),
                 coverage=torch.from_numpy(
                     labels.column("coverage") if labels else np.full(count, np.nan)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.action_deltas import ActionDeltas
 from hiwm_learning.simulators import WorldSimulator
 from hiwm_learning.world_model.recordings import Recording
 
@@ -43,6 +44,11 @@ class Start:
     def hands(self) -> Array:
         """The proprioception to begin from, [P] in the embodiment's units."""
         return self.recording.proprioception[self.step].double().numpy()
+
+    @property
+    def measured(self) -> Array:
+        """The measured counterpart of the action, [A], there."""
+        return self.recording.measured[self.step].double().numpy()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +83,8 @@ def recorded_actions(starts: Sequence[Start], steps: int) -> Array:
 
 
 def still_actions(starts: Sequence[Start], steps: int) -> Array:
-    """Return actions [N, T, A] that leave every arm where it is.
-
-    Actions are absolute targets of what proprioception measures, in the same order.
-    """
-    return np.stack([np.repeat(start.hands[None], steps, axis=0) for start in starts])
+    """Return actions [N, T, A] that leave every arm where it is."""
+    return np.stack([np.repeat(start.measured[None], steps, axis=0) for start in starts])
 
 
 def exchanged_actions(actions: Array, starts: Sequence[Start], seed: int) -> Array:
@@ -100,8 +103,14 @@ def exchanged_actions(actions: Array, starts: Sequence[Start], seed: int) -> Arr
         int(rng.choice(np.flatnonzero(names != name))) if (names != name).any() else i
         for i, name in enumerate(names)
     ])
-    hands = np.stack([start.hands for start in starts])[:, None]
-    return np.asarray(actions[other] - hands[other] + hands)
+    deltas = ActionDeltas(starts[0].recording.embodiment)
+    return np.stack([
+        [
+            deltas.moved(starts[i].measured, deltas.between(starts[k].measured, action))
+            for action in actions[k]
+        ]
+        for i, k in enumerate(other)
+    ])
 
 
 def imagine(
