@@ -3,7 +3,7 @@
 Tested by ``test_activation_checks.py``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 # Earlier times than this, in 2001, are no wall time: simulated time, or time since boot.
 _FIRST_WALL_NS = 10**18
@@ -93,3 +93,20 @@ def controller_problem(
             f"{' '.join(inactive)}"
         )
     return ""
+
+
+def order_problem(output: str, sent: Sequence[str], controller: str, joints: Sequence[str]) -> str:
+    """Return why an array would reach the wrong joints, or an empty string.
+
+    Args:
+        output: its name in the robot file.
+        sent: driver's joints in the order of the array.
+        controller: name of the controller's node.
+        joints: its parameter of that name; empty if it has none.
+    """
+    if not joints or list(sent) == list(joints):
+        return ""
+    return (
+        f"outputs.{output} sends {', '.join(sent)}, but the joints of {controller} are "
+        f"{', '.join(joints)}: write the output's joints in this order"
+    )

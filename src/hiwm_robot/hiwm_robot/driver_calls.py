@@ -3,17 +3,18 @@
 The bridge calls them only while nothing moves, and waits for each answer.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import rclpy
+from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from hiwm_core.errors import DeviceError
-from hiwm_core.robots.safety import Controllers, ServiceCall
-from hiwm_robot.activation_checks import controller_problem
+from hiwm_core.robot_config import RobotConfig
+from hiwm_robot.activation_checks import controller_problem, order_problem
 from hiwm_robot.interface_types import field_value, interface_type, set_fields
 
 LIST_CONTROLLERS = "controller_manager_msgs/srv/ListControllers"
@@ -25,22 +26,28 @@ class DriverCalls:
 
     Args:
         node: the bridge; gives context, clock and namespace.
-        controllers: required ones.
-        calls: of the robot file, by place in the file; checked here.
+        robot: its controllers, outputs and enabling calls; the calls are checked here.
 
     Raises:
         ConfigError: an interface package is not installed, or a request does not fit.
     """
 
-    def __init__(
-        self, node: Node, controllers: Iterable[Controllers], calls: dict[str, ServiceCall]
-    ) -> None:
+    def __init__(self, node: Node, robot: RobotConfig) -> None:
         self._node = node
-        self._controllers = tuple(controllers)
+        self._controllers = robot.controllers
+        self._arrays = {
+            name: output for name, output in robot.outputs.items()
+            if output.adapter == "float64_multi_array"
+        }
         self._list_type = (
             interface_type(LIST_CONTROLLERS, "controllers") if self._controllers else None
         )
         self._requests = {}
+        calls = {
+            f"enable.{when}[{i}]": call
+            for when in ("on_activate", "on_deactivate")
+            for i, call in enumerate(getattr(robot.enable, when))
+        }
         for place, call in calls.items():
             kind = interface_type(call.type, f"{place}.type")
             request = set_fields(kind.Request(), call.request, f"{place}.request")
@@ -62,6 +69,32 @@ class DriverCalls:
                 )
             states = {one.name: one.state for one in answer.controller}
             problem = controller_problem(group.manager, group.required, states)
+            if problem:
+                return problem
+        return ""
+
+    def order_problem(self) -> str:
+        """Return which output's array is in another order than its controller's; empty if none.
+
+        A driver that is no node with the parameter ``joints`` is not asked.
+
+        Raises:
+            DeviceError: a controller does not answer.
+        """
+        services = {name for name, _ in self._node.get_service_names_and_types()}
+        for name, output in self._arrays.items():
+            controller = self._node.resolve_topic_name(output.topic).rpartition("/")[0]
+            service = f"{controller}/get_parameters"
+            if service not in services:
+                continue
+            with self._caller() as caller:
+                answer = caller.call(
+                    GetParameters, service, GetParameters.Request(names=["joints"]),
+                    _LIST_TIMEOUT_S,
+                )
+            joints = [joint for value in answer.values for joint in value.string_array_value]
+            sent = [entry.driver for entry in output.entries]
+            problem = order_problem(name, sent, controller, joints)
             if problem:
                 return problem
         return ""

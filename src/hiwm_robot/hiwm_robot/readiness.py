@@ -45,12 +45,7 @@ class Readiness:
         self._lockstep = lockstep
         self._on_interlock = on_interlock
         self._interlocks = Interlocks(robot.interlocks)
-        calls = {
-            f"enable.{when}[{i}]": call
-            for when in ("on_activate", "on_deactivate")
-            for i, call in enumerate(getattr(robot.enable, when))
-        }
-        self._calls = DriverCalls(node, robot.controllers, calls)
+        self._calls = DriverCalls(node, robot)
         self._types = {
             name: self._interlock_type(name) for name in robot.interlocks
         }
@@ -136,7 +131,7 @@ class Readiness:
         if problem:
             return problem
         try:
-            problem = self._calls.controller_problem()
+            problem = self._calls.controller_problem() or self._calls.order_problem()
             if not problem:
                 self._calls.run("enable.on_activate")
         except DeviceError as error:

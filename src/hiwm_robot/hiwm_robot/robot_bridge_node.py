@@ -4,7 +4,10 @@ A lifecycle node. Configuring connects to the drivers and checks their messages.
 bridge moves the robot. Deactivating holds. `bridge_core` makes all decisions.
 """
 
+import functools
 import time
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 from hiwm_interfaces.msg import Command, WorldInfo
@@ -43,7 +46,26 @@ POLL_S = 0.05
 PUBLISHERS_S = 1.0
 # Drivers that start together with the bridge may take this long, cameras above all.
 _START_S = 30.0
+# A configured bridge has heard every driver; without data after this time, its stamps are unusable.
+FIRST_DATA_S = 2.0
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+Transition = Callable[["RobotBridge", LifecycleState], TransitionCallbackReturn]
+
+
+def _reported(transition: Transition) -> Transition:
+    """Log what rclpy swallows: an exception in a transition."""
+
+    @functools.wraps(transition)
+    def run_transition(node: "RobotBridge", state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(node, state)
+        except Exception:
+            node.get_logger().error(traceback.format_exc())
+            raise
+
+    return run_transition
 
 
 class RobotBridge(LifecycleNode):
@@ -105,6 +127,7 @@ class RobotBridge(LifecycleNode):
         )
         self._started, self._waiting = time.monotonic(), False
         self._connected = False
+        self._configured_at = self._started
         self._plan: TickPlan | None = None  # the present tick
         self._rate = diagnostics.RateMeter()
         self._answer_s = float("nan")
@@ -139,6 +162,7 @@ class RobotBridge(LifecycleNode):
 
     # Lifecycle
 
+    @_reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Connect to the drivers and check their messages."""
         try:
@@ -163,6 +187,7 @@ class RobotBridge(LifecycleNode):
             self._side.connect()
             self._outputs.connect()
             self._readiness.connect()
+        self._configured_at = time.monotonic()
         self._info_pub.publish(self._world_info())
         return super().on_configure(state)
 
@@ -176,13 +201,14 @@ class RobotBridge(LifecycleNode):
         else:
             self._note("configure", f"not configured: {error}")
 
+    @_reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Check the robot and start an episode; from now on commands move it."""
         self._side.take_states()
         streams = self._side.streams
         problem = (
             self._readiness.enable(streams.stamps()) if streams.complete
-            else "the drivers' data is not complete yet"
+            else streams.stale_reason(time.monotonic(), 0.0) or "no data from the drivers yet"
         )
         self._note("activate", f"not activated: {problem}" if problem else "")
         if problem:
@@ -197,6 +223,7 @@ class RobotBridge(LifecycleNode):
         self.get_logger().info(f"active: {self._robot.name} follows commands")
         return result
 
+    @_reported
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Hold the arms where they are, and send nothing more."""
         self._stop_moving()
@@ -204,6 +231,7 @@ class RobotBridge(LifecycleNode):
         self.get_logger().info(f"inactive: {self._robot.name} holds")
         return super().on_deactivate(state)
 
+    @_reported
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Hold, as on deactivation."""
         self._stop_moving()
@@ -224,8 +252,9 @@ class RobotBridge(LifecycleNode):
             return
         if name == "inactive":
             self._side.take_states()
+            waited = time.monotonic() - self._configured_at > FIRST_DATA_S
             # Tried again: data is on its way, or a person is switching a controller.
-            if not self._side.streams.complete or self.trigger_activate() != SUCCESS:
+            if not (self._side.streams.complete or waited) or self.trigger_activate() != SUCCESS:
                 return
         self._start_timer.cancel()
 

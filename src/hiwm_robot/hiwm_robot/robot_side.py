@@ -1,7 +1,7 @@
 """The bridge's robot side: what drivers publish, and the reset service."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
@@ -11,7 +11,6 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from rclpy.subscription import Subscription
 from rclpy.task import Future
-from rclpy.wait_for_message import wait_for_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 
 from hiwm_core.embodiment import Embodiment
@@ -24,6 +23,9 @@ from hiwm_nodes.messages import time_message
 from hiwm_robot.calibration import embodiment_info
 from hiwm_robot.camera_images import embodiment_image
 from hiwm_robot.streams import Streams
+
+# Between looks for a driver's message while configuring.
+_CHECK_S = 0.005
 
 
 class _Drained(CallbackGroup):
@@ -97,17 +99,11 @@ class RobotSide:
     def _check_joints(self, name: str, source: JointSource, timeout_s: float) -> None:
         """Wait until every joint has been seen: a message may hold only some."""
         seen = Streams(self._embodiment, self._robot)
-        end = time.monotonic() + timeout_s
-        while missing := seen.missing_joints(name):
-            left = end - time.monotonic()
-            if left <= 0:
-                raise DeviceError(
-                    f"{self._node.resolve_topic_name(source.topic)} lacks {', '.join(missing)}",
-                    where=f"robot {self._robot.name}: joint_states.{name}",
-                    remedy="start the drivers of these joints, or correct their names",
-                )
-            message = self._first_message(JointState, source.topic, timeout_s)
-            stamp = self._stamp(message, source) or 1  # a missing stamp is reported when it is used
+        heard = False
+        for message in self._messages(JointState, source.topic, timeout_s):
+            heard = True
+            # A missing stamp is reported when the message is used.
+            stamp = max(1, self._stamp(message, source))
             problem = seen.joint_state(
                 name, message.name, message.position, stamp, time.monotonic()
             )
@@ -117,18 +113,46 @@ class RobotSide:
                     remedy=f"let the driver publish the joints of embodiment "
                     f"{self._embodiment.name}, each once",
                 )
+            if not seen.missing_joints(name):
+                return
+        if not heard:
+            raise self._silent(source.topic, timeout_s)
+        raise DeviceError(
+            f"{self._node.resolve_topic_name(source.topic)} lacks "
+            f"{', '.join(seen.missing_joints(name))}",
+            where=f"robot {self._robot.name}: joint_states.{name}",
+            remedy="start the drivers of these joints, or correct their names",
+        )
 
     def _first_message(self, kind: Any, topic: str, timeout_s: float) -> Any:
-        found, message = wait_for_message(
-            kind, self._node, topic, qos_profile=qos.SENSOR, time_to_wait=timeout_s
+        for message in self._messages(kind, topic, timeout_s):
+            return message
+        raise self._silent(topic, timeout_s)
+
+    def _silent(self, topic: str, timeout_s: float) -> DeviceError:
+        return DeviceError(
+            f"nothing on {self._node.resolve_topic_name(topic)} within {timeout_s:g} s",
+            where=f"robot {self._robot.name}",
+            remedy="start the robot's drivers; the bridge continues when they run",
         )
-        if not found:
-            raise DeviceError(
-                f"nothing on {self._node.resolve_topic_name(topic)} within {timeout_s:g} s",
-                where=f"robot {self._robot.name}",
-                remedy="start the robot's drivers; the bridge continues when they run",
-            )
-        return message
+
+    def _messages(self, kind: Any, topic: str, timeout_s: float) -> Iterator[Any]:
+        """Yield what arrives on a topic within a time, by a subscription of its own."""
+        subscription = self._node.create_subscription(
+            kind, topic, lambda message: None, qos.SENSOR, callback_group=_Drained()
+        )
+        handle = subscription.handle
+        end = time.monotonic() + timeout_s
+        try:
+            while time.monotonic() < end:
+                with handle:
+                    taken = handle.take_message(kind, False)
+                if taken is None:
+                    time.sleep(_CHECK_S)
+                else:
+                    yield taken[0]
+        finally:
+            self._node.destroy_subscription(subscription)
 
     def connect(self) -> None:
         """Subscribe to the drivers; only once."""

@@ -2,7 +2,12 @@
 
 import pytest
 
-from hiwm_robot.activation_checks import clock_problem, controller_problem, publisher_problem
+from hiwm_robot.activation_checks import (
+    clock_problem,
+    controller_problem,
+    order_problem,
+    publisher_problem,
+)
 
 WALL = 1_790_000_000 * 10**9
 S = 10**9
@@ -58,3 +63,11 @@ def test_an_inactive_controller_is_refused_with_the_command_that_switches_it() -
 def test_a_controller_that_is_not_loaded_is_refused() -> None:
     problem = controller_problem("/cm", ["arm"], {})
     assert "load_controller --set-state active -c /cm arm" in problem
+
+
+def test_an_array_in_another_order_than_the_controllers_is_refused() -> None:
+    assert order_problem("arm", ["a", "b"], "/forward", ["a", "b"]) == ""
+    assert order_problem("arm", ["a", "b"], "/forward", []) == ""  # a driver without parameters
+    for joints in (["b", "a"], ["a", "b", "c"], ["a"]):
+        problem = order_problem("arm", ["a", "b"], "/forward", joints)
+        assert "outputs.arm sends a, b" in problem and ", ".join(joints) in problem
