@@ -22,6 +22,7 @@ from hiwm_learning.datasets import build as build_module
 from hiwm_learning.datasets import load_episodes, session_trees
 from hiwm_learning.datasets.build import build_dataset
 from hiwm_learning.world_model.recordings import read_recordings
+from hiwm_test_support.robots import other_proprioception
 
 EMBODIMENT = load_embodiment("planar_bimanual")
 OTHER = parse_embodiment(EMBODIMENT.text.replace("[0.40, 0.40]", "[0.41, 0.40]"), "test")
@@ -57,7 +58,7 @@ def write_bag(
             ),
             "joint_states": kinds["sensor_msgs/msg/JointState"](
                 header=header, name=list(EMBODIMENT.joint_names),
-                position=np.arange(4) * 0.01 + step * 0.001, velocity=np.zeros(0),
+                position=np.arange(4) * 0.01 + step * 0.001, velocity=np.arange(4) * 0.1,
                 effort=np.zeros(0),
             ),
             "tick": kinds["hiwm_interfaces/msg/Tick"](
@@ -94,6 +95,23 @@ def test_a_bag_that_is_being_recorded_is_left_out(tmp_path: Path) -> None:
         [line] = build_dataset([tmp_path / "one"], tmp_path / "set.zarr", write=quiet)
     assert line.startswith(f"ep_0001-b001: being recorded by pid {os.getpid()} on ")
     assert len(load_episodes(tmp_path / "set.zarr").ends) == 1
+
+
+def test_proprioception_with_other_entries_than_the_action_is_kept_beside_it(
+    tmp_path: Path,
+) -> None:
+    """Velocities, another order and another length than the action's."""
+    robot = other_proprioception(EMBODIMENT)
+    bag = write_bag(tmp_path / "one", "ep_0001-b000", [Source.POLICY] * 5, text=robot.text)
+    segment = read_segment(bag, robot)
+    places = np.arange(4) * 0.01 + np.arange(6)[:, None] * 0.001
+    np.testing.assert_allclose(segment.measured, places, rtol=1e-6)
+    assert build_dataset([tmp_path / "one"], tmp_path / "set.zarr", write=quiet) == []
+    episodes = load_episodes(tmp_path / "set.zarr")
+    assert episodes.embodiment.hash == robot.hash
+    expected = np.stack([np.tile([0.3, 0.2, 0.1, 0.0], (6, 1)), places[:, ::-1]], axis=2)
+    np.testing.assert_allclose(episodes.proprio, expected.reshape(6, 8), rtol=1e-6)
+    np.testing.assert_allclose(episodes.actions[:-1, 0], np.arange(1, 6) * 0.001, rtol=1e-6)
 
 
 def test_a_set_contains_the_arrays_of_its_bags(tmp_path: Path) -> None:

@@ -102,6 +102,12 @@ def test_proprioception_with_other_entries_than_the_action_is_imagined_the_same(
             before = state
             state, limited = simulator.step(state, HOME + 0.004 * k)
         places.append((state.poses, limited.action))
+        restored = simulator.restored(*state.to_parts())
+        (again, told), (once, _) = simulator.step(restored, HOME), simulator.step(state, HOME)
+        assert (again.poses.tobytes(), again.sent.tobytes()) == (
+            once.poses.tobytes(), once.sent.tobytes()
+        )
+        assert not told.held
     np.testing.assert_array_equal(places[0][1], places[1][1])
     np.testing.assert_array_equal(places[0][0], places[1][0])
     seen = simulator.observe(state).proprioception
