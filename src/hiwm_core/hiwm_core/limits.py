@@ -78,6 +78,19 @@ class LimitResult:
         )
 
 
+    @property
+    def note(self) -> str:
+        """Why the request was changed or held, for the person; empty if it was not."""
+        if self.held:
+            return f"held: the action {self.reason}"
+        bounds = {
+            "following error": self.following_limited, "velocity": self.velocity_limited,
+            "box": self.box_limited, "acceleration": self.acceleration_limited,
+        }
+        acted = [name for name, there in bounds.items() if there]
+        return f"limited by {', '.join(acted)}" if acted else ""
+
+
 class Limiter:
     """Limit absolute targets of one embodiment. Stateless."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.limits import Limiter, LimiterState, LimitResult
+from hiwm_core.limits import Limiter, LimiterState
 from hiwm_core.robots.safety import Activation
 from hiwm_core.workspace_check import WorkspaceCheck
 from hiwm_robot.first_step import FirstStep
@@ -317,7 +317,7 @@ class BridgeCore:
         state.limiter = result.state
         state.holding = None
         self._answered(Applied(
-            action=result.action, source=source, device=device, note=_limit_note(result)
+            action=result.action, source=source, device=device, note=result.note
         ), now)
         return Answer(send=result.action)
 
@@ -401,13 +401,3 @@ class BridgeCore:
             state.holding = np.where(self._holds_last, last, position)
         state.limiter = self._limiter.at_rest(state.holding)
         return state.holding
-
-
-def _limit_note(result: LimitResult) -> str:
-    """Return which bounds changed an action, in words; empty if none."""
-    bounds = {
-        "following error": result.following_limited, "velocity": result.velocity_limited,
-        "box": result.box_limited, "acceleration": result.acceleration_limited,
-    }
-    names = [name for name, changed in bounds.items() if changed]
-    return f"limited by {', '.join(names)}" if names else ""

@@ -272,7 +272,8 @@ class Imagination(Node):
             epoch=present.epoch, step=present.step, episode_id=present.episode_id,
             branch_id=present.branch_id, state_id=present.state_id, trust=seen.trust,
             progress=seen.progress, success=seen.success, applied_source=present.applied_source,
-            applied_device=present.applied_device, sender=self._sender,
+            applied_device=present.applied_device, applied_note=present.applied_note,
+            sender=self._sender,
         )
         if present.applied_action is not None:
             tick.applied_action = array.array("d", present.applied_action)

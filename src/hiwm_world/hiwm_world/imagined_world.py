@@ -80,6 +80,7 @@ class PresentTick:
     applied_action: NDArray[np.float64] | None  # None on the first tick of an epoch
     applied_source: int
     applied_device: str
+    applied_note: str = ""  # why the action was changed or held by limits
 
 
 class ImaginedWorld:
@@ -180,7 +181,8 @@ class ImaginedWorld:
         state, limited = self._simulator.step(self._state, action)
         self.holds += limited.held
         return self._enter(
-            state, self.now.episode_id, self.now.branch_id, limited.action, source, device
+            state, self.now.episode_id, self.now.branch_id, limited.action, source, device,
+            limited.note,
         )
 
     def pin(self, note: str) -> PresentTick:
@@ -214,7 +216,7 @@ class ImaginedWorld:
 
     def _enter(
         self, state: WorldState, episode: str, branch: str,
-        action: NDArray[np.float64] | None, source: int, device: str,
+        action: NDArray[np.float64] | None, source: int, device: str, note: str = "",
     ) -> PresentTick:
         observation = self._simulator.observe(state)
         state_id = ""
@@ -230,6 +232,6 @@ class ImaginedWorld:
         self.now = PresentTick(
             epoch=self._epoch, step=state.step, episode_id=episode, branch_id=branch,
             state_id=state_id, observation=observation, applied_action=action,
-            applied_source=source, applied_device=device,
+            applied_source=source, applied_device=device, applied_note=note,
         )
         return self.now

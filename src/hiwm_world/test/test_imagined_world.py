@@ -160,8 +160,10 @@ def test_an_invalid_action_holds_the_arms(checkpoint: Path, action: np.ndarray) 
 def test_the_robots_limits_apply_to_an_action(checkpoint: Path) -> None:
     world = make_world(checkpoint, None)
     before = world.reset(name="a").observation.proprioception
-    applied = world.step(HOME + 0.3, HUMAN, "test").applied_action
+    present = world.step(HOME + 0.3, HUMAN, "test")
+    applied = present.applied_action
     assert applied is not None
+    assert present.applied_note == "limited by velocity, box"
     limited = Limiter(EMBODIMENT).limit(
         HOME + 0.3, before, Limiter(EMBODIMENT).initial_state()
     )
