@@ -78,8 +78,7 @@ def _joint(
     )
 
 
-# Two cameras of different sizes; proprioception that is not the action: another order, speeds, and
-# a joint that no action moves.
+# Two cameras of different sizes.
 TWO_ARMS_CAMERAS = """\
 cameras:
   - {name: front, width: 64, height: 48, encoding: rgb8}
@@ -88,15 +87,18 @@ cameras:
 
 
 def two_arms_text() -> str:
-    """Return an embodiment of the two arms: 14 actions, with one gripper each."""
+    """Return an embodiment of the two arms: 14 actions, with one gripper each.
+
+    Proprioception is not the action: it has another order, a speed, and a joint that no action
+    moves.
+    """
     groups = "".join(_groups(arm) for arm in ("left", "right"))
+    measured = "".join(_measured(arm) for arm in ("right", "left"))
     return (
         f"name: two_arms\nframe: table\nrate_hz: 10.0\ngroups:\n{groups}proprioception:\n"
-        "  - {name: right_waist, action: right_waist, unit: rad}\n"
-        "  - {name: left_waist, joint: left_waist, field: position, unit: rad}\n"
-        "  - {name: left_elbow_speed, joint: left_elbow, field: velocity, unit: rad/s}\n"
-        '  - {name: left_opening, action: left_gripper, unit: "1"}\n'
         "  - {name: column, joint: column, field: position, unit: m}\n"
+        f"{measured}"
+        "  - {name: left_elbow_speed, joint: left_elbow, field: velocity, unit: rad/s}\n"
         + TWO_ARMS_CAMERAS
     )
 
@@ -104,6 +106,14 @@ def two_arms_text() -> str:
 def two_arms() -> Embodiment:
     """Return that embodiment, parsed."""
     return parse_embodiment(two_arms_text(), "two_arms.yaml")
+
+
+def _measured(arm: str) -> str:
+    joints = "".join(
+        f"  - {{name: {joint}_now, joint: {joint}, field: position, unit: rad}}\n"
+        for joint in arm_joints(arm)
+    )
+    return f'  - {{name: {arm}_opening, action: {arm}_gripper, unit: "1"}}\n{joints}'
 
 
 def _groups(arm: str) -> str:

@@ -69,7 +69,7 @@ def write_untrained_checkpoint(
     shape = (model.config.height, model.config.width, 3)
     write_starts(
         path, names=["a", "b", "c"],
-        images=[rng.integers(0, 256, shape, np.uint8) for _ in range(3)],
+        images=[(rng.integers(0, 256, shape, np.uint8),) for _ in range(3)],
         proprioception=[np.array(embodiment.home, np.float32)] * 3,
         object_poses=[np.zeros(3)] * 3,
     )

@@ -118,12 +118,12 @@ def json_with(*keys: str) -> Recognise:
 
 
 def npz_with(*names: str) -> Recognise:
-    """Return a function that recognises a NumPy archive by the names of its arrays."""
+    """Return a function that recognises a NumPy archive that has all arrays of these names."""
 
     def recognised(path: Path) -> bool:
         try:
             with zipfile.ZipFile(path) as archive:
-                return set(archive.namelist()) == {f"{name}.npy" for name in names}
+                return {f"{name}.npy" for name in names} <= set(archive.namelist())
         except (OSError, zipfile.BadZipFile):
             return False
 

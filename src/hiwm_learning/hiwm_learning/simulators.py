@@ -16,6 +16,9 @@ from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_core.limits import LimitResult
 from hiwm_learning.checkpoints import Checkpoint, load_checkpoint
 
+# An image [H, W, 3] rgb, or one of each camera in the order of the simulator's.
+Images = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
@@ -76,12 +79,12 @@ class WorldSimulator(Protocol[StateT]):
     heads: frozenset[str]
 
     def begin(
-        self, image: NDArray[np.uint8], proprioception: NDArray[Any], seed: int
+        self, image: Images, proprioception: NDArray[Any], seed: int
     ) -> StateT:
         """Return the state for recorded frames.
 
         Args:
-            image: [H, W, 3] rgb, or [C, H, W, 3] for several cameras.
+            image: [H, W, 3] rgb, or one for each of several cameras.
             proprioception: [P] in the embodiment's units.
             seed: of the episode's randomness.
         """

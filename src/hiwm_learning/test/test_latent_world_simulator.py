@@ -16,6 +16,7 @@ from hiwm_learning.latent_world.model import load_latent_world
 from hiwm_learning.latent_world.objectives import OBJECTIVES
 from hiwm_learning.latent_world.simulator import LatentSimulator, LatentState
 from hiwm_learning.simulators import load_simulator
+from hiwm_test_support.arms import two_arms
 from hiwm_test_support.latent_worlds import (
     embodiment_with,
     untrained_world,
@@ -23,6 +24,7 @@ from hiwm_test_support.latent_worlds import (
 )
 from hiwm_test_support.layered_worlds import write_drawn_checkpoint
 from hiwm_test_support.robots import home_proprioception, mixed_robot, other_proprioception
+from hiwm_test_support.two_cameras import noise_images
 
 EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
 HOME = np.array(EMBODIMENT.home)
@@ -143,6 +145,23 @@ def test_several_cameras_begin_together_and_are_all_observed() -> None:
     assert [(name, view.shape) for name, view in seen.others.items()] == [("wrist", (96, 96, 3))]
     with pytest.raises(CheckpointError, match="start frames"):
         simulator.begin(picture(), HOME, 0)
+
+
+def test_cameras_of_different_sizes_and_proprioception_unlike_the_action(tmp_path: Path) -> None:
+    embodiment = two_arms()
+    simulator, store = make_simulator(embodiment), BlobStore(tmp_path)
+    views = list(noise_images((), 0).values())
+    state = simulator.begin(views, np.linspace(-0.2, 0.2, 16), 0)
+    target = np.array(embodiment.home) + 0.01
+    following, limited = simulator.step(state, target)
+    assert not limited.held and following.proprioception.shape == (16,)
+    seen = simulator.observe(following)
+    assert seen.image.shape == (48, 64, 3)
+    assert {name: view.shape for name, view in seen.others.items()} == {"wrist": (41, 33, 3)}
+    again = simulator.restored(*store.get_state(store.put_state(*following.to_parts())))
+    assert content(simulator, again) == content(simulator, following)
+    with pytest.raises(CheckpointError, match="start frames of shapes"):
+        simulator.begin(views[::-1], state.proprioception, 0)
 
 
 def test_a_state_of_another_kind_is_refused() -> None:

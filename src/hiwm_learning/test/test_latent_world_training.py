@@ -16,8 +16,11 @@ from hiwm_learning.latent_world.dynamics_training import Rollouts, dynamics_stag
 from hiwm_learning.latent_world.model import LatentWorldModel
 from hiwm_learning.latent_world.objectives import OBJECTIVES
 from hiwm_learning.latent_world.stage import Stage
+from hiwm_learning.latent_world.views import side_by_side
 from hiwm_learning.training_loop import Budget, train
+from hiwm_test_support.arms import two_arms
 from hiwm_test_support.latent_worlds import embodiment_with, moving_square, untrained_world
+from hiwm_test_support.two_cameras import noise_images
 
 SIZE = 32
 ACCELERATOR = Accelerator(cpu=True)
@@ -99,6 +102,23 @@ def test_every_objective_trains_with_unrolled_steps_and_several_cameras(objectiv
     moved = {name for name, value in model.state_dict().items() if not value.equal(before[name])}
     assert any(name.startswith("dynamics.film") for name in moved)
     assert not any(name.startswith("autoencoder") for name in moved)
+
+
+def test_cameras_of_different_sizes_train_in_the_size_of_the_model() -> None:
+    embodiment, runs, length = two_arms(), 2, 12
+    count = runs * length
+    model = untrained_world(embodiment).train().requires_grad_(True)
+    views = [torch.from_numpy(view) for view in noise_images((count,), 0).values()]
+    first = torch.arange(runs).repeat_interleave(length) * length
+    clips = Clips(
+        frames=side_by_side(views, (model.config.height, model.config.width)),
+        proprioception=torch.rand(count, embodiment.proprio_dim),
+        actions=torch.rand(count, embodiment.action_dim), coverage=torch.rand(count),
+        first=first, last=first + length - 1, starts=(), summary={},
+    )
+    stages = (make_autoencoder_stage(model, clips), make_dynamics_stage(model, clips, unroll=2)[0])
+    for stage in stages:
+        assert all(math.isfinite(v) for v in stage.train_step(0, 0.9).values())
 
 
 STAGES: dict[str, Callable[[LatentWorldModel, Clips], Stage]] = {

@@ -49,7 +49,7 @@ def test_config_lists_every_camera_and_survives_json(backbone: str) -> None:
 
 @backbones
 def test_a_plan_depends_on_every_camera(backbone: str) -> None:
-    policy, proprio = policy_of(backbone), torch.zeros(1, 2, 5)
+    policy, proprio = policy_of(backbone), torch.zeros(1, 2, 16)
     for parameter in policy.parameters():  # blocks of the denoiser start as the identity
         torch.nn.init.normal_(parameter, std=0.2)
     images, others = noise_images((1, 2), 0), noise_images((1, 2), 1)

@@ -5,6 +5,7 @@ is complete, saved in the store and named by its state id.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.errors import CheckpointError, ConfigError, StoreError
 from hiwm_core.session_lineage import EpisodeCounter
-from hiwm_learning.simulators import ImaginedObservation, WorldSimulator, WorldState
+from hiwm_learning.simulators import Images, ImaginedObservation, WorldSimulator, WorldState
+from hiwm_learning.world_model.recordings import start_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,7 @@ class Starts:
     """Held-out recorded frames that episodes start from."""
 
     names: tuple[str, ...]
-    images: NDArray[np.uint8]  # [N, H, W, 3] rgb, or [N, C, H, W, 3] of several cameras
+    images: Sequence[Images]  # N; of each, an image [H, W, 3] rgb, or one of each camera
     proprioception: NDArray[np.float32]  # [N, P] in the embodiment's units
     object_poses: NDArray[np.float64]  # [N, 3] labels, only for pairing trials between worlds
 
@@ -56,8 +58,12 @@ def load_starts(path: Path) -> Starts:
     """
     try:
         with np.load(path, allow_pickle=False) as data:
+            views = [data["images"]]
+            while (name := start_images(len(views))) in data:
+                views.append(data[name])
             return Starts(
-                names=tuple(str(name) for name in data["names"]), images=data["images"],
+                names=tuple(str(name) for name in data["names"]),
+                images=views[0] if len(views) == 1 else tuple(zip(*views, strict=True)),
                 proprioception=data["proprioception"], object_poses=data["object_poses"],
             )
     except (OSError, KeyError, ValueError) as error:

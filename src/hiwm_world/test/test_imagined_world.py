@@ -16,8 +16,11 @@ from hiwm_core.limits import Limiter
 from hiwm_core.session_lineage import EpisodeCounter
 from hiwm_core.task import load_task
 from hiwm_learning.simulators import load_simulator
+from hiwm_learning.training_command import is_start_file
+from hiwm_learning.world_model.recordings import write_starts
 from hiwm_test_support.latent_worlds import write_untrained_checkpoint
 from hiwm_test_support.layered_worlds import write_drawn_checkpoint
+from hiwm_test_support.two_cameras import noise_images
 from hiwm_world.imagined_world import ImaginedWorld, PresentTick, load_starts
 
 EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
@@ -227,6 +230,21 @@ def test_a_pinned_state_keeps_its_note(checkpoint: Path, tmp_path: Path) -> None
     state_id = world.reset().state_id
     world.pin("before it slips")
     assert BlobStore(tmp_path / "states").pins() == {state_id: "before it slips"}
+
+
+def test_starts_of_cameras_of_different_sizes_are_read_as_written(tmp_path: Path) -> None:
+    starts = [tuple(noise_images((), seed).values()) for seed in range(2)]
+    write_starts(
+        tmp_path / "arms.safetensors", names=["a", "b"], images=starts,
+        proprioception=[np.zeros(5, np.float32)] * 2, object_poses=[np.zeros(3)] * 2,
+    )
+    path = tmp_path / "arms_starts.npz"
+    assert is_start_file(path)
+    read = load_starts(path)
+    for written, found in zip(starts, read.images, strict=True):
+        assert [view.shape for view in found] == [(48, 64, 3), (41, 33, 3)]
+        for one, other in zip(written, found, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_missing_starts_are_refused(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from hiwm_core.errors import BagError
 from hiwm_core.task import Task
 from hiwm_learning.datasets.periods import OnePeriod
 from hiwm_learning.datasets.usable_segments import find_bags, usable_segment
+from hiwm_learning.latent_world.views import Size, scaled
 from hiwm_learning.world_model.recordings import HELD_OUT_EVERY, SHORTEST
 
 
@@ -27,7 +28,7 @@ from hiwm_learning.world_model.recordings import HELD_OUT_EVERY, SHORTEST
 class Clips:
     """Ticks of many runs, one after another; a run has no gap in it."""
 
-    frames: Tensor  # [N, C, H, W, 3] uint8
+    frames: Tensor  # [N, C, H, W, 3] uint8, every camera in the model's size
     proprioception: Tensor  # [N, P] in the embodiment's units
     actions: Tensor  # [N, A] taken at each tick; NaN at a run's last
     coverage: Tensor  # [N] label, NaN where not recorded
@@ -68,16 +69,18 @@ class Start:
 
     name: str  # folder of data and bag
     kind: str  # folder of data
-    frames: NDArray[np.uint8]  # [C, H, W, 3]
+    frames: tuple[NDArray[np.uint8], ...]  # of each camera, [H, W, 3]
     proprioception: NDArray[np.float32]  # [P]
     object_pose: NDArray[np.float64]  # [3] label, NaN where not recorded
 
 
 def read_clips(
     folders: Sequence[Path], cameras: tuple[str, ...], embodiment: Embodiment,
-    report: Callable[[str], None], resample_hz: float | None = None,
+    report: Callable[[str], None], resample_hz: float | None = None, size: Size | None = None,
 ) -> tuple[Clips, Clips]:
     """Return training and held-out clips of all usable segments below folders of data.
+
+    Frames are scaled to `size`, the model's; None keeps that of the first camera.
 
     Every tenth segment of a folder is held out, the same ones as for the layered model.
 
@@ -108,10 +111,12 @@ def read_clips(
             "too few segments to hold any out", where=", ".join(str(f) for f in folders),
             remedy=f"give a folder of {HELD_OUT_EVERY} segments or more",
         )
-    return clips_of(parts[0], cameras), clips_of(parts[1], cameras)
+    return clips_of(parts[0], cameras, size), clips_of(parts[1], cameras, size)
 
 
-def clips_of(segments: Sequence[tuple[str, Segment]], cameras: tuple[str, ...]) -> Clips:
+def clips_of(
+    segments: Sequence[tuple[str, Segment]], cameras: tuple[str, ...], size: Size | None = None
+) -> Clips:
     """Return segments, each with its kind of data, cut into runs wherever an action is unknown."""
     actions = np.concatenate([segment.actions for _, segment in segments])
     ends = np.isnan(actions).any(axis=1)
@@ -124,8 +129,12 @@ def clips_of(segments: Sequence[tuple[str, Segment]], cameras: tuple[str, ...]) 
         segment.labels.column("coverage") if segment.labels else np.full(segment.length, np.nan)
         for _, segment in segments
     ]
+    wanted = size or segments[0][1].observations[cameras[0]].shape[1:3]
     views = [
-        np.concatenate([segment.observations[name] for _, segment in segments])
+        torch.cat([
+            scaled(torch.from_numpy(segment.observations[name]), wanted)
+            for _, segment in segments
+        ])
         for name in cameras
     ]
     periods = [segment_period(segment) for _, segment in segments]
@@ -133,8 +142,7 @@ def clips_of(segments: Sequence[tuple[str, Segment]], cameras: tuple[str, ...]) 
     for kind, segment in segments:
         counts[kind] += segment.length
     return Clips(
-        frames=torch.from_numpy(views[0]).unsqueeze(1) if len(views) == 1
-        else torch.from_numpy(np.stack(views, axis=1)),
+        frames=views[0].unsqueeze(1) if len(views) == 1 else torch.stack(views, dim=1),
         proprioception=torch.from_numpy(np.concatenate([s.proprio for _, s in segments])),
         actions=torch.from_numpy(actions),
         coverage=torch.from_numpy(np.concatenate(coverage)).float(),
@@ -143,7 +151,7 @@ def clips_of(segments: Sequence[tuple[str, Segment]], cameras: tuple[str, ...]) 
         starts=tuple(
             Start(
                 name=f"{kind}/{segment.path.name}", kind=kind,
-                frames=np.stack([segment.observations[name][0] for name in cameras]),
+                frames=tuple(segment.observations[name][0] for name in cameras),
                 proprioception=segment.proprio[0],
                 object_pose=segment.labels.columns(Task.start_names)[0] if segment.labels
                 else np.full(3, np.nan),

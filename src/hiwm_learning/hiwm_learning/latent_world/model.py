@@ -22,6 +22,7 @@ from hiwm_learning.latent_world.dynamics import (
 from hiwm_learning.latent_world.heads import DoubtEnsemble, OutcomeHead
 from hiwm_learning.latent_world.objectives import Network, objective_named
 from hiwm_learning.latent_world.samplers import SAMPLERS, Draw
+from hiwm_learning.latent_world.views import Size, model_size
 
 KIND = "latent_world_model"
 # A latent grid has at most this many cells a side: 96 px give 24, 128 px and 256 px give 32.
@@ -33,7 +34,7 @@ class LatentWorldConfig:
     """Everything that fixes the network's shape and how it is sampled."""
 
     cameras: tuple[str, ...]
-    height: int  # px, the same for all cameras
+    height: int  # px, of every camera as the model sees it
     width: int  # px
     autoencoder: AutoencoderConfig
     dynamics: DynamicsConfig
@@ -43,8 +44,15 @@ class LatentWorldConfig:
     action_upper: tuple[float, ...]
     planes: tuple[Plane, ...]
     proprio_dim: int
+    # Height and width of each camera, px; empty: those of the model.
+    sizes: tuple[Size, ...] = ()
     head_width: int = 32
     doubt_members: int = 4
+
+    @property
+    def camera_sizes(self) -> tuple[Size, ...]:
+        """Height and width of each camera, px."""
+        return self.sizes or ((self.height, self.width),) * len(self.cameras)
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values alone."""
@@ -58,6 +66,7 @@ class LatentWorldConfig:
             return LatentWorldConfig(**{
                 **data,
                 "cameras": tuple(data["cameras"]),
+                "sizes": tuple((height, width) for height, width in data.get("sizes", ())),
                 "action_lower": tuple(data["action_lower"]),
                 "action_upper": tuple(data["action_upper"]),
                 "autoencoder": AutoencoderConfig(**{**coder, "widths": tuple(coder["widths"])}),
@@ -104,7 +113,7 @@ def latent_config(
     """Return the config for an embodiment.
 
     Args:
-        embodiment: any; its cameras share one size.
+        embodiment: any.
         preset: width and depth, one of PRESETS.
         objective: one of OBJECTIVES.
         sampler_steps: network calls a step; the objective's usual number when None.
@@ -112,7 +121,7 @@ def latent_config(
         cameras: names; all of the embodiment when None.
 
     Raises:
-        ConfigError: cameras of different sizes, or an unknown name.
+        ConfigError: an unknown name.
     """
     if preset not in _PRESETS:
         raise ConfigError(
@@ -121,17 +130,15 @@ def latent_config(
     objective_named(objective)
     names = cameras or tuple(camera.name for camera in embodiment.cameras)
     specs = [embodiment.camera(name) for name in names]
-    if len({(spec.height, spec.width) for spec in specs}) > 1:
-        raise ConfigError(
-            f"cameras of different sizes: {', '.join(names)}",
-            where=f"embodiment {embodiment.name}",
-            remedy="give all cameras of the world model one width and height",
-        )
-    height, width = specs[0].height, specs[0].width
     size = _PRESETS[preset]
-    halvings = 2 if max(height, width) <= 4 * MOST_CELLS else 3
+    sizes = tuple((spec.height, spec.width) for spec in specs)
+    halvings = 2 if max(map(max, sizes)) <= 4 * MOST_CELLS else 3
+    # The dynamics halve the latents once for every width but the first.
+    cell = 2 ** (halvings + len(size.dynamics.widths) - 1)
+    height, width = model_size(sizes, cell)
     return LatentWorldConfig(
         cameras=names, height=height, width=width,
+        sizes=() if set(sizes) == {(height, width)} else sizes,
         # Eight times fewer cells a side than pixels want more channels to hold the same picture.
         autoencoder=AutoencoderConfig(
             channels=4 if halvings == 2 else 8, widths=size.coder_widths[:halvings],

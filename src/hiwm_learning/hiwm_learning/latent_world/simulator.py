@@ -25,7 +25,8 @@ from hiwm_core.world_heads import HEADS
 from hiwm_learning.action_gate import ActionGate, limiter_memory
 from hiwm_learning.latent_world.dynamics import Condition
 from hiwm_learning.latent_world.model import LatentWorldModel
-from hiwm_learning.simulators import ImaginedObservation, Reading, reading
+from hiwm_learning.latent_world.views import apart, side_by_side
+from hiwm_learning.simulators import Images, ImaginedObservation, Reading, reading
 
 # Doubt at which trust has fallen to 1/e: the error expected of a frame is this share of the
 # distance between two unrelated frames.
@@ -100,12 +101,12 @@ class LatentSimulator:
 
     @torch.no_grad()
     def begin(
-        self, image: NDArray[np.uint8], proprioception: NDArray[Any], seed: int
+        self, image: Images, proprioception: NDArray[Any], seed: int
     ) -> LatentState:
         """Return the state in which recorded frames are the present, and always were.
 
         Args:
-            image: [H, W, 3] rgb, or [C, H, W, 3] of several cameras.
+            image: [H, W, 3] rgb, or one for each of several cameras.
             proprioception: [P] in the embodiment's units.
             seed: of the episode's draws.
 
@@ -113,15 +114,19 @@ class LatentSimulator:
             CheckpointError: frames of another number or size than the model's.
         """
         config = self._model.config
-        frames = torch.from_numpy(np.ascontiguousarray(image))
-        frames = frames[None] if frames.dim() == 3 else frames
-        wanted = (len(config.cameras), config.height, config.width, 3)
-        if tuple(frames.shape) != wanted:
+        views = [image] if isinstance(image, np.ndarray) and image.ndim == 3 else list(image)
+        found = [view.shape for view in views]
+        wanted = [(*size, 3) for size in config.camera_sizes]
+        if found != wanted:
             raise CheckpointError(
-                f"start frames of shape {tuple(frames.shape)}, the model's are {wanted}",
+                f"start frames of shapes {found}, the model's are {wanted}",
                 where="start frames", remedy="use those written beside the checkpoint",
             )
-        latent = _halves(self._model.encode(frames[None].to(self._device)))[0]
+        frames = side_by_side(
+            [torch.from_numpy(np.ascontiguousarray(view))[None] for view in views],
+            (config.height, config.width),
+        )
+        latent = _halves(self._model.encode(frames.to(self._device)))[0]
         window = config.dynamics.context
         return LatentState(
             latents=(latent,) * window,
@@ -191,12 +196,18 @@ class LatentSimulator:
     def observe_many(self, states: Sequence[LatentState]) -> list[ImaginedObservation]:
         """Return the observation of each of several states."""
         frames = self._model.decode(self._latents([state.latents[-1:] for state in states])[:, 0])
+        views = [
+            view.cpu().numpy() for view in apart(frames, self._model.config.camera_sizes)
+        ]
         return [
             ImaginedObservation(
-                image=image[0], others=dict(zip(self.cameras[1:], image[1:], strict=True)),
+                image=views[0][i],
+                others={
+                    name: view[i] for name, view in zip(self.cameras[1:], views[1:], strict=True)
+                },
                 **vars(read),
             )
-            for image, read in zip(frames.cpu().numpy(), self.read_many(states), strict=True)
+            for i, read in enumerate(self.read_many(states))
         ]
 
     @torch.no_grad()

@@ -96,7 +96,7 @@ class _Run:
         options, model, accelerator = self._options, self._model, self._accelerator
         clips, held_out = read_clips(
             options.data, model.config.cameras, self._embodiment, self._report,
-            options.resample_to,
+            options.resample_to, (model.config.height, model.config.width),
         )
         self._heads = trained_heads(model, clips, self._task.success_coverage)
         self._report(heads_line(self._heads))
@@ -180,9 +180,7 @@ def _write_starts(output: Path, held_out: Clips) -> None:
     chosen = (on_task or list(held_out.starts))[:STARTS]
     write_starts(
         output, names=[start.name for start in chosen],
-        images=[
-            start.frames[0] if len(start.frames) == 1 else start.frames for start in chosen
-        ],
+        images=[start.frames for start in chosen],
         proprioception=[start.proprioception for start in chosen],
         object_poses=[start.object_pose for start in chosen],
     )

@@ -125,8 +125,13 @@ def heads_line(heads: Sequence[str]) -> str:
     return line
 
 
+def start_images(camera: int) -> str:
+    """Return the name of a camera's array in a start file, by the camera's number."""
+    return f"images_{camera}" if camera else "images"
+
+
 def write_starts(
-    output: Path, *, names: Sequence[str], images: Sequence[NDArray[np.uint8]],
+    output: Path, *, names: Sequence[str], images: Sequence[Sequence[NDArray[np.uint8]]],
     proprioception: Sequence[NDArray[np.float32]], object_poses: Sequence[NDArray[np.float64]],
 ) -> None:
     """Write the frames where imagination begins its episodes, beside a checkpoint.
@@ -134,7 +139,7 @@ def write_starts(
     Args:
         output: the checkpoint's path.
         names: of the starts, N.
-        images: [H, W, 3] rgb each, or [C, H, W, 3] of several cameras.
+        images: of each start, one of each camera, [H, W, 3] rgb.
         proprioception: [P] each.
         object_poses: [3] each, NaN where not recorded.
 
@@ -147,7 +152,8 @@ def write_starts(
             remedy="record ten or more episodes of each kind",
         )
     arrays = {
-        "names": np.array(names), "images": np.stack(images),
+        "names": np.array(names),
+        **{start_images(i): np.stack(view) for i, view in enumerate(zip(*images, strict=True))},
         "proprioception": np.stack(proprioception), "object_poses": np.stack(object_poses),
     }
     write_file(

@@ -239,7 +239,7 @@ def _write_starts(output: Path, recordings: Sequence[Recording], apart: Sequence
     chosen = (chosen or list(apart))[:STARTS]
     write_starts(
         output, names=[recordings[i].name for i in chosen],
-        images=[recordings[i].frames[0].numpy() for i in chosen],
+        images=[(recordings[i].frames[0].numpy(),) for i in chosen],
         proprioception=[recordings[i].proprioception[0].numpy() for i in chosen],
         object_poses=[recordings[i].object_poses[0] for i in chosen],
     )
