@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import ConfigError
-from hiwm_core.frames import JOINT_STATES, camera_stream
+from hiwm_core.frames import JOINT_STATES, camera_stream, pose_stream
 from hiwm_core.measured import MeasuredAction, MeasuredPose
 from hiwm_core.robot_config import RobotConfig
 from hiwm_robot.joint_source import JointSourceState
@@ -174,7 +174,7 @@ class Streams:
                 f"{JOINT_STATES}/{name}": one.newest_ns for name, one in self._sources.items()
             }
         listed |= {
-            f"poses/{name}": stream.newest.stamp_ns or 0 for name, stream in self._poses.items()
+            pose_stream(name): stream.newest.stamp_ns or 0 for name, stream in self._poses.items()
         }
         return listed
 

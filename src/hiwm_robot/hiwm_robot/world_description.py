@@ -21,10 +21,7 @@ def world_info(
     return WorldInfo(
         kind="hardware", robot=robot.name, stand_in=robot.stand_in, rate=rate,
         control_period_s=1.0 / (rate or embodiment.rate_hz), lockstep=lockstep,
-        streams=[
-            *observation_streams(camera.name for camera in cameras),
-            *(f"poses/{name}" for name in robot.poses),
-        ],
+        streams=observation_streams((camera.name for camera in cameras), robot.poses),
         cameras=[camera.name for camera in cameras],
         camera_widths=[camera.width for camera in cameras],
         camera_heights=[camera.height for camera in cameras],

@@ -15,7 +15,7 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.frames import JOINT_STATES, camera_stream
+from hiwm_core.frames import JOINT_STATES, camera_stream, pose_stream
 from hiwm_nodes import qos
 from hiwm_nodes.late_subscribers import LateSubscribers
 from hiwm_nodes.messages import camera_info_message, time_message
@@ -59,7 +59,7 @@ class WorldSide:
         }
         self._joints = publisher(JointState, JOINT_STATES, qos.TICK_PUB)
         self._poses = {
-            name: publisher(PoseStamped, f"poses/{name}", qos.TICK_PUB)
+            name: publisher(PoseStamped, pose_stream(name), qos.TICK_PUB)
             for name in side.streams.pose_names
         }
         self._ticks = publisher(Tick, "tick", qos.TICK_PUB)
@@ -93,7 +93,7 @@ class WorldSide:
                     self._infos[name].publish(info)
         self._joints.publish(joints)
         for name, pose in self._side.poses.items():
-            if self._is_new(f"poses/{name}", stamps, again):
+            if self._is_new(pose_stream(name), stamps, again):
                 self._poses[name].publish(pose)
         self._fill_tick(plan, stamps)
         self._ticks.publish(self._tick)
