@@ -15,12 +15,14 @@ from hiwm_core.stamps import stamp_ns
 
 from . import console
 from .arm_checks import measure_arm_checks
+from .bridge_outputs import measure_bridge_outputs
 from .continuations import continued
 from .graph import Graph
 from .leader import measure_leader
 from .rollouts import measure_rollouts
 from .rows import (
     ARM_CHECKS,
+    BRIDGE_OUTPUTS,
     CONSOLE_COST,
     CONSOLE_PAGE,
     CONTINUED,
@@ -203,6 +205,7 @@ def _rate(times: list[float]) -> float:
 _OTHERS = {
     SPACEMOUSE: measure_spacemouse, LEADER: measure_leader, ROLLOUTS: measure_rollouts,
     ARM_CHECKS: measure_arm_checks,
+    BRIDGE_OUTPUTS: measure_bridge_outputs,
 }
 _Watch = Callable[[Graph, Watcher, Path, Options], dict[str, Measured]]
 _RUNS: Mapping[str, tuple[Mapping[str, str], _Watch]] = {

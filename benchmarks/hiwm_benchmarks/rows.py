@@ -35,6 +35,7 @@ SPACEMOUSE, LEADER = "spacemouse", "leader"
 CONTINUED = "imagination_continued"
 ROLLOUTS = "rollouts"
 ARM_CHECKS = "arm_checks"
+BRIDGE_OUTPUTS = "bridge_outputs"
 
 ROWS = (
     Row(key="imagination_rate", text="whole graph in imagination, rate 0, policy in the loop",
@@ -82,6 +83,11 @@ ROWS = (
     Row(key="limits_and_collisions",
         text="limits, workspace and collision check of two 6-DoF arms, p99",
         unit="ms", at_least=2, aim=0.5, run=ARM_CHECKS),
+    Row(key="bridge_command",
+        text="bridge: command to controller's message, camera running, p99",
+        unit="ms", at_least=8, aim=4, run=BRIDGE_OUTPUTS),
+    Row(key="output_jitter", text="bridge: interpolated output at 100 Hz, jitter p99",
+        unit="ms", at_least=5, aim=2, run=BRIDGE_OUTPUTS),
 )
 
 

@@ -1,0 +1,157 @@
+"""Latency and jitter of the robot bridge, measured at the controllers' end of DDS.
+
+The bridge is a process of its own. This one is the drivers, the arbiter and the controllers: it
+sends a 640x480 camera at 30 Hz and joint states at 100 Hz. Times include both hops over DDS.
+"""
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from hiwm_interfaces.msg import Command, Tick
+from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
+
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.errors import DeviceError
+from hiwm_core.ros_domains import domain_id
+from hiwm_nodes import qos
+from hiwm_nodes.messages import image_message, joint_state_message
+from hiwm_test_support.nodes import NodeProcess, spin_until
+
+from .rows import Measured, quantile
+
+COMMANDS = 300
+RATE_HZ = 100.0
+_PATIENCE_S = 60.0
+_ROBOT = f"""
+name: measured
+stand_in: true
+embodiment: planar_bimanual
+pace: camera
+stale_after_s: 2.0
+joint_states:
+  arms:
+    topic: joint_states_of_driver
+    joints: [left_x_joint, left_y_joint, right_x_joint, right_y_joint]
+cameras:
+  top:
+    image: camera/image_raw
+    size: [640, 480]
+    crop: {{x: 80, y: 0, width: 480, height: 480}}
+outputs:
+  left:
+    adapter: float64_multi_array
+    topic: left/commands
+    joints: [left_x_joint, left_y_joint]
+    silence: hold_last
+    rate_hz: {RATE_HZ}
+  right:
+    adapter: joint_trajectory
+    topic: right/trajectory
+    joints: [right_x_joint, right_y_joint]
+    silence: hold_last
+"""
+
+
+class _Cell:
+    """Everything around the bridge."""
+
+    def __init__(self, context: rclpy.Context) -> None:
+        self.node = rclpy.create_node("cell", context=context)
+        self.executor = SingleThreadedExecutor(context=context)
+        self.executor.add_node(self.node)
+        self.waits: list[float] = []  # command to trajectory [s]
+        self.samples: list[float] = []  # arrivals of the array [s]
+        self._sent: float | None = None
+        embodiment = load_embodiment("planar_bimanual")
+        self._names, self._home = embodiment.joint_names, np.array(embodiment.home)
+        self._pixels = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+        make = self.node.create_publisher
+        self._images = make(Image, "camera/image_raw", qos.IMAGE_PUB)
+        self._states = make(JointState, "joint_states_of_driver", qos.TICK)
+        self._commands = make(Command, "command", qos.COMMAND)
+        self._listen(Tick, "tick", self._on_tick)
+        self._listen(JointTrajectory, "right/trajectory", self._on_trajectory)
+        self._listen(Float64MultiArray, "left/commands", self._on_samples)
+        self.node.create_timer(1.0 / 30.0, self._show)
+        self.node.create_timer(1.0 / 100.0, self._report)
+
+    def _listen(self, kind: Any, topic: str, callback: Any) -> None:
+        self.node.create_subscription(kind, topic, callback, qos.TICK)
+
+    def _show(self) -> None:
+        stamp = self.node.get_clock().now().to_msg()
+        self._images.publish(image_message(self._pixels, stamp, "camera"))
+
+    def _report(self) -> None:
+        stamp = self.node.get_clock().now().to_msg()
+        self._states.publish(joint_state_message(self._names, self._home, stamp))
+
+    def _on_tick(self, tick: Tick) -> None:
+        # A circle with a radius of 5 mm: inside every limit.
+        angle = 0.2 * tick.step
+        offset = 0.005 * np.array([np.cos(angle), np.sin(angle)] * 2)
+        self._sent = time.perf_counter()
+        self._commands.publish(Command(
+            epoch=tick.epoch, step=tick.step, source=Command.SOURCE_POLICY, device="benchmark",
+            action=(self._home + offset).tolist(),
+        ))
+
+    def _on_trajectory(self, _message: JointTrajectory) -> None:
+        if self._sent is not None:
+            self.waits.append(time.perf_counter() - self._sent)
+            self._sent = None
+
+    def _on_samples(self, _message: Float64MultiArray) -> None:
+        self.samples.append(time.perf_counter())
+
+
+def measure_bridge_outputs(
+    launch_file: Path, folder: Path, repeats: int, more: Mapping[str, str]
+) -> dict[str, Measured]:
+    """Return the time from a command to its message, and the jitter of an interpolated output.
+
+    Arguments as in `measure`; none is used.
+
+    Raises:
+        DeviceError: the bridge did not answer enough commands.
+    """
+    del launch_file, folder, repeats, more
+    domain, context = domain_id(), rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            robot = Path(scratch) / "measured.yaml"
+            robot.write_text(_ROBOT)
+            cell = _Cell(context)
+            with NodeProcess(
+                "hiwm_robot", "robot_bridge", domain=domain, parameters={"robot": str(robot)}
+            ):
+                done = spin_until(
+                    cell.executor, lambda: len(cell.waits) >= COMMANDS, _PATIENCE_S
+                )
+    finally:
+        context.try_shutdown()
+    if not done:
+        raise DeviceError(
+            f"the bridge answered {len(cell.waits)} of {COMMANDS} commands", where="bridge_outputs",
+            remedy="run its node tests",
+        )
+    waits = [1e3 * wait for wait in cell.waits]
+    period_ms = 1e3 / RATE_HZ
+    jitter = np.abs(np.diff(cell.samples) * 1e3 - period_ms).tolist()
+    return {
+        "bridge_command": Measured(value=quantile(waits, 0.99), details={
+            "p50": quantile(waits, 0.5), "worst": max(waits), "commands": len(waits),
+        }),
+        "output_jitter": Measured(value=quantile(jitter, 0.99), details={
+            "p50": quantile(jitter, 0.5), "worst": max(jitter), "messages": len(cell.samples),
+        }),
+    }
