@@ -10,7 +10,8 @@ from rclpy.task import Future
 from hiwm_core.robot_config import RobotConfig
 from hiwm_core.stamps import stamp_ns
 from hiwm_core.task import Task
-from hiwm_robot.bridge_core import BridgeCore, Phase
+from hiwm_robot.bridge_core import BridgeCore
+from hiwm_robot.bridge_state import Phase
 from hiwm_robot.robot_side import RobotSide
 
 # Lock-step: a running driver finishes a step well within this.

@@ -3,7 +3,7 @@
 from hiwm_interfaces.srv import ContinueState, RestoreState, SaveState
 from rclpy.node import Node
 
-from hiwm_robot.bridge_core import BridgeState
+from hiwm_robot.bridge_state import BridgeState
 
 
 class RefusedServices:

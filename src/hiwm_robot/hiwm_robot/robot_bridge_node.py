@@ -29,7 +29,8 @@ from hiwm_nodes.only_one import WORLD, OnlyOne
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
 from hiwm_nodes.session import hold_role, session_folder
-from hiwm_robot.bridge_core import Answer, BridgeCore, Phase, TickPlan
+from hiwm_robot.bridge_core import BridgeCore
+from hiwm_robot.bridge_state import Answer, Phase, TickPlan
 from hiwm_robot.episode_reset import EpisodeReset
 from hiwm_robot.output_map import holds_last
 from hiwm_robot.readiness import Readiness

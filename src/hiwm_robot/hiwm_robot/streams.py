@@ -4,6 +4,7 @@ This module pairs them, tracks their ages, and detects a restarted driver. It ke
 times and values; the node keeps the images. Tested by ``test_streams.py``.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -74,6 +75,8 @@ class Streams:
     def __init__(self, embodiment: Embodiment, robot: RobotConfig) -> None:
         self._robot = robot
         self._measured = MeasuredAction(embodiment)
+        # Outputs read the position in their own thread; the kinematics keep results inside.
+        self._measuring = threading.Lock()
         self._cameras = tuple(camera.name for camera in embodiment.cameras)
         self._same_clock = robot.clock == "same"
         self._images = {camera: Newest() for camera in self._cameras}
@@ -137,7 +140,8 @@ class Streams:
         }
         poses = {name: stream.pose for name, stream in self._poses.items() if stream.pose}
         try:
-            return self._measured.array(joints, poses)
+            with self._measuring:
+                return self._measured.array(joints, poses)
         except ConfigError:
             return None  # a pose that no rotation fits; `pose` reports it
 

@@ -19,7 +19,7 @@ from hiwm_core.frames import JOINT_STATES, camera_stream, pose_stream
 from hiwm_nodes import qos
 from hiwm_nodes.late_subscribers import LateSubscribers
 from hiwm_nodes.messages import camera_info_message, time_message
-from hiwm_robot.bridge_core import TickPlan
+from hiwm_robot.bridge_state import TickPlan
 from hiwm_robot.robot_outputs import QUIET
 from hiwm_robot.robot_side import RobotSide
 

@@ -9,7 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.robot_config import load_robot
 from hiwm_core.robots.safety import Activation, Jump
-from hiwm_robot.bridge_core import SLACK, BridgeCore, Phase
+from hiwm_robot.bridge_core import SLACK, BridgeCore
+from hiwm_robot.bridge_state import Phase
 from hiwm_robot.streams import PAIR_WAIT_S, Streams
 
 EMBODIMENT = load_embodiment("planar_bimanual")
