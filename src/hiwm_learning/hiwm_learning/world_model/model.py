@@ -117,8 +117,8 @@ def _readout(embodiment: Embodiment, layers: Sequence[LayerSpec]) -> tuple[ReadO
     places: dict[str, tuple[int, int]] = {}  # joint or action entry -> layer, axis
     for layer, spec in enumerate(layers):
         for axis, index in enumerate(spec.action or ()):
-            entry = embodiment.actions[index]
-            places[entry.joint] = places[entry.name] = (layer, axis)
+            target = embodiment.actions[index]
+            places[target.joint] = places[target.name] = (layer, axis)
     readout = []
     for entry in embodiment.proprioception:
         place = places.get(entry.action or entry.joint)

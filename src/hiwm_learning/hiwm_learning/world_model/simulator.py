@@ -135,7 +135,7 @@ class Simulator:
         """Return the next state of each of several worlds, and its action as it was let through."""
         worlds = _worlds(states)
         limited = self._gate.limit_many(
-            actions, self._proprioception(worlds),
+            actions, list(self._proprioception(worlds)),
             [LimiterState(sent=state.sent, previous_step=state.previous_step) for state in states],
         )
         taken = np.stack([result.action.astype(np.float32) for result in limited])
