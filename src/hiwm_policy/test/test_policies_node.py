@@ -229,7 +229,7 @@ def test_chunks_are_made_from_the_arrays_of_the_tick_and_run_to_their_end(
 
 @pytest.mark.parametrize(("info", "words"), [
     ({"embodiment_hash": "f" * 64}, ("f" * 64, EMBODIMENT.hash)),
-    ({"kind": "hardware", "lockstep": False, "rate": 5.0}, ("0.100 s (10 Hz)", "0.200 s (5 Hz)")),
+    ({"lockstep": False, "control_period_s": 0.2}, ("0.100 s (10 Hz)", "0.200 s (5 Hz)")),
 ], ids=["embodiment", "control period"])
 def test_a_world_that_does_not_fit_the_policy_stops_the_node_and_both_are_named(
     context: Context, rig: Rig, checkpoint: Path, info: dict[str, Any], words: tuple[str, str]
