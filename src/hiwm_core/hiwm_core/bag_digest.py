@@ -4,7 +4,7 @@ Reads less than `bags.reader` and tolerates more: a truncated bag has a digest t
 on request, so a digest is small whatever the bag's size.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from hiwm_core.bags.contents import BagContents, errors_of
 from hiwm_core.bags.lineage import Lineage
 from hiwm_core.bags.mcap_file import McapFile, decoded
 from hiwm_core.bags.topics import Stream, observation_stream, stream
-from hiwm_core.frames import image_array, stream_stamps
+from hiwm_core.embodiment import parse_embodiment
+from hiwm_core.errors import ConfigError
+from hiwm_core.frames import camera_stream, image_array, stream_stamps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +53,9 @@ class BagDigest:
     takeovers: list[Takeover] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # damage, or not closed; see BagContents
     _file: McapFile
-    _camera: str = ""  # topic of the first camera
+    _camera: str = ""  # topic of the embodiment's first camera
     _stream: str = ""  # its name in ticks
-    _chunks: dict[int, int] = field(default_factory=dict)  # of its images, by stamp
+    _chunks: Mapping[int, int] = field(default_factory=dict)  # of its images, by stamp
 
     def frame(self, tick: TickDigest) -> NDArray[np.uint8] | None:
         """Return the first camera's frame [H, W, 3] rgb of a tick; None if it is missing.
@@ -84,8 +86,7 @@ def read_digest(bag: Path) -> BagDigest:
 
 
 def _digest(contents: BagContents) -> BagDigest:
-    camera = ""
-    chunks: dict[int, int] = {}
+    chunks: dict[str, dict[int, int]] = {}  # of images, by topic and stamp
     ticks: dict[tuple[int, int], TickDigest] = {}
     takeovers: dict[int, Takeover] = {}
     for message in contents.messages():
@@ -98,9 +99,8 @@ def _digest(contents: BagContents) -> BagDigest:
                 success=float(tick.success), stream_stamps_ns=stream_stamps(tick),
             ))
         elif kind is Stream.IMAGE:
-            camera = camera or message.channel.topic
-            if message.channel.topic == camera:
-                chunks[stamp_ns(message.data)] = message.chunk_at
+            found = chunks.setdefault(message.channel.topic, {})
+            found[stamp_ns(message.data)] = message.chunk_at
         elif kind is Stream.CONTROL_STATE:
             state = decoded(message)
             if state.takeovers:
@@ -108,9 +108,24 @@ def _digest(contents: BagContents) -> BagDigest:
                     number=int(state.takeovers), latency_s=float(state.takeover_latency_s),
                     latency_ticks=int(state.takeover_latency_ticks),
                 )
+    lineage = contents.lineage()
+    camera = _first_camera(lineage, list(chunks))
     return BagDigest(
-        path=contents.path, lineage=contents.lineage(),
+        path=contents.path, lineage=lineage,
         ticks=[ticks[place] for place in sorted(ticks)], takeovers=list(takeovers.values()),
         problems=contents.problems(), _file=contents.file, _camera=camera,
-        _stream=observation_stream(camera), _chunks=chunks,
+        _stream=observation_stream(camera), _chunks=chunks.get(camera, {}),
     )
+
+
+def _first_camera(lineage: Lineage, topics: Sequence[str]) -> str:
+    """Return the image topic of the embodiment's first camera; empty if there is none.
+
+    Images arrive in any order. A bag whose embodiment is unknown has its first topic by name.
+    """
+    try:
+        camera = parse_embodiment(lineage.embodiment_yaml, "bag").cameras[0].name
+    except ConfigError:
+        return min(topics, default="")
+    wanted = camera_stream(camera)
+    return next((topic for topic in topics if observation_stream(topic) == wanted), "")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from hiwm_core.control import Source
 from hiwm_core.palette import GREEN, GREY, RED, SOURCE_COLOURS, SOURCE_NAMES, Colour
@@ -106,7 +106,9 @@ def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: Row, top: int)
         side = _TILE + 2 * _BORDER
         colour = SOURCE_COLOURS[Source(tile.source)]
         draw.rectangle((x, top, x + side - 1, top + side - 1), fill=colour)
-        frame = Image.fromarray(tile.frame).resize((_TILE, _TILE), Image.Resampling.BICUBIC)
+        frame = ImageOps.pad(
+            Image.fromarray(tile.frame), (_TILE, _TILE), Image.Resampling.BICUBIC, color=_PAPER
+        )
         sheet.paste(frame, (x + _BORDER, top + _BORDER))
         draw.text(
             (x + 2, top + side + 1), _caption(tile), fill=_INK, font=small

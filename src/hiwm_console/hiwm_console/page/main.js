@@ -140,10 +140,12 @@ function frame(seen, bitmap) {
 
 const cameras = [];
 function makeCameras(list) {
-  if (cameras.length === list.length) return;
+  if (cameras.length === list.length && list.every((camera, n) => cameras[n].dataset.camera === camera.name)) return;
   cameras.splice(0).forEach((canvas) => canvas.remove());
   list.forEach((camera, number) => {
     const canvas = make("canvas", "", { width: camera.width, height: camera.height, role: "img", "aria-label": `camera ${camera.name}`, id: `camera-${number}` });
+    canvas.dataset.camera = camera.name;
+    canvas.style.setProperty("--aspect", camera.width / camera.height);
     if (number) canvas.className = "further";
     $("cameras").append(canvas);
     cameras.push(canvas);

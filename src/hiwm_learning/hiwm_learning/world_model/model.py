@@ -87,8 +87,15 @@ def planar_config(
         dynamics: size of the ensemble.
 
     Raises:
-        ConfigError: the embodiment is not planar.
+        ConfigError: the embodiment has several cameras, or is not planar.
     """
+    if len(embodiment.cameras) > 1:
+        raise ConfigError(
+            f"the layered world model draws one camera, not "
+            f"{', '.join(camera.name for camera in embodiment.cameras)}",
+            where=f"embodiment {embodiment.name}",
+            remedy="train the family latent, which draws them all: --family latent",
+        )
     camera = embodiment.cameras[0]
     measured = MeasuredFromProprioception(embodiment).columns
     names = [entry.name for entry in embodiment.actions]

@@ -24,6 +24,7 @@ from hiwm_core.user_paths import path_argument
 from hiwm_learning.checkpoints import write_file
 from hiwm_learning.datasets.usable_segments import usable_segment
 from hiwm_learning.training_command import is_start_file
+from hiwm_learning.world_model.recordings import start_images
 
 
 def first_frames(
@@ -33,17 +34,19 @@ def first_frames(
 
     Args:
         sessions: session folders of evaluations.
-        camera: the world model's; the embodiment's first when empty.
+        camera: the world model's only camera; all of the embodiment when empty.
         report: takes a line for each bag left out.
 
     Returns:
-        names [N], images [N, H, W, 3] uint8, proprioception [N, P] m and object_poses [N, 3]
+        names [N], images [N, H, W, 3] uint8 of the first camera, images_1 and so on of further
+        ones, proprioception [N, P] m and object_poses [N, 3]
         (x m, y m, yaw rad), as the trials asked for them.
 
     Raises:
         BagError: no bag of a trial.
     """
-    names, images, states, poses = [], [], [], []
+    names, states, poses = [], [], []
+    images: list[list[NDArray[np.uint8]]] = []
     for session in sessions:
         trials = _trials(session)
         for bag in session_bags(session):
@@ -53,9 +56,9 @@ def first_frames(
             trial = trials.get(segment.lineage.episode_id)
             if trial is None or not segment.length or segment.steps[0] != 0:
                 continue
-            view = camera or segment.embodiment.cameras[0].name
+            views = [camera] if camera else [one.name for one in segment.embodiment.cameras]
             names.append(f"{session.name}/{trial['trial']:04d}")
-            images.append(segment.observations[view][0])
+            images.append([segment.observations[view][0] for view in views])
             states.append(segment.proprio[0])
             poses.append(trial["start"])
     if not names:
@@ -64,7 +67,8 @@ def first_frames(
             remedy="record an evaluation: launch/evaluate.launch.xml world:=hardware record:=true",
         )
     return {
-        "names": np.array(names), "images": np.stack(images),
+        "names": np.array(names),
+        **{start_images(i): np.stack(view) for i, view in enumerate(zip(*images, strict=True))},
         "proprioception": np.stack(states).astype(np.float32),
         "object_poses": np.array(poses, np.float64),
     }
@@ -86,7 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output", "-o", required=True, type=path_argument, help="start file, .npz"
     )
-    parser.add_argument("--camera", default="", help="of the world model; the first by default")
+    parser.add_argument(
+        "--camera", default="", help="of the world model, if it draws one; all by default"
+    )
     options = parser.parse_args(arguments)
     try:
         check_output_file(
