@@ -13,8 +13,8 @@ import yaml
 from hiwm_core.config_files import parse_mapping
 from hiwm_core.errors import ConfigError
 
-# Older files bounded a target by one step ahead of the measured position; twice that is what the
-# shipped embodiment uses.
+# Older files bounded a target by one step ahead of the measured position, which slows an arm that
+# lags. The bound is not part of the hash, and a user's file may give another.
 _STEPS_AHEAD = 2.0
 
 

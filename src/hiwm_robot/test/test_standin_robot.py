@@ -3,6 +3,7 @@
 import numpy as np
 
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.limits import Limiter
 from hiwm_core.task import load_task
 from hiwm_robot.standin_robot import StandinRobot
 
@@ -39,3 +40,22 @@ def test_a_refused_target_keeps_the_last_one() -> None:
     assert "2 values for 4 joints" in robot.jump([0.0, 0.0])
     robot.advance(0.5)
     assert np.abs(robot.scene.joint_positions - HOME).max() < 1e-3
+
+
+def test_the_lag_at_full_speed_is_within_the_bound_on_the_following_error() -> None:
+    """Else the limits would slow the arms down; docs/embodiments.md names both numbers."""
+    robot, limiter = StandinRobot(TASK, EMBODIMENT), Limiter(EMBODIMENT)
+    robot.place(START, 0)
+    memory, lags = limiter.initial_state(), []
+    for _ in range(20):
+        measured = robot.scene.joint_positions
+        if np.isfinite(memory.sent).all():
+            lags.append(float(np.abs(memory.sent - measured).max()))
+        result = limiter.limit(HOME + [0.0, 0.3, 0.0, 0.3], measured, memory)
+        assert not result.following_limited
+        memory = result.state
+        robot.follow(EMBODIMENT.action_joints, [(result.action.tolist(), 0.1)])
+        robot.advance()
+    step = EMBODIMENT.actions[0].max_velocity / EMBODIMENT.rate_hz
+    assert max(lags) < 0.0015
+    assert step + max(lags) < EMBODIMENT.actions[0].max_following_error
