@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
@@ -93,8 +94,8 @@ class RobotSide:
             embodiment_image(first, self._embodiment.camera(name), camera)
         for name, source in self._robot.joint_states.items():
             self._check_joints(name, source, timeout_s)
-        for source in self._robot.poses.values():
-            self._first_message(PoseStamped, source.topic, timeout_s)
+        for pose in self._robot.poses.values():
+            self._first_message(PoseStamped, pose.topic, timeout_s)
 
     def _check_joints(self, name: str, source: JointSource, timeout_s: float) -> None:
         """Wait until every joint has been seen: a message may hold only some."""
@@ -170,16 +171,9 @@ class RobotSide:
                     lambda message, name=name: self._receive_info(name, message), qos.SENSOR,
                 )
         for name, source in self._robot.joint_states.items():
-            self._drain(
-                JointState, source.topic,
-                lambda message, name=name, source=source:
-                self._receive_joints(name, source, message),
-            )
+            self._drain(JointState, source.topic, partial(self._receive_joints, name, source))
         for name, pose in self._robot.poses.items():
-            self._drain(
-                PoseStamped, pose.topic,
-                lambda message, name=name, pose=pose: self._receive_pose(name, pose, message),
-            )
+            self._drain(PoseStamped, pose.topic, partial(self._receive_pose, name, pose))
         if self._robot.reset_service:
             self._place = self._node.create_client(
                 PlaceScene, self._robot.reset_service, callback_group=self._reset_group
