@@ -42,7 +42,8 @@ class Interlocks:
     def _one(self, name: str, lock: Interlock, now: float) -> str:
         seen = self._seen.get(name)
         if seen is None:
-            return f"interlock {name}: nothing on {lock.topic} yet"
+            hint = "; if its driver does not latch it, set latched: false" if lock.latched else ""
+            return f"interlock {name}: nothing on {lock.topic} yet{hint}"
         if lock.stale_after_s is not None and now - seen.at > lock.stale_after_s:
             return f"interlock {name}: nothing on {lock.topic} for over {lock.stale_after_s:g} s"
         if lock.is_fine(seen.value):
