@@ -30,11 +30,12 @@ class EpisodeReset:
         lockstep: as in the bridge.
         seed: of the first sampled start; the next ones count up.
         timeout_s: for the service, and again for the first image.
+        activating: whether the bridge is about to become active by itself.
     """
 
     def __init__(
         self, node: Node, robot: RobotConfig, task: Task, core: BridgeCore, side: RobotSide, *,
-        lockstep: bool, seed: int, timeout_s: float,
+        lockstep: bool, seed: int, timeout_s: float, activating: Callable[[], bool],
     ) -> None:
         self._node = node
         self._robot = robot
@@ -44,6 +45,7 @@ class EpisodeReset:
         self._lockstep = lockstep
         self._next_seed = seed
         self._timeout_s = timeout_s
+        self._activating = activating
         self._waits: list[tuple[Callable[[], bool], float, Future]] = []
 
     async def reset(
@@ -66,6 +68,8 @@ class EpisodeReset:
         if start:
             return f"robot {robot} has no start named {start!r}: give start values or a seed"
         state = self._core.state
+        if self._activating():
+            await self._until(lambda: state.phase is not Phase.INACTIVE, self._timeout_s)
         if state.phase in (Phase.RESETTING, Phase.STARTING):
             # An episode is already starting: resets run one after the other.
             await self._until(lambda: state.phase is Phase.RUNNING, 2 * self._timeout_s)

@@ -124,8 +124,9 @@ class RobotBridge(LifecycleNode):
         self._by_camera = self._robot.pace == "camera"
         self._reset = EpisodeReset(
             self, self._robot, self._task, self._core, self._side, lockstep=self._lockstep,
-            seed=self._seed, timeout_s=reset_timeout_s,
+            seed=self._seed, timeout_s=reset_timeout_s, activating=lambda: self._activating,
         )
+        self._activating = self._autostart
         self._started, self._waiting = time.monotonic(), False
         self._connected = False
         self._configured_at = self._started
@@ -257,6 +258,7 @@ class RobotBridge(LifecycleNode):
             # Tried again: data is on its way, or a person is switching a controller.
             if not (self._side.streams.complete or waited) or self.trigger_activate() != SUCCESS:
                 return
+        self._activating = False
         self._start_timer.cancel()
 
     # Observations
