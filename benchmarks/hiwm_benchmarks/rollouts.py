@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_evaluation.rollout.setting import RolloutWorld, Setting
 from hiwm_evaluation.rollout.workers import run_trials
 from hiwm_evaluation.trials import TrialResult, sampled_starts

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import CameraSpec, Embodiment, load_embodiment
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_core.world_heads import HEADS
 from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
 from hiwm_learning.latent_world.clips import Clips
@@ -17,7 +18,7 @@ from hiwm_learning.world_model.recordings import write_starts
 
 def embodiment_with(size: int, cameras: tuple[str, ...] = ("top",)) -> Embodiment:
     """Return the planar embodiment with cameras of `size` px; only `top` sees the table."""
-    base = load_embodiment(load_task("push_t").embodiment)
+    base = load_embodiment(load_task(default_task()).embodiment)
     specs = tuple(
         CameraSpec(
             name=name, width=size, height=size, encoding="rgb8",
@@ -41,16 +42,16 @@ def write_untrained_checkpoint(
     folder: Path, *, name: str = "world.safetensors", embodiment_hash: str = "", seed: int = 0,
     heads: tuple[str, ...] = HEADS,
 ) -> Path:
-    """Write an untrained model of the push_t task and three starts; return the model's path.
+    """Write an untrained model of the shipped task and three starts; return the model's path.
 
     Args:
         folder: to write into.
         name: file name of the model.
-        embodiment_hash: replaces the hash of the push_t embodiment.
+        embodiment_hash: replaces the hash of the embodiment.
         seed: of the weights and frames.
         heads: listed as trained in the file.
     """
-    task = load_task("push_t")
+    task = load_task(default_task())
     embodiment = load_embodiment(task.embodiment)
     model = untrained_world(embodiment, seed=seed)
     path = folder / name
@@ -71,7 +72,7 @@ def write_untrained_checkpoint(
         path, names=["a", "b", "c"],
         images=[(rng.integers(0, 256, shape, np.uint8),) for _ in range(3)],
         proprioception=[np.array(embodiment.home, np.float32)] * 3,
-        object_poses=[np.zeros(3)] * 3,
+        values=[np.zeros(3)] * 3,
     )
     return path
 
@@ -105,7 +106,7 @@ def moving_square(embodiment: Embodiment, runs: int, length: int, seed: int) -> 
     return Clips(
         frames=torch.from_numpy(np.concatenate(frames)),
         proprioception=torch.from_numpy(proprioception), actions=torch.from_numpy(commanded),
-        coverage=torch.from_numpy(0.5 + proprioception[:, 0] * 2.0),
+        progress_labels=torch.from_numpy(0.5 + proprioception[:, 0] * 2.0),
         first=first, last=first + length - 1,
         starts=(), summary={"episodes": runs, "frames": runs * length},
     )

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import Embodiment, load_embodiment
-from hiwm_core.push_t import inside
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_core.world_heads import HEADS
 from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
 from hiwm_learning.world_model.appearance import arm_poses
@@ -32,7 +33,7 @@ def drawn_world_model(embodiment: Embodiment, seed: int = 0) -> WorldModel:
         axis = (np.arange(spec.canvas_px) + 0.5) / spec.canvas_px - 0.5
         x, y = np.meshgrid(axis * spec.extent_m, -axis * spec.extent_m)
         points = np.stack([x, y], axis=-1).reshape(-1, 2)
-        solid = inside(points, UNIT_M) if index == 0 else np.hypot(*points.T) < 0.012
+        solid = _in_t(points / UNIT_M) if index == 0 else np.hypot(*points.T) < 0.012
         alpha = torch.from_numpy(solid.reshape(1, spec.canvas_px, -1)).float()
         colour = torch.tensor(_COLOURS[index])[:, None, None].expand(-1, *alpha.shape[1:])
         decoder.canvases[index].data = to_logit(torch.cat([colour, alpha]))
@@ -41,6 +42,13 @@ def drawn_world_model(embodiment: Embodiment, seed: int = 0) -> WorldModel:
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return model
+
+
+def _in_t(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which points [N, 2] are in a T: a bar of 4 x 1 over a stem of 1 x 3, centred."""
+    x, y = np.abs(points[:, 0]), points[:, 1] - 5 / 14  # from the joint line of bar and stem
+    bar, stem = (x <= 2) & (y >= 0) & (y <= 1), (x <= 0.5) & (y >= -3) & (y <= 0)
+    return np.asarray(bar | stem)
 
 
 def object_pose(x: float, y: float, yaw: float) -> Tensor:
@@ -60,7 +68,7 @@ def drawn_recording(
 ) -> Recording:
     """Return a recording of a T at rest, placed by the seed, and of arms on a 2 mm random walk."""
     generator = torch.Generator().manual_seed(seed)
-    embodiment = load_embodiment(load_task("push_t").embodiment)
+    embodiment = load_embodiment(load_task(default_task()).embodiment)
     home = torch.tensor(embodiment.home)
     steps = (torch.rand(length, 4, generator=generator) - 0.5) * 0.004
     proprioception = home + steps.cumsum(0)
@@ -70,8 +78,8 @@ def drawn_recording(
     return Recording(
         name=name, kind="demonstration", frames=frames, embodiment=embodiment,
         proprioception=proprioception, measured=proprioception,
-        actions=torch.cat([proprioception[1:], torch.zeros(1, 4)]), coverage=torch.zeros(length),
-        object_poses=np.zeros((length, 3)), held_out=held_out,
+        actions=torch.cat([proprioception[1:], torch.zeros(1, 4)]), held_out=held_out,
+        progress_labels=torch.zeros(length), start_values=np.zeros((length, 3)),
         recorded_on="standin (stand-in)", period_s=0.1, measured_period_s=0.1,
     )
 
@@ -85,11 +93,11 @@ def write_drawn_checkpoint(
     Args:
         folder: to write into.
         name: file name of the model.
-        embodiment_hash: replaces the hash of the push_t embodiment.
+        embodiment_hash: replaces the hash of the embodiment.
         seed: of the untrained dynamics.
         heads: listed as trained in the file.
     """
-    task = load_task("push_t")
+    task = load_task(default_task())
     embodiment = load_embodiment(task.embodiment)
     model = drawn_world_model(embodiment, seed)
     path = folder / name
@@ -110,6 +118,6 @@ def write_drawn_checkpoint(
         images = frames_to_bytes(model.decoder(scene(model, objects, proprioception))).numpy()
     np.savez_compressed(
         path.with_name(path.stem + "_starts.npz"), names=np.array(["a", "b", "c"]),
-        images=images, proprioception=proprioception.numpy(), object_poses=places,
+        images=images, proprioception=proprioception.numpy(), start_values=places,
     )
     return path

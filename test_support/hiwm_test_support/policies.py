@@ -82,7 +82,7 @@ def write_untrained_policy(folder: Path, embodiment: Embodiment) -> Path:
     )
     info = CheckpointInfo(
         kind=config.kind, name="random", config=config.to_dict(), embodiment=embodiment.name,
-        embodiment_hash=embodiment.hash, embodiment_text=embodiment.text, task="push_t",
+        embodiment_hash=embodiment.hash, embodiment_text=embodiment.text, task="toy_task",
         task_hash="0", data={}, steps=0, seed=0, minutes=0.0,
     )
     path = folder / "random.safetensors"

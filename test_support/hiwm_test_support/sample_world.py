@@ -98,7 +98,7 @@ class SampleWorld(Node):
             control_period_s=1.0 / embodiment.rate_hz, streams=self._streams,
             cameras=[camera.name], camera_widths=[camera.width], camera_heights=[camera.height],
             embodiment=embodiment.name, embodiment_hash=embodiment.hash,
-            embodiment_yaml=embodiment.text, task="push_t", session_id="sample",
+            embodiment_yaml=embodiment.text, task="toy_task", session_id="sample",
             software_version="sample",
         ))
 

@@ -44,7 +44,7 @@ def two_camera_episodes(path: Path, count: int, seed: int = 0) -> Episodes:
                 "proprio": rng.uniform(-0.5, 0.5, (LENGTH, embodiment.proprio_dim)),
                 "actions": actions, "source": np.full(LENGTH, 3), "provenance": np.zeros(LENGTH),
                 "steps": np.arange(LENGTH), "trust": np.ones(LENGTH), "progress": blank,
-                "success": blank, "object_pose": np.tile(blank[:, None], 3), "coverage": blank,
+                "success": blank,
             },
         )
     writer.close({})

@@ -21,6 +21,8 @@ from hiwm_test_support.headless_browser import Browser, Page, chromium
 sys.path.insert(0, str(Path(__file__).parent))
 from launched_session import GUARD_S, LaunchedSession  # noqa: E402
 
+from hiwm_test_support.shipped import TASK
+
 pytestmark = [
     pytest.mark.nodes, pytest.mark.slow, pytest.mark.timeout(400),
     pytest.mark.skipif(chromium() is None, reason="Chromium is not installed"),
@@ -416,7 +418,7 @@ def test_the_stored_session_is_browsed_read_only(session: Session) -> None:
         with session.page(server.address) as page:
             page.until("document.body.classList.contains('stored')")
             count = page.run("hiwm.tree.count")
-            assert count > 10 and page.run("hiwm.state.description.task") == "push_t"
+            assert count > 10 and page.run("hiwm.state.description.task") == TASK.name
             page.key("ArrowLeft")
             page.until("document.querySelector('#large-still').naturalWidth == 96")
             page.key("t")

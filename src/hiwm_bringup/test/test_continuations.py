@@ -13,10 +13,11 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
 from sensor_msgs.msg import Image
 
+from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.ros_domains import domain_id
 from hiwm_core.stamps import stamp_ns
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_nodes import qos
 from hiwm_test_support.layered_worlds import write_drawn_checkpoint
 from hiwm_test_support.nodes import NodeProcess, spin_until
@@ -25,7 +26,7 @@ from hiwm_test_support.policies import write_untrained_policy
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]
 GUARD_S = 300.0
 
-EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
+EMBODIMENT = load_embodiment(load_task(default_task()).embodiment)
 HOME = np.array(EMBODIMENT.home)
 
 

@@ -15,10 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from hiwm_core.bags import Segment, read_segment, session_bags
+from hiwm_core.bags.task_labels import progress_labels
+from hiwm_core.config_files import default_task
 from hiwm_core.control import Source
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.ros_domains import domain_id
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_evaluation.rollout import setting as rollout
 from hiwm_evaluation.trials import sampled_starts
 from hiwm_robot import standin_robot
@@ -29,7 +31,7 @@ pytestmark = [pytest.mark.nodes, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[3]
 GUARD_S = 240.0  # hang guard: a busy machine takes a minute to import torch twice
-TASK = load_task("push_t")
+TASK = load_task(default_task())
 EMBODIMENT = load_embodiment(TASK.embodiment)
 TRIALS, HORIZON, SEED = 3, 14, 11
 FIRST_EPOCH = 2  # of the first trial: the world resets itself once before
@@ -42,7 +44,7 @@ class Step:
     frame: bytes
     joints: bytes
     action: bytes  # float32, as bags give them
-    value: float  # probability of success, or coverage
+    value: float  # probability of success, or progress
 
 
 def run_graph(
@@ -79,7 +81,7 @@ def run_graph(
 
 def recorded_steps(segment: Segment) -> list[Step]:
     """Return the steps of a trial; the graph may have gone on for some more."""
-    values = segment.success if segment.labels is None else segment.labels.column("coverage")
+    values = segment.success if segment.labels is None else progress_labels(segment, TASK)
     return [
         Step(
             frame=segment.observations["top"][i].tobytes(), joints=segment.proprio[i].tobytes(),
@@ -95,7 +97,7 @@ def run_rollout(world: rollout.RolloutWorld, policy: Path, model: Path) -> dict[
     setting = rollout.Setting(
         world=world, task=TASK.name, policies=(policy,), seed=SEED, horizon=HORIZON,
         starts=tuple(sampled_starts(TASK, SEED, TRIALS)), batch=1, world_checkpoint=model,
-        threshold=0.5 if world is rollout.RolloutWorld.IMAGINATION else TASK.success_coverage,
+        threshold=0.5 if world is rollout.RolloutWorld.IMAGINATION else TASK.success_progress,
         start_frames=model.with_name(model.stem + "_starts.npz"),
     )
     found = rollout.trials(setting, [(0, number) for number in range(TRIALS)])
@@ -178,10 +180,11 @@ def test_the_stand_in_gives_the_episodes_of_the_graph(
             episodes[-1].append(Step(
                 frame=self.scene.render().tobytes(),
                 joints=self.scene.joint_positions.astype(np.float32).tobytes(),
-                action=np.array(action, np.float32).tobytes(), value=self.scene.coverage,
+                action=np.array(action, np.float32).tobytes(),
+                value=TASK.stand_in().progress(self.scene.truth),
             ))
 
-        def place(self, *arguments: Any) -> NDArray[np.float64]:
+        def place(self, *arguments: Any) -> dict[str, float]:
             placed = super().place(*arguments)
             episodes.append([])
             self._keep([])

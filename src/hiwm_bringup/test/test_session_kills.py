@@ -23,6 +23,8 @@ from hiwm_recording.recover import main as recover
 sys.path.insert(0, str(Path(__file__).parent))
 from launched_session import LaunchedSession  # noqa: E402
 
+from hiwm_test_support.shipped import WORLD_MODEL
+
 pytestmark = [
     pytest.mark.nodes, pytest.mark.slow, pytest.mark.timeout(600),
     pytest.mark.flaky(
@@ -174,7 +176,7 @@ def test_on_the_standin(standin_folder: Path, killed: str) -> None:
 
 def test_a_checkpoint_of_another_embodiment_is_refused_in_one_line(tmp_path: Path) -> None:
     config = tmp_path / "config"
-    shutil.copytree(find_config("tasks", "push_t").parents[1], config)
+    shutil.copytree(find_config("embodiments", "planar_bimanual").parents[1], config)
     path = config / "embodiments" / "planar_bimanual.yaml"
     embodiment = yaml.safe_load(path.read_text())
     embodiment["actions"][0]["upper"] = 0.17
@@ -183,7 +185,7 @@ def test_a_checkpoint_of_another_embodiment_is_refused_in_one_line(tmp_path: Pat
     with LaunchedSession(tmp_path / "session", IMAGINATION, environment) as graph:
         assert graph.wait() == 1
         [line] = graph.lines("[imagination] error: ")
-        for words in ("embodiment planar_bimanual", "world_push_t.safetensors"):
+        for words in ("embodiment planar_bimanual", WORLD_MODEL.name):
             assert words in line
         assert len(graph.lines("and the graph needs it")) == 1
         assert "Traceback" not in graph.output

@@ -46,5 +46,5 @@ def write_session(folder, branches=3, steps=12, states=True):
     store.close()
     if blobs is not None:
         blobs.close()
-    (folder / "session.json").write_text('{"task": "push_t", "world": "imagination"}')
+    (folder / "session.json").write_text('{"task": "toy_task", "world": "imagination"}')
     return folder

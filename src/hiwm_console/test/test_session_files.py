@@ -137,4 +137,4 @@ def test_a_read_only_session_is_shown_and_left_as_it_is(tmp_path, read_only):
     assert (result.returncode, result.stderr) == (0, "")
     assert sorted(folder.rglob("*")) == before
     revision = SessionFiles(folder).revision()
-    assert result.stdout.splitlines() == [f"push_t {revision} True", "True"]
+    assert result.stdout.splitlines() == [f"toy_task {revision} True", "True"]

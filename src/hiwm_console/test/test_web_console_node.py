@@ -45,7 +45,7 @@ class Graph:
         self.info.publish(WorldInfo(
             kind="imagination", rate=10.0, lockstep=True, cameras=["top"], camera_widths=[96],
             camera_heights=[96], embodiment="planar_bimanual", embodiment_hash=EMBODIMENT.hash,
-            embodiment_yaml=EMBODIMENT.text, task="push_t",
+            embodiment_yaml=EMBODIMENT.text, task="toy_task",
         ))
         self.control = self.node.create_publisher(ControlState, "control_state", qos.LATCHED)
         self.ticks = self.node.create_publisher(Tick, "tick", qos.TICK)

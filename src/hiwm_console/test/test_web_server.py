@@ -330,7 +330,7 @@ def test_a_stored_session_shows_tree_and_frames(stored):
         return hello, await viewer.of("tree")
 
     hello, tree = visit(stored, body)
-    assert hello["stored"] and hello["description"]["task"] == "push_t"
+    assert hello["stored"] and hello["description"]["task"] == "toy_task"
     assert [branch["id"] for branch in tree["branches"]] == [
         "ep_0001-b000", "ep_0001-b001", "ep_0001-b002"]
     assert tree["branches"][1]["label"] == "success" and tree["branches"][1]["note"] == "went well"

@@ -26,7 +26,7 @@ def rig(tmp_path):
 def test_a_page_of_the_world_simulator_drives(rig):
     async def body(viewer):
         rig.tick(0)
-        await viewer.send(type="init", task="pusht")
+        await viewer.send(type="init", task="toy_task")
         await viewer.send(type="action", action={"w": 1, "a": 0}, t_client=123.5)
         await eventually(lambda: rig.graph.commands)
         rig.control(Mode.HUMAN, "console")
@@ -80,11 +80,11 @@ def test_two_pages_take_turns_and_neither_connection_dies(rig):
     async def body(one, two):
         rig.tick(0)
         readers = [asyncio.ensure_future(page.until(lambda _: False)) for page in (one, two)]
-        await one.send(type="init", task="pusht")
+        await one.send(type="init", task="toy_task")
         await hold(one, "w", until=lambda: last_deadman(rig))
         rig.control(Mode.HUMAN, "console")
         assert rig.server.hub.seats.driver == 1
-        await two.send(type="init", task="pusht")
+        await two.send(type="init", task="toy_task")
         # The other page's keys are refused while the first holds a key.
         for _ in range(20):
             await hold(two, "i", until=lambda refused=rig.server.hub.refusals.total:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import yaml
 
@@ -40,7 +41,7 @@ def find_config(kind: str, name: str | Path) -> Path:
 
     Args:
         kind: one of `KINDS`, the sub-folder to search.
-        name: a name without extension ("push_t"), or a path to a file.
+        name: a name without extension, or a path to a file.
 
     Raises:
         ConfigError: no config of that name; lists the existing names.
@@ -62,6 +63,19 @@ def find_config(kind: str, name: str | Path) -> Path:
         remedy=f"use one of {', '.join(sorted(known)) or '(none found)'} or a path to a file"
         + nearest(str(name), known),
     )
+
+
+def default_task() -> str:
+    """Return the name of the task that runs when none is named.
+
+    It stands in config/defaults.launch.xml, so that launch files share it.
+    """
+    path = next(
+        folder / "defaults.launch.xml" for folder in config_directories()
+        if (folder / "defaults.launch.xml").is_file()
+    )
+    (task,) = ElementTree.parse(path).getroot().findall("arg[@name='task']")
+    return task.attrib["default"]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

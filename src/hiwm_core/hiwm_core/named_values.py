@@ -6,7 +6,6 @@ A name ends with its unit, such as `object_x_m` or `object_yaw_rad`.
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hiwm_core.errors import ConfigError
 
@@ -38,19 +37,3 @@ def named_values(names: Sequence[str], values: Sequence[float], where: str) -> d
             f"not finite: {', '.join(bad)}", where=where, remedy="give finite numbers"
         )
     return found
-
-
-def values_in_order(
-    values: dict[str, float], names: Sequence[str], where: str
-) -> NDArray[np.float64]:
-    """Return named values as an array in the order of `names`.
-
-    Raises:
-        ConfigError: a name is missing or unknown.
-    """
-    if set(values) != set(names):
-        raise ConfigError(
-            f"got {', '.join(values) or 'nothing'}", where=where,
-            remedy=f"give {', '.join(names)}" if names else "give no values: the task has none",
-        )
-    return np.array([values[name] for name in names], np.float64)

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, ClassVar, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,9 @@ class Scene(Protocol):
     The robot's joints are in the embodiment's order and units.
     """
 
-    timestep_s: float  # of the physics
+    @property
+    def timestep_s(self) -> float:
+        """The time step of the physics, s."""
 
     @property
     def joint_positions(self) -> Array:
@@ -141,7 +143,7 @@ class FrameColumn:
     form: str = ".3f"  # format specification
 
 
-Sights = Mapping[str, Array]  # each [T, ...]: what is seen in T frames
+Sights = Mapping[str, NDArray[Any]]  # each [T, ...]: what is seen in T frames
 Differences = Mapping[str, Array]  # each [...]: named differences between two sequences
 
 
@@ -153,10 +155,21 @@ class FrameMeasure(Protocol):
     possible) where only the true frame does.
     """
 
-    columns: Sequence[FrameColumn]
-    error_unit: str  # of `error`, for people
-    bad_error: float  # an error beyond this spoils a correction drawn on the frame
-    parted_text: str  # for people, what `parted` means
+    @property
+    def columns(self) -> Sequence[FrameColumn]:
+        """What `summary` returns."""
+
+    @property
+    def error_unit(self) -> str:
+        """The unit of `error`, for people."""
+
+    @property
+    def bad_error(self) -> float:
+        """An error beyond this spoils a correction drawn on the frame."""
+
+    @property
+    def parted_text(self) -> str:
+        """What `parted` means, for people."""
 
     def look(self, frames: Image) -> Sights:
         """Return what is seen in frames [T, H, W, 3] that follow one another."""
@@ -220,8 +233,8 @@ class TaskPlugin(ABC):
         return distance(self.task.start_ranges, one, other)
 
     @classmethod
-    def upgraded(cls, old: Mapping[str, object]) -> str | None:
-        """Return the text of a task file of this version from an older one's content.
+    def upgraded(cls, old: Mapping[str, object]) -> dict[str, object] | None:
+        """Return the content of a task file of this version from an older one's.
 
         `scripts/migrate` asks every registered plug-in. None if the content is not of its task.
         """

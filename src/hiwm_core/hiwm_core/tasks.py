@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import yaml
 
 from hiwm_core.config_files import find_config, parse_mapping, text_hash
 from hiwm_core.config_schema import number, settings
@@ -31,13 +32,10 @@ _DRAWS = 1000  # of a start, before its ranges are refused
 
 
 class JudgedBy(StrEnum):
-    """Who decides on a robot whether a trial succeeded.
-
-    In imagination, the world model's success head decides where it was trained, else a person.
-    """
+    """Who decides on a robot whether a trial succeeded. In imagination a success head does."""
 
     PERSON = "person"
-    HEAD = "head"  # a learned head on the robot's ticks; without one, a person
+    HEAD = "head"  # a learned head, by the success in the ticks
     GROUND_TRUTH = "ground_truth"  # the plug-in, on a stand-in; on a robot, a person
 
 
@@ -163,7 +161,9 @@ class _StartsEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _TaskFile:
+class TaskFile:
+    """The keys of a task file."""
+
     name: str
     instruction: str
     embodiment: str
@@ -201,7 +201,7 @@ def parse_task(text: str, where: str) -> Task:
 
     Pictures are not looked for: a text from a bag or from another machine comes without them.
     """
-    file = settings(_TaskFile, parse_mapping(text, where), where)
+    file = settings(TaskFile, parse_mapping(text, where), where)
     meaning = {
         "name": file.name, "embodiment": file.embodiment, "judge": file.judge,
         "success_progress": file.success_progress, "plugin": file.plugin,
@@ -237,7 +237,8 @@ def _canonical(value: Any) -> Any:
 def upgraded_task_text(text: str, where: str) -> str:
     """Return a task's text for this version, from that of a file, bag or session of an older one.
 
-    A current text is returned as it is.
+    A current text is returned as it is. An upgraded one lists the old text's hash, which older
+    checkpoints name.
 
     Raises:
         ConfigError: no registered plug-in knows the text.
@@ -249,7 +250,9 @@ def upgraded_task_text(text: str, where: str) -> str:
         for name in registered_plugins():
             upgraded = plugin_class(name, where).upgraded(content)
             if upgraded is not None:
-                parse_task(upgraded, where)
-                return upgraded
+                upgraded["earlier_hashes"] = [text_hash(text)]
+                new = yaml.safe_dump(upgraded, sort_keys=False, default_flow_style=None)
+                parse_task(new, where)
+                return new
         raise ConfigError(error.what, where=error.where, remedy=error.remedy) from None
     return text

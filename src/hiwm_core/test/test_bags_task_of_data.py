@@ -8,9 +8,8 @@ from hiwm_core.bags import Lineage, open_bag
 from hiwm_core.bags.task_of_data import task_of
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import BagError
-from hiwm_core.task import load_task
+from hiwm_test_support.shipped import TASK
 
-TASK = load_task("push_t")
 EMBODIMENT = load_embodiment(TASK.embodiment)
 
 
@@ -24,14 +23,14 @@ def test_the_first_bag_that_names_its_task_is_used(tmp_path: Path) -> None:
     bag(tmp_path / "a" / "bags" / "one")  # names no task
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "metadata.yaml").write_text("\0")  # damaged
-    text = TASK.text.replace("name: push_t", "name: other")
+    text = TASK.text.replace(f"name: {TASK.name}", "name: other")
     bag(
         tmp_path / "c" / "bags" / "two", task_yaml=text,
         embodiment_yaml=EMBODIMENT.text.replace("left_x_joint", "slide"),
     )
     task, embodiment = task_of([tmp_path / name for name in "abc"], None)
     assert task.name == "other" and embodiment.hash != EMBODIMENT.hash
-    named, own = task_of([tmp_path], "push_t")
+    named, own = task_of([tmp_path], TASK.name)
     assert (named.hash, own.hash) == (TASK.hash, EMBODIMENT.hash)
 
 

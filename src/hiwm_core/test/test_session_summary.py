@@ -135,7 +135,7 @@ def test_pictures_are_written_and_show_who_was_in_control(session):
 
 def test_the_text_says_the_same(session, capsys):
     text = summary_text(summarise(session, pictures=False))
-    for part in ("session: push_t", "87 in", "2, latency 6.0 ms", "15 pre-intervention",
+    for part in ("session: toy_task", "87 in", "2, latency 6.0 ms", "15 pre-intervention",
                  "3 of 3 bags ok", "1 states continued 2 times"):
         assert part in text
     assert main([str(session), "--no-pictures"]) == 0

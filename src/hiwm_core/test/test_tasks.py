@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hiwm_core import task_plugin
+from hiwm_core.config_files import text_hash
 from hiwm_core.errors import ConfigError
 from hiwm_core.task_plugin import GROUP, TaskPlugin, Values
 from hiwm_core.tasks import JudgedBy, Task, load_task, parse_task, upgraded_task_text
@@ -47,8 +48,8 @@ class Halves(TaskPlugin):
         return "off the table" if start["towel_x_m"] > 1 else ""
 
     @classmethod
-    def upgraded(cls, old: Any) -> str | None:
-        return TEXT if old.get("title") == "towel" else None
+    def upgraded(cls, old: Any) -> dict[str, Any] | None:
+        return yaml.safe_load(TEXT) if old.get("title") == "towel" else None
 
 
 @pytest.fixture
@@ -170,7 +171,9 @@ def test_pictures_of_starts_lie_beside_the_file_and_take_turns(tmp_path: Path) -
 
 
 def test_an_old_text_is_upgraded_by_the_plugin_that_knows_it(halves: None) -> None:
-    assert upgraded_task_text("title: towel\n", "old.yaml") == TEXT
+    upgraded = parse_task(upgraded_task_text("title: towel\n", "old.yaml"), "old.yaml")
+    assert upgraded.hash == parse_task(TEXT, "new.yaml").hash
+    assert upgraded.is_known_as(text_hash("title: towel\n"))
     assert upgraded_task_text(TEXT, "new.yaml") == TEXT
     with pytest.raises(ConfigError, match="unknown key 'title'"):
         upgraded_task_text("title: rope\n", "old.yaml")

@@ -18,7 +18,7 @@ from hiwm_evaluation.evaluation_messages import (
     TrialTick,
 )
 from hiwm_evaluation.judges import Judge, PersonJudge
-from hiwm_evaluation.trials import Outcome, Pose, TrialResult
+from hiwm_evaluation.trials import Outcome, StartValues, TrialResult
 
 # A driver may move the arms away and place an object before it answers.
 RESET_TIMEOUT_S = 60.0
@@ -41,7 +41,7 @@ class Evaluation:
     `tick_timeout_s`. No trial therefore takes longer than `horizon` times that.
 
     Args:
-        starts: pose of every trial.
+        starts: of every trial, values in the task's order.
         seed: trial i is reset with seed + i.
         horizon: ticks after which a trial without success has failed.
         finished: trials not to run again.
@@ -53,9 +53,9 @@ class Evaluation:
     """
 
     def __init__(
-        self, *, starts: Sequence[Pose], seed: int, horizon: int, finished: set[int], policy: str,
-        make_judge: Callable[[], Judge], tick_timeout_s: float, clock: Callable[[], float],
-        by_hand: bool = False,
+        self, *, starts: Sequence[StartValues], seed: int, horizon: int, finished: set[int],
+        policy: str, make_judge: Callable[[], Judge], tick_timeout_s: float,
+        clock: Callable[[], float], by_hand: bool = False,
     ) -> None:
         self._starts = starts
         self._seed = seed
@@ -102,8 +102,8 @@ class Evaluation:
         return self._left[0] if self._left else None
 
     @property
-    def start(self) -> Pose:
-        """Start pose of the current trial."""
+    def start(self) -> StartValues:
+        """Start of the current trial."""
         return self._starts[self._left[0]] if self._left else ()
 
     @property
@@ -161,7 +161,7 @@ class Evaluation:
         return []
 
     def on_placed(self) -> list[Action]:
-        """Handle a person's confirmation that the object is at its start.
+        """Handle a person's confirmation that the scene is arranged.
 
         Raises:
             ConfigError: no confirmation was requested.
@@ -203,14 +203,14 @@ class Evaluation:
             )
         return self._judge_tick(tick)
 
-    def on_truth(self, stamp_ns: int, coverage: float) -> list[Action]:
+    def on_truth(self, stamp_ns: int, progress: float) -> list[Action]:
         """Handle a ground truth of the stand-in."""
         if self.phase in (Phase.RESETTING, Phase.STARTING):
-            self._truths.append((stamp_ns, coverage))
+            self._truths.append((stamp_ns, progress))
             return []
         if self.phase not in (Phase.RUNNING, Phase.LAST_TRUTH):
             return []
-        self._judge.on_truth(stamp_ns, coverage)
+        self._judge.on_truth(stamp_ns, progress)
         return self._verdict()
 
     def on_control(self, mode: Mode, reason: str, epoch: int) -> list[Action]:
@@ -348,7 +348,7 @@ class Evaluation:
         return [Finish(problem=self._problem)]
 
     def _request(
-        self, phase: Phase, kind: RequestKind, start: Pose = (), seed: int = 0,
+        self, phase: Phase, kind: RequestKind, start: StartValues = (), seed: int = 0,
         by_hand: bool = False,
     ) -> list[Action]:
         timeouts: Mapping[Phase, float] = {

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from hiwm_evaluation.trials import Pose, TrialResult
+from hiwm_evaluation.trials import StartValues, TrialResult
 
 
 class RequestKind(Enum):
@@ -20,9 +20,9 @@ class Request:
 
     number: int
     kind: RequestKind
-    start: Pose = ()
+    start: StartValues = ()
     seed: int = 0
-    by_hand: bool = False  # a person has placed the object at the start
+    by_hand: bool = False  # a person has arranged the scene
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from hiwm_core.control import Mode
 from hiwm_core.errors import ConfigError, HiwmError
 from hiwm_core.launch_identity import session_path
 from hiwm_core.stamps import stamp_ns
-from hiwm_core.task import parse_task
+from hiwm_core.tasks import JudgedBy, Task, parse_task
 from hiwm_core.user_paths import user_path
 from hiwm_core.world_heads import require_success_head
 from hiwm_evaluation.evaluation import Evaluation
@@ -34,7 +34,7 @@ from hiwm_evaluation.evaluation_messages import (
     RequestKind,
     TrialTick,
 )
-from hiwm_evaluation.judges import CoverageJudge, HeadJudge, Judge, PersonJudge
+from hiwm_evaluation.judges import GroundTruthJudge, HeadJudge, Judge, PersonJudge
 from hiwm_evaluation.status import prompt_text, status_message, time_left
 from hiwm_evaluation.trials import (
     Outcome,
@@ -70,7 +70,7 @@ class EvaluatorNode(Node):
         self._trials = int(parameter(self, "trials", 10, "total number of trials", 1, 100_000))
         self._starts_file = str(parameter(
             self, "starts_file", "",
-            "YAML list of object poses [x m, y m, yaw rad], one per trial; empty = drawn with seed",
+            "YAML list of starts, each a list of the task's values; empty = drawn with seed",
         ))
         self._horizon = int(parameter(
             self, "horizon", 0, "most ticks of a trial; 0 = from the task", 0, 1_000_000
@@ -84,7 +84,7 @@ class EvaluatorNode(Node):
         ))
         self._judge = str(parameter(
             self, "judge", "auto",
-            "who judges: auto (success head, ground truth, or a person on a robot) or person",
+            "who judges: auto (a success head in imagination, else as the task says) or person",
         ))
         if self._judge not in ("auto", "person"):
             raise ConfigError(
@@ -121,6 +121,7 @@ class EvaluatorNode(Node):
         self._start_names: list[str] = []
         self._evaluation: Evaluation | None = None
         self._info: WorldInfo | None = None
+        self._task: Task | None = None
         self._end: NodeEnd | None = None
         self._request: Request | None = None  # waiting for its service
         self._started = self._printed_at = time.monotonic()
@@ -162,11 +163,11 @@ class EvaluatorNode(Node):
             )))
 
     def _on_truth(self, message: GroundTruth) -> None:
-        if self._evaluation:
-            known = dict(zip(message.names, message.values, strict=True))
-            self._do(
-                self._evaluation.on_truth(stamp_ns(message.header.stamp), known["coverage"])
-            )
+        if self._evaluation and self._task and self._task.plugin:
+            truth = dict(zip(message.names, message.values, strict=True))
+            self._do(self._evaluation.on_truth(
+                stamp_ns(message.header.stamp), self._task.plugin.progress(truth)
+            ))
 
     def _on_control(self, message: ControlState) -> None:
         if self._evaluation:
@@ -227,14 +228,14 @@ class EvaluatorNode(Node):
 
     def _report(self, evaluation: Evaluation) -> None:
         """Print progress at intervals, and publish the status when it changes."""
-        assert self._folder is not None
+        assert self._folder is not None and self._task is not None
         prompt = prompt_text(
-            evaluation, self._trials, self.resolve_service_name("evaluation/continue"),
+            evaluation, self._task, self._trials, self.resolve_service_name("evaluation/continue"),
             self.resolve_service_name("evaluation/label"),
         )
         status = status_message(
             evaluation, list(self._folder.results.values()), self._trials, prompt,
-            self._start_names,
+            list(self._task.start_names),
         )
         now = self._published_at = time.monotonic()
         if prompt and (prompt != self._status.prompt or now - self._printed_at > _PROMPT_S):
@@ -278,18 +279,20 @@ class EvaluatorNode(Node):
     def _begin(self) -> None:
         info = self._info
         assert info is not None
-        task = parse_task(info.task_yaml, "task of world_info")
-        self._start_names = list(task.start_names)
+        task = self._task = parse_task(info.task_yaml, "task of world_info")
         horizon = self._horizon or task.horizon_steps
         starts = (
-            read_starts(user_path(self._starts_file), self._trials) if self._starts_file
+            read_starts(user_path(self._starts_file), self._trials, task.start_names)
+            if self._starts_file
             else sampled_starts(task, self._seed, self._trials)
         )
         imagined = info.kind == "imagination"
         if imagined and self._judge == "auto":
             require_success_head(info.heads, f"world model {info.checkpoint_hash[:8]}")
-        threshold = self._threshold if imagined else task.success_coverage
-        self._folder = TrialFolder(self._output, self._conditions(info, horizon, threshold), starts)
+        threshold = self._threshold if imagined else task.success_progress
+        self._folder = TrialFolder(
+            self._output, self._conditions(info, horizon, threshold), starts, task.start_names
+        )
         results = list(self._folder.results.values())
         finished = {number for number in self._folder.finished if number < self._trials}
         if finished:
@@ -298,9 +301,10 @@ class EvaluatorNode(Node):
         def judge() -> Judge:
             if self._judge == "person":
                 return PersonJudge()
-            if imagined:
+            if imagined or task.judge is JudgedBy.HEAD:
                 return HeadJudge(threshold)
-            return CoverageJudge(threshold) if info.stand_in else PersonJudge()
+            known = info.stand_in and task.judge is JudgedBy.GROUND_TRUTH
+            return GroundTruthJudge(threshold) if known else PersonJudge()
 
         policies = summarize(results)["policies"]
         self._evaluation = Evaluation(
@@ -349,7 +353,7 @@ class EvaluatorNode(Node):
             asked.remove_pending_request(call)
         if request.kind is RequestKind.RESET:
             future = client.call_async(Reset.Request(
-                start_names=self._start_names,
+                start_names=list(self._task.start_names) if self._task else [],
                 start_values=[float(value) for value in request.start], seed=request.seed,
                 by_hand=request.by_hand,
             ))
@@ -383,7 +387,7 @@ class EvaluatorNode(Node):
         elif result.judged_by.startswith(PersonJudge.name):
             text += f" after {result.steps} ticks, judged by {result.judged_by}"
         else:
-            text += f" after {result.steps} ticks, best {result.judged_by} {result.best:.2f}"
+            text += f" after {result.steps} ticks, best {result.best:.2f} by {result.judged_by}"
         text += f"; so far {so_far['successes']}/{so_far['trials']}"
         if self._evaluation and (left := time_left(self._evaluation, results)) > 0:
             text += f", {duration_text(left)}"

@@ -36,22 +36,22 @@ class Judge(Protocol):
     def on_tick(self, step: int, stamp_ns: int, success: float) -> None:
         """Handle a tick of the trial, in order."""
 
-    def on_truth(self, stamp_ns: int, coverage: float) -> None:
-        """Handle a ground truth, of this trial or not."""
+    def on_truth(self, stamp_ns: int, progress: float) -> None:
+        """Handle the progress of a ground truth, of this trial or not."""
 
 
-class CoverageJudge:
-    """Success is reached when the goal's coverage, from ground truth, reaches a threshold.
+class GroundTruthJudge:
+    """Success is reached when the progress, from ground truth, reaches a threshold.
 
     Truths and ticks have separate topics and arrive in any order, so they are matched by stamp. A
     truth belongs to the first tick that is not older. Truths older than the trial's first tick are
     ignored.
 
     Args:
-        threshold: covered fraction of the goal that counts as success, 0..1.
+        threshold: progress that counts as success, 0..1.
     """
 
-    name = "coverage"
+    name = "ground truth"
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
@@ -61,14 +61,14 @@ class CoverageJudge:
 
     @property
     def best(self) -> float:
-        """Largest coverage of the trial, 0..1."""
-        return max((coverage for _, coverage in self._counting()), default=0.0)
+        """Largest progress of the trial, 0..1."""
+        return max((progress for _, progress in self._counting()), default=0.0)
 
     @property
     def success_step(self) -> int | None:
-        """Step of the first tick with a coverage at the threshold."""
-        for truth_ns, coverage in sorted(self._counting()):
-            if coverage >= self._threshold:
+        """Step of the first tick with a progress at the threshold."""
+        for truth_ns, progress in sorted(self._counting()):
+            if progress >= self._threshold:
                 for tick_ns, step in self._ticks:
                     if tick_ns >= truth_ns:
                         return step
@@ -88,10 +88,10 @@ class CoverageJudge:
         """Handle a tick; its success value is ignored."""
         self._ticks.append((stamp_ns, step))
 
-    def on_truth(self, stamp_ns: int, coverage: float) -> None:
-        """Handle the coverage at a stamp."""
+    def on_truth(self, stamp_ns: int, progress: float) -> None:
+        """Handle the progress at a stamp."""
         self._newest_truth_ns = max(self._newest_truth_ns, stamp_ns)
-        self._truths.append((stamp_ns, coverage))
+        self._truths.append((stamp_ns, progress))
 
     def _counting(self) -> list[tuple[int, float]]:
         if not self._ticks:
@@ -125,7 +125,7 @@ class HeadJudge:
         if success >= self._threshold and self.success_step is None:
             self.success_step = step
 
-    def on_truth(self, stamp_ns: int, coverage: float) -> None:
+    def on_truth(self, stamp_ns: int, progress: float) -> None:
         """Ignore it: imagined worlds have no ground truth."""
 
 
@@ -141,5 +141,5 @@ class PersonJudge:
     def on_tick(self, step: int, stamp_ns: int, success: float) -> None:
         """Ignore it: the person judges by sight."""
 
-    def on_truth(self, stamp_ns: int, coverage: float) -> None:
+    def on_truth(self, stamp_ns: int, progress: float) -> None:
         """Ignore it: the person judges by sight."""

@@ -41,7 +41,8 @@ from hiwm_evaluation.page import (
 from hiwm_evaluation.statistics import PairedCounts, wilson_interval
 from hiwm_evaluation.study_file import Backbone, Cell, Study, TrainingSet, World
 
-# Push-T on real robots: Hi-WM, arXiv 2604.21741. It gives rates; all six are multiples of 1/34.
+# Planar pushing on real robots: Hi-WM, arXiv 2604.21741. It gives rates; all six are multiples
+# of 1/34.
 PAPER_TRIALS = 34
 PAPER_SUCCESSES: dict[str, dict[TrainingSet, int]] = {
     "Diffusion Policy (DP)": {
@@ -152,7 +153,7 @@ def paper_section() -> list[str]:
         table(
             ["the paper's policy", *(SET_NAMES[which] for which in PAPER_SETS),
              *(f"{SET_NAMES[a]} minus {SET_NAMES[b]}, points" for a, b in PAPER_GAINS)],
-            rows, caption="The paper's own numbers: Push-T on real robots",
+            rows, caption="The paper's own numbers: planar pushing on real robots",
         ),
         paragraph(
             f"From Hi-WM, arXiv 2604.21741, n about {PAPER_TRIALS} per cell. The paper gives no "

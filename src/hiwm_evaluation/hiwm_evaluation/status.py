@@ -5,24 +5,26 @@ from collections.abc import Sequence
 
 from hiwm_interfaces.msg import EvaluationStatus
 
+from hiwm_core.tasks import Task
 from hiwm_evaluation.evaluation import Evaluation
 from hiwm_evaluation.evaluation_messages import Phase
 from hiwm_evaluation.trials import Outcome, TrialResult, seconds_left, summarize
 
 
 def prompt_text(
-    evaluation: Evaluation, trials: int, continue_service: str, label_service: str
+    evaluation: Evaluation, task: Task, trials: int, continue_service: str, label_service: str
 ) -> str:
     """Return the current prompt to a person; empty if there is none."""
     if evaluation.trial is None:
         return ""
     which = f"trial {evaluation.trial + 1}/{trials}"
     if evaluation.phase is Phase.PLACING:
-        x, y, yaw = evaluation.start
+        start = dict(zip(task.start_names, evaluation.start, strict=True))
+        wanted = (task.start_text(start), task.picture(evaluation.trial))
         return (
-            f"{which}: put the object at x {x:.3f} m, y {y:.3f} m, yaw {math.degrees(yaw):.0f} "
-            f"degrees (table frame), step back, and run: scripts/call {continue_service} "
-            "(nothing moves until then)"
+            f"{which}: {task.reset or 'arrange the scene'}"
+            f"{''.join(f'; {part}' for part in wanted if part)}. Step back, and run: "
+            f"scripts/call {continue_service} (nothing moves until then)"
         )
     if evaluation.phase is Phase.JUDGING:
         return (

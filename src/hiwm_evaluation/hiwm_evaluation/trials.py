@@ -1,4 +1,4 @@
-"""Start poses, results, and the folder that stores them.
+"""Starts, results, and the folder that stores them.
 
 A trial is one line of ``trials.jsonl``, written and synced when it ends, so that a killed
 evaluation can continue with the next one. Tested by ``test_trials.py``.
@@ -19,10 +19,10 @@ import yaml
 from hiwm_core.atomic_files import replace_file
 from hiwm_core.config_files import number_list
 from hiwm_core.errors import ConfigError, StoreError, reason
-from hiwm_core.task import Task
+from hiwm_core.tasks import Task
 from hiwm_evaluation.statistics import wilson_interval
 
-Pose = tuple[float, ...]  # x [m], y [m], yaw [rad], table frame
+StartValues = tuple[float, ...]  # in the order of the task's start_names
 # The evaluator takes its folder from the session, scripts/rollout from an option.
 _ANOTHER = "give another result folder (session_dir:= or --output)"
 
@@ -40,47 +40,50 @@ class TrialResult:
     """One finished trial."""
 
     trial: int  # from 0
-    start: Pose
+    start: StartValues
     seed: int
     outcome: Outcome
     reason: str  # for people
     steps: int  # ticks from start to success or end
-    best: float  # largest coverage or probability of success seen, 0..1
+    best: float  # largest progress or probability of success seen, 0..1
     judged_by: str
     policy: str  # name and first 8 hash digits; empty if it sent nothing
     episode_id: str
     seconds: float  # wall time of the trial
 
 
-def sampled_starts(task: Task, seed: int, count: int) -> list[Pose]:
-    """Return start poses of the task; a larger count starts with the same poses."""
+def sampled_starts(task: Task, seed: int, count: int) -> list[StartValues]:
+    """Return starts of the task; a larger count begins with the same starts."""
     generator = np.random.default_rng(seed)
-    # Rounded to micrometres, so that they survive a text file unchanged.
+    # Rounded to millionths, so that they survive a text file unchanged.
     return [
-        tuple(round(float(value), 6) for value in task.sample_start(generator))
+        tuple(round(float(value), 6) for value in task.sample_start(generator).values())
         for _ in range(count)
     ]
 
 
-def read_starts(path: Path, count: int) -> list[Pose]:
-    """Return the first poses of a YAML list of ``[x m, y m, yaw rad]``.
+def read_starts(path: Path, count: int, names: Sequence[str]) -> list[StartValues]:
+    """Return the first starts of a YAML list, each a list of values in the order of the names.
 
     Raises:
-        ConfigError: the file is missing, is not a list of poses, or has too few.
+        ConfigError: the file is missing, is not a list of starts, or has too few.
     """
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(
-            f"cannot be read: {reason(error)}", where=str(path), remedy="give a YAML list of poses"
+            f"cannot be read: {reason(error)}", where=str(path), remedy="give a YAML list of starts"
         ) from error
     if not isinstance(content, list) or len(content) < count:
-        found = f"{len(content)} poses" if isinstance(content, list) else "no list"
+        found = f"{len(content)} starts" if isinstance(content, list) else "no list"
         raise ConfigError(
             f"contains {found}, {count} are needed", where=str(path),
-            remedy="list one [x m, y m, yaw rad] per trial, or lower trials",
+            remedy=f"list one [{', '.join(names)}] per trial, or lower trials",
         )
-    return [number_list(pose, 3, f"{path}: [{i}]") for i, pose in enumerate(content[:count])]
+    return [
+        number_list(start, len(names), f"{path}: [{i}]")
+        for i, start in enumerate(content[:count])
+    ]
 
 
 class TrialFolder:
@@ -89,15 +92,20 @@ class TrialFolder:
     Args:
         path: the folder; created if missing.
         conditions: must be equal for all trials; stored in ``evaluation.json``.
-        starts: pose of every trial.
+        starts: of every trial.
+        names: of the values of a start.
 
     Raises:
         StoreError: the folder cannot be written, contains an evaluation with other conditions or
-            poses, or a line of it cannot be read.
+            starts, or a line of it cannot be read.
     """
 
-    def __init__(self, path: Path, conditions: dict[str, Any], starts: Sequence[Pose]) -> None:
+    def __init__(
+        self, path: Path, conditions: dict[str, Any], starts: Sequence[StartValues],
+        names: Sequence[str],
+    ) -> None:
         self._path = path
+        self._names = names
         self._lines = path / "trials.jsonl"
         self._conditions = conditions
         try:
@@ -199,21 +207,21 @@ class TrialFolder:
                     where=str(self._path), remedy="give another output_dir",
                 )
 
-    def _check_starts(self, starts: Sequence[Pose]) -> None:
+    def _check_starts(self, starts: Sequence[StartValues]) -> None:
         path = self._path / "starts.yaml"
         if path.exists():
             known = yaml.safe_load(path.read_text())
-            kept = read_starts(path, len(known) if isinstance(known, list) else 1)
+            kept = read_starts(path, len(known) if isinstance(known, list) else 1, self._names)
             both = min(len(kept), len(starts))
-            if kept[:both] != [tuple(pose) for pose in starts[:both]]:
+            if kept[:both] != [tuple(start) for start in starts[:both]]:
                 raise StoreError(
-                    "contains trials from other start poses", where=str(path),
+                    "contains trials from other starts", where=str(path),
                     remedy=f"{_ANOTHER}, or use the same starts and seed",
                 )
             if len(kept) >= len(starts):
                 return
-        poses = yaml.safe_dump([list(pose) for pose in starts], default_flow_style=None)
-        replace_file(path, "# x [m], y [m], yaw [rad] of the object, one per trial\n" + poses)
+        listed = yaml.safe_dump([list(start) for start in starts], default_flow_style=None)
+        replace_file(path, f"# {', '.join(self._names)}; one start per trial\n{listed}")
 
     def _read(self) -> dict[int, TrialResult]:
         """Read every complete line, and truncate a partial last line left by a kill."""

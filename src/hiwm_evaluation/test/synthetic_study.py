@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hiwm_evaluation.trials import Outcome, TrialFolder, TrialResult
+from hiwm_test_support.shipped import TASK
 
 TRIALS = 20
 STARTS = [(0.01 * trial, 0.02, 0.5) for trial in range(TRIALS)]
@@ -57,7 +58,7 @@ def study_data() -> dict[str, Any]:
             "imagination": f"evaluations/{name}/imagination",
         })
     return {
-        "task": "push_t", "command": "scripts/study --trials 20 && echo <done>", "seeds": [0, 1],
+        "task": TASK.name, "command": "scripts/study --trials 20 && echo <done>", "seeds": [0, 1],
         "software": "hiwm 0.1.0", "date": "2026-01-02", "cells": cells,
         "operator": deepcopy(OPERATOR), "sets": deepcopy(SETS),
         "world_model": {"psnr_db": {"h10": 29.1, "h50": 26.3}, "frames": 48074, "size": "tiny"},
@@ -67,14 +68,14 @@ def study_data() -> dict[str, Any]:
 def write_evaluation(folder: Path, world: str, ends: str, /, **changes: Any) -> None:
     """Write the folder of an evaluation through the evaluator's own writer."""
     conditions: dict[str, Any] = {
-        "world": world, "stand_in": world == "hardware", "task": "push_t", "seed": 1000,
+        "world": world, "stand_in": world == "hardware", "task": TASK.name, "seed": 1000,
         "horizon": 300, "success_threshold": 0.85 if world == "hardware" else 0.5,
     }
-    trials = TrialFolder(folder, conditions | changes, STARTS)
+    trials = TrialFolder(folder, conditions | changes, STARTS, ("x_m", "y_m", "yaw_rad"))
     for trial, end in enumerate(ends):
         trials.append(TrialResult(
             trial=trial, start=STARTS[trial], seed=1000 + trial, outcome=ENDS[end], reason="",
-            steps=100, best=0.9, judged_by="coverage", policy="push 12345678",
+            steps=100, best=0.9, judged_by="ground truth", policy="push 12345678",
             episode_id=f"ep_{trial:04d}", seconds=1.5,
         ))
     trials.write_summary()

@@ -17,7 +17,7 @@ from hiwm_evaluation.evaluation_messages import (
     RequestKind,
     TrialTick,
 )
-from hiwm_evaluation.judges import CoverageJudge, HeadJudge, PersonJudge
+from hiwm_evaluation.judges import GroundTruthJudge, HeadJudge, PersonJudge
 from hiwm_evaluation.trials import Outcome, TrialResult
 
 STARTS = [(0.01 * number, 0.0, 0.0) for number in range(5)]
@@ -27,7 +27,7 @@ POLICY = "push 12345678"
 class Bench:
     """An evaluation whose requests the test answers."""
 
-    def __init__(self, *, trials: int = 2, coverage: bool = False, **changes: Any) -> None:
+    def __init__(self, *, trials: int = 2, truth: bool = False, **changes: Any) -> None:
         self.now = 0.0
         self.results: list[TrialResult] = []
         self.finish: Finish | None = None
@@ -35,7 +35,7 @@ class Bench:
         self.epoch = 1
         settings: dict[str, Any] = {
             "starts": STARTS[:trials], "seed": 7, "horizon": 5, "finished": set(), "policy": "",
-            "make_judge": lambda: CoverageJudge(0.85) if coverage else HeadJudge(0.5),
+            "make_judge": lambda: GroundTruthJudge(0.85) if truth else HeadJudge(0.5),
             "tick_timeout_s": 10.0, "clock": lambda: self.now,
         }
         self.evaluation = Evaluation(**(settings | changes))
@@ -70,8 +70,8 @@ class Bench:
             success=success, source=source, device=device, episode_id="ep_0001",
         )))
 
-    def truth(self, step: int, coverage: float) -> None:
-        self.take(self.evaluation.on_truth(1000 + step, coverage))
+    def truth(self, step: int, progress: float) -> None:
+        self.take(self.evaluation.on_truth(1000 + step, progress))
 
     def control(self, mode: Mode, reason: str = "") -> None:
         self.take(self.evaluation.on_control(mode, reason, self.epoch))
@@ -228,7 +228,7 @@ def test_ticks_that_overtake_the_answer_to_the_reset_are_not_lost() -> None:
 
 
 def test_ticks_that_overtake_the_answer_to_the_start_are_judged() -> None:
-    bench = Bench(coverage=True)
+    bench = Bench(truth=True)
     bench.reply(RequestKind.PAUSE)
     bench.epoch = 2
     bench.reply(RequestKind.RESET, epoch=2)
@@ -252,7 +252,7 @@ def test_ticks_of_a_robot_without_its_policy_are_not_a_failure() -> None:
 
 
 def test_on_the_stand_in_the_verdict_waits_for_the_truth_of_the_last_tick() -> None:
-    bench = Bench(coverage=True)
+    bench = Bench(truth=True)
     bench.begin_trial()
     for step in range(1, 6):
         bench.tick(step)
@@ -260,21 +260,21 @@ def test_on_the_stand_in_the_verdict_waits_for_the_truth_of_the_last_tick() -> N
     assert bench.evaluation.phase is Phase.LAST_TRUTH and not bench.results
     bench.truth(5, 0.9)
     assert (bench.results[0].outcome, bench.results[0].steps) == (Outcome.SUCCESS, 5)
-    assert (bench.results[0].best, bench.results[0].judged_by) == (0.9, "coverage")
+    assert (bench.results[0].best, bench.results[0].judged_by) == (0.9, "ground truth")
 
 
 def test_on_the_stand_in_a_trial_without_any_truth_is_not_a_failure() -> None:
-    bench = Bench(coverage=True)
+    bench = Bench(truth=True)
     bench.begin_trial()
     for step in range(1, 6):
         bench.tick(step)
     bench.wait(5.0)
     assert bench.results[0].outcome is Outcome.ABORTED
-    assert "coverage" in bench.results[0].reason
+    assert "ground truth" in bench.results[0].reason
 
 
 def test_a_truth_of_the_previous_trial_is_ignored() -> None:
-    bench = Bench(coverage=True)
+    bench = Bench(truth=True)
     bench.reply(RequestKind.PAUSE)
     bench.take(bench.evaluation.on_truth(900, 1.0))
     bench.epoch = 2

@@ -24,8 +24,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from hiwm_core.config_files import default_task
 from hiwm_core.ros_domains import domain_id
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_evaluation.evaluation_messages import Request, RequestKind
 from hiwm_evaluation.evaluator_node import EvaluatorNode
 from hiwm_nodes import qos
@@ -34,7 +35,7 @@ from hiwm_test_support.nodes import NodeProcess, spin_until
 
 pytestmark = pytest.mark.nodes
 
-TASK = load_task("push_t")
+TASK = load_task(default_task())
 HORIZON = 8
 
 
@@ -105,7 +106,7 @@ class Graph(Node):
         tick.header.stamp = stamp
         self._ticks.publish(tick)
         if not imagined:
-            truth = GroundTruth(names=["coverage"], values=[0.9 if won else 0.3])
+            truth = GroundTruth(names=["ground truth"], values=[0.9 if won else 0.3])
             truth.header.stamp = stamp
             self._truth.publish(truth)
 
@@ -193,7 +194,7 @@ def test_on_the_stand_in_the_ground_truth_judges(graph: tuple[Graph, int], tmp_p
         code, output = run_to_end(world, process)
     assert code == 0, output
     assert outcomes(output_dir) == EVERY_OTHER
-    assert "stand-in" in output and "best coverage 0.90" in output
+    assert "stand-in" in output and "best 0.90 by ground truth" in output
     assert [list(reset.start_values) for reset in world.resets] == poses
 
 
@@ -237,7 +238,7 @@ def test_a_person_is_asked_if_a_world_cannot_reset_or_judge_itself(
 ) -> None:
     world, domain = graph
     with evaluator(domain, tmp_path, trials=2) as process:
-        assert world.wait(lambda: "put the object at x" in world.status.prompt), process.output
+        assert world.wait(lambda: "put the T at" in world.status.prompt), process.output
         assert world.status.trial == 0 and not world.resets
         starts = yaml.safe_load((tmp_path / "starts.yaml").read_text())
         assert list(world.status.start_values) == starts[0]
@@ -256,7 +257,7 @@ def test_a_person_is_asked_if_a_world_cannot_reset_or_judge_itself(
         assert world.wait(lambda: world.status.trial == 1 and bool(world.status.prompt))
         process.interrupt()
         assert world.wait(lambda: process.process.poll() is not None)
-        assert process.output.count("put the object at x") == 2
+        assert process.output.count("put the T at") == 2
         world.status = EvaluationStatus()
     assert world.wait(lambda: world.count_services("evaluation/label") == 0)
     assert outcomes(tmp_path) == {0: "success"}

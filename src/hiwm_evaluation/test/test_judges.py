@@ -3,13 +3,13 @@
 import math
 from itertools import permutations
 
-from hiwm_evaluation.judges import CoverageJudge, HeadJudge
+from hiwm_evaluation.judges import GroundTruthJudge, HeadJudge
 
 
-def test_coverage_counts_at_any_tick_even_if_it_falls_again() -> None:
-    judge = CoverageJudge(0.85)
-    for step, coverage in enumerate((0.2, 0.86, 0.3)):
-        judge.on_truth(100 + step, coverage)
+def test_progress_counts_at_any_tick_even_if_it_falls_again() -> None:
+    judge = GroundTruthJudge(0.85)
+    for step, progress in enumerate((0.2, 0.86, 0.3)):
+        judge.on_truth(100 + step, progress)
         judge.on_tick(step, 100 + step, math.nan)
     assert judge.success_step == 1 and judge.best == 0.86
 
@@ -17,7 +17,7 @@ def test_coverage_counts_at_any_tick_even_if_it_falls_again() -> None:
 def test_the_step_of_success_does_not_depend_on_the_order_of_arrival() -> None:
     truths = [(100, 0.1), (101, 0.9), (102, 0.2)]
     for order in permutations(range(6)):
-        judge = CoverageJudge(0.85)
+        judge = GroundTruthJudge(0.85)
         step = 0
         for item in order:
             if item < 3:
@@ -29,7 +29,7 @@ def test_the_step_of_success_does_not_depend_on_the_order_of_arrival() -> None:
 
 
 def test_a_truth_from_before_the_trial_is_ignored() -> None:
-    judge = CoverageJudge(0.85)
+    judge = GroundTruthJudge(0.85)
     judge.on_truth(99, 1.0)
     judge.on_tick(0, 100, math.nan)
     assert judge.success_step is None and judge.best == 0.0 and not judge.informed
@@ -39,7 +39,7 @@ def test_a_truth_from_before_the_trial_is_ignored() -> None:
 
 
 def test_a_truth_between_ticks_counts_for_the_next_one() -> None:
-    judge = CoverageJudge(0.85)
+    judge = GroundTruthJudge(0.85)
     judge.on_tick(0, 100, math.nan)
     judge.on_truth(105, 0.9)
     assert judge.success_step is None

@@ -118,7 +118,7 @@ def test_the_papers_numbers_are_labelled(page: Page) -> None:
         for said, rate in zip(page.row(name), rates, strict=False):
             assert said.startswith(f"{rate:.1f} % (")
     assert page.row("pi0")[3:] == ["+20.6", "+17.6", "+2.9"]
-    assert "The paper's own numbers: Push-T on real robots" in page.text
+    assert "The paper's own numbers: planar pushing on real robots" in page.text
     assert "arXiv 2604.21741, n about 34" in page.text
 
 

@@ -14,15 +14,13 @@ import pytest
 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.session_lock import tool_lock
-from hiwm_core.task import load_task
 from hiwm_evaluation.rollout.command_line import main
 from hiwm_evaluation.study_file import World, read_evaluation
 from hiwm_evaluation.trials import read_results
 from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
 from hiwm_test_support.layered_worlds import write_drawn_checkpoint
 from hiwm_test_support.policies import write_untrained_policy
-
-TASK = load_task("push_t")
+from hiwm_test_support.shipped import TASK
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +40,7 @@ def words(models: dict[str, Path], output: Path, **changes: Any) -> list[str]:
     if changes.get("world-checkpoint") == "headless.safetensors":
         changes["world-checkpoint"] = models["headless"]
     options = {
-        "task": "push_t", "world-checkpoint": models["world"], "output": output, "trials": 5,
+        "task": TASK.name, "world-checkpoint": models["world"], "output": output, "trials": 5,
         "horizon": 6, "processes": 2, "batch": 2, **changes,
     }
     policies = [f"--policy={name}={models['policy']}" for name in ("a", "b")]

@@ -1,7 +1,6 @@
 """Parallel trials in the shipped world model."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,17 +10,15 @@ from numpy.typing import NDArray
 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.limits import LimitResult
-from hiwm_core.task import load_task
 from hiwm_evaluation.judges import HeadJudge
 from hiwm_evaluation.rollout.imagined import ImaginedTrials
 from hiwm_evaluation.rollout.trial import JudgedTrial
 from hiwm_evaluation.trials import Outcome, TrialResult, sampled_starts
 from hiwm_learning.policies.planning import Planner, load_planner
 from hiwm_learning.simulators import Reading, load_simulator
+from hiwm_test_support.shipped import POLICY, START_FRAMES, TASK, WORLD_MODEL
 from hiwm_world.imagined_world import load_starts
 
-MODELS = Path(__file__).resolve().parents[3] / "models"
-TASK = load_task("push_t")
 STARTS = sampled_starts(TASK, 5, 24)
 HORIZON = 50
 # How far a batch's objects and arms may be from those of single trials within the horizon, m.
@@ -53,9 +50,9 @@ class Watched:
 def models() -> tuple[Any, Planner]:
     torch.set_num_threads(1)
     simulator, _ = load_simulator(
-        MODELS / "world_push_t.safetensors", load_embodiment(TASK.embodiment)
+        WORLD_MODEL, load_embodiment(TASK.embodiment)
     )
-    return simulator, load_planner(MODELS / "policy_push_t.safetensors")
+    return simulator, load_planner(POLICY)
 
 
 def roll(
@@ -68,8 +65,8 @@ def roll(
         )
 
     trials = ImaginedTrials(
-        simulator, load_starts(MODELS / "world_push_t_starts.npz"), lambda _: planner, make_trial,
-        poses=STARTS, seed=0, batch=batch,
+        simulator, load_starts(START_FRAMES, TASK), lambda _: planner, make_trial,
+        wanted_starts=STARTS, seed=0, batch=batch,
     )
     wanted = [(policy, number) for policy in range(policies) for number in numbers]
     return {(policy, result.trial): result for policy, result in trials.run(wanted)}

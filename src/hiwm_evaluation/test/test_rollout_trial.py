@@ -2,7 +2,7 @@
 
 import math
 
-from hiwm_evaluation.judges import CoverageJudge, HeadJudge, Judge
+from hiwm_evaluation.judges import GroundTruthJudge, HeadJudge, Judge
 from hiwm_evaluation.rollout.trial import JudgedTrial
 from hiwm_evaluation.trials import Outcome
 
@@ -16,8 +16,8 @@ def trial(judge: Judge) -> JudgedTrial:
 
 
 def test_success_ends_a_trial_at_its_step() -> None:
-    run = trial(CoverageJudge(0.85))
-    over = [run.observe(coverage=coverage) for coverage in (0.1, 0.5, 0.86)]
+    run = trial(GroundTruthJudge(0.85))
+    over = [run.observe(progress=progress) for progress in (0.1, 0.5, 0.86)]
     result = run.result
     assert over == [False, False, True] and result is not None
     assert (result.outcome, result.steps, result.best) == (Outcome.SUCCESS, 2, 0.86)

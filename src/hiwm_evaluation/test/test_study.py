@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hiwm_core.errors import HiwmError
-from hiwm_core.task import load_task
 from hiwm_evaluation.study.__main__ import main
 from hiwm_evaluation.study.budgets import BUDGETS, Budget
 from hiwm_evaluation.study.policies import (
@@ -28,7 +27,8 @@ from hiwm_evaluation.study.policies import (
 )
 from hiwm_evaluation.study.runner import Runner
 from hiwm_evaluation.study.stages import Plan, Stage
-from hiwm_evaluation.trials import Pose, sampled_starts
+from hiwm_evaluation.trials import StartValues, sampled_starts
+from hiwm_test_support.shipped import TASK, WORLD_MODEL
 
 ROOT = Path(__file__).parents[3]
 
@@ -154,14 +154,14 @@ def test_a_failure_stops_parallel_stages(tmp_path: Path, said: list[str]) -> Non
 
 
 def planned(budget: Budget, folder: Path, block: Block, world: Path | None) -> list[Stage]:
-    return Plan(ROOT, folder, "push_t", budget, world=world, weights="rac").stages(block)
+    return Plan(ROOT, folder, TASK.name, budget, world=world, weights="rac").stages(block)
 
 
 @pytest.mark.parametrize("world_given", [True, False])
 @pytest.mark.parametrize("budget", sorted(BUDGETS))
 def test_a_plan_makes_before_it_uses(budget: str, world_given: bool, tmp_path: Path) -> None:
     """Every path of the study in a stage's command is an earlier output, or its own."""
-    world = ROOT / "models" / "world_push_t.safetensors" if world_given else None
+    world = WORLD_MODEL if world_given else None
     for block in blocks(BUDGETS[budget]):
         made: list[Path] = []
         stages = planned(BUDGETS[budget], tmp_path, block, world)
@@ -285,9 +285,9 @@ def test_every_set_gets_the_same_steps_and_frames(tmp_path: Path) -> None:
 @pytest.mark.parametrize("budget", sorted(BUDGETS))
 def test_choices_and_corrections_do_not_use_report_starts(budget: str, tmp_path: Path) -> None:
     """Start poses of tuning, sessions, reports and earlier studies do not overlap."""
-    task, sizes = load_task("push_t"), BUDGETS[budget]
+    task, sizes = TASK, BUDGETS[budget]
 
-    def evaluated(seed: int, count: int) -> set[Pose]:
+    def evaluated(seed: int, count: int) -> set[StartValues]:
         # Resets without a pose draw it from their own seed, which counts up from the first.
         single = {sampled_starts(task, seed + number, 1)[0] for number in range(count)}
         return {*sampled_starts(task, seed, count), *single}
@@ -348,7 +348,7 @@ def test_a_folder_that_is_no_study_is_refused_and_left_as_it_is(
     (foreign / "logs").mkdir(parents=True)
     places = {"--folder": tmp_path / "study", option: foreign}
     words = [str(word) for pair in places.items() for word in pair]
-    assert main(["push_t", "--budget", "smoke", *words]) == 1
+    assert main([TASK.name, "--budget", "smoke", *words]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and str(foreign) in line and "left unchanged" in line
     assert list(tmp_path.rglob("*")) == [foreign, foreign / "logs"]

@@ -33,11 +33,12 @@ from hiwm_evaluation.study_file import TrainingSet, World, read_study
 sys.path.insert(0, str(Path(__file__).parent))
 from synthetic_study import write_evaluation  # noqa: E402
 
+from hiwm_test_support.shipped import TASK, WORLD_MODEL
+
 ROOT = Path(__file__).parents[3]
-WORLD_MODEL = ROOT / "models" / "world_push_t.safetensors"
 BUDGET = replace(BUDGETS["small"], with_more_rollouts=())
 SETTINGS = StudySettings(
-    task="push_t", budget=BUDGET, world=WORLD_MODEL, command="scripts/reproduce", software="1",
+    task=TASK.name, budget=BUDGET, world=WORLD_MODEL, command="scripts/reproduce", software="1",
     rate_hz=10.0,
 )
 TUNING, FIRST, SECOND = blocks(BUDGET)[:3]
@@ -189,7 +190,7 @@ def test_a_finished_block_is_never_run_again(
         finished(tmp_path, block)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob(BLOCK_FILE)}
     arguments = [
-        "push_t", "--world-model", str(WORLD_MODEL), "--folder", str(tmp_path / "other"),
+        TASK.name, "--world-model", str(WORLD_MODEL), "--folder", str(tmp_path / "other"),
         "--results", str(tmp_path / "results"),
     ]
     assert command.main(arguments) == 130
@@ -205,5 +206,5 @@ def test_a_finished_block_is_never_run_again(
 def test_an_unknown_block_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="use one of tune, diffusion-s0, act-s0"):
         command._requested(["diffusion-s9"], BUDGET)
-    assert command.main(["push_t", "--block", "nothing", "--list"]) == 1
+    assert command.main([TASK.name, "--block", "nothing", "--list"]) == 1
     assert "is not a block" in capsys.readouterr().err

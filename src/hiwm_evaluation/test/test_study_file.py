@@ -10,6 +10,7 @@ import pytest
 
 from hiwm_core.errors import ConfigError, HiwmError, StoreError
 from hiwm_evaluation.study_file import Backbone, TrainingSet, World, read_evaluation, read_study
+from hiwm_test_support.shipped import TASK
 
 sys.path.insert(0, str(Path(__file__).parent))
 from synthetic_study import (  # noqa: E402
@@ -24,7 +25,7 @@ from synthetic_study import (  # noqa: E402
 
 def test_everything_is_read(tmp_path: Path) -> None:
     study = read_study(write_study(tmp_path))
-    assert (study.task, study.seeds, study.date) == ("push_t", (0, 1), "2026-01-02")
+    assert (study.task, study.seeds, study.date) == (TASK.name, (0, 1), "2026-01-02")
     assert [cell.name for cell in study.cells] == list(CELLS)
     cell = study.cells[5]
     assert (cell.backbone, cell.set, cell.seed) == (Backbone.DIFFUSION, TrainingSet.HI_WM, 1)
@@ -54,9 +55,9 @@ def test_missing_evaluations_leave_their_cell(tmp_path: Path) -> None:
 
 def test_an_evaluation_without_trials_is_missing_and_a_partial_one_is_not(tmp_path: Path) -> None:
     write_evaluation(tmp_path / "started", "hardware", "")
-    assert read_evaluation(tmp_path / "started", World.STAND_IN, "push_t") is None
+    assert read_evaluation(tmp_path / "started", World.STAND_IN, TASK.name) is None
     write_evaluation(tmp_path / "short", "hardware", "sfs")
-    evaluation = read_evaluation(tmp_path / "short", World.STAND_IN, "push_t")
+    evaluation = read_evaluation(tmp_path / "short", World.STAND_IN, TASK.name)
     assert evaluation is not None and evaluation.counts == (2, 3) and evaluation.planned == TRIALS
 
 
@@ -109,7 +110,7 @@ def test_a_folder_without_a_study_is_refused(tmp_path: Path, text: str | None) -
     [
         ({"world": "imagination"}, "'world' is 'imagination', expected 'hardware'"),
         ({"stand_in": False}, "'stand_in' is False, expected True"),
-        ({"task": "fold_towel"}, "'task' is 'fold_towel', expected 'push_t'"),
+        ({"task": "fold_towel"}, f"'task' is 'fold_towel', expected {TASK.name!r}"),
     ],
 )
 def test_an_evaluation_of_something_else_is_refused(
@@ -117,7 +118,7 @@ def test_an_evaluation_of_something_else_is_refused(
 ) -> None:
     write_evaluation(tmp_path / "e", "hardware", "sf", **changes)
     with pytest.raises(StoreError, match=rf"{text} .*evaluation\.json"):
-        read_evaluation(tmp_path / "e", World.STAND_IN, "push_t")
+        read_evaluation(tmp_path / "e", World.STAND_IN, TASK.name)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_a_damaged_evaluation_is_named(
     write_evaluation(tmp_path / "e", "hardware", "sf")
     spoil(tmp_path / "e")
     with pytest.raises(StoreError, match=text):
-        read_evaluation(tmp_path / "e", World.STAND_IN, "push_t")
+        read_evaluation(tmp_path / "e", World.STAND_IN, TASK.name)
 
 
 def test_reading_changes_nothing(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_reading_changes_nothing(tmp_path: Path) -> None:
     lines = tmp_path / "e" / "trials.jsonl"
     lines.write_bytes(lines.read_bytes() + b'{"trial": 2, "sta')  # being written
     before = lines.read_bytes()
-    evaluation = read_evaluation(tmp_path / "e", World.STAND_IN, "push_t")
+    evaluation = read_evaluation(tmp_path / "e", World.STAND_IN, TASK.name)
     assert evaluation is not None and evaluation.counts == (1, 2)
     assert lines.read_bytes() == before
     assert json.loads((tmp_path / "e" / "evaluation.json").read_text())["horizon"] == 300

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from hiwm_core.config_files import default_task
 from hiwm_core.errors import ConfigError, StoreError
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_evaluation.trials import (
     Outcome,
     TrialFolder,
@@ -22,48 +23,49 @@ from hiwm_evaluation.trials import (
     summary_line,
 )
 
-TASK = load_task("push_t")
+TASK = load_task(default_task())
 CONDITIONS = {"world": "imagination", "seed": 3, "horizon": 300}
+NAMES = TASK.start_names
 STARTS = sampled_starts(TASK, 3, 4)
 
 
 def result(trial: int, outcome: Outcome = Outcome.SUCCESS, **changes: Any) -> TrialResult:
     fields: dict[str, Any] = {
         "trial": trial, "start": STARTS[trial], "seed": trial, "outcome": outcome, "reason": "",
-        "steps": 10 * (trial + 1), "best": 0.9, "judged_by": "coverage",
+        "steps": 10 * (trial + 1), "best": 0.9, "judged_by": "ground truth",
         "policy": "push 12345678", "episode_id": "ep_0001", "seconds": 1.5,
     }
     return TrialResult(**(fields | changes))
 
 
 def test_results_are_restored_and_aborted_trials_are_run_again(tmp_path: Path) -> None:
-    folder = TrialFolder(tmp_path, CONDITIONS, STARTS)
+    folder = TrialFolder(tmp_path, CONDITIONS, STARTS, NAMES)
     folder.append(result(0))
     folder.append(result(1, Outcome.ABORTED, reason="no tick"))
     folder.append(result(2, Outcome.FAILURE))
-    again = TrialFolder(tmp_path, CONDITIONS, STARTS)
+    again = TrialFolder(tmp_path, CONDITIONS, STARTS, NAMES)
     assert again.results == folder.results
     assert again.finished == {0, 2}
     again.append(result(1))
-    assert TrialFolder(tmp_path, CONDITIONS, STARTS).finished == {0, 1, 2}
+    assert TrialFolder(tmp_path, CONDITIONS, STARTS, NAMES).finished == {0, 1, 2}
 
 
 @pytest.mark.parametrize("kept", [0, 1, 40])
 def test_a_trial_whose_line_was_cut_by_a_kill_is_run_again(tmp_path: Path, kept: int) -> None:
-    folder = TrialFolder(tmp_path, CONDITIONS, STARTS)
+    folder = TrialFolder(tmp_path, CONDITIONS, STARTS, NAMES)
     folder.append(result(0))
     lines = tmp_path / "trials.jsonl"
     whole = lines.read_bytes()
     lines.write_bytes(whole + whole[:kept])
-    again = TrialFolder(tmp_path, CONDITIONS, STARTS)
+    again = TrialFolder(tmp_path, CONDITIONS, STARTS, NAMES)
     assert again.finished == {0}
     again.append(result(1))
-    assert TrialFolder(tmp_path, CONDITIONS, STARTS).finished == {0, 1}
+    assert TrialFolder(tmp_path, CONDITIONS, STARTS, NAMES).finished == {0, 1}
     assert len(lines.read_text().splitlines()) == 2
 
 
 def test_results_are_read_while_a_line_is_being_written(tmp_path: Path) -> None:
-    folder = TrialFolder(tmp_path, CONDITIONS, STARTS)
+    folder = TrialFolder(tmp_path, CONDITIONS, STARTS, NAMES)
     folder.append(result(0, Outcome.ABORTED))
     folder.append(result(0))
     lines = tmp_path / "trials.jsonl"
@@ -74,34 +76,34 @@ def test_results_are_read_while_a_line_is_being_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", ["{}", "not json", '{"trial": 0}'])
 def test_a_damaged_complete_line_is_named(tmp_path: Path, line: str) -> None:
-    TrialFolder(tmp_path, CONDITIONS, STARTS).append(result(0))
+    TrialFolder(tmp_path, CONDITIONS, STARTS, NAMES).append(result(0))
     with (tmp_path / "trials.jsonl").open("a") as file:
         file.write(line + "\n")
     with pytest.raises(StoreError, match="line 2"):
-        TrialFolder(tmp_path, CONDITIONS, STARTS)
+        TrialFolder(tmp_path, CONDITIONS, STARTS, NAMES)
 
 
 def test_other_conditions_are_refused_by_name(tmp_path: Path) -> None:
-    TrialFolder(tmp_path, CONDITIONS, STARTS)
+    TrialFolder(tmp_path, CONDITIONS, STARTS, NAMES)
     with pytest.raises(StoreError, match="horizon 300, now 200"):
-        TrialFolder(tmp_path, CONDITIONS | {"horizon": 200}, STARTS)
+        TrialFolder(tmp_path, CONDITIONS | {"horizon": 200}, STARTS, NAMES)
 
 
 def test_other_starts_are_refused_and_more_of_the_same_are_not(tmp_path: Path) -> None:
-    TrialFolder(tmp_path, CONDITIONS, STARTS[:2])
-    with pytest.raises(StoreError, match="start poses"):
-        TrialFolder(tmp_path, CONDITIONS, STARTS[1:])
-    TrialFolder(tmp_path, CONDITIONS, STARTS)
-    assert read_starts(tmp_path / "starts.yaml", 4) == STARTS
-    TrialFolder(tmp_path, CONDITIONS, STARTS[:1])
-    assert read_starts(tmp_path / "starts.yaml", 4) == STARTS
+    TrialFolder(tmp_path, CONDITIONS, STARTS[:2], NAMES)
+    with pytest.raises(StoreError, match="other starts"):
+        TrialFolder(tmp_path, CONDITIONS, STARTS[1:], NAMES)
+    TrialFolder(tmp_path, CONDITIONS, STARTS, NAMES)
+    assert read_starts(tmp_path / "starts.yaml", 4, NAMES) == STARTS
+    TrialFolder(tmp_path, CONDITIONS, STARTS[:1], NAMES)
+    assert read_starts(tmp_path / "starts.yaml", 4, NAMES) == STARTS
 
 
 def test_tiny_numbers_survive_being_written(tmp_path: Path) -> None:
     starts = [(1e-06, -1e-06, 0.0)]
-    TrialFolder(tmp_path, CONDITIONS, starts)
-    TrialFolder(tmp_path, CONDITIONS, starts)
-    assert read_starts(tmp_path / "starts.yaml", 1) == starts
+    TrialFolder(tmp_path, CONDITIONS, starts, NAMES)
+    TrialFolder(tmp_path, CONDITIONS, starts, NAMES)
+    assert read_starts(tmp_path / "starts.yaml", 1, NAMES) == starts
 
 
 def test_sampled_starts_repeat_and_share_a_prefix() -> None:
@@ -110,25 +112,25 @@ def test_sampled_starts_repeat_and_share_a_prefix() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a: 1", "- [0, 0]", "- [0, 0, .nan]", "- [0, 0, 0", "- 1"])
-def test_a_file_that_is_not_a_list_of_poses_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_list_of_starts_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "starts.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match="starts.yaml"):
-        read_starts(path, 1)
+        read_starts(path, 1, NAMES)
 
 
-def test_too_few_poses_and_a_missing_file_are_refused(tmp_path: Path) -> None:
+def test_too_few_starts_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "starts.yaml"
     with pytest.raises(ConfigError, match="cannot be read"):
-        read_starts(path, 1)
+        read_starts(path, 1, NAMES)
     path.write_text("- [0, 0.1, 1]\n")
-    assert read_starts(path, 1) == [(0.0, 0.1, 1.0)]
-    with pytest.raises(ConfigError, match="contains 1 poses, 2 are needed"):
-        read_starts(path, 2)
+    assert read_starts(path, 1, NAMES) == [(0.0, 0.1, 1.0)]
+    with pytest.raises(ConfigError, match="contains 1 starts, 2 are needed"):
+        read_starts(path, 2, NAMES)
 
 
 def test_a_summary_leaves_aborted_trials_out(tmp_path: Path) -> None:
-    folder = TrialFolder(tmp_path, CONDITIONS, STARTS)
+    folder = TrialFolder(tmp_path, CONDITIONS, STARTS, NAMES)
     for trial, outcome in enumerate(
         (Outcome.SUCCESS, Outcome.FAILURE, Outcome.ABORTED, Outcome.SUCCESS)
     ):
@@ -148,14 +150,14 @@ def test_a_summary_of_nothing_has_no_rate() -> None:
 
 
 def test_a_label_counts_and_the_old_verdict_stays_in_the_file(tmp_path: Path) -> None:
-    folder = TrialFolder(tmp_path, CONDITIONS, STARTS)
+    folder = TrialFolder(tmp_path, CONDITIONS, STARTS, NAMES)
     folder.append(result(0))
     folder.append(result(1, Outcome.ABORTED, reason="no tick"))
-    folder.label(0, False, "person anna", "the T stood on the rim")
-    for kept in (folder, TrialFolder(tmp_path, CONDITIONS, STARTS)):
+    folder.label(0, False, "person anna", "the cube stood on the rim")
+    for kept in (folder, TrialFolder(tmp_path, CONDITIONS, STARTS, NAMES)):
         found = kept.results[0]
         assert (found.outcome, found.judged_by) == (Outcome.FAILURE, "person anna")
-        assert found.reason == "the T stood on the rim (before: success by coverage)"
+        assert found.reason == "the cube stood on the rim (before: success by ground truth)"
         assert kept.finished == {0}
         summary = kept.write_summary()
         assert (summary["successes"], summary["judged_by"]) == (0, ["person anna"])

@@ -14,7 +14,7 @@ from hiwm_learning.checkpoints import is_checkpoint
 from hiwm_learning.datasets.periods import add_resample_option
 
 WORK_FOLDER = "a work folder of training"
-is_start_file = npz_with("names", "images", "proprioception", "object_poses")
+is_start_file = npz_with("names", "images", "proprioception", "start_values")
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:

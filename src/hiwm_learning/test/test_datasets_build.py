@@ -23,6 +23,7 @@ from hiwm_learning.datasets import load_episodes, session_trees
 from hiwm_learning.datasets.build import build_dataset
 from hiwm_learning.world_model.recordings import read_recordings
 from hiwm_test_support.robots import other_proprioception
+from hiwm_test_support.shipped import TASK
 
 EMBODIMENT = load_embodiment("planar_bimanual")
 OTHER = parse_embodiment(EMBODIMENT.text.replace("[0.40, 0.40]", "[0.41, 0.40]"), "test")
@@ -42,7 +43,7 @@ def write_bag(
     lineage = Lineage(
         session_id=session.name, episode_id="ep_0001", branch_id=branch, epoch=1, world="hardware",
         robot="standin", stand_in=True, embodiment="planar_bimanual", embodiment_yaml=text,
-        task="push_t", task_hash="abc", parent_branch_id=parent,
+        task="toy_task", task_hash="abc", parent_branch_id=parent,
     )
     bag = open_bag(path, lineage.custom_data())
     kinds: dict[str, Any] = types.types
@@ -134,7 +135,7 @@ def test_a_set_contains_the_arrays_of_its_bags(tmp_path: Path) -> None:
         np.testing.assert_array_equal(episodes.actions[start:end], segment.actions)
         np.testing.assert_array_equal(episodes.steps[start:end], segment.steps)
         assert (info.bag, info.world, info.stand_in, info.task) == (
-            bag.name, "hardware", True, "push_t"
+            bag.name, "hardware", True, "toy_task"
         )
     summary = episodes.summary()
     assert (summary["episodes"], summary["frames"]) == (3, 81)
@@ -231,7 +232,7 @@ def test_a_bag_cut_short_or_never_closed_is_left_out_and_counted(tmp_path: Path)
     assert len(load_episodes(tmp_path / "set.zarr").ends) == 1
     # World-model training reports the same.
     said.clear()
-    assert len(read_recordings([folder], "top", EMBODIMENT, said.append)) == 1
+    assert len(read_recordings([folder], "top", EMBODIMENT, TASK, said.append)) == 1
     assert sum("left out" in line for line in said) == 3
     assert said[-1] == "demonstration: 1 of 4 segments, 15 frames"
 
@@ -249,11 +250,11 @@ def test_a_bag_that_failed_its_audit_is_left_out_and_named(tmp_path: Path) -> No
     # World-model training uses the same bags.
     said: list[str] = []
     folder = tmp_path / "demonstration"
-    (recording,) = read_recordings([folder], "top", EMBODIMENT, said.append)
+    (recording,) = read_recordings([folder], "top", EMBODIMENT, TASK, said.append)
     assert recording.name == "demonstration/ep_0001-b000"
     assert any("left out ep_0001-b001: gap" in line for line in said)
     with pytest.raises(BagError, match=OTHER.hash):
-        read_recordings([folder], "top", OTHER, said.append)
+        read_recordings([folder], "top", OTHER, TASK, said.append)
 
 
 def test_no_bag_and_no_set_are_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hiwm_learning.policies.command import BACKBONES
 from hiwm_learning.policies.trainer import PolicyTrainer
 from hiwm_learning.world_model.recordings import read_recordings
 from hiwm_test_support.bags import RecordedWorld
+from hiwm_test_support.shipped import TASK
 
 EMBODIMENT = load_embodiment("planar_bimanual")
 
@@ -67,8 +68,8 @@ def test_mixing_is_refused_with_bags_and_periods_named(
         assert part in error, error
     assert not output.exists()
     for read in (
-        lambda: read_recordings([ten, five], "top", EMBODIMENT, lambda _: None),
-        lambda: read_clips([ten, five], ("top",), EMBODIMENT, lambda _: None),
+        lambda: read_recordings([ten, five], "top", EMBODIMENT, TASK, lambda _: None),
+        lambda: read_clips([ten, five], ("top",), EMBODIMENT, TASK, lambda _: None),
     ):
         with pytest.raises(BagError, match="--resample-to 5"):
             read()
@@ -95,9 +96,9 @@ def test_resampled_segments_mix_and_the_set_reports_it(
     assert sorted(lengths.tolist()) == [16] * 10 + [31]
     # Provenance is that of the recorded steps.
     assert episodes.summary()["frames_by_provenance"] == {"demonstration": 10 * 15 + 30, "none": 11}
-    recordings = read_recordings([ten, five], "top", EMBODIMENT, lambda _: None, 5.0)
+    recordings = read_recordings([ten, five], "top", EMBODIMENT, TASK, lambda _: None, 5.0)
     assert {recording.period_s for recording in recordings} == {0.2}
-    trained, held_out = read_clips([ten, five], ("top",), EMBODIMENT, lambda _: None, 5.0)
+    trained, held_out = read_clips([ten, five], ("top",), EMBODIMENT, TASK, lambda _: None, 5.0)
     assert trained.summary["period_s"] == held_out.summary["period_s"] == 0.2
     assert trained.summary["worlds"] == ["standin (stand-in)"]
 

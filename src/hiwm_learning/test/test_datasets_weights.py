@@ -19,7 +19,7 @@ DEMO, POLICY, HUMAN, BEFORE, BACK, NONE = range(6)
 EMBODIMENT = load_embodiment("planar_bimanual")
 ROOT = EpisodeInfo(
     bag="b", session_id="s", episode_id="e1", branch_id="e1-b000", parent_branch_id="",
-    fork_step=-1, world="imagination", stand_in=False, task="push_t", task_hash="0",
+    fork_step=-1, world="imagination", stand_in=False, task="toy_task", task_hash="0",
 )
 
 

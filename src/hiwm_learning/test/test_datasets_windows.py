@@ -16,7 +16,7 @@ NAMES = tuple(str(name) for name in Provenance)
 EMBODIMENT = load_embodiment("planar_bimanual")
 INFO = EpisodeInfo(
     bag="b", session_id="s", episode_id="e", branch_id="e-b000", parent_branch_id="",
-    fork_step=-1, world="hardware", stand_in=True, task="push_t", task_hash="0",
+    fork_step=-1, world="hardware", stand_in=True, task="toy_task", task_hash="0",
 )
 
 

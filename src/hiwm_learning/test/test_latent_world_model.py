@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_learning.latent_world.autoencoder import unit_latents
 from hiwm_learning.latent_world.dynamics import ActionScale, Condition, Plane
 from hiwm_learning.latent_world.model import (
@@ -27,7 +28,7 @@ from hiwm_test_support.latent_worlds import (
     write_untrained_checkpoint,
 )
 
-EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
+EMBODIMENT = load_embodiment(load_task(default_task()).embodiment)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from hiwm_core.blob_store import BlobStore
+from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import Embodiment, load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
 from hiwm_learning.latent_world.model import load_latent_world
 from hiwm_learning.latent_world.objectives import OBJECTIVES
@@ -26,7 +27,7 @@ from hiwm_test_support.layered_worlds import write_drawn_checkpoint
 from hiwm_test_support.robots import home_proprioception, mixed_robot, other_proprioception
 from hiwm_test_support.two_cameras import noise_images
 
-EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
+EMBODIMENT = load_embodiment(load_task(default_task()).embodiment)
 HOME = np.array(EMBODIMENT.home)
 STEPS = 5
 

@@ -45,7 +45,7 @@ def make_dynamics_stage(
 ) -> tuple[Stage, Rollouts]:
     fit_scales(model, clips)
     return dynamics_stage(
-        ACCELERATOR, model, clips, clips, success_coverage=0.6, batch=8, unroll=unroll, seed=0
+        ACCELERATOR, model, clips, clips, success_progress=0.6, batch=8, unroll=unroll, seed=0
     )
 
 

@@ -17,6 +17,7 @@ from hiwm_learning.policies.samples import split_samples
 from hiwm_learning.policies.trainer import PolicyTrainer
 from hiwm_test_support.arms import two_arms
 from hiwm_test_support.policies import dot_embodiment, small_config
+from hiwm_test_support.shipped import POLICY
 from hiwm_test_support.two_cameras import noise_images, two_camera_episodes
 
 MODELS = Path(__file__).parents[3] / "models"
@@ -138,11 +139,11 @@ def test_one_camera_has_the_weights_that_it_had_before(backbone: str) -> None:
 # First and last action of the chunks that the shipped policies planned before they could see
 # several cameras.
 SHIPPED = {
-    "policy_push_t": (
+    POLICY.stem: (
         [-0.0482475571, -0.0040635942, -0.1025732532, -0.0815314353],
         [-0.0940589756, -0.0512419306, -0.1272075027, -0.0779104233],
     ),
-    "policy_push_t_hi_wm": (
+    f"{POLICY.stem}_hi_wm": (
         [-0.0407712869, -0.0024269025, -0.1044629589, -0.0908201858],
         [0.0993259698, 0.0261659864, -0.1525973529, -0.1059399843],
     ),

@@ -27,7 +27,7 @@ NAMES = tuple(str(name) for name in Provenance)
 DEMO, POLICY, HUMAN = range(3)
 INFO = EpisodeInfo(
     bag="b", session_id="s", episode_id="e", branch_id="e-b000", parent_branch_id="",
-    fork_step=-1, world="imagination", stand_in=False, task="push_t", task_hash="0",
+    fork_step=-1, world="imagination", stand_in=False, task="toy_task", task_hash="0",
 )
 
 

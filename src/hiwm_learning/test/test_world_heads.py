@@ -10,7 +10,6 @@ import torch
 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError
-from hiwm_core.task import load_task
 from hiwm_core.world_heads import HEADS, require_success_head
 from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
 from hiwm_learning.latent_world import train as latent_train
@@ -28,9 +27,9 @@ from hiwm_test_support.layered_worlds import (
     drawn_world_model,
     write_drawn_checkpoint,
 )
+from hiwm_test_support.shipped import TASK, WORLD_MODEL
 
-MODELS = Path(__file__).parents[3] / "models"
-EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
+EMBODIMENT = load_embodiment(TASK.embodiment)
 
 
 def said(path: Path) -> dict[str, float]:
@@ -57,7 +56,7 @@ def trained_layered(folder: Path, monkeypatch: pytest.MonkeyPatch, *labels: floa
     recordings = [
         dataclasses.replace(
             drawn_recording(model, f"data/{k}", 8, seed=k, held_out=k == 3),
-            coverage=torch.tensor(labels).repeat(8)[:8],
+            progress_labels=torch.tensor(labels).repeat(8)[:8],
         )
         for k in range(4)
     ]
@@ -65,7 +64,7 @@ def trained_layered(folder: Path, monkeypatch: pytest.MonkeyPatch, *labels: floa
     monkeypatch.setattr(appearance, "FIT_STEPS", 8)
     monkeypatch.setattr(train, "fit_head", lambda *given: heads.fit_head(*given, steps=20))
     path = folder / "world.safetensors"
-    options = ["--task", "push_t", "--steps", "2", "--hidden", "8"]
+    options = ["--task", TASK.name, "--steps", "2", "--hidden", "8"]
     data = folder / "data"
     data.mkdir()
     assert train.main([str(data), "-o", str(path), *options]) == 0
@@ -96,7 +95,7 @@ def test_a_layered_model_trained_with_labels_lists_its_heads(
 
 
 def test_the_shipped_model_keeps_its_heads_and_its_hash() -> None:
-    path = MODELS / "world_push_t.safetensors"
+    path = WORLD_MODEL
     checkpoint = load_checkpoint(path)
     assert checkpoint.info.heads is None
     assert checkpoint.hash in path.with_suffix(".card.json").read_text()
@@ -130,9 +129,10 @@ def test_what_labels_teach() -> None:
     assert "the labels hold no success" in heads_line(("progress", "trust"))
     clips = moving_square(EMBODIMENT, runs=2, length=4, seed=0)
     model = untrained_world(EMBODIMENT)
-    blind = dataclasses.replace(clips, coverage=torch.full_like(clips.coverage, nan))
+    blind = dataclasses.replace(clips, progress_labels=torch.full_like(clips.progress_labels, nan))
     assert latent_train.trained_heads(model, blind, 0.5) == ("trust",)
-    assert set(latent_train.trained_heads(model, clips, float(clips.coverage.mean()))) == set(HEADS)
+    middle = float(clips.progress_labels.mean())
+    assert set(latent_train.trained_heads(model, clips, middle)) == set(HEADS)
 
 
 def test_what_needs_a_verdict_refuses_a_model_without_one() -> None:

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_learning.world_model.dynamics import ARC_RADIUS_M, advance, distance_map, motion
 from hiwm_learning.world_model.model import WorldModel
 from hiwm_test_support.layered_worlds import drawn_world_model, object_pose, scene
@@ -25,7 +26,7 @@ STEP = st.builds(
 
 @pytest.fixture(scope="module")
 def model() -> WorldModel:
-    return drawn_world_model(load_embodiment(load_task("push_t").embodiment))
+    return drawn_world_model(load_embodiment(load_task(default_task()).embodiment))
 
 
 @settings(deadline=None)

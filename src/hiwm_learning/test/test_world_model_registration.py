@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_learning.world_model.appearance import arm_poses
 from hiwm_learning.world_model.dynamics import ARC_RADIUS_M, motion
 from hiwm_learning.world_model.layers import frames_to_bytes, frames_to_float
@@ -23,7 +24,7 @@ TOLERANCE_M, TOLERANCE_DEG = 0.0005, 0.5
 
 @pytest.fixture(scope="module")
 def model() -> WorldModel:
-    return drawn_world_model(load_embodiment(load_task("push_t").embodiment))
+    return drawn_world_model(load_embodiment(load_task(default_task()).embodiment))
 
 
 def random_poses(count: int, generator: torch.Generator) -> Tensor:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_learning.world_model.model import WorldModel
 from hiwm_learning.world_model.recordings import Recording
 from hiwm_learning.world_model.rollouts import (
@@ -20,7 +21,7 @@ from hiwm_learning.world_model.rollouts import (
 from hiwm_learning.world_model.simulator import Simulator
 from hiwm_test_support.layered_worlds import drawn_recording, drawn_world_model
 
-EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
+EMBODIMENT = load_embodiment(load_task(default_task()).embodiment)
 
 
 @pytest.fixture(scope="module")

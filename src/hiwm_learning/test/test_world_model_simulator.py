@@ -13,17 +13,16 @@ from hypothesis.extra import numpy as hnp
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.embodiment import load_embodiment, parse_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError
-from hiwm_core.task import load_task
 from hiwm_learning.world_model.layers import frames_to_bytes
 from hiwm_learning.world_model.model import load_world_model, planar_config
 from hiwm_learning.world_model.simulator import ImaginedState, Simulator
 from hiwm_test_support.layered_worlds import drawn_world_model, object_pose, scene
 from hiwm_test_support.robots import home_proprioception, other_proprioception
+from hiwm_test_support.shipped import START_FRAMES, TASK, WORLD_MODEL
 
-EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
+EMBODIMENT = load_embodiment(TASK.embodiment)
 HOME = np.array(EMBODIMENT.home)
 HANDS = torch.from_numpy(HOME.astype(np.float32))[None]
-MODELS = Path(__file__).resolve().parents[3] / "models"
 
 FLOATS = st.floats(allow_nan=False, width=32)
 STATES = st.builds(
@@ -150,13 +149,13 @@ def test_a_step_leaves_the_state_it_began_from_alone() -> None:
 
 
 @pytest.mark.skipif(
-    not (MODELS / "world_push_t.safetensors").exists(), reason="no shipped world model yet"
+    not WORLD_MODEL.exists(), reason="no shipped world model yet"
 )
 def test_the_shipped_world_leaves_alone_what_nobody_pushes() -> None:
-    model, _ = load_world_model(MODELS / "world_push_t.safetensors", EMBODIMENT.hash)
+    model, _ = load_world_model(WORLD_MODEL, EMBODIMENT.hash)
     simulator = Simulator(model, EMBODIMENT)
     drifts = []
-    with np.load(MODELS / "world_push_t_starts.npz") as starts:
+    with np.load(START_FRAMES) as starts:
         for image, hands in zip(starts["images"][:6], starts["proprioception"][:6], strict=True):
             begun = state = simulator.begin(image, hands, seed=0)
             for _ in range(100):

@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_learning.world_model.dynamics import advance
 from hiwm_learning.world_model.dynamics_trainer import DynamicsTrainer, Tracks
 from hiwm_learning.world_model.heads import OutcomeHead, fit_head
 from hiwm_test_support.layered_worlds import drawn_world_model, object_pose, scene
 
-EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
+EMBODIMENT = load_embodiment(load_task(default_task()).embodiment)
 
 
 def drifting_world(episodes: int, length: int, seed: int) -> Tracks:
@@ -87,9 +88,9 @@ def test_the_head_learns_progress_and_success() -> None:
     generator = torch.Generator().manual_seed(0)
     place = (torch.rand(2000, 2, generator=generator) - 0.5) * 0.2
     poses = torch.cat([place, torch.ones(2000, 1), torch.zeros(2000, 1)], dim=1)
-    coverage = (1 - place.norm(dim=1) / 0.1).clamp(0, 1)
+    labels = (1 - place.norm(dim=1) / 0.1).clamp(0, 1)
     error, right = fit_head(
-        OutcomeHead(32), poses, coverage, success_coverage=0.8, seed=0, steps=300, batch=128
+        OutcomeHead(32), poses, labels, success_progress=0.8, seed=0, steps=300, batch=128
     )
     assert error < 0.08
     assert right > 0.95

@@ -7,19 +7,18 @@ commands take the route of every operator's: operator/command, arbiter, bridge, 
 import sys
 import time
 
-import numpy as np
 from hiwm_interfaces.msg import GroundTruth, OperatorCommand, Tick, WorldInfo
 from hiwm_interfaces.srv import Reset
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
-from hiwm_core.behaviours import KINDS, Behaviour
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.frames import JOINT_STATES, stream_stamps
 from hiwm_core.measured import MeasuredAction
 from hiwm_core.stamps import stamp_ns
-from hiwm_core.task import parse_task
+from hiwm_core.task_plugin import DEMONSTRATION, Behaviour, TaskPlugin
+from hiwm_core.tasks import parse_task
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.qos import COMMAND, LATCHED, TICK
 from hiwm_nodes.running import NodeEnd, run
@@ -30,16 +29,12 @@ class Demonstrator(Node):
 
     def __init__(self) -> None:
         super().__init__("demonstrator")
-        self._kind = parameter(self, "kind", "demonstration", f"one of {', '.join(KINDS)}")
+        self._kind = parameter(self, "kind", DEMONSTRATION, "kind of data, one of the task's")
         self._episodes = parameter(self, "episodes", 10, "episodes to record", 1, 100_000)
         self._horizon = parameter(self, "horizon", 150, "control steps of an episode", 1, 10_000)
         self._seed = parameter(self, "seed", 0, "seed of the first episode", 0, 2**31 - 1)
-        if self._kind not in KINDS:
-            raise ConfigError(
-                f"unknown kind {self._kind!r}", where="parameter kind of demonstrator",
-                remedy=f"use one of {', '.join(KINDS)}",
-            )
         self._info: WorldInfo | None = None
+        self._expert: TaskPlugin  # of the task, from world_info
         self._behaviour: Behaviour | None = None
         self._episode_id = ""
         self._started = 0
@@ -68,7 +63,12 @@ class Demonstrator(Node):
         self._info = info
         self._embodiment = parse_embodiment(info.embodiment_yaml, "world_info")
         self._measured = MeasuredAction(self._embodiment)
-        self._task = parse_task(info.task_yaml, "world_info")
+        self._expert = parse_task(info.task_yaml, "world_info").stand_in()
+        if self._kind not in self._expert.data_kinds:
+            raise ConfigError(
+                f"unknown kind {self._kind!r}", where="parameter kind of demonstrator",
+                remedy=f"use one of {', '.join(self._expert.data_kinds)}",
+            )
         self._next_episode()
 
     def _next_episode(self) -> None:
@@ -87,11 +87,12 @@ class Demonstrator(Node):
             )
         seed = self._seed + self._started
         self._started += 1
-        self._behaviour = Behaviour(self._kind, self._task, self._embodiment, seed)
+        self._behaviour = self._expert.behaviour(self._kind, self._embodiment, seed)
         self._episode_id = ""
         request = Reset.Request(seed=seed)
-        request.start_names = self._task.start_names
-        request.start_values = [float(v) for v in self._behaviour.start_pose()]
+        start = self._behaviour.start()
+        request.start_names = list(start)
+        request.start_values = list(start.values())
         self._reset.wait_for_service()
         self._reset.call_async(request).add_done_callback(self._on_reset)
 
@@ -132,12 +133,11 @@ class Demonstrator(Node):
         self._ticks += 1
         truth = self._truth[stamp]
         known = dict(zip(truth.names, truth.values, strict=True))
-        pose = np.array([known[name] for name in self._task.start_names])
-        pushers = self._measured.joint_state(joints)
-        if self._behaviour.finished(pose) or tick.step >= self._horizon:
+        measured = self._measured.joint_state(joints)
+        if self._behaviour.finished(known) or tick.step >= self._horizon:
             self._next_episode()
             return
-        target = self._behaviour.targets(pose, pushers)
+        target = self._behaviour.targets(known, measured)
         command = OperatorCommand(
             header=tick.header, epoch=tick.epoch, step=tick.step, device=self._kind, deadman=True,
             synchronous=True, demonstration=True, action=[float(v) for v in target],

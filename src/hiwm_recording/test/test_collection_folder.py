@@ -53,7 +53,6 @@ def test_the_script_stops_at_a_folder_that_it_did_not_make(tmp_path: Path) -> No
     (scripts / "setup").chmod(0o755)
     (scripts / "env.sh").touch()
     (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "policy_push_t.safetensors").touch()
     mine.mkdir(parents=True)
     (mine / "notes.txt").write_text("x")
 

@@ -9,7 +9,7 @@ from rclpy.task import Future
 
 from hiwm_core.robot_config import RobotConfig
 from hiwm_core.stamps import stamp_ns
-from hiwm_core.task import Task
+from hiwm_core.tasks import Task
 from hiwm_robot.bridge_core import BridgeCore
 from hiwm_robot.bridge_state import Phase
 from hiwm_robot.robot_side import RobotSide
@@ -88,8 +88,7 @@ class EpisodeReset:
             seed = self._next_seed
             self._next_seed += 1
         if not values:
-            start = self._task.sample_start(np.random.default_rng(seed))
-            values = dict(zip(self._task.start_names, start.tolist(), strict=True))
+            values = self._task.sample_start(np.random.default_rng(seed))
         problem = await self._place(values, seed)
         if problem:
             self._core.abandon_reset(time.monotonic())

@@ -17,12 +17,13 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
+from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError, DeviceError, HiwmError
 from hiwm_core.named_values import named_values
 from hiwm_core.robot_config import load_robot
 from hiwm_core.session_lineage import EpisodeCounter, write_session
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_core.workspace_check import WorkspaceCheck
 from hiwm_nodes import diagnostics, qos
 from hiwm_nodes.only_one import WORLD, OnlyOne
@@ -75,7 +76,7 @@ class RobotBridge(LifecycleNode):
     def __init__(self) -> None:
         super().__init__("robot_bridge")
         self._robot = load_robot(parameter(self, "robot", "standin", "name or path of the robot"))
-        self._task = load_task(parameter(self, "task", "push_t", "name or path of the task"))
+        self._task = load_task(parameter(self, "task", default_task(), "name or path of the task"))
         self._embodiment = load_embodiment(self._robot.embodiment)
         self._check_configs()
         self._lockstep = self._robot.lockstep or parameter(

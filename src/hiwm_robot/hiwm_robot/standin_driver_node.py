@@ -25,10 +25,11 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
+from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
-from hiwm_core.named_values import named_values, values_in_order
-from hiwm_core.task import load_task
+from hiwm_core.named_values import named_values
+from hiwm_core.tasks import load_task
 from hiwm_nodes import diagnostics, qos
 from hiwm_nodes.messages import (
     camera_info_message,
@@ -52,7 +53,7 @@ class StandinDriver(Node):
 
     def __init__(self) -> None:
         super().__init__("standin_driver")
-        task = load_task(parameter(self, "task", "push_t", "name or path of the task"))
+        task = load_task(parameter(self, "task", default_task(), "name or path of the task"))
         embodiment = load_embodiment(task.embodiment)
         seed = parameter(self, "seed", 0, "seed of sampled starts", 0, 2**31 - 1)
         size = parameter(self, "render_size", 96, "width and height of the image, px", 16, 512)
@@ -66,9 +67,8 @@ class StandinDriver(Node):
         # Default offscreen renderer; mujoco reads the variable on import.
         os.environ.setdefault("MUJOCO_GL", "egl")
         from hiwm_robot.standin_robot import StandinRobot
-        from hiwm_robot.standin_scene import TIMESTEP_S
 
-        self._timestep = TIMESTEP_S
+        self._task = task
         self._robot = StandinRobot(task, embodiment, seed=seed, render_size=size)
         self._scene = self._robot.scene
         self._clock_ns = self._robot.period_ns  # fast: simulated time; 0 would mean no stamp
@@ -86,8 +86,7 @@ class StandinDriver(Node):
         self._joints = joint_state_message(
             embodiment.action_joints, embodiment.home, blank, embodiment.frame
         )
-        self._start_names = list(task.start_names)
-        self._truth = GroundTruth(names=[*task.start_names, "coverage"])
+        self._truth = GroundTruth(names=task.stand_in().truth_names)
         self._truth.header.frame_id = embodiment.frame
 
         base = f"driver/camera_{camera.name}"
@@ -166,13 +165,13 @@ class StandinDriver(Node):
         if self._fast:
             return
         behind = time.monotonic() - self._last_wall
-        steps = int(behind / self._timestep)
+        steps = int(behind / self._scene.timestep_s)
         if behind > LONGEST_ADVANCE_S:
-            steps = int(LONGEST_ADVANCE_S / self._timestep)
+            steps = int(LONGEST_ADVANCE_S / self._scene.timestep_s)
             self._last_wall = time.monotonic()
         else:
-            self._last_wall += steps * self._timestep
-        self._robot.advance(steps * self._timestep)
+            self._last_wall += steps * self._scene.timestep_s
+        self._robot.advance(steps * self._scene.timestep_s)
 
     # Observations
 
@@ -194,9 +193,8 @@ class StandinDriver(Node):
         self._image.data = array.array("B", pixels.tobytes())
         self._image_pub.publish(self._image)
         self._truth.header.stamp = stamp
-        self._truth.values = array.array(
-            "d", [*self._scene.object_pose, float(self._scene.coverage)]
-        )
+        truth = self._scene.truth
+        self._truth.values = array.array("d", [truth[name] for name in self._truth.names])
         self._truth_pub.publish(self._truth)
         self._observed_wall = time.monotonic()
         self._counts["observations"] += 1
@@ -220,16 +218,12 @@ class StandinDriver(Node):
         where = "start of place_scene"
         try:
             values = named_values(request.start_names, request.start_values, where)
-            pose = values_in_order(values, self._start_names, where) if values else None
+            response.message = self._task.start_problem(values) if values else ""
         except ConfigError as error:
             response.message = str(error)
+        if response.message:
             return response
-        if pose is not None and np.abs(pose[:2]).max() > 0.2:
-            response.message = (
-                f"start [{pose[0]:g}, {pose[1]:g}] is off the table: stay within 0.2 m"
-            )
-            return response
-        placed = self._robot.place(pose, int(request.seed))
+        placed = self._robot.place(values or None, int(request.seed))
         self._last_wall = time.monotonic()
         self._counts["resets"] += 1
         if self._fast:
@@ -240,8 +234,8 @@ class StandinDriver(Node):
         self._observe(stamp_ns)
         response.ok = True
         response.message = "placed"
-        response.start_names = self._start_names
-        response.start_values = [float(value) for value in placed]
+        response.start_names = list(placed)
+        response.start_values = list(placed.values())
         response.header.stamp = time_message(stamp_ns)
         return response
 

@@ -7,35 +7,41 @@ The driver exposes it as topics. Rollouts call it directly, so both behave the s
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.task import Task
+from hiwm_core.task_plugin import Scene, Values
+from hiwm_core.tasks import Task
 from hiwm_robot.joint_controller import JointController
-from hiwm_robot.standin_scene import StandinScene
 
 
 class StandinRobot:
     """Controllers and scene.
 
     Args:
-        task: gives the scene.
+        task: gives the scene and the starts.
         embodiment: gives joints, limits, home and rate.
-        seed: for the starts that `place` samples.
+        seed: of the start that it begins with.
         render_size: width and height of the camera image, px.
+
+    Raises:
+        ConfigError: the task has no stand-in.
     """
 
     def __init__(
         self, task: Task, embodiment: Embodiment, seed: int = 0, render_size: int = 96
     ) -> None:
-        self.scene = StandinScene(task, embodiment, seed=seed, render_size=render_size)
+        self._task = task
+        self.scene: Scene = task.stand_in().scene(embodiment, render_size=render_size)
+        self.scene.place(task.sample_start(np.random.default_rng(seed)))
         self.period_ns = round(1e9 / embodiment.rate_hz)  # of one control step
         self._controller = JointController(embodiment.action_joints, embodiment.home)
         self._elapsed = 0.0  # physics time of the controllers [s]
 
-    def place(self, object_pose: NDArray[np.float64] | None, seed: int) -> NDArray[np.float64]:
-        """Put the object at a pose, and hold the arms at home; see `StandinScene.place`."""
-        placed = self.scene.place(object_pose, seed)
+    def place(self, start: Values | None, seed: int) -> dict[str, float]:
+        """Set a start, drawn with the seed if None, and hold the arms at home; return it."""
+        if start is None:
+            start = self._task.sample_start(np.random.default_rng(seed))
+        placed = self.scene.place(start)
         self._controller.reset()
         return placed
 

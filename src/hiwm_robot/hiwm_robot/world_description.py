@@ -9,7 +9,7 @@ from hiwm_core.embodiment import Embodiment
 from hiwm_core.frames import observation_streams
 from hiwm_core.robot_config import RobotConfig
 from hiwm_core.session_lineage import software_version
-from hiwm_core.task import Task
+from hiwm_core.tasks import Task
 
 
 def world_info(

@@ -302,7 +302,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @property
     def drift(self) -> float:
-        # A hold keeps its first position, while something may push the arms.
+        # A hold keeps its first position, while something may move the arms.
         return 0.02 if self.robot.core.state.holding is not None else 0.0
 
     @rule(seconds=st.floats(0.05, 0.3), push=st.floats(-0.002, 0.002))

@@ -465,7 +465,7 @@ def test_interrupted_nodes_exit_cleanly(graph: Graph) -> None:
 def lockstep_run(
     steps: int, pause_s: float = 0.0
 ) -> tuple[list[Tick], list[np.ndarray], list[bytes]]:
-    """Push the T in fast mode; return ticks, ground truth and images of one episode.
+    """Drive an arm in fast mode; return ticks, ground truth and images of one episode.
 
     Before each tenth command, nothing is sent for `pause_s`.
     """

@@ -2,15 +2,16 @@
 
 import numpy as np
 
+from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.limits import Limiter
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_robot.standin_robot import StandinRobot
 
-TASK = load_task("push_t")
+TASK = load_task(default_task())
 EMBODIMENT = load_embodiment(TASK.embodiment)
 HOME = np.array(EMBODIMENT.home)
-START = np.array([0.03, -0.02, 0.4])
+START = TASK.sample_start(np.random.default_rng(3))
 
 
 def reached(robot: StandinRobot, steps: int = 3) -> bytes:
@@ -19,7 +20,7 @@ def reached(robot: StandinRobot, steps: int = 3) -> bytes:
         target = (HOME + 0.01 * (step + 1)).tolist()
         assert not robot.follow(EMBODIMENT.joint_names, [(target, 0.1)])
         robot.advance()
-    return robot.scene.joint_positions.tobytes() + robot.scene.object_pose.tobytes()
+    return robot.scene.joint_positions.tobytes() + str(robot.scene.truth).encode()
 
 
 def test_an_episode_does_not_depend_on_earlier_ones() -> None:

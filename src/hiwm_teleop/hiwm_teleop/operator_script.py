@@ -12,12 +12,10 @@ Pure: no ROS, no clock, no image. Tested by ``test_operator_script.py``, which s
 import enum
 from collections.abc import Callable
 
-import numpy as np
-
 from hiwm_core.branch_records import Label
 from hiwm_core.control import Mode, Source
-from hiwm_core.table_vision import TableSight
-from hiwm_core.task import Task
+from hiwm_core.task_plugin import Correction, Sight
+from hiwm_core.tasks import Task
 from hiwm_teleop.devices.base import (
     Answer,
     EventKind,
@@ -27,7 +25,7 @@ from hiwm_teleop.devices.base import (
     TickView,
 )
 from hiwm_teleop.rollout_watch import RolloutWatch
-from hiwm_teleop.script_options import Planner, ScriptOptions
+from hiwm_teleop.script_options import ScriptOptions
 
 # A service that takes longer than this will never answer: the slowest loads a state in 0.2 s.
 _ANSWER_TIMEOUT_S = 15.0
@@ -39,7 +37,7 @@ _MODE_GIVE_UP_S = 20.0
 _LATEST_FIRST_CORRECTION = 0.45
 # A handback takes about five ticks; a goal reached earlier is not the policy's.
 _LONGEST_HANDBACK_TICKS = 20
-# Ticks without a T in sight before a correction is abandoned.
+# Ticks without the object in sight before a correction is abandoned.
 _BLIND_TICKS = 10
 # The last of several continuations is handed back once the error is below this fraction of the
 # failure's: the policy should finish from a state it can handle.
@@ -63,23 +61,23 @@ class OperatorScript:
     """Decides the operator's action at each observation.
 
     Args:
-        task: goal and success.
+        task: gives what counts as success.
         options: see `ScriptOptions`.
-        make_planner: returns a planner for a seed and a variety: 0 takes the best path, 1 a clearly
-            different one.
+        make_correction: returns the control for a seed and a variety: 0 takes the best path, 1 a
+            clearly different one.
         started_s: steady clock at the session's start.
     """
 
     def __init__(
-        self, task: Task, options: ScriptOptions, make_planner: Callable[[int, float], Planner],
-        started_s: float,
+        self, task: Task, options: ScriptOptions,
+        make_correction: Callable[[int, float], Correction], started_s: float,
     ) -> None:
         self._task = task
         self._options = options
-        self._make_planner = make_planner
+        self._make_correction = make_correction
         self._started = started_s
         self._watch = RolloutWatch(task, options.watch)
-        self._planner = make_planner(options.seed, 0.0)
+        self._correction = make_correction(options.seed, 0.0)
         self._phase = Phase.WATCH
         self._asked_s: float | None = None  # when the pending request was sent; None = no request
         self._shown: tuple[int, int] | None = None  # (epoch, step) last acted on
@@ -95,7 +93,7 @@ class OperatorScript:
         self._at_goal = False  # the correction itself reached the goal
         self._phase_ticks = 0
         self._blind = 0
-        self._planners = 0
+        self._corrections = 0
         self._off_mode_s: float | None = None  # since when the mode does not match the phase
         self._start_s: float | None = None  # when START was last requested
         self._steps = {
@@ -113,12 +111,12 @@ class OperatorScript:
         """Number of failure states so far."""
         return self._failures
 
-    def decide(self, view: OperatorView, sight: TableSight | None) -> OperatorInput:
+    def decide(self, view: OperatorView, sight: Sight | None) -> OperatorInput:
         """Return what to do now.
 
         Args:
             view: the observation; the same tick may be shown again.
-            sight: contents of its image, from `TableVision`; None without a tick.
+            sight: contents of its images; None without a tick.
         """
         for answer in view.answers:
             after = self._take(answer, view)
@@ -157,7 +155,7 @@ class OperatorScript:
 
     # One function per phase, called once per tick.
 
-    def _on_watch(self, view: OperatorView, tick: TickView, sight: TableSight) -> OperatorInput:
+    def _on_watch(self, view: OperatorView, tick: TickView, sight: Sight) -> OperatorInput:
         self._watch.see(tick, sight)
         if self._watch.succeeded:
             return self._reset(
@@ -181,21 +179,19 @@ class OperatorScript:
             OperatorEvent(kind=EventKind.PAUSE, note=reason),
         )
 
-    def _on_correct(self, view: OperatorView, tick: TickView, sight: TableSight) -> OperatorInput:
+    def _on_correct(self, view: OperatorView, tick: TickView, sight: Sight) -> OperatorInput:
         self._corrected += 1
-        pose = sight.object_pose
-        self._blind = self._blind + 1 if pose is None else 0
+        self._blind = 0 if sight.visible else self._blind + 1
         if self._blind > _BLIND_TICKS:
-            return self._finish_branch(view, tick, Label.FAILURE, "the T is out of sight")
-        if pose is None:
+            return self._finish_branch(view, tick, Label.FAILURE, "the object is out of sight")
+        if not sight.visible:
             return OperatorInput(deadman=True)  # no action = hold
-        error = self._watch.error_of(pose)
+        error = sight.error_m
         if self._phase_ticks == 1:
             self._failure_error = max(self._failure_error, error)
-        covered = self._watch.coverage_of(pose)
-        if self._planner.done(pose):
+        if self._correction.done(sight):
             return self._finish_branch(
-                view, tick, Label.SUCCESS, f"goal covered to {covered:.2f}"
+                view, tick, Label.SUCCESS, f"goal reached, progress {sight.progress:.2f}"
             )
         recovered = error < _RECOVERED_SHARE * self._failure_error
         last_of_several = self._last_branch() and self._branch > 1
@@ -204,16 +200,16 @@ class OperatorScript:
                 view, tick, Label.NONE, f"recovered: {error * 1e3:.0f} mm from the goal"
             )
         if self._phase_ticks > self._options.correction_ticks:
-            good = covered >= self._task.success_coverage
+            good = sight.progress >= self._task.success_progress
             return self._finish_branch(
                 view, tick, Label.SUCCESS if good else Label.NONE,
                 f"{self._options.correction_ticks} ticks spent, {error * 1e3:.0f} mm from the "
-                f"goal, covered to {covered:.2f}",
+                f"goal, progress {sight.progress:.2f}",
             )
-        pushers = np.where(np.isnan(sight.pushers), tick.proprio[:4], sight.pushers)
-        return OperatorInput(action=self._planner.targets(pose, pushers), deadman=True)
+        action = self._correction.targets(sight, tick.proprio)
+        return OperatorInput(action=action, deadman=True)
 
-    def _on_follow(self, view: OperatorView, tick: TickView, sight: TableSight) -> OperatorInput:
+    def _on_follow(self, view: OperatorView, tick: TickView, sight: Sight) -> OperatorInput:
         self._watch.see(tick, sight)
         # From the tick, not from the mode, which arrives at another time than the tick.
         handed_back = (
@@ -280,8 +276,10 @@ class OperatorScript:
         self._branch += 1
         # The first continuation takes the best path; further ones are useful only if they differ.
         variety = min(1.0, 0.5 * (self._branch - 1))
-        self._planner = self._make_planner(self._options.seed + self._planners, variety)
-        self._planners += 1
+        self._correction = self._make_correction(
+            self._options.seed + self._corrections, variety
+        )
+        self._corrections += 1
         self._blind = 0
         of = f" of {self._continuations()}"
         return self._enter(

@@ -1,24 +1,8 @@
-"""The scripted operator's options, and the planner interface it uses."""
+"""The scripted operator's options."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from hiwm_teleop.rollout_watch import WatchOptions
-
-Array = NDArray[np.float64]
-
-
-class Planner(Protocol):
-    """The part of hiwm_core.push_t_carrier.CarryPlanner that the script uses."""
-
-    def targets(self, object_pose: Array, pushers: Array) -> Array:
-        """Return the next absolute targets [4], m."""
-
-    def done(self, object_pose: Array) -> bool:
-        """Return whether the T is at its goal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,5 +17,5 @@ class ScriptOptions:
     follow_ticks: int = 40  # watch the policy for this long after a handback
     max_ticks: int = 100_000  # of the whole session
     max_seconds: float = 150.0  # of the whole session, steady clock
-    seed: int = 0  # of the planner; each continuation adds one
+    seed: int = 0  # of the corrections; each continuation adds one
     watch: WatchOptions = field(default_factory=WatchOptions)

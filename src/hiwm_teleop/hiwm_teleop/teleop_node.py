@@ -14,7 +14,7 @@ from sensor_msgs.msg import Image, JointState, Joy
 from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.frames import Observation, ObservationAssembler, pose_stream
-from hiwm_core.task import parse_task
+from hiwm_core.tasks import parse_task
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import ERROR, OK, Diagnostics, RateMeter
 from hiwm_nodes.messages import time_message

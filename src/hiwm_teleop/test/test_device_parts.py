@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hiwm_core.config_files import default_task
 from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import Embodiment, load_embodiment
 from hiwm_core.errors import DeviceError
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_teleop.devices.base import EventKind, OperatorInput, OperatorView, TickView, WorldView
 from hiwm_teleop.devices.buttons import Buttons
 from hiwm_teleop.devices.device_parts import Part, PartCombiner, Stick, StickState
@@ -18,7 +19,7 @@ from hiwm_teleop.devices.motion import AXES, AxisSetting, MotionSettings
 from hiwm_test_support.robots import spatial_arm
 
 PLANAR = load_embodiment("planar_bimanual")
-TASK = load_task("push_t")
+TASK = load_task(default_task())
 ALL = {axis: AxisSetting(dead_zone=0.0) for axis in AXES}
 SETTINGS = MotionSettings(linear_m_s=0.1, angular_rad_s=1.0, expo=0.0)
 USES: dict[str, Any] = {"A": "deadman", "B": "next_arm", "C": "gripper", "L": "next_lock"}

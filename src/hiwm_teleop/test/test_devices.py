@@ -7,10 +7,11 @@ import select
 import numpy as np
 import pytest
 
+from hiwm_core.config_files import default_task
 from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import DeviceError
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_teleop.devices import registry
 from hiwm_teleop.devices.base import (
     Answer,
@@ -24,7 +25,7 @@ from hiwm_teleop.devices.base import (
 
 WORLD = WorldView(
     kind="imagination", robot="", can_restore=True, can_fork=True, auto_reset=True,
-    embodiment=load_embodiment("planar_bimanual"), task=load_task("push_t"),
+    embodiment=load_embodiment("planar_bimanual"), task=load_task(default_task()),
 )
 TICK = TickView(
     stamp_ns=1, epoch=1, step=7, episode_id="ep_0001", branch_id="ep_0001-b000",

@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 
+from hiwm_core.config_files import default_task
 from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_teleop.devices.base import (
     EventKind,
     JoySample,
@@ -22,7 +23,7 @@ from hiwm_teleop.devices.joy import JoyDevice, JoyFile
 
 WORLD = WorldView(
     kind="imagination", robot="", can_restore=True, can_fork=True, auto_reset=True,
-    embodiment=load_embodiment("planar_bimanual"), task=load_task("push_t"),
+    embodiment=load_embodiment("planar_bimanual"), task=load_task(default_task()),
 )
 TICK = TickView(
     stamp_ns=1, epoch=1, step=7, episode_id="e", branch_id="b", applied_source=Source.POLICY,

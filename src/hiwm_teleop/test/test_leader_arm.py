@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hiwm_core.config_files import default_task
 from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError, DeviceError
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_teleop.devices.base import EventKind, JoySample, OperatorView, TickView, WorldView
 from hiwm_teleop.devices.registry import device_class
 from hiwm_test_support.pty_servos import READ, SYNC_READ
@@ -43,7 +44,7 @@ class Person:
         self.robot = np.array(embodiment.home)
         self.world = WorldView(
             kind="imagination", robot="", can_restore=True, can_fork=True, auto_reset=True,
-            embodiment=embodiment, task=load_task("push_t"),
+            embodiment=embodiment, task=load_task(default_task()),
         )
         self.seen = []
         self.turned = 0.0

@@ -16,11 +16,12 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
+from hiwm_core.config_files import default_task
 from hiwm_core.control import Mode
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.frames import observation_streams
 from hiwm_core.ros_domains import domain_id
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_nodes import qos
 from hiwm_nodes.messages import image_message, joint_state_message, stamp_tick, time_message
 from hiwm_test_support.nodes import NodeProcess, spin_until
@@ -54,7 +55,7 @@ class Robot(Node):
         self.create_subscription(Command, "command", self.on_command, qos.COMMAND)
         self.create_subscription(OperatorCommand, "operator/command", self.said.append, qos.TICK)
         self.create_subscription(ControlState, "control_state", self.on_state, qos.LATCHED)
-        task = load_task("push_t")
+        task = load_task(default_task())
         info.publish(WorldInfo(
             kind="imagination", lockstep=False, embodiment=embodiment.name,
             embodiment_hash=embodiment.hash, embodiment_yaml=embodiment.text, task=task.name,

@@ -8,8 +8,8 @@ import pytest
 from hiwm_core.branch_records import Label
 from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.table_vision import TableSight
-from hiwm_core.task import load_task
+from hiwm_core.task_plugin import Sight
+from hiwm_core.tasks import parse_task
 from hiwm_teleop.devices.base import (
     Answer,
     EventKind,
@@ -21,25 +21,28 @@ from hiwm_teleop.operator_script import OperatorScript, Phase
 from hiwm_teleop.rollout_watch import WatchOptions
 from hiwm_teleop.script_options import ScriptOptions
 
-TASK = load_task("push_t")
+TASK = parse_task(
+    "{name: toy_task, instruction: go home, embodiment: planar_bimanual, horizon_steps: 300,"
+    " success_progress: 0.85}", "toy_task.yaml",
+)
 EMBODIMENT = load_embodiment("planar_bimanual")
 START = np.array([0.06, 0.05, 0.8])
 
 
-class StraightPlanner:
-    """Stands for the planner; its action is the pose it saw, so that worlds can use it."""
+class StraightCorrection:
+    """Stands for a task's control; its action is the pose it saw."""
 
-    def targets(self, object_pose, pushers):
-        return np.array([*object_pose, pushers[0]])
+    def targets(self, sight, proprioception):
+        return np.array([*sight.found, proprioception[0]])
 
-    def done(self, object_pose):
-        return bool(np.abs(object_pose).max() < 0.005)
+    def done(self, sight):
+        return bool(np.abs(sight.found).max() < 0.005)
 
 
 class PlayedWorld:
     """A lock-step world, its arbiter and branch manager in a few lines.
 
-    The policy moves nothing, so it always stalls; a person's command moves the T straight home.
+    The policy moves nothing, so it always stalls; a person's command moves the object home.
     """
 
     def __init__(self, can_restore=True, auto_reset=True, policy_step=0.0):
@@ -69,7 +72,12 @@ class PlayedWorld:
         )
 
     def sight(self):
-        return TableSight(object_pose=self.pose.copy(), overlap=0.97, pushers=np.zeros(4))
+        x, y, yaw = self.pose
+        error = float(np.hypot(x, y)) + 0.05 * abs(yaw)
+        return Sight(
+            error_m=error, progress=max(0.0, 1 - error / 0.05), clarity=0.97,
+            found=self.pose.copy(),
+        )
 
     def take(self, done):
         """Play arbiter, branch manager and world for one input; return whether it quits."""
@@ -126,14 +134,14 @@ class PlayedWorld:
         )
 
 
-def play(world, make_planner=lambda seed, variety: StraightPlanner(), limit=6000, **options):
+def play(world, make_correction=lambda seed, variety: StraightCorrection(), limit=6000, **options):
     script = OperatorScript(
         TASK,
         ScriptOptions(**{
             "failures": 2, "branches": 3, "correction_ticks": 60, "follow_ticks": 10,
             "watch": WatchOptions(window_ticks=20, episode_ticks=200), **options,
         }),
-        make_planner, started_s=0.0,
+        make_correction, started_s=0.0,
     )
     said = []
     for _ in range(limit):
@@ -189,7 +197,7 @@ def test_continuations_of_a_failure_differ_in_seed_and_variety():
 
     def make(seed, variety):
         made.append((seed, variety))
-        return StraightPlanner()
+        return StraightCorrection()
 
     play(world, make, failures=1, branches=4, seed=7)
     assert [variety for _, variety in made[1:]] == [0.0, 0.5, 1.0, 1.0]
@@ -271,7 +279,8 @@ def test_time_runs_out_in_good_order():
 def test_no_tick_at_all_is_a_failure():
     world = PlayedWorld()
     script = OperatorScript(
-        TASK, ScriptOptions(max_seconds=5.0), lambda seed, variety: StraightPlanner(), started_s=0.0
+        TASK, ScriptOptions(max_seconds=5.0), lambda seed, variety: StraightCorrection(),
+        started_s=0.0,
     )
     blind = replace(world.view(), tick=None)
     assert script.decide(blind, None).silent
@@ -284,7 +293,7 @@ def test_the_same_tick_seen_twice_gets_the_same_command_and_asks_nothing_twice()
     world = PlayedWorld()
     script = OperatorScript(
         TASK, ScriptOptions(watch=WatchOptions(window_ticks=5)),
-        lambda seed, variety: StraightPlanner(), started_s=0.0,
+        lambda seed, variety: StraightCorrection(), started_s=0.0,
     )
     world.mode = Mode.POLICY
     asked = 0
@@ -316,17 +325,17 @@ def test_a_stopped_session_is_left():
     assert "stopped" in said[-1]
 
 
-@pytest.mark.parametrize(("trust", "overlap"), [(0.05, 0.97), (1.0, 0.2)])
-def test_a_doubtful_picture_counts_as_going_wrong(trust, overlap):
+@pytest.mark.parametrize(("trust", "clarity"), [(0.05, 0.97), (1.0, 0.2)])
+def test_a_doubtful_picture_counts_as_going_wrong(trust, clarity):
     world = PlayedWorld(policy_step=0.05)
     world.mode = Mode.POLICY
     script = OperatorScript(
-        TASK, ScriptOptions(), lambda seed, variety: StraightPlanner(), started_s=0.0
+        TASK, ScriptOptions(), lambda seed, variety: StraightCorrection(), started_s=0.0
     )
     for _ in range(3):
         view = world.view()
         view = replace(view, tick=replace(view.tick, trust=trust))
-        done = script.decide(view, replace(world.sight(), overlap=overlap))
+        done = script.decide(view, replace(world.sight(), clarity=clarity))
         world.take(done)
     assert script.phase is Phase.PAUSE
     assert "doubtful" in done.message

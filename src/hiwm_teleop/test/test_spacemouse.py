@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from pyspacemouse import get_device_specs, get_supported_devices
 
-from hiwm_core.config_files import find_config
+from hiwm_core.config_files import default_task, find_config
 from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import Embodiment, load_embodiment
 from hiwm_core.errors import ConfigError, DeviceError
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_teleop.devices.base import (
     EventKind,
     JoySample,
@@ -37,7 +37,7 @@ pytestmark = [
 ]
 
 PLANAR = load_embodiment("planar_bimanual")
-TASK = load_task("push_t")
+TASK = load_task(default_task())
 LEFT, RIGHT = 0, 1  # bits of the button report
 # Linear and without dead zones, so that a raw value is a speed.
 PLAIN = """

@@ -26,12 +26,11 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState, Joy
 
-from hiwm_core import push_t
-from hiwm_core.config_files import find_config
+from hiwm_core.config_files import default_task, find_config
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.frames import observation_streams
 from hiwm_core.ros_domains import domain_id
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_nodes import qos
 from hiwm_nodes.messages import image_message, joint_state_message, stamp_tick, time_message
 from hiwm_test_support import usb_bus
@@ -44,33 +43,23 @@ flaky = pytest.mark.flaky(
 )
 
 EMBODIMENT = load_embodiment("planar_bimanual")
-TASK = load_task("push_t")
+TASK = load_task(default_task())
 HOME = list(EMBODIMENT.home)
 START = np.array([0.05, 0.05, 0.7])
-
-
-def draw(pose):
-    centres = (np.arange(96) + 0.5) / 96 - 0.5
-    x, y = np.meshgrid(centres * 0.4, -centres * 0.4)
-    points = np.stack([x.ravel(), y.ravel()], axis=-1)
-    image = np.full((96 * 96, 3), 235, np.uint8)
-    image[push_t.inside(push_t.to_object(points, pose), TASK.object_unit_m)] = (40, 80, 210)
-    for centre, colour in ((HOME[:2], (215, 40, 40)), (HOME[2:], (30, 150, 60))):
-        image[np.linalg.norm(points - centre, axis=-1) < 0.012] = colour
-    return image.reshape(96, 96, 3)
 
 
 class PlayedWorld(Node):
     """World, policy and branch manager in a few lines.
 
-    The policy holds still, so every rollout stalls; any action of a person moves the T straight
-    towards its goal.
+    The policy holds still, so every rollout stalls; any action of a person moves the object
+    straight towards its goal.
     """
 
     def __init__(self, context, can_restore=True):
         super().__init__("played_world", context=context)
         self.can_restore = can_restore
         self.pose, self.history = START.copy(), [START.copy()]
+        self.scene = TASK.stand_in().scene(EMBODIMENT)
         self.epoch, self.step, self.branch, self.stamp = 1, 0, 0, 0
         self.device = ""
         self.sources, self.labels, self.forked, self.said = [], [], [], []
@@ -94,10 +83,14 @@ class PlayedWorld(Node):
         self.show()
         self.create_timer(0.5, self.show)  # for late subscribers
 
+    def picture(self):
+        self.scene.place(dict(zip(TASK.start_names, self.pose, strict=True)))
+        return self.scene.render()
+
     def show(self):
         self.stamp += 1
         stamp = time_message(self.stamp)
-        self.images.publish(image_message(draw(self.pose), stamp, "table"))
+        self.images.publish(image_message(self.picture(), stamp, "table"))
         self.joints.publish(joint_state_message(EMBODIMENT.joint_names, HOME, stamp))
         tick = Tick(
             epoch=self.epoch, step=self.step, episode_id="ep_0001",

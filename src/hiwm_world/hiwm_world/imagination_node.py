@@ -21,12 +21,13 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from hiwm_core.blob_store import BlobStore
+from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, StoreError
 from hiwm_core.frames import observation_streams, pose_stream
-from hiwm_core.named_values import named_values, values_in_order
+from hiwm_core.named_values import named_values
 from hiwm_core.session_lineage import EpisodeCounter, software_version, write_session
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_core.user_paths import user_path
 from hiwm_core.world_streams import WorldStreams
 from hiwm_learning.simulators import load_simulator
@@ -64,7 +65,9 @@ class Imagination(Node):
         starts = str(parameter(
             self, "starts", "", "start frames; empty: <checkpoint>_starts.npz beside it"
         ))
-        self._task = load_task(str(parameter(self, "task", "push_t", "name or path of the task")))
+        self._task = load_task(str(parameter(
+            self, "task", default_task(), "name or path of the task"
+        )))
         self._set_rate(parameter(
             self, "rate", 10.0, "ticks per second; 0 = as fast as commands arrive", 0.0, MAX_RATE
         ))
@@ -85,7 +88,7 @@ class Imagination(Node):
         torch.set_num_threads(threads)
         self._embodiment = load_embodiment(self._task.embodiment)
         simulator, checkpoint = load_simulator(path, self._embodiment, device)
-        if checkpoint.info.task_hash != self._task.hash:
+        if not self._task.is_known_as(checkpoint.info.task_hash):
             raise CheckpointError(
                 f"the checkpoint was trained for task {checkpoint.info.task} with hash "
                 f"{checkpoint.info.task_hash[:12]}, this task has hash {self._task.hash[:12]}",
@@ -99,7 +102,10 @@ class Imagination(Node):
         store = BlobStore(self._session / "states") if self._session else None
         self._world = ImaginedWorld(
             simulator,
-            load_starts(user_path(starts) if starts else path.with_name(path.stem + "_starts.npz")),
+            load_starts(
+                user_path(starts) if starts else path.with_name(path.stem + "_starts.npz"),
+                self._task,
+            ),
             store, EpisodeCounter(self._session), checkpoint.hash, seed,
         )
         if self._session:
@@ -307,13 +313,17 @@ class Imagination(Node):
         where = "start of world/reset"
         try:
             values = named_values(request.start_names, request.start_values, where)
-            pose = values_in_order(values, self._task.start_names, where) if values else None
+            problem = self._task.start_problem(values) if values else ""
+            if problem:
+                raise ConfigError(
+                    problem, where=where, remedy="correct it, or give a name or a seed"
+                )
             if request.by_hand:
                 raise ConfigError(
                     "an imagined scene cannot be reset by hand", where="world/reset",
                     remedy="omit by_hand: the world starts from one of its recorded frames",
                 )
-            present = self._world.reset(request.start, pose, int(request.seed))
+            present = self._world.reset(request.start, values or None, int(request.seed))
         except HiwmError as error:
             response.message = str(error)
             return response

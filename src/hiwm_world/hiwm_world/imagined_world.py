@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.errors import CheckpointError, ConfigError, StoreError
+from hiwm_core.formats import MIGRATE
 from hiwm_core.session_lineage import EpisodeCounter
+from hiwm_core.task_plugin import Values
+from hiwm_core.tasks import Task
 from hiwm_learning.simulators import Images, ImaginedObservation, WorldSimulator, WorldState
+from hiwm_learning.start_frames_upgrade import EARLIER
 from hiwm_learning.world_model.recordings import start_images
 
 
@@ -27,10 +31,12 @@ class Starts:
     names: tuple[str, ...]
     images: Sequence[Images]  # N; of each, an image [H, W, 3] rgb, or one of each camera
     proprioception: NDArray[np.float32]  # [N, P] in the embodiment's units
-    object_poses: NDArray[np.float64]  # [N, 3] labels, only for pairing trials between worlds
+    # [N, S] labels in the order of the task's start_names, only for pairing trials between worlds.
+    values: NDArray[np.float64]
+    task: Task
 
-    def choose(self, name: str, object_pose: NDArray[np.float64] | None, counter: int) -> int:
-        """Return the index of a start by name, nearest pose, or turn.
+    def choose(self, name: str, wanted: Values | None, counter: int) -> int:
+        """Return the index of a start by name, nearest values, or turn.
 
         Raises:
             ConfigError: no start of that name.
@@ -42,15 +48,21 @@ class Starts:
                     remedy=f"use one of {self.names[0]} ... {self.names[-1]}",
                 )
             return self.names.index(name)
-        if object_pose is not None:
-            offset = self.object_poses - object_pose
-            turn = np.abs((offset[:, 2] + np.pi) % (2 * np.pi) - np.pi)
-            # A radian counts as 6 cm: about the distance that the T's edge moves.
-            return int(np.argmin(np.linalg.norm(offset[:, :2], axis=1) + 0.06 * turn))
+        if wanted:
+            return self.nearest(tuple(wanted[name] for name in self.task.start_names))
         return counter % len(self.names)
 
+    def nearest(self, wanted: Sequence[float]) -> int:
+        """Return the index of the start nearest to values in the task's order."""
+        names = self.task.start_names
+        goal = dict(zip(names, wanted, strict=True))
+        return int(np.argmin([
+            self.task.start_distance(dict(zip(names, row, strict=True)), goal)
+            for row in self.values.tolist()
+        ]))
 
-def load_starts(path: Path) -> Starts:
+
+def load_starts(path: Path, task: Task) -> Starts:
     """Return the starts in a file written by world-model training.
 
     Raises:
@@ -58,13 +70,17 @@ def load_starts(path: Path) -> Starts:
     """
     try:
         with np.load(path, allow_pickle=False) as data:
+            if EARLIER in data:
+                raise CheckpointError(
+                    "start frames of an earlier version", where=str(path), remedy=MIGRATE
+                )
             views = [data["images"]]
             while (name := start_images(len(views))) in data:
                 views.append(data[name])
             return Starts(
                 names=tuple(str(name) for name in data["names"]),
                 images=views[0] if len(views) == 1 else tuple(zip(*views, strict=True)),
-                proprioception=data["proprioception"], object_poses=data["object_poses"],
+                proprioception=data["proprioception"], values=data["start_values"], task=task,
             )
     except (OSError, KeyError, ValueError) as error:
         raise CheckpointError(
@@ -118,13 +134,13 @@ class ImaginedWorld:
         self.holds = 0  # actions refused and answered with a hold
 
     def reset(
-        self, name: str = "", object_pose: NDArray[np.float64] | None = None, seed: int = -1
+        self, name: str = "", wanted: Values | None = None, seed: int = -1
     ) -> PresentTick:
         """Start an episode.
 
         Args:
-            name: of a start; empty = by pose or in turn.
-            object_pose: [x, y, yaw]; selects the nearest start.
+            name: of a start; empty = by values or in turn.
+            wanted: values by name; selects the nearest start.
             seed: selects the start if neither is given; -1 = the next in turn.
 
         Raises:
@@ -132,7 +148,7 @@ class ImaginedWorld:
             StoreError: the state cannot be saved.
         """
         turn = int(self._order[(self._resets if seed < 0 else seed) % len(self._order)])
-        index = self._starts.choose(name, object_pose, turn)
+        index = self._starts.choose(name, wanted, turn)
         state = self._simulator.begin(
             self._starts.images[index], self._starts.proprioception[index], max(seed, 0)
         )

@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.limits import LimitResult
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_learning.simulators import ImaginedObservation, Reading, load_simulator
 from hiwm_test_support.latent_worlds import write_untrained_checkpoint
 from hiwm_test_support.layered_worlds import write_drawn_checkpoint
+from hiwm_test_support.shipped import TASK
 from hiwm_world import continuations as module
 from hiwm_world.continuations import (
     CancelledError,
@@ -27,7 +29,7 @@ from hiwm_world.continuations import (
 )
 from hiwm_world.imagined_world import load_starts
 
-EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
+EMBODIMENT = load_embodiment(load_task(default_task()).embodiment)
 HOME = np.array(EMBODIMENT.home)
 
 
@@ -260,7 +262,7 @@ def world(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, 
     write = write_drawn_checkpoint if request.param == "layered" else write_untrained_checkpoint
     path: Path = write(folder)
     simulator, _ = load_simulator(path, EMBODIMENT)
-    starts = load_starts(path.with_name(path.stem + "_starts.npz"))
+    starts = load_starts(path.with_name(path.stem + "_starts.npz"), TASK)
     state = simulator.begin(starts.images[0], starts.proprioception[0], 3)
     for k in range(3):
         state, _ = simulator.step(state, HOME + 0.004 * k)

@@ -16,11 +16,12 @@ from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image, JointState
 
 from hiwm_core.blob_store import BlobStore
+from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.ros_domains import domain_id
 from hiwm_core.session_lineage import session_heads
 from hiwm_core.stamps import stamp_ns
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_nodes import qos
 from hiwm_test_support.latent_worlds import write_untrained_checkpoint
 from hiwm_test_support.layered_worlds import write_drawn_checkpoint
@@ -30,7 +31,7 @@ from hiwm_test_support.nodes import NodeProcess, spin_until
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]
 GUARD_S = 300.0
 
-EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
+EMBODIMENT = load_embodiment(load_task(default_task()).embodiment)
 HOME = np.array(EMBODIMENT.home)
 
 
@@ -335,7 +336,7 @@ def test_the_world_describes_itself(fresh: Session) -> None:
         "imagination", True, True, True
     )
     assert info.embodiment_hash == EMBODIMENT.hash
-    assert info.task_yaml == load_task("push_t").text
+    assert info.task_yaml == load_task(default_task()).text
     assert len(info.checkpoint_hash) == 64
 
 

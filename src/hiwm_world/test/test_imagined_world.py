@@ -10,20 +10,22 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hiwm_core.blob_store import BlobStore
+from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, StoreError
 from hiwm_core.limits import Limiter
 from hiwm_core.session_lineage import EpisodeCounter
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_learning.simulators import load_simulator
 from hiwm_learning.training_command import is_start_file
 from hiwm_learning.world_model.recordings import write_starts
 from hiwm_test_support.latent_worlds import write_untrained_checkpoint
 from hiwm_test_support.layered_worlds import write_drawn_checkpoint
+from hiwm_test_support.shipped import TASK
 from hiwm_test_support.two_cameras import noise_images
 from hiwm_world.imagined_world import ImaginedWorld, PresentTick, load_starts
 
-EMBODIMENT = load_embodiment(load_task("push_t").embodiment)
+EMBODIMENT = load_embodiment(load_task(default_task()).embodiment)
 HOME = np.array(EMBODIMENT.home)
 HUMAN = 2
 
@@ -39,7 +41,7 @@ def make_world(
     simulator, loaded = load_simulator(checkpoint, EMBODIMENT)
     return ImaginedWorld(
         simulator,
-        load_starts(checkpoint.with_name(checkpoint.stem + "_starts.npz")),
+        load_starts(checkpoint.with_name(checkpoint.stem + "_starts.npz"), TASK),
         BlobStore(session / "states") if session else None,
         EpisodeCounter(session), model_hash or loaded.hash, seed,
     )
@@ -70,7 +72,9 @@ def test_a_reset_starts_an_episode_and_raises_the_epoch(
 def test_a_start_is_found_by_name_pose_and_seed(checkpoint: Path) -> None:
     world = make_world(checkpoint, None)
     by_name = world.reset(name="b")
-    by_pose = world.reset(object_pose=np.array([0.06, -0.03, 2.2 - 2 * np.pi]))
+    by_pose = world.reset(
+        wanted=dict(zip(TASK.start_names, (0.06, -0.03, 2.2 - 2 * np.pi), strict=True))
+    )
     assert content(by_pose) == content(by_name)
     assert content(world.reset(name="a")) != content(by_name)
     assert content(world.reset(seed=5)) == content(world.reset(seed=5))
@@ -84,7 +88,7 @@ def test_resets_use_the_starts_in_turn(checkpoint: Path) -> None:
 
 
 def test_the_first_frame_is_the_recorded_one(checkpoint: Path) -> None:
-    starts = load_starts(checkpoint.with_name(checkpoint.stem + "_starts.npz"))
+    starts = load_starts(checkpoint.with_name(checkpoint.stem + "_starts.npz"), TASK)
     seen = make_world(checkpoint, None).reset(name="c").observation
     difference = seen.image.astype(int) - starts.images[2]
     assert np.abs(difference).mean() < 1.0
@@ -236,11 +240,11 @@ def test_starts_of_cameras_of_different_sizes_are_read_as_written(tmp_path: Path
     starts = [tuple(noise_images((), seed).values()) for seed in range(2)]
     write_starts(
         tmp_path / "arms.safetensors", names=["a", "b"], images=starts,
-        proprioception=[np.zeros(5, np.float32)] * 2, object_poses=[np.zeros(3)] * 2,
+        proprioception=[np.zeros(5, np.float32)] * 2, values=[np.zeros(3)] * 2,
     )
     path = tmp_path / "arms_starts.npz"
     assert is_start_file(path)
-    read = load_starts(path)
+    read = load_starts(path, TASK)
     for written, found in zip(starts, read.images, strict=True):
         assert [view.shape for view in found] == [(48, 64, 3), (41, 33, 3)]
         for one, other in zip(written, found, strict=True):
@@ -249,7 +253,14 @@ def test_starts_of_cameras_of_different_sizes_are_read_as_written(tmp_path: Path
 
 def test_missing_starts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="start frames"):
-        load_starts(tmp_path / "none.npz")
+        load_starts(tmp_path / "none.npz", TASK)
     (tmp_path / "text.npz").write_text("not an archive")
     with pytest.raises(CheckpointError, match="start frames"):
-        load_starts(tmp_path / "text.npz")
+        load_starts(tmp_path / "text.npz", TASK)
+
+
+def test_starts_of_an_earlier_version_are_migrated(tmp_path: Path) -> None:
+    path = tmp_path / "old.npz"
+    np.savez(path, names=np.array(["a"]), object_poses=np.zeros((1, 3)))
+    with pytest.raises(CheckpointError, match="scripts/migrate"):
+        load_starts(path, TASK)

@@ -8,7 +8,7 @@ import yaml
 from hiwm_core.bags.lineage import Lineage
 from hiwm_core.embodiment import Embodiment, load_embodiment, parse_embodiment
 from hiwm_core.errors import BagError
-from hiwm_core.task import Task, load_task, parse_task
+from hiwm_core.tasks import Task, load_task, parse_task
 
 
 def task_of(folders: Sequence[Path], named: str | None) -> tuple[Task, Embodiment]:

@@ -16,7 +16,7 @@ from hiwm_core.embodiment import Embodiment, load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, StoreError
 from hiwm_core.output_folders import check_output_folder
 from hiwm_core.session_lock import LOCKS_FOLDER, tool_lock
-from hiwm_core.task import Task, load_task
+from hiwm_core.tasks import Task, load_task
 from hiwm_core.user_paths import path_argument, user_path
 from hiwm_core.world_heads import require_success_head
 from hiwm_evaluation.rollout.setting import STAND_IN_ROBOT, RolloutWorld, Setting
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--starts-file", type=path_argument,
-        help="YAML list of starts [x m, y m, yaw rad] to use instead"
+        help="YAML list of starts to use instead: one list of the task's values per trial"
     )
     parser.add_argument(
         "--horizon", type=int, default=0, help="most ticks of a trial (default: from the task)"
@@ -153,7 +153,7 @@ def _run(options: argparse.Namespace, named: Mapping[str, Path]) -> int:
         for name, checkpoint in checkpoints.items()
     ]
     starts = (
-        read_starts(options.starts_file, options.trials) if options.starts_file
+        read_starts(options.starts_file, options.trials, task.start_names) if options.starts_file
         else sampled_starts(task, options.start_seed, options.trials)
     )
     model = options.world_checkpoint or MODELS / f"world_{task.name}.safetensors"
@@ -165,7 +165,7 @@ def _run(options: argparse.Namespace, named: Mapping[str, Path]) -> int:
             horizon=options.horizon or task.horizon_steps,
             threshold=(
                 SUCCESS_PROBABILITY if world is RolloutWorld.IMAGINATION
-                else task.success_coverage
+                else task.success_progress
             ),
             world_checkpoint=model,
             start_frames=options.starts or model.with_name(model.stem + "_starts.npz"),
@@ -202,7 +202,7 @@ def _roll_out(
     try:
         for policy in policies:
             folder = options.output / policy.name / setting.world.value
-            folders.append(TrialFolder(folder, conditions, setting.starts))
+            folders.append(TrialFolder(folder, conditions, setting.starts, task.start_names))
             _check_policy(folders[-1].results, policy, folder)
         count = len(setting.starts)
         left = [sorted(set(range(count)) - folder.finished) for folder in folders]
@@ -260,7 +260,7 @@ def _conditions(setting: Setting, task: Task, embodiment: Embodiment) -> dict[st
 
 def _check_task(checkpoint: Checkpoint, task: Task) -> None:
     """Raise CheckpointError unless a world model was trained for a task."""
-    if checkpoint.info.task_hash != task.hash:
+    if not task.is_known_as(checkpoint.info.task_hash):
         raise CheckpointError(
             f"the checkpoint was trained for task {checkpoint.info.task} with hash "
             f"{checkpoint.info.task_hash[:12]}, this one has {task.hash[:12]}",

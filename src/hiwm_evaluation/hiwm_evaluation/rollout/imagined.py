@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hiwm_evaluation.rollout.pilot import Pilot
 from hiwm_evaluation.rollout.trial import JudgedTrial, MakeTrial, trial_epoch
-from hiwm_evaluation.trials import Pose, TrialResult
+from hiwm_evaluation.trials import StartValues, TrialResult
 from hiwm_learning.policies.planning import Planner
 from hiwm_learning.simulators import WorldSimulator
 from hiwm_world.imagined_world import Starts
@@ -47,20 +47,20 @@ class ImaginedTrials:
         starts: start frames of episodes.
         planner: returns a policy by number.
         make_trial: starts a trial.
-        poses: start pose of every trial; the nearest frame is used.
+        wanted_starts: of every trial, values in the task's order; the nearest frame is used.
         seed: of the evaluation.
         batch: trials in parallel.
     """
 
     def __init__(
         self, simulator: WorldSimulator[Any], starts: Starts, planner: Callable[[int], Planner],
-        make_trial: MakeTrial, *, poses: Sequence[Pose], seed: int, batch: int,
+        make_trial: MakeTrial, *, wanted_starts: Sequence[StartValues], seed: int, batch: int,
     ) -> None:
         self._simulator = simulator
         self._starts = starts
         self._planner = planner
         self._make_trial = make_trial
-        self._poses = poses
+        self._wanted_starts = wanted_starts
         self._seed = seed
         self._batch = batch
         self._initial: dict[int, Any] = {}  # start state of each trial, equal for all policies
@@ -95,7 +95,7 @@ class ImaginedTrials:
 
     def _start(self, policy: int, number: int) -> _Run:
         if number not in self._initial:
-            index = self._starts.choose("", np.array(self._poses[number]), 0)
+            index = self._starts.nearest(self._wanted_starts[number])
             self._initial[number] = self._simulator.begin(
                 self._starts.images[index], self._starts.proprioception[index],
                 self._seed + number,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.robot_config import load_robot
-from hiwm_core.task import load_task
-from hiwm_evaluation.judges import CoverageJudge, HeadJudge
+from hiwm_core.tasks import load_task
+from hiwm_evaluation.judges import GroundTruthJudge, HeadJudge
 from hiwm_evaluation.rollout.imagined import ImaginedTrials
 from hiwm_evaluation.rollout.trial import JudgedTrial
-from hiwm_evaluation.trials import Pose, TrialResult
+from hiwm_evaluation.trials import StartValues, TrialResult
 from hiwm_learning.policies.planning import Planner, load_planner
 from hiwm_learning.simulators import load_simulator
 from hiwm_world.imagined_world import load_starts
@@ -38,10 +38,10 @@ class Setting:
     world: RolloutWorld
     task: str  # name or path
     policies: tuple[Path, ...]
-    starts: tuple[Pose, ...]  # of every trial
+    starts: tuple[StartValues, ...]  # of every trial
     seed: int  # trial i is reset with seed + i; also the seed of plans
     horizon: int  # ticks after which a trial without success has failed
-    threshold: float  # probability of success, or coverage, that counts as success
+    threshold: float  # probability of success, or progress, that counts as success
     world_checkpoint: Path  # imagination
     start_frames: Path  # imagination
     batch: int = 64  # imagination: trials in parallel
@@ -65,14 +65,14 @@ def trials(setting: Setting, wanted: Iterable[Wanted]) -> Iterator[tuple[int, Tr
         imagined = setting.world is RolloutWorld.IMAGINATION
         return JudgedTrial(
             number=number, starts=setting.starts, seed=setting.seed, horizon=setting.horizon,
-            judge=(HeadJudge if imagined else CoverageJudge)(setting.threshold), policy=policy,
+            judge=(HeadJudge if imagined else GroundTruthJudge)(setting.threshold), policy=policy,
         )
 
     if setting.world is RolloutWorld.IMAGINATION:
         simulator, _ = load_simulator(setting.world_checkpoint, embodiment, setting.device)
         yield from ImaginedTrials(
-            simulator, load_starts(setting.start_frames), planner, make_trial,
-            poses=setting.starts, seed=setting.seed, batch=setting.batch,
+            simulator, load_starts(setting.start_frames, task), planner, make_trial,
+            wanted_starts=setting.starts, seed=setting.seed, batch=setting.batch,
         ).run(wanted)
         return
     # MuJoCo selects its renderer at import, and only the stand-in needs it.
@@ -82,8 +82,8 @@ def trials(setting: Setting, wanted: Iterable[Wanted]) -> Iterator[tuple[int, Tr
     body = StandinRobot(task, embodiment, render_size=embodiment.cameras[0].width)
     try:
         yield from StandinTrials(
-            body, embodiment, load_robot(STAND_IN_ROBOT), planner, make_trial,
-            poses=setting.starts, seed=setting.seed,
+            body, task, embodiment, load_robot(STAND_IN_ROBOT), planner, make_trial,
+            starts=setting.starts, seed=setting.seed,
         ).run(wanted)
     finally:
         body.close()

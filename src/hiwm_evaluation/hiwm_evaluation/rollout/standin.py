@@ -6,15 +6,14 @@ Scene and controllers are those of the driver, limits those of the bridge. Teste
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-import numpy as np
-
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.frames import JointValues, RobotReader
 from hiwm_core.limits import Limiter
 from hiwm_core.robot_config import RobotConfig
+from hiwm_core.tasks import Task
 from hiwm_evaluation.rollout.pilot import Pilot
 from hiwm_evaluation.rollout.trial import MakeTrial, trial_epoch
-from hiwm_evaluation.trials import Pose, TrialResult
+from hiwm_evaluation.trials import StartValues, TrialResult
 from hiwm_learning.policies.planning import Planner
 from hiwm_robot.standin_robot import StandinRobot
 
@@ -24,20 +23,23 @@ class StandinTrials:
 
     Args:
         body: scene and controllers.
+        task: names the starts' values, and judges.
         embodiment: of the stand-in.
         config: of the robot; has the time to reach a target.
         planner: returns a policy by number.
         make_trial: starts a trial.
-        poses: start of every trial.
+        starts: of every trial, values in the task's order.
         seed: of the evaluation.
     """
 
     def __init__(
-        self, body: StandinRobot, embodiment: Embodiment, config: RobotConfig,
-        planner: Callable[[int], Planner], make_trial: MakeTrial, *, poses: Sequence[Pose],
-        seed: int,
+        self, body: StandinRobot, task: Task, embodiment: Embodiment, config: RobotConfig,
+        planner: Callable[[int], Planner], make_trial: MakeTrial, *,
+        starts: Sequence[StartValues], seed: int,
     ) -> None:
         self._body = body
+        self._names = task.start_names
+        self._progress = task.stand_in().progress
         self._embodiment = embodiment
         self._camera = embodiment.cameras[0].name  # the stand-in has one
         (output,) = config.outputs.values()
@@ -46,7 +48,7 @@ class StandinTrials:
         self._robot = RobotReader(embodiment)
         self._planner = planner
         self._make_trial = make_trial
-        self._poses = poses
+        self._starts = starts
         self._seed = seed
 
     def run(self, wanted: Iterable[tuple[int, int]]) -> Iterator[tuple[int, TrialResult]]:
@@ -58,10 +60,11 @@ class StandinTrials:
         body, scene, names = self._body, self._body.scene, self._embodiment.action_joints
         pilot = Pilot(planner, self._seed, trial_epoch(number))
         trial = self._make_trial(number, planner.label)
-        body.place(np.array(self._poses[number]), self._seed + number)
+        start = dict(zip(self._names, self._starts[number], strict=True))
+        body.place(start, self._seed + number)
         limits = self._limiter.initial_state()
         step = 0
-        while not trial.observe(coverage=scene.coverage):
+        while not trial.observe(progress=self._progress(scene.truth)):
             measured = scene.joint_positions
             if pilot.looks(step):
                 pilot.see({self._camera: scene.render()}, self._robot.read(JointValues(

@@ -12,7 +12,7 @@ from hiwm_core.control import Source
 from hiwm_evaluation.evaluation import Evaluation
 from hiwm_evaluation.evaluation_messages import Action, Record, Request, TrialTick
 from hiwm_evaluation.judges import Judge
-from hiwm_evaluation.trials import Pose, TrialResult
+from hiwm_evaluation.trials import StartValues, TrialResult
 
 # A graph starts in epoch 1, and every trial's reset starts the next epoch.
 _FIRST_EPOCH = 2
@@ -28,7 +28,7 @@ class JudgedTrial:
 
     Args:
         number: of the trial, from 0.
-        starts: pose of every trial.
+        starts: of every trial, values in the task's order.
         seed: trial i is reset with seed + i.
         horizon: ticks after which a trial without success has failed.
         judge: decides success.
@@ -36,7 +36,7 @@ class JudgedTrial:
     """
 
     def __init__(
-        self, *, number: int, starts: Sequence[Pose], seed: int, horizon: int, judge: Judge,
+        self, *, number: int, starts: Sequence[StartValues], seed: int, horizon: int, judge: Judge,
         policy: str,
     ) -> None:
         self._policy = policy
@@ -57,15 +57,15 @@ class JudgedTrial:
                 request.number, accepted=True, message="", epoch=self._epoch
             )
 
-    def observe(self, *, success: float = math.nan, coverage: float | None = None) -> bool:
+    def observe(self, *, success: float = math.nan, progress: float | None = None) -> bool:
         """Handle the next observation, from the reset on; return whether the trial is over.
 
         Args:
             success: the world model's probability of success.
-            coverage: the stand-in's ground truth.
+            progress: from the stand-in's ground truth.
         """
-        if coverage is not None:
-            self._take(self._evaluation.on_truth(self._step, coverage))
+        if progress is not None:
+            self._take(self._evaluation.on_truth(self._step, progress))
         acted = self._step > 0
         self._take(self._evaluation.on_tick(TrialTick(
             epoch=self._epoch, step=self._step, stamp_ns=self._step, success=success,

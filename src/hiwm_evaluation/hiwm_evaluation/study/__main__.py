@@ -17,7 +17,7 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError, HiwmError
 from hiwm_core.output_folders import check_output_folder
 from hiwm_core.session_lineage import software_version
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_core.user_paths import path_argument
 from hiwm_evaluation.report import write_report
 from hiwm_evaluation.study.blocks import (
@@ -38,7 +38,7 @@ from hiwm_evaluation.study_file import STUDY_FILE
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="scripts/reproduce", description=__doc__)
-    parser.add_argument("task", help="name of config/tasks/NAME.yaml, for example push_t")
+    parser.add_argument("task", help="name of config/tasks/NAME.yaml")
     parser.add_argument(
         "--budget", choices=sorted(BUDGETS), default="small",
         help="small: two CPU cores; full: a GPU machine; smoke: minutes, to test the commands",

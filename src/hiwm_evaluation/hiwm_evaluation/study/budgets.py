@@ -28,8 +28,8 @@ class Budget:
     session_starts: int  # start frames of imagined sessions
     size: str  # of the policies: tiny or full
     device: str  # for training policies: cpu or cuda
-    # Checkpoint from which the first backbone's base policies start; only for testing the commands.
-    start_from: str = ""
+    # The first backbone's base policies start from the shipped one; only for testing the commands.
+    from_shipped: bool = False
 
 
 BUDGETS: Mapping[str, Budget] = {
@@ -56,6 +56,6 @@ BUDGETS: Mapping[str, Budget] = {
         backbones=("diffusion",), trials=2, checked_trials=2,
         rollouts=6, more_rollouts=16, with_more_rollouts=("diffusion-s0",),
         weights=("rac", "sirius"), rounds=2, operator_ticks=150, operator_frames=120, branches=2,
-        session_starts=16, size="tiny", device="cpu", start_from="policy_push_t.safetensors",
+        session_starts=16, size="tiny", device="cpu", from_shipped=True,
     ),
 }

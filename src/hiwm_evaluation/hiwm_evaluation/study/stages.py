@@ -191,8 +191,9 @@ class Plan:
     def _base(self, block: Block) -> Stage:
         """Return the training of a base policy, from random weights except in the smoke budget."""
         budget = self._budget
-        known = budget.start_from and block.backbone == budget.backbones[0]
-        start = ("--start-from", self._root / "models" / budget.start_from) if known else ()
+        known = budget.from_shipped and block.backbone == budget.backbones[0]
+        shipped = self._root / "models" / f"policy_{self._task}.safetensors"
+        start = ("--start-from", shipped) if known else ()
         return self._trained(start_cell(block), "base", "--steps", budget.base_steps, *start)
 
     def _posttrained(self, cell: Cell) -> Stage:

@@ -25,7 +25,6 @@ from hiwm_learning.training_command import WORK_FOLDER, starts_file
 
 HORIZONS = ("1", "10", "50")
 _FOLDER = "a folder of scripts/ablate_objectives"
-_COLUMNS = ("psnr_db", "place_median_T", "whole_share")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -118,33 +117,35 @@ def _evaluated(options: argparse.Namespace, path: Path) -> dict[str, Any]:
 
 
 def markdown(table: dict[str, dict[str, Any]]) -> str:
-    """Return the table: PSNR, the T's place and its wholeness by horizon, training and latency.
+    """Return the table: PSNR and the measure's columns by horizon, training and latency.
 
     Args:
         table: name -> "numbers", those of an evaluation, and "minutes" of training the dynamics.
     """
+    first = next(iter(table.values()))["numbers"]
+    columns = [("psnr_db", "PSNR, dB", ".1f")]
+    columns += [(one["key"], one["title"], one["form"]) for one in first["measure"]["columns"]]
+    titles = [title for _, title, _ in columns]
+    titles[0] += ", at " + " / ".join(HORIZONS)
     lines = [
-        "| | PSNR, dB, at " + " / ".join(HORIZONS) + " | T position, median, T sizes | "
-        "T whole, share | minutes | ms a step |", "|---|---|---|---|---|---|",
+        f"| | {' | '.join(titles)} | minutes | ms a step |", "|---" * (len(columns) + 3) + "|",
     ]
     for name, entry in table.items():
         numbers = entry["numbers"]
         speed = numbers["latency"]["1"]["p50_ms_per_state"]
-        cells = [_along(numbers, "imagined", column) for column in _COLUMNS]
+        cells = [_along(numbers, "imagined", key, form) for key, _, form in columns]
         lines.append(
             f"| {name} | {' | '.join(cells)} | {entry['minutes']:.1f} | {speed:.0f} |"
         )
-    first = next(iter(table.values()))["numbers"]
     for name, said in (("bound", "encoded and drawn again"), ("copy", "the first frame repeated")):
-        cells = [_along(first, name, column) for column in _COLUMNS]
+        cells = [_along(first, name, key, form) for key, _, form in columns]
         lines.append(f"| {said} | {' | '.join(cells)} | | |")
     return "\n".join(lines)
 
 
-def _along(numbers: dict[str, Any], name: str, column: str) -> str:
+def _along(numbers: dict[str, Any], name: str, column: str, form: str) -> str:
     """Return one column at all horizons."""
     values = [numbers["horizons"][step].get(name, {}).get(column) for step in HORIZONS]
-    form = ".1f" if column == "psnr_db" else ".2f"
     counted = [numbers["horizons"][step]["n"] for step in HORIZONS]
     return " / ".join(
         "-" if not n else "lost" if value is None else format(value, form)

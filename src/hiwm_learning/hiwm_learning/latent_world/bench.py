@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import Embodiment, load_embodiment
 from hiwm_core.errors import HiwmError
-from hiwm_core.task import load_task
+from hiwm_core.tasks import load_task
 from hiwm_learning.latent_world.model import PRESETS, LatentWorldModel, latent_config, ready
 from hiwm_learning.latent_world.objectives import OBJECTIVES
 from hiwm_learning.latent_world.simulator import LatentSimulator
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.device == "cuda" and not torch.cuda.is_available():
         print("error: no CUDA device here; use --device cpu", file=sys.stderr)
         return 1
-    base = load_embodiment(load_task("push_t").embodiment)
+    base = load_embodiment(load_task(default_task()).embodiment)
     where = torch.cuda.get_device_name() if options.device == "cuda" else \
         f"CPU, {options.threads} thread(s)"
     print(f"{where}, {options.network} network, {options.objective}")

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from hiwm_core.bags import Segment
 from hiwm_core.bags.resample import segment_period
+from hiwm_core.bags.task_labels import progress_labels, start_values
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError
-from hiwm_core.task import Task
+from hiwm_core.tasks import Task
 from hiwm_learning.datasets.periods import OnePeriod
 from hiwm_learning.datasets.usable_segments import find_bags, usable_segment
 from hiwm_learning.latent_world.views import Size, scaled
@@ -31,7 +32,7 @@ class Clips:
     frames: Tensor  # [N, C, H, W, 3] uint8, every camera in the model's size
     proprioception: Tensor  # [N, P] in the embodiment's units
     actions: Tensor  # [N, A] taken at each tick; NaN at a run's last
-    coverage: Tensor  # [N] label, NaN where not recorded
+    progress_labels: Tensor  # [N] of the task, NaN where not recorded
     first: Tensor  # [N] row of the run's first tick
     last: Tensor  # [N] row of the run's last tick
     starts: tuple["Start", ...]  # of its segments
@@ -71,11 +72,11 @@ class Start:
     kind: str  # folder of data
     frames: tuple[NDArray[np.uint8], ...]  # of each camera, [H, W, 3]
     proprioception: NDArray[np.float32]  # [P]
-    object_pose: NDArray[np.float64]  # [3] label, NaN where not recorded
+    values: NDArray[np.float64]  # [S] labels, in the order of the task's start_names
 
 
 def read_clips(
-    folders: Sequence[Path], cameras: tuple[str, ...], embodiment: Embodiment,
+    folders: Sequence[Path], cameras: tuple[str, ...], embodiment: Embodiment, task: Task,
     report: Callable[[str], None], resample_hz: float | None = None, size: Size | None = None,
 ) -> tuple[Clips, Clips]:
     """Return training and held-out clips of all usable segments below folders of data.
@@ -111,11 +112,12 @@ def read_clips(
             "too few segments to hold any out", where=", ".join(str(f) for f in folders),
             remedy=f"give a folder of {HELD_OUT_EVERY} segments or more",
         )
-    return clips_of(parts[0], cameras, size), clips_of(parts[1], cameras, size)
+    return clips_of(parts[0], cameras, task, size), clips_of(parts[1], cameras, task, size)
 
 
 def clips_of(
-    segments: Sequence[tuple[str, Segment]], cameras: tuple[str, ...], size: Size | None = None
+    segments: Sequence[tuple[str, Segment]], cameras: tuple[str, ...], task: Task,
+    size: Size | None = None,
 ) -> Clips:
     """Return segments, each with its kind of data, cut into runs wherever an action is unknown."""
     actions = np.concatenate([segment.actions for _, segment in segments])
@@ -125,10 +127,7 @@ def clips_of(
     last_rows = np.nonzero(ends)[0]
     first_rows = np.concatenate([[0], last_rows[:-1] + 1])
     lengths = last_rows - first_rows + 1
-    coverage = [
-        segment.labels.column("coverage") if segment.labels else np.full(segment.length, np.nan)
-        for _, segment in segments
-    ]
+    labels = [progress_labels(segment, task) for _, segment in segments]
     wanted = size or segments[0][1].observations[cameras[0]].shape[1:3]
     views = [
         torch.cat([
@@ -145,7 +144,7 @@ def clips_of(
         frames=views[0].unsqueeze(1) if len(views) == 1 else torch.stack(views, dim=1),
         proprioception=torch.from_numpy(np.concatenate([s.proprio for _, s in segments])),
         actions=torch.from_numpy(actions),
-        coverage=torch.from_numpy(np.concatenate(coverage)).float(),
+        progress_labels=torch.from_numpy(np.concatenate(labels)).float(),
         first=torch.from_numpy(np.repeat(first_rows, lengths)),
         last=torch.from_numpy(np.repeat(last_rows, lengths)),
         starts=tuple(
@@ -153,8 +152,7 @@ def clips_of(
                 name=f"{kind}/{segment.path.name}", kind=kind,
                 frames=tuple(segment.observations[name][0] for name in cameras),
                 proprioception=segment.proprio[0],
-                object_pose=segment.labels.columns(Task.start_names)[0] if segment.labels
-                else np.full(3, np.nan),
+                values=start_values(segment, task)[0],
             )
             for kind, segment in segments
         ),

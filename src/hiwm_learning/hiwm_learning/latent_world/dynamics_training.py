@@ -34,16 +34,16 @@ class DynamicsLosses(nn.Module):
     learns to go on from its own errors, at the memory of its steps one by one.
     """
 
-    def __init__(self, model: LatentWorldModel, success_coverage: float) -> None:
+    def __init__(self, model: LatentWorldModel, success_progress: float) -> None:
         super().__init__()
         self.dynamics, self.outcome, self.doubt = model.dynamics, model.outcome, model.doubt
         self._model = [model]  # in a list: its autoencoder is not trained here
         self._objective = objective_named(model.config.objective)
-        self._success_coverage = success_coverage
+        self._success_progress = success_progress
 
     def forward(
         self, window: Tensor, actions: Tensor, future: Tensor, proprioception: Tensor,
-        coverage: Tensor, generator: torch.Generator, progress: float,
+        labels: Tensor, generator: torch.Generator, progress: float,
     ) -> dict[str, Tensor]:
         """Return named losses, each [B]; "loss" is their weighted sum.
 
@@ -52,7 +52,7 @@ class DynamicsLosses(nn.Module):
             actions: [B, T + U - 1, A] scaled; the last U lead from step to step.
             future: [B, U, K, h, w] the latents that follow.
             proprioception: [B, U, P] with them, in standard deviations.
-            coverage: [B, U] labels, NaN where there is none.
+            labels: [B, U] labels, NaN where there is none.
             generator: of every draw.
             progress: share of the training done.
         """
@@ -76,7 +76,7 @@ class DynamicsLosses(nn.Module):
                     )
                 present = torch.cat([present[:, 1:], following[:, None]], dim=1)
         dynamics = torch.stack(step_losses).mean(0)
-        outcome = self._outcome_loss(window, actions, future, proprioception, coverage)
+        outcome = self._outcome_loss(window, actions, future, proprioception, labels)
         before, now, act = window[:, -2], window[:, -1], actions[:, length - 1]
         wanted = coarse(future[:, 0] - now)
         doubt = ((self.doubt(before, now, act) - wanted) ** 2).mean((0, 2, 3, 4))
@@ -85,16 +85,16 @@ class DynamicsLosses(nn.Module):
 
     def _outcome_loss(
         self, window: Tensor, actions: Tensor, future: Tensor, proprioception: Tensor,
-        coverage: Tensor,
+        labels: Tensor,
     ) -> Tensor:
         read, progress, logit = self.outcome(
             window[:, -1], future[:, 0], actions[:, window.shape[1] - 1]
         )
         joints: Tensor = (read - proprioception[:, 0]).abs().mean(1)
-        labelled = ~coverage[:, 0].isnan()
-        label = torch.nan_to_num(coverage[:, 0])
+        labelled = ~labels[:, 0].isnan()
+        label = torch.nan_to_num(labels[:, 0])
         judged = (progress - label).abs() + 0.2 * functional.binary_cross_entropy_with_logits(
-            logit, (label >= self._success_coverage).to(logit.dtype), reduction="none"
+            logit, (label >= self._success_progress).to(logit.dtype), reduction="none"
         )
         return joints + torch.where(labelled, judged, torch.zeros_like(judged))
 
@@ -192,7 +192,7 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
 
 def dynamics_stage(
     accelerator: Accelerator, model: LatentWorldModel, clips: Clips, held_out: Clips, *,
-    success_coverage: float, batch: int, unroll: int, seed: int, on_export: Export | None = None,
+    success_progress: float, batch: int, unroll: int, seed: int, on_export: Export | None = None,
 ) -> tuple[Stage, Rollouts]:
     """Return the stage that fits dynamics and heads in place, and its held-out rollouts.
 
@@ -201,7 +201,7 @@ def dynamics_stage(
         model: on the accelerator's device, its autoencoder fitted.
         clips: to train on.
         held_out: to measure on.
-        success_coverage: share of the goal covered that counts as success.
+        success_progress: progress that counts as success.
         batch: windows a step, all processes together; divided by the steps unrolled.
         unroll: steps unrolled in the second half of the training.
         seed: of everything drawn.
@@ -233,11 +233,11 @@ def dynamics_stage(
         return (
             latents[past].to(device).float(), model.actions.scaled(actions.to(device)),
             latents[following].to(device).float(), joints[following].to(device),
-            clips.coverage[following].to(device), generator, progress,
+            clips.progress_labels[following].to(device), generator, progress,
         )
 
     stage = Stage(
-        accelerator, DynamicsLosses(model, success_coverage), batch=windows, draw=draw,
+        accelerator, DynamicsLosses(model, success_progress), batch=windows, draw=draw,
         rates=[(model.dynamics, RATE), (model.outcome, HEAD_RATE), (model.doubt, HEAD_RATE)],
         seed=seed, measure=rollouts.scores, on_export=on_export,
     )

@@ -95,10 +95,10 @@ class _Run:
         """Run the stages and return the exit code."""
         options, model, accelerator = self._options, self._model, self._accelerator
         clips, held_out = read_clips(
-            options.data, model.config.cameras, self._embodiment, self._report,
+            options.data, model.config.cameras, self._embodiment, self._task, self._report,
             options.resample_to, (model.config.height, model.config.width),
         )
-        self._heads = trained_heads(model, clips, self._task.success_coverage)
+        self._heads = trained_heads(model, clips, self._task.success_progress)
         self._report(heads_line(self._heads))
         fit_scales(model, clips)
         self._report(
@@ -127,7 +127,7 @@ class _Run:
 
         self._report("encoding every frame")
         second, found = dynamics_stage(
-            accelerator, model, clips, held_out, success_coverage=self._task.success_coverage,
+            accelerator, model, clips, held_out, success_progress=self._task.success_progress,
             batch=options.batch, unroll=options.unroll, seed=options.seed, on_export=export,
         )
         rollouts.append(found)
@@ -167,11 +167,11 @@ class _Run:
 
 
 def trained_heads(
-    model: LatentWorldModel, clips: Clips, success_coverage: float
+    model: LatentWorldModel, clips: Clips, success_progress: float
 ) -> tuple[str, ...]:
     """Return the heads that training on clips gives a model."""
     trust = ("trust",) if model.config.doubt_members > 1 else ()
-    return outcome_heads(clips.coverage, success_coverage) + trust
+    return outcome_heads(clips.progress_labels, success_progress) + trust
 
 
 def _write_starts(output: Path, held_out: Clips) -> None:
@@ -182,7 +182,7 @@ def _write_starts(output: Path, held_out: Clips) -> None:
         output, names=[start.name for start in chosen],
         images=[start.frames for start in chosen],
         proprioception=[start.proprioception for start in chosen],
-        object_poses=[start.object_pose for start in chosen],
+        values=[start.values for start in chosen],
     )
 
 

@@ -1,8 +1,4 @@
-"""True frames beside others: what can be seen in both, by one and the same eye.
-
-A colour segmentation finds the T and the pushers in true and other frames alike, so that a model
-is judged by its pictures and not by its own latents.
-"""
+"""True frames beside others, compared by pixels and by the task's own measure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,60 +6,29 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core.table_vision import TableVision
+from hiwm_core.task_plugin import Differences, FrameMeasure, Sights
 from hiwm_learning.world_model.metrics import psnr_of, rmse, ssim
 
 Array = NDArray[np.float64]
 Frames = NDArray[np.uint8]
 
-# A radian counts as this arc, m: the T's edge moves about that far.
-ARC_M = 0.06
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sights:
-    """What was found in T frames."""
-
-    poses: Array  # [T, 3] x, y (m), yaw of the object, NaN out of sight
-    overlaps: Array  # [T] with the best-fitting rigid T, 0..1
-    pushers: Array  # [T, P] m, NaN out of sight
-
-
-def look_along(vision: TableVision, frames: Frames) -> Sights:
-    """Return what is seen in frames [T, H, W, 3] that follow one another."""
-    poses, overlaps, pushers = [], [], []
-    before: Array | None = None
-    for frame in frames:
-        sight = vision.look(frame, before)
-        before = sight.object_pose
-        poses.append(np.full(3, np.nan) if before is None else before)
-        overlaps.append(sight.overlap)
-        pushers.append(sight.pushers)
-    return Sights(
-        poses=np.array(poses), overlaps=np.array(overlaps), pushers=np.array(pushers)
-    )
-
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Errors of N rollouts at steps 0 to T, NaN where nothing is recorded or the T is hidden."""
+    """Errors of N rollouts at steps 0 to T, NaN where nothing is recorded."""
 
-    place_m: Array  # [N, T + 1] of the T; infinite where it is to be seen in the truth alone
-    angle_rad: Array  # [N, T + 1] likewise, pi where it is lost
-    pushers_m: Array  # [N, T + 1] the larger of all; infinite where one is out of sight
-    overlap: Array  # [N, T + 1] of the other frames' T
+    measured: Differences  # each [N, T + 1], by the task's `FrameMeasure`
     rmse: Array  # [N, T + 1] of the frames, grey levels
-    ssim: Array  # [N, T + 1], NaN where it was not asked for
+    ssim: Array  # [N, T + 1], NaN where it was not computed
 
     @property
     def psnr_db(self) -> Array:
         """Peak signal-to-noise ratio [N, T + 1]."""
         return psnr_of(self.rmse)
 
-    @property
-    def pose_m(self) -> Array:
-        """Error of place or angle, whichever moves the T's edge farther, m, [N, T + 1]."""
-        return np.asarray(np.maximum(self.place_m, ARC_M * self.angle_rad))
+    def at(self, rows: NDArray[np.bool_] | slice, step: int) -> Differences:
+        """Return the measured differences of some rollouts at a step, each [M]."""
+        return {name: values[rows, step] for name, values in self.measured.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,48 +37,40 @@ class Truth:
 
     frames: Frames  # [T + 1, H, W, 3]
     sights: Sights
-    hands: Array  # [T + 1, P] recorded proprioception, m
+    proprioception: Array  # [T + 1, P]
+
+
+def part(sights: Sights, rows: slice | list[int]) -> Sights:
+    """Return what was seen in some of the frames."""
+    return {name: values[rows] for name, values in sights.items()}
 
 
 def compare(
-    truth: Truth, frames: Frames, sights: Sights, ssim_at: Sequence[int]
+    measure: FrameMeasure, truth: Truth, frames: Frames, sights: Sights, ssim_at: Sequence[int]
 ) -> dict[str, Array]:
-    """Return one rollout's rows of a `Comparison`, each [T + 1].
+    """Return one rollout's differences, RMSE and SSIM by name, each [T + 1].
 
     Args:
+        measure: of the task.
         truth: what was recorded.
         frames: [T + 1, H, W, 3] to judge, or [1, H, W, 3] for one frame all along.
         sights: of those frames, as many.
         ssim_at: steps to compute the structural similarity at; it is slow.
     """
     count = len(truth.frames)
-    place, angle = pose_errors(sights.poses, truth.sights.poses)
-    gaps = (sights.pushers - truth.hands).reshape(count, -1, 2)
-    pushers = np.linalg.norm(gaps, axis=2).max(axis=1)
     similar = np.full(count, np.nan)
     for step in ssim_at:
         if step < count:
             similar[step] = ssim(frames[min(step, len(frames) - 1)], truth.frames[step])
     return {
-        "place_m": place, "angle_rad": angle,
-        "pushers_m": np.where(np.isfinite(pushers), pushers, np.inf),
-        "overlap": np.broadcast_to(sights.overlaps, count).copy(),
-        "rmse": rmse(np.broadcast_to(frames, truth.frames.shape), truth.frames),
-        "ssim": similar,
+        **measure.differences(sights, truth.sights, truth.proprioception),
+        _RMSE: rmse(np.broadcast_to(frames, truth.frames.shape), truth.frames),
+        _SSIM: similar,
     }
 
 
-def pose_errors(seen: Array, true: Array) -> tuple[Array, Array]:
-    """Return errors of place, m, and angle, rad, of poses [T, 3] or [1, 3] against [T, 3].
-
-    NaN where the truth is; infinite, or pi, where only the truth is known.
-    """
-    place = np.linalg.norm(seen[:, :2] - true[:, :2], axis=1)
-    turn = np.abs((seen[:, 2] - true[:, 2] + np.pi) % (2 * np.pi) - np.pi)
-    known = ~np.isnan(true[:, 0])
-    lost = known & np.isnan(place)
-    place, turn = np.where(lost, np.inf, place), np.where(lost, np.pi, turn)
-    return np.where(known, place, np.nan), np.where(known, turn, np.nan)
+# Beside the names of a measure's differences, which have no dot.
+_RMSE, _SSIM = "frames.rmse", "frames.ssim"
 
 
 def stack(rows: Sequence[dict[str, Array]], steps: int) -> Comparison:
@@ -125,6 +82,6 @@ def stack(rows: Sequence[dict[str, Array]], steps: int) -> Comparison:
         return out
 
     return Comparison(
-        place_m=filled("place_m"), angle_rad=filled("angle_rad"), pushers_m=filled("pushers_m"),
-        overlap=filled("overlap"), rmse=filled("rmse"), ssim=filled("ssim"),
+        measured={name: filled(name) for name in rows[0] if name not in (_RMSE, _SSIM)},
+        rmse=filled(_RMSE), ssim=filled(_SSIM),
     )

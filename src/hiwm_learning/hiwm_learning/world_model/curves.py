@@ -19,30 +19,25 @@ STYLES = {
     "imagined": ("#0072b2", "-", "imagined"),
     "bound": ("#00966e", "-", "true frame encoded and drawn again"),
     "copy": ("#8c8c8c", "-", "first frame repeated"),
-    "floor": ("#e67800", "--", "stand-in, start off by 1 mm and 0.7 degrees"),
+    "floor": ("#e67800", "--", "stand-in, start off a little"),
 }
-PANELS = (
-    ("psnr_db", "PSNR, dB"), ("place_median_T", "T position error, T sizes, median"),
-    ("angle_median_deg", "T angle error, degrees, median"),
-)
 
 
 def draw_curves(
-    horizons: Mapping[str, Any], floor: Mapping[str, Any] | None,
-    bins: Sequence[Mapping[str, float | None]], bad_t: float, path: Path,
+    numbers: Mapping[str, Any], floor: Mapping[str, Any] | None, path: Path
 ) -> None:
     """Write a PNG of three errors against the horizon, and of trust's reliability.
 
     Args:
-        horizons: step to numbers of each comparison, as `scores.by_horizon` gives them.
+        numbers: of an evaluation; the first columns of its measure are drawn.
         floor: step to numbers of the stand-in's own spread, if known.
-        bins: of trust, as `metrics.reliability` gives them.
-        bad_t: error in T sizes that the bins' `bad_share` counts from.
         path: file to write.
     """
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     axes = figure.subplots(2, 2)
-    for axis, (key, title) in zip(axes.flat, PANELS, strict=False):
+    horizons, measure = numbers["curves"], numbers["measure"]
+    panels = [("psnr_db", "PSNR, dB"), *((c["key"], c["title"]) for c in measure["columns"][:2])]
+    for axis, (key, title) in zip(axes.flat, panels, strict=False):
         for name, (colour, line, label) in STYLES.items():
             steps, values = _series(horizons, floor, name, key)
             if steps:
@@ -56,7 +51,7 @@ def draw_curves(
     # Every line is in the second panel; there is room for their names in the first.
     lines, names = axes.flat[1].get_legend_handles_labels()
     axes.flat[0].legend(lines, names, fontsize=8, loc="center right", bbox_to_anchor=(1.0, 0.68))
-    _draw_reliability(axes.flat[3], bins, bad_t)
+    _draw_reliability(axes.flat[3], numbers["trust"]["reliability"], measure)
     write_file(path, lambda file: figure.savefig(file, format="png", dpi=110))
 
 
@@ -75,7 +70,7 @@ def _series(
 
 
 def _draw_reliability(
-    axis: Axes, bins: Sequence[Mapping[str, float | None]], bad_t: float
+    axis: Axes, bins: Sequence[Mapping[str, float | None]], measure: Mapping[str, Any]
 ) -> None:
     names = [f"{row['from']:g}-{row['to']:g}\nn {row['n']:.0f}" for row in bins]
     places = np.arange(len(bins))
@@ -85,6 +80,7 @@ def _draw_reliability(
     axis.plot(places, medians, "o-", color="#0072b2")
     axis.set_xticks(places, names, fontsize=7)
     axis.set_title(
-        f"trust: median pose error, T sizes (dots), share above {bad_t:g} T (bars)", fontsize=10
+        f"trust: median error, {measure['error_unit']} (dots), share above "
+        f"{measure['bad_error']:g} (bars)", fontsize=10,
     )
     axis.grid(alpha=0.3, axis="y")

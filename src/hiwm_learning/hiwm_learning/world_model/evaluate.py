@@ -1,11 +1,12 @@
-"""Measuring a world model open loop on held-out recordings, by what can be seen in its frames.
+"""Measuring a world model open loop on held-out recordings, by what its frames show.
 
-    scripts/eval-world-model models/world_push_t.safetensors DATA... --floor FLOOR.json
+    scripts/eval-world-model models/world_TASK.safetensors DATA... --floor FLOOR.json
 
 Layered and latent models alike. From held-out starts the recorded actions are replayed in
-imagination. Beside the imagined frames stand the true frames encoded and drawn again (the model's
-own bound), the first frame repeated, and, with --floor, what the stand-in itself makes of a
-slightly other start. Writes numbers, curves, a contact sheet and the model's card; prints a table
+imagination. The task's plug-in says what is read from a frame; without one, pixels are compared.
+Beside the imagined frames stand the true frames encoded and drawn again (the model's own bound),
+the first frame repeated, and, with --floor, what the stand-in itself makes of a slightly other
+start. Writes numbers, curves, a contact sheet and the model's card; prints a table
 in markdown.
 """
 
@@ -27,10 +28,11 @@ from hiwm_core.user_paths import path_argument
 from hiwm_learning.checkpoints import write_file
 from hiwm_learning.model_card import write_card
 from hiwm_learning.simulators import load_simulator
-from hiwm_learning.world_model import report, scores
+from hiwm_learning.world_model import report
 from hiwm_learning.world_model.contact_sheet import draw_contact_sheet
 from hiwm_learning.world_model.curves import draw_curves
 from hiwm_learning.world_model.open_loop import Evaluation
+from hiwm_learning.world_model.picture_measure import PictureMeasure
 from hiwm_learning.world_model.recordings import read_recordings
 from hiwm_learning.world_model.rollouts import held_out_starts
 
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output", "-o", type=path_argument, help="folder for pictures, numbers and card"
     )
-    parser.add_argument("--floor", type=path_argument, help="JSON of hiwm_robot.physical_floor")
+    parser.add_argument("--floor", type=path_argument, help="JSON of the stand-in's own spread")
     parser.add_argument("--task", help="name or path of the task (default: that of the bags)")
     parser.add_argument("--starts", type=int, default=240)
     parser.add_argument("--seed", type=int, default=0)
@@ -73,7 +75,7 @@ def read_floor(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"not a physical floor: {error}", where=str(path),
-            remedy="write one with python -m hiwm_robot.physical_floor DATA... -o FILE",
+            remedy="write one with the physical_floor command of the task's package",
         ) from None
     return floor
 
@@ -115,13 +117,14 @@ def _evaluate(options: argparse.Namespace) -> int:
     floor = read_floor(options.floor) if options.floor else None
     simulator, checkpoint = load_simulator(options.checkpoint, embodiment, options.device)
     camera = simulator.cameras[0]
-    if len(simulator.cameras) > 1 or not all(embodiment.camera(camera).view_m):
+    if len(simulator.cameras) > 1:
         raise CheckpointError(
-            f"the model draws {', '.join(simulator.cameras)}, and errors are read from one camera "
-            "that looks straight down", where=str(options.checkpoint),
-            remedy="evaluate a model of that camera alone",
+            f"the model draws {', '.join(simulator.cameras)}, and errors are read from one camera",
+            where=str(options.checkpoint), remedy="evaluate a model of one camera",
         )
-    recordings = read_recordings(options.data, camera, embodiment, _say)
+    own = task.plugin.frame_measure(embodiment, camera) if task.plugin else None
+    measure = own or PictureMeasure()
+    recordings = read_recordings(options.data, camera, embodiment, task, _say)
     starts = held_out_starts(recordings, options.starts, options.seed)
     if not starts:
         raise BagError(
@@ -132,16 +135,12 @@ def _evaluate(options: argparse.Namespace) -> int:
         checkpoint.info.control_period_s, recordings[0].period_s, "world model",
         str(options.checkpoint),
     )
-    view_m = embodiment.camera(camera).view_m
-    evaluation = Evaluation(simulator, view_m, task, recordings, starts, _say)
+    evaluation = Evaluation(simulator, measure, task, recordings, starts, _say)
     measured, sheet = evaluation.measure()
     numbers = {"checkpoint": checkpoint.hash, **measured, "floor": floor}
     write_file(outputs.numbers, json.dumps(numbers, indent=1) + "\n")
     draw_contact_sheet(sheet, outputs.sheet)
-    draw_curves(
-        numbers["curves"], floor["steps"] if floor else None, numbers["trust"]["reliability"],
-        scores.BAD_T, outputs.curves,
-    )
+    draw_curves(numbers, floor["steps"] if floor else None, outputs.curves)
     print(report.markdown(numbers))
     # Beside the other numbers: a look at part of the data leaves the model's own card alone.
     write_card(

@@ -30,7 +30,7 @@ class OutcomeHead(nn.Module):
 
 
 def fit_head(
-    head: OutcomeHead, poses: Tensor, coverage: Tensor, success_coverage: float, seed: int,
+    head: OutcomeHead, poses: Tensor, labels: Tensor, success_progress: float, seed: int,
     steps: int = 4000, batch: int = 512,
 ) -> tuple[float, float]:
     """Fit a head in place.
@@ -38,8 +38,8 @@ def fit_head(
     Args:
         head: to fit.
         poses: [N, 4] object poses.
-        coverage: [N] labels, share of the goal covered.
-        success_coverage: share that counts as success.
+        labels: [N] of progress.
+        success_progress: progress that counts as success.
         seed: of the batches.
         steps: of Adam.
         batch: rows a step.
@@ -51,7 +51,7 @@ def fit_head(
     cut = int(len(poses) * 0.9)
     optimiser = torch.optim.Adam(head.parameters(), lr=2e-3)
     # Most ticks are far from the goal: half of every batch is drawn from those near it.
-    near = torch.nonzero(coverage[:cut] > success_coverage - 0.25)[:, 0]
+    near = torch.nonzero(labels[:cut] > success_progress - 0.25)[:, 0]
     for step in range(steps):
         rows = torch.randint(cut, (batch,), generator=generator)
         if len(near):
@@ -60,15 +60,15 @@ def fit_head(
         for group in optimiser.param_groups:
             group["lr"] = 2e-3 * (1 - step / steps) + 1e-5
         progress, logit = head(poses[rows])
-        wanted = coverage[rows]
+        wanted = labels[rows]
         loss = (progress - wanted).abs().mean() + nn.functional.binary_cross_entropy_with_logits(
-            logit, (wanted >= success_coverage).float()
+            logit, (wanted >= success_progress).float()
         ) * 0.2
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
     with torch.no_grad():
         progress, logit = head(poses[cut:])
-        error = float((progress - coverage[cut:]).abs().mean())
-        right = float(((logit > 0) == (coverage[cut:] >= success_coverage)).float().mean())
+        error = float((progress - labels[cut:]).abs().mean())
+        right = float(((logit > 0) == (labels[cut:] >= success_progress)).float().mean())
     return error, right

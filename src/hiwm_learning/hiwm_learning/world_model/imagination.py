@@ -11,8 +11,8 @@ from torch import Tensor
 from hiwm_learning.world_model.dynamics import motion
 from hiwm_learning.world_model.model import WorldModel
 
-# Expected error of the object's place at which trust has fallen to 1/e, m: the share of the T by
-# which a correction made on the frame would miss on the table.
+# Expected error of the object's place at which trust has fallen to 1/e, m: a
+# correction made on the frame would miss the object by about its width.
 TRUST_M = 0.02
 
 

@@ -1,7 +1,7 @@
 """The decoder: learned canvases, moved rigidly and laid over a learned background.
 
 A canvas is a small RGBA picture of one thing in its own frame. Drawing a frame looks up, for every
-pixel, where it falls on each canvas. Nothing about a T or a pusher is written here: background,
+pixel, where it falls on each canvas. Nothing about any object is written here: background,
 colours and shapes are parameters fitted to recorded frames.
 """
 

@@ -5,22 +5,21 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core.table_vision import TableVision
-from hiwm_core.task import Task
+from hiwm_core.task_plugin import FrameMeasure
+from hiwm_core.tasks import Task
 from hiwm_learning.simulators import WorldSimulator
 from hiwm_learning.world_model import scores
 from hiwm_learning.world_model.comparison import (
     Comparison,
-    Sights,
     Truth,
     compare,
-    look_along,
+    part,
     stack,
 )
 from hiwm_learning.world_model.latency import latency
@@ -38,9 +37,8 @@ HORIZONS = (1, 10, 25, 50, 100, 140, 190)
 # What other actions do is told at these, what trust foretells at those.
 ACTION_HORIZONS, TRUST_HORIZONS = (10, 50), (10, 25, 50, 100)
 CURVE_STEPS = (1, *range(5, 141, 5))
-IDLE_STARTS, IDLE_STEPS, IDLE_T = 60, 100, 0.04
-T_UNITS = 4.0  # the T's size: the length of its bar
-SHEET_ROWS, SHEET_STEP, SHEET_M = 6, 50, 0.03
+IDLE_STARTS, IDLE_STEPS = 60, 100
+SHEET_ROWS, SHEET_STEP = 6, 50
 LATENCY_REPEATS = 200
 
 Images = NDArray[np.uint8]
@@ -54,7 +52,7 @@ class Compared:
     comparisons: dict[str, Comparison]  # imagined, bound, copy
     heads: dict[str, Any]  # how right they are, on held-out frames and on rollouts' last ones
     trust: Array  # [N, T + 1]
-    sheet: list[tuple[Images, Images]]  # true and imagined frames of some in which the T goes far
+    sheet: list[tuple[Images, Images]]  # true and imagined frames of some in which much moves
 
 
 class Evaluation:
@@ -62,28 +60,27 @@ class Evaluation:
 
     Args:
         simulator: of the model, ready to run; it has one camera.
-        view_m: width and height of the table that camera sees, m.
-        task: gives the T and what counts as success.
+        measure: of that camera's frames.
+        task: gives what counts as success.
         recordings: those held out are used.
         starts: to imagine on from.
         report: takes progress lines.
     """
 
     def __init__(
-        self, simulator: WorldSimulator[Any], view_m: tuple[float, float], task: Task,
+        self, simulator: WorldSimulator[Any], measure: FrameMeasure, task: Task,
         recordings: Sequence[Recording], starts: Sequence[Start], report: Callable[[str], None],
     ) -> None:
         self._report = report
         self.simulator = simulator
         self.task = task
-        self.size_m = T_UNITS * task.object_unit_m
-        self.vision = TableVision(view_m, task.object_unit_m)
+        self.measured_by = measure
         self.recordings = [r for r in recordings if r.held_out]
         self.starts = starts
         self.steps = min(max(HORIZONS), max(start.ahead for start in starts))
         self.actions = recorded_actions(starts, self.steps)
         self.sights = {
-            r.name: look_along(self.vision, r.frames.numpy()) for r in self.recordings
+            r.name: measure.look(r.frames.numpy()) for r in self.recordings
         }
 
     def truth(self, start: Start, steps: int) -> Truth:
@@ -91,12 +88,13 @@ class Evaluation:
         rows = slice(start.step, start.step + steps + 1)
         return Truth(
             frames=start.recording.frames[rows].numpy(),
-            sights=_part(self.sights[start.recording.name], rows),
-            hands=start.recording.proprioception[rows].numpy().astype(np.float64),
+            sights=part(self.sights[start.recording.name], rows),
+            proprioception=start.recording.proprioception[rows].numpy().astype(np.float64),
         )
 
     def compared(self) -> "Compared":
         """Return imagined, redrawn and repeated frames against the recorded ones, every step."""
+        measure = self.measured_by
         bound, heads, ends, trust = {}, [], [], []
         sheet: list[tuple[Images, Images]] = []
         redrawn = self.simulator.redraw([
@@ -104,10 +102,10 @@ class Evaluation:
         ])
         for recording, line in zip(self.recordings, redrawn, strict=True):
             images = np.stack([one.image for one in line])
-            bound[recording.name] = images, look_along(self.vision, images)
+            bound[recording.name] = images, measure.look(images)
             heads += [
-                (one.progress, one.success, float(coverage))
-                for one, coverage in zip(line, recording.coverage, strict=True)
+                (one.progress, one.success, float(label))
+                for one, label in zip(line, recording.progress_labels, strict=True)
             ]
         self._report(f"redrew {len(self.recordings)} recordings")
         rows: dict[str, list[dict[str, Array]]] = {"imagined": [], "bound": [], "copy": []}
@@ -118,20 +116,22 @@ class Evaluation:
             span = slice(start.step, start.step + count)
             frames = rollout.frames[:count]
             again, sights = bound[start.recording.name]
-            first = _part(truth.sights, slice(0, 1))
-            copied = compare(truth, truth.frames[:1], first, HORIZONS)
+            first = part(truth.sights, slice(0, 1))
+            copied = compare(measure, truth, truth.frames[:1], first, HORIZONS)
             rows["imagined"].append(
-                compare(truth, frames, look_along(self.vision, frames), HORIZONS)
+                compare(measure, truth, frames, measure.look(frames), HORIZONS)
             )
-            rows["bound"].append(compare(truth, again[span], _part(sights, span), HORIZONS))
+            rows["bound"].append(
+                compare(measure, truth, again[span], part(sights, span), HORIZONS)
+            )
             rows["copy"].append(copied)
             trust.append(rollout.trust)
             ends.append((
                 rollout.progress[count - 1], rollout.success[count - 1],
-                float(start.recording.coverage[start.step + count - 1]),
+                float(start.recording.progress_labels[start.step + count - 1]),
             ))
-            far = copied["place_m"][min(SHEET_STEP, count - 1)]
-            if far > SHEET_M and len(sheet) < SHEET_ROWS:
+            far = measure.error(copied)[min(SHEET_STEP, count - 1)]
+            if far > measure.bad_error and len(sheet) < SHEET_ROWS:
                 sheet.append((truth.frames, frames))
             if number % 40 == 39:
                 self._report(f"compared {number + 1} of {len(self.starts)} rollouts")
@@ -145,8 +145,8 @@ class Evaluation:
         )
 
     def _heads(self, rows: Array) -> dict[str, Any]:
-        """Return how right the heads are in rows of progress, success and coverage, [N, 3]."""
-        return scores.outcome(rows[:, 0], rows[:, 1], rows[:, 2], self.task.success_coverage)
+        """Return how right the heads are in rows of progress, success and label, [N, 3]."""
+        return scores.outcome(rows[:, 0], rows[:, 1], rows[:, 2], self.task.success_progress)
 
     def other_actions(self, copy: Comparison, imagined: Comparison) -> dict[str, Any]:
         """Return numbers with the true actions, another recording's, and none."""
@@ -163,33 +163,31 @@ class Evaluation:
             for start, rollout in zip(self.starts, rollouts, strict=True):
                 truth = self.truth(start, steps)
                 chosen = Truth(
-                    frames=truth.frames[picked], sights=_part(truth.sights, picked),
-                    hands=truth.hands[picked],
+                    frames=truth.frames[picked], sights=part(truth.sights, picked),
+                    proprioception=truth.proprioception[picked],
                 )
-                sights = look_along(self.vision, rollout.frames)
-                row = compare(chosen, rollout.frames, sights, range(1, 3))
+                sights = self.measured_by.look(rollout.frames)
+                row = compare(self.measured_by, chosen, rollout.frames, sights, range(1, 3))
                 rows.append(_spread(row, picked, steps))
             compared[name] = stack(rows, steps)
-        return scores.by_horizon(compared, copy, ACTION_HORIZONS, self.size_m)
+        return scores.by_horizon(self.measured_by, compared, copy, ACTION_HORIZONS)
 
     def idle_drift(self) -> dict[str, float | None]:
-        """Return how far the seen T strays, in T sizes, while both arms stay for 100 steps."""
+        """Return how far the object strays in the frames while all arms stay for 100 steps."""
         starts = self.starts[:IDLE_STARTS]
         rollouts = imagine(
             self.simulator, starts, still_actions(starts, IDLE_STEPS), (0, IDLE_STEPS)
         )
         strays = []
-        for rollout in rollouts:
-            seen = [
-                look_along(self.vision, frame[None]).poses[0, :2] for frame in rollout.frames
-            ]
-            stray = float(np.linalg.norm(seen[1] - seen[0])) / self.size_m
+        for start, rollout in zip(starts, rollouts, strict=True):
+            first, last = (self.measured_by.look(frame[None]) for frame in rollout.frames)
+            gone = self.measured_by.differences(last, first, start.hands[None])
+            stray = float(self.measured_by.drift(gone)[0])
             strays.append(stray if np.isfinite(stray) else np.inf)
         drift = np.array(strays)
         return {
             "n": float(len(drift)), "median": finite(float(np.median(drift))),
             "worst": finite(float(drift.max())),
-            f"under_{IDLE_T:g}": float((drift < IDLE_T).mean()),
         }
 
     def measure(self) -> tuple[dict[str, Any], list[tuple[Images, Images]]]:
@@ -197,30 +195,29 @@ class Evaluation:
         found = self.compared()
         compared = found.comparisons
         imagined, copy = compared["imagined"], compared["copy"]
+        measure = self.measured_by
         return {
+            "measure": {
+                "columns": [asdict(column) for column in measure.columns],
+                "error_unit": measure.error_unit, "bad_error": measure.bad_error,
+            },
             "starts": len(self.starts), "held_out_recordings": len(self.recordings),
             "longest_recorded_steps": self.steps,
-            "horizons": scores.by_horizon(compared, copy, HORIZONS, self.size_m),
+            "horizons": scores.by_horizon(measure, compared, copy, HORIZONS),
             "curves": scores.by_horizon(
-                compared, copy, [s for s in CURVE_STEPS if s <= self.steps], self.size_m
+                measure, compared, copy, [s for s in CURVE_STEPS if s <= self.steps]
             ),
             "actions": self.other_actions(copy, imagined),
             "divergence": {
-                name: scores.divergence(one, self.size_m) for name, one in compared.items()
+                name: scores.divergence(measure, one) for name, one in compared.items()
             },
             "trust": scores.trust_scores(
-                found.trust, imagined, copy,
-                [s for s in TRUST_HORIZONS if s <= self.steps], self.size_m,
+                measure, found.trust, imagined, copy,
+                [s for s in TRUST_HORIZONS if s <= self.steps],
             ),
-            "heads": found.heads, "idle_drift_T": self.idle_drift(),
+            "heads": found.heads, "idle_drift": self.idle_drift(),
             "latency": latency(self.simulator, self.starts[0], LATENCY_REPEATS),
         }, found.sheet
-
-
-def _part(sights: Sights, rows: slice | list[int]) -> Sights:
-    return Sights(
-        poses=sights.poses[rows], overlaps=sights.overlaps[rows], pushers=sights.pushers[rows]
-    )
 
 
 def _spread(row: dict[str, Array], steps: Sequence[int], last: int) -> dict[str, Array]:

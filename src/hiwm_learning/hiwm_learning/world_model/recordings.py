@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hiwm_core.bags.resample import segment_period
+from hiwm_core.bags.task_labels import progress_labels, start_values
 from hiwm_core.control_period import UNKNOWN
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import HiwmError
-from hiwm_core.task import Task
+from hiwm_core.tasks import Task
 from hiwm_core.world_heads import HEADS
 from hiwm_learning.checkpoints import write_file
 from hiwm_learning.datasets.periods import OnePeriod
@@ -39,8 +40,8 @@ class Recording:
     proprioception: Tensor  # [T, P] float32, the embodiment's units
     measured: Tensor  # [T, A] float32, measured counterpart of the action
     actions: Tensor  # [T, A] float32; the last is of no meaning
-    coverage: Tensor  # [T] label, NaN where not recorded
-    object_poses: NDArray[np.float64]  # [T, 3] labels, for evaluation alone
+    progress_labels: Tensor  # [T] of the task, NaN where not recorded
+    start_values: NDArray[np.float64]  # [T, S] labels, in the order of the task's start_names
     held_out: bool
     recorded_on: str = "unknown"  # imagination, or the robot's name
     period_s: float = UNKNOWN  # control period, as commanded
@@ -48,8 +49,8 @@ class Recording:
 
 
 def read_recordings(
-    folders: Sequence[Path], camera: str, embodiment: Embodiment, report: Callable[[str], None],
-    resample_hz: float | None = None,
+    folders: Sequence[Path], camera: str, embodiment: Embodiment, task: Task,
+    report: Callable[[str], None], resample_hz: float | None = None,
 ) -> list[Recording]:
     """Return all usable segments below folders of data, each with a `bags` folder.
 
@@ -71,8 +72,6 @@ def read_recordings(
                 report(f"left out {path.name}: {segment.length} ticks, fewer than {SHORTEST}")
                 return None
             period = segment_period(segment)
-            labels = segment.labels
-            count = segment.length
             return Recording(
                 name=f"{folder.name}/{path.name}", kind=folder.name,
                 frames=torch.from_numpy(segment.observations[camera]),
@@ -80,11 +79,8 @@ def read_recordings(
                 proprioception=torch.from_numpy(segment.proprio),
                 measured=torch.from_numpy(segment.measured),
                 actions=torch.from_numpy(np.nan_to_num(segment.actions)),
-                coverage=torch.from_numpy(
-                    labels.column("coverage") if labels else np.full(count, np.nan)
-                ).float(),
-                object_poses=labels.columns(Task.start_names) if labels
-                else np.full((count, 3), np.nan),
+                progress_labels=torch.from_numpy(progress_labels(segment, task)).float(),
+                start_values=start_values(segment, task),
                 held_out=index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1,
                 recorded_on=segment.lineage.recorded_on, period_s=period.nominal_s,
                 measured_period_s=period.seconds,
@@ -98,17 +94,17 @@ def read_recordings(
     return recordings
 
 
-def outcome_heads(coverage: Tensor, success_coverage: float) -> tuple[str, ...]:
+def outcome_heads(labels: Tensor, success_progress: float) -> tuple[str, ...]:
     """Return the heads that labels can teach: progress from any, success from both outcomes.
 
     Args:
-        coverage: [N] labels, NaN where there is none.
-        success_coverage: share of the goal covered that counts as success.
+        labels: [N] of progress, NaN where there is none.
+        success_progress: progress that counts as success.
     """
-    labels = coverage[~coverage.isnan()]
-    if not len(labels):
+    known = labels[~labels.isnan()]
+    if not len(known):
         return ()
-    good = labels >= success_coverage
+    good = known >= success_progress
     return ("progress", "success") if good.any() and not good.all() else ("progress",)
 
 
@@ -132,7 +128,7 @@ def start_images(camera: int) -> str:
 
 def write_starts(
     output: Path, *, names: Sequence[str], images: Sequence[Sequence[NDArray[np.uint8]]],
-    proprioception: Sequence[NDArray[np.float32]], object_poses: Sequence[NDArray[np.float64]],
+    proprioception: Sequence[NDArray[np.float32]], values: Sequence[NDArray[np.float64]],
 ) -> None:
     """Write the frames where imagination begins its episodes, beside a checkpoint.
 
@@ -141,7 +137,7 @@ def write_starts(
         names: of the starts, N.
         images: of each start, one of each camera, [H, W, 3] rgb.
         proprioception: [P] each.
-        object_poses: [3] each, NaN where not recorded.
+        values: [S] each, in the order of the task's start_names; NaN where not recorded.
 
     Raises:
         HiwmError: there is none, or the disk refuses.
@@ -154,7 +150,7 @@ def write_starts(
     arrays = {
         "names": np.array(names),
         **{start_images(i): np.stack(view) for i, view in enumerate(zip(*images, strict=True))},
-        "proprioception": np.stack(proprioception), "object_poses": np.stack(object_poses),
+        "proprioception": np.stack(proprioception), "start_values": np.stack(values),
     }
     write_file(
         starts_file(output),

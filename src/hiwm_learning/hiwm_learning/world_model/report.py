@@ -9,16 +9,13 @@ from hiwm_learning.world_model.model import KIND
 Numbers = Mapping[str, Any]
 
 COLUMNS = ("imagined", "bound", "copy")
-ROWS = (
-    ("psnr_db", "PSNR, dB", ".1f"), ("ssim", "SSIM", ".3f"),
-    ("place_median_T", "T position, median, T sizes", ".3f"),
-    ("angle_median_deg", "T angle, median, degrees", ".1f"),
-    ("bad_pose_share", "T pose off by more than .15 T, share", ".2f"),
-    ("pushers_median_mm", "pushers, median, mm", ".1f"),
-    ("pushers_within_10mm", "both pushers within 10 mm, share", ".2f"),
-    ("overlap_median", "overlap with a rigid T, median", ".3f"),
-    ("whole_share", "T whole, share", ".2f"),
-)
+PIXELS = (("psnr_db", "PSNR, dB", ".1f"), ("ssim", "SSIM", ".3f"))
+
+
+def rows_of(numbers: Numbers) -> list[tuple[str, str, str]]:
+    """Return key, title and format of each number at a horizon: pixels, then the task's own."""
+    columns = numbers["measure"]["columns"]
+    return [*PIXELS, *((one["key"], one["title"], one["form"]) for one in columns)]
 
 
 def markdown(numbers: Numbers) -> str:
@@ -49,34 +46,31 @@ def card_paragraphs(info: CheckpointInfo, numbers: Numbers) -> list[str]:
         f"{what} It is trained from images, joint states and "
         "commands; ground truth labels the progress head and the start frames alone.",
         f"Held out: every tenth bag, {numbers['held_out_recordings']} of them. Open loop from "
-        f"{numbers['starts']} starts with the recorded actions, the T found by colour "
-        "segmentation in true and imagined frames; a horizon counts the rollouts in which the "
-        "T's edge moves 10 mm or more within it.",
+        f"{numbers['starts']} starts with the recorded actions, true and imagined frames read in "
+        "the same way; a horizon counts the rollouts in which something moves within it.",
     ]
 
 
 def card_numbers(numbers: Numbers) -> dict[str, str]:
     """Return the rows of the card."""
     rows = {
-        f"{step} steps": (
-            f"PSNR {one['psnr_db']:.1f} dB, SSIM {one['ssim']:.3f}, T off by "
-            f"{_cell(one['place_median_T'], '.3f')} T and {one['angle_median_deg']:.1f} degrees "
-            f"(medians), pushers within 10 mm in {100 * one['pushers_within_10mm']:.0f} %, T "
-            f"whole in {100 * one['whole_share']:.0f} %, n = {row['n']}"
-        )
+        f"{step} steps": "; ".join([
+            *(f"{title}: {_cell(one[key], form)}" for key, title, form in rows_of(numbers)),
+            f"n = {row['n']}",
+        ])
         for step, row in numbers["horizons"].items() if row["n"]
         for one in (row["imagined"],)
     }
-    drift, moving = numbers["idle_drift_T"], numbers["trust"]["pooled"]["moving"]
+    drift, moving = numbers["idle_drift"], numbers["trust"]["pooled"]["moving"]
+    unit, bad = numbers["measure"]["error_unit"], numbers["measure"]["bad_error"]
     rows["100 idle steps"] = (
-        f"T strays {_cell(drift['median'], '.4f')} T (median), {_cell(drift['worst'], '.4f')} T "
-        f"(worst of {drift['n']:.0f})"
+        f"drift {_cell(drift['median'], '.4f')} {unit} (median), {_cell(drift['worst'], '.4f')} "
+        f"{unit} (worst of {drift['n']:.0f})"
     )
     rows["Trust"] = (
-        f"rank correlation of doubt with the T's pose error "
-        f"{_cell(moving['spearman_pose_error'], '.2f')}, area under ROC for errors above "
-        f"{numbers['trust']['bad_pose_T']} T {_cell(moving['auc_bad_pose'], '.2f')} "
-        f"(moving T, n = {moving['n']})"
+        f"rank correlation of doubt with the error {_cell(moving['spearman_error'], '.2f')}, area "
+        f"under ROC for errors above {bad:g} {unit} {_cell(moving['auc_bad_error'], '.2f')} "
+        f"(where something moves, n = {moving['n']})"
     )
     return rows
 
@@ -93,7 +87,7 @@ def _cell(value: float | None, form: str) -> str:
 def _horizon_table(numbers: Numbers) -> str:
     horizons = numbers["horizons"]
     rows = [["rollouts counted", *(str(row["n"]) for row in horizons.values())]]
-    for key, title, form in ROWS:
+    for key, title, form in rows_of(numbers):
         for name in COLUMNS:
             rows.append([
                 f"{title}: {name}",
@@ -104,7 +98,8 @@ def _horizon_table(numbers: Numbers) -> str:
         rows.append(["stand-in replays counted", *(
             str(floor.get(step, {}).get("n", 0)) for step in horizons
         )])
-        for key, title, form in ROWS[2:5]:
+        shared = {key for row in floor.values() for key in row}
+        for key, title, form in (row for row in rows_of(numbers) if row[0] in shared):
             rows.append([
                 f"{title}: stand-in, start off a little",
                 *(_cell(floor.get(step, {}).get(key), form) for step in horizons),
@@ -115,7 +110,7 @@ def _horizon_table(numbers: Numbers) -> str:
 def _action_table(numbers: Numbers) -> str:
     rows = []
     for step, row in numbers["actions"].items():
-        for key, title, form in (*ROWS[:4], ROWS[6]):
+        for key, title, form in rows_of(numbers):
             names = ("true", "shuffled", "stay")
             rows.append([
                 f"{step} steps, {title}", *(_cell(row.get(n, {}).get(key), form) for n in names)
@@ -125,28 +120,30 @@ def _action_table(numbers: Numbers) -> str:
 
 def _divergence_table(numbers: Numbers) -> str:
     keys = ("quartile_steps", "median_steps", "upper_quartile_steps")
+    beyond = next(iter(numbers["divergence"].values()))["beyond"]
     rows = [
         [name, str(one["n"]), *(_cell(one[key], ".0f") for key in keys),
          f"{one['never_share']:.2f}"]
         for name, one in numbers["divergence"].items()
     ]
     return _table(
-        ["first step beyond .25 T or 15 degrees (- = not reached)", "n", "lower quartile",
+        [f"first step with {beyond} (- = not reached)", "n", "lower quartile",
          "median", "upper quartile", "never while recorded"], rows,
     )
 
 
 def _trust_tables(numbers: Numbers) -> str:
     trust = numbers["trust"]
+    unit, bad = numbers["measure"]["error_unit"], numbers["measure"]["bad_error"]
     groups = {**trust["horizons"], "pooled": trust["pooled"]}
     rows = [
         [f"{step}, {who}", str(one["n"]), str(one["bad"]),
          *(_cell(one[key], ".2f") for key in
-           ("spearman_pose_error", "spearman_frame_rmse", "auc_bad_pose"))]
+           ("spearman_error", "spearman_frame_rmse", "auc_bad_error"))]
         for step, group in groups.items() for who, one in group.items()
     ]
     scored = _table(
-        ["doubt at steps", "n", f"above {trust['bad_pose_T']} T", "rank correlation, pose error",
+        ["doubt at steps", "n", f"error above {bad:g} {unit}", "rank correlation, error",
          "rank correlation, frame RMSE", "area under ROC"], rows,
     )
     bins = [
@@ -155,7 +152,7 @@ def _trust_tables(numbers: Numbers) -> str:
         for row in trust["reliability"]
     ]
     return scored + "\n\n" + _table(
-        ["trust", "n", "pose error, median, T sizes", f"above {trust['bad_pose_T']} T, share"],
+        ["trust", "n", f"error, median, {unit}", f"above {bad:g} {unit}, share"],
         bins,
     )
 
@@ -181,10 +178,10 @@ def _latency_table(numbers: Numbers) -> str:
          f"{one['p50_processor_ms_per_state']:.2f}"]
         for batch, one in numbers["latency"].items()
     ]
-    drift = numbers["idle_drift_T"]
+    drift, unit = numbers["idle_drift"], numbers["measure"]["error_unit"]
     return _table(
         ["states at once", "p50, ms a state", "p95, ms a state", "p50, processor ms a state"], rows
     ) + (
-        f"\n\n100 idle steps: the T strays {_cell(drift['median'], '.4f')} T in the median of "
-        f"{drift['n']:.0f} starts, {_cell(drift['worst'], '.3f')} T at worst."
+        f"\n\n100 idle steps: drift {_cell(drift['median'], '.4f')} {unit} in the median of "
+        f"{drift['n']:.0f} starts, {_cell(drift['worst'], '.3f')} {unit} at worst."
     )

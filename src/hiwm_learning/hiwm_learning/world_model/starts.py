@@ -2,9 +2,9 @@
 
     python -m hiwm_learning.world_model.starts SESSION... --output FILE.npz
 
-A session is a recorded evaluation on the robot: its trials' first frames, with the poses its trials
-were set to, so that imagined trials are paired with it, pose by pose. Recorded apart from training
-data they are held out as well.
+A session is a recorded evaluation on the robot: its trials' first frames, with the starts that the
+trials asked for, so that imagined trials are paired with it, start by start. Recorded apart from
+training data they are held out as well.
 """
 
 import argparse
@@ -39,13 +39,13 @@ def first_frames(
 
     Returns:
         names [N], images [N, H, W, 3] uint8 of the first camera, images_1 and so on of further
-        ones, proprioception [N, P] m and object_poses [N, 3]
-        (x m, y m, yaw rad), as the trials asked for them.
+        ones, proprioception [N, P] and start_values [N, S] in the order of the task's start_names,
+        as the trials asked for them.
 
     Raises:
         BagError: no bag of a trial.
     """
-    names, states, poses = [], [], []
+    names, states, values = [], [], []
     images: list[list[NDArray[np.uint8]]] = []
     for session in sessions:
         trials = _trials(session)
@@ -60,7 +60,7 @@ def first_frames(
             names.append(f"{session.name}/{trial['trial']:04d}")
             images.append([segment.observations[view][0] for view in views])
             states.append(segment.proprio[0])
-            poses.append(trial["start"])
+            values.append(trial["start"])
     if not names:
         raise BagError(
             "no bag of a trial", where=", ".join(map(str, sessions)),
@@ -70,7 +70,7 @@ def first_frames(
         "names": np.array(names),
         **{start_images(i): np.stack(view) for i, view in enumerate(zip(*images, strict=True))},
         "proprioception": np.stack(states).astype(np.float32),
-        "object_poses": np.array(poses, np.float64),
+        "start_values": np.array(values, np.float64),
     }
 
 

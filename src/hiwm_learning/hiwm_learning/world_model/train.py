@@ -1,6 +1,6 @@
 """Training a world model from bags: appearance, tracking, dynamics, heads, doubt; each stage kept.
 
-    python -m hiwm_learning.world_model.train DATA... --output models/world_push_t.safetensors
+    python -m hiwm_learning.world_model.train DATA... --output models/world_TASK.safetensors
 
 An interrupted run goes on with --resume: finished stages are read back from the work folder, the
 dynamics from its last checkpoint.
@@ -81,7 +81,7 @@ def _train(options: argparse.Namespace) -> int:
     torch.manual_seed(options.seed)
     model = WorldModel(config)
     recordings = read_recordings(
-        options.data, config.camera, embodiment, report, options.resample_to
+        options.data, config.camera, embodiment, task, report, options.resample_to
     )
 
     appearance_path, tracks_path = work / "appearance.pt", work / "tracks.pt"
@@ -134,9 +134,9 @@ def _train(options: argparse.Namespace) -> int:
         },
         "period_s": statistics.median(r.period_s for r in fitted),
     }
-    coverage = torch.cat([recordings[i].coverage for i in fitting])
-    labelled = torch.nonzero(~coverage.isnan())[:, 0]
-    outcome = outcome_heads(coverage, task.success_coverage)
+    labels = torch.cat([recordings[i].progress_labels for i in fitting])
+    labelled = torch.nonzero(~labels.isnan())[:, 0]
+    outcome = outcome_heads(labels, task.success_progress)
     info["heads"] = outcome + ensemble_heads(config)
     report(heads_line(info["heads"]))
     if outcome:
@@ -145,7 +145,7 @@ def _train(options: argparse.Namespace) -> int:
             len(labelled), generator=torch.Generator().manual_seed(options.seed)
         )
         error, right = fit_head(
-            model.head, objects[order], coverage[labelled][order], task.success_coverage,
+            model.head, objects[order], labels[labelled][order], task.success_progress,
             options.seed,
         )
         report(f"head: progress off by {error:.4f}, success right {100 * right:.2f} %")
@@ -241,7 +241,7 @@ def _write_starts(output: Path, recordings: Sequence[Recording], apart: Sequence
         output, names=[recordings[i].name for i in chosen],
         images=[(recordings[i].frames[0].numpy(),) for i in chosen],
         proprioception=[recordings[i].proprioception[0].numpy() for i in chosen],
-        object_poses=[recordings[i].object_poses[0] for i in chosen],
+        values=[recordings[i].start_values[0] for i in chosen],
     )
 
 

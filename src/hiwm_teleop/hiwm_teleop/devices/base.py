@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hiwm_core.branch_records import Label
 from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.task import Task
+from hiwm_core.tasks import Task
 
 
 class EventKind(enum.Enum):

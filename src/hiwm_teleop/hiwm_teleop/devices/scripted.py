@@ -1,6 +1,7 @@
-"""The scripted operator: a device that looks at the camera image and acts like a person.
+"""The scripted operator: a device that looks at the camera images and acts like a person.
 
-It sees only what a person sees: the picture, the control state, and its own arms.
+It sees only what a person sees: the pictures, the control state, and its own arms. The task's
+plug-in reads the pictures and gives the corrections' commands.
 """
 
 import time
@@ -8,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from hiwm_core.errors import DeviceError
-from hiwm_core.push_t_carrier import CarryPlanner
-from hiwm_core.table_vision import TableSight, TableVision
+from hiwm_core.task_plugin import Operator, Sight
 from hiwm_teleop.devices.base import Device, DeviceOption, OperatorInput, OperatorView, WorldView
 from hiwm_teleop.operator_script import OperatorScript
 from hiwm_teleop.rollout_watch import WatchOptions
@@ -58,7 +58,7 @@ class ScriptedDevice(Device):
             default=150.0, description="of the whole session [s]", lower=1.0, upper=1e6
         ),
         "seed": DeviceOption(
-            default=0, description="of the corrections' planner", lower=0, upper=2**31 - 1
+            default=0, description="of the corrections", lower=0, upper=2**31 - 1
         ),
     }
 
@@ -66,10 +66,9 @@ class ScriptedDevice(Device):
         super().__init__(options)
         self._started = time.monotonic()
         self._script: OperatorScript | None = None
-        self._vision: TableVision | None = None
-        self._camera = ""
+        self._operator: Operator | None = None
         self._seen: tuple[int, int] | None = None
-        self._sight: TableSight | None = None
+        self._sight: Sight | None = None
 
     def open(self) -> None:
         """Start the clock of `max_seconds`."""
@@ -84,32 +83,26 @@ class ScriptedDevice(Device):
             self._script = self._make_script(view.world)
         return self._script.decide(view, self._look(view))
 
-    def _look(self, view: OperatorView) -> TableSight | None:
-        """Return the contents of the newest image, analysed once per tick."""
+    def _look(self, view: OperatorView) -> Sight | None:
+        """Return the contents of the newest images, analysed once per tick."""
         tick = view.tick
-        if tick is None or self._vision is None:
+        if tick is None or self._operator is None:
             return None
         if (tick.epoch, tick.step) != self._seen or self._sight is None:
             jumped = self._seen is None or self._seen[0] != tick.epoch
-            prior = None if jumped or self._sight is None else self._sight.object_pose
-            self._sight = self._vision.look(tick.images[self._camera], prior)
+            self._sight = self._operator.look(tick.images, tick.proprio, jumped=jumped)
             self._seen = (tick.epoch, tick.step)
         return self._sight
 
     def _make_script(self, world: WorldView) -> OperatorScript:
-        camera = world.embodiment.cameras[0]
-        self._camera = camera.name
-        self._vision = TableVision(camera.view_m, world.task.object_unit_m)
+        self._operator = world.task.stand_in().operator(world.embodiment)
         options = dict(self.options)
         watch = WatchOptions(
             **{key: options.pop(key) for key in ("window_ticks", "episode_ticks", "min_trust")}
         )
         return OperatorScript(
             world.task, ScriptOptions(watch=watch, **options),
-            lambda seed, variety: CarryPlanner(
-                world.task, world.embodiment, seed, variety=variety
-            ),
-            self._started,
+            self._operator.correction, self._started,
         )
 
     def _check_patience(self, now_s: float) -> None:

@@ -1,6 +1,6 @@
 """A planner that pushes the T to its goal with two pushers, from poses alone.
 
-Relied on by off-task data, which wants pushes of every kind, and by `push_t_carrier`, for a T whose
+Relied on by off-task data, which wants pushes of every kind, and by `carrier`, for a T whose
 ends are out of reach. It picks two contacts on the T's
 outline whose quasi-static pushes best undo the pose error, drives round the T to them, pushes, and
 picks again. The motion model is the ellipsoidal limit surface of Lynch and Mason (Stable Pushing,
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core import push_t
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.grid_path import GridPath
-from hiwm_core.task import Task
+from hiwm_push_t import shape
+from hiwm_push_t.goal import Goal
 
 Array = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def contact_candidates(unit_m: float, clearance_m: float) -> tuple[Array, Array]
         unit_m: the T's unit.
         clearance_m: radius of the pusher.
     """
-    corners = push_t.OUTLINE * unit_m
+    corners = shape.OUTLINE * unit_m
     points, normals = [], []
     for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True):
         length = float(np.linalg.norm(b - a))
@@ -61,7 +61,7 @@ def contact_candidates(unit_m: float, clearance_m: float) -> tuple[Array, Array]
             points.append(a + share * (b - a))
             normals.append(inward)
     p, n = np.array(points), np.array(normals)
-    free = push_t.signed_distance(p - n * clearance_m, unit_m) > clearance_m * 0.97
+    free = shape.signed_distance(p - n * clearance_m, unit_m) > clearance_m * 0.97
     return p[free], n[free]
 
 
@@ -69,7 +69,7 @@ class PushPlanner:
     """Targets for both pushers, tick by tick.
 
     Args:
-        task: gives the T, its goal and the coverage that counts.
+        goal: gives the T, its goal and the coverage that counts.
         embodiment: two arms, x and y each, absolute targets in m.
         rng_seed: varies which of several good pushes is taken.
         stop_coverage: coverage at which the planner is satisfied; a little above the task's own.
@@ -77,16 +77,16 @@ class PushPlanner:
     """
 
     def __init__(
-        self, task: Task, embodiment: Embodiment, rng_seed: int = 0,
+        self, goal: Goal, embodiment: Embodiment, rng_seed: int = 0,
         stop_coverage: float | None = None, noise: float = 0.15,
     ) -> None:
-        self._goal = np.array(task.goal_pose)
-        self._unit = task.object_unit_m
-        self._length = CHARACTERISTIC_UNITS * task.object_unit_m
+        self._goal = np.array(goal.pose)
+        self._unit = goal.unit_m
+        self._length = CHARACTERISTIC_UNITS * goal.unit_m
         self._lower = embodiment.lower[:2]
         self._upper = embodiment.upper[:2]
         self._home = np.array(embodiment.home).reshape(2, 2)
-        self._stop = stop_coverage or min(0.97, task.success_coverage + 0.05)
+        self._stop = stop_coverage or min(0.97, goal.success_coverage + 0.05)
         self._noise = noise
         self._rng = np.random.default_rng(rng_seed)
         self._points, self._normals = contact_candidates(self._unit, PUSHER_RADIUS_M)
@@ -108,7 +108,7 @@ class PushPlanner:
 
     def coverage(self, object_pose: Array) -> float:
         """Return the share of the goal a T at a pose [x, y, yaw] covers."""
-        return push_t.coverage(object_pose, self._goal, self._unit)
+        return shape.coverage(object_pose, self._goal, self._unit)
 
     def done(self, object_pose: Array) -> bool:
         """Return whether the T at a pose covers the goal well enough to stop."""
@@ -141,14 +141,14 @@ class PushPlanner:
 
     def error(self, object_pose: Array) -> Array:
         """Return goal minus pose in the object frame, [dx, dy, arc], m."""
-        offset = (self._goal[:2] - object_pose[:2]) @ push_t.rotation(float(object_pose[2]))
-        arc = push_t.wrap(float(self._goal[2] - object_pose[2])) * self._length
+        offset = (self._goal[:2] - object_pose[:2]) @ shape.rotation(float(object_pose[2]))
+        arc = shape.wrap(float(self._goal[2] - object_pose[2])) * self._length
         return np.array([offset[0], offset[1], arc])
 
     def _choose(self, pose: Array, pushers_xy: Array) -> Push:
         """Pick the contacts whose push leaves the least error, travel included."""
         error = self.error(pose)
-        places = push_t.to_table(
+        places = shape.to_table(
             self._points - self._normals * (PUSHER_RADIUS_M + STANDOFF_M), pose
         )
         reachable = ((places >= self._lower) & (places <= self._upper)).all(axis=1)
@@ -208,7 +208,7 @@ class PushPlanner:
             arrived = True
             for arm in (0, 1):
                 if arm in used:
-                    place = push_t.to_table(
+                    place = shape.to_table(
                         (push.contact[arm] - push.normal[arm] * (PUSHER_RADIUS_M + STANDOFF_M))[
                             None
                         ],
@@ -226,14 +226,14 @@ class PushPlanner:
 
     def _press(self, push: Push, used: list[int], pose: Array, pushers_xy: Array) -> Array | None:
         error = self.error(pose)
-        turn = push_t.rotation(float(pose[2]))
+        turn = shape.rotation(float(pose[2]))
         twists, gaps = [], []
         for arm in used:
             r, n = push.contact[arm], push.normal[arm]
             cross = float(r[0] * n[1] - r[1] * n[0])
             scale = 1.0 / (1.0 + (cross / self._length) ** 2)
             twists.append(np.array([n[0] * scale, n[1] * scale, cross / self._length * scale]))
-            place = push_t.to_table((r - n * PUSHER_RADIUS_M)[None], pose)[0]
+            place = shape.to_table((r - n * PUSHER_RADIUS_M)[None], pose)[0]
             gaps.append(place - pushers_xy[arm])
         matrix = np.array(twists).T
         amounts = np.linalg.lstsq(matrix, error, rcond=None)[0]
@@ -290,14 +290,14 @@ class PushPlanner:
 
     def _blocked(self, points: Array, pose: Array, other: Array) -> NDArray[np.bool_]:
         """Return which table points [N, 2] a pusher's centre must not enter."""
-        distance = push_t.signed_distance(push_t.to_object(points, pose), self._unit)
+        distance = shape.signed_distance(shape.to_object(points, pose), self._unit)
         near = np.linalg.norm(points - other, axis=1) < 2 * PUSHER_RADIUS_M + 0.004
         blocked: NDArray[np.bool_] = (distance < PUSHER_RADIUS_M + 0.007) | near
         return blocked
 
     def _out_of_the_way(self, pose: Array, hand: Array) -> Array:
         """Return where an unused arm waits: where it is, a little off the T."""
-        distance = push_t.signed_distance(push_t.to_object(hand[None], pose), self._unit)[0]
+        distance = shape.signed_distance(shape.to_object(hand[None], pose), self._unit)[0]
         if distance > PUSHER_RADIUS_M + 0.02:
             return hand
         away = hand - pose[:2]

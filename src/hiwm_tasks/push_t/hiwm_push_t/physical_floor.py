@@ -1,6 +1,6 @@
 """How far the stand-in's physics separates two almost equal starts.
 
-    python -m hiwm_robot.physical_floor DATA... --output runs/floor.json
+    python -m hiwm_push_t.physical_floor DATA... --output runs/floor.json
 
 Contact bifurcates: near an edge of the T the same push goes one way or the other. This command
 replays recorded actions twice from steps of recordings, once with the T moved by 1 mm and turned by
@@ -19,26 +19,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core import push_t
 from hiwm_core.atomic_files import replace_file
 from hiwm_core.bags.reader import read_segment
 from hiwm_core.bags.task_of_data import task_of
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.output_folders import check_output_file, json_with
-from hiwm_core.task import Task
 from hiwm_core.user_paths import path_argument
-from hiwm_robot.standin_scene import StandinScene
+from hiwm_push_t.goal import ARC_M, POSE_NAMES, goal_of, pose_gap
+from hiwm_push_t.measure import BAD_T, MOVING_M
+from hiwm_push_t.scene import StandinScene
 
 Array = NDArray[np.float64]
 
 OFF_M, OFF_DEG = 0.001, 0.7
 STEPS = (1, *range(5, 191, 5))
 EVERY_STEPS, LEAST_STEPS = 12, 50  # between starts in a recording, and after the last start
-# The T counts as moved when its edge moves this far; a radian counts as this arc.
-MOVING_M, ARC_M = 0.01, 0.06
-BAD_T = 0.15  # a pose with a larger error counts as bad, as in the world model's evaluation
-T_UNITS = 4.0  # the T's size: the length of its bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +64,7 @@ def read_replays(folders: Sequence[Path], embodiment: Embodiment) -> list[Replay
         if segment.labels is None:
             continue
         for step in range(1, segment.length - LEAST_STEPS - 1, EVERY_STEPS):
-            poses = segment.labels.columns(Task.start_names)[step:]
+            poses = segment.labels.columns(POSE_NAMES)[step:]
             if np.isfinite(poses).all():
                 replays.append(Replay(
                     object_poses=poses, arms=segment.measured[step].astype(float),
@@ -124,7 +120,7 @@ def summarise(pairs: Sequence[tuple[Array, Array]], size_m: float) -> dict[str, 
             if min(len(plain), len(other)) <= step:
                 continue
             if step == 1 or _edge(plain[0], plain[step]) >= MOVING_M:
-                rows.append(_difference(plain[step], other[step]))
+                rows.append(pose_gap(plain[step], other[step]))
         if rows:
             place, angle = np.array(rows).T
             bad = np.maximum(place, ARC_M * angle) > BAD_T * size_m
@@ -136,12 +132,8 @@ def summarise(pairs: Sequence[tuple[Array, Array]], size_m: float) -> dict[str, 
     return table
 
 
-def _difference(a: Array, b: Array) -> tuple[float, float]:
-    return float(np.linalg.norm(a[:2] - b[:2])), abs(push_t.wrap(float(a[2] - b[2])))
-
-
 def _edge(a: Array, b: Array) -> float:
-    place, angle = _difference(a, b)
+    place, angle = pose_gap(a, b)
     return max(place, ARC_M * angle)
 
 
@@ -169,9 +161,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     rng = np.random.default_rng(options.seed)
     chosen = [replays[i] for i in rng.permutation(len(replays))[: options.starts]]
-    scene = StandinScene(task, embodiment)
+    goal = goal_of(task)
+    scene = StandinScene(goal, embodiment)
     seconds = 1.0 / embodiment.rate_hz
-    size = T_UNITS * task.object_unit_m
     plain = [run(scene, replay, replay.object_poses[0], seconds) for replay in chosen]
     other = [
         run(scene, replay, moved_start(replay.object_poses[0], rng), seconds)
@@ -180,8 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     recorded = [replay.object_poses for replay in chosen]
     numbers = {
         "start_off_by": {"place_m": OFF_M, "angle_deg": OFF_DEG}, "starts": len(chosen),
-        "steps": summarise(list(zip(plain, other, strict=True)), size),
-        "replay_against_recording": summarise(list(zip(recorded, plain, strict=True)), size),
+        "steps": summarise(list(zip(plain, other, strict=True)), goal.size_m),
+        "replay_against_recording": summarise(list(zip(recorded, plain, strict=True)), goal.size_m),
     }
     replace_file(options.output, json.dumps(numbers, indent=1) + "\n")
     print(json.dumps(numbers["steps"]))

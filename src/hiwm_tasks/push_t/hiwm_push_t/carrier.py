@@ -4,18 +4,18 @@ Relied on by the demonstration recorder, which gives it the stand-in's own pose,
 scripted operator, which gives it the pose it sees in the image. It is what a policy can learn from
 few examples: each arm has its own end of the bar, nothing is drawn by chance, and the next target
 follows from poses and pushers alone, so that two like pictures never ask for two unlike actions.
-Where an end of the bar cannot be reached, the pushes of `push_t_planner` free it first; they alone
+Where an end of the bar cannot be reached, the pushes of `planner` free it first; they alone
 are drawn, and remember the push under way.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core import push_t
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.grid_path import GridPath
-from hiwm_core.push_t_planner import PUSHER_RADIUS_M, STEP_M, PushPlanner, shortened
-from hiwm_core.task import Task
+from hiwm_push_t import shape
+from hiwm_push_t.goal import Goal
+from hiwm_push_t.planner import PUSHER_RADIUS_M, STEP_M, PushPlanner, shortened
 
 Array = NDArray[np.float64]
 
@@ -41,21 +41,21 @@ class CarryPlanner:
     """Targets for both pushers, tick by tick.
 
     Args:
-        task: gives the T, its goal and the coverage that counts.
+        goal: gives the T, its goal and the coverage that counts.
         embodiment: two arms, x and y each, absolute targets in m.
         rng_seed: of the pushes that free a T whose ends are out of reach.
         variety: 0..1, how far a way round the T keeps from it, and with it where it leads.
     """
 
     def __init__(
-        self, task: Task, embodiment: Embodiment, rng_seed: int = 0, variety: float = 0.0
+        self, goal: Goal, embodiment: Embodiment, rng_seed: int = 0, variety: float = 0.0
     ) -> None:
-        self._goal = np.array(task.goal_pose)
-        self._unit = task.object_unit_m
+        self._goal = np.array(goal.pose)
+        self._unit = goal.unit_m
         self._lower, self._upper = embodiment.lower[:2], embodiment.upper[:2]
         self._clearance = CLEARANCE_M + VARIED_M * variety
-        self._freeing = PushPlanner(task, embodiment, rng_seed, STOP_COVERAGE)
-        x0, x1, y0, y1 = push_t.BAR
+        self._freeing = PushPlanner(goal, embodiment, rng_seed, STOP_COVERAGE)
+        x0, x1, y0, y1 = shape.BAR
         middle = (y0 + y1) / 2
         self._ends = np.array([(x0, middle), (x1, middle)]) * self._unit  # [2, 2] object frame
         self._inward = np.array([(1.0, 0.0), (-1.0, 0.0)])
@@ -71,11 +71,11 @@ class CarryPlanner:
         if self.done(object_pose):
             return pushers_xy.reshape(4).copy()
         touching = self._ends - self._inward * PUSHER_RADIUS_M
-        if not self._within(push_t.to_table(touching, object_pose)).all():
+        if not self._within(shape.to_table(touching, object_pose)).all():
             return self._freeing.targets(object_pose, pushers)
         self._freeing.reset()
         # Seen from its end of the bar: gap to it, and how far beside its middle.
-        local = push_t.to_object(pushers_xy, object_pose) - touching
+        local = shape.to_object(pushers_xy, object_pose) - touching
         gap = -(local * self._inward).sum(1)
         beside = local[:, 1]
         held = (gap < TOUCH_M) & (gap > -LOST_M) & (np.abs(beside) < SLIPPED_M)
@@ -94,21 +94,21 @@ class CarryPlanner:
     def _carry(self, pose: Array, beside: Array) -> Array:
         """Return targets that move the T towards the goal, held where it is held."""
         way = self._goal - pose
-        way[2] = push_t.wrap(float(way[2]))
+        way[2] = shape.wrap(float(way[2]))
         place = self._ends - self._inward * PUSHER_RADIUS_M
         place[:, 1] += beside
-        now = push_t.to_table(place, pose)
+        now = shape.to_table(place, pose)
         share = GAIN
         for _ in range(3):  # the farther pusher's way is not quite linear in the share
-            longest = np.linalg.norm(push_t.to_table(place, pose + share * way) - now, axis=1).max()
+            longest = np.linalg.norm(shape.to_table(place, pose + share * way) - now, axis=1).max()
             share *= min(1.0, CARRY_M / max(longest, 1e-9))
-        return push_t.to_table(place + self._inward * SQUEEZE_M, pose + share * way)
+        return shape.to_table(place + self._inward * SQUEEZE_M, pose + share * way)
 
     def _come(self, pose: Array, pushers_xy: Array, gap: Array, beside: Array) -> Array:
         """Return targets on the way to the ends of the bar; the arm that is there first waits."""
         # A pusher does not turn, so it rolls along its end while the T turns between the two:
         # they begin on one side of the middle and end as far on the other.
-        turn = push_t.wrap(float(self._goal[2] - pose[2]))
+        turn = shape.wrap(float(self._goal[2] - pose[2]))
         contact = PUSHER_RADIUS_M * np.clip(turn, -1.6, 1.6) / 2 * np.array([-1.0, 1.0])
         ready = (np.abs(beside - contact) < CORRIDOR_M) & (gap > -SQUEEZE_M)
         ready &= gap < STANDOFF_M + NEAR_M
@@ -122,7 +122,7 @@ class CarryPlanner:
                 ahead = least if least > 0 else -SQUEEZE_M * 0.5
             else:
                 ahead = STANDOFF_M
-            aim = push_t.to_table((place - inward * ahead)[None], pose)[0]
+            aim = shape.to_table((place - inward * ahead)[None], pose)[0]
             aim = np.clip(aim, self._lower, self._upper)
             moved[arm] = aim if ready[arm] else self._towards(pushers_xy, arm, aim, pose)
         return moved
@@ -132,7 +132,7 @@ class CarryPlanner:
         hand, other = pushers_xy[arm], pushers_xy[1 - arm]
 
         def blocked(points: Array) -> NDArray[np.bool_]:
-            distance = push_t.signed_distance(push_t.to_object(points, pose), self._unit)
+            distance = shape.signed_distance(shape.to_object(points, pose), self._unit)
             near = np.linalg.norm(points - other, axis=1) < 2 * PUSHER_RADIUS_M + 0.004
             shut: NDArray[np.bool_] = (distance < PUSHER_RADIUS_M + self._clearance) | near
             return shut

@@ -10,9 +10,10 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core import push_t
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.task import Task
+from hiwm_core.task_plugin import Values
+from hiwm_push_t import shape
+from hiwm_push_t.goal import COVERAGE, Goal, pose_of, values_of
 
 Array = NDArray[np.float64]
 
@@ -27,13 +28,13 @@ T_KG = 0.12
 RETRACT_STEPS = 100
 
 
-def scene_xml(task: Task, embodiment: Embodiment) -> str:
-    """Return the MJCF of the table for a task's T and goal and an embodiment's limits."""
-    unit = task.object_unit_m
+def scene_xml(goal: Goal, embodiment: Embodiment) -> str:
+    """Return the MJCF of the table for a T and its goal and an embodiment's limits."""
+    unit = goal.unit_m
 
     def tee(name: str, attributes: str, half_height: float) -> str:
         geoms = ""
-        for part, (x0, x1, y0, y1) in (("bar", push_t.BAR), ("stem", push_t.STEM)):
+        for part, (x0, x1, y0, y1) in (("bar", shape.BAR), ("stem", shape.STEM)):
             size = f"{(x1 - x0) / 2 * unit:.6f} {(y1 - y0) / 2 * unit:.6f} {half_height}"
             place = f"{(x0 + x1) / 2 * unit:.6f} {(y0 + y1) / 2 * unit:.6f} 0"
             geoms += (
@@ -70,7 +71,7 @@ def scene_xml(task: Task, embodiment: Embodiment) -> str:
         f'<position joint="{joint}" kp="{kp}" kv="{kv}" forcerange="-{FORCE_N} {FORCE_N}"/>'
         for joint in embodiment.action_joints
     )
-    goal = task.goal_pose
+    place = goal.pose
     home = embodiment.home
     return f"""
 <mujoco model="planar_push_t">
@@ -87,7 +88,7 @@ def scene_xml(task: Task, embodiment: Embodiment) -> str:
             fovy="{2 * RIM_M}"/>
     <geom name="table" type="plane" size=".3 .3 .1" rgba=".93 .92 .88 1" friction="0.5"
           contype="1" conaffinity="1"/>
-    <body name="goal" pos="{goal[0]} {goal[1]} 0.0005" euler="0 0 {np.degrees(goal[2])}">
+    <body name="goal" pos="{place[0]} {place[1]} 0.0005" euler="0 0 {np.degrees(place[2])}">
       {tee("goal", 'rgba=".72 .80 .66 1" contype="0" conaffinity="0"', 0.0004)}
     </body>
     {walls}
@@ -107,20 +108,18 @@ class StandinScene:
     """The table, its physics and its camera.
 
     Args:
-        task: gives the T, the goal and the starts.
+        goal: gives the T and its goal.
         embodiment: gives joints, limits and home.
-        seed: for the starts that `place` samples.
         render_size: default width and height of `render`, px.
     """
 
-    def __init__(
-        self, task: Task, embodiment: Embodiment, seed: int = 0, render_size: int = 96
-    ) -> None:
-        self._task = task
+    timestep_s = TIMESTEP_S
+
+    def __init__(self, goal: Goal, embodiment: Embodiment, render_size: int = 96) -> None:
+        self._goal = goal
         self._embodiment = embodiment
         self._render_size = render_size
-        self._rng = np.random.default_rng(seed)
-        self._model = mujoco.MjModel.from_xml_string(scene_xml(task, embodiment))
+        self._model = mujoco.MjModel.from_xml_string(scene_xml(goal, embodiment))
         self._data = mujoco.MjData(self._model)
         self._renderers: dict[int, mujoco.Renderer] = {}
         names = embodiment.action_joints
@@ -128,22 +127,12 @@ class StandinScene:
         self._qvel = np.array([self._model.joint(name).dofadr[0] for name in names])
         self._object = int(self._model.joint("object").qposadr[0])
         self._target = np.array(embodiment.home)
-        self.place(None, None)
+        self.place(values_of(np.array(goal.pose)))
 
-    def place(self, object_pose: Array | None, seed: int | None) -> Array:
-        """Put the T at a pose [x, y, yaw] (m, rad, table frame) and the pushers at home.
-
-        Args:
-            object_pose: the pose; None samples one from the task.
-            seed: of that sample; None uses the scene's own generator.
-
-        Returns:
-            The pose after the T has settled, [3].
-        """
-        rng = self._rng if seed is None else np.random.default_rng(seed)
-        pose = self._task.sample_start(rng) if object_pose is None else np.asarray(object_pose)
-        self.arrange(pose, np.array(self._embodiment.home))
-        return self.object_pose
+    def place(self, start: Values) -> dict[str, float]:
+        """Put the T at a start and the pushers at home; return the start as settled."""
+        self.arrange(pose_of(start), np.array(self._embodiment.home))
+        return values_of(self.object_pose)
 
     def arrange(self, object_pose: Array, joint_positions: Array) -> None:
         """Put the T at a pose and the pushers at positions, and let them settle there.
@@ -167,12 +156,12 @@ class StandinScene:
     @property
     def joint_positions(self) -> Array:
         """Pusher positions [4], m, in the embodiment's order."""
-        return self._data.qpos[self._qpos].copy()
+        return np.array(self._data.qpos[self._qpos])
 
     @property
     def joint_velocities(self) -> Array:
         """Pusher velocities [4], m/s."""
-        return self._data.qvel[self._qvel].copy()
+        return np.array(self._data.qvel[self._qvel])
 
     @property
     def time(self) -> float:
@@ -185,13 +174,14 @@ class StandinScene:
         o = self._object
         x, y = self._data.qpos[o : o + 2]
         w, _, _, z = self._data.qpos[o + 3 : o + 7]
-        return np.array([x, y, push_t.wrap(2 * np.arctan2(z, w))])
+        return np.array([x, y, shape.wrap(2 * np.arctan2(z, w))])
 
     @property
-    def coverage(self) -> float:
-        """Share of the goal that the T covers, 0..1."""
-        goal = np.array(self._task.goal_pose)
-        return push_t.coverage(self.object_pose, goal, self._task.object_unit_m)
+    def truth(self) -> dict[str, float]:
+        """The T's pose, and the share of the goal that it covers."""
+        pose = self.object_pose
+        covered = shape.coverage(pose, np.array(self._goal.pose), self._goal.unit_m)
+        return {**values_of(pose), COVERAGE: covered}
 
     def set_target(self, target: Array) -> None:
         """Set the servos' targets [4], m; they jump there at the next `advance`."""
@@ -225,7 +215,7 @@ class StandinScene:
             pixels[:, 0, :, 0].astype(np.uint16) + pixels[:, 0, :, 1] + pixels[:, 1, :, 0]
             + pixels[:, 1, :, 1]
         )
-        return ((total + 2) // 4).astype(np.uint8)
+        return np.asarray((total + 2) // 4, np.uint8)
 
     def close(self) -> None:
         """Free the renderers while their display still exists."""

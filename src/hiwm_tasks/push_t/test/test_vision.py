@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hiwm_core import push_t
-from hiwm_core.table_vision import TableVision
+from hiwm_push_t import shape
+from hiwm_push_t.vision import TableVision
 
 VIEW = (0.40, 0.40)
 UNIT = 0.035
@@ -21,9 +21,9 @@ def draw(pose, pushers, size=96, finer=4):
     x, y = np.meshgrid(centres * VIEW[0], -centres * VIEW[1])
     points = np.stack([x.ravel(), y.ravel()], axis=-1)
     image = np.tile(np.array(TABLE, dtype=float), (n * n, 1))
-    image[push_t.inside(points, UNIT)] = GOAL  # goal at the origin
+    image[shape.inside(points, UNIT)] = GOAL  # goal at the origin
     if pose is not None:
-        image[push_t.inside(push_t.to_object(points, np.array(pose)), UNIT)] = BLUE
+        image[shape.inside(shape.to_object(points, np.array(pose)), UNIT)] = BLUE
     for centre, colour in ((pushers[:2], RED), (pushers[2:], GREEN)):
         image[np.linalg.norm(points - np.array(centre), axis=-1) < 0.012] = colour
     image = image.reshape(size, finer, size, finer, 3).mean(axis=(1, 3))
@@ -40,7 +40,7 @@ def test_pose_within_a_millimetre_and_a_degree(pose):
     sight = TableVision(VIEW, UNIT).look(draw(pose, CORNERS))
     assert sight.object_pose is not None
     assert np.linalg.norm(sight.object_pose[:2] - pose[:2]) < 0.001
-    assert abs(push_t.wrap(sight.object_pose[2] - pose[2])) < np.deg2rad(1.0)
+    assert abs(shape.wrap(sight.object_pose[2] - pose[2])) < np.deg2rad(1.0)
     assert sight.overlap > 0.9
     np.testing.assert_allclose(sight.pushers, CORNERS, atol=0.0007)
 
@@ -49,12 +49,12 @@ def test_pose_within_a_millimetre_and_a_degree(pose):
 @given(pose=poses, seed=st.integers(0, 1000))
 def test_noise_and_an_occluding_pusher_cost_little(pose, seed):
     rng = np.random.default_rng(seed)
-    foot = push_t.to_table(np.array([[0.0, -2.2 * UNIT]]), np.array(pose))[0]
+    foot = shape.to_table(np.array([[0.0, -2.2 * UNIT]]), np.array(pose))[0]
     image = draw(pose, (*foot, 0.17, 0.17)).astype(float) + rng.normal(0, 8, (96, 96, 3))
     sight = TableVision(VIEW, UNIT).look(np.clip(image, 0, 255).astype(np.uint8))
     assert sight.object_pose is not None
     assert np.linalg.norm(sight.object_pose[:2] - pose[:2]) < 0.002
-    assert abs(push_t.wrap(sight.object_pose[2] - pose[2])) < np.deg2rad(2.0)
+    assert abs(shape.wrap(sight.object_pose[2] - pose[2])) < np.deg2rad(2.0)
     np.testing.assert_allclose(sight.pushers[:2], foot, atol=0.002)
 
 

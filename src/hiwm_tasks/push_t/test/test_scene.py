@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.push_t import signed_distance, to_object
-from hiwm_core.push_t_carrier import CarryPlanner
-from hiwm_core.push_t_planner import PushPlanner
-from hiwm_core.task import load_task
-from hiwm_robot.standin_scene import PUSHER_RADIUS_M, StandinScene
+from hiwm_core.tasks import load_task
+from hiwm_push_t.carrier import CarryPlanner
+from hiwm_push_t.goal import goal_of, values_of
+from hiwm_push_t.planner import PushPlanner
+from hiwm_push_t.scene import PUSHER_RADIUS_M, StandinScene
+from hiwm_push_t.shape import signed_distance, to_object
 
 TASK = load_task("push_t")
+GOAL = goal_of(TASK)
 EMBODIMENT = load_embodiment("planar_bimanual")
 TICK_S = 0.1
 
@@ -22,8 +24,8 @@ TICK_S = 0.1
 @pytest.fixture
 def scene() -> StandinScene:
     """A table with the T near its centre."""
-    scene = StandinScene(TASK, EMBODIMENT)
-    scene.place(np.array([0.0, 0.05, 0.0]), None)
+    scene = StandinScene(GOAL, EMBODIMENT)
+    scene.place(values_of(np.array([0.0, 0.05, 0.0])))
     return scene
 
 
@@ -73,7 +75,7 @@ def test_pushers_do_not_tunnel(scene: StandinScene) -> None:
         drive(scene, 0, (0.0, 0.18), 1)
         at = scene.joint_positions[:2]
         local = to_object(at[None], scene.object_pose)
-        gap = signed_distance(local, TASK.object_unit_m)[0] - PUSHER_RADIUS_M
+        gap = signed_distance(local, GOAL.unit_m)[0] - PUSHER_RADIUS_M
         deepest = min(deepest, gap)
     assert deepest > -0.002
     assert scene.object_pose[1] > 0.06  # it was pushed all the time
@@ -95,8 +97,8 @@ def test_equal_targets_give_equal_scenes() -> None:
     """Two scenes with equal placement and targets agree to the last bit."""
     ends = []
     for _ in range(2):
-        scene = StandinScene(TASK, EMBODIMENT)
-        scene.place(None, 7)
+        scene = StandinScene(GOAL, EMBODIMENT)
+        scene.place(TASK.sample_start(np.random.default_rng(7)))
         drive(scene, 1, (0.0, 0.1), 20)
         ends.append(np.concatenate([scene.object_pose, scene.joint_positions]))
     assert np.array_equal(ends[0], ends[1])
@@ -105,16 +107,16 @@ def test_equal_targets_give_equal_scenes() -> None:
 @pytest.mark.parametrize("expert", [CarryPlanner, PushPlanner])
 def test_expert_solves_it(expert: type[CarryPlanner] | type[PushPlanner]) -> None:
     """A planner that knows the pose solves nine of ten starts."""
-    scene, solved = StandinScene(TASK, EMBODIMENT), 0
+    scene, solved = StandinScene(GOAL, EMBODIMENT), 0
     for seed in range(10):
-        scene.place(None, seed)
-        planner = expert(TASK, EMBODIMENT, seed)
+        scene.place(TASK.sample_start(np.random.default_rng(seed)))
+        planner = expert(GOAL, EMBODIMENT, seed)
         for _ in range(TASK.horizon_steps):
             if planner.done(scene.object_pose):
                 break
             scene.set_target(planner.targets(scene.object_pose, scene.joint_positions))
             scene.advance(TICK_S)
-        solved += scene.coverage >= TASK.success_coverage
+        solved += scene.truth["coverage"] >= GOAL.success_coverage
     assert solved >= 9
 
 

@@ -2,7 +2,7 @@
 
 The scripted operator relies on it, so it uses nothing but colours and the known shape of the T.
 How far its answer may be trusted comes with it: `overlap` is that of the blue pixels with a rigid
-T at the pose found, so a frame in which the T has melted says so itself. test_table_vision.py
+T at the pose found, so a frame in which the T has melted says so itself. test_vision.py
 holds the accuracy on drawn and on rendered images.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core import push_t
+from hiwm_push_t import shape
 
 Array = NDArray[np.float64]
 
@@ -160,7 +160,7 @@ class TableVision:
             pose = pose + change
             if (np.abs(change) < _CLOSE * delta).all():
                 break
-        pose[2] = push_t.wrap(pose[2])
+        pose[2] = shape.wrap(pose[2])
         drawn = self._draw(pose[None], x[None], y[:, None], pixel)[0] * known
         share = share * known
         union = float(np.maximum(share, drawn).sum())
@@ -174,7 +174,7 @@ class TableVision:
         v = (y - py) * c - (x - px) * s
         # Width of a pixel seen along a turned edge.
         soft = pixel * np.maximum(np.abs(c) + np.abs(s), 1.0) * 0.9
-        bar, stem = push_t.BAR, push_t.STEM
+        bar, stem = shape.BAR, shape.STEM
         # The stem is drawn up to the middle of the bar: no seam where the two meet.
         return np.maximum(
             self._box(u, v, bar, soft), self._box(u, v, (*stem[:3], bar[2] + 0.5), soft)
@@ -235,4 +235,4 @@ def _pose_of_moments(share: Array, x: Array, y: Array) -> Array:
     if weight @ along**3 > 0:
         axis += np.pi
     # `axis` points at the bar, the object's +y.
-    return np.array([cx, cy, push_t.wrap(float(axis) - np.pi / 2)])
+    return np.array([cx, cy, shape.wrap(float(axis) - np.pi / 2)])

@@ -7,31 +7,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hiwm_core.behaviours import KINDS, Behaviour
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.grid_path import GridPath
-from hiwm_core.push_t import signed_distance
-from hiwm_core.push_t_carrier import CarryPlanner
-from hiwm_core.push_t_planner import (
+from hiwm_core.tasks import load_task
+from hiwm_push_t.behaviours import KINDS, PushTBehaviour
+from hiwm_push_t.carrier import CarryPlanner
+from hiwm_push_t.goal import goal_of
+from hiwm_push_t.planner import (
     PUSHER_RADIUS_M,
     STEP_M,
     PushPlanner,
     contact_candidates,
 )
-from hiwm_core.task import load_task
+from hiwm_push_t.shape import signed_distance
 
 TASK = load_task("push_t")
+GOAL = goal_of(TASK)
 EMBODIMENT = load_embodiment("planar_bimanual")
 HOME = np.array(EMBODIMENT.home)
 
 
 def test_contacts_can_be_touched() -> None:
     """A pusher at a contact touches the outline there and is in nothing else."""
-    points, normals = contact_candidates(TASK.object_unit_m, PUSHER_RADIUS_M)
+    points, normals = contact_candidates(GOAL.unit_m, PUSHER_RADIUS_M)
     assert len(points) > 20
     assert np.allclose(np.linalg.norm(normals, axis=1), 1.0)
     centres = points - normals * PUSHER_RADIUS_M
-    gaps = signed_distance(centres, TASK.object_unit_m)
+    gaps = signed_distance(centres, GOAL.unit_m)
     assert np.all(gaps > 0.96 * PUSHER_RADIUS_M)
     assert np.all(gaps < 1.001 * PUSHER_RADIUS_M)
 
@@ -43,8 +45,8 @@ hands = st.lists(st.floats(-0.18, 0.18), min_size=4, max_size=4).map(np.array)
 
 
 @pytest.mark.parametrize("make", [
-    lambda seed, variety: PushPlanner(TASK, EMBODIMENT, seed, noise=variety),
-    lambda seed, variety: CarryPlanner(TASK, EMBODIMENT, seed, variety=variety),
+    lambda seed, variety: PushPlanner(GOAL, EMBODIMENT, seed, noise=variety),
+    lambda seed, variety: CarryPlanner(GOAL, EMBODIMENT, seed, variety=variety),
 ])
 @settings(max_examples=60, deadline=None)
 @given(pose=poses, at=hands, seed=st.integers(0, 1000), variety=st.floats(0, 1))
@@ -66,8 +68,8 @@ def test_targets_stay_in_reach(
 
 def test_done_at_the_goal_alone() -> None:
     """The planner is satisfied on the goal and not beside it."""
-    planner = PushPlanner(TASK, EMBODIMENT)
-    assert planner.done(np.array(TASK.goal_pose))
+    planner = PushPlanner(GOAL, EMBODIMENT)
+    assert planner.done(np.array(GOAL.pose))
     assert not planner.done(np.array([0.05, 0.0, 0.0]))
 
 
@@ -76,7 +78,7 @@ def test_equal_seeds_give_equal_targets() -> None:
     pose = np.array([0.05, 0.04, 0.8])
     lines = []
     for _ in range(2):
-        planner, at, line = PushPlanner(TASK, EMBODIMENT, 3), HOME, []
+        planner, at, line = PushPlanner(GOAL, EMBODIMENT, 3), HOME, []
         for _ in range(20):
             at = planner.targets(pose, at)
             line.append(at)
@@ -103,12 +105,12 @@ def test_behaviours_are_seeded(kind: str) -> None:
     """Equal seeds give equal episodes, others do not."""
 
     def episode(seed: int) -> np.ndarray:
-        behaviour = Behaviour(kind, TASK, EMBODIMENT, seed)
-        pose, at, line = behaviour.start_pose(), HOME, []
+        behaviour = PushTBehaviour(kind, TASK, EMBODIMENT, seed)
+        start, at, line = behaviour.start(), HOME, []
         for _ in range(30):
-            at = np.clip(behaviour.targets(pose, at), EMBODIMENT.lower, EMBODIMENT.upper)
+            at = np.clip(behaviour.targets(start, at), EMBODIMENT.lower, EMBODIMENT.upper)
             line.append(at)
-        return np.concatenate([pose, np.ravel(line)])
+        return np.concatenate([list(start.values()), np.ravel(line)])
 
     assert np.array_equal(episode(4), episode(4))
     assert not np.array_equal(episode(4), episode(5))
@@ -117,4 +119,4 @@ def test_behaviours_are_seeded(kind: str) -> None:
 def test_unknown_behaviour_is_refused() -> None:
     """The kinds there are are named."""
     with pytest.raises(ValueError, match="demonstration"):
-        Behaviour("dance", TASK, EMBODIMENT, 0)
+        PushTBehaviour("dance", TASK, EMBODIMENT, 0)

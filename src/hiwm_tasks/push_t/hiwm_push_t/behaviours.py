@@ -10,23 +10,25 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core import push_t
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.push_t_carrier import CarryPlanner
-from hiwm_core.push_t_planner import STEP_M, PushPlanner
-from hiwm_core.task import Task
+from hiwm_core.task_plugin import DEMONSTRATION, Values
+from hiwm_core.tasks import Task
+from hiwm_push_t import shape
+from hiwm_push_t.carrier import CarryPlanner
+from hiwm_push_t.goal import Goal, goal_of, pose_of, values_of
+from hiwm_push_t.planner import STEP_M, PushPlanner
 
 Array = NDArray[np.float64]
 
-KINDS = ("demonstration", "exploration", "edge")
-_STREAMS = {"demonstration": 0, "exploration": 2, "edge": 3}  # second word of each kind's seeds
+KINDS = (DEMONSTRATION, "exploration", "edge")
+_STREAMS = {DEMONSTRATION: 0, "exploration": 2, "edge": 3}  # second word of each kind's seeds
 EDGE_M = 0.13  # how far out the T is sent in edge data: its arms then touch the rim
 _CARRIED = 0.5  # share of the planned ways off the task that carry the T, rather than push it
 STOP_TICKS = 6  # kept after a demonstration has reached its goal
 
 
-class Behaviour:
-    """Targets for one episode.
+class PushTBehaviour:
+    """Targets for one episode; see `hiwm_core.task_plugin.Behaviour`.
 
     Args:
         kind: one of `KINDS`.
@@ -40,10 +42,11 @@ class Behaviour:
             raise ValueError(f"kind {kind!r}: use one of {', '.join(KINDS)}")
         self.kind = kind
         self._task = task
+        self._goal: Goal = goal_of(task)
         self._embodiment = embodiment
         self._rng = np.random.default_rng([seed, _STREAMS[kind]])
         self._planner: PushPlanner | CarryPlanner = CarryPlanner(
-            task, embodiment, int(self._rng.integers(2**31))
+            self._goal, embodiment, int(self._rng.integers(2**31))
         )
         self._leg = ""
         self._leg_ticks = 0
@@ -51,22 +54,23 @@ class Behaviour:
         self._speeds = np.zeros(2)
         self._ticks_at_goal = 0
 
-    def start_pose(self) -> Array:
-        """Return where the T starts, [x, y, yaw]."""
-        if self.kind == "demonstration":
+    def start(self) -> dict[str, float]:
+        """Return where the T starts."""
+        if self.kind == DEMONSTRATION:
             return self._task.sample_start(self._rng)
-        return self._random_pose(self.kind == "edge")
+        return values_of(self._random_pose(self.kind == "edge"))
 
-    def finished(self, object_pose: Array) -> bool:
+    def finished(self, truth: Values) -> bool:
         """Return whether the episode is over before its horizon: a demonstration at its goal."""
-        if self.kind != "demonstration":
+        if self.kind != DEMONSTRATION:
             return False
-        self._ticks_at_goal += self._planner.done(object_pose)
+        self._ticks_at_goal += self._planner.done(pose_of(truth))
         return self._ticks_at_goal > STOP_TICKS
 
-    def targets(self, object_pose: Array, pushers: Array) -> Array:
+    def targets(self, truth: Values, proprioception: Array) -> Array:
         """Return the next absolute targets [4], m, for the T's pose and the pushers' [4]."""
-        if self.kind == "demonstration":
+        object_pose, pushers = pose_of(truth), proprioception
+        if self.kind == DEMONSTRATION:
             return self._planner.targets(object_pose, pushers)
         if self._leg_ticks <= 0:
             self._begin_leg(object_pose, pushers)
@@ -88,22 +92,22 @@ class Behaviour:
         )
         self._leg_ticks = int(self._rng.integers(25, 70))
         if self._leg == "plan":
-            goal = self._random_pose(edge)
-            task = replace(self._task, goal_pose=(goal[0], goal[1], goal[2]))
+            x, y, yaw = self._random_pose(edge)
+            goal = replace(self._goal, pose=(x, y, yaw))
             seed = int(self._rng.integers(2**31))
             self._planner = (
-                CarryPlanner(task, self._embodiment, seed, variety=float(self._rng.random()))
+                CarryPlanner(goal, self._embodiment, seed, variety=float(self._rng.random()))
                 if self._rng.random() < _CARRIED
-                else PushPlanner(task, self._embodiment, seed, noise=0.6)
+                else PushPlanner(goal, self._embodiment, seed, noise=0.6)
             )
         elif self._leg == "idle":
             self._leg_ticks = int(self._rng.integers(5, 15))
         elif self._leg == "poke":
             # Straight through the T: every contact point, direction and speed there is.
             self._leg_ticks = int(self._rng.integers(12, 35))
-            unit = self._task.object_unit_m
+            unit = self._goal.unit_m
             local = self._rng.uniform((-2 * unit, -2.6 * unit), (2 * unit, 1.3 * unit), (2, 2))
-            through = push_t.to_table(local, pose)
+            through = shape.to_table(local, pose)
             pushers_xy = np.asarray(pushers).reshape(2, 2)
             self._aims = pushers_xy + (through - pushers_xy) * self._rng.uniform(1.0, 1.6, (2, 1))
             self._speeds = self._rng.uniform(0.003, STEP_M, 2)

@@ -9,11 +9,13 @@ import pytest
 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import BagError
-from hiwm_core.task import load_task
-from hiwm_robot.physical_floor import Replay, moved_start, read_replays, run, summarise
-from hiwm_robot.standin_scene import StandinScene
+from hiwm_core.tasks import load_task
+from hiwm_push_t.goal import goal_of
+from hiwm_push_t.physical_floor import Replay, moved_start, read_replays, run, summarise
+from hiwm_push_t.scene import StandinScene
 
 TASK = load_task("push_t")
+GOAL = goal_of(TASK)
 EMBODIMENT = load_embodiment("planar_bimanual")
 
 
@@ -26,7 +28,7 @@ def replay(steps: int) -> Replay:
 
 
 def test_a_replay_repeats_and_moves_the_t() -> None:
-    scene, pushed = StandinScene(TASK, EMBODIMENT), replay(12)
+    scene, pushed = StandinScene(GOAL, EMBODIMENT), replay(12)
     first, second = (run(scene, pushed, pushed.object_poses[0], 0.1) for _ in range(2))
     assert first.shape == (13, 3)
     assert np.array_equal(first, second)

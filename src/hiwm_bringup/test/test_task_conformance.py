@@ -1,0 +1,53 @@
+"""Every task in the config folders conforms, and no package but its own knows it.
+
+A task in a user's own config folder is tested with the shipped ones:
+HIWM_CONFIG_DIR=FOLDER scripts/test -k conform
+"""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hiwm_core.config_files import config_directories
+from hiwm_core.task_plugin import registered_plugins
+from hiwm_core.tasks import load_task
+from hiwm_test_support.task_conformance import check_task
+
+ROOT = Path(__file__).resolve().parents[3]
+TASKS = sorted({
+    path.stem for folder in config_directories() for path in (folder / "tasks").glob("*.yaml")
+})
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_tasks_conform(name: str) -> None:
+    check_task(name)
+
+
+def test_every_plugin_has_a_task() -> None:
+    assert {load_task(name).plugin_name for name in TASKS} - {""} == set(registered_plugins())
+
+
+@pytest.mark.parametrize("name", registered_plugins())
+def test_only_its_package_and_its_files_name_a_task(name: str) -> None:
+    words = name.replace("_", ".?")
+    found = subprocess.run(
+        ["git", "grep", "-inE", words, "--", "src", "launch", "scripts", "docker",
+         f":!src/hiwm_tasks/{name}"],
+        cwd=ROOT, capture_output=True, text=True,
+    )
+    assert found.stdout == ""
+
+
+def test_no_package_imports_a_task() -> None:
+    packages = {path.parent.name for path in ROOT.glob("src/hiwm_tasks/*/*/__init__.py")}
+    assert packages
+    pattern = re.compile(rf"^\s*(?:from|import)\s+({'|'.join(packages)})\b", re.MULTILINE)
+    guilty = [
+        str(path.relative_to(ROOT)) for folder in ("src", "test_support", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+        if not path.is_relative_to(ROOT / "src" / "hiwm_tasks") and pattern.search(path.read_text())
+    ]
+    assert guilty == []

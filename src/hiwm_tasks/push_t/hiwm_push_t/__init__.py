@@ -1,0 +1,1 @@
+"""Push-T: two planar arms push a T onto its drawn goal."""
