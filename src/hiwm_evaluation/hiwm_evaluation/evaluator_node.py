@@ -164,9 +164,16 @@ class EvaluatorNode(Node):
 
     def _on_truth(self, message: GroundTruth) -> None:
         if self._evaluation and self._task and self._task.plugin:
+            plugin = self._task.plugin
             truth = dict(zip(message.names, message.values, strict=True))
+            if not set(plugin.truth_names) <= set(truth):
+                raise ConfigError(
+                    f"ground truth has {', '.join(truth) or 'no values'}", where="ground_truth",
+                    remedy=f"start a stand-in of task {self._task.name}, which has "
+                    f"{', '.join(plugin.truth_names)}",
+                )
             self._do(self._evaluation.on_truth(
-                stamp_ns(message.header.stamp), self._task.plugin.progress(truth)
+                stamp_ns(message.header.stamp), plugin.progress(truth)
             ))
 
     def _on_control(self, message: ControlState) -> None:

@@ -106,7 +106,9 @@ class Graph(Node):
         tick.header.stamp = stamp
         self._ticks.publish(tick)
         if not imagined:
-            truth = GroundTruth(names=["ground truth"], values=[0.9 if won else 0.3])
+            names = TASK.stand_in().truth_names  # the last one is the progress
+            values = [0.0] * (len(names) - 1) + [0.9 if won else 0.3]
+            truth = GroundTruth(names=names, values=values)
             truth.header.stamp = stamp
             self._truth.publish(truth)
 

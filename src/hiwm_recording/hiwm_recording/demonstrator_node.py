@@ -69,7 +69,12 @@ class Demonstrator(Node):
                 f"unknown kind {self._kind!r}", where="parameter kind of demonstrator",
                 remedy=f"use one of {', '.join(self._expert.data_kinds)}",
             )
-        self._next_episode()
+        self._begin_if_ready()
+
+    def _begin_if_ready(self) -> None:
+        """Begin the first episode after the first tick: before it, the bridge refuses a reset."""
+        if self._started == 0 and self._info is not None and self._waiting is not None:
+            self._next_episode()
 
     def _next_episode(self) -> None:
         if self._started >= self._episodes:
@@ -118,6 +123,7 @@ class Demonstrator(Node):
             self._publisher.publish(sent)
             return
         self._waiting = tick
+        self._begin_if_ready()
         self._answer()
 
     def _answer(self) -> None:
