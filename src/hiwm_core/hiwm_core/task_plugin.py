@@ -87,8 +87,8 @@ class Behaviour(Protocol):
     def finished(self, truth: Values) -> bool:
         """Return whether the episode ends before its horizon; called once per tick."""
 
-    def targets(self, truth: Values, proprioception: Array) -> Array:
-        """Return the next action [A], absolute, for ground truth and proprioception [P]."""
+    def targets(self, truth: Values, measured: Array) -> Array:
+        """Return the next action [A], absolute, for ground truth and the measured [A]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ class Correction(Protocol):
     def done(self, sight: Sight) -> bool:
         """Return whether the goal is reached."""
 
-    def targets(self, sight: Sight, proprioception: Array) -> Array:
+    def targets(self, sight: Sight, measured: Array) -> Array:
         """Return the next action [A], absolute. The object is visible."""
 
 
@@ -120,13 +120,13 @@ class Operator(Protocol):
     """A scripted operator's perception and control. It reads what a person sees, nothing else."""
 
     def look(
-        self, images: Mapping[str, Image], proprioception: Array, *, jumped: bool
+        self, images: Mapping[str, Image], measured: Array, *, jumped: bool
     ) -> Sight:
         """Return what is seen.
 
         Args:
             images: by camera.
-            proprioception: [P].
+            measured: [A], measured counterpart of the action.
             jumped: the images do not follow the last ones: a reset or a rollback is between.
         """
 
@@ -174,13 +174,13 @@ class FrameMeasure(Protocol):
     def look(self, frames: Image) -> Sights:
         """Return what is seen in frames [T, H, W, 3] that follow one another."""
 
-    def differences(self, seen: Sights, true: Sights, proprioception: Array) -> Differences:
+    def differences(self, seen: Sights, true: Sights, measured: Array) -> Differences:
         """Return differences [T] of sights [T, ...] or [1, ...] from true ones [T, ...].
 
         Args:
             seen: in the frames to judge.
             true: in the recorded frames.
-            proprioception: [T, P], recorded.
+            measured: [T, A], recorded: measured counterpart of the action.
         """
 
     def error(self, differences: Differences) -> Array:

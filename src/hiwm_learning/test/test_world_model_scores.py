@@ -30,7 +30,7 @@ class PlaceMeasure:
         raise NotImplementedError
 
     def differences(
-        self, seen: Sights, true: Sights, proprioception: NDArray[np.float64]
+        self, seen: Sights, true: Sights, measured: NDArray[np.float64]
     ) -> Differences:
         raise NotImplementedError
 
@@ -67,7 +67,7 @@ def test_frames_compared_with_themselves_have_no_error() -> None:
     frames = np.full((3, 96, 96, 3), 230, np.uint8)
     frames[1:, 10:16, 10:16] = (220, 30, 20)
     sights = measure.look(frames)
-    truth = Truth(frames=frames, sights=sights, proprioception=np.zeros((3, 4)))
+    truth = Truth(frames=frames, sights=sights, measured=np.zeros((3, 4)))
     row = compare(measure, truth, frames, sights, ssim_at=(1,))
     copied = compare(measure, truth, frames[:1], measure.look(frames[:1]), ssim_at=())
     table = stack([row, copied], steps=4)

@@ -32,8 +32,8 @@ START = np.array([0.06, 0.05, 0.8])
 class StraightCorrection:
     """Stands for a task's control; its action is the pose it saw."""
 
-    def targets(self, sight, proprioception):
-        return np.array([*sight.found, proprioception[0]])
+    def targets(self, sight, measured):
+        return np.array([*sight.found, measured[0]])
 
     def done(self, sight):
         return bool(np.abs(sight.found).max() < 0.005)

@@ -37,7 +37,7 @@ class Truth:
 
     frames: Frames  # [T + 1, H, W, 3]
     sights: Sights
-    proprioception: Array  # [T + 1, P]
+    measured: Array  # [T + 1, A], measured counterpart of the action
 
 
 def part(sights: Sights, rows: slice | list[int]) -> Sights:
@@ -63,7 +63,7 @@ def compare(
         if step < count:
             similar[step] = ssim(frames[min(step, len(frames) - 1)], truth.frames[step])
     return {
-        **measure.differences(sights, truth.sights, truth.proprioception),
+        **measure.differences(sights, truth.sights, truth.measured),
         _RMSE: rmse(np.broadcast_to(frames, truth.frames.shape), truth.frames),
         _SSIM: similar,
     }

@@ -89,7 +89,7 @@ class Evaluation:
         return Truth(
             frames=start.recording.frames[rows].numpy(),
             sights=part(self.sights[start.recording.name], rows),
-            proprioception=start.recording.proprioception[rows].numpy().astype(np.float64),
+            measured=start.recording.measured[rows].numpy().astype(np.float64),
         )
 
     def compared(self) -> "Compared":
@@ -164,7 +164,7 @@ class Evaluation:
                 truth = self.truth(start, steps)
                 chosen = Truth(
                     frames=truth.frames[picked], sights=part(truth.sights, picked),
-                    proprioception=truth.proprioception[picked],
+                    measured=truth.measured[picked],
                 )
                 sights = self.measured_by.look(rollout.frames)
                 row = compare(self.measured_by, chosen, rollout.frames, sights, range(1, 3))
@@ -181,7 +181,7 @@ class Evaluation:
         strays = []
         for start, rollout in zip(starts, rollouts, strict=True):
             first, last = (self.measured_by.look(frame[None]) for frame in rollout.frames)
-            gone = self.measured_by.differences(last, first, start.hands[None])
+            gone = self.measured_by.differences(last, first, start.measured[None])
             stray = float(self.measured_by.drift(gone)[0])
             strays.append(stray if np.isfinite(stray) else np.inf)
         drift = np.array(strays)

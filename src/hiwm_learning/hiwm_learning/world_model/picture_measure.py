@@ -25,7 +25,7 @@ class PictureMeasure:
         """Return the frames themselves."""
         return {"frames": frames}
 
-    def differences(self, seen: Sights, true: Sights, proprioception: Array) -> Differences:
+    def differences(self, seen: Sights, true: Sights, measured: Array) -> Differences:
         """Return the RMSE of each frame, grey levels."""
         frames = np.broadcast_to(seen["frames"], true["frames"].shape)
         return {"rmse": rmse(frames, true["frames"])}

@@ -67,9 +67,9 @@ class PushTBehaviour:
         self._ticks_at_goal += self._planner.done(pose_of(truth))
         return self._ticks_at_goal > STOP_TICKS
 
-    def targets(self, truth: Values, proprioception: Array) -> Array:
+    def targets(self, truth: Values, measured: Array) -> Array:
         """Return the next absolute targets [4], m, for the T's pose and the pushers' [4]."""
-        object_pose, pushers = pose_of(truth), proprioception
+        object_pose, pushers = pose_of(truth), measured
         if self.kind == DEMONSTRATION:
             return self._planner.targets(object_pose, pushers)
         if self._leg_ticks <= 0:

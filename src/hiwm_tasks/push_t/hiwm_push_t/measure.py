@@ -73,7 +73,7 @@ class TableMeasure:
             "poses": np.array(poses), "overlaps": np.array(overlaps), "pushers": np.array(pushers)
         }
 
-    def differences(self, seen: Sights, true: Sights, proprioception: Array) -> Differences:
+    def differences(self, seen: Sights, true: Sights, measured: Array) -> Differences:
         """Return the differences of sights [T] or [1] from true ones [T].
 
         Returns:
@@ -82,7 +82,7 @@ class TableMeasure:
         """
         count = len(true["poses"])
         place, angle = pose_errors(seen["poses"], true["poses"])
-        gaps = (seen["pushers"] - proprioception).reshape(count, -1, 2)
+        gaps = (seen["pushers"] - measured).reshape(count, -1, 2)
         pushers = np.linalg.norm(gaps, axis=2).max(axis=1)
         return {
             "place_m": place, "angle_rad": angle,

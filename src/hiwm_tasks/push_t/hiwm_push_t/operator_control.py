@@ -30,7 +30,7 @@ class PushTOperator:
         self._pose: Array | None = None  # of the last image
 
     def look(
-        self, images: Mapping[str, Image], proprioception: Array, *, jumped: bool
+        self, images: Mapping[str, Image], measured: Array, *, jumped: bool
     ) -> Sight:
         """Return the T's distance from its goal, and how well a rigid T fits the picture."""
         found = self._vision.look(images[self._camera.name], None if jumped else self._pose)
@@ -66,10 +66,10 @@ class PushTCorrection:
         """Return whether the T is at its goal."""
         return self._planner.done(_pose(sight))
 
-    def targets(self, sight: Sight, proprioception: Array) -> Array:
+    def targets(self, sight: Sight, measured: Array) -> Array:
         """Return the next targets [4], m; a pusher out of sight is where it was measured."""
         seen = cast(TableSight, sight.found).pushers
-        pushers = np.where(np.isnan(seen), proprioception[:4], seen)
+        pushers = np.where(np.isnan(seen), measured[:4], seen)
         return self._planner.targets(_pose(sight), pushers)
 
 
