@@ -22,6 +22,7 @@ from hiwm_learning.datasets.build import build_dataset
 from hiwm_learning.latent_world.clips import clips_of
 from hiwm_learning.world_model.model import planar_config
 from hiwm_test_support.arms import two_arms
+from hiwm_test_support.shipped import TASK
 from hiwm_test_support.two_arm_bags import TwoArmWorld, shade
 
 TICKS = 6
@@ -89,7 +90,7 @@ def test_a_data_set_stores_every_camera_in_its_size(bag: Path, tmp_path: Path) -
 
 def test_clips_hold_every_camera_in_the_size_of_the_model(bag: Path) -> None:
     segment = read_segment(bag)
-    clips = clips_of([("arms", segment)], tuple(SHAPES), (48, 64))
+    clips = clips_of([("arms", segment)], tuple(SHAPES), TASK, (48, 64))
     assert clips.frames.shape == (TICKS, 2, 48, 64, 3)
     for number, camera in enumerate(SHAPES):
         assert (clips.frames[3, number] == shade(camera, 3)).all()

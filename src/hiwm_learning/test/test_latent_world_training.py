@@ -113,7 +113,7 @@ def test_cameras_of_different_sizes_train_in_the_size_of_the_model() -> None:
     clips = Clips(
         frames=side_by_side(views, (model.config.height, model.config.width)),
         proprioception=torch.rand(count, embodiment.proprio_dim),
-        actions=torch.rand(count, embodiment.action_dim), coverage=torch.rand(count),
+        actions=torch.rand(count, embodiment.action_dim), progress_labels=torch.rand(count),
         first=first, last=first + length - 1, starts=(), summary={},
     )
     stages = (make_autoencoder_stage(model, clips), make_dynamics_stage(model, clips, unroll=2)[0])
