@@ -120,10 +120,9 @@ class _Vector(Part):
         return start + displacement
 
     def boxed(self, point: Array, measured: Array) -> Array:
-        inside = np.clip(
-            point, np.minimum(self._lower, measured), np.maximum(self._upper, measured)
-        )
-        return point if np.array_equal(inside, point) else inside
+        lower, upper = np.minimum(self._lower, measured), np.maximum(self._upper, measured)
+        inside = np.minimum(np.maximum(point, lower), upper)
+        return point if (inside == point).all() else inside
 
 
 class _Angle(Part):

@@ -232,7 +232,7 @@ def _limited(
     return _Limited(
         # Unchanged values are passed on to the last bit.
         target=wanted if target is asked and part.is_exact(wanted) else part.values(target),
-        step=np.pad(step, (0, len(wanted) - len(step))),
+        step=step if len(step) == len(wanted) else np.pad(step, (0, len(wanted) - len(step))),
         following=kept is not lead, fast=fast, boxed=goal is not asked, sudden=sudden,
     )
 
@@ -255,7 +255,7 @@ def _smooth(
 
 
 def _same(one: Array, other: Array, tolerance: float) -> bool:
-    return bool(np.all(np.abs(one - other) <= tolerance))
+    return bool((np.abs(one - other) <= tolerance).all())
 
 
 def _slower(step: Array, previous: Array, tolerance: float) -> bool:
@@ -276,6 +276,8 @@ def action_problem(action: ArrayLike, names: tuple[str, ...]) -> str:
     if values.shape != (len(names),):
         shape = f"{values.size} entries" if values.ndim == 1 else f"shape {list(values.shape)}"
         return f"has {shape} where {len(names)} are expected ({', '.join(names)})"
+    if np.isfinite(values).all():
+        return ""
     for name, value in zip(names, values, strict=True):
         if not math.isfinite(value):
             return f"has a {name} that is not finite ({value})"
