@@ -15,12 +15,14 @@ from rclpy.client import Client
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from hiwm_core.control import Mode
 from hiwm_core.errors import ConfigError, HiwmError
 from hiwm_core.launch_identity import session_path
+from hiwm_core.robot_config import load_robot
 from hiwm_core.stamps import stamp_ns
 from hiwm_core.tasks import JudgedBy, Task, parse_task
 from hiwm_core.user_paths import user_path
@@ -114,9 +116,6 @@ class EvaluatorNode(Node):
                 "no folder for results", where="parameters output_dir and session_dir of evaluator",
                 remedy="set one of the two",
             )
-        truth_topic = str(parameter(
-            self, "ground_truth_topic", "driver/ground_truth", "the stand-in's ground truth"
-        ))
         self._folder: TrialFolder | None = None
         self._start_names: list[str] = []
         self._evaluation: Evaluation | None = None
@@ -131,9 +130,7 @@ class EvaluatorNode(Node):
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
         self._ticks = self.create_subscription(Tick, "tick", self._on_tick, _LOSSLESS)
         self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
-        self._truths = self.create_subscription(
-            GroundTruth, truth_topic, self._on_truth, _LOSSLESS
-        )
+        self._truths: Subscription | None = None  # of a stand-in, on the topic of its robot file
         self._status_pub = self.create_publisher(
             EvaluationStatus, "evaluation/status", qos.LATCHED
         )
@@ -153,6 +150,12 @@ class EvaluatorNode(Node):
 
     def _on_world_info(self, message: WorldInfo) -> None:
         self._info = message
+        if message.stand_in and self._truths is None:
+            topic = load_robot(message.robot).ground_truth
+            if topic:
+                self._truths = self.create_subscription(
+                    GroundTruth, topic, self._on_truth, _LOSSLESS
+                )
 
     def _on_tick(self, message: Tick) -> None:
         if self._evaluation:
@@ -267,8 +270,8 @@ class EvaluatorNode(Node):
                 ("policy/plan of a policy", self.count_publishers("policy/plan") > 0),
                 # Connected, not only discovered: earlier messages would be lost.
                 ("tick of a world", self._ticks.get_publisher_count() > 0),
-                ("ground truth of the stand-in", self._truths.get_publisher_count() > 0
-                 or self._info is None or not self._info.stand_in),
+                ("ground truth of the stand-in", self._info is None or not self._info.stand_in
+                 or (self._truths is not None and self._truths.get_publisher_count() > 0)),
             ) if not present
         ]
         now = time.monotonic()

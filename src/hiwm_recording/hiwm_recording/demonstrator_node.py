@@ -16,6 +16,7 @@ from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.frames import JOINT_STATES, stream_stamps
 from hiwm_core.measured import MeasuredAction
+from hiwm_core.robot_config import load_robot
 from hiwm_core.stamps import stamp_ns
 from hiwm_core.task_plugin import DEMONSTRATION, Behaviour, TaskPlugin
 from hiwm_core.tasks import parse_task
@@ -47,7 +48,6 @@ class Demonstrator(Node):
         self._publisher = self.create_publisher(OperatorCommand, "operator/command", COMMAND)
         self._reset = self.create_client(Reset, "world/reset")
         self.create_subscription(WorldInfo, "world_info", self._on_info, LATCHED)
-        self.create_subscription(GroundTruth, "driver/ground_truth", self._on_truth, TICK)
         self.create_subscription(JointState, "joint_states", self._on_joints, TICK)
         self.create_subscription(Tick, "tick", self._on_tick, TICK)
 
@@ -61,6 +61,13 @@ class Demonstrator(Node):
                 "teleoperation with launch/record.launch.xml",
             )
         self._info = info
+        topic = load_robot(info.robot).ground_truth
+        if not topic:
+            raise ConfigError(
+                "no ground truth", where=f"robot {info.robot}: ground_truth",
+                remedy="name the stand-in's topic: the expert needs it",
+            )
+        self.create_subscription(GroundTruth, topic, self._on_truth, TICK)
         self._embodiment = parse_embodiment(info.embodiment_yaml, "world_info")
         self._measured = MeasuredAction(self._embodiment)
         self._expert = parse_task(info.task_yaml, "world_info").stand_in()
