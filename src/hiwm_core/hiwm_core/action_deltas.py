@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hiwm_core.action_parts import parts_of, shortened
+from hiwm_core.action_parts import parts_of
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import ConfigError
 
@@ -83,10 +83,9 @@ class ActionDeltas:
         """Return a displacement [A] of which no part is longer than the least of its limits [A]."""
         change, limits = self._array(displacement).copy(), self._array(longest)
         for part in self._parts:
-            at = part.entries
-            change[at[: part.free]] = shortened(
-                change[at[: part.free]], float(limits[at].min()), part.tolerance
-            )
+            at = part.entries[: part.free]
+            # The limits of a vector's entries; of a rotation all are the same.
+            change[at] = part.shortened(change[at], part.least(limits[part.entries]))
         return change
 
     def _array(self, values: ArrayLike) -> Array:

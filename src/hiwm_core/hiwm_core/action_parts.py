@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,35 +39,82 @@ _FULL_TURN = 2.0 * math.pi - 1e-2
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """The limits of a part."""
+    """The limits of a part's vectors, [V] each."""
 
-    velocity: float
-    acceleration: float
-    following_error: float
+    velocity: Array
+    acceleration: Array
+    following_error: Array
 
 
 class Part(ABC):
-    """Entries that are limited together.
+    """Entries whose differences mean the same, in one or more vectors.
 
-    A point is what their values stand for; a displacement leads from one point to another, and its
-    length is what the bounds limit.
+    A point is what their values stand for. A displacement leads from one point to another; it
+    consists of vectors, and the length of each is what the bounds limit.
+
+    Args:
+        embodiment: has the entries' limits.
+        vectors: indices of the entries of each vector; the least of their limits is its limit.
     """
 
     tolerance = _TOLERANCE
-    free: int  # length of a displacement
 
-    def __init__(self, embodiment: Embodiment, indices: Sequence[int]) -> None:
+    def __init__(self, embodiment: Embodiment, vectors: Sequence[Sequence[int]]) -> None:
+        indices = [i for vector in vectors for i in vector]
         chosen = [embodiment.actions[i] for i in indices]
         self.entries = np.array(indices)
-        self.free = len(indices)
+        self.vectors = tuple(np.array(vector) for vector in vectors)  # entries of each
+        self._lengths = [len(vector) for vector in vectors]  # of vectors in a displacement
+        self._starts = np.cumsum([0, *self._lengths[:-1]])
         self.bounds = Bounds(
-            velocity=min(entry.max_velocity for entry in chosen),
-            acceleration=min(entry.max_acceleration for entry in chosen),
-            following_error=min(entry.max_following_error for entry in chosen),
+            velocity=self.least(np.array([entry.max_velocity for entry in chosen])),
+            acceleration=self.least(np.array([entry.max_acceleration for entry in chosen])),
+            following_error=self.least(np.array([entry.max_following_error for entry in chosen])),
         )
         self._lower = np.array([entry.lower for entry in chosen])
         self._upper = np.array([entry.upper for entry in chosen])
         self._names = ", ".join(entry.name for entry in chosen)
+
+    @property
+    def free(self) -> int:
+        """Length of a displacement."""
+        return sum(self._lengths)
+
+    def norms(self, displacement: Array) -> Array:
+        """Return the length of each vector of a displacement, [V]."""
+        if len(self._lengths) == len(displacement):
+            return np.abs(displacement)
+        # Scaled, since squares of tiny or huge entries under- or overflow.
+        largest = np.maximum.reduceat(np.abs(displacement), self._starts)
+        scaled = displacement / self.spread(np.where(largest > 0.0, largest, 1.0))
+        return largest * np.sqrt(np.add.reduceat(scaled * scaled, self._starts))
+
+    def products(self, one: Array, other: Array) -> Array:
+        """Return the inner product of each vector of two displacements, [V]."""
+        products: Array = np.add.reduceat(one * other, self._starts)
+        return products
+
+    def spread(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return one value for each vector, [V], as one for each entry of a displacement."""
+        return values if len(self._lengths) == self.free else np.repeat(values, self._lengths)
+
+    def least(self, limits: Array) -> Array:
+        """Return the least of each vector's limits, [V], of limits of the part's entries."""
+        least: Array = np.minimum.reduceat(limits, self._starts)
+        return least
+
+    def shortened(self, displacement: Array, longest: Array) -> Array:
+        """Return a displacement whose vectors have at most lengths [V].
+
+        The same object if none was too long.
+        """
+        lengths = self.norms(displacement)
+        long = lengths > longest + self.tolerance
+        if not long.any():
+            return displacement
+        factors = np.where(long, longest / np.where(long, lengths, 1.0), 1.0)
+        shortened: Array = displacement * self.spread(factors)
+        return shortened
 
     @abstractmethod
     def between(self, start: Array, end: Array) -> Array:
@@ -101,6 +148,10 @@ class Part(ABC):
         """Return the nearest point in the box, extended to include an arm already outside."""
         return point
 
+    def kept(self, point: Array, other: Array, same: NDArray[np.bool_]) -> Array:
+        """Return the other point, but with the entries of a point where they are the same."""
+        return np.where(same, point, other)
+
     def is_exact(self, values: Array) -> bool:
         """Return whether usable values are those of their point."""
         return True
@@ -110,7 +161,7 @@ class Part(ABC):
         return np.stack([np.interp(at, times, column) for column in values.T], axis=1)
 
 
-class _Vector(Part):
+class _Vectors(Part):
     """Positions in a box."""
 
     def between(self, start: Array, end: Array) -> Array:
@@ -150,9 +201,9 @@ class _Turn(Part):
 
     tolerance = _TURN_TOLERANCE
 
-    def __init__(self, embodiment: Embodiment, indices: Sequence[int]) -> None:
-        super().__init__(embodiment, indices)
-        self.free = 3
+    def __init__(self, embodiment: Embodiment, vectors: Sequence[Sequence[int]]) -> None:
+        super().__init__(embodiment, vectors)
+        self._lengths = [3]  # a rotation vector
 
     def in_frame(self, point: Array, displacement: Array) -> Array:
         return point @ displacement
@@ -179,6 +230,9 @@ class _Turn(Part):
     def values(self, point: Array) -> Array:
         return sixd_from_matrix(point)
 
+    def kept(self, point: Array, other: Array, same: NDArray[np.bool_]) -> Array:
+        return point if same.all() else other
+
     def interpolated(self, at: Array, times: Array, values: Array) -> Array:
         points = [self.point(row) for row in values]
         if len(points) == 1:
@@ -200,25 +254,20 @@ class _Turn(Part):
 
 def parts_of(embodiment: Embodiment) -> tuple[Part, ...]:
     """Return the parts of an embodiment's action array, covering every entry once."""
-    parts: list[Part] = []
+    vectors: list[list[int]] = []
+    turns: list[Part] = []
     for group in embodiment.groups:
         turning = range(group.rotation_slice.start, group.rotation_slice.stop)
         indices = [i for i in range(group.start, group.start + group.size) if i not in turning]
         together = [i for i in indices if embodiment.actions[i].unit == "m"]
-        if together:
-            parts.append(_Vector(embodiment, together))
-        parts += [_Vector(embodiment, [i]) for i in indices if i not in together]
+        vectors += [together] if together else []
+        vectors += [[i] for i in indices if i not in together]
         if group.rotation == "6d":
-            parts.append(_Turn(embodiment, turning))
+            turns.append(_Turn(embodiment, [turning]))
         elif group.rotation == "yaw":
             entry = embodiment.actions[turning[0]]
-            endless = entry.upper - entry.lower >= _FULL_TURN
-            parts.append((_Angle if endless else _Vector)(embodiment, turning))
-    return tuple(parts)
-
-
-def shortened(vector: Array, longest: float, tolerance: float) -> Array:
-    """Return the vector, shortened to a length; the same object if it is not too long."""
-    # hypot, since squares of tiny or huge entries under- or overflow.
-    length = math.hypot(*vector)
-    return vector if length <= longest + tolerance else vector / length * longest
+            if entry.upper - entry.lower >= _FULL_TURN:
+                turns.append(_Angle(embodiment, [turning]))
+            else:
+                vectors.append(list(turning))
+    return (_Vectors(embodiment, vectors), *turns)

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hiwm_core.action_parts import Array, Part, parts_of, shortened
+from hiwm_core.action_parts import Array, Part, parts_of
 
 if TYPE_CHECKING:
     from hiwm_core.embodiment import Embodiment
@@ -192,7 +192,7 @@ class _Limited:
     """A limited part: its target, its step from the last target, and the bounds that acted."""
 
     target: Array
-    step: Array
+    step: Array  # as `LimiterState.previous_step`
     following: bool
     fast: bool
     boxed: bool
@@ -218,22 +218,25 @@ def _limited(
     base = here if math.isnan(sent[0]) else part.point(sent)
     # An arm that was pushed away takes its last target along.
     lead = part.between(here, base)
-    kept = shortened(lead, error, part.tolerance)
+    kept = part.shortened(lead, error)
     if kept is not lead:
         base = part.moved(here, kept)
     wish = part.between(base, goal)
     step, fast, sudden = _smooth(part, wish, part.between(base, here), previous, seconds)
-    target = goal if step is wish else part.boxed(part.moved(base, step), here)
+    target = goal
+    if fast or sudden:
+        # Entries that are not limited keep the goal to the last bit.
+        target = part.kept(goal, part.boxed(part.moved(base, step), here), step == wish)
     lead = part.between(here, target)
-    kept = shortened(lead, error, part.tolerance)
-    if kept is not lead:
-        target = part.boxed(part.moved(here, kept), here)
+    kept = part.shortened(lead, error)
+    following = kept is not lead
+    if following:
+        target = part.kept(target, part.boxed(part.moved(here, kept), here), kept == lead)
     step = part.between(base, target)
     return _Limited(
-        # Unchanged values are passed on to the last bit.
         target=wanted if target is asked and part.is_exact(wanted) else part.values(target),
         step=step if len(step) == len(wanted) else np.pad(step, (0, len(wanted) - len(step))),
-        following=kept is not lead, fast=fast, boxed=goal is not asked, sudden=sudden,
+        following=following, fast=fast, boxed=goal is not asked, sudden=sudden,
     )
 
 
@@ -241,30 +244,35 @@ def _smooth(
     part: Part, step: Array, to_measured: Array, previous: Array, seconds: float
 ) -> tuple[Array, bool, bool]:
     """Return a step within velocity and acceleration, and which of them acted."""
-    longest = part.bounds.velocity * seconds
+    longest, gentlest = part.bounds.velocity * seconds, part.bounds.acceleration * seconds**2
     last = previous[: len(step)]
-    if _same(step, 0.0 * step, part.tolerance) or _same(step, to_measured, part.tolerance):
-        return step, False, False  # a stop
-    short = shortened(step, longest, part.tolerance)
-    fast = short is not step
+    stops = (part.norms(step) <= part.tolerance) | (
+        part.norms(step - to_measured) <= part.tolerance
+    )
+    short = part.shortened(step, longest)
     change = short - last
-    gentle = shortened(change, part.bounds.acceleration * seconds**2, part.tolerance)
-    if gentle is change or _slower(short, last, part.tolerance):
-        return short, fast, False
-    return shortened(last + gentle, longest, part.tolerance), fast, True
+    easy = stops | (part.norms(change) <= gentlest + part.tolerance)
+    if not easy.all():
+        easy |= _slower(part, short, last)
+    if easy.all():
+        if short is step or not stops.any():
+            return short, short is not step, False
+        chosen = np.where(part.spread(stops), step, short)
+        return chosen, bool((chosen != step).any()), False
+    gentle = part.shortened(last + part.shortened(change, gentlest), longest)
+    chosen = np.where(part.spread(stops), step, np.where(part.spread(easy), short, gentle))
+    return chosen, bool((np.where(part.spread(stops), step, short) != step).any()), True
 
 
-def _same(one: Array, other: Array, tolerance: float) -> bool:
-    return bool((np.abs(one - other) <= tolerance).all())
-
-
-def _slower(step: Array, previous: Array, tolerance: float) -> bool:
-    """Return whether a step is shorter than the previous one, in the same direction."""
-    before = math.hypot(*previous)
-    if not before > 0.0 or math.hypot(*step) > before:
-        return False
-    share = float(step @ previous) / before**2
-    return share >= 0.0 and _same(step, share * previous, tolerance)
+def _slower(part: Part, step: Array, previous: Array) -> NDArray[np.bool_]:
+    """Return which vectors of a step are shorter than the last one's, in the same direction."""
+    before = part.norms(previous)
+    moving = before > part.tolerance
+    way = previous / part.spread(np.where(moving, before, 1.0))
+    length = part.products(step, way)
+    straight = part.norms(step - part.spread(length) * way) <= part.tolerance
+    slower: NDArray[np.bool_] = moving & (length >= 0.0) & (length <= before) & straight
+    return slower
 
 
 def action_problem(action: ArrayLike, names: tuple[str, ...]) -> str:

@@ -3,13 +3,11 @@
 Tested by ``test_first_step.py``.
 """
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from hiwm_core.action_deltas import ActionDeltas
-from hiwm_core.action_parts import Part, parts_of
+from hiwm_core.action_parts import parts_of
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.robots.safety import Activation
 
@@ -29,23 +27,29 @@ class FirstStep:
         self._ramp_s = activation.ramp_s
         self._deltas = ActionDeltas(embodiment)
         jump = activation.jump
-        self._bounded: list[tuple[Part, float, str]] = []
-        for part in parts_of(embodiment):
+        self._parts = parts_of(embodiment)
+        self._bounds: list[list[tuple[float | None, str]]] = []  # of each part's vectors
+        for part in self._parts:
             # The six numbers of a rotation are one angle.
-            unit = "rad" if part.free < len(part.entries) else (
-                embodiment.actions[int(part.entries[0])].unit
-            )
-            bound = {"m": jump.m, "rad": jump.rad, "1": jump.ratio}[unit]
-            if bound is not None:
-                self._bounded.append((part, bound, "" if unit == "1" else f" {unit}"))
+            units = [
+                "rad" if part.free < len(part.entries) else embodiment.actions[int(vector[0])].unit
+                for vector in part.vectors
+            ]
+            self._bounds.append([
+                ({"m": jump.m, "rad": jump.rad, "1": jump.ratio}[unit],
+                 "" if unit == "1" else f" {unit}")
+                for unit in units
+            ])
 
     def problem(self, action: Array, measured: Array) -> str:
         """Return why a first action [A] would jump from the measured one [A]; empty if not."""
-        for part, bound, unit in self._bounded:
+        for part, bounds in zip(self._parts, self._bounds, strict=True):
             start, goal = (part.point(values[part.entries]) for values in (measured, action))
-            step = math.hypot(*part.between(start, goal))
-            if step > bound:
-                names = ", ".join(self._names[i] for i in part.entries)
+            steps = part.norms(part.between(start, goal))
+            for vector, step, (bound, unit) in zip(part.vectors, steps, bounds, strict=True):
+                if bound is None or step <= bound:
+                    continue
+                names = ", ".join(self._names[i] for i in vector)
                 return (
                     f"would move {names} by {step:.3g}{unit} at once, over the bound of "
                     f"{bound:g}{unit}: bring its source to where the robot is, or raise "
