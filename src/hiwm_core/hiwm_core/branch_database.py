@@ -17,7 +17,7 @@ from pathlib import Path
 from hiwm_core.errors import StoreError
 from hiwm_core.formats import MIGRATE
 
-_APPLICATION_ID = 0x6869776D  # "hiwm", where `file` and sqlite3 look for it
+APPLICATION_ID = 0x6869776D  # "hiwm", where `file` and sqlite3 look for it
 SCHEMA_VERSION = 2
 _BUSY_TIMEOUT_S = 5.0
 # A checkpoint flushes to the disk in about 10 ms: every few hundred ticks, not every few dozen.
@@ -104,6 +104,7 @@ def open_database(path: Path, *, read_only: bool) -> sqlite3.Connection:
             where=str(path),
             remedy="check the session folder; the branch manager creates tree.sqlite",
         )
+    _refuse_earlier(stored_version(path), path)  # before SQLite writes anything beside the file
     try:
         if not read_only:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,6 +128,22 @@ def open_database(path: Path, *, read_only: bool) -> sqlite3.Connection:
     return connection
 
 
+def stored_version(path: Path) -> int:
+    """Return the schema version in the head of a branch tree's file; 0 for any other file.
+
+    The file of a session that was killed early may have it in its `-wal` alone.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(100)
+    except OSError:
+        return 0
+    # https://www.sqlite.org/fileformat.html: user_version and application_id, big-endian.
+    if len(head) < 100 or int.from_bytes(head[68:72], "big") != APPLICATION_ID:
+        return 0
+    return int.from_bytes(head[60:64], "big")
+
+
 def _mode(path: Path) -> str:
     """Return the URI options for reading; SQLite cannot create an index in a read-only folder.
 
@@ -148,7 +165,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if application_id != _APPLICATION_ID and (tables or read_only):
+    if application_id != APPLICATION_ID and (tables or read_only):
         raise StoreError(
             "this SQLite file is not a branch tree",
             where=str(path),
@@ -160,11 +177,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
             where=str(path),
             remedy="open it with the hiwm version that wrote it, or a later one",
         )
-    if 0 < version < SCHEMA_VERSION:
-        raise StoreError(
-            f"this branch tree has schema {version}, of an earlier version of hiwm",
-            where=str(path), remedy=MIGRATE,
-        )
+    _refuse_earlier(version, path)
     if read_only:
         return
     connection.execute("PRAGMA journal_mode = WAL")
@@ -172,8 +185,16 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
     connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
     if version == 0:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
+            f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
             f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        )
+
+
+def _refuse_earlier(version: int, path: Path) -> None:
+    if 0 < version < SCHEMA_VERSION:
+        raise StoreError(
+            f"this branch tree has schema {version}, of an earlier version of hiwm",
+            where=str(path), remedy=MIGRATE,
         )
 
 

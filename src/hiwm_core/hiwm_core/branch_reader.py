@@ -67,6 +67,11 @@ class BranchReader:
         self.close()
 
     @property
+    def connection(self) -> sqlite3.Connection:
+        """The open database."""
+        return self._connection
+
+    @property
     def revision(self) -> int:
         """Number of the newest change."""
         return int(self._one("SELECT revision FROM meta")[0])

@@ -28,7 +28,9 @@ from hiwm_core.embodiment_file import (
     ProprioceptionEntry,
     Rotation,
 )
+from hiwm_core.embodiment_upgrade import is_earlier
 from hiwm_core.errors import ConfigError
+from hiwm_core.formats import MIGRATE
 
 __all__ = [
     "ActionEntry", "ActionGroup", "CameraSpec", "Embodiment", "Measured", "ProprioceptionEntry",
@@ -201,6 +203,8 @@ def parse_embodiment(text: str, where: str) -> Embodiment:
     Raises:
         ConfigError: see `load_embodiment`.
     """
+    if is_earlier(text):
+        raise ConfigError("written for an earlier version of hiwm", where=where, remedy=MIGRATE)
     file = settings(EmbodimentFile, parse_mapping(text, where), where)
     groups: list[ActionGroup] = []
     actions: list[ActionEntry] = []

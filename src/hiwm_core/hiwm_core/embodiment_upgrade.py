@@ -18,6 +18,15 @@ from hiwm_core.errors import ConfigError
 _STEPS_AHEAD = 2.0
 
 
+def is_earlier(text: str) -> bool:
+    """Return whether a YAML text is an embodiment of an earlier version."""
+    try:
+        data = parse_mapping(text, "embodiment")
+    except ConfigError:
+        return False
+    return "groups" not in data and {"arms", "actions"} <= set(data)
+
+
 def upgrade_embodiment_text(old: str, where: str = "embodiment") -> str:
     """Return the text in today's form; a text that already has groups is returned unchanged.
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiwm_core.embodiment import CameraSpec, Embodiment
-from hiwm_core.errors import ConfigError
+from hiwm_core.errors import BagError, ConfigError
+from hiwm_core.formats import MIGRATE
 from hiwm_core.measured import MeasuredAction, MeasuredPose
 from hiwm_core.stamps import stamp_ns
 
@@ -42,7 +43,16 @@ def observation_streams(cameras: Iterable[str], poses: Iterable[str] = ()) -> li
 
 
 def stream_stamps(tick: Any) -> dict[str, int]:
-    """Return the stamp of the message of each stream that a tick's observation is made of, ns."""
+    """Return the stamp of the message of each stream that a tick's observation is made of, ns.
+
+    Raises:
+        BagError: a recorded tick of an earlier version.
+    """
+    if not hasattr(tick, "streams"):
+        raise BagError(
+            "ticks without the stamps of their streams, of an earlier version of hiwm",
+            remedy=MIGRATE,
+        )
     return {
         str(stream): stamp_ns(stamp)
         for stream, stamp in zip(tick.streams, tick.stream_stamps, strict=False)

@@ -24,6 +24,7 @@ import yaml
 from hiwm_core.config_files import find_config, parse_mapping, text_hash
 from hiwm_core.config_schema import number, settings
 from hiwm_core.errors import ConfigError
+from hiwm_core.formats import MIGRATE
 from hiwm_core.task_plugin import TaskPlugin, Values, distance, plugin_class, registered_plugins
 
 # Labels that every task has: trials count them.
@@ -201,7 +202,15 @@ def parse_task(text: str, where: str) -> Task:
 
     Pictures are not looked for: a text from a bag or from another machine comes without them.
     """
-    file = settings(TaskFile, parse_mapping(text, where), where)
+    content = parse_mapping(text, where)
+    try:
+        file = settings(TaskFile, content, where)
+    except ConfigError:
+        if _upgraded(content, where) is None:
+            raise
+        raise ConfigError(
+            "written for an earlier version of hiwm", where=where, remedy=MIGRATE
+        ) from None
     meaning = {
         "name": file.name, "embodiment": file.embodiment, "judge": file.judge,
         "success_progress": file.success_progress, "plugin": file.plugin,
@@ -246,13 +255,20 @@ def upgraded_task_text(text: str, where: str) -> str:
     try:
         parse_task(text, where)
     except ConfigError as error:
-        content = parse_mapping(text, where)
-        for name in registered_plugins():
-            upgraded = plugin_class(name, where).upgraded(content)
-            if upgraded is not None:
-                upgraded["earlier_hashes"] = [text_hash(text)]
-                new = yaml.safe_dump(upgraded, sort_keys=False, default_flow_style=None)
-                parse_task(new, where)
-                return new
-        raise ConfigError(error.what, where=error.where, remedy=error.remedy) from None
+        upgraded = _upgraded(parse_mapping(text, where), where)
+        if upgraded is None:
+            raise ConfigError(error.what, where=error.where, remedy=error.remedy) from None
+        upgraded["earlier_hashes"] = [text_hash(text)]
+        new = yaml.safe_dump(upgraded, sort_keys=False, default_flow_style=None)
+        parse_task(new, where)
+        return new
     return text
+
+
+def _upgraded(content: Mapping[str, object], where: str) -> dict[str, object] | None:
+    """Return a task file of an earlier version in today's form; None if no plug-in knows it."""
+    for name in registered_plugins():
+        upgraded = plugin_class(name, where).upgraded(content)
+        if upgraded is not None:
+            return upgraded
+    return None

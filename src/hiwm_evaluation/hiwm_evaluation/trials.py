@@ -19,6 +19,7 @@ import yaml
 from hiwm_core.atomic_files import replace_file
 from hiwm_core.config_files import number_list
 from hiwm_core.errors import ConfigError, StoreError, reason
+from hiwm_core.evaluation_file import EVALUATION_FILE, require_present_evaluation, with_format
 from hiwm_core.tasks import Task
 from hiwm_evaluation.statistics import wilson_interval
 
@@ -107,10 +108,10 @@ class TrialFolder:
         self._path = path
         self._names = names
         self._lines = path / "trials.jsonl"
-        self._conditions = conditions
+        self._conditions = with_format(conditions)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._check_conditions(conditions)
+            self._check_conditions(self._conditions)
             self._check_starts(starts)
             self._results = self._read()
             self._file = self._lines.open("ab")
@@ -179,7 +180,7 @@ class TrialFolder:
         self._file.close()
 
     def _check_conditions(self, conditions: dict[str, Any]) -> None:
-        path = self._path / "evaluation.json"
+        path = self._path / EVALUATION_FILE
         if not path.exists():
             self._refuse_unknown_files()
             replace_file(path, json.dumps(conditions, indent=2) + "\n")
@@ -188,6 +189,7 @@ class TrialFolder:
             kept = json.loads(path.read_text())
         except ValueError:
             kept = {}
+        require_present_evaluation(kept, str(self._path))
         other = sorted(
             key for key in conditions.keys() | kept.keys() if conditions.get(key) != kept.get(key)
         )

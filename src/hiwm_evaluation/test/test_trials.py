@@ -139,7 +139,7 @@ def test_a_summary_leaves_aborted_trials_out(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "results.json").read_text()) == summary
     assert (summary["successes"], summary["trials"], summary["aborted"]) == (2, 3, 1)
     assert summary["mean_steps_to_success"] == 25
-    assert summary["conditions"] == CONDITIONS
+    assert summary["conditions"] == {"format": 2, **CONDITIONS}
     line = summary_line(summary)
     assert "2/3 (67 %)" in line and "21 to 94 %" in line and "1 aborted" in line
 

@@ -3,6 +3,8 @@
 Used by ``scripts/migrate``. Tested by ``test_checkpoint_upgrade.py``.
 """
 
+import copy
+import hashlib
 import json
 from typing import Any
 
@@ -15,7 +17,9 @@ _ALIGNMENT = 8  # of the tensors in a safetensors file
 
 
 def upgraded_checkpoint(content: bytes, where: str) -> bytes:
-    """Return a checkpoint whose embodiment has today's form and hash.
+    """Return a checkpoint whose embodiment has today's form and hash; a present one as it is.
+
+    It lists the hash that the file had, which older sessions and states name.
 
     Args:
         content: bytes of the safetensors file.
@@ -35,9 +39,14 @@ def upgraded_checkpoint(content: bytes, where: str) -> bytes:
             f"not a checkpoint: {type(error).__name__} {error}", where=where,
             remedy="give a .safetensors file written by the training scripts",
         ) from None
+    before = copy.deepcopy(info)
     if info["kind"] == "layered_world_model":
         _name_places(info["config"])
     info |= {"embodiment_text": text, "embodiment_hash": parse_embodiment(text, where).hash}
+    if info == before:
+        return content
+    earlier = info.get("earlier_hashes", [])
+    info["earlier_hashes"] = [*earlier, hashlib.sha256(content).hexdigest()]
     header["__metadata__"][HEADER_KEY] = json.dumps(info, sort_keys=True)
     written = json.dumps(header, separators=(",", ":")).encode()
     written += b" " * (-len(written) % _ALIGNMENT)

@@ -21,7 +21,9 @@ from torch import Tensor
 from hiwm_core.atomic_files import Content, replace_file
 from hiwm_core.bags.disk import disk_refusal
 from hiwm_core.embodiment import parse_embodiment
+from hiwm_core.embodiment_upgrade import is_earlier
 from hiwm_core.errors import CheckpointError
+from hiwm_core.formats import MIGRATE
 
 # Incremented when this version can no longer read older files.
 FORMAT = 1
@@ -54,6 +56,8 @@ class CheckpointInfo:
     # Control period of the training data, s. None in files written before it was stored; the
     # embodiment's period then applies.
     period_s: float | None = None
+    # Of its file before `scripts/migrate` rewrote the description.
+    earlier_hashes: tuple[str, ...] = ()
 
     @property
     def control_period_s(self) -> float:
@@ -238,4 +242,10 @@ def _read_info(content: bytes, path: Path) -> CheckpointInfo:
         )
     if data.get("heads") is not None:
         data["heads"] = tuple(data["heads"])
-    return CheckpointInfo(**data)
+    data["earlier_hashes"] = tuple(data.get("earlier_hashes", ()))
+    info = CheckpointInfo(**data)
+    if is_earlier(info.embodiment_text):
+        raise CheckpointError(
+            "a checkpoint of an earlier version of hiwm", where=str(path), remedy=MIGRATE
+        )
+    return info

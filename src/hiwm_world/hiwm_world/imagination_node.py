@@ -107,6 +107,7 @@ class Imagination(Node):
                 self._task,
             ),
             store, EpisodeCounter(self._session), checkpoint.hash, seed,
+            checkpoint.info.earlier_hashes,
         )
         if self._session:
             write_session(self._session, {

@@ -114,18 +114,20 @@ class ImaginedWorld:
         store: saves every state; None saves nothing.
         counter: the last epoch and episode of the session.
         model_hash: sha256 of the checkpoint, stored with every state.
+        earlier_hashes: of the same checkpoint, in states from before it was migrated.
         seed: shuffles the order of starts.
     """
 
     def __init__(
         self, simulator: WorldSimulator[Any], starts: Starts, store: BlobStore | None,
-        counter: EpisodeCounter, model_hash: str, seed: int,
+        counter: EpisodeCounter, model_hash: str, seed: int, earlier_hashes: Sequence[str] = (),
     ) -> None:
         self._simulator = simulator
         self._starts = starts
         self._store = store
         self._counter = counter
         self._model_hash = model_hash
+        self._earlier_hashes = earlier_hashes
         self._epoch, self._episode = counter.read()
         self._order = np.random.default_rng(seed).permutation(len(starts.names))
         self._resets = self._episode
@@ -228,7 +230,7 @@ class ImaginedWorld:
                 "this world saves no states", where=where, remedy="start it with a session_dir",
             )
         parts, meta = self._store.get_state(state_id)
-        if meta.get("model") != self._model_hash:
+        if meta.get("model") not in (self._model_hash, *self._earlier_hashes):
             raise StoreError(
                 f"state {state_id} was imagined by model {str(meta.get('model'))[:12]}, this world "
                 f"runs {self._model_hash[:12]}", where=where,

@@ -36,14 +36,15 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_world(
-    checkpoint: Path, session: Path | None, seed: int = 0, model_hash: str = ""
+    checkpoint: Path, session: Path | None, seed: int = 0, model_hash: str = "",
+    earlier_hashes: tuple[str, ...] = (),
 ) -> ImaginedWorld:
     simulator, loaded = load_simulator(checkpoint, EMBODIMENT)
     return ImaginedWorld(
         simulator,
         load_starts(checkpoint.with_name(checkpoint.stem + "_starts.npz"), TASK),
         BlobStore(session / "states") if session else None,
-        EpisodeCounter(session), model_hash or loaded.hash, seed,
+        EpisodeCounter(session), model_hash or loaded.hash, seed, earlier_hashes,
     )
 
 
@@ -186,6 +187,11 @@ def test_a_state_of_another_model_is_refused_with_both_named(
     with pytest.raises(StoreError, match=r"a{12}.*b{12}"):
         other.restore(state_id, "ep_0001-b001", "")
     assert other.now == present
+    migrated = make_world(
+        checkpoint, tmp_path, model_hash="b" * 64, earlier_hashes=("c" * 64, "a" * 64)
+    )
+    migrated.reset()
+    assert migrated.restore(state_id, "ep_0001-b001", "").step == 0
 
 
 def test_a_world_without_a_session_refuses_to_restore(checkpoint: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hiwm_core.bags.lineage import RECORD_NAME, Lineage
+from hiwm_core.bags.lineage import RECORD_NAME, Lineage, require_present
 from hiwm_core.bags.mcap_file import McapFile, Message
 from hiwm_core.bags.metadata import (
     METADATA_FILE,
@@ -84,12 +84,10 @@ class BagContents:
         it also contains what the writer learned later.
 
         Raises:
-            BagError: the values cannot be parsed.
+            BagError: the bag is of an earlier version, or the values cannot be parsed.
         """
-        data = dict(self.file.metadata.get(RECORD_NAME, {}))
-        data |= embedded_custom_data(self.file)
-        if self.information is not None:
-            data |= self.information.get("custom_data") or {}
+        data = self.custom_data()
+        require_present(data, str(self.path))
         try:
             return Lineage.from_custom_data(data)
         except ValueError as error:
@@ -97,6 +95,14 @@ class BagContents:
                 f"cannot read the lineage: {error}", where=str(self.path),
                 remedy="leave the bag out; it is damaged",
             ) from error
+
+    def custom_data(self) -> dict[str, str]:
+        """Return the texts that describe the bag, as far as they are known now; see `lineage`."""
+        data = dict(self.file.metadata.get(RECORD_NAME, {}))
+        data |= embedded_custom_data(self.file)
+        if self.information is not None:
+            data |= self.information.get("custom_data") or {}
+        return data
 
     def problems(self) -> list[str]:
         """Return the problems of file and metadata.yaml after a pass; empty for a whole bag."""

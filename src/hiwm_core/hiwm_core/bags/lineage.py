@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from hiwm_core.control_period import UNKNOWN, ControlPeriod
+from hiwm_core.errors import BagError
+from hiwm_core.formats import MIGRATE
 
 # Name of the MCAP Metadata record, and prefix of the keys in custom_data.
 RECORD_NAME = "hiwm"
 _PREFIX = "hiwm."
+# Version of messages and metadata in a bag. Bags of version 1 have no such key.
+FORMAT = 2
+_FORMAT_KEY = _PREFIX + "format"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +70,11 @@ class Lineage:
 
     def custom_data(self) -> dict[str, str]:
         """Return the fields as the text map that rosbag2 and MCAP store."""
-        return {
+        fields = {
             _PREFIX + item.name: _text(getattr(self, item.name))
             for item in dataclasses.fields(self)
         }
+        return {_FORMAT_KEY: str(FORMAT), **fields}
 
     @classmethod
     def from_custom_data(cls, data: Mapping[str, str]) -> Self:
@@ -87,6 +93,24 @@ class Lineage:
             else:
                 values[item.name] = text
         return cls(**values)
+
+
+def is_earlier(data: Mapping[str, str]) -> bool:
+    """Return whether a bag's text map is that of an earlier version. False if it is not ours."""
+    ours = any(key.startswith(_PREFIX) for key in data)
+    return ours and data.get(_FORMAT_KEY, "1") == "1"
+
+
+def require_present(data: Mapping[str, str], where: str) -> None:
+    """Raise BagError if a bag's text map is that of an earlier or a later version."""
+    if is_earlier(data):
+        raise BagError("recorded by an earlier version of hiwm", where=where, remedy=MIGRATE)
+    version = data.get(_FORMAT_KEY, str(FORMAT))
+    if version != str(FORMAT):
+        raise BagError(
+            f"bag format {version}, this version reads {FORMAT}", where=where,
+            remedy="read it with the hiwm version that recorded it, or a later one",
+        )
 
 
 def recorded_on(world: str, robot: str, stand_in: bool) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from hiwm_core.bags.lineage import Lineage
+from hiwm_core.bags.lineage import Lineage, require_present
 from hiwm_core.embodiment import Embodiment, load_embodiment, parse_embodiment
 from hiwm_core.errors import BagError
 from hiwm_core.tasks import Task, load_task, parse_task
@@ -19,7 +19,8 @@ def task_of(folders: Sequence[Path], named: str | None) -> tuple[Task, Embodimen
         named: name or path of a task to use instead, with its embodiment from the config folder.
 
     Raises:
-        BagError: a folder is missing, or no bag has both texts and no task is named.
+        BagError: a folder is missing, a bag is of another version, or no bag has both texts and no
+            task is named.
         ConfigError: the task or its embodiment is invalid.
     """
     for folder in folders:
@@ -47,9 +48,15 @@ def task_of(folders: Sequence[Path], named: str | None) -> tuple[Task, Embodimen
 
 
 def _lineage(metadata: Path) -> Lineage:
-    """Return the lineage in a metadata.yaml; an empty one if it cannot be read."""
+    """Return the lineage in a metadata.yaml; an empty one if it cannot be read.
+
+    Raises:
+        BagError: the bag is of another version.
+    """
     try:
         data = yaml.load(metadata.read_text(), Loader=yaml.CSafeLoader)
-        return Lineage.from_custom_data(data["rosbag2_bagfile_information"]["custom_data"] or {})
+        custom = data["rosbag2_bagfile_information"]["custom_data"] or {}
+        require_present(custom, str(metadata.parent))
+        return Lineage.from_custom_data(custom)
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return Lineage()
