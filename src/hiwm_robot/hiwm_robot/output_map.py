@@ -107,10 +107,13 @@ class OutputMap:
 
 
 def holds_last(robot: RobotConfig, embodiment: Embodiment) -> NDArray[np.bool_]:
-    """Return the entries [A] whose hold is the last target; the others hold the measured one."""
+    """Return the entries [A] whose hold is the last target; the others hold the measured one.
+
+    An output that stops sending is among the others: its arm may move meanwhile.
+    """
     result = np.zeros(embodiment.action_dim, bool)
     for output in robot.outputs.values():
-        if output.silence in ("hold_last", "stop_sending"):
+        if output.silence == "hold_last":
             result[OutputMap(embodiment, output).entries] = True
     return result
 

@@ -1,5 +1,6 @@
 """What outputs send for an action: units, order, poses and twists."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -127,3 +128,12 @@ def test_a_followed_twist_arrives(
 def test_entries_hold_as_their_output_says() -> None:
     planar = load_embodiment("planar_bimanual")
     assert not holds_last(load_robot("standin"), planar).any()
+    common: dict[str, Any] = {"adapter": "float64_multi_array"}
+    outputs = {
+        silence: Output(**common, topic=silence, joints=(joint,), silence=silence)
+        for silence, joint in zip(
+            ("hold_last", "stop_sending", "hold_measured"), planar.joint_names, strict=False
+        )
+    }
+    held = holds_last(replace(load_robot("standin"), outputs=outputs), planar)
+    assert held.tolist() == [True, False, False, False]
