@@ -206,7 +206,7 @@ class OperatorScript:
                 f"{self._options.correction_ticks} ticks spent, {error * 1e3:.0f} mm from the "
                 f"goal, progress {sight.progress:.2f}",
             )
-        action = self._correction.targets(sight, tick.proprio)
+        action = self._correction.targets(sight, tick.measured)
         return OperatorInput(action=action, deadman=True)
 
     def _on_follow(self, view: OperatorView, tick: TickView, sight: Sight) -> OperatorInput:

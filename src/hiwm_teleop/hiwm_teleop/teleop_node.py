@@ -170,7 +170,7 @@ class TeleopNode(Node):
             stamp_ns=seen.stamp_ns, epoch=seen.epoch, step=seen.step, episode_id=seen.episode_id,
             branch_id=seen.branch_id, applied_source=Source(seen.applied_source),
             trust=seen.trust, progress=seen.progress, success=seen.success, images=seen.images,
-            proprio=seen.measured,
+            measured=seen.measured,
             applied=seen.applied_action,
         )
         of_person = seen.applied_source in (Source.HUMAN, Source.DEMONSTRATION)
@@ -247,7 +247,7 @@ class TeleopNode(Node):
         action = done.action
         scale = self._blend.scale(now, done.deadman and mine)
         if done.delta is not None:
-            action = leash.move(scale * done.delta, tick.proprio, tick.applied)
+            action = leash.move(scale * done.delta, tick.measured, tick.applied)
         key = (tick.epoch, tick.step, done.deadman, action is None)
         if self._device.synchronous and key == self._sent and now - self._sent_at < _REPEAT_S:
             return

@@ -51,7 +51,7 @@ class Bench:
         tick = TickView(
             stamp_ns=1, epoch=1, step=1, episode_id="e", branch_id="b", applied_source=Source.NONE,
             trust=1.0, progress=0.0, success=0.0, images={},
-            proprio=np.full(self.robot.action_dim, self.opening),
+            measured=np.full(self.robot.action_dim, self.opening),
         )
         view = OperatorView(now_s=self.now, world=world, tick=tick, mode=self.mode)
         return self.combiner.turn(

@@ -30,7 +30,7 @@ WORLD = WorldView(
 TICK = TickView(
     stamp_ns=1, epoch=1, step=7, episode_id="ep_0001", branch_id="ep_0001-b000",
     applied_source=Source.POLICY, trust=0.8, progress=float("nan"), success=float("nan"),
-    images={"top": np.full((96, 96, 3), 235, np.uint8)}, proprio=np.zeros(4),
+    images={"top": np.full((96, 96, 3), 235, np.uint8)}, measured=np.zeros(4),
 )
 
 

@@ -27,7 +27,7 @@ WORLD = WorldView(
 )
 TICK = TickView(
     stamp_ns=1, epoch=1, step=7, episode_id="e", branch_id="b", applied_source=Source.POLICY,
-    trust=1.0, progress=0.0, success=0.0, images={}, proprio=np.zeros(4),
+    trust=1.0, progress=0.0, success=0.0, images={}, measured=np.zeros(4),
 )
 LEFT_SHOULDER, A, START, LEFT_STICK = 9, 0, 6, 7
 

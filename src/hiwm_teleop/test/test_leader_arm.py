@@ -61,7 +61,7 @@ class Person:
         tick = TickView(
             stamp_ns=1, epoch=self.epoch, step=7, episode_id="ep_0001", branch_id="ep_0001-b000",
             applied_source=Source.POLICY, trust=1.0, progress=math.nan, success=math.nan,
-            images={}, proprio=self.robot, applied=self.applied,
+            images={}, measured=self.robot, applied=self.applied,
         )
         done = self.device.read(OperatorView(
             now_s=time.monotonic(), world=self.world, tick=tick, mode=self.mode, joy=self.joy,

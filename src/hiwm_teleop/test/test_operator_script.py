@@ -66,7 +66,7 @@ class PlayedWorld:
                 stamp_ns=0, epoch=self.epoch, step=self.step, episode_id=f"ep_{self.episode:04d}",
                 branch_id=f"ep_{self.episode:04d}-b{self.branch:03d}",
                 applied_source=self.source, trust=1.0,
-                progress=float("nan"), success=float("nan"), images={}, proprio=np.zeros(4),
+                progress=float("nan"), success=float("nan"), images={}, measured=np.zeros(4),
             ),
             mode=self.mode, answers=answers,
         )

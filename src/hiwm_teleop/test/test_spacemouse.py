@@ -86,7 +86,7 @@ class Bench:
         tick = TickView(
             stamp_ns=1, epoch=1, step=1, episode_id="e", branch_id="b", applied_source=Source.NONE,
             trust=1.0, progress=0.0, success=0.0, images={},
-            proprio=np.full(self.robot.action_dim, 1.0),
+            measured=np.full(self.robot.action_dim, 1.0),
         )
         world = WorldView(
             kind="imagination", robot="", can_restore=True, can_fork=True, auto_reset=True,

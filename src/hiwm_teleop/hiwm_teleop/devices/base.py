@@ -98,7 +98,7 @@ class TickView:
     progress: float  # 0..1, NaN where unknown
     success: float  # 0..1, NaN where unknown
     images: Mapping[str, NDArray[np.uint8]]  # by camera, [H, W, 3] rgb8
-    proprio: NDArray[np.float64]  # [A], measured positions in action order
+    measured: NDArray[np.float64]  # [A], measured counterpart of the action
     # [A], action that led here; [0] on the first tick of an epoch.
     applied: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 

@@ -120,7 +120,7 @@ class Stick:
             self._closing[arm] *= -1.0
         else:
             middle = (action.lower + action.upper) / 2
-            is_open = view.tick is None or view.tick.proprio[entry] > middle
+            is_open = view.tick is None or view.tick.measured[entry] > middle
             self._closing[arm] = -1.0 if is_open else 1.0
         return f"{arm} gripper {'closes' if self._closing[arm] < 0 else 'opens'}"
 

@@ -215,7 +215,7 @@ class LeaderArmDevice(Device):
         if self._begun != tick.epoch:
             self._following.release()
             self._begun = tick.epoch
-            self._base = tick.proprio.copy()
+            self._base = tick.measured.copy()
             # A gripper that holds an object is open wider than its target: with its measured
             # position as the target, it would drop the object.
             for group in self._world.embodiment.groups:

@@ -90,7 +90,7 @@ class ScriptedDevice(Device):
             return None
         if (tick.epoch, tick.step) != self._seen or self._sight is None:
             jumped = self._seen is None or self._seen[0] != tick.epoch
-            self._sight = self._operator.look(tick.images, tick.proprio, jumped=jumped)
+            self._sight = self._operator.look(tick.images, tick.measured, jumped=jumped)
             self._seen = (tick.epoch, tick.step)
         return self._sight
 
