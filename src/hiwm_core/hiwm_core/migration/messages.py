@@ -97,7 +97,7 @@ class MessageUpgrade:
         return self._made("GroundTruth", old, names=names, values=np.array(values, np.float64))
 
     def _branch_tree(self, old: Any) -> Any:
-        branches = {}
+        branches: dict[str, Any] = {}
         for node in old.nodes:
             parent = node.parent_id.rpartition(":")[0]
             first = parent != node.branch_id
