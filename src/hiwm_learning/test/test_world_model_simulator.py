@@ -65,6 +65,14 @@ def test_a_state_of_another_kind_is_refused() -> None:
         ImaginedState.from_parts({}, {"step": 1})
 
 
+def test_frames_of_several_cameras_are_refused() -> None:
+    simulator = Simulator(drawn_world_model(EMBODIMENT), EMBODIMENT)
+    frame = np.zeros((96, 96, 3), np.uint8)
+    for frames in ((frame, frame), np.stack([frame, frame])):
+        with pytest.raises(CheckpointError, match="of 2 cameras, the layered model draws one"):
+            simulator.begin(frames, HOME, seed=0)
+
+
 def test_two_simulators_of_one_model_imagine_the_same_bytes() -> None:
     frames: list[list[bytes]] = []
     for _ in range(2):

@@ -73,7 +73,7 @@ class PolicyPlanner:
         self.info = checkpoint.info
         self.embodiment_hash = checkpoint.info.embodiment_hash
         self.period_s = checkpoint.info.control_period_s
-        self.image_shapes = {
+        self.image_shapes: Mapping[str, tuple[int, int, int]] = {
             camera.name: (camera.height, camera.width, 3) for camera in config.cameras
         }
         self.proprio_dim = config.proprio_dim

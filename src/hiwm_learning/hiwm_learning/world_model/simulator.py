@@ -19,7 +19,7 @@ from hiwm_core.errors import CheckpointError
 from hiwm_core.limits import LimiterState, LimitResult
 from hiwm_core.world_heads import HEADS
 from hiwm_learning.action_gate import ActionGate, limiter_memory
-from hiwm_learning.simulators import ImaginedObservation, Reading, reading
+from hiwm_learning.simulators import Images, ImaginedObservation, Reading, reading
 from hiwm_learning.world_model import imagination
 from hiwm_learning.world_model.appearance import arm_poses
 from hiwm_learning.world_model.imagination import Imagined
@@ -92,7 +92,7 @@ class Simulator:
         self._registered = lru_cache(maxsize=_FRAMES_KNOWN)(self._register)
 
     def begin(
-        self, image: NDArray[np.uint8], proprioception: NDArray[Any], seed: int
+        self, image: Images, proprioception: NDArray[Any], seed: int
     ) -> ImaginedState:
         """Return the state in which a recorded frame is the present one.
 
@@ -100,7 +100,15 @@ class Simulator:
             image: [H, W, 3] rgb.
             proprioception: [P] m.
             seed: of the episode's draws.
+
+        Raises:
+            CheckpointError: images of several cameras.
         """
+        if not isinstance(image, np.ndarray) or image.ndim != 3:
+            raise CheckpointError(
+                f"start frames of {len(image)} cameras, the layered model draws one",
+                where="start frames", remedy="use those written beside the checkpoint",
+            )
         hands = np.asarray(proprioception, np.float32)
         return replace(self._registered(image.tobytes(), image.shape, hands.tobytes()), seed=seed)
 
