@@ -44,6 +44,11 @@ def test_the_shipped_embodiment_keeps_its_hash() -> None:
         assert replace(old, max_following_error=new.max_following_error) == new
 
 
+def test_an_old_text_is_refused_with_the_command_that_converts_it() -> None:
+    with pytest.raises(ConfigError, match=r"old\.yaml.*scripts/migrate"):
+        parse_embodiment(OLD, "old.yaml")
+
+
 def test_a_gripper_becomes_a_group_of_its_own() -> None:
     upgraded = parse_embodiment(upgrade_embodiment_text(GRIPPER), "old")
     assert [group.kind for group in upgraded.groups] == [
