@@ -54,22 +54,25 @@ def rates_figure(study: Study) -> Figure:
     """Return pooled rates of each set, one panel per backbone; small marks are single seeds."""
     shown = sets_of(study)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH_IN, 3.3 if len(shown) < 4 else 3.8), layout="constrained")
-        panels = figure.subplots(1, len(Backbone), sharey=True, squeeze=False)[0]
+        # Names of more than three sets need the whole width.
+        rows, columns = (1, len(Backbone)) if len(shown) < 4 else (len(Backbone), 1)
+        figure = Figure(figsize=(_WIDTH_IN, 0.5 + 2.8 * rows), layout="constrained")
+        panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
         for axes, backbone in zip(panels, Backbone, strict=True):
             for place, training_set in enumerate(shown):
                 for shift, world in ((-0.17, World.STAND_IN), (0.17, World.IMAGINATION)):
                     _rate_mark(axes, study, backbone, training_set, world, place + shift)
             axes.set_title(BACKBONE_NAMES[backbone])
-            axes.set_xticks(range(len(shown)), [SET_NAMES[which] for which in shown])
-            if len(shown) > 3:
-                axes.tick_params(axis="x", labelrotation=20)
+            axes.set_xticks(
+                range(len(shown)), [SET_NAMES[which].replace(" ", "\n") for which in shown]
+            )
             axes.set_xlim(-0.5, len(shown) - 0.5)
             axes.tick_params(axis="x", length=0)
             axes.grid(axis="y", color=_GRID)
         panels[0].set_ylim(-4, 112)
         panels[0].set_yticks(range(0, 101, 20))
-        panels[0].set_ylabel("success, %")
+        for axes in panels[::columns]:
+            axes.set_ylabel("success, %")
         figure.legend(
             handles=[
                 _legend_mark("o", _INK, "stand-in"),
