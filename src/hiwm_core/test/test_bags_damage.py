@@ -28,6 +28,7 @@ from hiwm_core.bags import (
 from hiwm_core.bags.bit_flips import WRONG, flip, outcome
 from hiwm_core.bags.contents import mcap_path
 from hiwm_core.bags.finisher import BagFinisher
+from hiwm_core.bags.lineage import Lineage
 from hiwm_core.bags.mcap_file import McapFile
 from hiwm_core.errors import BagError
 from hiwm_test_support.bags import IMAGE, TICK, RecordedWorld
@@ -333,7 +334,7 @@ def test_reading_holds_no_more_than_the_arrays(tmp_path: Path) -> None:
     for number, repeats in enumerate((30, 240)):
         world = RecordedWorld(lambda topic, raw: None)
         image = bytes(4 << 20)
-        bag = open_bag(tmp_path / str(number), {})
+        bag = open_bag(tmp_path / str(number), Lineage().custom_data())
         for step in range(repeats):
             bag.write(TICK.topic, step, world.tick())
             bag.write(IMAGE.topic, step, world.image()[:-4] + image)

@@ -17,6 +17,10 @@ def numbers(psnr: float, place: float | None) -> dict[str, Any]:
     return {
         "horizons": {step: horizon for step in ablation.HORIZONS},
         "latency": {"1": {"p50_ms_per_state": 12.3}},
+        "measure": {"columns": [
+            {"key": "place_median_T", "title": "place, T", "form": ".3f"},
+            {"key": "whole_share", "title": "whole", "form": ".2f"},
+        ]},
     }
 
 
