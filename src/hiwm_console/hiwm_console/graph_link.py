@@ -92,6 +92,8 @@ class GraphLink:
         self._shown_at = float("-inf")
         self._status_at = float("-inf")
         self._held_back: asyncio.TimerHandle | None = None
+        self._unreported: Tick | None = None  # shown, its numbers not sent yet
+        self._report_later: asyncio.TimerHandle | None = None
         self._control: tuple[Any, ...] = ()
         self._since = time.monotonic()
         self._health: dict[str, dict[str, Any]] = {}
@@ -385,15 +387,30 @@ class GraphLink:
                 hub.on_frame(camera, int(tick.epoch), int(tick.step), data)
                 if camera == 0 and not tick.state_id:
                     self._session.remember(f"{tick.branch_id}:{tick.step}", data)
-        if now - self._status_at >= _STATUS_S or hub.driving.holding:
-            self._status_at = now
-            hub.show("tick", {
-                "epoch": tick.epoch, "step": tick.step, "episode": tick.episode_id,
-                "branch": tick.branch_id, "trust": number(tick.trust),
-                "progress": number(tick.progress), "success": number(tick.success),
-                "source": tick.applied_source, "by": tick.applied_device,
-                "rate": round(self._rate, 1),
-            })
+        # The newest tick is always sent in the end: a paused world makes no other one.
+        self._unreported = tick
+        wait = 0.0 if hub.driving.holding else self._status_at + _STATUS_S - now
+        if wait <= 0.0:
+            self._report_tick()
+        elif self._report_later is None:
+            self._report_later = asyncio.get_running_loop().call_later(wait, self._report_tick)
+
+    def _report_tick(self) -> None:
+        """Send the numbers of the newest shown tick."""
+        if self._report_later is not None:
+            self._report_later.cancel()
+            self._report_later = None
+        tick, self._unreported = self._unreported, None
+        if tick is None or self.server is None:
+            return
+        self._status_at = time.monotonic()
+        self.server.hub.show("tick", {
+            "epoch": tick.epoch, "step": tick.step, "episode": tick.episode_id,
+            "branch": tick.branch_id, "trust": number(tick.trust),
+            "progress": number(tick.progress), "success": number(tick.success),
+            "source": tick.applied_source, "by": tick.applied_device,
+            "rate": round(self._rate, 1),
+        })
 
 
 def _event(act: Act) -> OperatorEvent:

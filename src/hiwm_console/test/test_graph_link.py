@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import rclpy
 from hiwm_interfaces.msg import Tick, WorldInfo
@@ -19,7 +20,7 @@ from hiwm_console.session_files import SessionFiles
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.frames import observation_streams
 from hiwm_core.ros_domains import domain_id
-from hiwm_nodes.messages import joint_state_message, stamp_tick, time_message
+from hiwm_nodes.messages import image_message, joint_state_message, stamp_tick, time_message
 from hiwm_teleop.devices.base import EventKind
 from hiwm_teleop.service_routes import ROUTES
 
@@ -41,6 +42,9 @@ class PlayedServer:
         self.shown[kind] = message
 
     def on_tick(self, *place, **_):
+        pass
+
+    def on_frame(self, *picture):
         pass
 
 
@@ -96,6 +100,32 @@ def test_what_is_driven_goes_out_as_a_demonstration_or_a_correction(link, demons
         demonstration=demonstration,
     ))
     assert sent[0].demonstration is demonstration and len(sent[0].action) == 4
+
+
+def test_the_newest_of_two_quick_ticks_reaches_the_pages(link):
+    """A paused world makes no third tick that would replace the first."""
+    link.on_world(WorldInfo(
+        kind="imagination", rate=10.0, lockstep=True, cameras=["top"],
+        embodiment_hash=EMBODIMENT.hash, embodiment_yaml=EMBODIMENT.text,
+    ))
+
+    async def see() -> None:
+        for epoch in (6, 7):
+            stamp = time_message(epoch)
+            tick = Tick(epoch=epoch, step=9)
+            stamp_tick(tick, stamp, observation_streams(["top"]))
+            image = image_message(np.zeros((8, 8, 3), np.uint8), stamp, "top_camera")
+            link.on_image(0, serialize_message(image))
+            link.on_tick(serialize_message(tick))
+            link._show()
+        assert link.server.shown["tick"]["epoch"] == 6
+        deadline = time.monotonic() + GUARD_S
+        while link.server.shown["tick"]["epoch"] == 6 and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+
+    link.server.clients = {1: "a page"}
+    asyncio.run(see())
+    assert link.server.shown["tick"]["epoch"] == 7
 
 
 def test_pages_are_told_which_requests_nobody_would_act_on(link):
