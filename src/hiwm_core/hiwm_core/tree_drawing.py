@@ -214,7 +214,7 @@ class _Drawing:
         text = ", ".join(word for word in words if word)
         if len(text) > _NOTE_LETTERS:
             text = text[: _NOTE_LETTERS - 1].rstrip() + "\u2026"
-        marks = {Label.SUCCESS: _SUCCESS, Label.FAILURE: _FAILURE}
+        marks: dict[str, Colour] = {Label.SUCCESS: _SUCCESS, Label.FAILURE: _FAILURE}
         colour = marks.get(last.label, _FAINT)
         self._text(x + (16 if last.label in marks else 0), y, text, colour=colour, anchor="lm")
 

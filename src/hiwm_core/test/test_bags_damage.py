@@ -28,7 +28,6 @@ from hiwm_core.bags import (
 from hiwm_core.bags.bit_flips import WRONG, flip, outcome
 from hiwm_core.bags.contents import mcap_path
 from hiwm_core.bags.finisher import BagFinisher
-from hiwm_core.bags.lineage import Lineage
 from hiwm_core.bags.mcap_file import McapFile
 from hiwm_core.errors import BagError
 from hiwm_test_support.bags import IMAGE, TICK, RecordedWorld

@@ -63,19 +63,22 @@ class ServoInput:
             return None
         stamp, frame, twist = self._message
         if self.command_type != TWIST:
-            return self._refused("command type has not been set")
+            self._refuse("command type has not been set")
+            return None
         if now - stamp >= self.timeout_s:
             return None
         if frame != self.planning_frame:
-            return self._refused(f"command frame is {frame!r}, expected {self.planning_frame!r}")
+            self._refuse(f"command frame is {frame!r}, expected {self.planning_frame!r}")
+            return None
         if not np.all(np.isfinite(twist)):
-            return self._refused("invalid twist")
+            self._refuse("invalid twist")
+            return None
         if self.scale is None:
             return twist
         linear, rotational = self.scale
         return np.concatenate([twist[:3] * linear, twist[3:] * rotational])
 
-    def _refused(self, warning: str) -> None:
+    def _refuse(self, warning: str) -> None:
         self._message = None
         if warning not in self.warnings:
             self.warnings.append(warning)
@@ -112,7 +115,8 @@ def moved(position: Array, quaternion: Array, twist: Array, dt: float) -> tuple[
     if angle == 0.0:
         return new, quaternion
     axis = twist[3:] / np.linalg.norm(twist[3:])
-    x, y, z, w = *(axis * np.sin(angle / 2)), np.cos(angle / 2)
+    x, y, z = axis * np.sin(angle / 2)
+    w = np.cos(angle / 2)
     a, b, c, d = quaternion
     turned = np.array([
         w * a + x * d + y * c - z * b, w * b - x * c + y * d + z * a,

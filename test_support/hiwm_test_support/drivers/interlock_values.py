@@ -27,4 +27,5 @@ def stopping_value(lock: Interlock) -> Any:
         return float(fine.lower - 1) if "Float" in lock.type else int(fine.lower - 1)
     if isinstance(fine[0], bool):
         return not fine[0]
-    return 1 + max(fine) if isinstance(fine[0], int | float) else "stopped"
+    numbers = [value for value in fine if isinstance(value, int | float)]
+    return 1 + max(numbers) if numbers else "stopped"

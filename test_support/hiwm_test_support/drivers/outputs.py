@@ -30,7 +30,9 @@ UPDATE_S = 0.01
 class OutputModel(Protocol):
     """What receives one output's messages, and moves the body."""
 
-    active: bool
+    @property
+    def active(self) -> bool:
+        """Whether messages move the body."""
 
     def activate(self) -> None:
         """Let messages move the body."""
