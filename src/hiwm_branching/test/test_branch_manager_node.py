@@ -12,6 +12,7 @@ import rclpy
 from hiwm_interfaces.msg import Branch, BranchNode, BranchTree, Command, ControlState
 from hiwm_interfaces.srv import Continue, Discard, Fork, Label, ListBranches, Propose, Rollback
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.branch_reader import BranchReader
@@ -45,7 +46,11 @@ class Session:
         self.revision = -1
         self.gaps = 0
         self.head = ""
-        self.person.create_subscription(BranchTree, "branches/tree", self._on_tree, 100)
+        # Latched as for every client: the first change may come before the topics are matched.
+        self.person.create_subscription(BranchTree, "branches/tree", self._on_tree, QoSProfile(
+            depth=100, reliability=ReliabilityPolicy.RELIABLE,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL,
+        ))
         self.parameters = {"session_dir": str(folder), **parameters}
         self.manager: NodeProcess
         self.start_manager()
