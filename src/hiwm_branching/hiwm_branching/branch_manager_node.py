@@ -126,7 +126,7 @@ class BranchManager(Node):
             (Rollback, "rollback", self._rollback),
             (Fork, "fork", self._fork),
             (Continue, "continue", self._continue),
-            (Label, "label", self._refusable(self._label)),
+            (Label, "label", self._label_when_known),
             (Discard, "discard", self._refusable(self._discard)),
             (ListBranches, "list", self._refusable(self._list)),
             (Propose, "propose", self._refusable(self._propose)),
@@ -321,8 +321,21 @@ class BranchManager(Node):
 
         return callback
 
+    async def _label_when_known(
+        self, request: Label.Request, response: Label.Response
+    ) -> Label.Response:
+        # A latched message may arrive after the ticks of its sender.
+        await self._world.until(lambda: self._info is not None)
+        labelled: Label.Response = self._refusable(self._label)(request, response)
+        return labelled
+
     def _label(self, request: Label.Request, response: Label.Response) -> None:
-        labels = list(self._info.labels) if self._info else []
+        if self._info is None:
+            raise StoreError(
+                "the labels of this task are not known", where="branches/label",
+                remedy="start the world first: its world_info lists them",
+            )
+        labels = list(self._info.labels)
         if request.label and request.label not in labels:
             raise StoreError(
                 f"{request.label!r} is not a label of this task",
