@@ -77,7 +77,6 @@ class LimitResult:
             or self.acceleration_limited or self.held
         )
 
-
     @property
     def note(self) -> str:
         """Why the request was changed or held, for the person; empty if it was not."""
