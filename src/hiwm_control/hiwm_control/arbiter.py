@@ -107,6 +107,7 @@ class Arbiter:
         self._answered_at = 0.0
         self._early_plan: Plan | None = None  # arrived before the first world_info
         self._positions: tuple[int, NDArray[np.float64]] | None = None
+        self._tick_positions: NDArray[np.float64] | None = None  # measured at the newest tick
         self._ramp: HandbackRamp | None = None
         self._policy_present = False
 
@@ -183,6 +184,8 @@ class Arbiter:
             self._plans.begin_epoch(tick.epoch)
             self._ramp = None
         self._tick, self._tick_at, self._answer = tick, self._clock(), None
+        self._tick_positions = None
+        self._match_positions()
         self._sample_is_new = False
         self._machine.count_tick()
         return self._decide()
@@ -190,6 +193,7 @@ class Arbiter:
     def on_positions(self, stamp_ns: int, positions: ArrayLike) -> CommandDecision | None:
         """Take the measured counterpart ``[A]`` of the action, with the stamp of its tick."""
         self._positions = (stamp_ns, np.array(positions, dtype=np.float64))
+        self._match_positions()
         return self._decide()
 
     def on_plan(self, plan: Plan) -> CommandDecision | None:
@@ -250,6 +254,11 @@ class Arbiter:
         if self._lockstep and self._answer and self._clock() - self._sent_at > _RESEND_AFTER_S:
             return self._resend()
         return self._decide()
+
+    def _match_positions(self) -> None:
+        """Keep the newest tick's positions: a repeated tick may carry others with a later stamp."""
+        if self._tick and self._positions and self._positions[0] == self._tick.stamp_ns:
+            self._tick_positions = self._positions[1]
 
     def _resend(self) -> CommandDecision | None:
         """Return the answer again, unless its sender has lost control since."""
@@ -346,6 +355,4 @@ class Arbiter:
         """Return the current target: the last one applied, or an epoch's initial position."""
         if np.size(tick.applied_action) == len(self._names):
             return np.asarray(tick.applied_action, dtype=np.float64)
-        if self._positions and self._positions[0] == tick.stamp_ns:
-            return self._positions[1]
-        return None
+        return self._tick_positions

@@ -10,6 +10,7 @@ from geometry_msgs.msg import PoseStamped
 from hiwm_interfaces.msg import Command, ControlState, OperatorCommand, PolicyPlan, Tick, WorldInfo
 from hiwm_interfaces.srv import ControlRequest
 from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import QoSSubscriptionMatchedInfo, SubscriptionEventCallbacks
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
@@ -77,7 +78,11 @@ class ArbiterNode(Node):
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
         self.create_subscription(JointState, "joint_states", self._on_joint_states, qos.TICK)
         self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
-        self.create_subscription(PolicyPlan, "policy/plan", self._on_plan, qos.TICK)
+        # The graph's count of publishers may lag behind their messages; this event does not.
+        self.create_subscription(
+            PolicyPlan, "policy/plan", self._on_plan, qos.TICK,
+            event_callbacks=SubscriptionEventCallbacks(matched=self._on_policies_matched),
+        )
         self.create_service(ControlRequest, "control/request", self._on_request)
         self._diagnostics = Diagnostics(self, self._diagnostic_values)
         # Steady clock: a stopped /clock must not keep a lost operator in control.
@@ -120,8 +125,11 @@ class ArbiterNode(Node):
         if self._robot is not None:
             self._on_robot(self._robot.add_tick(message))
 
+    def _on_policies_matched(self, policies: QoSSubscriptionMatchedInfo) -> None:
+        self._arbiter.on_policy_present(policies.current_count > 0)
+
     def _on_plan(self, message: PolicyPlan) -> None:
-        self._arbiter.on_policy_present(True)
+        self._arbiter.on_policy_present(True)  # the event may come after the first plan
         self._finish(self._arbiter.on_plan(Plan(
             epoch=message.epoch, step=message.step, horizon=message.horizon,
             execute_horizon=message.execute_horizon, action_dim=message.action_dim,
@@ -146,7 +154,6 @@ class ArbiterNode(Node):
         return response
 
     def _on_time(self) -> None:
-        self._arbiter.on_policy_present(self.count_publishers("policy/plan") > 0)
         self._finish(self._arbiter.on_time())
 
     def _finish(self, decision: CommandDecision | None) -> None:

@@ -496,6 +496,20 @@ def test_a_rollback_during_handback_needs_a_plan_of_the_new_epoch() -> None:
     np.testing.assert_allclose(decision.action, [0.5, 0.5])
 
 
+def test_positions_of_a_repeated_tick_do_not_replace_those_of_the_tick() -> None:
+    # The operator is slow to look at the first tick of an epoch, so the world repeats it.
+    bench = Bench()
+    bench.tick(4)
+    bench.operator(4, synchronous=True)
+    bench.operator(4, synchronous=True, deadman=False)
+    bench.tick(0, epoch=2, applied=())
+    bench.arbiter.on_positions(0, [0.4, 0.4])
+    bench.plan(0, epoch=2, value=0.8)
+    bench.arbiter.on_positions(5, [0.4, 0.4])
+    decision = bench.operator(0, epoch=2, synchronous=True, deadman=False)
+    assert answers(decision, 0, Source.HANDBACK, epoch=2)
+
+
 # --- requests and lost messages --------------------------------------------------------------
 
 def test_requests_follow_the_table_and_say_why_not() -> None:

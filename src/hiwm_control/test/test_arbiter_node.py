@@ -110,6 +110,11 @@ class Rig(Node):
         self.wait(future.done)
         return future.result()
 
+    def show_policy(self) -> None:
+        """Send a plan of an older epoch: the arbiter drops it, and knows that there is a policy."""
+        self.plan(0, epoch=0)
+        self.wait(lambda: self.states[-1].plans_dropped > 0)
+
     def next_command(self) -> Command:
         self.wait(lambda: bool(self.commands))
         return self.commands.pop(0)
@@ -228,6 +233,7 @@ def test_an_unusable_operator_action_moves_nothing_and_says_why(rig: Rig) -> Non
 
 def test_handback_waits_for_a_plan_of_now_and_ramps(rig: Rig) -> None:
     rig.tick(0)
+    rig.show_policy()
     rig.operator(0, action=HOME)
     applied = np.array(rig.next_command().action)
     rig.operator(0, deadman=False)
