@@ -15,6 +15,7 @@ from hiwm_core.bags.schema import recording_types
 from hiwm_core.branch_store import BranchStore
 from hiwm_core.control import Source
 from hiwm_core.embodiment import load_embodiment, parse_embodiment
+from hiwm_core.episode_labels import LABEL_FILE, EpisodeLabel, fingerprint, write_bag_label
 from hiwm_core.errors import BagError, ConfigError
 from hiwm_core.frames import observation_streams
 from hiwm_core.session_lock import RECORDER, SessionLock
@@ -86,6 +87,27 @@ def write_bag(
 
 def quiet(_line: str) -> None:
     pass
+
+
+def unlabelled(branch: str) -> SimpleNamespace:
+    """Return a branch as a tree's reader gives it."""
+    return SimpleNamespace(branch_id=branch, label="", note="", labelled_by="", labelled_ns=0)
+
+
+def test_a_label_beside_a_bag_is_used_unless_the_bag_has_changed(tmp_path: Path) -> None:
+    for number in range(2):
+        bag = write_bag(tmp_path / "one", f"ep_0001-b00{number}", [Source.DEMONSTRATION] * 3)
+        write_bag_label(bag, EpisodeLabel(label="failure", who="anna"), seen=fingerprint(bag))
+    stored = bag / LABEL_FILE
+    stored.write_text(stored.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
+    said: list[str] = []
+    before = session_trees.tree_state(tmp_path / "one")
+    build_dataset([tmp_path / "one"], tmp_path / "set.zarr", write=said.append)
+    labels = [info.label for info in load_episodes(tmp_path / "set.zarr").infos]
+    assert labels == ["failure", ""]
+    assert any("b001: without its label" in line and "changed" in line for line in said), said
+    write_bag_label(bag, EpisodeLabel(label="success"), seen=fingerprint(bag))
+    assert session_trees.tree_state(tmp_path / "one") != before
 
 
 def test_a_bag_that_is_being_recorded_is_left_out(tmp_path: Path) -> None:
@@ -184,6 +206,9 @@ def test_a_discarded_branch_is_left_out_and_the_tree_decides_provenance(
             return [node("ep_0001-b000", step, rolled_back=step > 1) for step in range(4)] + [
                 node("ep_0001-b001", step, discarded=True) for step in range(4)
             ]
+
+        def branches(self) -> list[SimpleNamespace]:
+            return [unlabelled("ep_0001-b000"), unlabelled("ep_0001-b001")]
 
     monkeypatch.setattr(session_trees, "BranchReader", Reader)
     left_out = build_dataset([session], tmp_path / "set.zarr", write=quiet)
@@ -378,6 +403,9 @@ def test_the_tree_is_found_from_within_the_bags_folder_and_through_a_link(
                     source=0, rolled_back=False, discarded=branch.endswith("1"), label="",
                 ) for branch in ("ep_0001-b000", "ep_0001-b001")
             ]
+
+        def branches(self) -> list[SimpleNamespace]:
+            return [unlabelled("ep_0001-b000"), unlabelled("ep_0001-b001")]
 
     monkeypatch.setattr(session_trees, "BranchReader", Reader)
     monkeypatch.setattr(session_trees, "tree_provenance", lambda nodes: {})

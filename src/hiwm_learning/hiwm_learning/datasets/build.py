@@ -80,7 +80,8 @@ def build_dataset(
             writer = writer or EpisodeWriter(
                 output, embodiment, tuple(str(name) for name in Provenance)
             )
-            writer.add(_info(segment, tree.labels), _columns(segment, tree.provenance))
+            label = trees.label(bag, segment.lineage.branch_id).label
+            writer.add(_info(segment, label), _columns(segment, tree.provenance))
             frames += segment.length
             if number % 20 == 0 or number == len(bags):
                 write(f"{number}/{len(bags)} bags  {frames} frames")
@@ -104,14 +105,14 @@ def _provenance(
     return np.array([_CODES[provenance] for provenance in assigned], np.uint8)
 
 
-def _info(segment: Segment, labels: Mapping[str, str]) -> EpisodeInfo:
+def _info(segment: Segment, label: str) -> EpisodeInfo:
     lineage, period = segment.lineage, segment_period(segment)
     return EpisodeInfo(
         bag=segment.path.name, session_id=lineage.session_id, episode_id=lineage.episode_id,
         branch_id=lineage.branch_id, parent_branch_id=lineage.parent_branch_id,
         fork_step=lineage.fork_step, world=lineage.world, stand_in=lineage.stand_in,
         task=lineage.task, task_hash=lineage.task_hash,
-        label=labels.get(lineage.branch_id, ""), robot=lineage.robot,
+        label=label, robot=lineage.robot,
         period_s=period.nominal_s, measured_period_s=period.seconds,
     )
 

@@ -1,4 +1,4 @@
-"""Reads labels, discarded branches and rollback marks of bags from their session's tree."""
+"""Reads labels, discarded branches and rollback marks of bags: the session's tree and labels."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -8,8 +8,9 @@ from pathlib import Path
 import yaml
 
 from hiwm_core.bags.metadata import METADATA_FILE
-from hiwm_core.bags.recover import session_of
+from hiwm_core.bags.recover import session_bags, session_of
 from hiwm_core.branch_reader import BranchReader
+from hiwm_core.episode_labels import EpisodeLabel, label_of, labels_state, tree_labels
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.provenance import Provenance, tree_provenance
 
@@ -23,7 +24,7 @@ class SessionTree:
 
     provenance: Mapping[str, Provenance] = field(default_factory=dict)  # by node id
     discarded: frozenset[str] = frozenset()  # branches
-    labels: Mapping[str, str] = field(default_factory=dict)  # by branch
+    labels: Mapping[str, EpisodeLabel] = field(default_factory=dict)  # by branch
     was_read: bool = False  # from a file, which should contain every branch of the session
 
 
@@ -58,13 +59,24 @@ class SessionTrees:
             self._unknown.add((session, branch_id))
         return tree
 
+    def label(self, bag: Path, branch_id: str) -> EpisodeLabel:
+        """Return the label that counts for a bag; reports one that is stale or unreadable.
+
+        Raises:
+            BagError: see `of`.
+        """
+        label, problem = label_of(bag, self.of(bag, branch_id).labels.get(branch_id))
+        if problem:
+            self._report(f"{bag.name}: without its label: {problem}")
+        return label
+
     def _read(self, session: Path, bags: Path) -> SessionTree:
         path = session / TREE_FILE
         try:
-            nodes = []
+            nodes, labels = [], {}
             if exists := path.exists():
                 with BranchReader(path) as reader:
-                    nodes = reader.tree()
+                    nodes, labels = reader.tree(), tree_labels(reader)
             if not nodes and any(_saw_tree(bag) for bag in sorted(bags.iterdir())):
                 state = "has no states" if exists else "is missing"
                 raise BagError(f"the session's tree {state}", where=str(path))
@@ -81,8 +93,7 @@ class SessionTrees:
         return SessionTree(
             provenance=tree_provenance(nodes),
             discarded=frozenset(node.branch_id for node in nodes if node.discarded),
-            labels={node.branch_id: node.label for node in nodes},
-            was_read=exists,
+            labels=labels, was_read=exists,
         )
 
     def _report(self, line: str) -> None:
@@ -91,20 +102,21 @@ class SessionTrees:
 
 
 def tree_state(session: Path) -> str:
-    """Return a digest of what a session's tree says about its bags; every mark changes it.
+    """Return a digest of what is said of a session's bags; every mark and label changes it.
 
     The file's size and time are not enough: SQLite keeps recent changes in a second file.
     """
+    beside = labels_state(session_bags(session))
     try:
         with BranchReader(session / TREE_FILE) as reader:
             nodes = reader.tree()
     except HiwmError as error:
-        return error.what  # building refuses it, unless no branch manager ran
+        return f"{error.what} {beside}"  # building refuses it, unless no branch manager ran
     marks = [
         (node.node_id, node.parent_id, int(node.source), node.rolled_back, node.discarded,
          node.label) for node in nodes
     ]
-    return hashlib.sha256(repr(marks).encode()).hexdigest()
+    return hashlib.sha256(repr((marks, beside)).encode()).hexdigest()
 
 
 def _saw_tree(bag: Path) -> bool:
