@@ -30,6 +30,7 @@ from hiwm_core.bags import audit_bag, session_bags, unfinished
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.branch_reader import BranchReader
 from hiwm_core.errors import HiwmError
+from hiwm_core.output_folders import claim_folder
 from hiwm_core.ros_domains import domain_id
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -251,7 +252,11 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "runs" / "kills")
     options = parser.parse_args()
     output = options.output.expanduser().resolve()
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        claim_folder(output, "a folder of kill_sessions")
+    except HiwmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     results_file = output / "results.jsonl"
     lines = results_file.read_text().splitlines() if results_file.exists() else []

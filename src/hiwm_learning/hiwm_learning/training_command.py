@@ -8,7 +8,12 @@ from pathlib import Path
 import torch
 
 from hiwm_core.errors import HiwmError
-from hiwm_core.output_folders import check_output_file, claim_folder, npz_with
+from hiwm_core.output_folders import (
+    check_output_file,
+    check_output_folder,
+    folder_mark,
+    npz_with,
+)
 from hiwm_core.user_paths import path_argument
 from hiwm_learning.checkpoints import is_checkpoint
 from hiwm_learning.datasets.periods import add_resample_option
@@ -49,7 +54,7 @@ def add_world_model_options(
 
 
 def check_world_model_outputs(options: argparse.Namespace) -> Path:
-    """Check that a training may write its outputs; create and return its work folder.
+    """Check that a training may write its outputs; return its work folder, to be claimed.
 
     Raises:
         ConfigError: an output exists and is of another kind, or overlaps with the data.
@@ -60,7 +65,9 @@ def check_world_model_outputs(options: argparse.Namespace) -> Path:
         starts_file(output), "a start file", is_start_file, inputs=options.data
     )
     work: Path = options.work or output.with_suffix(".work")
-    claim_folder(work, WORK_FOLDER, inputs=options.data)
+    check_output_folder(
+        work, WORK_FOLDER, lambda folder: folder_mark(folder) == WORK_FOLDER, inputs=options.data
+    )
     return work
 
 

@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 
 from hiwm_core.bags.task_of_data import task_of
+from hiwm_core.output_folders import claim_folder
 from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
 from hiwm_learning.latent_world.autoencoder_training import autoencoder_stage
 from hiwm_learning.latent_world.clips import Clips, read_clips
@@ -24,6 +25,7 @@ from hiwm_learning.latent_world.model import KIND, PRESETS, LatentWorldModel, la
 from hiwm_learning.latent_world.objectives import OBJECTIVES
 from hiwm_learning.latent_world.stage import AcceleratedProcesses, Stage
 from hiwm_learning.training_command import (
+    WORK_FOLDER,
     add_world_model_options,
     check_world_model_outputs,
     run_training,
@@ -76,10 +78,12 @@ class _Run:
         self._begun = time.monotonic()
         self._accelerator = Accelerator()
         self._processes = AcceleratedProcesses(self._accelerator)
-        task, embodiment = task_of(options.data, options.task)
         if self._processes.main:
             check_world_model_outputs(options)
+        task, embodiment = task_of(options.data, options.task)
         self._work: Path = options.work or options.output.with_suffix(".work")
+        if self._processes.main:
+            claim_folder(self._work, WORK_FOLDER)
         config = latent_config(
             embodiment, preset=options.network, objective=options.objective,
             sampler_steps=options.sampler_steps, context=options.context,

@@ -15,6 +15,7 @@ from pathlib import Path
 from hiwm_core.atomic_files import sync_folder
 from hiwm_core.bags.disk import disk_refusal, free_disk_bytes
 from hiwm_core.errors import HiwmError, StoreError
+from hiwm_core.output_folders import check_apart
 from hiwm_core.user_paths import path_argument
 from hiwm_learning.migration.folders import Found, Migration, find_earlier
 
@@ -31,6 +32,7 @@ def migrate(source: Path, target: Path, *, in_place: bool) -> list[str]:
 
     Raises:
         StoreError: the source is missing or in use, the target exists, or the disk is full.
+        ConfigError: the target lies inside the source.
     """
     source = source.resolve()
     if not source.exists():
@@ -40,6 +42,7 @@ def migrate(source: Path, target: Path, *, in_place: bool) -> list[str]:
             "exists; nothing was changed", where=str(target),
             remedy="move it away, or give another name with -o",
         )
+    check_apart(target, [source])
     found = find_earlier(source)
     if not found.earlier:
         print(f"{source}: nothing of an earlier version")

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from hiwm_core.bags.task_of_data import task_of
+from hiwm_core.output_folders import claim_folder
 from hiwm_learning.checkpoints import (
     CheckpointInfo,
     load_training_state,
@@ -26,6 +27,7 @@ from hiwm_learning.checkpoints import (
     save_training_state,
 )
 from hiwm_learning.training_command import (
+    WORK_FOLDER,
     add_world_model_options,
     check_world_model_outputs,
     run_training,
@@ -73,8 +75,9 @@ def _train(options: argparse.Namespace) -> int:
     def report(line: str) -> None:
         print(f"[{(time.monotonic() - begun) / 60:5.1f} min] {line}", flush=True)
 
-    task, embodiment = task_of(options.data, options.task)
     work = check_world_model_outputs(options)
+    task, embodiment = task_of(options.data, options.task)
+    claim_folder(work, WORK_FOLDER)
     config = planar_config(
         embodiment, dynamics=DynamicsConfig(members=options.members, hidden=options.hidden)
     )
