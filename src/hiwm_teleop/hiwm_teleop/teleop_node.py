@@ -13,6 +13,7 @@ from sensor_msgs.msg import Image, JointState, Joy
 
 from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import parse_embodiment
+from hiwm_core.errors import ConfigError
 from hiwm_core.frames import Observation, ObservationAssembler, pose_stream
 from hiwm_core.tasks import parse_task
 from hiwm_nodes import qos
@@ -70,6 +71,8 @@ class TeleopNode(Node):
                            option.upper)
             for key, option in kind.OPTIONS.items()
         }
+        if "device_file" not in kind.OPTIONS:
+            _refuse_device_file(self, name)
         self._device = kind(options)
         self._world: WorldView | None = None
         self._assembler: ObservationAssembler | None = None
@@ -289,6 +292,17 @@ class TeleopNode(Node):
             "takeover_to_frame_p50_s": f"{self._takeover_times.quantile(0.5):.3f}",
             "takeover_to_frame_p95_s": f"{self._takeover_times.quantile(0.95):.3f}",
         }
+
+
+def _refuse_device_file(node: Node, device: str) -> None:
+    """Raise ConfigError if a file is given to a device that has none: it is a mistake."""
+    file = str(parameter(node, "device_file", "", "for devices with a file in config/devices"))
+    if file:
+        raise ConfigError(
+            f"device {device!r} reads no device file, and {file!r} was given",
+            where="parameter device_file of teleop",
+            remedy="leave it out, or choose the file's device",
+        )
 
 
 def main() -> None:

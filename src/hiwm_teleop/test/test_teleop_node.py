@@ -425,6 +425,13 @@ def test_a_wrong_device_file_is_one_clear_line(graph, tmp_path, text, parts):
         assert part in lines[0]
 
 
+def test_a_device_file_for_a_device_without_one_is_refused(graph):
+    options = {"device": "scripted", "device_file": "gamepad"}
+    with NodeProcess("hiwm_teleop", "teleop", domain=graph.domain, parameters=options) as teleop:
+        assert teleop.wait() == 1
+    assert "'scripted' reads no device file, and 'gamepad' was given" in teleop.output
+
+
 LAUNCH = """<launch>
   <node pkg="hiwm_control" exec="arbiter" name="arbiter" output="screen"/>
   <node pkg="hiwm_teleop" exec="teleop" name="teleop" output="screen" on_exit="shutdown">
