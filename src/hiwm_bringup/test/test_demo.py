@@ -59,16 +59,18 @@ def test_a_session_folder_with_a_blank_and_an_umlaut_reaches_graph_and_summary(d
 
 def test_the_cause_is_shown_after_the_summary(demo: Demo) -> None:
     folder = demo.root.parent / "session"
-    (folder / "bags").mkdir(parents=True)
-    graph = "echo '[launch] cause: teleop: error: out of range'; exit 1"
+    graph = (
+        f"mkdir -p '{folder}/bags/bag'; echo '[launch] cause: teleop: error: out of range'; exit 1"
+    )
     result = demo.run("--session-dir", str(folder), graph=graph)
     assert result.returncode == 1
     lines = result.stdout.splitlines()
     assert lines[-1] == "demo: cause: teleop: error: out of range"
     assert f"summary of {folder}" in lines
-    # A later run in the same folder repeats no cause of an earlier one.
+    # A later run in the same folder repeats no cause and no summary of an earlier one.
     result = demo.run("--session-dir", str(folder), graph="exit 3")
     assert result.returncode == 3 and "code 3" in result.stdout.splitlines()[-1]
+    assert "summary" not in result.stdout
 
 
 def test_a_graph_that_recorded_nothing_has_no_summary(demo: Demo) -> None:
