@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hiwm_push_t import shape
-from hiwm_push_t.vision import TableVision
+from hiwm_push_t.vision import TableVision, _share
 
 VIEW = (0.40, 0.40)
 UNIT = 0.035
@@ -88,3 +88,14 @@ def test_a_prior_is_only_a_suggestion():
     sight = TableVision(VIEW, UNIT).look(image, prior=np.array([-0.08, 0.08, -1.0]))
     assert sight.object_pose is not None
     np.testing.assert_allclose(sight.object_pose, [0.03, -0.02, 2.0], atol=0.02)
+
+
+@given(values=st.lists(st.integers(-255, 255), min_size=1, max_size=50), rank=st.integers(1, 50))
+def test_the_strongest_pixels_of_a_rank_are_all_of_a_colour(values, rank):
+    strength = np.array(values, np.int16)
+    full = sorted(values)[-rank] if rank <= len(values) else -1
+    share = _share(strength[None], rank, noise=0.0)
+    if full < 30:
+        assert share is None
+    else:
+        np.testing.assert_array_equal(share[0], np.clip(strength / full, 0.0, 1.0))
