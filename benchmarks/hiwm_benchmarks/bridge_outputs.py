@@ -1,12 +1,14 @@
 """Latency and jitter of the robot bridge, measured at the controllers' end of DDS.
 
 The bridge is a process of its own. This one is the drivers, the arbiter and the controllers: it
-sends a 640x480 camera at 30 Hz and joint states at 100 Hz. Times include both hops over DDS.
+sends a 640x480 camera at 30 Hz and joint states at 100 Hz. Times include both hops over DDS. The
+jitter is that of the middleware's stamps of receipt: this process also sends images, and its
+callbacks wait for them, as those of a controller do not.
 """
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,7 @@ class _Cell:
         self.executor.add_node(self.node)
         self.waits: list[float] = []  # command to trajectory [s]
         self.samples: list[float] = []  # arrivals of the array [s]
+        self.sent: list[float] = []  # when the bridge sent it [s]
         self._sent: float | None = None
         embodiment = load_embodiment("planar_bimanual")
         self._names, self._home = embodiment.joint_names, np.array(embodiment.home)
@@ -109,8 +112,9 @@ class _Cell:
             self.waits.append(time.perf_counter() - self._sent)
             self._sent = None
 
-    def _on_samples(self, _message: Float64MultiArray) -> None:
-        self.samples.append(time.perf_counter())
+    def _on_samples(self, _message: Float64MultiArray, information: Mapping[str, int]) -> None:
+        self.samples.append(1e-9 * information["received_timestamp"])
+        self.sent.append(1e-9 * information["source_timestamp"])
 
 
 def measure_bridge_outputs(
@@ -145,13 +149,18 @@ def measure_bridge_outputs(
             remedy="run its node tests",
         )
     waits = [1e3 * wait for wait in cell.waits]
-    period_ms = 1e3 / RATE_HZ
-    jitter = np.abs(np.diff(cell.samples) * 1e3 - period_ms).tolist()
+    jitter, sent = _jitter_ms(cell.samples), _jitter_ms(cell.sent)
     return {
         "bridge_command": Measured(value=quantile(waits, 0.99), details={
             "p50": quantile(waits, 0.5), "worst": max(waits), "commands": len(waits),
         }),
         "output_jitter": Measured(value=quantile(jitter, 0.99), details={
             "p50": quantile(jitter, 0.5), "worst": max(jitter), "messages": len(cell.samples),
+            "sent p99": quantile(sent, 0.99), "sent worst": max(sent),
         }),
     }
+
+
+def _jitter_ms(times: Sequence[float]) -> list[float]:
+    """Return by how much each interval differs from the period, ms."""
+    return [float(value) for value in np.abs(np.diff(times) - 1.0 / RATE_HZ) * 1e3]

@@ -32,10 +32,12 @@ from .rows import (
     ROLLOUTS,
     SPACEMOUSE,
     STANDIN,
+    THREE_CAMERAS,
     Measured,
     quantile,
 )
 from .spacemouse import measure_spacemouse
+from .three_cameras import measure_three_cameras
 from .watcher import Watcher
 
 ROLLBACK_STEPS = 5
@@ -205,7 +207,7 @@ def _rate(times: list[float]) -> float:
 _OTHERS = {
     SPACEMOUSE: measure_spacemouse, LEADER: measure_leader, ROLLOUTS: measure_rollouts,
     ARM_CHECKS: measure_arm_checks,
-    BRIDGE_OUTPUTS: measure_bridge_outputs,
+    BRIDGE_OUTPUTS: measure_bridge_outputs, THREE_CAMERAS: measure_three_cameras,
 }
 _Watch = Callable[[Graph, Watcher, Path, Options], dict[str, Measured]]
 _RUNS: Mapping[str, tuple[Mapping[str, str], _Watch]] = {

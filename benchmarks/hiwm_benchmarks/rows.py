@@ -36,6 +36,7 @@ CONTINUED = "imagination_continued"
 ROLLOUTS = "rollouts"
 ARM_CHECKS = "arm_checks"
 BRIDGE_OUTPUTS = "bridge_outputs"
+THREE_CAMERAS = "three_cameras"
 
 ROWS = (
     Row(key="imagination_rate", text="whole graph in imagination, rate 0, policy in the loop",
@@ -88,6 +89,11 @@ ROWS = (
         unit="ms", at_least=8, aim=4, run=BRIDGE_OUTPUTS),
     Row(key="output_jitter", text="bridge: interpolated output at 100 Hz, jitter p99",
         unit="ms", at_least=5, aim=2, run=BRIDGE_OUTPUTS),
+    Row(key="three_cameras",
+        text="three 640x480 cameras, 30 Hz, tick 15 Hz: bridge and recorder",
+        unit="cores", at_least=1.2, aim=0.8, run=THREE_CAMERAS),
+    Row(key="three_cameras_lost", text="three 640x480 cameras, 30 Hz, tick 15 Hz: lost frames",
+        unit="frames", at_least=0, aim=0, run=THREE_CAMERAS),
 )
 
 

@@ -1,15 +1,17 @@
 """Three 640x480 cameras at 30 Hz through bridge and recorder, at 15 ticks per second.
 
-Bridge and recorder are processes of their own. This one is the cameras, the arm and the arbiter.
-The cameras number their images in the first pixel, and the bag is read for what has arrived.
+Bridge and recorder are processes of their own. Another is the cameras, the arm and the arbiter.
+Each frame has a stamp of its own, and the bag is read for what has arrived.
 """
 
+import multiprocessing
+import os
 import tempfile
 import time
 from array import array
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -22,7 +24,7 @@ from sensor_msgs.msg import Image, JointState
 from hiwm_core.bags import session_bags
 from hiwm_core.bags.cdr import stamp_ns as raw_stamp_ns
 from hiwm_core.bags.contents import BagContents
-from hiwm_core.bags.topics import Stream, stream
+from hiwm_core.bags.topics import camera_name
 from hiwm_core.config_files import find_config
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import DeviceError
@@ -176,11 +178,27 @@ def measure_three_cameras(
         DeviceError: the bridge made too few ticks.
     """
     del launch_file, folder, repeats, more
+    # Fast DDS reads its configuration once in a process.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        measured, problem = pool.submit(_measure).result()
+    if problem:
+        raise DeviceError(problem, where="three_cameras", remedy="run the bridge's node tests")
+    return measured
+
+
+def _measure() -> tuple[dict[str, Measured], str]:
+    """Return the rows, or a problem."""
+    # Three images fill the shared memory that Fast DDS takes by itself; docs/install.md.
+    os.environ.setdefault(
+        "FASTRTPS_DEFAULT_PROFILES_FILE", str(Path(__file__).parents[2] / "config" / "fastdds.xml")
+    )
     domain, context = domain_id(), rclpy.Context()
     rclpy.init(context=context, domain_id=domain)
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            return _measured(context, domain, Path(scratch))
+            return _measured(context, domain, Path(scratch)), ""
+    except DeviceError as error:
+        return {}, error.what
     finally:
         context.try_shutdown()
 
@@ -233,7 +251,6 @@ def _recorded(session: Path) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {name: [] for name in CAMERAS}
     for bag in session_bags(session):
         for message in BagContents(bag).messages():
-            topic: Any = message.channel.topic
-            if stream(topic) is Stream.IMAGE:
-                found[topic.split("/")[-2]].append(raw_stamp_ns(message.data))
+            if camera := camera_name(message.channel):
+                found[camera].append(raw_stamp_ns(message.data))
     return {name: sorted(stamps) for name, stamps in found.items()}

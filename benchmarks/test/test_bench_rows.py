@@ -12,6 +12,10 @@ from hiwm_benchmarks import arm_checks
 from hiwm_benchmarks.measuring import Options, measure
 from hiwm_benchmarks.memory_growth import Sample, growth
 from hiwm_benchmarks.rows import ROWS, Measured, as_json, quantile, table, verdict
+from hiwm_benchmarks.three_cameras import lost_frames, write_configs
+from hiwm_core.embodiment import load_embodiment
+from hiwm_core.robot_config import load_robot
+from hiwm_core.tasks import load_task
 
 BY_KEY = {row.key: row for row in ROWS}
 
@@ -70,6 +74,27 @@ def test_growth_ignores_initial_loading_and_single_peaks() -> None:
 def test_growth_of_a_short_run_is_nan() -> None:
     assert math.isnan(growth(_samples({0.0: 1.0, 60.0: 2.0}), 300.0)["all"])
     assert math.isnan(growth([], 300.0)["all"])
+
+
+@pytest.mark.parametrize(
+    ("recorded", "lost"),
+    [
+        ([0, 20, 40, 60], 0), ([10, 30, 50], 0), ([0, 20, 60], 1), ([0, 30, 60], 1),
+        ([0, 20, 20, 40], 0), ([], 4),
+    ],
+)
+def test_every_second_frame_belongs_to_a_tick_and_to_the_bag(
+    recorded: list[int], lost: int
+) -> None:
+    assert lost_frames(range(0, 80, 10), {"top": recorded}) == {"top": lost}
+
+
+def test_the_files_of_the_three_cameras_fit_together(tmp_path: Path) -> None:
+    embodiment_file, robot_file, task_file = write_configs(tmp_path)
+    embodiment, robot = load_embodiment(embodiment_file), load_robot(robot_file)
+    assert set(robot.cameras) == {camera.name for camera in embodiment.cameras}
+    assert load_embodiment(robot.embodiment) == embodiment
+    assert load_task(task_file).embodiment == embodiment.name
 
 
 def test_the_checks_of_two_arms_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:

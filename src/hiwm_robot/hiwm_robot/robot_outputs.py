@@ -1,8 +1,10 @@
 """The bridge's outputs on ROS: publishers and action clients, and the thread that keeps their rate.
 
 Outputs with a rate have a thread of their own, so that decoding an image does not delay them.
+Tested by ``test_robot_outputs.py``.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +28,9 @@ from hiwm_robot.output_runner import OutputRunner, Sample
 
 Array = NDArray[np.float64]
 
+# Longest wait for the interpreter while another thread runs Python code. Python's default of 5 ms
+# is half a period at 100 Hz.
+SWITCH_S = 0.0005
 # The default callbacks log a QoS mismatch. Each adds an entity to every wait.
 QUIET = PublisherEventCallbacks(use_default_callbacks=False)
 
@@ -144,6 +149,7 @@ class RobotOutputs:
     def start(self) -> None:
         """Start the thread of outputs with a rate. They send nothing before the first target."""
         if self._rated and self._thread is None:
+            sys.setswitchinterval(SWITCH_S)
             self._ending.clear()
             self._thread = threading.Thread(target=self._run, name="outputs", daemon=True)
             self._thread.start()
