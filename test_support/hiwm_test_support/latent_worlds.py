@@ -107,6 +107,7 @@ def moving_square(embodiment: Embodiment, runs: int, length: int, seed: int) -> 
         frames=torch.from_numpy(np.concatenate(frames)),
         proprioception=torch.from_numpy(proprioception), actions=torch.from_numpy(commanded),
         progress_labels=torch.from_numpy(0.5 + proprioception[:, 0] * 2.0),
+        success_labels=torch.from_numpy((proprioception[:, 0] > 0.05).astype(np.float32)),
         first=first, last=first + length - 1,
         starts=(), summary={"episodes": runs, "frames": runs * length},
     )

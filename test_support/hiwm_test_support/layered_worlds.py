@@ -79,7 +79,8 @@ def drawn_recording(
         name=name, kind="demonstration", frames=frames, embodiment=embodiment,
         proprioception=proprioception, measured=proprioception,
         actions=torch.cat([proprioception[1:], torch.zeros(1, 4)]), held_out=held_out,
-        progress_labels=torch.zeros(length), start_values=np.zeros((length, 3)),
+        progress_labels=torch.zeros(length), success_labels=torch.zeros(length),
+        start_values=np.zeros((length, 3)),
         recorded_on="standin (stand-in)", period_s=0.1, measured_period_s=0.1,
     )
 

@@ -45,7 +45,7 @@ def make_dynamics_stage(
 ) -> tuple[Stage, Rollouts]:
     fit_scales(model, clips)
     return dynamics_stage(
-        ACCELERATOR, model, clips, clips, success_progress=0.6, batch=8, unroll=unroll, seed=0
+        ACCELERATOR, model, clips, clips, batch=8, unroll=unroll, seed=0
     )
 
 
@@ -114,6 +114,7 @@ def test_cameras_of_different_sizes_train_in_the_size_of_the_model() -> None:
         frames=side_by_side(views, (model.config.height, model.config.width)),
         proprioception=torch.rand(count, embodiment.proprio_dim),
         actions=torch.rand(count, embodiment.action_dim), progress_labels=torch.rand(count),
+        success_labels=torch.rand(count).round(),
         first=first, last=first + length - 1, starts=(), summary={},
     )
     stages = (make_autoencoder_stage(model, clips), make_dynamics_stage(model, clips, unroll=2)[0])

@@ -50,6 +50,10 @@ def said(path: Path) -> dict[str, float]:
     return values
 
 
+def _solved(progress: torch.Tensor) -> torch.Tensor:
+    return torch.where(progress.isnan(), progress, (progress >= 0.9).float())
+
+
 def trained_layered(folder: Path, monkeypatch: pytest.MonkeyPatch, *labels: float) -> Path:
     """Train a layered model for two steps on drawn recordings whose frames take these labels."""
     model = drawn_world_model(EMBODIMENT)
@@ -57,6 +61,7 @@ def trained_layered(folder: Path, monkeypatch: pytest.MonkeyPatch, *labels: floa
         dataclasses.replace(
             drawn_recording(model, f"data/{k}", 8, seed=k, held_out=k == 3),
             progress_labels=torch.tensor(labels).repeat(8)[:8],
+            success_labels=_solved(torch.tensor(labels).repeat(8)[:8]),
         )
         for k in range(4)
     ]
@@ -79,7 +84,8 @@ def test_a_layered_model_trained_without_labels_says_nothing_of_success(
     values = said(path)
     assert math.isnan(values["success"]) and math.isnan(values["progress"])
     assert 0.0 < values["trust"] <= 1.0
-    assert "will say nothing of progress and success: no bag has labels" in capsys.readouterr().out
+    line = "will say nothing of progress and success: no bag has ground truth"
+    assert line in capsys.readouterr().out
     # Written before checkpoints listed their heads, it is found out all the same.
     checkpoint = load_checkpoint(path)
     save_checkpoint(path, dataclasses.replace(checkpoint.info, heads=None), checkpoint.weights)
@@ -125,14 +131,22 @@ def test_what_labels_teach() -> None:
         ([nan, nan], ()), ([0.1, nan], ("progress",)), ([0.95, 0.99], ("progress",)),
         ([nan, 0.1, 0.95], ("progress", "success")),
     ):
-        assert outcome_heads(torch.tensor(labels), 0.9) == taught
+        progress = torch.tensor(labels)
+        assert outcome_heads(progress, _solved(progress)) == taught
+    # People's labels: no progress, and verdicts of both kinds.
+    assert outcome_heads(torch.tensor([nan] * 3), torch.tensor([nan, 0.0, 1.0])) == ("success",)
     assert "the labels hold no success" in heads_line(("progress", "trust"))
+    assert "how episodes ended" in heads_line(("success", "trust"))
     clips = moving_square(EMBODIMENT, runs=2, length=4, seed=0)
     model = untrained_world(EMBODIMENT)
-    blind = dataclasses.replace(clips, progress_labels=torch.full_like(clips.progress_labels, nan))
-    assert latent_train.trained_heads(model, blind, 0.5) == ("trust",)
-    middle = float(clips.progress_labels.mean())
-    assert set(latent_train.trained_heads(model, clips, middle)) == set(HEADS)
+    nothing = torch.full_like(clips.progress_labels, nan)
+    both = (torch.arange(len(nothing)) % 2).float()
+    for progress, success, taught in (
+        (nothing, nothing, ("trust",)), (nothing, both, ("success", "trust")),
+        (clips.progress_labels, both, HEADS),
+    ):
+        labelled = dataclasses.replace(clips, progress_labels=progress, success_labels=success)
+        assert latent_train.trained_heads(model, labelled) == taught
 
 
 def test_what_needs_a_verdict_refuses_a_model_without_one() -> None:

@@ -89,8 +89,14 @@ def test_the_head_learns_progress_and_success() -> None:
     place = (torch.rand(2000, 2, generator=generator) - 0.5) * 0.2
     poses = torch.cat([place, torch.ones(2000, 1), torch.zeros(2000, 1)], dim=1)
     labels = (1 - place.norm(dim=1) / 0.1).clamp(0, 1)
-    error, right = fit_head(
-        OutcomeHead(32), poses, labels, success_progress=0.8, seed=0, steps=300, batch=128
-    )
+    solved = (labels >= 0.8).float()
+    options = {"success_progress": 0.8, "seed": 0, "steps": 300, "batch": 128}
+    error, right = fit_head(OutcomeHead(32), poses, labels, solved, **options)
     assert error < 0.08
     assert right > 0.95
+    # From a person's labels alone: there is no progress, and most ticks have no label.
+    unknown = torch.full_like(labels, torch.nan)
+    some = torch.where(torch.arange(2000) % 4 == 0, solved, unknown)
+    error, right = fit_head(OutcomeHead(32), poses, unknown, some, **options)
+    assert math.isnan(error)
+    assert right > 0.9

@@ -15,11 +15,13 @@ from torch import Tensor
 
 from hiwm_core.bags import Segment
 from hiwm_core.bags.resample import segment_period
-from hiwm_core.bags.task_labels import progress_labels, start_values
+from hiwm_core.bags.task_labels import progress_labels, start_values, success_labels
 from hiwm_core.embodiment import Embodiment
+from hiwm_core.episode_labels import EpisodeLabel
 from hiwm_core.errors import BagError
 from hiwm_core.tasks import Task
 from hiwm_learning.datasets.periods import OnePeriod
+from hiwm_learning.datasets.person_labels import PersonLabels
 from hiwm_learning.datasets.usable_segments import find_bags, usable_segment
 from hiwm_learning.latent_world.views import Size, scaled
 from hiwm_learning.world_model.recordings import HELD_OUT_EVERY, SHORTEST
@@ -33,6 +35,7 @@ class Clips:
     proprioception: Tensor  # [N, P] in the embodiment's units
     actions: Tensor  # [N, A] taken at each tick; NaN at a run's last
     progress_labels: Tensor  # [N] of the task, NaN where not recorded
+    success_labels: Tensor  # [N] 0 or 1, from ground truth or a person; NaN where not known
     first: Tensor  # [N] row of the run's first tick
     last: Tensor  # [N] row of the run's last tick
     starts: tuple["Start", ...]  # of its segments
@@ -90,6 +93,7 @@ def read_clips(
             control periods.
     """
     periods = OnePeriod(resample_hz)
+    labels = PersonLabels(report)
     parts: tuple[list[tuple[str, Segment]], list[tuple[str, Segment]]] = ([], [])
     for folder in folders:
         paths = find_bags([folder])
@@ -112,14 +116,20 @@ def read_clips(
             "too few segments to hold any out", where=", ".join(str(f) for f in folders),
             remedy=f"give a folder of {HELD_OUT_EVERY} segments or more",
         )
-    return clips_of(parts[0], cameras, task, size), clips_of(parts[1], cameras, task, size)
+    return (
+        clips_of(parts[0], cameras, task, size, labels.of),
+        clips_of(parts[1], cameras, task, size, labels.of),
+    )
 
 
 def clips_of(
     segments: Sequence[tuple[str, Segment]], cameras: tuple[str, ...], task: Task,
-    size: Size | None = None,
+    size: Size | None = None, label_of: Callable[[Segment], EpisodeLabel] | None = None,
 ) -> Clips:
-    """Return segments, each with its kind of data, cut into runs wherever an action is unknown."""
+    """Return segments, each with its kind of data, cut into runs wherever an action is unknown.
+
+    `label_of` returns what a person said of a segment; None uses no labels.
+    """
     actions = np.concatenate([segment.actions for _, segment in segments])
     ends = np.isnan(actions).any(axis=1)
     ends[np.cumsum([segment.length for _, segment in segments]) - 1] = True
@@ -127,7 +137,15 @@ def clips_of(
     last_rows = np.nonzero(ends)[0]
     first_rows = np.concatenate([[0], last_rows[:-1] + 1])
     lengths = last_rows - first_rows + 1
-    labels = [progress_labels(segment, task) for _, segment in segments]
+    said = [label_of(segment) if label_of else None for _, segment in segments]
+    labels = [
+        progress_labels(segment, task, one)
+        for (_, segment), one in zip(segments, said, strict=True)
+    ]
+    solved = [
+        success_labels(segment, task, one)
+        for (_, segment), one in zip(segments, said, strict=True)
+    ]
     wanted = size or segments[0][1].observations[cameras[0]].shape[1:3]
     views = [
         torch.cat([
@@ -145,6 +163,7 @@ def clips_of(
         proprioception=torch.from_numpy(np.concatenate([s.proprio for _, s in segments])),
         actions=torch.from_numpy(actions),
         progress_labels=torch.from_numpy(np.concatenate(labels)).float(),
+        success_labels=torch.from_numpy(np.concatenate(solved)).float(),
         first=torch.from_numpy(np.repeat(first_rows, lengths)),
         last=torch.from_numpy(np.repeat(last_rows, lengths)),
         starts=tuple(

@@ -34,16 +34,16 @@ class DynamicsLosses(nn.Module):
     learns to go on from its own errors, at the memory of its steps one by one.
     """
 
-    def __init__(self, model: LatentWorldModel, success_progress: float) -> None:
+    def __init__(self, model: LatentWorldModel) -> None:
         super().__init__()
         self.dynamics, self.outcome, self.doubt = model.dynamics, model.outcome, model.doubt
         self._model = [model]  # in a list: its autoencoder is not trained here
         self._objective = objective_named(model.config.objective)
-        self._success_progress = success_progress
 
     def forward(
         self, window: Tensor, actions: Tensor, future: Tensor, proprioception: Tensor,
-        labels: Tensor, generator: torch.Generator, progress: float,
+        progress_labels: Tensor, success_labels: Tensor, generator: torch.Generator,
+        progress: float,
     ) -> dict[str, Tensor]:
         """Return named losses, each [B]; "loss" is their weighted sum.
 
@@ -52,7 +52,8 @@ class DynamicsLosses(nn.Module):
             actions: [B, T + U - 1, A] scaled; the last U lead from step to step.
             future: [B, U, K, h, w] the latents that follow.
             proprioception: [B, U, P] with them, in standard deviations.
-            labels: [B, U] labels, NaN where there is none.
+            progress_labels: [B, U], NaN where there is none.
+            success_labels: [B, U] 0 or 1, NaN where there is none.
             generator: of every draw.
             progress: share of the training done.
         """
@@ -76,7 +77,9 @@ class DynamicsLosses(nn.Module):
                     )
                 present = torch.cat([present[:, 1:], following[:, None]], dim=1)
         dynamics = torch.stack(step_losses).mean(0)
-        outcome = self._outcome_loss(window, actions, future, proprioception, labels)
+        outcome = self._outcome_loss(
+            window, actions, future, proprioception, progress_labels[:, 0], success_labels[:, 0]
+        )
         before, now, act = window[:, -2], window[:, -1], actions[:, length - 1]
         wanted = coarse(future[:, 0] - now)
         doubt = ((self.doubt(before, now, act) - wanted) ** 2).mean((0, 2, 3, 4))
@@ -85,18 +88,24 @@ class DynamicsLosses(nn.Module):
 
     def _outcome_loss(
         self, window: Tensor, actions: Tensor, future: Tensor, proprioception: Tensor,
-        labels: Tensor,
+        progress_label: Tensor, success_label: Tensor,
     ) -> Tensor:
         read, progress, logit = self.outcome(
             window[:, -1], future[:, 0], actions[:, window.shape[1] - 1]
         )
         joints: Tensor = (read - proprioception[:, 0]).abs().mean(1)
-        labelled = ~labels[:, 0].isnan()
-        label = torch.nan_to_num(labels[:, 0])
-        judged = (progress - label).abs() + 0.2 * functional.binary_cross_entropy_with_logits(
-            logit, (label >= self._success_progress).to(logit.dtype), reduction="none"
+        solved = functional.binary_cross_entropy_with_logits(
+            logit, torch.nan_to_num(success_label).to(logit.dtype), reduction="none"
         )
-        return joints + torch.where(labelled, judged, torch.zeros_like(judged))
+        return (
+            joints + _known((progress - torch.nan_to_num(progress_label)).abs(), progress_label)
+            + 0.2 * _known(solved, success_label)
+        )
+
+
+def _known(losses: Tensor, labels: Tensor) -> Tensor:
+    """Return losses [B], 0 where there is no label."""
+    return torch.where(labels.isnan(), torch.zeros_like(losses), losses)
 
 
 @torch.no_grad()
@@ -192,7 +201,7 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
 
 def dynamics_stage(
     accelerator: Accelerator, model: LatentWorldModel, clips: Clips, held_out: Clips, *,
-    success_progress: float, batch: int, unroll: int, seed: int, on_export: Export | None = None,
+    batch: int, unroll: int, seed: int, on_export: Export | None = None,
 ) -> tuple[Stage, Rollouts]:
     """Return the stage that fits dynamics and heads in place, and its held-out rollouts.
 
@@ -201,7 +210,6 @@ def dynamics_stage(
         model: on the accelerator's device, its autoencoder fitted.
         clips: to train on.
         held_out: to measure on.
-        success_progress: progress that counts as success.
         batch: windows a step, all processes together; divided by the steps unrolled.
         unroll: steps unrolled in the second half of the training.
         seed: of everything drawn.
@@ -233,11 +241,12 @@ def dynamics_stage(
         return (
             latents[past].to(device).float(), model.actions.scaled(actions.to(device)),
             latents[following].to(device).float(), joints[following].to(device),
-            clips.progress_labels[following].to(device), generator, progress,
+            clips.progress_labels[following].to(device),
+            clips.success_labels[following].to(device), generator, progress,
         )
 
     stage = Stage(
-        accelerator, DynamicsLosses(model, success_progress), batch=windows, draw=draw,
+        accelerator, DynamicsLosses(model), batch=windows, draw=draw,
         rates=[(model.dynamics, RATE), (model.outcome, HEAD_RATE), (model.doubt, HEAD_RATE)],
         seed=seed, measure=rollouts.scores, on_export=on_export,
     )

@@ -102,7 +102,7 @@ class _Run:
             options.data, model.config.cameras, self._embodiment, self._task, self._report,
             options.resample_to, (model.config.height, model.config.width),
         )
-        self._heads = trained_heads(model, clips, self._task.success_progress)
+        self._heads = trained_heads(model, clips)
         self._report(heads_line(self._heads))
         fit_scales(model, clips)
         self._report(
@@ -131,8 +131,8 @@ class _Run:
 
         self._report("encoding every frame")
         second, found = dynamics_stage(
-            accelerator, model, clips, held_out, success_progress=self._task.success_progress,
-            batch=options.batch, unroll=options.unroll, seed=options.seed, on_export=export,
+            accelerator, model, clips, held_out, batch=options.batch, unroll=options.unroll,
+            seed=options.seed, on_export=export,
         )
         rollouts.append(found)
         budget = Budget(steps=options.steps, minutes=options.minutes)
@@ -170,12 +170,10 @@ class _Run:
         )
 
 
-def trained_heads(
-    model: LatentWorldModel, clips: Clips, success_progress: float
-) -> tuple[str, ...]:
+def trained_heads(model: LatentWorldModel, clips: Clips) -> tuple[str, ...]:
     """Return the heads that training on clips gives a model."""
     trust = ("trust",) if model.config.doubt_members > 1 else ()
-    return outcome_heads(clips.progress_labels, success_progress) + trust
+    return outcome_heads(clips.progress_labels, clips.success_labels) + trust
 
 
 def _write_starts(output: Path, held_out: Clips) -> None:

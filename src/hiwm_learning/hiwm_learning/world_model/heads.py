@@ -30,28 +30,31 @@ class OutcomeHead(nn.Module):
 
 
 def fit_head(
-    head: OutcomeHead, poses: Tensor, labels: Tensor, success_progress: float, seed: int,
-    steps: int = 4000, batch: int = 512,
+    head: OutcomeHead, poses: Tensor, progress_labels: Tensor, success_labels: Tensor,
+    success_progress: float, seed: int, steps: int = 4000, batch: int = 512,
 ) -> tuple[float, float]:
     """Fit a head in place.
 
     Args:
         head: to fit.
         poses: [N, 4] object poses.
-        labels: [N] of progress.
+        progress_labels: [N], NaN where there is none.
+        success_labels: [N] 0 or 1, NaN where there is none.
         success_progress: progress that counts as success.
         seed: of the batches.
         steps: of Adam.
         batch: rows a step.
 
     Returns:
-        mean absolute error of progress, and accuracy of success, on the last tenth of the rows.
+        mean absolute error of progress, and accuracy of success, on the last tenth of the rows;
+        NaN without labels of it.
     """
     generator = torch.Generator().manual_seed(seed)
     cut = int(len(poses) * 0.9)
     optimiser = torch.optim.Adam(head.parameters(), lr=2e-3)
     # Most ticks are far from the goal: half of every batch is drawn from those near it.
-    near = torch.nonzero(labels[:cut] > success_progress - 0.25)[:, 0]
+    good = (progress_labels[:cut] > success_progress - 0.25) | (success_labels[:cut] > 0.5)
+    near = torch.nonzero(good)[:, 0]
     for step in range(steps):
         rows = torch.randint(cut, (batch,), generator=generator)
         if len(near):
@@ -60,15 +63,24 @@ def fit_head(
         for group in optimiser.param_groups:
             group["lr"] = 2e-3 * (1 - step / steps) + 1e-5
         progress, logit = head(poses[rows])
-        wanted = labels[rows]
-        loss = (progress - wanted).abs().mean() + nn.functional.binary_cross_entropy_with_logits(
-            logit, (wanted >= success_progress).float()
-        ) * 0.2
+        wanted, solved = progress_labels[rows], success_labels[rows]
+        right = nn.functional.binary_cross_entropy_with_logits(
+            logit, torch.nan_to_num(solved), reduction="none"
+        )
+        loss = _mean_known((progress - wanted).abs(), wanted) + 0.2 * _mean_known(right, solved)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
     with torch.no_grad():
         progress, logit = head(poses[cut:])
-        error = float((progress - labels[cut:]).abs().mean())
-        right = float(((logit > 0) == (labels[cut:] >= success_progress)).float().mean())
-    return error, right
+        wanted, solved = progress_labels[cut:], success_labels[cut:]
+        error = (progress - wanted).abs()[~wanted.isnan()].mean()
+        hits = ((logit > 0) == (solved > 0.5)).float()[~solved.isnan()].mean()
+    return float(error), float(hits)
+
+
+def _mean_known(losses: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean of losses over rows with a label; 0 without any."""
+    known = ~labels.isnan()
+    kept = torch.where(known, losses, torch.zeros_like(losses))
+    return kept.sum() / known.sum().clamp_min(1)

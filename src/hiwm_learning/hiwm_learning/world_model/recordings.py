@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hiwm_core.bags.resample import segment_period
-from hiwm_core.bags.task_labels import progress_labels, start_values
+from hiwm_core.bags.task_labels import progress_labels, start_values, success_labels
 from hiwm_core.control_period import UNKNOWN
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import HiwmError
@@ -19,6 +19,7 @@ from hiwm_core.tasks import Task
 from hiwm_core.world_heads import HEADS
 from hiwm_learning.checkpoints import write_file
 from hiwm_learning.datasets.periods import OnePeriod
+from hiwm_learning.datasets.person_labels import PersonLabels
 from hiwm_learning.datasets.usable_segments import find_bags, usable_segment
 from hiwm_learning.training_command import starts_file
 
@@ -41,6 +42,7 @@ class Recording:
     measured: Tensor  # [T, A] float32, measured counterpart of the action
     actions: Tensor  # [T, A] float32; the last is of no meaning
     progress_labels: Tensor  # [T] of the task, NaN where not recorded
+    success_labels: Tensor  # [T] 0 or 1, from ground truth or a person; NaN where not known
     start_values: NDArray[np.float64]  # [T, S] labels, in the order of the task's start_names
     held_out: bool
     recorded_on: str = "unknown"  # imagination, or the robot's name
@@ -58,6 +60,7 @@ def read_recordings(
         BagError: no bags, or bags of another embodiment or of several control periods.
     """
     periods = OnePeriod(resample_hz)
+    labels = PersonLabels(report)
     recordings: list[Recording] = []
     for folder in folders:
         paths = find_bags([folder])
@@ -71,7 +74,7 @@ def read_recordings(
             if segment.length < SHORTEST:
                 report(f"left out {path.name}: {segment.length} ticks, fewer than {SHORTEST}")
                 return None
-            period = segment_period(segment)
+            period, said = segment_period(segment), labels.of(segment)
             return Recording(
                 name=f"{folder.name}/{path.name}", kind=folder.name,
                 frames=torch.from_numpy(segment.observations[camera]),
@@ -79,7 +82,8 @@ def read_recordings(
                 proprioception=torch.from_numpy(segment.proprio),
                 measured=torch.from_numpy(segment.measured),
                 actions=torch.from_numpy(np.nan_to_num(segment.actions)),
-                progress_labels=torch.from_numpy(progress_labels(segment, task)).float(),
+                progress_labels=torch.from_numpy(progress_labels(segment, task, said)).float(),
+                success_labels=torch.from_numpy(success_labels(segment, task, said)).float(),
                 start_values=start_values(segment, task),
                 held_out=index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1,
                 recorded_on=segment.lineage.recorded_on, period_s=period.nominal_s,
@@ -94,18 +98,17 @@ def read_recordings(
     return recordings
 
 
-def outcome_heads(labels: Tensor, success_progress: float) -> tuple[str, ...]:
+def outcome_heads(progress: Tensor, success: Tensor) -> tuple[str, ...]:
     """Return the heads that labels can teach: progress from any, success from both outcomes.
 
     Args:
-        labels: [N] of progress, NaN where there is none.
-        success_progress: progress that counts as success.
+        progress: [N] labels 0..1, NaN where there is none.
+        success: [N] labels 0 or 1, NaN where there is none.
     """
-    known = labels[~labels.isnan()]
-    if not len(known):
-        return ()
-    good = known >= success_progress
-    return ("progress", "success") if good.any() and not good.all() else ("progress",)
+    known = success[~success.isnan()]
+    both = bool((known > 0.5).any() and (known < 0.5).any())
+    taught = {"progress": not bool(progress.isnan().all()), "success": both}
+    return tuple(name for name, there in taught.items() if there)
 
 
 def heads_line(heads: Sequence[str]) -> str:
@@ -114,10 +117,13 @@ def heads_line(heads: Sequence[str]) -> str:
     line = f"heads: {', '.join(heads) or 'none'}"
     if lacking:
         line += f"; the model will say nothing of {' and '.join(lacking)}"
-    if "progress" in lacking:
-        line += ": no bag has labels"
-    elif "success" in lacking:
-        line += ": the labels hold no success, or nothing else"
+    if "success" in lacking:
+        line += (
+            ": no bag has ground truth or a person's label" if "progress" in lacking
+            else ": the labels hold no success, or nothing else"
+        )
+    elif "progress" in lacking:
+        line += ": people's labels say only how episodes ended"
     return line
 
 

@@ -137,9 +137,10 @@ def _train(options: argparse.Namespace) -> int:
         },
         "period_s": statistics.median(r.period_s for r in fitted),
     }
-    labels = torch.cat([recordings[i].progress_labels for i in fitting])
-    labelled = torch.nonzero(~labels.isnan())[:, 0]
-    outcome = outcome_heads(labels, task.success_progress)
+    progress = torch.cat([recordings[i].progress_labels for i in fitting])
+    success = torch.cat([recordings[i].success_labels for i in fitting])
+    labelled = torch.nonzero(~(progress.isnan() & success.isnan()))[:, 0]
+    outcome = outcome_heads(progress, success)
     info["heads"] = outcome + ensemble_heads(config)
     report(heads_line(info["heads"]))
     if outcome:
@@ -148,8 +149,8 @@ def _train(options: argparse.Namespace) -> int:
             len(labelled), generator=torch.Generator().manual_seed(options.seed)
         )
         error, right = fit_head(
-            model.head, objects[order], labels[labelled][order], task.success_progress,
-            options.seed,
+            model.head, objects[order], progress[labelled][order], success[labelled][order],
+            task.success_progress, options.seed,
         )
         report(f"head: progress off by {error:.4f}, success right {100 * right:.2f} %")
     _write_starts(options.output, recordings, apart)
