@@ -24,7 +24,7 @@ from hiwm_core.rotations import (
 )
 
 if TYPE_CHECKING:
-    from hiwm_core.embodiment import Embodiment
+    from hiwm_core.embodiment import ActionEntry, Embodiment
 
 Array = NDArray[np.float64]
 
@@ -252,6 +252,11 @@ class _Turn(Part):
         )
 
 
+def turns_freely(entry: ActionEntry) -> bool:
+    """Return whether a yaw has no limit, so that it takes the short way round."""
+    return entry.upper - entry.lower >= _FULL_TURN
+
+
 def parts_of(embodiment: Embodiment) -> tuple[Part, ...]:
     """Return the parts of an embodiment's action array, covering every entry once."""
     vectors: list[list[int]] = []
@@ -266,7 +271,7 @@ def parts_of(embodiment: Embodiment) -> tuple[Part, ...]:
             turns.append(_Turn(embodiment, [turning]))
         elif group.rotation == "yaw":
             entry = embodiment.actions[turning[0]]
-            if entry.upper - entry.lower >= _FULL_TURN:
+            if turns_freely(entry):
                 turns.append(_Angle(embodiment, [turning]))
             else:
                 vectors.append(list(turning))

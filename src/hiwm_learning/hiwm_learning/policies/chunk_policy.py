@@ -8,6 +8,7 @@ than of the table's width.
 Trainer and planner use only `ChunkPolicy`, so that a backbone is a network with a loss.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -18,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hiwm_core.action_parts import turns_freely
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError
 from hiwm_core.measured import measured_columns
@@ -50,6 +52,7 @@ class PolicyConfig(ABC):
     action_dim: int
     proprio_dim: int
     anchors: tuple[int, ...]  # per action: index of its measured counterpart in proprioception
+    angles: tuple[int, ...] = ()  # actions that wrap around, rad
     observation_steps: int = 2  # frames and proprioceptions in the input, newest last
     others: tuple[CameraInput, ...] = ()  # the other cameras it sees
     horizon: int = 16  # actions in a chunk
@@ -73,7 +76,8 @@ class PolicyConfig(ABC):
                 CameraInput(name=one.name, height=one.height, width=one.width) for one in others
             ),
             "action_dim": embodiment.action_dim, "proprio_dim": embodiment.proprio_dim,
-            "anchors": action_anchors(embodiment), **cls.sizes[size], **changes,
+            "anchors": action_anchors(embodiment), "angles": free_angles(embodiment),
+            **cls.sizes[size], **changes,
         })
 
     @classmethod
@@ -81,7 +85,10 @@ class PolicyConfig(ABC):
         """Return the config of a checkpoint; raises CheckpointError if it does not fit."""
         try:
             others = tuple(CameraInput(**one) for one in data.get("others", ()))
-            return cls(**{**data, "anchors": tuple(data["anchors"]), "others": others})
+            angles = tuple(data.get("angles", ()))
+            return cls(**{
+                **data, "anchors": tuple(data["anchors"]), "angles": angles, "others": others,
+            })
         except (TypeError, KeyError) as error:
             raise CheckpointError(
                 f"not the configuration of a {cls.kind}: {error}", where=where,
@@ -91,7 +98,7 @@ class PolicyConfig(ABC):
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values for `from_dict`."""
         return {
-            **asdict(self), "anchors": list(self.anchors),
+            **asdict(self), "anchors": list(self.anchors), "angles": list(self.angles),
             "others": [asdict(one) for one in self.others],
         }
 
@@ -174,7 +181,7 @@ class ChunkPolicy(nn.Module, ABC):
         low, high = proprio.min(0), proprio.max(0)
         self.proprio_centre.copy_(torch.from_numpy((low + high) / 2))
         self.proprio_scale.copy_(torch.from_numpy(np.maximum((high - low) / 2, 1e-6)))
-        offsets = self._offsets(proprio, actions)
+        offsets = self._offset_array(proprio, actions)
         self.offset_centre.copy_(torch.from_numpy(offsets.mean(0)))
         self.offset_scale.copy_(torch.from_numpy(np.maximum(offsets.std(0), 1e-6)))
         self.offset_lower.fill_(torch.inf)
@@ -184,7 +191,7 @@ class ChunkPolicy(nn.Module, ABC):
     def widen_bounds(self, proprio: NDArray[np.float32], actions: NDArray[np.float32]) -> None:
         """Extend the bounds of samples to these chunks: proprio [N, P], actions [N, K, A]."""
         normal = (
-            torch.from_numpy(self._offsets(proprio, actions)) - self.offset_centre
+            torch.from_numpy(self._offset_array(proprio, actions)) - self.offset_centre
         ) / self.offset_scale
         self.offset_lower.copy_(torch.minimum(self.offset_lower, normal.amin(0)))
         self.offset_upper.copy_(torch.maximum(self.offset_upper, normal.amax(0)))
@@ -205,7 +212,7 @@ class ChunkPolicy(nn.Module, ABC):
 
     def normal_chunk(self, batch: Batch) -> Tensor:
         """Return a batch's actions as normalised offsets, [N, K, A]."""
-        offsets = batch.actions - self.anchor(batch.proprio[:, -1])[:, None]
+        offsets = self._offsets(batch.proprio[:, -1], batch.actions)
         return (offsets - self.offset_centre) / self.offset_scale
 
     def actions_of(self, chunk: Tensor, proprio: Tensor) -> Tensor:
@@ -213,20 +220,37 @@ class ChunkPolicy(nn.Module, ABC):
         offsets = chunk * self.offset_scale + self.offset_centre
         return offsets + self.anchor(proprio[:, -1])[:, None]
 
-    def _offsets(
+    def _offsets(self, proprio: Tensor, actions: Tensor) -> Tensor:
+        """Return actions [N, K, A] as offsets from the arms at proprioception [N, P]."""
+        offsets = actions - self.anchor(proprio)[:, None]
+        for i in self.config.angles:  # the short way round
+            offsets[..., i] = torch.remainder(offsets[..., i] + math.pi, 2.0 * math.pi) - math.pi
+        return offsets
+
+    def _offset_array(
         self, proprio: NDArray[np.float32], actions: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        anchor = self.anchor(torch.from_numpy(proprio)).numpy()
-        offsets: NDArray[np.float32] = actions - anchor[:, None]
+        offsets: NDArray[np.float32] = self._offsets(
+            torch.from_numpy(proprio), torch.from_numpy(actions)
+        ).numpy()
         return offsets
 
 
 def action_anchors(embodiment: Embodiment) -> tuple[int, ...]:
     """Return where each action's measured counterpart is in proprioception, or `ABSOLUTE`.
 
-    Rotations are absolute: a difference of two rotations or yaws is not one of their numbers.
+    6D rotations are absolute: a difference of two of them is not one of their numbers.
     """
     anchors = measured_columns(embodiment)
     for group in embodiment.groups:
-        anchors[group.rotation_slice] = ABSOLUTE
+        if group.rotation == "6d":
+            anchors[group.rotation_slice] = ABSOLUTE
     return tuple(int(anchor) for anchor in anchors)
+
+
+def free_angles(embodiment: Embodiment) -> tuple[int, ...]:
+    """Return the actions that are yaws without a limit."""
+    return tuple(
+        group.rotation_slice.start for group in embodiment.groups
+        if group.rotation == "yaw" and turns_freely(embodiment.actions[group.rotation_slice.start])
+    )
