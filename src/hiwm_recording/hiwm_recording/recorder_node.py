@@ -27,11 +27,13 @@ from hiwm_core.bags import (
 )
 from hiwm_core.bags.finisher import BagFinisher, FinishedBag
 from hiwm_core.bags.recover import session_bags
+from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.frames import pose_stream
 from hiwm_core.robot_config import load_robot
 from hiwm_core.session_lock import RECORDER
+from hiwm_core.tasks import load_task
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import ERROR, OK, WARN, Diagnostics
 from hiwm_nodes.parameters import parameter
@@ -65,8 +67,8 @@ class Recorder(Node):
             )
         self._session_dir = folder
         hold_role(folder, RECORDER)
-        embodiment = str(parameter(
-            self, "embodiment", "planar_bimanual", "Name or path; its cameras are recorded"
+        task = load_task(parameter(
+            self, "task", default_task(), "Name or path; the cameras of its embodiment are recorded"
         ))
         robot = str(parameter(
             self, "robot", "",
@@ -107,7 +109,7 @@ class Recorder(Node):
         self._diagnostics = Diagnostics(self, self._values)
         self._recover_earlier()
 
-        robot_of = load_embodiment(embodiment)
+        robot_of = load_embodiment(task.embodiment)
         cameras = [camera.name for camera in robot_of.cameras]
         cameras += [name for name in extra_cameras if name and name not in cameras]
         for source in (*SOURCES, *camera_sources(cameras), *pose_sources(robot_of.pose_names)):

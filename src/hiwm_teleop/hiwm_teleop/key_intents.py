@@ -13,14 +13,19 @@ from hiwm_core.branch_records import Label
 from hiwm_core.control import Mode
 from hiwm_teleop.devices.base import EventKind, OperatorEvent
 
-# Key to (arm index, x, y): up in the picture is +y, down is -y.
+# Pairs of keys that move one entry of the action down and up. Two planar arms use the first four:
+# wasd and ijkl, where up in the picture is +y.
+PAIRS = (("a", "d"), ("s", "w"), ("j", "l"), ("k", "i"), ("u", "o"), ("c", "e"), ("[", "]"),
+         (",", "."))
+# Key to (pair, direction).
 MOVES = {
-    "w": (0, 0, 1), "s": (0, 0, -1), "a": (0, -1, 0), "d": (0, 1, 0),
-    "i": (1, 0, 1), "k": (1, 0, -1), "j": (1, -1, 0), "l": (1, 1, 0),
+    key: (pair, direction)
+    for pair, keys in enumerate(PAIRS) for key, direction in zip(keys, (-1, 1), strict=True)
 }
+NEXT_ARM = "v"
 HELP = (
-    "wasd left arm, ijkl right arm | t take over, h hand back | space pause or resume, x stop | "
-    "[n]b back n steps, f fork | y success, n failure, r reset | q quit, ? this help"
+    "t take over, h hand back | space pause or resume, x stop | [n]b back n steps, f fork | "
+    "y success, n failure, r reset | q quit, ? this help"
 )
 # Terminals repeat a held key every 25 to 50 ms, so this bridges one missed repeat: a single tap is
 # a step of about one tick.
@@ -34,7 +39,8 @@ _MAX_DIGITS = 4
 class KeyIntent:
     """What the keys request at one time."""
 
-    moves: tuple[tuple[int, int, int], ...] = ()  # (arm index, x, y), each -1, 0 or 1
+    moves: tuple[tuple[int, int], ...] = ()  # (index in PAIRS, -1 or 1)
+    next_arm: bool = False  # the pairs move the next arm's entries
     deadman: bool = False
     silent: bool = False
     events: tuple[OperatorEvent, ...] = ()
@@ -61,6 +67,7 @@ class KeyIntents:
     _events: list[OperatorEvent] = field(default_factory=list)
     _note: str = ""
     _help_wanted: bool = False
+    _next_arm: bool = False
 
     @property
     def count(self) -> str:
@@ -105,6 +112,9 @@ class KeyIntents:
             self.drop_control()
             self._ask(EventKind.PAUSE, "", note="the operator quits")
             self._ask(EventKind.QUIT, "quitting", note="the operator quit")
+        elif key == NEXT_ARM:
+            self._next_arm = True
+            self._held_until.clear()
         elif key == "?":
             self._help_wanted = True
         else:
@@ -118,6 +128,7 @@ class KeyIntents:
             self._note = f"no key for {self.deadman_window_s:.0f} s: control released, t takes over"
         note, self._note = self._note, ""
         help_wanted, self._help_wanted = self._help_wanted, False
+        next_arm, self._next_arm = self._next_arm, False
         if self._mute_until_out and mode is not Mode.HUMAN:
             self._mute_until_out = False
         deadman = self._engaged and not self._release_first
@@ -127,7 +138,7 @@ class KeyIntents:
         )
         return KeyIntent(
             moves=moves, deadman=deadman, silent=self._mute_until_out, events=events, note=note,
-            help_wanted=help_wanted,
+            help_wanted=help_wanted, next_arm=next_arm,
         )
 
     def drop_control(self) -> None:

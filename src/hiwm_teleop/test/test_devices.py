@@ -1,5 +1,6 @@
 """Devices by name, and the keyboard device as a whole on a pseudo-terminal."""
 
+import dataclasses
 import os
 import pty
 import select
@@ -22,6 +23,7 @@ from hiwm_teleop.devices.base import (
     TickView,
     WorldView,
 )
+from hiwm_teleop.devices.keyboard import key_entries
 
 WORLD = WorldView(
     kind="imagination", robot="", can_restore=True, can_fork=True, auto_reset=True,
@@ -106,6 +108,28 @@ def test_keys_become_displacements_at_the_requested_speed(keyboard):
         os.write(ours, b"wl")
         moved += device.read(view(i * 0.05)).delta
     np.testing.assert_allclose(moved, [0, 0.04, 0.04, 0], atol=1e-9)
+
+
+def test_every_entry_of_a_joint_arm_has_keys_at_the_speed_of_its_unit(keyboard):
+    device, ours = keyboard
+    world = dataclasses.replace(WORLD, embodiment=load_embodiment("so101"))
+
+    def read(now_s):
+        return device.read(dataclasses.replace(view(now_s), world=world))
+
+    os.write(ours, b"t")
+    read(0.0)
+    os.write(ours, b"aw[]e")  # [ and ] cancel out: the fifth and the last entry
+    np.testing.assert_allclose(read(0.05).delta, [-0.02, 0.02, 0, 0, 0, 0.05], atol=1e-9)
+    assert select.select([ours], [], [], 10.0)[0]
+    assert "u/o wrist_roll, c/e gripper" in os.read(ours, 4096).decode()
+
+
+def test_robots_with_more_entries_than_keys_have_a_set_of_keys_for_each_arm():
+    aloha = load_embodiment("aloha")
+    sets = key_entries(aloha)
+    assert [len(entries) for entries in sets] == [7, 7]
+    assert {aloha.actions[entry].arm for entry in sets[1]} == {aloha.arms[1]}
 
 
 def test_the_status_line_says_mode_step_trust_and_the_last_answer(keyboard):

@@ -22,7 +22,14 @@ def test_wasd_moves_left_and_ijkl_right_once_in_control():
         assert intent.deadman
         assert intent.moves == (move,)
     both, _ = pressed("twl")
-    assert set(both.moves) == {(0, 0, 1), (1, 1, 0)}
+    assert set(both.moves) == {(1, 1), (2, 1)}
+
+
+def test_the_next_arm_is_requested_once_and_stops_the_motion_of_this_one():
+    intent, intents = pressed("twv")
+    assert intent.next_arm
+    assert not intent.moves
+    assert not intents.take(0.0, Mode.HUMAN).next_arm
 
 
 def test_movement_without_control_moves_nothing():

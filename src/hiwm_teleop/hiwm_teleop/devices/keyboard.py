@@ -1,4 +1,4 @@
-"""The keyboard of the terminal that started the session: both arms, and every request."""
+"""The keyboard of the terminal that started the session: every arm, and every request."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.errors import DeviceError
 from hiwm_teleop.devices.base import (
     Device,
     DeviceOption,
@@ -14,16 +13,17 @@ from hiwm_teleop.devices.base import (
     OperatorInput,
     OperatorView,
 )
-from hiwm_teleop.key_intents import HELP, KeyIntents
+from hiwm_teleop.key_intents import HELP, NEXT_ARM, PAIRS, KeyIntents
 from hiwm_teleop.status_line import StatusLine
 from hiwm_teleop.terminal import Terminal
 
 # A read later than this was delayed by something else; the arm must not jump to catch up.
 _LONGEST_READ_GAP_S = 0.1
+_POSITION = 3  # entries before a group's rotation
 
 
 class KeyboardDevice(Device):
-    """WASD moves the left arm, IJKL the right one; a status line shows the session's state."""
+    """A pair of keys moves each entry of the action; a status line shows the session's state."""
 
     name = "keyboard"
     synchronous = False
@@ -31,8 +31,15 @@ class KeyboardDevice(Device):
     OPTIONS: ClassVar[Mapping[str, DeviceOption]] = {
         "tty": DeviceOption(default="/dev/tty", description="terminal to read keys from"),
         "speed_m_s": DeviceOption(
-            default=0.08, description="speed of an arm while its key is held [m/s]",
+            default=0.08, description="speed in m while a key is held [m/s]",
             lower=0.001, upper=1.0,
+        ),
+        "speed_rad_s": DeviceOption(
+            default=0.4, description="speed of joints and rotations [rad/s]",
+            lower=0.001, upper=6.0,
+        ),
+        "speed_gripper_s": DeviceOption(
+            default=1.0, description="speed of a gripper's ratio [1/s]", lower=0.01, upper=10.0,
         ),
         "deadman_window_s": DeviceOption(
             default=5.0, description="control is released after this long without a key [s]",
@@ -45,6 +52,9 @@ class KeyboardDevice(Device):
         self._terminal = Terminal(str(self.options["tty"]))
         self._intents = KeyIntents(deadman_window_s=float(self.options["deadman_window_s"]))
         self._read_s: float | None = None
+        self._known: Embodiment | None = None
+        self._sets: list[list[int]] = []  # entries that the pairs move; NEXT_ARM changes the set
+        self._set = 0
         self._status = StatusLine(self._terminal, "t takes over, ? lists the keys")
 
     def open(self) -> None:
@@ -67,39 +77,65 @@ class KeyboardDevice(Device):
         gap = 0.0 if self._read_s is None else min(view.now_s - self._read_s, _LONGEST_READ_GAP_S)
         self._read_s = view.now_s
         intent = self._intents.take(view.now_s, view.mode)
+        if view.world is not None and view.world.embodiment is not self._known:
+            self._known, self._set = view.world.embodiment, 0
+            self._sets = key_entries(self._known)
+            self._status.print(self._keys())
+        if intent.next_arm and self._sets:
+            self._set = (self._set + 1) % len(self._sets)
+            self._status.print(self._keys())
         if intent.help_wanted:
-            self._status.print(HELP)
+            self._status.print(f"{self._keys()}\n{HELP}")
         self._status.note = intent.note or self._status.note
         delta = None
-        if intent.deadman and view.world is not None:
-            axes = planar_axes(view.world.embodiment)
-            delta = np.zeros(view.world.embodiment.action_dim)
-            for arm, x, y in intent.moves:
-                if arm < len(axes):
-                    delta[list(axes[arm])] += np.array([x, y]) * self.options["speed_m_s"] * gap
+        if intent.deadman and self._known is not None:
+            delta = np.zeros(self._known.action_dim)
+            entries = self._sets[self._set]
+            for pair, direction in intent.moves:
+                if pair < len(entries):
+                    delta[entries[pair]] += direction * self._speed(entries[pair]) * gap
         count = self._intents.count
         self._status.show(view, f"count {count}" if count else "")
         return OperatorInput(
             delta=delta, deadman=intent.deadman, events=intent.events, silent=intent.silent
         )
 
+    def _speed(self, entry: int) -> float:
+        """Return the speed of an action entry, unit/s."""
+        assert self._known is not None
+        group = next(g for g in self._known.groups if entry in range(g.slice.start, g.slice.stop))
+        turns = group.rotation == "6d" and entry >= group.slice.start + _POSITION
+        unit = "rad" if turns else self._known.actions[entry].unit
+        return float(self.options[
+            {"m": "speed_m_s", "rad": "speed_rad_s", "1": "speed_gripper_s"}[unit]
+        ])
 
-def planar_axes(embodiment: Embodiment) -> list[tuple[int, int]]:
-    """Return the indices of x and y in the action array, for each arm.
+    def _keys(self) -> str:
+        """Return what each pair of keys moves, for people."""
+        if self._known is None:
+            return "waiting for the world"
+        line = ", ".join(
+            f"{less}/{more} {self._known.actions[entry].name}"
+            for (less, more), entry in zip(PAIRS, self._sets[self._set], strict=False)
+        )
+        return f"{line} | {NEXT_ARM} next arm" if len(self._sets) > 1 else line
 
-    Raises:
-        DeviceError: an arm has fewer than two entries in m, so keys cannot move it in the plane.
+
+def key_entries(embodiment: Embodiment) -> list[list[int]]:
+    """Return the indices of the action entries that pairs of keys move, in sets.
+
+    All entries are one set if there are enough keys; otherwise each arm has its own. A 6D rotation
+    has three entries, its rotation vector's (`hiwm_core.action_deltas`).
     """
-    axes = []
-    for arm in embodiment.arms:
-        indices = [
-            i for i, entry in enumerate(embodiment.actions)
-            if entry.arm == arm and entry.unit == "m"
-        ]
-        if len(indices) < 2:
-            raise DeviceError(
-                f"arm {arm!r} of {embodiment.name} has no x and y in m", where="device keyboard",
-                remedy="use a device made for this embodiment",
-            )
-        axes.append((indices[0], indices[1]))
-    return axes
+    free: dict[str, list[int]] = {}
+    for group in embodiment.groups:
+        entries = list(range(group.slice.start, group.slice.stop))
+        kept = entries[: _POSITION + 3] if group.rotation == "6d" else entries
+        free.setdefault(group.arm, []).extend(kept)
+    together = [entry for entries in free.values() for entry in entries]
+    if len(together) <= len(PAIRS):
+        return [together]
+    return [
+        entries[i:i + len(PAIRS)]
+        for entries in free.values() for i in range(0, len(entries), len(PAIRS))
+    ]
