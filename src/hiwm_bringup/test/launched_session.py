@@ -1,9 +1,11 @@
 """A whole session, launched as a user does, with a node of this process that watches it."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,13 +33,16 @@ class LaunchedSession:
         arguments: further launch arguments.
         environment: variables added to those of this process.
         launch_file: name of a file in launch/.
+        domain: ROS domain of other nodes of the test; a new one if left out.
+        terminal: descriptor of a terminal, whose keys the graph's keyboard device reads.
     """
 
     def __init__(
         self, folder: Path, arguments: dict[str, Any], environment: dict[str, str] | None = None,
-        *, launch_file: str = "session.launch.xml",
+        *, launch_file: str = "session.launch.xml", domain: int | None = None,
+        terminal: int | None = None,
     ) -> None:
-        domain = domain_id()
+        domain = domain_id() if domain is None else domain
         self._log = folder.with_name(f"{folder.name}_{time.monotonic_ns()}.log")
         settings = {"session_dir": folder, "view": "false", **arguments}
         with self._log.open("wb") as log:
@@ -47,8 +52,11 @@ class LaunchedSession:
                     str(ROOT / "launch" / launch_file),
                     *(f"{name}:={value}" for name, value in settings.items()),
                 ],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                start_new_session=True,
+                stdin=subprocess.DEVNULL if terminal is None else terminal, stdout=log,
+                stderr=subprocess.STDOUT, start_new_session=True,
+                preexec_fn=None if terminal is None else (
+                    lambda: fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+                ),
                 env={
                     **os.environ, "ROS_DOMAIN_ID": str(domain),
                     "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", **(environment or {}),

@@ -310,6 +310,18 @@ def test_partial_messages_and_faulty_ones() -> None:
     assert seen.upper == {"a": 0.0, "b": 1.0, "c": 2.0}
 
 
+def test_parts_of_a_robot_may_share_a_stamp() -> None:
+    found = Stream()
+    for i in range(10):
+        for part in (("a",), ("b",)):
+            found.add(10**18 + i, 10**18, 0.1 * i, part)
+    assert found.stamped
+    constant = Stream()
+    for i in range(10):
+        constant.add(10**18, 10**18, 0.1 * i)
+    assert not constant.stamped
+
+
 def test_names_become_names() -> None:
     assert plain_name("trossen_arm_1/joint_0") == "trossen_arm_1_joint_0"
     assert plain_name("3 arms!") == "_3_arms"

@@ -235,7 +235,7 @@ class TeleopNode(Node):
             if event.kind is EventKind.QUIT:
                 self._leaving = event
             elif self._leaving is None:
-                self._requests.ask(event)
+                self._requests.ask(self._device.request(event, self._world))
 
     def _publish(self, done: OperatorInput) -> None:
         tick, leash, world = self._tick, self._leash, self._world

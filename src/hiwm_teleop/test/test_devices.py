@@ -18,6 +18,7 @@ from hiwm_teleop.devices.base import (
     Answer,
     Device,
     EventKind,
+    OperatorEvent,
     OperatorInput,
     OperatorView,
     TickView,
@@ -130,6 +131,15 @@ def test_robots_with_more_entries_than_keys_have_a_set_of_keys_for_each_arm():
     sets = key_entries(aloha)
     assert [len(entries) for entries in sets] == [7, 7]
     assert {aloha.actions[entry].arm for entry in sets[1]} == {aloha.arms[1]}
+
+
+def test_a_person_s_next_episode_is_arranged_by_hand_where_no_robot_can_place_the_scene():
+    reset = OperatorEvent(kind=EventKind.RESET)
+    by_hand = dataclasses.replace(WORLD, auto_reset=False)
+    keys, script = (registry.device_class(name)() for name in ("keyboard", "scripted"))
+    assert keys.request(reset, by_hand).kind is EventKind.RESET_BY_HAND
+    assert keys.request(reset, WORLD).kind is EventKind.RESET
+    assert script.request(reset, by_hand).kind is EventKind.RESET
 
 
 def test_the_status_line_says_mode_step_trust_and_the_last_answer(keyboard):

@@ -72,7 +72,7 @@ def launch_draft(layout: Layout, sighting: Sighting) -> str:
     nodes = "\n".join(f"      {name}" for name in sighting.nodes)
     return f"""<launch>
   <!--
-    Drivers of {layout.name}. CHECK: this file starts nothing, so start the drivers first, as you did
+    Drivers of {layout.name}. CHECK: this file starts nothing: start the drivers first, as you did
     for scripts/inspect. To start them with every session, write their nodes here:
       <node pkg="PACKAGE" exec="EXECUTABLE" name="NAME" on_exit="shutdown"/>
     These nodes were running:
@@ -100,7 +100,7 @@ def _source(source: Source) -> list[str]:
         )
         if entry.span is None:
             line = f"      {_name(entry.observed)}: {entry.name}"
-            lines.append(f"{line.ljust(34)}# {seen_range}")
+            lines.append(f"{line.ljust(33)} # {seen_range}")
         else:
             lines.append(
                 f"      {_name(entry.observed)}: {_gripper(entry.name, entry)}  "
@@ -157,7 +157,7 @@ def _output(output: Output) -> list[str]:
         if "frame" in adapter.options:
             lines.append("    frame: base_link".ljust(34) + CHECK + "what the controller expects")
         if adapter.drives == "twist":
-            lines.append("    # CHECK: full_scale, if the controller's twists have no unit; tool_axes")
+            lines.append("    # CHECK: full_scale, if its twists have no unit; tool_axes")
     else:
         if not command.known:
             lines.append(
@@ -184,7 +184,7 @@ def _output(output: Output) -> list[str]:
             "bridge refuses to start"
         )
     if command.controller and not command.active:
-        lines.append("    # CHECK: it is not active; the bridge prints the command that switches it")
+        lines.append("    # CHECK: not active; the bridge prints the command that switches it")
     return lines
 
 

@@ -19,15 +19,18 @@ class Stream:
     offset_s: float = math.nan  # newest stamp minus this machine's clock
     _first_s: float = math.nan
     _last_s: float = math.nan
-    _stamp_ns: int | None = None
+    _stamps: dict[object, int] = field(default_factory=dict)  # newest, by part
 
-    def add(self, stamp_ns: int, clock_ns: int, arrival_s: float) -> None:
+    def add(
+        self, stamp_ns: int, clock_ns: int, arrival_s: float, part: object = None
+    ) -> None:
         """Count a message.
 
         Args:
             stamp_ns: of its header.
             clock_ns: this machine's clock.
             arrival_s: steady clock.
+            part: what it holds, if a topic's messages differ: parts may share a stamp.
         """
         self.count += 1
         if self.count == 1:
@@ -35,10 +38,10 @@ class Stream:
         self._last_s = arrival_s
         if stamp_ns <= 0:
             self.zero += 1
-        elif self._stamp_ns is not None:
-            self.repeated += stamp_ns == self._stamp_ns
-            self.backward += stamp_ns < self._stamp_ns
-        self._stamp_ns = stamp_ns
+        elif part in self._stamps:
+            self.repeated += stamp_ns == self._stamps[part]
+            self.backward += stamp_ns < self._stamps[part]
+        self._stamps[part] = stamp_ns
         self.offset_s = 1e-9 * (stamp_ns - clock_ns)
 
     @property

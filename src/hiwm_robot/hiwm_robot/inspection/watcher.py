@@ -32,6 +32,7 @@ from hiwm_robot.inspection.sightings import (
     JointTopic,
     PoseTopic,
     Sighting,
+    Stream,
 )
 from hiwm_robot.interface_types import interface_type
 
@@ -159,12 +160,12 @@ class Watcher(Node):
         )
         self.create_subscription(kind, topic, callback, profile)
 
-    def _arrived(self, stream: Any, stamp: Any) -> None:
+    def _arrived(self, stream: Stream, stamp: Any, part: object = None) -> None:
         now = self.get_clock().now().nanoseconds
-        stream.add(stamp.sec * 10**9 + stamp.nanosec, now, time.monotonic())
+        stream.add(stamp.sec * 10**9 + stamp.nanosec, now, time.monotonic(), part)
 
     def _add_joints(self, seen: JointTopic, message: Any) -> None:
-        self._arrived(seen.stream, message.header.stamp)
+        self._arrived(seen.stream, message.header.stamp, tuple(message.name))
         seen.add(message.name, list(message.position))
 
     def _add_image(self, seen: ImageTopic, message: Any) -> None:

@@ -10,7 +10,7 @@ subscribes and passes the messages on in the view.
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -165,6 +165,7 @@ class Device(ABC):
     name: ClassVar[str]
     synchronous: ClassVar[bool] = False  # True: one command for each tick; False: a stream
     shows_status: bool = False  # True: the device shows answers and progress itself
+    of_person: ClassVar[bool] = True  # False: no person, who could arrange a scene, operates it
     OPTIONS: ClassVar[Mapping[str, DeviceOption]] = {}
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
@@ -175,6 +176,17 @@ class Device(ABC):
         # A device with its own input thread calls this, from any thread, to be read immediately
         # instead of at the next timer. Set by the node before `open`.
         self.on_news: Callable[[], None] = lambda: None
+
+    def request(self, event: OperatorEvent, world: WorldView | None) -> OperatorEvent:
+        """Return what an event asks of a world.
+
+        A person who asks for the next episode on a robot that cannot place its scene has arranged
+        it by hand.
+        """
+        by_hand = self.of_person and world is not None and not world.auto_reset
+        if event.kind is EventKind.RESET and by_hand:
+            return replace(event, kind=EventKind.RESET_BY_HAND)
+        return event
 
     @property
     def joy_topics(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ class ScriptedDevice(Device):
 
     name = "scripted"
     synchronous = True
+    of_person = False
     OPTIONS: ClassVar[Mapping[str, DeviceOption]] = {
         "failures": DeviceOption(
             default=2, description="failure states corrected before it exits", lower=1, upper=1000
