@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hiwm_interfaces.msg import Command, WorldInfo
-from hiwm_interfaces.srv import Reset, SetRate
+from hiwm_interfaces.srv import Reset
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -34,10 +34,12 @@ from hiwm_robot.bridge_core import BridgeCore
 from hiwm_robot.bridge_state import Answer, Phase, TickPlan
 from hiwm_robot.episode_reset import EpisodeReset
 from hiwm_robot.output_map import holds_last
+from hiwm_robot.problems import Problems
 from hiwm_robot.readiness import Readiness
 from hiwm_robot.refused_services import RefusedServices
 from hiwm_robot.robot_outputs import RobotOutputs
 from hiwm_robot.robot_side import RobotSide
+from hiwm_robot.tick_rate import TickRate
 from hiwm_robot.world_description import lineage, world_info
 from hiwm_robot.world_side import WorldSide
 
@@ -93,7 +95,7 @@ class RobotBridge(LifecycleNode):
         reset_timeout_s = parameter(
             self, "reset_timeout_s", 10.0, "wait this long for the driver's reset, s", 0.5, 600.0
         )
-        self._problems: dict[str, str] = {}
+        self._note = Problems(self.get_logger(), self._report).note
         self._session = session_folder(self, "session folder; empty writes nothing")
         if self._session is not None:
             hold_role(self._session, "world")
@@ -159,7 +161,10 @@ class RobotBridge(LifecycleNode):
         self.create_service(
             Reset, "world/reset", self._on_reset, callback_group=self._reset_group
         )
-        self.create_service(SetRate, "world/set_rate", self._on_set_rate)
+        self._tick_rate = TickRate(
+            self, self._robot.name, self._core, self._embodiment.rate_hz, lockstep=self._lockstep,
+            on_change=self._publish_info,
+        )
         RefusedServices(self, self._robot.name, self._core.state)
         self.create_service(Trigger, "world/rearm", self._on_rearm)
 
@@ -191,7 +196,7 @@ class RobotBridge(LifecycleNode):
             self._outputs.connect()
             self._readiness.connect()
         self._configured_at = time.monotonic()
-        self._info_pub.publish(self._world_info())
+        self._publish_info()
         return super().on_configure(state)
 
     def _on_silent_drivers(self, error: DeviceError) -> None:
@@ -331,11 +336,16 @@ class RobotBridge(LifecycleNode):
             self._tick_if_due()
         self._check_interlocks()
         self._send(self._core.poll(time.monotonic()))
-        if self._world.late.joined() and self._plan is not None and self._core.waits_for_command:
-            self._world.publish(self._plan, again=True)
+        if self._lockstep:
+            self._repeat_for_late_subscribers()
         stale = self._core.state.stale
         self._note("streams", f"holding: {stale}; ticks resume with the data" if stale else "")
         self._reset.poll()
+
+    def _repeat_for_late_subscribers(self) -> None:
+        """Publish the tick that waits again; without lock-step, none waits."""
+        if self._world.late.joined() and self._plan is not None and self._core.waits_for_command:
+            self._world.publish(self._plan, again=True)
 
     # Services
 
@@ -372,53 +382,17 @@ class RobotBridge(LifecycleNode):
         if problem:
             self.get_logger().error(f"reset at start failed: {problem}")
 
-    def _on_set_rate(
-        self, request: SetRate.Request, response: SetRate.Response
-    ) -> SetRate.Response:
-        full = self._embodiment.rate_hz
-        if self._lockstep:
-            response.ok = request.rate == 0.0
-            if not response.ok:
-                response.message = (
-                    "a driver in lock-step runs as fast as commands arrive: use rate 0, or start "
-                    "it with fast:=false for real time"
-                )
-        elif not 0.0 < request.rate <= full:
-            response.message = (
-                f"rate {request.rate:g} on robot {self._robot.name}: give ticks per second above 0 "
-                f"and at most {full:g}, its embodiment's"
-            )
-        else:
-            response.ok = True
-            self._core.rate = float(request.rate)
-            self._info_pub.publish(self._world_info())
-        response.rate = self._rate_in_force()
-        return response
+    # Reports
 
-    # Reports to people and other nodes
-
-    def _rate_in_force(self) -> float:
-        return 0.0 if self._lockstep else self._core.rate
-
-    def _world_info(self) -> WorldInfo:
+    def _publish_info(self) -> None:
         info = world_info(
             self._session, self._robot, self._embodiment, self._task,
-            rate=self._rate_in_force(), lockstep=self._lockstep,
+            rate=self._tick_rate.in_force, lockstep=self._lockstep,
         )
         info.header.stamp = self.get_clock().now().to_msg()
-        return info
+        self._info_pub.publish(info)
 
-    def _note(self, source: str, problem: str) -> None:
-        """Keep a source's problem: log it once, and report it in diagnostics until it is solved."""
-        if self._problems.get(source, "") == problem:
-            return
-        if problem:
-            self._problems[source] = problem
-            self.get_logger().error(problem)
-        else:
-            del self._problems[source]
-            self.get_logger().info(f"{source}: ok again")
-        worst = "; ".join(self._problems.values())
+    def _report(self, worst: str) -> None:
         level = diagnostics.ERROR if worst else diagnostics.OK
         self._diagnostics.report(level, worst or "running")
 

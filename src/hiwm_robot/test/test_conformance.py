@@ -14,7 +14,8 @@ from std_srvs.srv import Trigger
 
 from hiwm_test_support.drivers.cell import STILL, Cell
 from hiwm_test_support.drivers.interlock_values import fine_value, stopping_value
-from hiwm_test_support.drivers.node import ACTIVE, INACTIVE, Traits
+from hiwm_test_support.drivers.managers import ACTIVE, INACTIVE
+from hiwm_test_support.drivers.node import Traits
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(600)]
 

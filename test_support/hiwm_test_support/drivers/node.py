@@ -20,7 +20,6 @@ from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from hiwm_core.embodiment import Embodiment
@@ -30,6 +29,7 @@ from hiwm_test_support.controllers.cartesian import ServoInput
 from hiwm_test_support.controllers.vendors import XSeries
 from hiwm_test_support.drivers.body import body_at_home, to_driver
 from hiwm_test_support.drivers.interlock_values import fine_value, ros_type
+from hiwm_test_support.drivers.managers import ACTIVE, INACTIVE, LATCHED, ControllerManagers
 from hiwm_test_support.drivers.outputs import (
     UPDATE_S,
     ForwardOutput,
@@ -42,9 +42,6 @@ from hiwm_test_support.drivers.outputs import (
 )
 
 STATE_S = 0.02  # between two joint states
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-ACTIVE, INACTIVE = "active", "inactive"
-_STATE_IDS = {INACTIVE: 2, ACTIVE: 3}  # lifecycle_msgs/msg/State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +73,7 @@ class Drivers:
     ) -> None:
         self.body = body_at_home(embodiment)
         self.body.positions.update(traits.start)
-        self.controllers = {
-            (entry.manager, name): ACTIVE if active else INACTIVE
-            for entry in robot.controllers for name in entry.required
-        }
+        self.controllers = ControllerManagers(robot, ACTIVE if active else INACTIVE)
         self.interlocks = {name: fine_value(lock) for name, lock in robot.interlocks.items()}
         self.silent_cameras: set[str] = set()
         self.stamp_offset_s = 0.0
@@ -89,7 +83,6 @@ class Drivers:
         self.updates = 0  # of the controllers
         self._robot, self._embodiment = robot, embodiment
         self._domain, self._traits = domain, traits
-        self._activity: list[tuple[str, Any]] = []  # controller manager and publisher
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -119,14 +112,12 @@ class Drivers:
         """Change the drivers between two of their updates."""
         with self._lock:
             action(self)
-            self._publish_activity()
+            self.controllers.publish_activity()
 
     def set_controllers(self, state: str) -> None:
         """Activate or deactivate every required controller."""
         with self._lock:
-            self.controllers = dict.fromkeys(self.controllers, state)
-            self._apply_controllers()
-            self._publish_activity()
+            self.controllers.set_all(state)
 
     def reverse_arrays(self) -> None:
         """Let controllers that take arrays expect their joints in the reverse order."""
@@ -155,15 +146,13 @@ class Drivers:
                 node = rclpy.create_node("drivers", context=context)
                 executor.add_node(node)
                 self._context, self._executor = context, executor
-                self._activity, self.array_orders = [], []
+                self.array_orders = []
                 self._make_outputs(node)
                 self._make_sources(node)
                 self._make_cameras(node)
-                self._make_managers(node)
+                self.controllers.connect(node, self._lock, self.outputs)
                 self._make_services(node)
                 self._make_interlocks(node)
-                self._apply_controllers()
-                self._publish_activity()
             while not self._stop.is_set():
                 executor.spin_once(timeout_sec=0.02)
         except Exception as error:
@@ -299,76 +288,6 @@ class Drivers:
                     ))
 
             self._timer(node, 1.0 / self._traits.camera_hz, publish)
-
-    # Controllers
-
-    def _make_managers(self, node: Node) -> None:
-        if not self._robot.controllers:
-            return
-        from controller_manager_msgs.msg import ControllerManagerActivity
-        from controller_manager_msgs.srv import ListControllers, SwitchController
-
-        for entry in self._robot.controllers:
-            def listed(request: Any, response: Any, manager: str = entry.manager) -> Any:
-                return self._list(manager, response)
-
-            def switched(request: Any, response: Any, manager: str = entry.manager) -> Any:
-                return self._switch(manager, request, response)
-
-            node.create_service(ListControllers, f"{entry.manager}/list_controllers", listed)
-            node.create_service(SwitchController, f"{entry.manager}/switch_controller", switched)
-            publisher = node.create_publisher(
-                ControllerManagerActivity, f"{entry.manager}/activity", LATCHED
-            )
-            self._activity.append((entry.manager, publisher))
-
-    def _list(self, manager: str, response: Any) -> Any:
-        from controller_manager_msgs.msg import ControllerState
-
-        with self._lock:
-            response.controller = [
-                ControllerState(name=name, state=state, type="modelled")
-                for (owner, name), state in self.controllers.items() if owner == manager
-            ]
-        return response
-
-    def _switch(self, manager: str, request: Any, response: Any) -> Any:
-        with self._lock:
-            for names, state in (
-                (request.deactivate_controllers, INACTIVE), (request.activate_controllers, ACTIVE)
-            ):
-                for name in names:
-                    if (manager, name) in self.controllers:
-                        self.controllers[manager, name] = state
-            self._apply_controllers()
-            self._publish_activity()
-        response.ok = True
-        return response
-
-    def _apply_controllers(self) -> None:
-        """Activate the outputs whose controllers are active; without managers, all of them."""
-        for name, model in self.outputs.items():
-            states = [
-                state for (_, controller), state in self.controllers.items()
-                if f"/{controller}/" in self._robot.outputs[name].address
-            ] or list(self.controllers.values())
-            wanted = all(state == ACTIVE for state in states)
-            if wanted and not model.active:
-                model.activate()
-            elif not wanted and model.active:
-                model.deactivate()
-
-    def _publish_activity(self) -> None:
-        if not self._activity:
-            return
-        from controller_manager_msgs.msg import ControllerManagerActivity, NamedLifecycleState
-        from lifecycle_msgs.msg import State
-
-        for manager, publisher in self._activity:
-            publisher.publish(ControllerManagerActivity(controllers=[
-                NamedLifecycleState(name=name, state=State(id=_STATE_IDS[state], label=state))
-                for (owner, name), state in self.controllers.items() if owner == manager
-            ]))
 
     # Enabling calls and interlocks
 
