@@ -112,6 +112,18 @@ cameras:
   - {name: top, width: 32, height: 24, encoding: rgb8}
 """
 
+# A robot file with what every one must have.
+SMALL_ROBOT = """
+name: small
+stand_in: false
+embodiment: two_arms
+pace: timer
+stale_after_s: 0.5
+joint_states: {all: {topic: joint_states, joints: [j]}}
+cameras: {front: {image: image}}
+outputs: {all: {adapter: joint_state, topic: t, joints: [j], silence: hold_last}}
+"""
+
 
 def other_proprioception(base: Embodiment) -> Embodiment:
     """Return a robot of joints whose proprioception is longer than the action and reversed.

@@ -1,8 +1,9 @@
 """The last check before a target is sent: links in the workspace, above the table, and apart.
 
-The bridge asks once a command, after the limits; a target with a problem is not sent, and the
-person reads the reason. Joint arms are checked by their URDF along the straight joint path to the
-target, end-effector arms by the target's position alone, because the controller chooses the joints.
+The bridge asks once a command, after the limits, and so does an imagined world; a target with a
+problem is not sent, and the person reads the reason. Joint arms are checked by their URDF along the
+straight joint path to the target, end-effector arms by the target's position alone, because the
+controller chooses the joints.
 Tested by ``test_workspace_check.py``; docs/robots.md explains the section ``workspace``.
 """
 
@@ -11,10 +12,11 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hiwm_core.embodiment import ActionGroup, Embodiment
+from hiwm_core.embodiment import ActionGroup, Embodiment, load_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.kinematics import RobotModel, load_model
 from hiwm_core.link_distances import LinkDistances, Measure
+from hiwm_core.robot_config import RobotConfig
 from hiwm_core.robots.safety import Workspace
 
 Array = NDArray[np.float64]
@@ -32,24 +34,31 @@ class WorkspaceCheck:
         workspace: the robot file's section.
         embodiment: meaning of the action array.
         where: the robot file, for error messages.
+        description: the URDF that was published on `urdf_topic`.
 
     Raises:
         ConfigError: the URDF lacks a link or joint, a joint that carries a named link is not
             commanded, or an end effector is commanded in another frame than the box's.
     """
 
-    def __init__(self, workspace: Workspace, embodiment: Embodiment, where: str) -> None:
+    def __init__(
+        self, workspace: Workspace, embodiment: Embodiment, where: str, description: str = ""
+    ) -> None:
         self._workspace = workspace
         self._clearance = workspace.clearance_m
         self._end_effectors = _end_effectors(workspace, embodiment, f"{where}: workspace")
         self._distances: LinkDistances | None = None
-        if not workspace.urdf and not self._end_effectors:
+        if not workspace.has_urdf and not self._end_effectors:
             raise ConfigError(
                 f"embodiment {embodiment.name} commands joints, which need a URDF",
                 where=f"{where}: workspace.urdf", remedy="give its path, and the links to check",
             )
         if workspace.urdf:
-            self._load_arms(workspace, embodiment, f"{where}: workspace")
+            model = load_model(workspace.urdf, f"{where}: workspace.urdf")
+            self._load_arms(model, workspace, embodiment, f"{where}: workspace")
+        elif workspace.urdf_topic:
+            model = RobotModel(description, f"the URDF on {workspace.urdf_topic}")
+            self._load_arms(model, workspace, embodiment, f"{where}: workspace")
 
     def problem(self, target: ArrayLike, start: ArrayLike) -> str:
         """Return why a target must not be sent, in words; empty if it may.
@@ -65,8 +74,9 @@ class WorkspaceCheck:
         origin = np.asarray(start, dtype=np.float64)
         return self._end_effector_problem(goal, origin) or self._link_problem(goal, origin)
 
-    def _load_arms(self, workspace: Workspace, embodiment: Embodiment, where: str) -> None:
-        model = load_model(workspace.urdf, f"{where}.urdf")
+    def _load_arms(
+        self, model: RobotModel, workspace: Workspace, embodiment: Embodiment, where: str
+    ) -> None:
         groups = [group for group in embodiment.groups if group.kind == "joint_position"]
         joints = [joint for group in groups for joint in group.joints]
         self._commanded = np.array(
@@ -147,6 +157,36 @@ class WorkspaceCheck:
         if distance > 0:
             return f"{link} would be {millimetres:.0f} mm above the table{least}"
         return f"{link} would be {-millimetres:.0f} mm below the table's top{least}"
+
+
+def file_workspace(robot: RobotConfig, embodiment: Embodiment) -> WorkspaceCheck | None:
+    """Return the check of a robot's targets, for programs without topics; None if it has none.
+
+    Raises:
+        ConfigError: the robot is one of another embodiment, its URDF is on a topic, or see
+            `WorkspaceCheck`.
+    """
+    where = f"robot {robot.name}"
+    if robot.workspace is None:
+        return None
+    if load_embodiment(robot.embodiment).name != embodiment.name:
+        raise ConfigError(
+            f"it is a {robot.embodiment}, the task's is a {embodiment.name}", where=where,
+            remedy="name a robot of the task's embodiment",
+        )
+    if robot.workspace.urdf_topic:
+        raise ConfigError(
+            f"its URDF is on the topic {robot.workspace.urdf_topic}",
+            where=f"{where}: workspace.urdf_topic",
+            remedy="save it and give the file as urdf: ros2 param get --hide-type "
+            "/robot_state_publisher robot_description > robot.urdf",
+        )
+    return WorkspaceCheck(robot.workspace, embodiment, where)
+
+
+def leaves_workspace(problem: str) -> str:
+    """Return the end of the sentence about an action that `WorkspaceCheck.problem` refuses."""
+    return f"would leave the workspace: {problem}"
 
 
 def spoken(link: str) -> str:

@@ -93,6 +93,10 @@ def test_a_robot_that_serves_its_embodiment_loads_with_the_urdf_beside_it(folder
         ("outputs.left.orientation", [0, 0, 0, 2], ["outputs.left.orientation", "length of 1"]),
         ("outputs.right", {"adapter": "pose_stamped", "topic": "t", "group": "right", "frame": "b",
                            "silence": "hold_last"}, ["outputs.right.orientation", "quaternion"]),
+        # A tool that was turned about y to point down: its measured yaw is 180 degrees off.
+        ("outputs.right", {"adapter": "pose_stamped", "topic": "t", "group": "right", "frame": "b",
+                           "silence": "hold_last", "orientation": [0, 1, 0, 0]},
+         ["outputs.right.orientation", "[-1.0, 0.0, 0.0]", "1, 0, 0, 0", "rotation 6d"]),
         ("outputs.right.tool_axes", True, ["outputs.right.tool_axes", "rotation 6d"]),
         ("cameras.side", {"image": "i"}, ["cameras.side", "top"]),
         ("cameras.top.crop", {"x": 0, "y": 0, "width": 24, "height": 18}, ["smaller", "32x24"]),

@@ -8,8 +8,10 @@ import pytest
 from hiwm_core.errors import ConfigError
 from hiwm_core.kinematics import load_model
 from hiwm_core.link_distances import LinkDistances
+from hiwm_core.robot_config import load_robot
 from hiwm_core.robots.safety import Box, Workspace
-from hiwm_core.workspace_check import WorkspaceCheck, spoken
+from hiwm_core.workspace_check import WorkspaceCheck, file_workspace, spoken
+from hiwm_test_support import tool_pair
 from hiwm_test_support.arms import two_arms, two_arms_urdf
 from hiwm_test_support.robots import mixed_robot
 
@@ -236,3 +238,18 @@ def test_joint_arms_need_a_urdf():
 ])
 def test_links_in_words(link, words):
     assert spoken(link) == words
+
+
+def test_a_program_without_topics_reads_the_workspace_of_a_robot_file(tmp_path, monkeypatch):
+    tool_pair.write_configs(tmp_path)
+    monkeypatch.setenv("HIWM_CONFIG_DIR", str(tmp_path))
+    robot, pair = load_robot(tool_pair.NAME), tool_pair.tool_pair()
+    check = file_workspace(robot, pair)
+    home = np.array(pair.home)
+    assert "above the table" in check.problem(home - 0.07 * (home == 0.3), home)
+    assert file_workspace(dataclasses.replace(robot, workspace=None), pair) is None
+    with pytest.raises(ConfigError, match="it is a tool_pair, the task's is a two_arms"):
+        file_workspace(robot, ARMS)
+    on_topic = Workspace(urdf_topic="robot_description", links=("hand",), table_z_m=0.0)
+    with pytest.raises(ConfigError, match="ros2 param get"):
+        file_workspace(dataclasses.replace(robot, workspace=on_topic), pair)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.limits import Limiter
 from hiwm_core.robots.safety import Activation
-from hiwm_core.workspace_check import WorkspaceCheck
+from hiwm_core.workspace_check import WorkspaceCheck, leaves_workspace
 from hiwm_robot.bridge_state import SOURCE_NONE, Answer, Applied, BridgeState, Phase, TickPlan
 from hiwm_robot.first_step import FirstStep
 from hiwm_robot.streams import Streams
@@ -35,20 +35,18 @@ class BridgeCore:
         activation: bounds on the first steps of an epoch.
         holds_last: [A] bool, entries whose hold is the last target; the others hold the measured
             position.
-        workspace: the last check of a target; None checks nothing.
         epoch: epoch before the first episode.
         episode: number of the episode before the first one.
     """
 
     def __init__(
         self, *, embodiment: Embodiment, streams: Streams, lockstep: bool, stale_after_s: float,
-        activation: Activation, holds_last: NDArray[np.bool_],
-        workspace: WorkspaceCheck | None = None, epoch: int = 0, episode: int = 0,
+        activation: Activation, holds_last: NDArray[np.bool_], epoch: int = 0, episode: int = 0,
     ) -> None:
         self._limiter = Limiter(embodiment)
         self._first_step = FirstStep(embodiment, activation)
         self._holds_last = holds_last
-        self._workspace = workspace
+        self.workspace: WorkspaceCheck | None = None  # the last check of a target
         self._streams = streams
         self._lockstep = lockstep
         self._stale_after_s = stale_after_s
@@ -296,13 +294,13 @@ class BridgeCore:
 
     def _workspace_problem(self, target: Array) -> str:
         """Return why a limited target may not be sent, or an empty string."""
-        if self._workspace is None:
+        if self.workspace is None:
             return ""
         last = self.state.in_force
         start = self.state.measured if last is None else last.action
         assert start is not None
-        problem = self._workspace.problem(target, start)
-        return f"would leave the workspace: {problem}" if problem else ""
+        problem = self.workspace.problem(target, start)
+        return leaves_workspace(problem) if problem else ""
 
     def _answer_with_hold(self, now: float, note: str = "") -> Array:
         assert self.state.measured is not None

@@ -39,8 +39,10 @@ class DriverCalls:
             name: output for name, output in robot.outputs.items()
             if output.adapter == "float64_multi_array"
         }
+        where = f"robot {robot.name}"
         self._list_type = (
-            interface_type(LIST_CONTROLLERS, "controllers") if self._controllers else None
+            interface_type(LIST_CONTROLLERS, f"{where}: controllers") if self._controllers
+            else None
         )
         self._requests = {}
         calls = {
@@ -49,9 +51,9 @@ class DriverCalls:
             for i, call in enumerate(getattr(robot.enable, when))
         }
         for place, call in calls.items():
-            kind = interface_type(call.type, f"{place}.type")
-            request = set_fields(kind.Request(), call.request, f"{place}.request")
-            set_fields(kind.Response(), call.expect, f"{place}.expect")
+            kind = interface_type(call.type, f"{where}: {place}.type")
+            request = set_fields(kind.Request(), call.request, f"{where}: {place}.request")
+            set_fields(kind.Response(), call.expect, f"{where}: {place}.expect")
             self._requests[place] = (kind, request, call)
 
     def controller_problem(self) -> str:

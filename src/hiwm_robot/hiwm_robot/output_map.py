@@ -5,10 +5,12 @@ Tested by ``test_output_map.py``.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.action_deltas import ActionDeltas
 from hiwm_core.embodiment import ActionGroup, Embodiment
 from hiwm_core.robot_config import RobotConfig
 from hiwm_core.robots.outputs import Output
@@ -17,8 +19,6 @@ from hiwm_core.rotations import (
     matrix_from_quaternion,
     matrix_from_vector,
     quaternion_from_matrix,
-    vector_from_matrix,
-    wrapped,
 )
 
 Array = NDArray[np.float64]
@@ -33,7 +33,6 @@ class OutputMap:
 
     Attributes:
         entries: places in the action array [N].
-        yaws: [N] bool, entries that turn, so that -pi and pi are one place.
     """
 
     def __init__(self, embodiment: Embodiment, output: Output) -> None:
@@ -41,19 +40,27 @@ class OutputMap:
         self._group: ActionGroup | None = None
         if output.group:
             self._group = group = embodiment.group(output.group)
+            self._deltas = ActionDeltas(_alone(embodiment, group))
             self.entries = np.arange(group.start, group.start + group.size)
         else:
             places = {name: i for i, name in enumerate(embodiment.action_joints) if name}
             self.entries = np.array([places[entry.joint] for entry in output.entries])
-        self.yaws = np.zeros(len(self.entries), bool)
-        if self._group is not None and self._group.rotation == "yaw":
-            self.yaws[3] = True
         maps = [entry.gripper for entry in output.entries]
         self._shut = np.array([0.0 if one is None else one.shut for one in maps])
         self._span = np.array([1.0 if one is None else one.span for one in maps])
         speeds = embodiment.max_velocity[self.entries]
         self._linear_speed = float(speeds[:3].min()) if self._group else 0.0
         self._turn_speed = float(speeds[3:].min()) if len(speeds) > 3 and self._group else 0.0
+
+    def between(self, start: Array, goal: Array, share: float) -> Array:
+        """Return the values [N] at a share of the way from a start to a goal; rotations turn.
+
+        Raises:
+            ValueError: a 6D rotation is degenerate.
+        """
+        if self._group is None:
+            return start + share * (goal - start)
+        return self._deltas.moved(start, share * self._deltas.between(start, goal))
 
     def message_values(self, values: Array, measured: Array, zero: bool) -> Array:
         """Return what the adapter sends.
@@ -88,13 +95,14 @@ class OutputMap:
     def _twist(self, values: Array, measured: Array) -> Array:
         """Return the speed towards a target, within the embodiment's velocity limits."""
         assert self._group is not None
+        way = self._deltas.between(measured, values)
         turn: Array = np.zeros(3)
         if self._group.rotation == "6d":
-            turn = vector_from_matrix(matrix_from_6d(values[3:]) @ matrix_from_6d(measured[3:]).T)
+            turn = way[3:6]
         elif self._group.rotation == "yaw":
-            turn[2] = wrapped(float(values[3] - measured[3]))
+            turn[2] = way[3]
         gain = self._output.gain_per_s
-        linear = _bounded(gain * (values[:3] - measured[:3]), self._linear_speed)
+        linear = _bounded(gain * way[:3], self._linear_speed)
         angular = _bounded(gain * turn, self._turn_speed)
         if self._output.tool_axes:
             to_tool = matrix_from_6d(measured[3:]).T
@@ -116,6 +124,13 @@ def holds_last(robot: RobotConfig, embodiment: Embodiment) -> NDArray[np.bool_]:
         if output.silence == "hold_last":
             result[OutputMap(embodiment, output).entries] = True
     return result
+
+
+def _alone(embodiment: Embodiment, group: ActionGroup) -> Embodiment:
+    """Return an embodiment that has one group only."""
+    return replace(
+        embodiment, groups=(replace(group, start=0),), actions=embodiment.actions[group.slice]
+    )
 
 
 def _bounded(vector: Array, longest: float) -> Array:

@@ -4,6 +4,7 @@ Values are one output's entries of the action array, [N], embodiment units. Time
 seconds. The node samples an output with a rate at that rate. Tested by ``test_output_runner.py``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -42,13 +43,15 @@ class OutputRunner:
     Args:
         output: of the robot file.
         period_s: time from one target to the next; may be changed between targets.
-        yaws: [N], entries that take the short way round.
+        between: returns the values at a share of the way from a start to a goal.
     """
 
-    def __init__(self, output: Output, period_s: float, yaws: NDArray[np.bool_]) -> None:
+    def __init__(
+        self, output: Output, period_s: float, between: Callable[[Array, Array, float], Array]
+    ) -> None:
         self.period_s = period_s
         self.mode = Mode.IDLE
-        self._yaws = yaws
+        self._between = between
         self._silence = output.silence
         self._silence_after_s = output.silence_after_s
         self._rated = output.rate_hz is not None
@@ -120,8 +123,7 @@ class OutputRunner:
         return self._sample(now)
 
     def _begin(self, start: Array, goal: Array, now: float) -> None:
-        turn = np.where(self._yaws, (goal - start + np.pi) % (2 * np.pi) - np.pi, goal - start)
-        self._start, self._goal = start, np.where(self._yaws, start + turn, goal)
+        self._start, self._goal = start, goal
         self._begun = self._heard = now
 
     def _value(self, now: float) -> Array:
@@ -131,7 +133,7 @@ class OutputRunner:
         share = (now - self._begun) / self.period_s
         if share >= 1.0:
             return self._goal
-        return self._start + max(0.0, share) * (self._goal - self._start)
+        return self._between(self._start, self._goal, max(0.0, share))
 
     def _at_once(self, now: float) -> Sample | None:
         return self._sample(now) if self._on_change or not self._rated else None

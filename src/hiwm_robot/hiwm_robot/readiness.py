@@ -53,12 +53,13 @@ class Readiness:
 
     def _interlock_type(self, name: str) -> Any:
         lock = self._robot.interlocks[name]
-        kind = interface_type(lock.type, f"interlocks.{name}.type")
+        place = f"robot {self._robot.name}: interlocks.{name}"
+        kind = interface_type(lock.type, f"{place}.type")
         try:
             field_value(kind(), lock.field)
         except AttributeError:
             raise ConfigError(
-                f"{lock.type} has no field {lock.field!r}", where=f"interlocks.{name}.field",
+                f"{lock.type} has no field {lock.field!r}", where=f"{place}.field",
                 remedy=f"use one of {', '.join(kind.get_fields_and_field_types())}",
             ) from None
         return kind

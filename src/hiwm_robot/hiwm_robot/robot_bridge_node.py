@@ -24,10 +24,10 @@ from hiwm_core.named_values import named_values
 from hiwm_core.robot_config import load_robot
 from hiwm_core.session_lineage import EpisodeCounter, write_session
 from hiwm_core.tasks import load_task
-from hiwm_core.workspace_check import WorkspaceCheck
 from hiwm_nodes import diagnostics, qos
 from hiwm_nodes.only_one import WORLD, OnlyOne
 from hiwm_nodes.parameters import parameter
+from hiwm_nodes.robot_workspace import robot_workspace
 from hiwm_nodes.running import run
 from hiwm_nodes.session import hold_role, session_folder
 from hiwm_robot.bridge_core import BridgeCore
@@ -120,10 +120,10 @@ class RobotBridge(LifecycleNode):
             embodiment=self._embodiment, streams=streams, lockstep=self._lockstep,
             stale_after_s=self._robot.stale_after_s, activation=self._robot.activation,
             holds_last=holds_last(self._robot, self._embodiment),
-            workspace=None if self._robot.workspace is None else WorkspaceCheck(
-                self._robot.workspace, self._embodiment, f"robot {self._robot.name}"
-            ), epoch=epoch, episode=episode,
+            epoch=epoch, episode=episode,
         )
+        if not self._urdf_topic:
+            self._core.workspace = robot_workspace(self, self._robot, self._embodiment, 0.0)
         self._by_camera = self._robot.pace == "camera"
         self._reset = EpisodeReset(
             self, self._robot, self._task, self._core, self._side, lockstep=self._lockstep,
@@ -146,6 +146,11 @@ class RobotBridge(LifecycleNode):
             self.create_timer(1.0 / self._embodiment.rate_hz, self._tick_if_due, clock=steady)
         if self._autostart:
             self._start_timer = self.create_timer(0.2, self._on_autostart, clock=steady)
+
+    @property
+    def _urdf_topic(self) -> str:
+        """Topic of the URDF of the workspace; empty if there is none."""
+        return self._robot.workspace.urdf_topic if self._robot.workspace else ""
 
     def _check_configs(self) -> None:
         if self._task.embodiment != self._embodiment.name:
@@ -175,6 +180,10 @@ class RobotBridge(LifecycleNode):
         """Connect to the drivers and check their messages."""
         try:
             self._side.check(self._connect_s)
+            if self._urdf_topic and self._core.workspace is None:
+                self._core.workspace = robot_workspace(
+                    self, self._robot, self._embodiment, self._connect_s
+                )
             if self._session is not None:
                 write_session(self._session, lineage(
                     self._session, self._robot, self._embodiment, self._task, seed=self._seed,
@@ -404,6 +413,7 @@ class RobotBridge(LifecycleNode):
             "phase": state.phase.name.lower(), "epoch": state.epoch, "step": state.step,
             "ticks_per_s": f"{self._rate.rate:.1f}", "answer_ms": f"{self._answer_s * 1e3:.1f}",
             **{f"{name} age_s": f"{age:.3f}" for name, age in ages.items()}, **state.counts,
+            **self._outputs.grippers,
         }
 
 

@@ -8,9 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+from action_msgs.msg import GoalStatus
 from numpy.typing import NDArray
 from rclpy.action import ActionClient
 from rclpy.clock import Clock, ClockType
@@ -19,7 +21,7 @@ from rclpy.lifecycle import LifecycleNode
 
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.robot_config import RobotConfig
-from hiwm_core.robots.outputs import GOALS_PER_S, Output
+from hiwm_core.robots.outputs import GOALS_PER_S
 from hiwm_nodes import qos
 from hiwm_robot.adapters import make_adapter
 from hiwm_robot.interface_types import interface_type
@@ -40,26 +42,30 @@ class OutputLink:
 
     Args:
         node: creates the publisher or action client.
+        robot: of the output.
         name: of the output.
-        output: of the robot file.
         embodiment: the action array.
         note: called with a source and its problem; empty if there is none.
     """
 
     def __init__(
-        self, node: LifecycleNode, name: str, output: Output, embodiment: Embodiment,
+        self, node: LifecycleNode, robot: RobotConfig, name: str, embodiment: Embodiment,
         note: Callable[[str, str], None],
     ) -> None:
-        self.output = output
+        self.output = output = robot.outputs[name]
         self.map = OutputMap(embodiment, output)
-        self.runner = OutputRunner(output, 1.0 / embodiment.rate_hz, self.map.yaws)
+        self.runner = OutputRunner(output, 1.0 / embodiment.rate_hz, self.map.between)
         self._node = node
         self._source = f"output {name}"
         self._note = note
-        self._interface = interface_type(output.interface, f"outputs.{name}.adapter")
+        self._interface = interface_type(
+            output.interface, f"robot {robot.name}: outputs.{name}.adapter"
+        )
         self._adapter = make_adapter(output, self._interface, 1.0 / embodiment.rate_hz)
         self._publisher: Any = None
         self._client: ActionClient | None = None
+        self._goals = 0  # sent so far
+        self.gripper = ""  # what became of the newest goal; empty if it is on its way or reached
 
     def connect(self) -> None:
         """Create the publisher or action client."""
@@ -89,14 +95,30 @@ class OutputLink:
             self._note(self._source, f"no action server {self.output.action}: start the gripper's")
             self.runner.forget_goal()
             return
-        # Results do not matter: a gripper that stalls on an object has done its job.
-        self._client.send_goal_async(message).add_done_callback(self._on_answer)
+        self._goals += 1
+        self._client.send_goal_async(message).add_done_callback(
+            partial(self._on_answer, self._goals)
+        )
 
-    def _on_answer(self, future: Any) -> None:
+    def _on_answer(self, goal: int, future: Any) -> None:
         handle = future.result()
         accepted = handle is not None and handle.accepted
         problem = "" if accepted else f"{self.output.action} rejected a goal"
         self._note(self._source, problem)
+        if accepted:
+            self.gripper = ""
+            handle.get_result_async().add_done_callback(partial(self._on_result, goal))
+
+    def _on_result(self, goal: int, future: Any) -> None:
+        """Report a gripper that ended before its goal; the arms go on meanwhile."""
+        answer = future.result()
+        if goal != self._goals or answer is None:
+            return  # the next goal has preempted it
+        if answer.result.stalled and not answer.result.reached_goal:
+            self.gripper = "stalled before its goal: it holds an object, or is blocked"
+            self._node.get_logger().info(f"{self.output.action}: {self.gripper}")
+        elif answer.status == GoalStatus.STATUS_ABORTED:
+            self._note(self._source, f"{self.output.action} aborted a goal")
 
 
 class RobotOutputs:
@@ -121,8 +143,7 @@ class RobotOutputs:
         self._measured = measured
         self._lock = threading.Lock()
         self._links = [
-            OutputLink(node, name, output, embodiment, note)
-            for name, output in robot.outputs.items()
+            OutputLink(node, robot, name, embodiment, note) for name in robot.outputs
         ]
         self._grippers = [link for link in self._links if link.output.action]
         self._rated = [
@@ -135,6 +156,11 @@ class RobotOutputs:
     def topics(self) -> list[str]:
         """Command topics; actions have no publishers of their own."""
         return [link.output.topic for link in self._links if link.output.topic]
+
+    @property
+    def grippers(self) -> dict[str, str]:
+        """What became of the newest goal of each action; empty if it is on its way or reached."""
+        return {link.output.action: link.gripper for link in self._grippers}
 
     def connect(self) -> None:
         """Create publishers and action clients; only once."""

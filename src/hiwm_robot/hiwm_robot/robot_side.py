@@ -1,7 +1,7 @@
 """The bridge's robot side: what drivers publish, and the reset service."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,32 +20,11 @@ from hiwm_core.robot_config import RobotConfig
 from hiwm_core.robots.sources import JointSource, PoseSource
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
+from hiwm_nodes.drained import Drained, messages
 from hiwm_nodes.messages import time_message
 from hiwm_robot.calibration import embodiment_info
 from hiwm_robot.camera_images import embodiment_image
 from hiwm_robot.streams import Streams
-
-# Between looks for a driver's message while configuring.
-_CHECK_S = 0.005
-
-
-class _Drained(CallbackGroup):
-    """A group that the executor never waits on: its subscriptions are read when an image arrives.
-
-    Robots publish joint states at hundreds of hertz. Waking up for each would cost more than the
-    rest of the bridge.
-    """
-
-    def can_execute(self, entity: Any) -> bool:
-        """Return False."""
-        return False
-
-    def beginning_execution(self, entity: Any) -> bool:
-        """Return False."""
-        return False
-
-    def ending_execution(self, entity: Any) -> None:
-        """Do nothing; nothing is ever executed."""
 
 
 class RobotSide:
@@ -101,7 +80,7 @@ class RobotSide:
         """Wait until every joint has been seen: a message may hold only some."""
         seen = Streams(self._embodiment, self._robot)
         heard = False
-        for message in self._messages(JointState, source.topic, timeout_s):
+        for message in messages(self._node, JointState, source.topic, qos.SENSOR, timeout_s):
             heard = True
             # A missing stamp is reported when the message is used.
             stamp = max(1, self._stamp(message, source))
@@ -126,7 +105,7 @@ class RobotSide:
         )
 
     def _first_message(self, kind: Any, topic: str, timeout_s: float) -> Any:
-        for message in self._messages(kind, topic, timeout_s):
+        for message in messages(self._node, kind, topic, qos.SENSOR, timeout_s):
             return message
         raise self._silent(topic, timeout_s)
 
@@ -136,24 +115,6 @@ class RobotSide:
             where=f"robot {self._robot.name}",
             remedy="start the robot's drivers; the bridge continues when they run",
         )
-
-    def _messages(self, kind: Any, topic: str, timeout_s: float) -> Iterator[Any]:
-        """Yield what arrives on a topic within a time, by a subscription of its own."""
-        subscription = self._node.create_subscription(
-            kind, topic, lambda message: None, qos.SENSOR, callback_group=_Drained()
-        )
-        handle = subscription.handle
-        end = time.monotonic() + timeout_s
-        try:
-            while time.monotonic() < end:
-                with handle:
-                    taken = handle.take_message(kind, False)
-                if taken is None:
-                    time.sleep(_CHECK_S)
-                else:
-                    yield taken[0]
-        finally:
-            self._node.destroy_subscription(subscription)
 
     def connect(self) -> None:
         """Subscribe to the drivers; only once."""
@@ -181,7 +142,7 @@ class RobotSide:
 
     def _drain(self, kind: Any, topic: str, receive: Callable[[Any], None]) -> None:
         subscription = self._node.create_subscription(
-            kind, topic, receive, self._profile, callback_group=_Drained(),
+            kind, topic, receive, self._profile, callback_group=Drained(),
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
         )
         self._states.append((subscription, kind, receive))

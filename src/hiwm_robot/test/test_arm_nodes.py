@@ -15,7 +15,7 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Bool, Float64MultiArray
+from std_msgs.msg import Bool, Float64MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
@@ -59,9 +59,24 @@ enable:
     - {service: enable, type: std_srvs/srv/SetBool, request: {data: true}, expect: {success: true}}
   on_deactivate:
     - {service: enable, type: std_srvs/srv/SetBool, request: {data: false}}
+workspace:
+  urdf_topic: robot_description
+  links: [left_hand, right_hand]
+  box: {lower: [-1.0, -1.0, -1.0], upper: [1.0, 1.0, 1.0]}
 interlocks:
   running: {topic: running, type: std_msgs/msg/Bool, field: data, fine: [true], latched: true}
 """
+
+
+DESCRIPTION = '<robot name="twin"><link name="table"/>' + "".join(
+    f'<link name="{arm}_{link}"/><joint name="{arm}_{axis}_joint" type="prismatic">'
+    f'<parent link="{parent}"/><child link="{arm}_{link}"/><axis xyz="{way}"/>'
+    '<limit lower="-1" upper="1" effort="1" velocity="1"/></joint>'
+    for arm in ("left", "right")
+    for axis, link, parent, way in (
+        ("x", "carriage", "table", "1 0 0"), ("y", "hand", f"{arm}_carriage", "0 1 0"),
+    )
+) + "</robot>"
 
 
 class Arms:
@@ -89,6 +104,7 @@ class Arms:
         self.states = [make(JointState, f"{arm}/joint_states", qos.TICK) for arm in SIDES]
         self.images = make(Image, "camera/image_raw", qos.IMAGE_PUB)
         self.running = make(Bool, "running", qos.LATCHED)
+        self.descriptions = make(String, "robot_description", qos.LATCHED)
         self.commands = make(Command, "command", qos.COMMAND)
         self.listen(Float64MultiArray, "left/commands", self._on_left)
         self.listen(JointTrajectory, "right/trajectory", self._on_right)
@@ -167,10 +183,17 @@ def test_two_outputs_follow_and_an_interlock_stops_them_until_they_are_rearmed(
     arms: Arms, tmp_path: Path
 ) -> None:
     (tmp_path / "twin.yaml").write_text(ROBOT)
-    parameters = {"robot": str(tmp_path / "twin.yaml")}
+    parameters = {"robot": str(tmp_path / "twin.yaml"), "connect_timeout_s": 1.0}
     with NodeProcess(
         "hiwm_robot", "robot_bridge", domain=arms.domain, parameters=parameters
     ) as bridge:
+        # The workspace is not known before the URDF has been heard.
+        arms.until(lambda: "no URDF on /robot_description within 1 s" in bridge.output)
+        arms.descriptions.publish(String(data=DESCRIPTION.replace("right_hand", "right_paw")))
+        lacking = "the URDF on robot_description has no link 'right_hand'"
+        arms.until(lambda: lacking in bridge.output)
+        assert not arms.ticks
+        arms.descriptions.publish(String(data=DESCRIPTION))
         # Nothing moves before the interlock has been heard.
         arms.goal = HOME + 0.02
         arms.until(lambda: "not activated: interlock running: nothing on running" in bridge.output)

@@ -32,8 +32,8 @@ class Robot:
         self.core = BridgeCore(
             embodiment=EMBODIMENT, streams=self.streams, lockstep=lockstep, stale_after_s=0.5,
             activation=activation or Activation(), holds_last=np.array(holds_last),
-            workspace=workspace,
         )
+        self.core.workspace = workspace
         self.now = 100.0
         self.stamp = 10 * PERIOD_NS
         self.position = HOME.copy()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hiwm_core.embodiment import load_embodiment
+from hiwm_core.embodiment import load_embodiment, parse_embodiment
 from hiwm_core.robot_config import load_robot
 from hiwm_core.robots.outputs import FullScale, Output
 from hiwm_core.robots.sources import GripperMap
@@ -54,7 +54,7 @@ def test_joints_are_sent_in_the_outputs_order_and_grippers_in_the_drivers_unit()
 def test_a_6d_rotation_becomes_a_quaternion_and_need_not_be_orthonormal() -> None:
     one = made(adapter="pose_stamped", group="left")
     action = turned([0.0, 0.0, 1.0])
-    action[3:6] *= 1.3  # between two rotations the six numbers shrink
+    action[3:6] *= 1.3
     values = sent(one, action)
     np.testing.assert_array_equal(values[:3], HOME[:3])
     np.testing.assert_allclose(
@@ -69,6 +69,34 @@ def test_yaw_turns_the_tools_orientation() -> None:
     action[NAMES.index("right_yaw")] = 0.5
     expected = matrix_from_vector([0.0, 0.0, 0.5]) @ matrix_from_quaternion(down)
     np.testing.assert_allclose(matrix_from_quaternion(sent(one, action)[3:]), expected, atol=1e-12)
+
+
+def test_a_6d_rotation_turns_at_a_constant_speed_between_two_targets() -> None:
+    one = made(adapter="pose_stamped", group="left", rate_hz=100.0)
+    axis = np.array([1.0, 2.0, -2.0]) / 3.0
+    start, goal = turned(list(0.3 * axis)), turned(list(2.7 * axis))
+    goal[:3] += 0.1
+    for share in (0.0, 0.25, 0.5, 0.9, 1.0):
+        values = one.between(start[one.entries], goal[one.entries], share)
+        np.testing.assert_allclose(values[:3], start[:3] + 0.1 * share, atol=1e-12)
+        np.testing.assert_allclose(
+            values[3:], turned(list((0.3 + 2.4 * share) * axis))[3:9], atol=1e-9
+        )
+
+
+@pytest.mark.parametrize(("limit", "halfway"), [(3.1416, np.pi), (3.11, 0.0)])
+def test_a_yaw_takes_the_short_way_round_unless_its_limits_are_in_the_way(
+    limit: float, halfway: float
+) -> None:
+    text = MIXED.text.replace("lower: -3.1416, upper: 3.1416", f"lower: -{limit}, upper: {limit}")
+    output = Output(
+        adapter="pose_stamped", topic="t", group="right", frame="base", silence="hold_last",
+        rate_hz=100.0,
+    )
+    one = OutputMap(parse_embodiment(text, "test"), output)
+    start, goal = HOME[one.entries].copy(), HOME[one.entries].copy()
+    start[3], goal[3] = 3.1, -3.1
+    assert abs(one.between(start, goal, 0.5)[3]) == pytest.approx(halfway, abs=1e-9)
 
 
 def test_a_twist_follows_its_target_within_the_speed_limits() -> None:

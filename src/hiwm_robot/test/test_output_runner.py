@@ -12,6 +12,10 @@ PERIOD = 0.1
 A, B = np.array([0.0, 1.0]), np.array([0.2, 0.0])
 
 
+def straight(start: np.ndarray, goal: np.ndarray, share: float) -> np.ndarray:
+    return start + share * (goal - start)
+
+
 def runner(silence: str = "hold_last", **changes: object) -> OutputRunner:
     given: dict[str, object] = {
         "adapter": "float64_multi_array", "topic": "c", "joints": ("a", "b"), "rate_hz": 100.0,
@@ -19,12 +23,12 @@ def runner(silence: str = "hold_last", **changes: object) -> OutputRunner:
     }
     if silence == "zero":
         given |= {"adapter": "twist", "joints": (), "group": "tool"}
-    return OutputRunner(Output(**given), PERIOD, np.zeros(2, bool))  # type: ignore[arg-type]
+    return OutputRunner(Output(**given), PERIOD, straight)  # type: ignore[arg-type]
 
 
 def gripper() -> OutputRunner:
     output = Output(adapter="gripper_command", action="g", joints=("g",), silence="hold_last")
-    return OutputRunner(output, PERIOD, np.zeros(1, bool))
+    return OutputRunner(output, PERIOD, straight)
 
 
 def values(sample: Sample | None) -> np.ndarray:
@@ -58,7 +62,7 @@ def test_samples_are_continuous_and_never_pass_a_target(
     output = Output(
         adapter="joint_state", topic="c", joints=("a",), rate_hz=100.0, silence="hold_last"
     )
-    one = OutputRunner(output, PERIOD, np.zeros(1, bool))
+    one = OutputRunner(output, PERIOD, straight)
     now, last = 0.0, 0.0
     for gap, target in zip(gaps, targets, strict=False):
         one.target(np.array([target]), np.array([0.0]), now)
@@ -182,15 +186,3 @@ def test_a_goal_that_nobody_received_is_sent_again() -> None:
     one.forget_goal()
     assert one.sample(0.05, A[:1]) is None  # but not at once
     np.testing.assert_array_equal(values(one.sample(0.2, A[:1])), [0.5])
-
-
-def test_yaw_takes_the_short_way_round() -> None:
-    output = Output(
-        adapter="pose_stamped", topic="c", frame="base", group="tool", rate_hz=100.0,
-        silence="hold_last",
-    )
-    one = OutputRunner(output, PERIOD, np.array([False, True]))
-    start, goal = np.array([0.0, 3.1]), np.array([1.0, -3.1])
-    one.target(goal, start, 0.0)
-    halfway = values(one.sample(0.05, start))
-    np.testing.assert_allclose(halfway, [0.5, np.pi])

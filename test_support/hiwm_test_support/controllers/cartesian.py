@@ -1,8 +1,9 @@
-"""Cartesian command inputs: MoveIt Servo, and a twist controller without a time-out.
+"""Cartesian command inputs: MoveIt Servo, and twist and pose controllers without a time-out.
 
 Servo from moveit_servo jazzy (servo_node.cpp, utils/command.cpp): command type, pause, planning
 frame, `incoming_command_timeout`, unitless or SI speeds. The twist controller from Kinova's
-ros2_kortex with picknik_twist_controller.
+ros2_kortex with picknik_twist_controller. The pose controller has the rules of FZI's
+cartesian_controllers (frame) and of CRISP (publishers).
 """
 
 from dataclasses import dataclass, field
@@ -106,6 +107,31 @@ class TwistInput:
     def update(self) -> Array:
         """Return the tool's speed [6]."""
         return self._twist.copy() if self.active else np.zeros(6)
+
+
+@dataclass(kw_only=True)
+class PoseInput:
+    """A controller that goes to the last pose, for ever.
+
+    A pose in another frame is dropped, and so is every pose while its topic has two publishers.
+    """
+
+    frame: str
+    warnings: list[str] = field(default_factory=list)
+    target: tuple[Array, Array] | None = None  # position [3] m, unit quaternion [4] x y z w
+
+    def receive(
+        self, *, frame: str, position: ArrayLike, quaternion: ArrayLike, publishers: int
+    ) -> bool:
+        """Take a PoseStamped; return whether it is in force."""
+        turn = np.asarray(quaternion, dtype=np.float64)
+        if publishers > 1:
+            return False
+        if frame != self.frame or not abs(np.linalg.norm(turn) - 1.0) < 1e-3:
+            self.warnings.append(f"pose in {frame!r} with quaternion {turn.tolist()}")
+            return False
+        self.target = (np.asarray(position, dtype=np.float64), turn)
+        return True
 
 
 def moved(position: Array, quaternion: Array, twist: Array, dt: float) -> tuple[Array, Array]:

@@ -1,12 +1,20 @@
 """Where a modelled robot is, and what its hardware was told."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hiwm_core.embodiment import Embodiment
+from hiwm_core.robot_config import RobotConfig
 from hiwm_core.robots.sources import JointEntry
+from hiwm_core.rotations import (
+    matrix_from_6d,
+    matrix_from_quaternion,
+    matrix_from_vector,
+    quaternion_from_matrix,
+)
 
 Array = NDArray[np.float64]
 
@@ -32,36 +40,34 @@ class Body:
         self.lead = self.step = 0.0
 
 
-def body_at_home(embodiment: Embodiment) -> Body:
+def body_at_home(embodiment: Embodiment, robot: RobotConfig) -> Body:
     """Return a body with every joint and tool at the embodiment's home."""
     home = dict(zip([entry.name for entry in embodiment.actions], embodiment.home, strict=True))
     positions = {name: 0.0 for name in embodiment.joint_names}
     positions.update({
         entry.joint: home[entry.name] for entry in embodiment.actions if entry.joint
     })
+    upright = {output.group: output.orientation for output in robot.outputs.values()}
     poses = {
-        group.name: tool_pose(np.asarray(embodiment.home)[group.slice])
+        group.name: tool_pose(np.asarray(embodiment.home)[group.slice], upright[group.name])
         for group in embodiment.groups if group.kind == "ee_position"
     }
     return Body(positions=positions, poses=poses)
 
 
-def tool_pose(entries: Array) -> tuple[Array, Array]:
-    """Return position [3] and quaternion [4] of x, y, z and a 6D rotation [9]; or x, y, z [3]."""
-    if entries.size < 9:
-        return entries[:3].copy(), np.array([0.0, 0.0, 0.0, 1.0])
-    first, second = entries[3:6], entries[6:9]
-    matrix = np.stack([first, second, np.cross(first, second)], axis=1)
-    # The eigenvector of the largest eigenvalue is the quaternion (Bar-Itzhack 2000).
-    m = matrix
-    symmetric = np.array([
-        [m[0, 0] - m[1, 1] - m[2, 2], 0, 0, 0],
-        [m[1, 0] + m[0, 1], m[1, 1] - m[0, 0] - m[2, 2], 0, 0],
-        [m[2, 0] + m[0, 2], m[2, 1] + m[1, 2], m[2, 2] - m[0, 0] - m[1, 1], 0],
-        [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], m[0, 0] + m[1, 1] + m[2, 2]],
-    ]) / 3.0
-    quaternion = np.linalg.eigh(symmetric)[1][:, -1]
-    return entries[:3].copy(), quaternion / np.linalg.norm(quaternion)
+def tool_pose(entries: Array, upright: Sequence[float] | None) -> tuple[Array, Array]:
+    """Return position [3] and quaternion [4] of a group's entries.
+
+    Args:
+        entries: x, y, z [3]; with a yaw [4]; or with a 6D rotation [9].
+        upright: quaternion without a rotation, or at yaw 0; None: the identity.
+    """
+    rotation = matrix_from_quaternion(upright or (0.0, 0.0, 0.0, 1.0))
+    if entries.size == 9:
+        rotation = matrix_from_6d(entries[3:])
+    elif entries.size == 4:
+        rotation = matrix_from_vector([0.0, 0.0, entries[3]]) @ rotation
+    return entries[:3].copy(), quaternion_from_matrix(rotation)
 
 
 def to_driver(entry: JointEntry, value: float) -> float:

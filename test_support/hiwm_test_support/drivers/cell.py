@@ -13,7 +13,9 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import SingleThreadedExecutor
 
+from hiwm_core.action_deltas import ActionDeltas
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.measured import MeasuredAction, MeasuredPose
 from hiwm_core.robot_config import load_robot
 from hiwm_core.ros_domains import domain_id
 from hiwm_nodes import qos
@@ -36,20 +38,26 @@ class Cell:
         name: of the robot file.
         folder: for the task and the bridge's log.
         traits: of the modelled robot.
+        parameters: of the bridge.
     """
 
-    def __init__(self, stack: ExitStack, name: str, folder: Path, traits: Traits) -> None:
+    def __init__(
+        self, stack: ExitStack, name: str, folder: Path, traits: Traits, **parameters: Any
+    ) -> None:
         self.robot = load_robot(name)
         self.embodiment = load_embodiment(self.robot.embodiment)
+        self._deltas = ActionDeltas(self.embodiment)
+        self._measured = MeasuredAction(self.embodiment)
         self.home = np.array(self.embodiment.home)
-        self.away = self.home + self._offset()
+        self.way = self._offset()
+        self.away = self._deltas.moved(self.home, self.way)
         self.wish: np.ndarray | None = None  # answers every tick; None: silence
         self.ticks: list[Tick] = []
         self.status = (b"\0", "")  # of the bridge's diagnostics
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
         # Three cameras of 640x480 need more shared memory than Fast DDS takes by itself.
         os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(ROOT / "config" / "fastdds.xml")
-        domain = domain_id()
+        self.domain = domain = domain_id()
         self.drivers = stack.enter_context(
             Drivers(self.robot, self.embodiment, domain=domain, traits=traits)
         )
@@ -69,16 +77,20 @@ class Cell:
         self._command = self.node.create_publisher(Command, "command", qos.COMMAND)
         self.bridge = stack.enter_context(NodeProcess(
             "hiwm_robot", "robot_bridge", domain=domain, namespace="cell",
-            parameters={"robot": name, "task": str(task)},
+            parameters={"robot": name, "task": str(task), **parameters},
         ))
 
     def _offset(self) -> np.ndarray:
-        """Return how far `away` is from home: inside the limits, rotations unchanged."""
+        """Return the displacement from home to `away`, inside the limits."""
         offset = np.zeros(self.embodiment.action_dim)
         for group in self.embodiment.groups:
-            size = 3 if group.kind == "ee_position" else group.size
-            for i in range(group.start, group.start + size):
+            turning = group.rotation_slice
+            for i in range(group.start, group.start + group.size):
                 entry = self.embodiment.actions[i]
+                if group.rotation == "6d" and i >= turning.start:
+                    # The first number of a rotation vector: one axis, so that the angle is this.
+                    offset[i] = AWAY["rad"] if i == turning.start else 0.0
+                    continue
                 by = AWAY[entry.unit]
                 offset[i] = by if self.embodiment.home[i] + by <= entry.upper else -by
         return offset
@@ -135,6 +147,7 @@ class Cell:
     def transition(self, label: str) -> bool:
         """Request a lifecycle transition of the bridge; return whether it succeeded."""
         number = {
+            "configure": Transition.TRANSITION_CONFIGURE,
             "activate": Transition.TRANSITION_ACTIVATE,
             "deactivate": Transition.TRANSITION_DEACTIVATE,
         }[label]
@@ -151,28 +164,21 @@ class Cell:
     # What it must see
 
     def position(self) -> np.ndarray:
-        """Return the body's position for every entry but rotations, embodiment units."""
+        """Return the body's measured action [A]."""
         body = self.drivers.body
-        values: list[float] = []
-        for group in self.embodiment.groups:
-            if group.kind == "ee_position":
-                values += [float(value) for value in body.poses[group.name][0]]
-            else:
-                values += [body.positions[joint] for joint in group.joints]
-        return np.array(values)
+        streams = {
+            group.measured.pose: body.poses[group.name]
+            for group in self.embodiment.groups if group.measured.source == "pose"
+        }
+        return self._measured.array(body.positions, {
+            name: MeasuredPose(position=position, quaternion=quaternion)
+            for name, (position, quaternion) in streams.items()
+        })
 
-    def positions_of(self, action: np.ndarray) -> np.ndarray:
-        """Return an action's entries in the order of `position`."""
-        parts = [
-            action[group.start : group.start + (3 if group.kind == "ee_position" else group.size)]
-            for group in self.embodiment.groups
-        ]
-        return np.concatenate(parts)
-
-    def near(self, action: np.ndarray) -> bool:
-        """Return whether the body has come most of the way to a target."""
-        way = np.abs(self.positions_of(self.away - self.home))
-        return bool(np.all(np.abs(self.position() - self.positions_of(action)) < 0.3 * way))
+    def near(self, action: np.ndarray, which: Any = slice(None)) -> bool:
+        """Return whether the body, or some of its entries, has come most of the way to a target."""
+        left = np.abs(self._deltas.between(self.position(), action))[which]
+        return bool(np.all(left < 0.3 * np.abs(self.way[which]) + STILL))
 
     def assert_still(self, wait: Any) -> None:
         """Assert that nothing moves while a wait lasts."""

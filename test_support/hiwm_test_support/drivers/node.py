@@ -40,6 +40,7 @@ from hiwm_test_support.drivers.outputs import (
     TwistOutput,
     XSeriesOutput,
 )
+from hiwm_test_support.drivers.poses import JointStateOutput, PoseOutput
 
 STATE_S = 0.02  # between two joint states
 
@@ -53,6 +54,7 @@ class Traits:
     from_desired: bool = False  # of trajectory controllers
     camera_hz: float = 20.0
     tool_axes: bool = False  # twists are along the tool's axes
+    allow_stalling: bool = False  # of gripper actions: a stalled goal succeeds
     start: Mapping[str, float] = field(default_factory=dict)  # of joints that no action moves
 
 
@@ -71,14 +73,16 @@ class Drivers:
         self, robot: RobotConfig, embodiment: Embodiment, *, domain: int, traits: Traits,
         active: bool = False,
     ) -> None:
-        self.body = body_at_home(embodiment)
+        self.body = body_at_home(embodiment, robot)
         self.body.positions.update(traits.start)
         self.controllers = ControllerManagers(robot, ACTIVE if active else INACTIVE)
         self.interlocks = {name: fine_value(lock) for name, lock in robot.interlocks.items()}
         self.silent_cameras: set[str] = set()
         self.stamp_offset_s = 0.0
         self.calls: list[tuple[str, Any]] = []  # service and request of enabling calls
-        self.array_orders: list[Any] = []  # nodes whose parameter `joints` orders an array
+        # Nodes whose parameter `joints` orders an array, and those of the robot file.
+        self.array_orders: list[tuple[Node, list[str]]] = []
+        self.short_states = 0  # messages of joint states to come that lack their last position
         self.outputs: dict[str, OutputModel] = {}
         self.updates = 0  # of the controllers
         self._robot, self._embodiment = robot, embodiment
@@ -119,12 +123,11 @@ class Drivers:
         with self._lock:
             self.controllers.set_all(state)
 
-    def reverse_arrays(self) -> None:
-        """Let controllers that take arrays expect their joints in the reverse order."""
+    def set_arrays(self, expected: Callable[[list[str]], list[str]]) -> None:
+        """Let controllers that take arrays expect other joints than the robot file's."""
         with self._lock:
-            for node in self.array_orders:
-                joints = node.get_parameter("joints").value
-                node.set_parameters([Parameter("joints", value=joints[::-1])])
+            for node, joints in self.array_orders:
+                node.set_parameters([Parameter("joints", value=expected(joints))])
 
     def measured(self) -> np.ndarray:
         """Return the positions of all joints and tools, in a fixed order."""
@@ -191,6 +194,10 @@ class Drivers:
                 node, output, self._embodiment, self.body, self._servo,
                 tool_axes=self._traits.tool_axes,
             )
+        if output.drives == "pose":
+            return PoseOutput(
+                node, output, self._embodiment, self.body, lag_s=self._traits.lag_s
+            )
         joints = Joints(
             output, self._embodiment, self.body, lag_s=self._traits.lag_s,
             dead_band=self._traits.dead_band,
@@ -200,8 +207,12 @@ class Drivers:
                 return TrajectoryOutput(node, output, joints, desired=self._traits.from_desired)
             case "float64_multi_array":
                 return ForwardOutput(node, output, joints)
+            case "joint_state":
+                return JointStateOutput(node, output, joints)
             case "gripper_command" | "parallel_gripper_command":
-                return GripperOutput(node, output, joints)
+                return GripperOutput(
+                    node, output, joints, allow_stalling=self._traits.allow_stalling
+                )
             case "joint_group_command" | "joint_single_command":
                 folder = output.address.rpartition("/commands/")[0]
                 group = joints.names if output.adapter == "joint_group_command" else ()
@@ -215,9 +226,10 @@ class Drivers:
         """Start a node with the parameter `joints`, as each controller is one."""
         path, _, name = output.address.strip("/").rpartition("/")[0].rpartition("/")
         controller = rclpy.create_node(name, namespace=f"/{path}", context=self._context)
-        controller.declare_parameter("joints", [entry.driver for entry in output.entries])
+        joints = [entry.driver for entry in output.entries]
+        controller.declare_parameter("joints", joints)
         self._executor.add_node(controller)
-        self.array_orders.append(controller)
+        self.array_orders.append((controller, joints))
 
     def _update(self, node: Node) -> None:
         now, before = time.monotonic(), self._updated
@@ -235,12 +247,16 @@ class Drivers:
             grippers = [entry for entry in source.entries if entry.gripper is not None]
             for entries in filter(None, (arm, grippers)):
                 def publish(publisher: Any = publisher, entries: Any = entries) -> None:
+                    positions = [*(
+                        to_driver(entry, self.body.positions[entry.joint]) for entry in entries
+                    ), 0.0]
+                    if self.short_states:
+                        self.short_states -= 1
+                        positions.pop()
                     publisher.publish(JointState(
                         header=self._header(node, ""),
                         name=[*(entry.driver for entry in entries), "unrelated_joint"],
-                        position=array.array("d", [*(
-                            to_driver(entry, self.body.positions[entry.joint]) for entry in entries
-                        ), 0.0]),
+                        position=array.array("d", positions),
                     ))
                 self._timer(node, STATE_S, publish)
         groups = {group.measured.pose: group.name for group in self._embodiment.groups}

@@ -243,7 +243,9 @@ class GripperOutput:
 
     active = True
 
-    def __init__(self, node: Node, output: Output, joints: Joints) -> None:
+    def __init__(
+        self, node: Node, output: Output, joints: Joints, *, allow_stalling: bool
+    ) -> None:
         from control_msgs.action import GripperCommand, ParallelGripperCommand
         from rclpy.action import ActionServer
 
@@ -252,7 +254,7 @@ class GripperOutput:
         span = abs(self._entry.gripper.span) if self._entry.gripper else 1.0
         self.model = GripperServer(
             position=float(joints.measured[0]), speed=2.0 * span, tolerance=0.01 * span,
-            allow_stalling=True,
+            stall_timeout_s=0.3, allow_stalling=allow_stalling,
         )
         self._parallel = output.adapter == "parallel_gripper_command"
         self._kind = ParallelGripperCommand if self._parallel else GripperCommand
@@ -297,11 +299,23 @@ class GripperOutput:
         if goal is not None:
             self._waiting.append((goal, future))
             await future
+        result = self._kind.Result()
         if goal is not None and goal.outcome is Outcome.SUCCEEDED:
             handle.succeed()
+            result.reached_goal = not goal.stalled
         else:
             handle.abort()
-        return self._kind.Result()
+        result.stalled = goal is not None and goal.stalled
+        return result
+
+    def put_object(self, ratios: tuple[float, float]) -> None:
+        """Put an object where the gripper cannot be between two ratios."""
+        lower, upper = sorted(to_driver(self._entry, ratio) for ratio in ratios)
+        self.model.object_between = (lower, upper)
+
+    def take_object(self) -> None:
+        """Take the object away."""
+        self.model.object_between = None
 
 
 class TwistOutput:

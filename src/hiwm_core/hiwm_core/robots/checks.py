@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+import numpy as np
+
 from hiwm_core.config_files import nearest
 from hiwm_core.embodiment import ActionGroup, Embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.robots.outputs import Output
 from hiwm_core.robots.safety import Workspace
+from hiwm_core.rotations import matrix_from_quaternion
 
 if TYPE_CHECKING:
     from hiwm_core.robot_config import RobotConfig
 
 # Aspect ratios that differ by less than this fraction count as equal.
 ASPECT_TOLERANCE = 0.01
+# How far a tool's x axis at yaw 0 may be from the frame's, rad: rounding of a written quaternion.
+_LEVEL = 0.01
 
 
 def check_robot(robot: "RobotConfig", embodiment: Embodiment, where: str) -> None:
@@ -102,6 +107,15 @@ def _check_orientation(output: Output, group: ActionGroup, place: str) -> None:
             remedy="leave it out: the embodiment commands the orientation" if whole
             else "give the tool's orientation at yaw 0 as a quaternion x, y, z, w",
         )
+    if output.orientation is not None and group.rotation == "yaw":
+        x_axis = matrix_from_quaternion(output.orientation)[:, 0]
+        if np.abs(x_axis - [1.0, 0.0, 0.0]).max() > _LEVEL:
+            raise ConfigError(
+                f"the tool's x axis at yaw 0 is {[round(float(v), 3) for v in x_axis]} in the "
+                "frame, and yaw is measured as its angle about z", where=f"{place}.orientation",
+                remedy="give an orientation whose x axis is [1, 0, 0], such as 1, 0, 0, 0 for a "
+                "tool that points down; otherwise use rotation 6d",
+            )
     if output.tool_axes and not whole:
         raise ConfigError(
             f"tool_axes, and group {group.name} has rotation {group.rotation}",

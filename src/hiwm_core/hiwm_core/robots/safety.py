@@ -152,9 +152,10 @@ class Box:
 class Workspace:
     """Where links and end effectors may be, checked before a target is sent (`workspace_check`)."""
 
-    # Path; a relative one starts at the robot file's folder. Empty: end-effector arms alone, of
-    # which the commanded position is checked against box and table.
+    # Path; a relative one starts at the robot file's folder. Without urdf and urdf_topic:
+    # end-effector arms alone, of which the commanded position is checked against box and table.
     urdf: str = ""
+    urdf_topic: str = ""  # instead: latched std_msgs/String with the URDF, robot_description
     links: tuple[str, ...] = ()  # kept inside the box and above the table
     # Frame of box and table. A link of the URDF, empty for its root; without a URDF the frame in
     # which end effectors are commanded
@@ -169,11 +170,19 @@ class Workspace:
             raise ConfigError(
                 "nothing to check", where="box", remedy="give box, table_z_m or pairs"
             )
-        if (self.links or self.pairs) and not self.urdf:
+        if self.urdf_topic:
+            ros_name(self.urdf_topic, "urdf_topic")
+        if self.urdf and self.urdf_topic:
             raise ConfigError(
-                "links without a URDF", where="urdf", remedy="give the path of the robot's URDF"
+                "both urdf and urdf_topic", where="urdf_topic", remedy="leave one of them out"
             )
-        if self.urdf and not self.links and (self.box is not None or self.table_z_m is not None):
+        if (self.links or self.pairs) and not self.has_urdf:
+            raise ConfigError(
+                "links without a URDF", where="urdf",
+                remedy="give the path of the robot's URDF, or urdf_topic",
+            )
+        bounded = self.box is not None or self.table_z_m is not None
+        if self.has_urdf and not self.links and bounded:
             raise ConfigError(
                 "box and table without links", where="links", remedy="list the links they bound"
             )
@@ -188,6 +197,11 @@ class Workspace:
                     f"link {first!r} is paired with itself", where=f"pairs[{i}]",
                     remedy="name two links",
                 )
+
+    @property
+    def has_urdf(self) -> bool:
+        """Whether links are checked by forward kinematics."""
+        return bool(self.urdf or self.urdf_topic)
 
     @property
     def named_links(self) -> tuple[str, ...]:

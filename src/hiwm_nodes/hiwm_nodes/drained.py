@@ -1,0 +1,55 @@
+"""Subscriptions that the executor never serves: their messages are read when they are wanted."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+
+# Between two looks for a message.
+_CHECK_S = 0.005
+
+
+class Drained(CallbackGroup):
+    """A group that the executor never waits on.
+
+    Robots publish joint states at hundreds of hertz. Waking up for each would cost more than the
+    rest of a bridge.
+    """
+
+    def can_execute(self, entity: Any) -> bool:
+        """Return False."""
+        return False
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """Return False."""
+        return False
+
+    def ending_execution(self, entity: Any) -> None:
+        """Do nothing; nothing is ever executed."""
+
+
+def messages(
+    node: Node, kind: Any, topic: str, profile: QoSProfile, timeout_s: float
+) -> Iterator[Any]:
+    """Yield what arrives on a topic within a time, by a subscription of its own.
+
+    It needs no executor, so nodes may wait for a message while they start.
+    """
+    subscription = node.create_subscription(
+        kind, topic, lambda message: None, profile, callback_group=Drained()
+    )
+    handle = subscription.handle
+    end = time.monotonic() + timeout_s
+    try:
+        while time.monotonic() < end:
+            with handle:
+                taken = handle.take_message(kind, False)
+            if taken is None:
+                time.sleep(_CHECK_S)
+            else:
+                yield taken[0]
+    finally:
+        node.destroy_subscription(subscription)
