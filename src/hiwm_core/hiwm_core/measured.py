@@ -15,7 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from hiwm_core.embodiment import ActionGroup, Embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.kinematics import LinkPose, load_model
-from hiwm_core.rotations import matrix_from_quaternion, sixd_from_matrix, yaw_of
+from hiwm_core.rotations import (
+    matrix_from_6d,
+    matrix_from_quaternion,
+    sixd_from_matrix,
+    yaw_of,
+)
 
 Array = NDArray[np.float64]
 
@@ -156,6 +161,24 @@ class MeasuredFromProprioception:
                 "unit: ...} or {name: ..., action: ENTRY, unit: ...} for each, and record again",
             )
         self._kinematics = MeasuredAction(embodiment) if self._computed else None
+        self._turning = [
+            self._columns[group.rotation_slice] for group in embodiment.groups
+            if group.rotation == "6d" and group not in self._computed
+        ]
+
+    def with_rotations(self, predicted: ArrayLike, before: ArrayLike) -> Array:
+        """Return predicted proprioception [P] whose 6D rotations are orthonormal.
+
+        Six numbers that are predicted one by one may be no rotation at all. Such a tool has turned
+        nowhere: it keeps the rotation of `before` [P].
+        """
+        values = np.array(predicted, dtype=np.float64)
+        for columns in self._turning:
+            try:
+                values[columns] = sixd_from_matrix(matrix_from_6d(values[columns]))
+            except ValueError:
+                values[columns] = np.asarray(before, dtype=np.float64)[columns]
+        return values
 
     @property
     def columns(self) -> NDArray[np.intp]:

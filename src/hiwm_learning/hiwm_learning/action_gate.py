@@ -14,19 +14,22 @@ from numpy.typing import NDArray
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.limits import Limiter, LimiterState, LimitResult
 from hiwm_core.measured import MeasuredFromProprioception
+from hiwm_core.workspace_check import WorkspaceCheck, leaves_workspace
 
 
 class ActionGate:
-    """Limits actions of an imagined world.
+    """Limits actions of an imagined world, and keeps them in a robot's workspace.
 
     Args:
         embodiment: of the world.
+        workspace: the robot's check of targets; None checks nothing.
 
     Raises:
         ConfigError: its proprioception does not measure every action entry; names the missing ones.
     """
 
-    def __init__(self, embodiment: Embodiment) -> None:
+    def __init__(self, embodiment: Embodiment, workspace: WorkspaceCheck | None = None) -> None:
+        self._workspace = workspace
         self._limiter = Limiter(embodiment)
         self._measured = MeasuredFromProprioception(embodiment)
 
@@ -46,9 +49,30 @@ class ActionGate:
             states: the limiter's state in each.
         """
         return [
-            self._limiter.limit(action, self._measured.array(seen), state)
+            self._limited(action, self._measured.array(seen), state)
             for action, seen, state in zip(actions, proprioception, states, strict=True)
         ]
+
+    def settled(
+        self, predicted: NDArray[np.float64], before: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return predicted proprioception [P] with rotations that the limits accept as measured.
+
+        Args:
+            predicted: [P], as the model says.
+            before: [P] of the step before.
+        """
+        return self._measured.with_rotations(predicted, before)
+
+    def _limited(
+        self, action: NDArray[np.float64], measured: NDArray[np.float64], state: LimiterState
+    ) -> LimitResult:
+        result = self._limiter.limit(action, measured, state)
+        if self._workspace is None or result.held:
+            return result
+        start = measured if np.isnan(state.sent[0]) else state.sent
+        problem = self._workspace.problem(result.action, start)
+        return self._limiter.hold(measured, leaves_workspace(problem)) if problem else result
 
 
 def limiter_memory(parts: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -14,6 +14,7 @@ from hiwm_core.control_period import require_period
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_core.limits import LimitResult
+from hiwm_core.workspace_check import WorkspaceCheck
 from hiwm_learning.checkpoints import Checkpoint, load_checkpoint
 
 # An image [H, W, 3] rgb, or one of each camera in the order of the simulator's.
@@ -128,7 +129,8 @@ class WorldSimulator(Protocol[StateT]):
 
 
 def load_simulator(
-    path: Path, embodiment: Embodiment, device: str = "cpu"
+    path: Path, embodiment: Embodiment, device: str = "cpu",
+    workspace: WorkspaceCheck | None = None,
 ) -> tuple[WorldSimulator[Any], Checkpoint]:
     """Return a simulator for a world-model checkpoint of either family, and the checkpoint.
 
@@ -136,6 +138,7 @@ def load_simulator(
         path: the safetensors file.
         embodiment: the embodiment that it must be for.
         device: "cpu" or "cuda"; the layered model always runs on the CPU.
+        workspace: a robot's check of targets; None checks nothing.
 
     Raises:
         CheckpointError: missing, damaged, not a world model, or for another embodiment.
@@ -156,7 +159,7 @@ def load_simulator(
         world, checkpoint = layered.load_world_model(path, embodiment.hash)
         _require_own_period(checkpoint, embodiment)
         heads = layered.trained_heads(world, checkpoint.info)
-        return Simulator(world, embodiment, heads), checkpoint
+        return Simulator(world, embodiment, heads, workspace), checkpoint
     from hiwm_learning.latent_world import model as latent
 
     if kind == latent.KIND:
@@ -166,7 +169,7 @@ def load_simulator(
         _require_own_period(checkpoint, embodiment)
         # A checkpoint without a list of trained heads has none.
         heads = checkpoint.info.heads or ()
-        return LatentSimulator(model, embodiment, heads, device), checkpoint
+        return LatentSimulator(model, embodiment, heads, device, workspace), checkpoint
     raise CheckpointError(
         f"this checkpoint is a {kind}, not a world model", where=str(path),
         remedy=f"give the path of a {layered.KIND} or {latent.KIND} checkpoint",

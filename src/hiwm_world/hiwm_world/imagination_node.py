@@ -26,9 +26,11 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, StoreError
 from hiwm_core.frames import observation_streams, pose_stream
 from hiwm_core.named_values import named_values
+from hiwm_core.robot_config import load_robot
 from hiwm_core.session_lineage import EpisodeCounter, software_version, write_session
 from hiwm_core.tasks import load_task
 from hiwm_core.user_paths import user_path
+from hiwm_core.workspace_check import WorkspaceCheck
 from hiwm_core.world_streams import WorldStreams
 from hiwm_learning.simulators import load_simulator
 from hiwm_nodes import diagnostics, qos
@@ -42,6 +44,7 @@ from hiwm_nodes.messages import (
 )
 from hiwm_nodes.only_one import WORLD, OnlyOne
 from hiwm_nodes.parameters import parameter
+from hiwm_nodes.robot_workspace import robot_workspace
 from hiwm_nodes.running import run
 from hiwm_nodes.session import hold_role, session_folder
 from hiwm_world.continuation_service import ContinuationService, continuation_message
@@ -53,6 +56,8 @@ MAX_RATE = 1000.0
 # Period of two checks: for late subscribers, which missed the waiting tick, and for free space on a
 # full disk.
 LISTEN_S = 0.2
+# The URDF of a workspace is latched: this only covers discovery.
+DESCRIPTION_S = 10.0
 SAVES_KEPT = 1000  # for the quantiles in diagnostics
 
 
@@ -77,6 +82,9 @@ class Imagination(Node):
             self, "settle_s", 3.0,
             "the first tick waits until no new subscriber has joined for this long, s", 0.0, 60.0,
         ))
+        robot = str(parameter(
+            self, "robot", "", "robot whose workspace bounds the actions; empty: none"
+        ))
         threads = int(parameter(self, "threads", 1, "CPU threads of the model", 1, 64))
         device = str(parameter(
             self, "device", "cpu", "where a latent world model runs: cpu or cuda"
@@ -87,7 +95,9 @@ class Imagination(Node):
         self._sender = OnlyOne(self, WORLD, self._session).sender
         torch.set_num_threads(threads)
         self._embodiment = load_embodiment(self._task.embodiment)
-        simulator, checkpoint = load_simulator(path, self._embodiment, device)
+        simulator, checkpoint = load_simulator(
+            path, self._embodiment, device, self._workspace_of(robot)
+        )
         if not self._task.is_known_as(checkpoint.info.task_hash):
             raise CheckpointError(
                 f"the checkpoint was trained for task {checkpoint.info.task} with hash "
@@ -119,6 +129,7 @@ class Imagination(Node):
                 "lockstep": True, "software_version": software_version(),
             })
         self._dropped = 0
+        self._fault = ""
         self._step_s = float("nan")
         self._save_s: deque[float] = deque(maxlen=SAVES_KEPT)
         self._store = store
@@ -150,6 +161,19 @@ class Imagination(Node):
             self.get_logger().warning(
                 "the world model's success head was never trained: ticks report no success"
             )
+
+    def _workspace_of(self, name: str) -> WorkspaceCheck | None:
+        """Return the check that the bridge of a robot would make; None if it makes none."""
+        if not name:
+            return None
+        robot = load_robot(name)
+        if load_embodiment(robot.embodiment).name != self._embodiment.name:
+            self.get_logger().info(
+                f"robot {robot.name} is a {robot.embodiment}, not a {self._embodiment.name}: no "
+                "workspace bounds the actions"
+            )
+            return None
+        return robot_workspace(self, robot, self._embodiment, DESCRIPTION_S)
 
     def _make_interfaces(self) -> None:
         names = [camera.name for camera in self._cameras]
@@ -226,15 +250,10 @@ class Imagination(Node):
             self.get_logger().error(str(error), throttle_duration_sec=5.0)
             return
         self._step_s = time.perf_counter() - started
-        if self._unsaved is not None:
-            self._unsaved = None
-            self._diagnostics.report(diagnostics.OK, "running")
+        self._unsaved = None
+        self._report(self._world.fault)
         if self._store is not None:
             self._save_s.append(self._store.last_put.seconds)
-        if self._world.holds:
-            self._diagnostics.report(
-                diagnostics.WARN, f"{self._world.holds} actions were invalid: held"
-            )
         left = self._last_tick + self._period - time.monotonic()
         if left <= 0.0:
             self._show(present)
@@ -242,6 +261,14 @@ class Imagination(Node):
         self._waiting = present
         self._pace.timer_period_ns = int(left * 1e9)
         self._pace.reset()
+
+    def _report(self, fault: str) -> None:
+        """Say why an action was refused, as the robot bridge does."""
+        if fault and fault != self._fault:
+            self.get_logger().error(fault)
+        self._fault = fault
+        level = diagnostics.ERROR if fault else diagnostics.OK
+        self._diagnostics.report(level, fault or "running")
 
     def _on_pace(self) -> None:
         self._pace.cancel()

@@ -134,6 +134,7 @@ class ImaginedWorld:
         self._state: WorldState | None = None
         self.now: PresentTick | None = None
         self.holds = 0  # actions refused and answered with a hold
+        self.fault = ""  # why the last action was refused; empty if it was not
 
     def reset(
         self, name: str = "", wanted: Values | None = None, seed: int = -1
@@ -195,7 +196,7 @@ class ImaginedWorld:
         return self.now is not None and (epoch, step) == (self.now.epoch, self.now.step)
 
     def step(self, action: NDArray[np.float64], source: int, device: str) -> PresentTick:
-        """Take one step; a wrong-length or non-finite action holds.
+        """Take one step; an action that the robot would refuse holds.
 
         Raises:
             StoreError: the state cannot be saved.
@@ -204,6 +205,7 @@ class ImaginedWorld:
             raise RuntimeError("reset before step")
         state, limited = self._simulator.step(self._state, action)
         self.holds += limited.held
+        self.fault = f"action of {device} {limited.reason}" if limited.held else ""
         return self._enter(
             state, self.now.episode_id, self.now.branch_id, limited.action, source, device,
             limited.note,

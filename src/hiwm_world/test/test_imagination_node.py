@@ -246,7 +246,9 @@ def test_an_invalid_action_holds_and_is_counted(fresh: Session, action: list[flo
     fresh.step(action)
     assert np.array_equal(np.array(fresh.tick.applied_action), standing)
     fresh.until(lambda: int(fresh.values["actions_held"]) == before + 1)
-    assert "held" in fresh.values["message"]
+    fresh.until(lambda: fresh.values["message"].startswith("action of "))
+    fresh.step(HOME)
+    fresh.until(lambda: fresh.values["message"] == "running")
 
 
 def test_every_restored_state_replays_byte_for_byte(fresh: Session) -> None:

@@ -110,6 +110,11 @@ def _parser() -> argparse.ArgumentParser:
         help="imagination: start frames (default: those next to the world model)",
     )
     parser.add_argument(
+        "--robot", default="",
+        help="imagination: name or path of the robot whose workspace bounds the actions "
+        "(default: none)",
+    )
+    parser.add_argument(
         "--batch", type=int, default=64,
         help="imagination: trials in parallel per process; 1 is byte-identical to a graph "
         "(default 64)",
@@ -169,7 +174,7 @@ def _run(options: argparse.Namespace, named: Mapping[str, Path]) -> int:
             ),
             world_checkpoint=model,
             start_frames=options.starts or model.with_name(model.stem + "_starts.npz"),
-            batch=options.batch, device=options.device,
+            batch=options.batch, device=options.device, robot=options.robot,
         )
         aborted += _roll_out(setting, policies, task, embodiment, options)
     return int(aborted > 0)
@@ -255,6 +260,8 @@ def _conditions(setting: Setting, task: Task, embodiment: Embodiment) -> dict[st
             "checkpoint_hash": checkpoint.hash, "batch": setting.batch,
             "start_frames_hash": _file_hash(setting.start_frames),
         }
+        if setting.robot:
+            conditions["workspace"] = setting.robot
     return conditions
 
 

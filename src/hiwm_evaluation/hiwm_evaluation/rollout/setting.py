@@ -9,6 +9,7 @@ from pathlib import Path
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.robot_config import load_robot
 from hiwm_core.tasks import load_task
+from hiwm_core.workspace_check import file_workspace
 from hiwm_evaluation.judges import GroundTruthJudge, HeadJudge
 from hiwm_evaluation.rollout.imagined import ImaginedTrials
 from hiwm_evaluation.rollout.trial import JudgedTrial
@@ -46,6 +47,7 @@ class Setting:
     start_frames: Path  # imagination
     batch: int = 64  # imagination: trials in parallel
     device: str = "cpu"  # of the models
+    robot: str = ""  # imagination: name or path of the robot whose workspace bounds the actions
 
 
 def trials(setting: Setting, wanted: Iterable[Wanted]) -> Iterator[tuple[int, TrialResult]]:
@@ -69,7 +71,12 @@ def trials(setting: Setting, wanted: Iterable[Wanted]) -> Iterator[tuple[int, Tr
         )
 
     if setting.world is RolloutWorld.IMAGINATION:
-        simulator, _ = load_simulator(setting.world_checkpoint, embodiment, setting.device)
+        workspace = (
+            file_workspace(load_robot(setting.robot), embodiment) if setting.robot else None
+        )
+        simulator, _ = load_simulator(
+            setting.world_checkpoint, embodiment, setting.device, workspace
+        )
         yield from ImaginedTrials(
             simulator, load_starts(setting.start_frames, task), planner, make_trial,
             wanted_starts=setting.starts, seed=setting.seed, batch=setting.batch,

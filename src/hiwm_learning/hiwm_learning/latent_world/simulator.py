@@ -21,6 +21,7 @@ from torch import Tensor
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError
 from hiwm_core.limits import LimiterState, LimitResult
+from hiwm_core.workspace_check import WorkspaceCheck
 from hiwm_core.world_heads import HEADS
 from hiwm_learning.action_gate import ActionGate, limiter_memory
 from hiwm_learning.latent_world.dynamics import Condition
@@ -87,15 +88,16 @@ class LatentSimulator:
         embodiment: of the world; its limits are those of the robot.
         heads: those that were trained; the others give NaN.
         device: of the model.
+        workspace: a robot's check of targets; None checks nothing.
     """
 
     def __init__(
         self, model: LatentWorldModel, embodiment: Embodiment, heads: Collection[str] = HEADS,
-        device: torch.device | str = "cpu",
+        device: torch.device | str = "cpu", workspace: WorkspaceCheck | None = None,
     ) -> None:
         self._model = model
         self.heads = frozenset(heads)
-        self._gate = ActionGate(embodiment)
+        self._gate = ActionGate(embodiment, workspace)
         self._device = torch.device(device)
         self.cameras = model.config.cameras
 
@@ -182,7 +184,8 @@ class LatentSimulator:
         return [
             LatentState(
                 latents=(*state.latents[1:], following[i]), actions=taken[i, 1:],
-                proprioception=joints[i], **vars(limited[i].state),
+                proprioception=self._gate.settled(joints[i], state.proprioception),
+                **vars(limited[i].state),
                 doubt=state.doubt + float(spread[i]), step=state.step + 1, seed=state.seed,
             )
             for i, state in enumerate(states)

@@ -17,6 +17,7 @@ from torch import Tensor
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError
 from hiwm_core.limits import LimiterState, LimitResult
+from hiwm_core.workspace_check import WorkspaceCheck
 from hiwm_core.world_heads import HEADS
 from hiwm_learning.action_gate import ActionGate, limiter_memory
 from hiwm_learning.simulators import Images, ImaginedObservation, Reading, reading
@@ -78,13 +79,15 @@ class Simulator:
         model: trained, in evaluation mode.
         embodiment: of the world; its limits are those of the robot.
         heads: those that were trained; the others give NaN.
+        workspace: a robot's check of targets; None checks nothing.
     """
 
     def __init__(
-        self, model: WorldModel, embodiment: Embodiment, heads: Collection[str] = HEADS
+        self, model: WorldModel, embodiment: Embodiment, heads: Collection[str] = HEADS,
+        workspace: WorkspaceCheck | None = None,
     ) -> None:
         self._model = model
-        self._gate = ActionGate(embodiment)
+        self._gate = ActionGate(embodiment, workspace)
         self.heads = frozenset(heads)
         self.cameras: tuple[str, ...] = (model.config.camera,)
         # Episodes begin from the same few frames again and again, and finding the object in one
