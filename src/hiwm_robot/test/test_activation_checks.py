@@ -49,6 +49,8 @@ def test_another_publisher_is_named() -> None:
     assert publisher_problem({"/c": [own, own]}, own) == ""
     problem = publisher_problem({"/c": [own, ("/", "rqt")], "/d": [own]}, own)
     assert "/rqt also publishes on /c" in problem
+    unknown = ("_NODE_NAMESPACE_UNKNOWN_", "_NODE_NAME_UNKNOWN_")
+    assert publisher_problem({"/c": [own, unknown]}, own) == ""
     assert "/right/robot_bridge" in publisher_problem({"/c": [("/right", "robot_bridge")]}, own)
 
 

@@ -22,6 +22,7 @@ from std_msgs.msg import Bool, Float64, String
 
 from hiwm_core.errors import ConfigError
 from hiwm_core.robots.cameras import ENCODINGS
+from hiwm_robot.activation_checks import UNKNOWN_NODE
 from hiwm_robot.inspection.commands import ADAPTER_OF
 from hiwm_robot.inspection.sightings import (
     ActionServer,
@@ -302,6 +303,9 @@ class Watcher(Node):
             ]
 
     def _nodes(self, infos: Any) -> tuple[str, ...]:
-        names = (f"{one.node_namespace.rstrip('/')}/{one.node_name}" for one in infos)
+        names = (
+            f"{one.node_namespace.rstrip('/')}/{one.node_name}" for one in infos
+            if one.node_name != UNKNOWN_NODE
+        )
         own = f"/{self.get_name()}"
         return tuple(dict.fromkeys(name for name in names if name != own))
