@@ -71,11 +71,11 @@ def warnings(sighting: Sighting, layout: Layout) -> list[str]:
             f"the stamps of {late} and {early} are {offsets[early] - offsets[late]:.1f} s apart: "
             "they do not follow one clock"
         )
-    for topic in sighting.joint_topics:
-        found += [f"{topic.topic}: {fault}" for fault in sorted(topic.faults)]
-        if len(topic.publishers) > 1:
-            found.append(f"{topic.topic} has {len(topic.publishers)} publishers: "
-                         f"{', '.join(topic.publishers)}")
+    for joints in sighting.joint_topics:
+        found += [f"{joints.topic}: {fault}" for fault in sorted(joints.faults)]
+        if len(joints.publishers) > 1:
+            found.append(f"{joints.topic} has {len(joints.publishers)} publishers: "
+                         f"{', '.join(joints.publishers)}")
     for command in sighting.commands:
         if len(command.publishers) > 1:
             found.append(
