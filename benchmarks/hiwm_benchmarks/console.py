@@ -32,9 +32,9 @@ TREE_NODES = 2000
 PAGE_RATE = 10.0
 _BRANCHES = 20  # branches of the tree
 # Measurements of the tick rate, alternating with and without viewers, since machine speed drifts.
-_TURNS = 3
+TURNS = 3
 _MOVES = "wdsaikjl"
-_PAGE = re.compile(r"console: (http://\S+)")
+PAGE = re.compile(r"console: (http://\S+)")
 
 
 def page(graph: Graph, watcher: Watcher, session: Path, options: "Options") -> dict[str, Measured]:
@@ -96,7 +96,7 @@ def _set_rate(watcher: Watcher, rate: float) -> None:
 
 
 def _address(graph: Graph) -> str:
-    found = _PAGE.search(graph.log.read_text())
+    found = PAGE.search(graph.log.read_text())
     if found is None:
         raise HiwmError("the console did not print its address", where=str(graph.log))
     return found[1]
@@ -150,16 +150,16 @@ def cost(graph: Graph, watcher: Watcher, session: Path, options: "Options") -> d
     watcher.until_running(Command.SOURCE_POLICY)
     seconds = options.seconds / 3
     with_it, without = [], []
-    for _ in range(_TURNS):
+    for _ in range(TURNS):
         without.append(_rate(watcher, seconds))
         with NodeProcess(
             "hiwm_console", "web_console", domain=watcher.domain, namespace=watcher.namespace,
             parameters={"session_dir": str(session), "port": 0},
         ) as console:
-            watcher.until(lambda: _PAGE.search(console.output) is not None, "console")  # noqa: B023
-            address = _PAGE.search(console.output)
+            watcher.until(lambda: PAGE.search(console.output) is not None, "console")  # noqa: B023
+            address = PAGE.search(console.output)
             assert address
-            with _Viewers(address[1], 2) as viewers:
+            with Viewers(address[1], 2) as viewers:
                 watcher.until(partial(viewers.shown, 20), "frames")
                 frames, start = viewers.frames, time.monotonic()
                 with_it.append(_rate(watcher, seconds))
@@ -179,7 +179,7 @@ def _rate(watcher: Watcher, seconds: float) -> float:
     return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else math.nan
 
 
-class _Viewers:
+class Viewers:
     """Viewers as the console sees them: sockets that receive and acknowledge every frame."""
 
     def __init__(self, address: str, count: int) -> None:

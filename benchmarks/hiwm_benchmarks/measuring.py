@@ -16,6 +16,7 @@ from hiwm_core.stamps import stamp_ns
 from . import console
 from .arm_checks import measure_arm_checks
 from .bridge_outputs import measure_bridge_outputs
+from .console_cameras import measure_console_cameras
 from .continuations import continued
 from .graph import Graph
 from .leader import measure_leader
@@ -23,6 +24,7 @@ from .rollouts import measure_rollouts
 from .rows import (
     ARM_CHECKS,
     BRIDGE_OUTPUTS,
+    CONSOLE_CAMERAS,
     CONSOLE_COST,
     CONSOLE_PAGE,
     CONTINUED,
@@ -207,6 +209,7 @@ def _rate(times: list[float]) -> float:
 _OTHERS = {
     SPACEMOUSE: measure_spacemouse, LEADER: measure_leader, ROLLOUTS: measure_rollouts,
     ARM_CHECKS: measure_arm_checks,
+    CONSOLE_CAMERAS: measure_console_cameras,
     BRIDGE_OUTPUTS: measure_bridge_outputs, THREE_CAMERAS: measure_three_cameras,
 }
 _Watch = Callable[[Graph, Watcher, Path, Options], dict[str, Measured]]

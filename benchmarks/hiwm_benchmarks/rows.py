@@ -31,6 +31,7 @@ class Row:
 
 FLAT, PACED, STANDIN = "imagination_flat", "imagination_paced", "standin_fast"
 CONSOLE_PAGE, CONSOLE_COST = "console_page", "console_cost"
+CONSOLE_CAMERAS = "console_cameras"
 SPACEMOUSE, LEADER = "spacemouse", "leader"
 CONTINUED = "imagination_continued"
 ROLLOUTS = "rollouts"
@@ -65,6 +66,9 @@ ROWS = (
         unit="ms", at_least=500, aim=200, run=CONSOLE_PAGE),
     Row(key="console_cost", text="console with two viewers: loss of tick rate at rate 0",
         unit="%", at_least=15, aim=5, run=CONSOLE_COST),
+    Row(key="console_cameras",
+        text="console, four 640x480 cameras at 15 Hz, one viewer: loss of tick rate",
+        unit="%", at_least=15, aim=5, run=CONSOLE_CAMERAS),
     Row(key="spacemouse_command", text="SpaceMouse report to operator command, p95",
         unit="ms", at_least=15, aim=5, run=SPACEMOUSE),
     Row(key="device_loss", text="loss of the device in control to the pause, worst", unit="s",

@@ -9,7 +9,7 @@ import os
 import tempfile
 import time
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -47,14 +47,23 @@ _PATIENCE_S = 90.0
 _IMAGES = 8  # different ones for each camera, in turn
 
 
-class _Cell:
-    """Everything around bridge and recorder.
+class Cell:
+    """Everything around the bridge: cameras, an arm, and an arbiter that answers every tick.
+
+    Args:
+        context: of its node.
+        embodiment: file that `write_configs` wrote.
+        cameras: names of the cameras.
+        camera_hz: their frame rate.
 
     Attributes:
         stamps: of all frames, ns, oldest first; the cameras are triggered together.
     """
 
-    def __init__(self, context: rclpy.Context, embodiment: Path) -> None:
+    def __init__(
+        self, context: rclpy.Context, embodiment: Path, cameras: Sequence[str] = CAMERAS,
+        camera_hz: float = CAMERA_HZ,
+    ) -> None:
         self.node = rclpy.create_node("cell", context=context)
         self.executor = SingleThreadedExecutor(context=context)
         self.executor.add_node(self.node)
@@ -65,12 +74,12 @@ class _Cell:
         make = self.node.create_publisher
         self._cameras = [
             (make(Image, f"driver/{name}", qos.IMAGE_PUB), _images(number))
-            for number, name in enumerate(CAMERAS)
+            for number, name in enumerate(cameras)
         ]
         self._states = make(JointState, "driver/joint_states", qos.TICK)
         self._commands = make(Command, "command", qos.COMMAND)
         self.node.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
-        self._timer = self.node.create_timer(1.0 / CAMERA_HZ, self._show)
+        self._timer = self.node.create_timer(1.0 / camera_hz, self._show)
         self.node.create_timer(1.0 / 100.0, self._report)
 
     def stop_cameras(self) -> None:
@@ -112,14 +121,16 @@ def _images(seed: int) -> list[Image]:
     ]
 
 
-def write_configs(folder: Path) -> tuple[Path, Path, Path]:
+def write_configs(
+    folder: Path, cameras: Sequence[str] = CAMERAS
+) -> tuple[Path, Path, Path]:
     """Write embodiment, robot and task files into a folder; return their paths."""
     embodiment = yaml.safe_load(find_config("embodiments", "planar_bimanual").read_text())
     embodiment |= {
         "name": "three_cameras", "rate_hz": TICK_HZ,
         "cameras": [
             {"name": name, "width": WIDTH, "height": HEIGHT, "encoding": "rgb8"}
-            for name in CAMERAS
+            for name in cameras
         ],
     }
     joints = [
@@ -130,7 +141,7 @@ def write_configs(folder: Path) -> tuple[Path, Path, Path]:
         "name": "three_cameras", "stand_in": True, "embodiment": str(path), "pace": "camera",
         "stale_after_s": 2.0,
         "joint_states": {"arms": {"topic": "driver/joint_states", "joints": joints}},
-        "cameras": {name: {"image": f"driver/{name}"} for name in CAMERAS},
+        "cameras": {name: {"image": f"driver/{name}"} for name in cameras},
         "outputs": {"arms": {
             "adapter": "joint_trajectory", "topic": "driver/trajectory", "joints": joints,
             "silence": "hold_last",
@@ -178,15 +189,33 @@ def measure_three_cameras(
         DeviceError: the bridge made too few ticks.
     """
     del launch_file, folder, repeats, more
-    # Fast DDS reads its configuration once in a process.
+    return measured_apart(_measured, "three_cameras")
+
+
+def measured_apart(
+    measure: Callable[[rclpy.Context, int, Path], dict[str, Measured]], name: str
+) -> dict[str, Measured]:
+    """Return what a function measures in a process of its own, with a configured Fast DDS.
+
+    Fast DDS reads its configuration once in a process.
+
+    Args:
+        measure: takes a context, its ROS domain, and a folder that is removed afterwards.
+        name: for errors.
+
+    Raises:
+        DeviceError: `measure` did.
+    """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        measured, problem = pool.submit(_measure).result()
+        measured, problem = pool.submit(_measure, measure).result()
     if problem:
-        raise DeviceError(problem, where="three_cameras", remedy="run the bridge's node tests")
+        raise DeviceError(problem, where=name, remedy="run the nodes' tests")
     return measured
 
 
-def _measure() -> tuple[dict[str, Measured], str]:
+def _measure(
+    measure: Callable[[rclpy.Context, int, Path], dict[str, Measured]]
+) -> tuple[dict[str, Measured], str]:
     """Return the rows, or a problem."""
     # Three images fill the shared memory that Fast DDS takes by itself; docs/install.md.
     os.environ.setdefault(
@@ -196,7 +225,7 @@ def _measure() -> tuple[dict[str, Measured], str]:
     rclpy.init(context=context, domain_id=domain)
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            return _measured(context, domain, Path(scratch)), ""
+            return measure(context, domain, Path(scratch)), ""
     except DeviceError as error:
         return {}, error.what
     finally:
@@ -206,7 +235,7 @@ def _measure() -> tuple[dict[str, Measured], str]:
 def _measured(context: rclpy.Context, domain: int, folder: Path) -> dict[str, Measured]:
     embodiment, robot, task = write_configs(folder)
     session = folder / "session"
-    cell = _Cell(context, embodiment)
+    cell = Cell(context, embodiment)
     with (
         NodeProcess("hiwm_recording", "recorder", domain=domain, parameters={
             "session_dir": str(session), "embodiment": str(embodiment),

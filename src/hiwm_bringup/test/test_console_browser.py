@@ -151,7 +151,7 @@ def test_the_page_opens_paused_and_a_key_starts_the_policy(session: Session) -> 
         session.mode(page, "POLICY")
         session.until(page, "hiwm.state.tick.source == 1 && hiwm.state.tick.step > 5")
         session.until(page, "hiwm.tree.count > 5 && hiwm.state.health.length >= 4")
-        page.click("#controls button[data-key=x]")
+        page.click("#stop-button")
         session.mode(page, "STOPPED")
         page.key("t")  # only an explicit reset leaves STOPPED
         assert page.run("hiwm.hands.engaged") is False

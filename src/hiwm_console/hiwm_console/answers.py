@@ -8,11 +8,12 @@ import numpy as np
 
 from hiwm_console.pictures import picture
 from hiwm_core.frames import image_array
+from hiwm_teleop.service_routes import succeeded
 
 
 def answer_of(action: str, response: Any) -> dict[str, Any]:
     """Return a service's response in the form that a page reads."""
-    answer = {"ok": bool(response.ok), "message": str(response.message)}
+    answer = {"ok": succeeded(response), "message": str(response.message)}
     for field, key in (("node_id", "node"), ("branch_id", "branch"), ("episode_id", "episode")):
         if hasattr(response, field):
             answer[key] = str(getattr(response, field))

@@ -8,6 +8,7 @@ import array
 import asyncio
 import time
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,12 @@ from numpy.typing import NDArray
 from rclpy.client import Client as ServiceClient
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import JointState
 
 from hiwm_console import world_simulator
 from hiwm_console.answers import answer_of, number
 from hiwm_console.driving import DEVICE, Command
-from hiwm_console.pictures import picture
+from hiwm_console.live_feed import LiveFeed, keep
 from hiwm_console.protocol import Act
 from hiwm_console.session_files import SessionFiles
 from hiwm_console.web_server import WebServer
@@ -34,8 +35,6 @@ from hiwm_core.errors import ConfigError
 from hiwm_core.frames import (
     JOINT_STATES,
     RobotReader,
-    camera_stream,
-    image_array,
     pose_stream,
     stream_stamps,
 )
@@ -46,12 +45,6 @@ from hiwm_teleop.service_routes import ROUTES, clients_of
 
 # How long to wait for a node that starts late before it is reported as missing.
 _FIND_S = 3.0
-# Number of tick parts kept while they wait for the others.
-_MOST_PARTS = 16
-# Frame rate limit: nobody sees more, and a world at rate 0 makes more.
-MOST_FRAMES_HZ = 30.0
-# Interval between updates of the numbers that change with every tick.
-_STATUS_S = 0.1
 
 
 class GraphLink:
@@ -76,10 +69,8 @@ class GraphLink:
         self._leash: LeashedTargets | None = None
         self._robot: RobotReader | None = None
         self._planes: list[tuple[int, int]] = []
-        self._cameras: list[str] = []
         self._joints: OrderedDict[int, bytes] = OrderedDict()
         self._poses: OrderedDict[tuple[int, str], bytes] = OrderedDict()
-        self._images: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._ticks: OrderedDict[int, Tick] = OrderedDict()
         self._measured: NDArray[np.float64] | None = None
         self._tick: Tick | None = None
@@ -88,12 +79,7 @@ class GraphLink:
         self._target: NDArray[np.float64] | None = None
         self._rate = 0.0  # ticks/s
         self._counted = (-1, 0, float("-inf"))  # epoch, step, steady s
-        self._shown = -1  # stamp of the last pictures sent
-        self._shown_at = float("-inf")
-        self._status_at = float("-inf")
-        self._held_back: asyncio.TimerHandle | None = None
-        self._unreported: Tick | None = None  # shown, its numbers not sent yet
-        self._report_later: asyncio.TimerHandle | None = None
+        self.feed = LiveFeed(session, self._ticks, self._numbers)
         self._control: tuple[Any, ...] = ()
         self._since = time.monotonic()
         self._health: dict[str, dict[str, Any]] = {}
@@ -146,9 +132,9 @@ class GraphLink:
         self._target = leash.move(delta, self._measured, applied)
         return self._target
 
-    async def act(self, act: Act) -> dict[str, Any]:
-        """Call a service; the answer has ok and message."""
-        event = _event(act)
+    async def act(self, act: Act, who: str) -> dict[str, Any]:
+        """Call a service for a person; the answer has ok and message."""
+        event = replace(_event(act), who=who)
         route = ROUTES[event.kind]
         client = self._clients[route.service]
         deadline = time.monotonic() + _FIND_S
@@ -205,7 +191,7 @@ class GraphLink:
             self._robot = RobotReader(self._embodiment)
             self._planes = world_simulator.planes_of(self._embodiment)
         self._world = message
-        self._cameras = list(message.cameras)
+        self.feed.cameras = list(message.cameras)
         embodiment = self._embodiment
         assert embodiment is not None
         self.server.hub.show("world", {
@@ -225,6 +211,11 @@ class GraphLink:
             "actions": [
                 {"name": entry.name, "arm": entry.arm, "unit": entry.unit}
                 for entry in embodiment.actions
+            ],
+            "groups": [
+                {"name": group.name, "arm": group.arm, "kind": group.kind,
+                 "rotation": group.rotation, "start": group.start, "size": group.size}
+                for group in embodiment.groups
             ],
         })
 
@@ -268,27 +259,38 @@ class GraphLink:
 
     def on_joints(self, raw: bytes) -> None:
         """Process a serialized joint state."""
-        _keep(self._joints, stamp_ns(raw), raw)
+        keep(self._joints, stamp_ns(raw), raw)
         self._complete()
 
     def on_pose(self, name: str, raw: bytes) -> None:
         """Process a serialized pose of a stream."""
-        _keep(self._poses, (stamp_ns(raw), name), raw)
+        keep(self._poses, (stamp_ns(raw), name), raw)
         self._complete()
 
     def on_image(self, camera: int, raw: bytes) -> None:
         """Process a serialized image of a camera."""
-        _keep(self._images, (stamp_ns(raw), camera), raw)
-        self._show_soon()
+        if self.server is not None:
+            self.feed.on_image(self.server.hub, camera, raw)
 
     def on_tick(self, raw: bytes) -> None:
         """Process a serialized tick."""
         tick = deserialize_message(raw, Tick)
         stamp = stamp_ns(raw)
-        _keep(self._ticks, stamp, tick)
+        keep(self._ticks, stamp, tick)
         self._count(tick)
         self._complete()
-        self._show_soon()
+        if self.server is not None:
+            self.feed.show_soon(self.server.hub)
+
+    def show_again(self) -> None:
+        """Show the current pictures again, for a page that has just connected."""
+        if self.server is not None:
+            self.feed.show_again(self.server.hub)
+
+    def _numbers(self) -> dict[str, Any]:
+        """Return what a page shows with the numbers of a tick."""
+        measured = [] if self._measured is None else self._measured.tolist()
+        return {"rate": round(self._rate, 1), "measured": [number(value) for value in measured]}
 
     def _count(self, tick: Tick) -> None:
         """Compute the tick rate from the steps, since not every tick is received."""
@@ -338,80 +340,6 @@ class GraphLink:
             rate = self._embodiment.rate_hz
         return 1.0 / rate if rate > 0.0 else 0.0
 
-    def _show_soon(self) -> None:
-        """Show the newest complete pictures, now or as soon as the frame rate limit allows."""
-        now = time.monotonic()
-        if self._held_back is not None:
-            return
-        wait = self._shown_at + 1.0 / MOST_FRAMES_HZ - now
-        if wait <= 0.0:
-            self._show()
-        else:
-            self._held_back = asyncio.get_running_loop().call_later(wait, self._show_late)
-
-    def _places(self, stamp: int) -> list[tuple[int, int]]:
-        """Return stamp and number of each camera's image of a tick."""
-        stamps = stream_stamps(self._ticks[stamp])
-        return [
-            (stamps.get(camera_stream(name), -1), camera)
-            for camera, name in enumerate(self._cameras)
-        ]
-
-    def _show_late(self) -> None:
-        self._held_back = None
-        self._show()
-
-    def show_again(self) -> None:
-        """Show the current pictures again, for a page that has just connected."""
-        self._shown = -1
-        self._show()
-
-    def _show(self) -> None:
-        if self.server is None:
-            return
-        newest = next(
-            (stamp for stamp in reversed(self._ticks)
-             if all(place in self._images for place in self._places(stamp))),
-            None,
-        )
-        if newest is None or newest == self._shown or not self._cameras:
-            return
-        tick, places = self._ticks[newest], self._places(newest)
-        hub = self.server.hub
-        now = time.monotonic()
-        if hub.clients or not tick.state_id:
-            self._shown, self._shown_at = newest, now
-            for camera in range(len(self._cameras)):
-                raw = self._images[places[camera]]
-                data = picture(np.asarray(image_array(deserialize_message(raw, Image))))
-                hub.on_frame(camera, int(tick.epoch), int(tick.step), data)
-                if camera == 0 and not tick.state_id:
-                    self._session.remember(f"{tick.branch_id}:{tick.step}", data)
-        # The newest tick is always sent in the end: a paused world makes no other one.
-        self._unreported = tick
-        wait = 0.0 if hub.driving.holding else self._status_at + _STATUS_S - now
-        if wait <= 0.0:
-            self._report_tick()
-        elif self._report_later is None:
-            self._report_later = asyncio.get_running_loop().call_later(wait, self._report_tick)
-
-    def _report_tick(self) -> None:
-        """Send the numbers of the newest shown tick."""
-        if self._report_later is not None:
-            self._report_later.cancel()
-            self._report_later = None
-        tick, self._unreported = self._unreported, None
-        if tick is None or self.server is None:
-            return
-        self._status_at = time.monotonic()
-        self.server.hub.show("tick", {
-            "epoch": tick.epoch, "step": tick.step, "episode": tick.episode_id,
-            "branch": tick.branch_id, "trust": number(tick.trust),
-            "progress": number(tick.progress), "success": number(tick.success),
-            "source": tick.applied_source, "by": tick.applied_device,
-            "rate": round(self._rate, 1),
-        })
-
 
 def _event(act: Act) -> OperatorEvent:
     """Return a page's request as an operator event."""
@@ -420,11 +348,3 @@ def _event(act: Act) -> OperatorEvent:
         branch_id=act.branch, label=act.label, note=act.note, restore=act.restore,
         count=act.count, seed=act.seed,
     )
-
-
-def _keep(parts: OrderedDict[Any, Any], key: Any, value: Any) -> None:
-    parts[key] = value
-    while len(parts) > _MOST_PARTS:
-        parts.popitem(last=False)
-
-

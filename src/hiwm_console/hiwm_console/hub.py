@@ -35,8 +35,8 @@ class Graph(Protocol):
     def publish(self, command: Command) -> None:
         """Send an operator command."""
 
-    def act(self, act: Act) -> Awaitable[dict[str, Any]]:
-        """Call a service; the answer has ok and message."""
+    def act(self, act: Act, who: str) -> Awaitable[dict[str, Any]]:
+        """Call a service for a person; the answer has ok and message."""
 
     @property
     def axes(self) -> int:
@@ -327,7 +327,7 @@ class Hub:
     def _ask(self, act: Act, client: Client | None) -> None:
         if self.graph is None:
             return
-        answer = self.graph.act(act)
+        answer = self.graph.act(act, client.name if client is not None else "")
 
         async def wait() -> None:
             result = await answer

@@ -21,11 +21,10 @@ _BRANCH = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 
 ACTIONS = (
     "start", "pause", "stop", "clear_stop", "rollback", "fork", "label", "discard", "reset",
-    "reset_by_hand", "save",
-    "propose", "continue",
+    "reset_by_hand", "save", "rearm", "propose", "continue",
 )
 SEAT_WISHES = ("ask", "give", "keep", "leave")
-DEVICES = ("keys", "gamepad", "spacemouse")
+DEVICES = ("keys", "touch", "gamepad", "spacemouse")
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error of ours

@@ -1,6 +1,6 @@
-"""View a stored session: the console's page over a folder, without a graph.
+"""View a stored session and label its episodes: the console's pages over a folder, without a graph.
 
-    scripts/console sessions/mine
+    scripts/console sessions/mine          a session, a folder of sessions, or a folder of bags
 """
 
 import argparse
@@ -25,12 +25,12 @@ def serve(folder: Path, port: int) -> WebServer:
     """Return a server of a stored session, reachable only from this machine.
 
     Raises:
-        HiwmError: the folder is not a session, or the port is in use.
+        HiwmError: the folder has neither a session nor bags, or the port is in use.
     """
-    if not (folder / TREE_FILE).is_file():
+    if not (folder / TREE_FILE).is_file() and not any(folder.rglob("*.mcap")):
         raise StoreError(
-            "no session is stored here", where=str(folder),
-            remedy=f"give a session folder, which contains a {TREE_FILE}",
+            "no session and no bag is stored here", where=str(folder),
+            remedy=f"give a session folder, which contains a {TREE_FILE}, or a folder of bags",
         )
     return WebServer(
         host="127.0.0.1", port=port, rules=AccessRules(), session=SessionFiles(folder),
@@ -41,9 +41,12 @@ def serve(folder: Path, port: int) -> WebServer:
 def main(words: Sequence[str] | None = None) -> int:
     """Serve until interrupted; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="scripts/console", description="View a stored session in a browser."
+        prog="scripts/console",
+        description="View a stored session and label its episodes in a browser.",
     )
-    parser.add_argument("session", type=path_argument, help="session folder")
+    parser.add_argument(
+        "session", type=path_argument, help="session folder, or a folder of sessions or bags"
+    )
     parser.add_argument("--port", type=int, default=0, help="TCP port (default: any free one)")
     options = parser.parse_args(words)
     ended = threading.Event()
@@ -56,7 +59,10 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
     for owner in owners(options.session):
         print(f"console: the session is still being written by {owner}", flush=True)
-    print(f"console: {server.address} shows {options.session}; Ctrl-C stops it", flush=True)
+    print(
+        f"console: {server.address} shows {options.session}, {server.address}label labels its "
+        "episodes; Ctrl-C stops it", flush=True,
+    )
     if display_there():
         with contextlib.suppress(webbrowser.Error):
             webbrowser.open(server.address)

@@ -20,9 +20,11 @@ from hiwm_console import page_palette
 from hiwm_console.access import Access, AccessRules
 from hiwm_console.clients import Client
 from hiwm_console.hub import Graph, Hub
+from hiwm_console.label_desk import LabelDesk
+from hiwm_console.label_pages import LabelPages
 from hiwm_console.pictures import media_type
 from hiwm_console.protocol import MOST_BYTES
-from hiwm_console.session_files import SessionFiles
+from hiwm_console.session_files import TREE_FILE, SessionFiles
 from hiwm_core.errors import HiwmError
 
 _TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
@@ -75,6 +77,9 @@ class WebServer:
             "session": session.folder.name, "description": session.description(),
         }, demonstrations=demonstrations)
         self.hub.want_tree = self._send_tree
+        self._labels = LabelPages(
+            LabelDesk(session.folder), self.hub, self._judge, self._key, _HEADERS
+        )
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="session")
         self._assets = {
             path.name: (path.read_bytes(), _TYPES[path.name.rsplit(".", 1)[-1]])
@@ -115,6 +120,7 @@ class WebServer:
         self._thread.join(10)
         self._reading.submit(self._session.close).result(10)
         self._reading.shutdown()
+        self._labels.close()
         self.loop.close()
 
     def _run(self) -> None:
@@ -124,6 +130,8 @@ class WebServer:
     async def _start(self, port: int, started: "Future[int]") -> None:
         app = web.Application(client_max_size=MOST_BYTES)
         app.router.add_get("/", self._page)
+        app.router.add_get("/label", self._label_page)
+        self._labels.add_to(app.router)
         app.router.add_get("/assets/{name}", self._asset)
         app.router.add_get("/frames/{key}/{node}", self._frame)
         app.router.add_get("/console", self._console)
@@ -168,7 +176,13 @@ class WebServer:
 
     async def _page(self, request: web.Request) -> web.Response:
         self._looking(request)
+        if self.hub.graph is None and not (self._session.folder / TREE_FILE).is_file():
+            raise web.HTTPFound("/label", headers=_HEADERS)  # bags without a session's tree
         return self._named("index.html")
+
+    async def _label_page(self, request: web.Request) -> web.Response:
+        self._looking(request)
+        return self._named("label.html")
 
     async def _asset(self, request: web.Request) -> web.Response:
         self._looking(request)

@@ -29,7 +29,8 @@ class PlayedGraph:
     def publish(self, command):
         self.commands.append(command)
 
-    async def act(self, act):
+    async def act(self, act, who):
+        self.who = who
         self.acts.append(act)
         return {"ok": True, "message": act.action}
 

@@ -12,7 +12,9 @@ from hiwm_interfaces.msg import Tick, WorldInfo
 from hiwm_interfaces.srv import Label
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
+from std_srvs.srv import Trigger
 
+from hiwm_console.answers import answer_of
 from hiwm_console.driving import Command, Driving
 from hiwm_console.graph_link import GraphLink
 from hiwm_console.protocol import Act
@@ -21,7 +23,7 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.frames import observation_streams
 from hiwm_core.ros_domains import domain_id
 from hiwm_nodes.messages import image_message, joint_state_message, stamp_tick, time_message
-from hiwm_teleop.devices.base import EventKind
+from hiwm_teleop.devices.base import EventKind, OperatorEvent
 from hiwm_teleop.service_routes import ROUTES
 
 pytestmark = pytest.mark.nodes
@@ -70,12 +72,32 @@ def link(node, tmp_path):
     return link
 
 
+def test_a_label_says_who_gave_it_and_re_arming_is_answered_like_any_request():
+    event = OperatorEvent(kind=EventKind.LABEL, branch_id="b", label="success", who="anna")
+    assert ROUTES[EventKind.LABEL].request(event).who == "anna"
+    assert ROUTES[EventKind.REARM].service == "world/rearm"
+    for done in (True, False):
+        answer = answer_of("rearm", Trigger.Response(success=done, message="the reason"))
+        assert answer == {"ok": done, "message": "the reason"}
+
+
+def test_pages_learn_the_groups_of_the_arms_and_where_they_are(link):
+    link.on_world(WorldInfo(
+        kind="imagination", rate=10.0, lockstep=True, cameras=["top"],
+        embodiment_hash=EMBODIMENT.hash, embodiment_yaml=EMBODIMENT.text,
+    ))
+    assert link.server.shown["world"]["groups"] == [
+        {"name": group.name, "arm": group.arm, "kind": group.kind, "rotation": group.rotation,
+         "start": group.start, "size": group.size} for group in EMBODIMENT.groups
+    ]
+
+
 def test_a_request_that_times_out_is_forgotten(link, monkeypatch):
     monkeypatch.setitem(
         ROUTES, EventKind.LABEL, replace(ROUTES[EventKind.LABEL], patience_s=0.05)
     )
     for number in range(3):
-        answer = asyncio.run(link.act(Act(id=number, action="label", label="success")))
+        answer = asyncio.run(link.act(Act(id=number, action="label", label="success"), "anna"))
         assert not answer["ok"] and "did not answer" in answer["message"]
     assert link._clients["branches/label"]._pending_requests == {}
 
@@ -117,7 +139,7 @@ def test_the_newest_of_two_quick_ticks_reaches_the_pages(link):
             image = image_message(np.zeros((8, 8, 3), np.uint8), stamp, "top_camera")
             link.on_image(0, serialize_message(image))
             link.on_tick(serialize_message(tick))
-            link._show()
+            link.feed.show(link.server)
         assert link.server.shown["tick"]["epoch"] == 6
         deadline = time.monotonic() + GUARD_S
         while link.server.shown["tick"]["epoch"] == 6 and time.monotonic() < deadline:

@@ -41,7 +41,7 @@ def test_the_page_and_its_parts_are_served_with_strict_headers(rig):
     assert status == 200 and b"hiwm console" in body
     assert "script-src 'self'" in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
-    for name in ("main.js", "console.css", "icon.svg"):
+    for name in ("main.js", "label.js", "base.css", "icon.svg"):
         assert fetch(rig, f"assets/{name}")[0] == 200
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from rclpy.node import Node
 
 from hiwm_teleop.devices.base import Answer, OperatorEvent
-from hiwm_teleop.service_routes import ROUTES, clients_of
+from hiwm_teleop.service_routes import ROUTES, clients_of, succeeded
 
 # How long to wait for a node that starts late before it is reported as missing.
 _FIND_S = 5.0
@@ -71,7 +71,7 @@ class ServiceRequests:
             return  # timed out earlier
         answer = call.result()
         self._finish(
-            event, bool(answer.ok), str(answer.message),
+            event, succeeded(answer), str(answer.message),
             node_id=getattr(answer, "node_id", ""), branch_id=getattr(answer, "branch_id", ""),
             epoch=getattr(answer, "epoch", -1), step=getattr(answer, "step", -1),
         )

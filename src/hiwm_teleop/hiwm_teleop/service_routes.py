@@ -17,6 +17,7 @@ from hiwm_interfaces.srv import (
 )
 from rclpy.client import Client
 from rclpy.node import Node
+from std_srvs.srv import Trigger
 
 from hiwm_teleop.devices.base import EventKind, OperatorEvent
 
@@ -82,7 +83,7 @@ ROUTES: dict[EventKind, Route] = {
     EventKind.LABEL: Route(
         "branches/label", Label,
         lambda event: Label.Request(
-            branch_id=event.branch_id, label=str(event.label), note=event.note
+            branch_id=event.branch_id, label=str(event.label), note=event.note, who=event.who
         ),
         "branch manager",
     ),
@@ -113,7 +114,16 @@ ROUTES: dict[EventKind, Route] = {
     EventKind.SAVE: Route(
         "world/save_state", SaveState, lambda event: SaveState.Request(note=event.note), "world"
     ),
+    # A person has cleared the interlock that stopped the robot.
+    EventKind.REARM: Route(
+        "world/rearm", Trigger, lambda event: Trigger.Request(), "robot bridge"
+    ),
 }
+
+
+def succeeded(response: Any) -> bool:
+    """Return whether a service did what was asked; std_srvs/Trigger has another field for it."""
+    return bool(response.success if isinstance(response, Trigger.Response) else response.ok)
 
 
 def clients_of(node: Node) -> dict[str, Client]:

@@ -1,16 +1,7 @@
 // Dialogs: help, two branches side by side, many continuations.
 
+import { make, percent } from "./app.js";
 import { SOURCES } from "./palette.js";
-
-const make = (tag, text = "", attributes = {}) => {
-  const element = document.createElement(tag);
-  element.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  return element;
-};
-export { make };
-
-export const percent = (value) => (value === null || value === undefined || value < 0 ? "?" : `${Math.round(100 * value)} %`);
 
 export function fillHelp(body, groups) {
   body.replaceChildren(...groups.map(([title, entries]) => {

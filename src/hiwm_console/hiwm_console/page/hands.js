@@ -1,30 +1,38 @@
-// The operator's input: keys, gamepads and SpaceMice become axes and a deadman, sent thirty times a
-// second and immediately at every change.
+// The operator's input: keys, touch pads, gamepads and SpaceMice become axes and a deadman, sent
+// thirty times a second and immediately at every change.
 
+import { armsOf, movesOf } from "./key_map.js";
 import { SpaceMice } from "./spacemouse.js";
 
 const SEND_MS = 33;
 // Control is released after this long without any input.
 export const IDLE_MS = 5000;
+// Lifting all fingers from the pads stops the arms at once. Control is released this much later, so
+// that a person can move a finger from a pad to the gripper.
+export const LIFT_MS = 600;
+// A beat this late means that the browser or the machine slept.
+const SLEPT_MS = 1500;
 const STICK_DEAD = 0.12;
-// Key to arm, axis in its plane, sign.
-export const MOVES = {
-  w: [0, 1, 1], s: [0, 1, -1], a: [0, 0, -1], d: [0, 0, 1],
-  i: [1, 1, 1], k: [1, 1, -1], j: [1, 0, -1], l: [1, 0, 1],
-};
 const HOLD_BUTTON = 5; // right shoulder
 
 export class Hands {
-  // link; on: {taken(), freed(why), button(name), pressed(t), devices(text)}
+  // link; on: {taken(), freed(why), wanted(), button(name), pressed(t), devices(text)}; wanted()
+  // takes over if this page may, as the key does.
   constructor(link, on) {
     this.link = link;
     this.on = on;
     this.engaged = false;
     this.device = "keys";
     this.demonstration = false; // recorded as a demonstration, not as a correction
-    this.planes = [];
+    this.arms = [];
+    this.moves = new Map();
     this.size = 0;
-    this.keys = new Set();
+    this.keys = new Set(); // held, in lower case
+    this.shift = false;
+    this.pads = new Map(); // pointer that touches a pad -> [[entry, value]]
+    this.byTouch = false; // control was taken with a pad, and ends with it
+    this.lifted = 0;
+    this.beaten = performance.now();
     this.touched = 0;
     this.sent = "";
     this.padButtons = [];
@@ -38,7 +46,7 @@ export class Hands {
       (name) => { if (this.engaged && this.device === "spacemouse") this.letGo(`${name} was unplugged`); this.tellDevices(); },
     );
     setInterval(() => this.beat(), SEND_MS);
-    addEventListener("blur", () => { this.keys.clear(); this.send(); });
+    addEventListener("blur", () => this.letGo("the page lost the focus"));
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) this.letGo("the page was hidden");
     });
@@ -52,24 +60,51 @@ export class Hands {
 
   setWorld(world) {
     this.size = world.actions.length;
-    const arms = [...new Set(world.actions.map((entry) => entry.arm))];
-    this.planes = arms.map((arm) => world.actions.map((entry, i) => [entry, i])
-      .filter(([entry]) => entry.arm === arm && entry.unit === "m").map(([, i]) => i));
-    this.arms = arms;
+    this.arms = armsOf(world);
+    this.moves = movesOf(this.arms);
   }
+
+  // What a key moves here: [entry, sign]; undefined if nothing.
+  moveOf(key, shift) { return this.moves.get((shift ? "S+" : "") + key); }
 
   touch(device) {
     this.touched = performance.now();
     this.device = device;
   }
 
-  key(name, down) {
+  key(name, down, shift = this.shift) {
+    this.shift = shift;
     if (down && !this.keys.has(name)) {
       this.keys.add(name);
       if (this.engaged) this.on.pressed(performance.now());
     } else if (!down) this.keys.delete(name);
     this.touch("keys");
     this.send();
+  }
+
+  // A pointer touches a pad or moves on it: [[entry, value]], -1..1.
+  touchPad(pointer, axes) {
+    if (!this.pads.has(pointer)) {
+      clearTimeout(this.lifted);
+      if (!this.engaged) { this.byTouch = true; this.on.wanted(); }
+      if (this.engaged) this.on.pressed(performance.now());
+      else this.byTouch = false;
+    }
+    this.pads.set(pointer, axes);
+    this.touch("touch");
+    this.send();
+  }
+
+  // A pointer has left its pad, in any way.
+  lift(pointer) {
+    if (!this.pads.delete(pointer)) return;
+    if (this.engaged) this.touch("touch");
+    this.send();
+    if (this.pads.size || !this.engaged || !this.byTouch) return;
+    clearTimeout(this.lifted);
+    this.lifted = setTimeout(() => {
+      if (!this.pads.size && this.byTouch) this.letGo("the pads were released", false);
+    }, LIFT_MS);
   }
 
   engage() {
@@ -82,16 +117,22 @@ export class Hands {
 
   handBack() {
     if (!this.engaged) return;
-    this.engaged = false;
+    this.end();
     this.on.freed("");
     this.send();
+  }
+
+  end() {
+    this.engaged = this.byTouch = false;
+    this.pads.clear();
+    clearTimeout(this.lifted);
   }
 
   // Release control without handing back: the session pauses. `show`: whether to show the reason.
   letGo(why, show = true) {
     this.keys.clear();
     if (!this.engaged) return;
-    this.engaged = false;
+    this.end();
     this.link.send({ type: "let_go", why });
     this.on.freed(show ? why : "");
   }
@@ -99,7 +140,7 @@ export class Hands {
   // The server ended our control, or the session was paused: release without a message.
   drop(why) {
     const held = this.engaged;
-    this.engaged = false;
+    this.end();
     if (held) this.on.freed(why);
     this.sent = "";
     this.send();
@@ -107,20 +148,22 @@ export class Hands {
 
   axes() {
     const axes = new Array(this.size).fill(0);
-    const add = (arm, axis, value) => {
-      const place = this.planes[arm]?.[axis];
-      if (place !== undefined) axes[place] = Math.max(-1, Math.min(1, axes[place] + value));
+    const move = (entry, value) => {
+      if (entry !== undefined) axes[entry] = Math.max(-1, Math.min(1, axes[entry] + value));
     };
-    for (const key of this.keys) add(...MOVES[key]);
+    const add = (arm, kind, value) => move(this.arms[arm]?.controls.find((one) => one.kind === kind)?.entry, value);
+    for (const key of this.keys) {
+      const found = this.moveOf(key, this.shift);
+      if (found) move(...found);
+    }
+    for (const touched of this.pads.values()) for (const [entry, value] of touched) move(entry, value);
     this.mice.mice.forEach((mouse, number) => {
       const arm = this.mice.mice.length > 1 ? number : Number(this.secondArm);
-      add(arm, 0, mouse.state.x);
-      add(arm, 1, mouse.state.y);
-      add(arm, 2, mouse.state.z);
+      for (const kind of ["x", "y", "z", "yaw"]) add(arm, kind, mouse.state[kind]);
     });
     const pad = this.pad();
     if (pad) {
-      for (const [arm, axis, place, sign] of [[0, 0, 0, 1], [0, 1, 1, -1], [1, 0, 2, 1], [1, 1, 3, -1]]) {
+      for (const [arm, axis, place, sign] of [[0, "x", 0, 1], [0, "y", 1, -1], [1, "x", 2, 1], [1, "y", 3, -1]]) {
         const value = pad.axes[place] || 0;
         if (Math.abs(value) > STICK_DEAD) {
           add(arm, axis, sign * Math.sign(value) * (Math.abs(value) - STICK_DEAD) / (1 - STICK_DEAD));
@@ -150,8 +193,11 @@ export class Hands {
   }
 
   beat() {
+    const now = performance.now(), late = now - this.beaten;
+    this.beaten = now;
+    if (late > SLEPT_MS) this.letGo(`this page slept for ${(late / 1000).toFixed(0)} s`);
     this.readPad();
-    if (this.engaged && performance.now() - this.touched > IDLE_MS && !this.keys.size) {
+    if (this.engaged && performance.now() - this.touched > IDLE_MS && !this.keys.size && !this.pads.size) {
       this.letGo(`no key for ${IDLE_MS / 1000} s`);
     }
     this.send(this.engaged);
@@ -171,7 +217,7 @@ export class Hands {
     const pad = this.pad();
     if (pad) names.push(`gamepad ${pad.id.slice(0, 30)}`);
     for (const mouse of this.mice.mice) names.push(mouse.device.productName || "SpaceMouse");
-    if (this.mice.mice.length === 1 && this.arms?.length > 1) names.push(`on the ${this.arms[Number(this.secondArm)]} arm`);
+    if (this.mice.mice.length === 1 && this.arms?.length > 1) names.push(`on the ${this.arms[Number(this.secondArm)].name} arm`);
     this.on.devices(names.join(", "));
   }
 }

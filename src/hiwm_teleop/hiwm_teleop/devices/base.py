@@ -38,6 +38,7 @@ class EventKind(enum.Enum):
     RESET = "reset"
     RESET_BY_HAND = "reset by hand"
     SAVE = "save"
+    REARM = "rearm"
     QUIT = "quit"
 
 
@@ -52,6 +53,7 @@ class OperatorEvent:
     branch_id: str = ""  # LABEL, DISCARD: empty = the current branch
     label: str = Label.NONE  # LABEL: one of the task's; empty removes it
     note: str = ""  # LABEL, SAVE, PAUSE, STOP, QUIT: human-readable, for logs
+    who: str = ""  # LABEL: who gives it; empty = unknown
     restore: bool = False  # DISCARD: remove the mark
     count: int = 0  # PROPOSE, CONTINUE: maximum number; 0 = the default
     seed: int = 0  # CONTINUE

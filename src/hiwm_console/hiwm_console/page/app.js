@@ -1,0 +1,40 @@
+// What the modules of the console's page share: its state, and the few things that all of them use.
+
+export const $ = (id) => document.getElementById(id);
+
+export const make = (tag, text = "", attributes = {}) => {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+};
+
+export const percent = (value) => (value === null || value === undefined || value < 0 ? "?" : `${Math.round(100 * value)} %`);
+
+export const state = {
+  id: 0, access: { drive: false, reason: "" }, stored: false, frames: "", description: {},
+  world: null, control: null, seats: null, tick: null, health: null, connected: false,
+  demonstrations: false, missing: null, chosen: "", following: true, proposals: [], proposal: -1,
+  rolledBackTo: "", undo: "", digits: "",
+};
+
+// Page clock, ms: a key press or takeover that waits for its frame, and the latencies so far.
+export const mark = { pressed: null, took: null, first: 0, latencies: [], takeovers: [] };
+
+// Set by main.js: tree, link, hands, view, stage, compare, grid.
+export const app = {};
+
+export function toast(text, kind = "") {
+  if (!text) return;
+  const last = $("toasts").lastElementChild;
+  if (last && last.textContent === text) last.remove();
+  const line = make("p", text, { class: kind });
+  $("toasts").append(line);
+  while ($("toasts").children.length > 3) $("toasts").firstElementChild.remove();
+  setTimeout(() => line.remove(), kind === "bad" ? 9000 : 5000);
+}
+
+export function setSource(image, address) { if (image.getAttribute("src") !== address) image.src = address; }
+
+export const mine = () => state.seats !== null && state.seats.driver === state.id;
+export const personName = (id) => (id === state.id ? "you" : state.seats?.people[id] ?? "nobody");
