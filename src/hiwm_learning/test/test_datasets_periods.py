@@ -103,6 +103,16 @@ def test_resampled_segments_mix_and_the_set_reports_it(
     assert trained.summary["worlds"] == ["standin (stand-in)"]
 
 
+def test_a_few_first_bags_are_enough_to_train_and_hold_out(five: Path, tmp_path: Path) -> None:
+    three = record(tmp_path / "three", 3)
+    said: list[str] = []
+    trained, held_out = read_clips([three], ("top",), EMBODIMENT, TASK, said.append)
+    assert (trained.summary["episodes"], held_out.summary["episodes"]) == (2, 1)
+    assert "held out only ep_0001-b002: there are few segments" in said
+    with pytest.raises(BagError, match="record at least two"):
+        read_clips([five], ("top",), EMBODIMENT, TASK, said.append)
+
+
 def test_a_policy_starts_only_from_one_of_the_same_period(
     ten: Path, five: Path, tmp_path: Path
 ) -> None:

@@ -86,10 +86,11 @@ def read_clips(
 
     Frames are scaled to `size`, the model's; None keeps that of the first camera.
 
-    Every tenth segment of a folder is held out, the same ones as for the layered model.
+    Every tenth segment of a folder is held out, the same ones as for the layered model; the last
+    one if that holds out none.
 
     Raises:
-        BagError: no bags, too few to hold any out, or bags of another embodiment or of several
+        BagError: fewer than two usable bags, or bags of another embodiment or of several
             control periods.
     """
     periods = OnePeriod(resample_hz)
@@ -111,10 +112,13 @@ def read_clips(
             used += 1
             frames += segment.length
         report(f"{folder.name}: {used} of {len(paths)} segments, {frames} frames")
+    if not parts[1] and len(parts[0]) > 1:
+        parts[1].append(parts[0].pop())
+        report(f"held out only {parts[1][0][1].lineage.branch_id}: there are few segments")
     if not parts[0] or not parts[1]:
         raise BagError(
             "too few segments to hold any out", where=", ".join(str(f) for f in folders),
-            remedy=f"give a folder of {HELD_OUT_EVERY} segments or more",
+            remedy="record at least two; some tens give a usable model",
         )
     return (
         clips_of(parts[0], cameras, task, size, labels.of),
