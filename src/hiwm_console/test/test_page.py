@@ -119,6 +119,15 @@ def test_stop_is_in_view_and_nothing_pans_sideways_in_every_state(
         page.run("document.querySelector('#health').open = true; "
                  "document.querySelector('#devices').open = true")
         check("details")
+        page.key("?")
+        page.until("document.querySelector('#help').open")
+        check("help")
+        page.key("Escape")
+        page.until("!document.querySelector('#help').open")
+        page.key("?")
+        page.key("x")
+        requested(pair, "stop")
+        pair.graph.acts.clear()
         assert "emergency" in page.run("document.querySelector('#stop-button').title")
         page.click("#stop-button")
         requested(pair, "stop")
@@ -147,7 +156,7 @@ def test_keys_move_what_the_hints_say_on_joint_arms_with_grippers(
     with opened(pair, browser) as page:
         page.until(READY)
         hints = page.run("document.querySelector('#arm-cards').textContent")
-        for word in ("left arm", "right arm", "joint6", "gripper", "⇧Q", "⇧O", "A", "L"):
+        for word in ("Left arm", "Right arm", "joint6", "gripper", "⇧Q", "⇧O", "A", "L"):
             assert word in hints
         page.key("t")
         grant(pair, page)

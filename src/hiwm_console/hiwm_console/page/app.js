@@ -34,6 +34,15 @@ export function toast(text, kind = "") {
   setTimeout(() => line.remove(), kind === "bad" ? 9000 : 5000);
 }
 
+// Opens a dialog below the header: STOP stays in view and in reach, so it is not a modal one.
+export function openDialog(dialog) {
+  closeDialogs();
+  dialog.show();
+  dialog.scrollTop = 0;
+}
+
+export function closeDialogs() { for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close(); }
+
 export function setSource(image, address) { if (image.getAttribute("src") !== address) image.src = address; }
 
 export const mine = () => state.seats !== null && state.seats.driver === state.id;

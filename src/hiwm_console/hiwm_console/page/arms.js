@@ -4,7 +4,7 @@
 // Touching anything here takes over; letting go of everything stops the arms and releases control.
 
 import { $, app, make, state } from "./app.js";
-import { keyText } from "./key_map.js";
+import { armTitle, keyText } from "./key_map.js";
 
 const shown = []; // {entry, element, show(value)}: what a card shows while an axis moves
 const grippers = []; // {entry, bar, text}
@@ -90,7 +90,7 @@ export function buildArms() {
     for (const control of arm.controls) {
       if (!arm.plane?.includes(control.entry)) rockers.append(rockerOf(control));
     }
-    card.append(make("h3", ["", "arm"].includes(arm.name) ? "arm" : `${arm.name} arm`));
+    card.append(make("h3", armTitle(arm.name)));
     if (arm.plane) card.append(padOf(arm));
     if (rockers.children.length) card.append(rockers);
     card.classList.toggle("wide", rockers.children.length > 4);

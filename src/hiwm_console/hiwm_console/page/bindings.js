@@ -1,9 +1,9 @@
 // Keys, buttons and help: one table for all three. Keys that move the arms are in key_map.js.
 
-import { $, app, make, state, toast } from "./app.js";
+import { $, app, closeDialogs, make, openDialog, state, toast } from "./app.js";
 import { chosenNode, nextProposal, play, choose } from "./chosen.js";
 import { fillHelp } from "./dialogs.js";
-import { keyText } from "./key_map.js";
+import { armTitle, keyText } from "./key_map.js";
 import * as requests from "./requests.js";
 
 const READ_ONLY = "this is a stored session: it can be viewed, not changed";
@@ -103,10 +103,12 @@ export function showEnabled() {
 const typing = (target) => target instanceof HTMLElement && (target.closest("input:not([type=range]), textarea, select") || target.isContentEditable);
 
 addEventListener("keydown", (event) => {
+  if (event.key === "Escape") { closeDialogs(); return; }
   if (event.ctrlKey || event.altKey || event.metaKey || typing(event.target)) return;
   const { hands } = app;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (document.querySelector("dialog[open]") && key !== "?") return;
+  // Over a dialog, only its own keys and STOP have a function.
+  if (document.querySelector("dialog[open]") && key !== "?" && key !== "x") return;
   if (key === "Shift") { hands.shift = true; return; }
   if (live() && hands.moveOf(key, event.shiftKey)) {
     event.preventDefault();
@@ -153,7 +155,7 @@ function toggleHelp() {
   }
   if (!state.stored) {
     for (const arm of app.hands.arms) {
-      groups.set(`${arm.name} arm, while you have control`, arm.controls.map((one) => [
+      groups.set(`${armTitle(arm.name)}, while you have control`, arm.controls.map((one) => [
         [one.minus, one.plus].filter(Boolean).map(keyText).join(" ") || "pad", `${one.title}: ${one.ways.join(", ")}`,
       ]));
     }
@@ -162,7 +164,7 @@ function toggleHelp() {
     groups.set("SpaceMouse", [["cap", "moves an arm"], ["left", "take over, hand back"], ["right", "other arm"]]);
   }
   fillHelp($("help-table"), [...groups]);
-  $("help").showModal();
+  openDialog($("help"));
 }
 
 $("help-button").addEventListener("click", toggleHelp);

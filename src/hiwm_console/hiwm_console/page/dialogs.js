@@ -1,6 +1,6 @@
 // Dialogs: help, two branches side by side, many continuations.
 
-import { make, percent } from "./app.js";
+import { make, openDialog, percent } from "./app.js";
 import { SOURCES } from "./palette.js";
 
 export function fillHelp(body, groups) {
@@ -52,7 +52,7 @@ export class Compare {
       make("p", `both continue from ${fork.id}; ← → move through the steps`), pair, slider,
       make("p", "progress: thick lines; trust: thin lines. First branch solid, second dashed.", { class: "quiet" }), chart,
     );
-    this.dialog.showModal();
+    openDialog(this.dialog);
     slider.focus();
     show();
     return "";
@@ -106,7 +106,7 @@ export class Grid {
     };
     again.addEventListener("click", run);
     this.body.replaceChildren(make("p", `from ${node || "the current state"}; continuations are not stored, and the world's state does not change`, { class: "quiet" }), head, status, cards);
-    if (!this.dialog.open) this.dialog.showModal();
+    if (!this.dialog.open) openDialog(this.dialog);
     return run();
   }
 

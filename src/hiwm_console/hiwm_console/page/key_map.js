@@ -66,5 +66,7 @@ export function movesOf(arms) {
   return moves;
 }
 
+export const armTitle = (name) => (["", "arm"].includes(name) ? "Arm" : `${name.charAt(0).toUpperCase()}${name.slice(1)} arm`);
+
 // How a key is written for a person.
 export const keyText = (key) => key.replace("S+", "⇧").toUpperCase();
