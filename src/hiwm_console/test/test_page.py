@@ -270,6 +270,7 @@ def test_two_people_see_who_has_the_controls_and_the_last_rollback_can_be_undone
                 "document.querySelector('#name').dispatchEvent(new Event('change'))")
         one.key("b")
         two.until("document.querySelector('#alerts').textContent.includes('Anna has the controls')")
+        assert planar.graph.who == "Anna"  # stored with labels
         head = one.run("hiwm.view.present().id")
         one.until("hiwm.state.undo")
         assert one.run("document.querySelector('#controls [data-key=Backspace]').checkVisibility()")
