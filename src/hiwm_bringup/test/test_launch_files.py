@@ -94,6 +94,27 @@ def test_teleop_gets_the_device_file(file: str) -> None:
     assert arguments.items() <= teleop.merged_parameters().items()
 
 
+def test_drivers_of_a_users_robot_are_in_the_users_directory_and_never_in_lock_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "launch" / "robot_mine.launch.xml"
+    file.parent.mkdir()
+    file.write_text('<launch><node pkg="my_arm" exec="driver" name="my_driver"/></launch>')
+    monkeypatch.setenv("HIWM_CONFIG_DIR", str(tmp_path))
+    mine = nodes("evaluate", world="hardware", robot="mine", fast="true")
+    assert "my_arm/driver" in executables(mine)
+    (bridge,) = (spec for spec in mine if spec.executable == "robot_bridge")
+    assert not bridge.merged_parameters()["lockstep"]
+    assert not bridge.merged_parameters()["use_sim_time"]
+    assert "hiwm_robot/standin_driver" in executables(nodes("evaluate", world="hardware"))
+
+
+def test_the_recorder_takes_the_cameras_of_the_tasks_embodiment() -> None:
+    for file in ("session", "record", "collect"):
+        (recorder,) = (s for s in nodes(file, task="my_task") if s.executable == "recorder")
+        assert recorder.merged_parameters()["task"] == "my_task"
+
+
 def test_demonstrations_have_no_policy_and_evaluations_no_operator() -> None:
     record = nodes("record")
     assert "hiwm_policy/policy" not in executables(record)
