@@ -1,6 +1,6 @@
 """Fills a `Sighting` from a running graph. Only subscribes and asks; it never publishes a command.
 
-Tested on live drivers by ``test_your_robot_page.py`` of hiwm_bringup.
+Its drafts are tested by ``test_inspection.py``.
 """
 
 import time
