@@ -3,13 +3,12 @@
     python -m hiwm_core.check_robot NAME
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
+from hiwm_core.check_command import run_check
 from hiwm_core.config_files import find_config
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.errors import HiwmError
 from hiwm_core.robot_config import RobotConfig, load_robot
 
 # Of drafts by scripts/inspect.
@@ -48,32 +47,22 @@ def summary(robot: RobotConfig) -> list[str]:
 
 
 def unchecked(name: str) -> list[str]:
-    """Return the files of a robot that still have marks of a draft, with their number."""
+    """Return a line for each file of a robot that still has marks of a draft."""
     found = []
     for kind, config in (("robots", name), ("embodiments", load_robot(name).embodiment)):
         path = find_config(kind, config)
         count = path.read_text().count(_MARK)
         if count:
-            found.append(f"{path}: {count}")
+            found.append(f"marks left in {path}: {count}")
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check from the command line and return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="check_robot", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    return run_check(
+        arguments, lambda name: [*summary(load_robot(name)), *unchecked(name)],
+        program="check_robot", description=__doc__, what="robot",
     )
-    parser.add_argument("robot", help="name of robots/NAME.yaml, or a path")
-    options = parser.parse_args(arguments)
-    try:
-        print("\n".join(summary(load_robot(options.robot))))
-        for line in unchecked(options.robot):
-            print(f"marks left in {line}")
-    except HiwmError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -3,14 +3,13 @@
     python -m hiwm_core.check_task NAME
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 import numpy as np
 
+from hiwm_core.check_command import run_check
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.errors import HiwmError
 from hiwm_core.tasks import Task, load_task
 
 
@@ -37,18 +36,10 @@ def summary(task: Task) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check from the command line and return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="check_task", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    return run_check(
+        arguments, lambda name: summary(load_task(name)),
+        program="check_task", description=__doc__, what="task",
     )
-    parser.add_argument("task", help="name of config/tasks/NAME.yaml, or a path")
-    options = parser.parse_args(arguments)
-    try:
-        print("\n".join(summary(load_task(options.task))))
-    except HiwmError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
 
 
 if __name__ == "__main__":
