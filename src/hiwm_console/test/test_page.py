@@ -56,7 +56,7 @@ def planar(tmp_path: Path) -> Iterator[PageRig]:
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[PageRig]:
-    rig = rig_of(tmp_path, "yam_pair", cameras=FOUR, kind="hardware", robot="yam_pair")
+    rig = rig_of(tmp_path, "i2rt_yam_pair", cameras=FOUR, kind="hardware", robot="yam_pair")
     rig.pictures([drawn(*size, name) for name, size in FOUR.items()])
     yield rig
     rig.server.close()

@@ -22,7 +22,7 @@ def configs(name):
 
 
 def test_the_arms_that_the_project_promises_are_shipped():
-    assert {"ur5e", "ur5e_servo", "franka_fr3", "aloha", "yam_pair", "so101", "xarm7",
+    assert {"ur5e", "ur5e_servo", "franka_fr3", "aloha", "i2rt_yam_pair", "so101", "xarm7",
             "kinova_gen3"} <= set(ROBOTS)
 
 

@@ -32,7 +32,7 @@ CONFIG = Path(__file__).resolve().parents[3] / "config"
 TRAITS = {
     "aloha": Traits(camera_hz=10.0),  # four cameras of 640x480
     "so101": Traits(lag_s=0.1, dead_band=0.02),
-    "yam_pair": Traits(from_desired=True),
+    "i2rt_yam_pair": Traits(from_desired=True),
     "xarm7": Traits(allow_stalling=True),
     "kinova_gen3_twist": Traits(tool_axes=True, allow_stalling=True, start={
         "joint_1": 0.0, "joint_2": 0.2618, "joint_3": 3.1416, "joint_4": -2.2689, "joint_5": 0.0,
