@@ -42,6 +42,7 @@ from hiwm_core.branch_store import BranchStore
 from hiwm_core.control import Source
 from hiwm_core.errors import ConfigError, HiwmError, StoreError
 from hiwm_core.fork_proposals import propose_forks
+from hiwm_core.session_lineage import session_id
 from hiwm_nodes.diagnostics import ERROR, OK, Diagnostics, RateMeter
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.qos import LATCHED
@@ -76,6 +77,7 @@ class BranchManager(Node):
             )
         hold_role(folder, "branch_manager")
         self._session = folder
+        self._session_id = session_id(folder)
         self._store = BranchStore(self._session / "tree.sqlite")
         self._info: WorldInfo | None = None
         self._mode = ControlState.PAUSED
@@ -141,7 +143,7 @@ class BranchManager(Node):
 
     def _on_world_info(self, info: WorldInfo) -> None:
         self._info = info
-        self._stored(lambda: self._store.open_session(session_record(info, self._session.name)))
+        self._stored(lambda: self._store.open_session(session_record(info, self._session_id)))
 
     def _on_tick(self, tick: Tick) -> None:
         started = time.perf_counter()
@@ -376,7 +378,7 @@ class BranchManager(Node):
 
     def _message(self, page: branch_records.TreePage) -> BranchTree:
         return tree_message(
-            page, session_id=self._session.name, stamp=self.get_clock().now().to_msg()
+            page, session_id=self._session_id, stamp=self.get_clock().now().to_msg()
         )
 
     def _values(self) -> dict[str, object]:

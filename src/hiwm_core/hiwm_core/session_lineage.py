@@ -1,7 +1,10 @@
-"""The origin of a session's data in its folder, and the counters of its epochs and episodes."""
+"""A session's id, the origin of its data, and the counters of its epochs and episodes."""
 
 import contextlib
 import json
+import os
+import secrets
+import time
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,6 +12,10 @@ from typing import Any
 
 from hiwm_core.atomic_files import replace_file
 from hiwm_core.errors import StoreError
+
+_SESSION_FILE, _ID_FILE = "session.json", "session_id"
+# Another node writes the id right after creating its file.
+_WRITING_S = 1.0
 
 
 def software_version() -> str:
@@ -18,13 +25,57 @@ def software_version() -> str:
     return "unknown"
 
 
+def session_id(folder: Path) -> str:
+    """Return the id of a session: the folder's name and a random suffix.
+
+    The first node that asks writes it. Sessions in folders of equal names so differ in training
+    sets. A session that an earlier version began keeps its id.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    path = folder / _ID_FILE
+    if not path.exists() and (begun := _id_of_lineage(folder)):
+        return begun
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        return _written_id(path)
+    except OSError as error:
+        raise _not_written(path, error) from None
+    with os.fdopen(descriptor, "w") as file:
+        name = f"{folder.absolute().name}-{secrets.token_hex(4)}"
+        file.write(name)
+    return name
+
+
+def _id_of_lineage(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / _SESSION_FILE).read_text())["session_id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _written_id(path: Path) -> str:
+    """Return the id that another node has created the file for."""
+    deadline = time.monotonic() + _WRITING_S
+    while not (name := path.read_text()):
+        if time.monotonic() > deadline:
+            raise StoreError(
+                "the session's id is empty", where=str(path), remedy="delete the file"
+            )
+        time.sleep(0.01)
+    return name
+
+
 def write_session(folder: Path, lineage: Mapping[str, Any]) -> bool:
     """Write session.json unless it exists; return whether it was written.
 
     Raises:
         StoreError: the folder cannot be written.
     """
-    path = folder / "session.json"
+    path = folder / _SESSION_FILE
     if path.exists():
         return False
     _write(path, lineage)
@@ -37,7 +88,7 @@ def session_heads(folder: Path) -> tuple[str, ...] | None:
     Sessions on a robot and sessions that predate the list have none.
     """
     try:
-        heads = json.loads((folder / "session.json").read_text()).get("heads")
+        heads = json.loads((folder / _SESSION_FILE).read_text()).get("heads")
     except (OSError, ValueError, AttributeError):
         return None
     return tuple(str(name) for name in heads) if isinstance(heads, list) else None
@@ -77,8 +128,12 @@ def _write(path: Path, data: Mapping[str, Any]) -> None:
     try:
         replace_file(path, json.dumps(dict(data), indent=2) + "\n")
     except OSError as error:
-        raise StoreError(
-            f"cannot write: {error.strerror}", where=str(path),
-            remedy="free disk space, check the folder's permissions, or start with another "
-            "session_dir:=",
-        ) from None
+        raise _not_written(path, error) from None
+
+
+def _not_written(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"cannot write: {error.strerror}", where=str(path),
+        remedy="free disk space, check the folder's permissions, or start with another "
+        "session_dir:=",
+    )

@@ -1,12 +1,13 @@
-"""session.json, and counters that survive a restart."""
+"""A session's id, session.json, and counters that survive a restart."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
 from hiwm_core.errors import StoreError
-from hiwm_core.session_lineage import EpisodeCounter, session_heads, write_session
+from hiwm_core.session_lineage import EpisodeCounter, session_heads, session_id, write_session
 
 
 def test_the_first_writer_wins(tmp_path: Path) -> None:
@@ -15,6 +16,35 @@ def test_the_first_writer_wins(tmp_path: Path) -> None:
     assert not write_session(folder, {"robot": "two"})
     assert json.loads((folder / "session.json").read_text()) == {"robot": "one"}
     assert [path.name for path in folder.iterdir()] == ["session.json"]
+
+
+def test_sessions_in_folders_of_equal_names_differ_and_each_keeps_its_id(tmp_path: Path) -> None:
+    first, second = (session_id(tmp_path / parent / "today") for parent in ("a", "b"))
+    assert first.startswith("today-") and second.startswith("today-") and first != second
+    assert session_id(tmp_path / "a" / "today") == first
+
+
+def test_nodes_that_start_together_agree_on_the_id(tmp_path: Path) -> None:
+    found: list[str] = []
+    nodes = [
+        threading.Thread(target=lambda: found.append(session_id(tmp_path))) for _ in range(8)
+    ]
+    for node in nodes:
+        node.start()
+    for node in nodes:
+        node.join()
+    assert len(found) == 8 and len(set(found)) == 1
+
+
+def test_a_session_of_before_keeps_its_id(tmp_path: Path) -> None:
+    write_session(tmp_path, {"session_id": "today"})
+    assert session_id(tmp_path) == "today"
+
+
+def test_an_id_that_was_never_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "session_id").touch()
+    with pytest.raises(StoreError, match="delete the file"):
+        session_id(tmp_path)
 
 
 def test_the_heads_of_a_session_are_unknown_if_it_does_not_list_them(tmp_path: Path) -> None:

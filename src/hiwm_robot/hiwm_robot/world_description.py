@@ -8,7 +8,7 @@ from hiwm_interfaces.msg import WorldInfo
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.frames import observation_streams
 from hiwm_core.robot_config import RobotConfig
-from hiwm_core.session_lineage import software_version
+from hiwm_core.session_lineage import session_id, software_version
 from hiwm_core.tasks import Task
 
 
@@ -29,7 +29,7 @@ def world_info(
         embodiment_yaml=embodiment.text, task=task.name, task_hash=task.hash, task_yaml=task.text,
         instruction=task.instruction, start_names=task.start_names, labels=task.labels,
         can_restore=False, can_fork=False, auto_reset=bool(robot.reset_service),
-        checkpoint_hash="", session_id=session.name if session else "",
+        checkpoint_hash="", session_id=session_id(session) if session else "",
         software_version=software_version(),
     )
 
@@ -40,7 +40,7 @@ def lineage(
 ) -> dict[str, Any]:
     """Return the content of session.json."""
     return {
-        "session_id": session.name, "world": "hardware", "robot": robot.name,
+        "session_id": session_id(session), "world": "hardware", "robot": robot.name,
         "stand_in": robot.stand_in, "embodiment": embodiment.name,
         "embodiment_hash": embodiment.hash, "task": task.name, "task_hash": task.hash,
         "checkpoint_hash": "", "seed": seed, "lockstep": lockstep,

@@ -27,7 +27,7 @@ from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, StoreError
 from hiwm_core.frames import observation_streams, pose_stream
 from hiwm_core.named_values import named_values
 from hiwm_core.robot_config import load_robot
-from hiwm_core.session_lineage import EpisodeCounter, software_version, write_session
+from hiwm_core.session_lineage import EpisodeCounter, session_id, software_version, write_session
 from hiwm_core.tasks import load_task
 from hiwm_core.user_paths import user_path
 from hiwm_core.workspace_check import WorkspaceCheck
@@ -121,7 +121,7 @@ class Imagination(Node):
         )
         if self._session:
             write_session(self._session, {
-                "session_id": self._session.name, "world": "imagination", "robot": "",
+                "session_id": session_id(self._session), "world": "imagination", "robot": "",
                 "stand_in": False, "embodiment": self._embodiment.name,
                 "embodiment_hash": self._embodiment.hash, "task": self._task.name,
                 "task_hash": self._task.hash, "checkpoint_hash": checkpoint.hash,
@@ -221,7 +221,7 @@ class Imagination(Node):
             labels=self._task.labels,
             can_restore=self._store is not None, can_fork=self._store is not None,
             auto_reset=True, heads=self._heads, checkpoint_hash=self._checkpoint_hash,
-            session_id=self._session.name if self._session else "",
+            session_id=session_id(self._session) if self._session else "",
             software_version=software_version(),
         )
         message.header.stamp = self.get_clock().now().to_msg()
