@@ -66,7 +66,7 @@ def record(
         session.close_all()
     else:
         session.poll(now[0])
-        for segment in session._segments.values():  # what a killed process leaves
+        for segment in session._bags:  # what a killed process leaves
             segment.bag.abort()
     return session_bags(folder)[0]
 

@@ -21,6 +21,19 @@ from hiwm_core.bags.writer import Rosbag2Bag
 from hiwm_test_support.bags import RecordedWorld
 
 
+class QoS:
+    """The used part of rclcpp::QoS, as rosbag2_py offers it."""
+
+    def __init__(self, history_depth: int) -> None:
+        self.policies: list[object] = [history_depth]
+
+    def reliable(self) -> None:
+        self.policies.append("reliable")
+
+    def transient_local(self) -> None:
+        self.policies.append("transient_local")
+
+
 class Disk:
     """What happens to rosbag2's writes."""
 
@@ -29,6 +42,7 @@ class Disk:
         self.drops = False  # further writes are silently dropped
         self.free = 1 << 40
         self.config: dict[str, Any] = {}
+        self.offered: dict[str, QoS] = {}  # by topic
 
 
 class SequentialWriter:
@@ -59,6 +73,7 @@ class SequentialWriter:
         schema = self._mcap.register_schema(topic.type, "ros2msg", definition.encode())
         self._ids[topic.name] = self._mcap.register_channel(topic.name, "cdr", schema)
         self._types[topic.name] = topic.type
+        (self.disk.offered[topic.name],) = topic.offered_qos_profiles
         self._counts[topic.name] = 0
 
     def write(self, topic: str, data: bytes, time_ns: int) -> None:
@@ -98,6 +113,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     disk = SequentialWriter.disk = Disk()
     for name in ("StorageOptions", "TopicMetadata"):
         setattr(module, name, SimpleNamespace)
+    module._storage = SimpleNamespace(QoS=QoS)  # type: ignore[attr-defined]
     module.ConverterOptions = lambda *formats: formats  # type: ignore[attr-defined]
     module.SequentialWriter = SequentialWriter  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "rosbag2_py", module)
@@ -135,6 +151,15 @@ def test_rosbag2_is_told_to_write_every_checksum(tmp_path: Path, disk: Disk) -> 
     audit = audit_bag(closed.path)
     assert audit.ok, audit.problems
     assert audit.checksums and audit.ticks == 5
+
+
+def test_a_replay_offers_latched_topics_to_late_subscribers(tmp_path: Path, disk: Disk) -> None:
+    recording = Recording(tmp_path, disk)
+    recording.world.run(2)
+    recording.session.close_all()
+    offered = {topic.rpartition("/")[2]: qos.policies for topic, qos in disk.offered.items()}
+    assert offered["world_info"] == [1, "reliable", "transient_local"]
+    assert offered["tick"] == [10, "reliable"]
 
 
 @pytest.mark.parametrize("at", ["open", "write", "close"])

@@ -1,6 +1,8 @@
 """Sorting messages into bags, and disks that refuse writes."""
 
 import errno
+import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,12 +16,14 @@ from hiwm_core.bags import (
     RecordingSession,
     Topic,
     audit_bag,
+    needs_recovery,
     open_bag,
     read_segment,
     recover_bag,
     session_bags,
 )
 from hiwm_core.bags.contents import BagContents
+from hiwm_core.bags.finisher import BagFinisher
 from hiwm_core.errors import BagError
 from hiwm_test_support.bags import (
     COMMAND,
@@ -349,6 +353,67 @@ def test_a_bags_folder_that_cannot_be_read_does_not_end_the_recorder(
         recording.world.world_info()
         recording.world.run(3)
     assert "Input/output error" in recording.session.refusal
+
+
+def test_ticks_are_recorded_while_the_disk_takes_the_end_of_a_long_bag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncing, done = threading.Event(), threading.Event()
+
+    def slow_sync(_file: int) -> None:
+        syncing.set()
+        assert done.wait(60.0)
+
+    recording = Recording(tmp_path, leaves_closing=True)
+    finisher = BagFinisher()
+    recording.world.world_info()
+    recording.world.run(10)
+    monkeypatch.setattr(os, "fsync", slow_sync)
+    recording.world.begin_branch("ep_0001-b001", 3)
+    recording.world.run(5)
+    recording.wait(1.0)
+    (long,) = recording.session.take_closed()
+    finisher.finish(long.path, whole=long.whole, close=long.close)
+    assert syncing.wait(60.0)
+    assert needs_recovery(long.path)  # the end of the process leaves no bag that looks whole
+    recording.world.run(5)
+    recording.wait(1.0)
+    done.set()
+    recording.session.close_all()
+    for bag in recording.session.take_closed():
+        finisher.finish(bag.path, whole=bag.whole, close=bag.close)
+    assert finisher.drain(60.0)
+    finisher.close()
+    audits = [finished.audit for finished in finisher.take_finished()]
+    assert [audit.ticks for audit in audits if audit is not None and audit.ok] == [10, 10]
+
+
+def test_a_disk_that_refuses_the_end_of_a_bag_in_another_thread_stops_recording(
+    tmp_path: Path,
+) -> None:
+    disk = FullDisk()
+    recording = Recording(tmp_path, create=disk.open, leaves_closing=True)
+    finisher = BagFinisher()
+    recording.world.world_info()
+    recording.world.run(5)
+    recording.wait(1.0)
+    recording.session.close_all()
+    (closed,) = recording.session.take_closed()
+    disk.full = True
+    finisher.finish(closed.path, whole=closed.whole, close=closed.close)
+    assert finisher.drain(60.0)
+    (refused,) = finisher.take_finished()
+    assert refused.audit is None and "the disk is full" in refused.refused
+    recording.session.refuse(refused.refused)
+    assert "the disk is full" in recording.session.refusal
+    disk.full = False
+    recording.wait(1.0)
+    assert recording.session.refusal == ""
+    finisher.retry_broken()
+    assert finisher.drain(60.0)
+    finisher.close()
+    (recovered,) = finisher.take_finished()
+    assert recovered.audit is not None and recovered.audit.ticks == 5
 
 
 def test_a_bag_is_never_overwritten(tmp_path: Path) -> None:

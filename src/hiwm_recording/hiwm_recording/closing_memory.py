@@ -117,7 +117,8 @@ def _serialized(name: str, role: Role, message: Any) -> tuple[RecordedTopic, byt
 def measure(folder: Path, ticks: int) -> dict[str, object]:
     """Record a bag into a folder, close it, and return the measurements."""
     source, memory = ThreeCameras(), ResidentMemory()
-    session, finisher = RecordingSession(folder, Lineage()), BagFinisher()
+    session = RecordingSession(folder, Lineage(), leaves_closing=True)
+    finisher = BagFinisher()
     started = time.monotonic()
     raw_bytes = 0
     now = 0.0
@@ -135,7 +136,7 @@ def measure(folder: Path, ticks: int) -> dict[str, object]:
     started = time.monotonic()
     session.close_all()
     for bag in session.take_closed():
-        finisher.finish(bag.path, whole=bag.whole)
+        finisher.finish(bag.path, whole=bag.whole, close=bag.close)
     finisher.drain(3600.0)
     finisher.close()
     closing_mib, closing_s = memory.peak_mib(), time.monotonic() - started

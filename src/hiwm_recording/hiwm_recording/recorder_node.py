@@ -32,6 +32,7 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.frames import pose_stream
 from hiwm_core.robot_config import load_robot
+from hiwm_core.session_lineage import session_id
 from hiwm_core.session_lock import RECORDER
 from hiwm_core.tasks import load_task
 from hiwm_nodes import qos
@@ -96,8 +97,8 @@ class Recorder(Node):
         try:
             self._session = RecordingSession(
                 self._session_dir,
-                Lineage(session_id=self._session_dir.name, seed=seed),
-                min_free_bytes=min_free_mb << 20,
+                Lineage(session_id=session_id(self._session_dir), seed=seed),
+                min_free_bytes=min_free_mb << 20, leaves_closing=True,
             )
         except OSError as error:
             raise ConfigError(
@@ -217,7 +218,7 @@ class Recorder(Node):
 
     def _finish_closed(self) -> None:
         for bag in self._session.take_closed():
-            self._finisher.finish(bag.path, whole=bag.whole)
+            self._finisher.finish(bag.path, whole=bag.whole, close=bag.close)
 
     def _publish_finished(self) -> None:
         for bag in self._finisher.take_finished():
@@ -228,6 +229,8 @@ class Recorder(Node):
         name = f"{bag.path.parent.name}/{bag.path.name}"
         if bag.error:
             self.get_logger().warning(bag.error)
+        if bag.refused:
+            self._session.refuse(bag.refused)
         if audit is None:
             return
         self._bags_closed += 1

@@ -10,7 +10,8 @@ from hiwm_core.bags.audit import AUDIT_FILE, Audit, audit_bag
 from hiwm_core.bags.lineage import Lineage
 from hiwm_core.bags.reader import Labels, Segment, read_segment
 from hiwm_core.bags.recover import is_bag, needs_recovery, recover_bag, session_bags, unfinished
-from hiwm_core.bags.session import ClosedBag, RecordedTopic, RecordingSession, Role
+from hiwm_core.bags.segment_bags import ClosedBag
+from hiwm_core.bags.session import RecordedTopic, RecordingSession, Role
 from hiwm_core.bags.writer import BagFile, Topic, open_bag
 
 __all__ = [

@@ -1,16 +1,18 @@
-"""Audits or recovers a bag after its last message, off the recording thread.
+"""Closes, audits or recovers a bag after its last message, off the recording thread.
 
-An audit reads the whole file, which would delay the messages of the next segment.
+Closing waits until the whole bag is on the disk, and an audit reads all of it. Both would delay the
+messages of the next segment.
 """
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hiwm_core.bags.audit import Audit, audit_bag
 from hiwm_core.bags.contents import errors_of
+from hiwm_core.bags.disk import disk_refusal
 from hiwm_core.bags.recover import recover_bag
 from hiwm_core.errors import HiwmError
 
@@ -22,13 +24,21 @@ class FinishedBag:
     path: Path
     audit: Audit | None
     error: str = ""
+    refused: str = ""  # why the disk did not take its end
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    bag: Path
+    whole: bool
+    close: Callable[[], None] | None
 
 
 class BagFinisher:
-    """Audits closed bags and recovers broken ones in its own thread."""
+    """Closes and audits bags, and recovers broken ones, in its own thread."""
 
     def __init__(self) -> None:
-        self._todo: queue.SimpleQueue[tuple[Path, bool] | None] = queue.SimpleQueue()
+        self._todo: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[FinishedBag] = queue.SimpleQueue()
         self._broken: list[Path] = []
         self._open = 0
@@ -36,11 +46,19 @@ class BagFinisher:
         self._thread = threading.Thread(target=self._run, name="bag-finisher", daemon=True)
         self._thread.start()
 
-    def finish(self, bag: Path, *, whole: bool) -> None:
-        """Audit a closed bag, or recover one that is not whole."""
+    def finish(
+        self, bag: Path, *, whole: bool, close: Callable[[], None] | None = None
+    ) -> None:
+        """Audit a bag, or recover one that is not whole.
+
+        Args:
+            bag: its folder.
+            whole: False if the disk refused its end.
+            close: called first, as of `ClosedBag`; None for a bag that is closed.
+        """
         with self._changed:
             self._open += 1
-        self._todo.put((bag, whole))
+        self._todo.put(_Task(bag=bag, whole=whole, close=close))
 
     def retry_broken(self) -> None:
         """Retry bags whose recovery failed, for example on a full disk."""
@@ -70,11 +88,25 @@ class BagFinisher:
 
     def _run(self) -> None:
         while (todo := self._todo.get()) is not None:
-            bag, whole = todo
-            self._done.put(self._finished(bag, whole))
+            self._done.put(self._closed(todo) or self._finished(todo.bag, todo.whole))
             with self._changed:
                 self._open -= 1
                 self._changed.notify_all()
+
+    def _closed(self, task: _Task) -> FinishedBag | None:
+        """Close a bag; return None unless the disk refuses."""
+        if task.close is None:
+            return None
+        try:
+            task.close()
+        except OSError as error:
+            with self._changed:
+                self._broken.append(task.bag)
+            return FinishedBag(
+                path=task.bag, audit=None, refused=disk_refusal(error, task.bag),
+                error=f"{task.bag.name} could not be closed, and is recovered once there is space",
+            )
+        return None
 
     def _finished(self, bag: Path, whole: bool) -> FinishedBag:
         audit: Audit | None = None

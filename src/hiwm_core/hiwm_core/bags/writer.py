@@ -48,6 +48,9 @@ _ROSBAG2_STORAGE: Final = {
 }
 # With less free disk space than this, rosbag2's next chunk and index may not fit.
 _ROSBAG2_MIN_FREE: Final = 1 << 20
+# Depths of the offered QoS, for a replay.
+_DEPTH: Final = 10
+_LATCHED_DEPTH: Final = 1
 # An unset QoS duration.
 _UNSET: Final = {"sec": 0, "nsec": 0}
 
@@ -210,10 +213,19 @@ class Rosbag2Bag:
                 self._topics.add(topic)
                 self._writer.create_topic(
                     self._rosbag2.TopicMetadata(
-                        id=0, name=topic.name, type=topic.message_type, serialization_format="cdr"
+                        id=0, name=topic.name, type=topic.message_type, serialization_format="cdr",
+                        offered_qos_profiles=[self._offered(topic.latched)],
                     )
                 )
             self._writer.write(topic.name, data, time_ns)
+
+    def _offered(self, latched: bool) -> Any:
+        """Return the profile that `ros2 bag play` offers; `_qos` is the same in YAML."""
+        profile = self._rosbag2._storage.QoS(_LATCHED_DEPTH if latched else _DEPTH)
+        profile.reliable()
+        if latched:
+            profile.transient_local()
+        return profile
 
     def flush(self) -> None:
         """Check that the disk has space for the next chunk. rosbag2 writes chunks by size."""
@@ -266,7 +278,8 @@ def _sync_bag(path: Path) -> None:
 
 def _qos(latched: bool) -> str:
     profile = {
-        "history": "keep_last", "depth": 1 if latched else 10, "reliability": "reliable",
+        "history": "keep_last", "depth": _LATCHED_DEPTH if latched else _DEPTH,
+        "reliability": "reliable",
         "durability": "transient_local" if latched else "volatile", "deadline": _UNSET,
         "lifespan": _UNSET, "liveliness": "automatic", "liveliness_lease_duration": _UNSET,
         "avoid_ros_namespace_conventions": False,
