@@ -1,7 +1,8 @@
 """Detects subscribers that may have missed a world's present tick.
 
 A lock-step world waits for the command of its present tick. A node that joins in the meantime has
-not received the tick, so the world publishes it again, with its stamp.
+not received the tick, so the world publishes it again, with its stamp. An imagined world delays its
+first tick until the nodes of a graph, which start within seconds of each other, have joined.
 """
 
 import time
@@ -27,6 +28,7 @@ class LateSubscribers:
         self._publishers = publishers
         self._now = now
         self._count = 0
+        self._changed = now()
         self._settles: float | None = None
 
     def joined(self) -> bool:
@@ -35,11 +37,17 @@ class LateSubscribers:
         True when a subscriber has joined, and once more `SETTLE_S` after the last one.
         """
         count = sum(publisher.get_subscription_count() for publisher in self._publishers)
-        more, self._count = count > self._count, count
-        if more:
-            self._settles = self._now() + SETTLE_S
+        now, before, self._count = self._now(), self._count, count
+        if count != before:
+            self._changed = now
+        if count > before:
+            self._settles = now + SETTLE_S
             return True
-        if self._settles is not None and self._now() >= self._settles:
+        if self._settles is not None and now >= self._settles:
             self._settles = None
             return True
         return False
+
+    def settled(self, seconds: float) -> bool:
+        """Return whether there are subscribers and, as of `joined`, none came or left lately."""
+        return self._count > 0 and self._now() - self._changed >= seconds

@@ -63,7 +63,9 @@ class WorldSide:
             for name in side.streams.pose_names
         }
         self._ticks = publisher(Tick, "tick", qos.TICK_PUB)
-        self.late = LateSubscribers([*self._images.values(), self._joints, self._ticks])
+        self.late = LateSubscribers(
+            [*self._images.values(), self._joints, *self._poses.values(), self._ticks]
+        )
         self._published: dict[str, int] = {}  # newest stamp of each stream
         self._tick = Tick(
             trust=1.0, progress=float("nan"), success=float("nan"), sender=sender

@@ -34,6 +34,7 @@ from hiwm_core.workspace_check import WorkspaceCheck
 from hiwm_core.world_streams import WorldStreams
 from hiwm_learning.simulators import load_simulator
 from hiwm_nodes import diagnostics, qos
+from hiwm_nodes.late_subscribers import LateSubscribers
 from hiwm_nodes.messages import (
     camera_info_message,
     image_message,
@@ -53,8 +54,8 @@ from hiwm_world.imagined_world import ImaginedWorld, PresentTick, load_starts
 from hiwm_world.tick_priority import TickPriority
 
 MAX_RATE = 1000.0
-# Period of two checks: for late subscribers, which missed the waiting tick, and for free space on a
-# full disk.
+# Period of two checks: for late subscribers, which missed the waiting tick, and for free space on
+# a full disk.
 LISTEN_S = 0.2
 # The URDF of a workspace is latched: this only covers discovery.
 DESCRIPTION_S = 10.0
@@ -138,9 +139,7 @@ class Imagination(Node):
         self._last_stamp_ns = 0
         self._waiting: PresentTick | None = None  # computed, not due yet
         self._unsaved: Command | None = None  # its step could not be saved
-        self._listeners = 0
         self._started = False
-        self._joined = time.monotonic()  # when the number of listeners last changed
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         # Its callback awaits the policy, and must not block others.
         self._awaiting = ReentrantCallbackGroup()
@@ -193,6 +192,9 @@ class Imagination(Node):
             for name in self._embodiment.pose_names
         }
         self._tick_pub = self.create_publisher(Tick, "tick", qos.TICK_PUB)
+        self._late = LateSubscribers([
+            *self._image_pubs, self._joint_pub, *self._pose_pubs.values(), self._tick_pub
+        ])
         self._info_pub = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
         self.create_subscription(Command, "command", self._on_command, qos.COMMAND)
         self.create_service(Reset, "world/reset", self._on_reset)
@@ -316,22 +318,14 @@ class Imagination(Node):
         self._tick_pub.publish(tick)
 
     def _on_listen(self) -> None:
-        """Publish the waiting tick again with its stamp when a subscriber joins."""
-        publishers = (
-            *self._image_pubs, self._joint_pub, *self._pose_pubs.values(), self._tick_pub
-        )
-        listeners = sum(publisher.get_subscription_count() for publisher in publishers)
-        if listeners != self._listeners:
-            self._joined = time.monotonic()
+        """Show the first tick, or publish the waiting one again, with its stamp, for who joined."""
+        joined, present = self._late.joined(), self._world.now
         if not self._started:
-            # Nodes of a graph start within seconds of each other. Recorders and viewers should not
-            # miss the first tick.
-            settled = time.monotonic() - self._joined >= self._settle_s
-            if listeners and settled and self._world.now is not None:
-                self._show(self._world.now)
-        elif listeners > self._listeners and self._world.now is not None and not self._waiting:
-            self._publish(self._world.now, time_message(self._last_stamp_ns))
-        self._listeners = listeners
+            # Recorders and viewers should not miss the first tick.
+            if present is not None and self._late.settled(self._settle_s):
+                self._show(present)
+        elif joined and present is not None and not self._waiting:
+            self._publish(present, time_message(self._last_stamp_ns))
         if self._unsaved is not None:
             self._on_command(self._unsaved)
 
