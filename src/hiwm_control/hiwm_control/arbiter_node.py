@@ -6,24 +6,23 @@ import sys
 import time
 
 import numpy as np
-from geometry_msgs.msg import PoseStamped
 from hiwm_interfaces.msg import Command, ControlState, OperatorCommand, PolicyPlan, Tick, WorldInfo
 from hiwm_interfaces.srv import ControlRequest
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import QoSSubscriptionMatchedInfo, SubscriptionEventCallbacks
 from rclpy.node import Node
-from sensor_msgs.msg import JointState
 
 from hiwm_control.arbiter import Arbiter, CommandDecision, OperatorSample, TickSeen
 from hiwm_core.control import Mode
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import ConfigError
-from hiwm_core.frames import Observation, ObservationAssembler, pose_stream
+from hiwm_core.frames import Observation
 from hiwm_core.plan_buffer import Plan
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import ERROR, OK, WARN, Diagnostics, RateMeter
 from hiwm_nodes.messages import time_message
+from hiwm_nodes.observation_feed import ObservationFeed
 from hiwm_nodes.only_one import ARBITER, OnlyOne
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
@@ -64,7 +63,7 @@ class ArbiterNode(Node):
             clock=time.monotonic,
         )
         self._embodiment_hash = ""
-        self._robot: ObservationAssembler | None = None  # without cameras
+        self._robot: ObservationFeed | None = None  # without cameras
         self._published_key: tuple[object, ...] = ()
         self._published_at = 0.0
         self._tick_rate = RateMeter()
@@ -76,7 +75,6 @@ class ArbiterNode(Node):
             OperatorCommand, "operator/command", self._on_operator, qos.TICK
         )
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
-        self.create_subscription(JointState, "joint_states", self._on_joint_states, qos.TICK)
         self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
         # The graph's count of publishers may lag behind their messages; this event does not.
         self.create_subscription(
@@ -94,27 +92,17 @@ class ArbiterNode(Node):
 
     def _on_world_info(self, message: WorldInfo) -> None:
         embodiment = parse_embodiment(message.embodiment_yaml, "world_info")
-        if message.embodiment_hash != self._embodiment_hash:
+        if self._robot is None or message.embodiment_hash != self._embodiment_hash:
             self._embodiment_hash = message.embodiment_hash
-            self._robot = ObservationAssembler(dataclasses.replace(embodiment, cameras=()))
-            for name in embodiment.pose_names:
-                self.create_subscription(
-                    PoseStamped, pose_stream(name),
-                    lambda pose, name=name: self._on_pose(name, pose), qos.TICK,
-                )
+            if self._robot is not None:
+                self._robot.close()
+            self._robot = ObservationFeed(
+                self, dataclasses.replace(embodiment, cameras=()), self._on_robot
+            )
         self._finish(self._arbiter.on_world(lockstep=message.lockstep, embodiment=embodiment))
 
-    def _on_joint_states(self, message: JointState) -> None:
-        if self._robot is not None:
-            self._on_robot(self._robot.add_joint_state(message))
-
-    def _on_pose(self, name: str, message: PoseStamped) -> None:
-        if self._robot is not None:
-            self._on_robot(self._robot.add_pose(name, message))
-
-    def _on_robot(self, seen: Observation | None) -> None:
-        if seen is not None:
-            self._finish(self._arbiter.on_positions(seen.stamp_ns, seen.measured))
+    def _on_robot(self, seen: Observation) -> None:
+        self._finish(self._arbiter.on_positions(seen.stamp_ns, seen.measured))
 
     def _on_tick(self, message: Tick) -> None:
         self._tick_rate.count()
@@ -123,7 +111,7 @@ class ArbiterNode(Node):
             applied_action=np.asarray(message.applied_action),
         )))
         if self._robot is not None:
-            self._on_robot(self._robot.add_tick(message))
+            self._robot.tick(message)
 
     def _on_policies_matched(self, policies: QoSSubscriptionMatchedInfo) -> None:
         self._arbiter.on_policy_present(policies.current_count > 0)

@@ -267,6 +267,11 @@ class ObservationAssembler:
         self._ticks: dict[tuple[int, int, int], Any] = {}
         self._last: tuple[int, int, int] | None = None
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether a tick lacks messages."""
+        return bool(self._ticks)
+
     def add_image(self, camera: str, message: Any) -> Observation | None:
         """Add an image of a camera; return the observation it completes, if any.
 

@@ -1,4 +1,4 @@
-"""Subscriptions that the executor never serves: their messages are read when they are wanted."""
+"""Subscriptions that do not wake the executor: their messages are read when they are wanted."""
 
 import time
 from collections.abc import Iterator
@@ -13,22 +13,29 @@ _CHECK_S = 0.005
 
 
 class Drained(CallbackGroup):
-    """A group that the executor never waits on.
+    """A group that the executor does not wait on, except while it is awake.
 
     Robots publish joint states at hundreds of hertz. Waking up for each would cost more than the
     rest of a bridge.
+
+    Attributes:
+        awake: callbacks run as usual. After a change call the executor's `wake`.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.awake = False
+
     def can_execute(self, entity: Any) -> bool:
-        """Return False."""
-        return False
+        """Return whether the executor waits on it."""
+        return self.awake
 
     def beginning_execution(self, entity: Any) -> bool:
-        """Return False."""
-        return False
+        """Return whether the executor may run its callback."""
+        return self.awake
 
     def ending_execution(self, entity: Any) -> None:
-        """Do nothing; nothing is ever executed."""
+        """Do nothing: callbacks do not exclude each other."""
 
 
 def messages(

@@ -1,6 +1,6 @@
 """The policy node: observations in, chunks of actions out.
 
-Connects topics to `PlanSchedule` (when to plan), `ObservationAssembler` (observations) and a
+Connects topics to `PlanSchedule` (when to plan), `ObservationFeed` (observations) and a
 `Planner` (the network, in its own thread).
 """
 
@@ -8,30 +8,28 @@ import array
 import sys
 import time
 from collections import deque
-from functools import partial
 
 import numpy as np
 import torch
-from geometry_msgs.msg import PoseStamped
 from hiwm_interfaces.msg import ControlState, PolicyPlan, Tick, WorldInfo
 from hiwm_interfaces.srv import PlanBatch
 from numpy.typing import NDArray
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
-from sensor_msgs.msg import Image, JointState
 
 from hiwm_core.control import Mode
 from hiwm_core.control_period import require_period
 from hiwm_core.embodiment import Embodiment, parse_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, DeviceError, HiwmError
-from hiwm_core.frames import Observation, ObservationAssembler, pose_stream
+from hiwm_core.frames import Observation
 from hiwm_core.stamps import stamp_ns
 from hiwm_core.user_paths import user_path
 from hiwm_learning.policies.planning import load_planner
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import ERROR, OK, Diagnostics, RateMeter
 from hiwm_nodes.messages import time_message
+from hiwm_nodes.observation_feed import ObservationFeed
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
 from hiwm_policy.inference_thread import Answer, InferenceThread, Question, warm_up
@@ -76,7 +74,7 @@ class PolicyNode(Node):
         inference_s = warm_up(self._planner)
         self._schedule = PlanSchedule(self._execute)
         self._embodiment: Embodiment | None = None
-        self._assembler: ObservationAssembler | None = None
+        self._feed: ObservationFeed | None = None
         self._history: deque[Observation] = deque(maxlen=self._planner.observation_steps)
         self._plan: PolicyPlan | None = None
         self._refusal = ""  # why nothing is planned
@@ -119,17 +117,7 @@ class PolicyNode(Node):
             return
         require_period(self._planner.period_s, world_s, "policy", str(self._path))
         self._embodiment = parse_embodiment(message.embodiment_yaml, "world_info")
-        self._assembler = ObservationAssembler(self._embodiment)
-        for camera in self._embodiment.cameras:
-            self.create_subscription(
-                Image, f"cameras/{camera.name}/image_raw",
-                partial(self._on_image, camera.name), qos.TICK,
-            )
-        for name in self._embodiment.pose_names:
-            self.create_subscription(
-                PoseStamped, pose_stream(name), partial(self._on_pose, name), qos.TICK
-            )
-        self.create_subscription(JointState, "joint_states", self._on_joint_state, qos.TICK)
+        self._feed = ObservationFeed(self, self._embodiment, self._observe)
         self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
 
     def _follow_rate(self, world_s: float) -> None:
@@ -148,20 +136,8 @@ class PolicyNode(Node):
             self._diagnostics.report(OK, "running")
             self._plan_if_due()
 
-    def _on_image(self, camera: str, message: Image) -> None:
-        assert self._assembler is not None
-        self._observe(self._assembler.add_image(camera, message))
-
-    def _on_pose(self, name: str, message: PoseStamped) -> None:
-        assert self._assembler is not None
-        self._observe(self._assembler.add_pose(name, message))
-
-    def _on_joint_state(self, message: JointState) -> None:
-        assert self._assembler is not None
-        self._observe(self._assembler.add_joint_state(message))
-
     def _on_tick(self, message: Tick) -> None:
-        assert self._assembler is not None
+        assert self._feed is not None
         newest = self._history[-1] if self._history else None
         if newest and (newest.stamp_ns, newest.epoch, newest.step) == (
             stamp_ns(message.header.stamp), message.epoch, message.step
@@ -171,7 +147,7 @@ class PolicyNode(Node):
                 self._publisher.publish(self._plan)
             self._plan_if_due()
             return
-        self._observe(self._assembler.add_tick(message))
+        self._feed.tick(message)
 
     def _on_control(self, message: ControlState) -> None:
         self._schedule.on_control(
@@ -179,9 +155,7 @@ class PolicyNode(Node):
         )
         self._plan_if_due()
 
-    def _observe(self, observation: Observation | None) -> None:
-        if observation is None:
-            return
+    def _observe(self, observation: Observation) -> None:
         self._rate.count()
         if self._schedule.on_observation(observation.epoch, observation.step):
             self._history.clear()
@@ -285,7 +259,7 @@ class PolicyNode(Node):
             "policy": self._planner.label, "observations_per_s": f"{self._rate.rate:.1f}",
             "inference_ms": f"{self._inference_s * 1000:.1f}", "plans": self._plans,
             "plans_outdated": self._dropped, "plans_not_finite": self._unusable,
-            "observations_incomplete": self._assembler.dropped if self._assembler else 0,
+            "observations_incomplete": self._feed.dropped if self._feed else 0,
         }
 
 

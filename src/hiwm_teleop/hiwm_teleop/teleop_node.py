@@ -5,20 +5,20 @@ import math
 import sys
 import time
 
-from geometry_msgs.msg import PoseStamped
 from hiwm_interfaces.msg import ControlState, OperatorCommand, Tick, WorldInfo
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from sensor_msgs.msg import Image, JointState, Joy
+from sensor_msgs.msg import Joy
 
 from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import ConfigError
-from hiwm_core.frames import Observation, ObservationAssembler, pose_stream
+from hiwm_core.frames import Observation
 from hiwm_core.tasks import parse_task
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import ERROR, OK, Diagnostics, RateMeter
 from hiwm_nodes.messages import time_message
+from hiwm_nodes.observation_feed import ObservationFeed
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import NodeEnd, run
 from hiwm_teleop.devices.base import (
@@ -75,7 +75,7 @@ class TeleopNode(Node):
             _refuse_device_file(self, name)
         self._device = kind(options)
         self._world: WorldView | None = None
-        self._assembler: ObservationAssembler | None = None
+        self._feed: ObservationFeed | None = None
         self._leash: LeashedTargets | None = None
         self._tick: TickView | None = None
         self._control = ControlState()
@@ -96,7 +96,6 @@ class TeleopNode(Node):
         self._requests = ServiceRequests(self, self._on_answer)
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
         self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
-        self.create_subscription(JointState, "joint_states", self._on_joint_state, qos.TICK)
         self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
         for topic in self._device.joy_topics:
             self.create_subscription(
@@ -128,33 +127,13 @@ class TeleopNode(Node):
             task=parse_task(message.task_yaml, "world_info"),
         )
         self._leash = LeashedTargets(embodiment)
-        self._assembler = ObservationAssembler(embodiment)
-        for name in embodiment.pose_names:
-            self.create_subscription(
-                PoseStamped, pose_stream(name),
-                lambda pose, name=name: self._on_pose(name, pose), qos.TICK,
-            )
-        for camera in embodiment.cameras:
-            self.create_subscription(
-                Image, f"cameras/{camera.name}/image_raw",
-                lambda image, name=camera.name: self._on_image(name, image), qos.TICK,
-            )
+        if self._feed is not None:
+            self._feed.close()
+        self._feed = ObservationFeed(self, embodiment, self._on_observation)
 
     def _on_tick(self, message: Tick) -> None:
-        if self._assembler is not None:
-            self._on_observation(self._assembler.add_tick(message))
-
-    def _on_joint_state(self, message: JointState) -> None:
-        if self._assembler is not None:
-            self._on_observation(self._assembler.add_joint_state(message))
-
-    def _on_pose(self, name: str, message: PoseStamped) -> None:
-        if self._assembler is not None:
-            self._on_observation(self._assembler.add_pose(name, message))
-
-    def _on_image(self, camera: str, message: Image) -> None:
-        if self._assembler is not None:
-            self._on_observation(self._assembler.add_image(camera, message))
+        if self._feed is not None:
+            self._feed.tick(message)
 
     def _on_joy(self, topic: str, message: Joy) -> None:
         now = time.monotonic()
@@ -164,8 +143,8 @@ class TeleopNode(Node):
         if now - self._read_at >= _JOY_GAP_S:
             self._read()
 
-    def _on_observation(self, seen: Observation | None) -> None:
-        if seen is None or self._world is None or self._leash is None:
+    def _on_observation(self, seen: Observation) -> None:
+        if self._world is None or self._leash is None:
             return
         if self._tick is None or self._tick.epoch != seen.epoch:
             self._leash.forget()
@@ -288,7 +267,7 @@ class TeleopNode(Node):
         return {
             "device": self._device.name, "deadman": self._deadman,
             "ticks_per_s": f"{self._rate.rate:.1f}",
-            "observations_dropped": self._assembler.dropped if self._assembler else 0,
+            "observations_dropped": self._feed.dropped if self._feed else 0,
             "takeover_to_frame_p50_s": f"{self._takeover_times.quantile(0.5):.3f}",
             "takeover_to_frame_p95_s": f"{self._takeover_times.quantile(0.95):.3f}",
         }
