@@ -27,7 +27,7 @@ from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, StoreError
 from hiwm_core.frames import observation_streams, pose_stream
 from hiwm_core.named_values import named_values
 from hiwm_core.robot_config import load_robot
-from hiwm_core.session_lineage import EpisodeCounter, session_id, software_version, write_session
+from hiwm_core.session_lineage import EpisodeCounter, write_session
 from hiwm_core.tasks import load_task
 from hiwm_core.user_paths import user_path
 from hiwm_core.workspace_check import WorkspaceCheck
@@ -52,6 +52,7 @@ from hiwm_world.continuation_service import ContinuationService, continuation_me
 from hiwm_world.continuations import ContinuationSpec
 from hiwm_world.imagined_world import ImaginedWorld, PresentTick, load_starts
 from hiwm_world.tick_priority import TickPriority
+from hiwm_world.world_description import lineage, world_info
 
 MAX_RATE = 1000.0
 # Period of two checks: for late subscribers, which missed the waiting tick, and for free space on
@@ -121,14 +122,10 @@ class Imagination(Node):
             checkpoint.info.earlier_hashes,
         )
         if self._session:
-            write_session(self._session, {
-                "session_id": session_id(self._session), "world": "imagination", "robot": "",
-                "stand_in": False, "embodiment": self._embodiment.name,
-                "embodiment_hash": self._embodiment.hash, "task": self._task.name,
-                "task_hash": self._task.hash, "checkpoint_hash": checkpoint.hash,
-                "heads": self._heads, "seed": seed,
-                "lockstep": True, "software_version": software_version(),
-            })
+            write_session(self._session, lineage(
+                self._session, self._embodiment, self._task, heads=self._heads,
+                checkpoint_hash=checkpoint.hash, seed=seed,
+            ))
         self._dropped = 0
         self._fault = ""
         self._step_s = float("nan")
@@ -149,7 +146,7 @@ class Imagination(Node):
         )
         self._make_interfaces()
         self._diagnostics = diagnostics.Diagnostics(self, self._values)
-        self._info_pub.publish(self._world_info())
+        self._publish_info()
         self._world.reset()
         self.create_timer(LISTEN_S, self._on_listen, clock=self._steady)
         self.get_logger().info(
@@ -209,25 +206,13 @@ class Imagination(Node):
         self._pace = self.create_timer(1.0, self._on_pace, clock=self._steady)
         self._pace.cancel()
 
-    def _world_info(self) -> WorldInfo:
-        message = WorldInfo(
-            kind="imagination", robot="", stand_in=False, rate=self._rate,
-            control_period_s=1.0 / self._embodiment.rate_hz, lockstep=True, streams=self._streams,
-            cameras=[camera.name for camera in self._cameras],
-            camera_widths=[camera.width for camera in self._cameras],
-            camera_heights=[camera.height for camera in self._cameras],
-            embodiment=self._embodiment.name,
-            embodiment_hash=self._embodiment.hash, embodiment_yaml=self._embodiment.text,
-            task=self._task.name, task_hash=self._task.hash, task_yaml=self._task.text,
-            instruction=self._task.instruction, start_names=self._task.start_names,
-            labels=self._task.labels,
-            can_restore=self._store is not None, can_fork=self._store is not None,
-            auto_reset=True, heads=self._heads, checkpoint_hash=self._checkpoint_hash,
-            session_id=session_id(self._session) if self._session else "",
-            software_version=software_version(),
+    def _publish_info(self) -> None:
+        info = world_info(
+            self._session, self._embodiment, self._task, rate=self._rate, cameras=self._cameras,
+            heads=self._heads, checkpoint_hash=self._checkpoint_hash,
         )
-        message.header.stamp = self.get_clock().now().to_msg()
-        return message
+        info.header.stamp = self.get_clock().now().to_msg()
+        self._info_pub.publish(info)
 
     def _set_rate(self, rate: float) -> None:
         self._rate = rate
@@ -410,7 +395,7 @@ class Imagination(Node):
         response.ok = bool(0.0 <= request.rate <= MAX_RATE)
         if response.ok:
             self._set_rate(request.rate)
-            self._info_pub.publish(self._world_info())
+            self._publish_info()
         else:
             response.message = f"rate {request.rate}: use 0 (flat out) to {MAX_RATE:g} ticks/s"
         response.rate = self._rate
