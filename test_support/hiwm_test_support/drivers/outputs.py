@@ -18,7 +18,7 @@ from hiwm_test_support.controllers.forward import ForwardController
 from hiwm_test_support.controllers.gripper import Goal, GripperServer, Outcome
 from hiwm_test_support.controllers.plant import Plant
 from hiwm_test_support.controllers.trajectory import Point, Trajectory, TrajectoryController
-from hiwm_test_support.controllers.vendors import XSeries
+from hiwm_test_support.controllers.vendors import SpeedCheck, XSeries
 from hiwm_test_support.drivers.body import Body, to_driver, to_embodiment
 from hiwm_test_support.drivers.chain import Chain
 
@@ -49,7 +49,7 @@ class Joints:
 
     def __init__(
         self, output: Output, embodiment: Embodiment, body: Body, *, lag_s: float,
-        dead_band: float,
+        dead_band: float, fastest: float,
     ) -> None:
         self.entries = output.entries
         self.names = tuple(entry.driver for entry in self.entries)
@@ -64,6 +64,8 @@ class Joints:
         ]
         self._plant = Plant(self.measured, max_speed=speeds, lag_s=lag_s, dead_band=dead_band)
         self._last: Array | None = None
+        self._fastest = fastest
+        self.forget()
 
     @property
     def measured(self) -> Array:
@@ -95,12 +97,20 @@ class Joints:
             self.body.lead = max(self.body.lead, float(distance / action.max_following_error))
         if self.body.frozen:
             return
+        # Two updates may be late together; the hardware's own are not.
+        if self._check is not None and self._check.accepted(command, max(dt, UPDATE_S)) is None:
+            self.body.errors.append(f"too fast a target was ignored: {command.tolist()}")
+            return
         for entry, value in zip(self.entries, self._plant.step(command, dt), strict=True):
             self.body.positions[entry.joint] = to_embodiment(entry, float(value))
 
     def forget(self) -> None:
-        """The next target follows no other: the bridge starts again."""
+        """The next target follows no other: the controller starts again."""
         self._last = None
+        self._check = (
+            SpeedCheck(max_speed=np.full(len(self.entries), self._fastest)) if self._fastest
+            else None
+        )
 
     def _ratios(self, values: Array) -> Array:
         return np.array([
