@@ -112,7 +112,7 @@ def follows(cell: Cell) -> None:
     """A distant target is reached, within the limits; a gripper that stalls stops nothing else."""
     grippers = [one for one in cell.drivers.outputs.values() if isinstance(one, GripperOutput)]
     arm = np.abs(cell.way) < 0.9 * AWAY["1"]
-    cell.drivers.change(lambda _: [one.put_object((0.65, 0.8)) for one in grippers])
+    cell.drivers.change(lambda _: [one.put_object((-1.0, 0.8)) for one in grippers])
     cell.wish = cell.away
     if grippers:
         cell.until(lambda: cell.near(cell.away, arm), "the arm's way, while a gripper stalls")
