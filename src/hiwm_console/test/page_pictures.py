@@ -113,7 +113,7 @@ class Pictures:
                 save(page, self._output / f"stored_{size[0]}.png")
                 page.go(f"{server.address}label")
                 page.until("hiwmLabels.state.opened && !hiwmLabels.player.playing")
-                page.run("document.querySelector('#who').value = 'Anna'")
+                page.run("document.querySelector('#who').value = 'operator 1'")
                 page.run("hiwmLabels.player.seek(Math.round(hiwmLabels.player.last / 3))")
                 page.key("2")
                 page.run("hiwmLabels.player.seek(hiwmLabels.player.last)")
@@ -165,7 +165,8 @@ def main() -> None:
         rig = pictures.planar()
         rig.mode(Mode.HUMAN, "the operator took over", "console", 3)
         pictures.take(rig, "two_people", lambda page: rig.show(
-            "seats", driver=99, asking=None, people={"99": "Anna", page.run("hiwm.state.id"): "Ben"}
+            "seats", driver=99, asking=None,
+            people={"99": "operator 1", page.run("hiwm.state.id"): "operator 2"},
         ))
         rig = pictures.planar()
         rig.mode(Mode.POLICY, "resumed in the console", "policy", 1)

@@ -15,6 +15,7 @@ from hiwm_console.pictures import picture
 from hiwm_core.control import Mode
 from hiwm_core.embodiment import Embodiment, load_embodiment
 from hiwm_test_support.headless_browser import Browser, Page
+from hiwm_test_support.shipped import TASK
 
 sys.path.insert(0, str(Path(__file__).parent))
 from console_rig import ConsoleRig  # noqa: E402
@@ -44,7 +45,7 @@ class PageRig(ConsoleRig):
         sizes = cameras or {"top": (96, 96)}
         self.show("world", **{
             "kind": "imagination", "robot": "", "stand_in": False, "rate": 10.0, "lockstep": True,
-            "task": "push_t", "instruction": "push the T onto its drawn goal",
+            "task": TASK.name, "instruction": TASK.instruction,
             "cameras": [
                 {"name": name, "width": width, "height": height}
                 for name, (width, height) in sizes.items()

@@ -266,11 +266,12 @@ def test_two_people_see_who_has_the_controls_and_the_last_rollback_can_be_undone
     with opened(planar, browser) as one, opened(planar, browser) as two:
         one.until(READY)
         two.until(READY)
-        one.run("document.querySelector('#name').value = 'Anna'; "
+        one.run("document.querySelector('#name').value = 'operator 1'; "
                 "document.querySelector('#name').dispatchEvent(new Event('change'))")
         one.key("b")
-        two.until("document.querySelector('#alerts').textContent.includes('Anna has the controls')")
-        assert planar.graph.who == "Anna"  # stored with labels
+        two.until("document.querySelector('#alerts').textContent"
+                  ".includes('operator 1 has the controls')")
+        assert planar.graph.who == "operator 1"  # stored with labels
         head = one.run("hiwm.view.present().id")
         one.until("hiwm.state.undo")
         assert one.run("document.querySelector('#controls [data-key=Backspace]').checkVisibility()")
