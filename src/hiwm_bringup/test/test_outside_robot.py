@@ -238,5 +238,5 @@ def evaluate(reader: Reader) -> None:
         assert graph.wait() == 0, graph.output
     folder = reader.home / "desk_arm_data" / "evaluation" / "evaluation"
     (trial,) = map(json.loads, (folder / "trials.jsonl").read_text().splitlines())
-    assert trial["success"] is True
+    assert trial["outcome"] == "success"
     assert trial["judged_by"] == "person me"
