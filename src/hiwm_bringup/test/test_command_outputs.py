@@ -74,6 +74,7 @@ COMMANDS = {
         input_file="world.safetensors",
     ),
     "collect_data": Command("hiwm_recording.collection_folder", "{out}", reads=False),
+    "inspect": Command("hiwm_robot.inspection.__main__", "--seconds 1 -o {out}", reads=False),
     "bench": Command("hiwm_benchmarks.command_line", "-o {out}", "file", False, ".json"),
     "bench-sessions": Command("hiwm_benchmarks.command_line", "--keep {out}", reads=False),
     "bench-memory_growth": Command(

@@ -286,8 +286,8 @@ class BridgeCore:
         return ""
 
     def _stale_reason(self, now: float) -> str:
-        if self._lockstep and self.state.waiting:
-            return ""  # the driver waits for us: no data is due
+        if self._lockstep and (self.state.waiting or self.state.phase is Phase.STARTING):
+            return ""  # the driver waits for us, and repeats its observation: no data is due
         # In lock-step age counts from the command on.
         since = self.state.sent_wall if self._lockstep else 0.0
         return self._streams.stale_reason(now, since)

@@ -198,6 +198,17 @@ def test_lockstep_waits_for_its_command_however_long_it_takes() -> None:
     assert robot.observe().applied.source == 1
 
 
+def test_lockstep_starts_on_an_observation_of_any_age() -> None:
+    # The driver waits for the first command, so that its only observation does not get newer.
+    robot = Robot(lockstep=True)
+    robot.observe()
+    robot.core.start(robot.now)
+    robot.now += 1000.0
+    assert not robot.core.poll(robot.now).fault
+    robot.stamp -= round(0.1e9)
+    assert robot.observe() is not None  # the same observation again
+
+
 @pytest.mark.parametrize("lockstep", [True, False])
 def test_the_first_tick_after_a_silence_can_be_answered_at_once(lockstep: bool) -> None:
     robot = Robot(lockstep=lockstep).started()
