@@ -88,9 +88,14 @@ class Client:
         """Return texts and frames to send now."""
         self.wake.clear()
         texts = [*self._waiting, *self._newest.values()]
+        new_world = "world" in self._newest and not self.plain
         self._waiting.clear()
         self._newest.clear()
-        frames = []
+        frames: list[bytes] = []
+        if new_world and self._frames:
+            # A page makes room for its cameras first; a paused world sends no further frame.
+            self.wake.set()
+            return texts, frames
         for camera in sorted(self._frames):
             in_flight = self._sent - self._seen
             if not self.plain and in_flight >= FRAMES_IN_FLIGHT * len(self._cameras):
