@@ -169,7 +169,7 @@ def test_the_page_leads_from_drivers_to_an_evaluation(reader: Reader) -> None:
     reader.run("build_dataset")
     episodes = load_episodes(reader.home / "desk_arm_data" / "first.zarr")
     assert episodes.actions.shape[1] == 5
-    assert episodes.proprioception.shape[1] == 7
+    assert episodes.proprio.shape[1] == 7
     assert episodes.infos[0].label == "success"
     reader.run("train_policy")
     reader.run("train_world_model")
