@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiwm_core.embodiment import Embodiment, load_embodiment
-from hiwm_core.task_plugin import DEMONSTRATION, Behaviour, Scene, TaskPlugin, distance
+from hiwm_core.task_plugin import DEMONSTRATION, Behaviour, TaskPlugin, distance
 from hiwm_core.tasks import Task, load_task, parse_task
+from hiwm_robot.standin_robot import StandinRobot
 
 Array = NDArray[np.float64]
 
@@ -85,14 +86,15 @@ def check_scene(task: Task, plugin: TaskPlugin, embodiment: Embodiment) -> None:
             assert set(truth) == set(plugin.truth_names) >= set(task.start_names)
             assert np.isfinite(list(truth.values())).all()
             assert 0.0 <= plugin.progress(truth) < task.success_progress
-            assert np.allclose(scene.joint_positions, embodiment.home, atol=1e-3)
+            assert scene.joint_positions.shape == (len(embodiment.joint_names),)
             scene.set_target(scene.joint_positions + 0.01)
             scene.advance(10 * scene.timestep_s)
             ends.append((scene.truth, scene.joint_positions.tolist()))
             assert scene.joint_velocities.shape == scene.joint_positions.shape
         assert ends[0] == ends[1]
-        image = scene.render()
-        assert image.shape == (48, 48, 3) and image.dtype == np.uint8
+        for camera in embodiment.cameras:
+            image = scene.render(camera=camera.name)
+            assert image.shape == (48, 48, 3) and image.dtype == np.uint8
     finally:
         scene.close()
 
@@ -105,11 +107,11 @@ def _spread(task: Task) -> float:
 def check_behaviours(task: Task, plugin: TaskPlugin, embodiment: Embodiment) -> None:
     """Every kind of data is seeded and finite, and the expert solves the task."""
     assert plugin.data_kinds[0] == DEMONSTRATION
-    scene = plugin.scene(embodiment, render_size=48)
+    robot = StandinRobot(task, embodiment, render_size=48)
     try:
         for kind in plugin.data_kinds:
             runs = [
-                _run(scene, plugin.behaviour(kind, embodiment, seed), task, embodiment, 15)
+                _run(robot, plugin.behaviour(kind, embodiment, seed), task, embodiment, 15)
                 for seed in (3, 3, 4)
             ]
             assert np.array_equal(runs[0], runs[1]), kind
@@ -117,43 +119,45 @@ def check_behaviours(task: Task, plugin: TaskPlugin, embodiment: Embodiment) -> 
         solved = 0
         for seed in SEEDS:
             expert = plugin.behaviour(DEMONSTRATION, embodiment, seed)
-            _run(scene, expert, task, embodiment, task.horizon_steps)
-            solved += plugin.progress(scene.truth) >= task.success_progress
+            _run(robot, expert, task, embodiment, task.horizon_steps)
+            solved += plugin.progress(robot.scene.truth) >= task.success_progress
         assert solved >= LEAST_SOLVED, f"the expert solved {solved} of {len(SEEDS)}"
     finally:
-        scene.close()
+        robot.close()
 
 
 def _run(
-    scene: Scene, behaviour: Behaviour, task: Task, embodiment: Embodiment, steps: int
+    robot: StandinRobot, behaviour: Behaviour, task: Task, embodiment: Embodiment, steps: int
 ) -> Array:
     """Return the start and the actions of an episode."""
     start = behaviour.start()
     assert tuple(start) == task.start_names and task.start_problem(start) == ""
-    scene.place(start)
+    robot.place(start, 0)
+    assert np.allclose(robot.measured, embodiment.home, atol=2e-3)
     line = [np.array(list(start.values()))]
     for _ in range(steps):
-        if behaviour.finished(scene.truth):
+        truth = robot.scene.truth
+        if behaviour.finished(truth):
             break
-        action = behaviour.targets(scene.truth, scene.joint_positions)
+        action = behaviour.targets(truth, robot.measured)
         assert action.shape == (embodiment.action_dim,) and np.isfinite(action).all()
         line.append(action)
-        scene.set_target(np.clip(action, embodiment.lower, embodiment.upper))
-        scene.advance(1.0 / embodiment.rate_hz)
+        assert robot.take(np.clip(action, embodiment.lower, embodiment.upper)) == ""
+        robot.advance()
     return np.concatenate(line)
 
 
 def check_operator(task: Task, plugin: TaskPlugin, embodiment: Embodiment) -> None:
     """A scripted operator sees what is there, says when nothing is, and commands finite targets."""
     camera = embodiment.cameras[0]
-    scene = plugin.scene(embodiment, render_size=camera.width)
+    robot = StandinRobot(task, embodiment, render_size=camera.width)
     try:
-        scene.place(task.sample_start(np.random.default_rng(2)))
-        images, hands = {camera.name: scene.render()}, scene.joint_positions
+        robot.place(task.sample_start(np.random.default_rng(2)), 0)
+        images, hands = robot.images, robot.measured
         operator = plugin.operator(embodiment)
         sight = operator.look(images, hands, jumped=True)
         assert sight.visible and sight.error_m > 0 and 0 <= sight.progress <= 1
-        assert abs(sight.progress - plugin.progress(scene.truth)) < 0.1
+        assert abs(sight.progress - plugin.progress(robot.scene.truth)) < 0.1
         assert sight.clarity > 0.45
         for variety in (0.0, 1.0):
             correction = operator.correction(5, variety)
@@ -164,7 +168,7 @@ def check_operator(task: Task, plugin: TaskPlugin, embodiment: Embodiment) -> No
         unseen = operator.look(blank, hands, jumped=False)
         assert not unseen.visible and unseen.clarity < 0.45
     finally:
-        scene.close()
+        robot.close()
 
 
 def check_measure(task: Task, plugin: TaskPlugin, embodiment: Embodiment) -> None:
@@ -177,7 +181,7 @@ def check_measure(task: Task, plugin: TaskPlugin, embodiment: Embodiment) -> Non
     try:
         scene.place(task.sample_start(np.random.default_rng(2)))
         frames = np.stack([scene.render()] * 3)
-        hands = np.stack([scene.joint_positions] * 3)
+        hands = np.stack([np.array(embodiment.home)] * 3)
         true = measure.look(frames)
         same = measure.differences(true, true, hands)
         assert (measure.error(same) < 0.1 * measure.bad_error).all()

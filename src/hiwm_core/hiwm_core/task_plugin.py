@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 GROUP = "hiwm.tasks"
 # The kind of data that a stand-in's expert records; every stand-in has it.
 DEMONSTRATION = "demonstration"
+# Episodes of a weak demonstrator. Without this kind, failures are a policy's own.
+FAILURE_DATA = "failure"
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]  # [H, W, 3] rgb8
@@ -38,9 +40,9 @@ Values = Mapping[str, float]  # named numbers of a start or of ground truth; uni
 
 
 class Scene(Protocol):
-    """A stand-in's surroundings: its physics and its camera.
+    """A stand-in's robot and surroundings: the physics and the cameras.
 
-    The robot's joints are in the embodiment's order and units.
+    The robot's joints [J] are the embodiment's `joint_names`, in its units.
     """
 
     @property
@@ -71,8 +73,11 @@ class Scene(Protocol):
         With `ramp`, the servos' targets move linearly from the old ones to the new ones.
         """
 
-    def render(self, size: int | None = None) -> Image:
-        """Return the camera's image [size, size, 3]; None is the size given at construction."""
+    def render(self, size: int | None = None, camera: str = "") -> Image:
+        """Return a camera's image [size, size, 3], of the embodiment's first if it is not named.
+
+        None is the size given at construction.
+        """
 
     def close(self) -> None:
         """Free the renderer while its display still exists."""
@@ -212,6 +217,8 @@ class TaskPlugin(ABC):
     truth_names: ClassVar[tuple[str, ...]] = ()  # of ground truth; units in the names
     # Kinds of data that a stand-in can record, `DEMONSTRATION` first. Empty: no stand-in.
     data_kinds: ClassVar[tuple[str, ...]] = ()
+    # File of config/robots with the stand-in's interfaces.
+    stand_in_robot: ClassVar[str] = "standin"
 
     def __init__(self, task: "Task") -> None:
         self.task = task

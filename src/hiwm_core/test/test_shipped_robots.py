@@ -10,7 +10,7 @@ from hiwm_core.robot_config import load_robot
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 ROBOTS = sorted(path.stem for path in (CONFIG / "robots").glob("*.yaml"))
-REAL = [name for name in ROBOTS if name != "standin"]
+REAL = [name for name in ROBOTS if not load_robot(CONFIG / "robots" / f"{name}.yaml").stand_in]
 # A repository and a file in it, or several.
 SOURCE = re.compile(r"^# .*\b[\w.-]+/[\w.-]+(, jazzy)?[:,]", re.MULTILINE)
 

@@ -6,21 +6,11 @@ command is refused as a whole and leaves the target unchanged.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Segment:
-    """A time span with one target."""
-
-    seconds: float
-    target: Array  # [A], m or rad; reached at the end of the span if ramp, else at once
-    ramp: bool
 
 
 class JointController:
@@ -95,15 +85,24 @@ class JointController:
             start, value = end, target
         return value.copy()
 
-    def segments(self, start: float, end: float) -> list[Segment]:
-        """Return the targets between two times [s], split where the trajectory bends."""
-        if self._jump or not self._ahead:
-            return [Segment(seconds=end - start, target=self._from[1].copy(), ramp=False)]
-        times = [start, *(t for t, _ in self._ahead if start < t < end), end]
-        return [
-            Segment(seconds=right - left, target=self.target(right), ramp=True)
-            for left, right in zip(times[:-1], times[1:], strict=True)
-        ]
+    @property
+    def jumps(self) -> bool:
+        """Whether the target is set at once, or rests; else it moves in straight lines."""
+        return self._jump or not self._ahead
+
+    def bends(self, start: float, end: float, step: float) -> list[float]:
+        """Return the times [s] between two times at which the trajectory bends.
+
+        Args:
+            start: [s]
+            end: [s]
+            step: of the physics [s]; times are rounded to a whole number of steps from the start.
+        """
+        if self._jump:
+            return []
+        counts = {round((time - start) / step) for time, _ in self._ahead if start < time < end}
+        last = round((end - start) / step)
+        return [start + count * step for count in sorted(counts) if 0 < count < last]
 
     def _problem(self, values: Sequence[float]) -> str:
         if len(values) != len(self._names):

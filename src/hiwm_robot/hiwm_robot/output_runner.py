@@ -44,19 +44,22 @@ class OutputRunner:
         output: of the robot file.
         period_s: time from one target to the next; may be changed between targets.
         between: returns the values at a share of the way from a start to a goal.
+        lockstep: the driver waits for a message with every target: a gripper is sent its goal
+            again and again, and in simulated time no goal comes too soon.
     """
 
     def __init__(
-        self, output: Output, period_s: float, between: Callable[[Array, Array, float], Array]
+        self, output: Output, period_s: float, between: Callable[[Array, Array, float], Array], *,
+        lockstep: bool = False,
     ) -> None:
         self.period_s = period_s
         self.mode = Mode.IDLE
         self._between = between
         self._silence = output.silence
         self._silence_after_s = output.silence_after_s
-        self._rated = output.rate_hz is not None
+        self._rated = output.rate_hz is not None and not lockstep
         self._interpolated = output.interpolated
-        self._on_change = output.drives == "gripper"
+        self._on_change = output.drives == "gripper" and not lockstep
         self._goal_gap_s = 1.0 / (output.rate_hz or GOALS_PER_S)
         self._start: Array = np.zeros(0)
         self._goal: Array = np.zeros(0)

@@ -110,7 +110,8 @@ class RobotBridge(LifecycleNode):
         )
         streams = self._side.streams
         self._outputs = RobotOutputs(
-            self, self._robot, self._embodiment, lambda: streams.position, self._note
+            self, self._robot, self._embodiment, lambda: streams.position, self._note,
+            lockstep=self._lockstep,
         )
         self._readiness = Readiness(
             self, self._robot, self._outputs.topics, lockstep=self._lockstep,

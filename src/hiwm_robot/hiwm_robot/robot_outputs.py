@@ -46,15 +46,18 @@ class OutputLink:
         name: of the output.
         embodiment: the action array.
         note: called with a source and its problem; empty if there is none.
+        lockstep: as in the bridge.
     """
 
     def __init__(
         self, node: LifecycleNode, robot: RobotConfig, name: str, embodiment: Embodiment,
-        note: Callable[[str, str], None],
+        note: Callable[[str, str], None], *, lockstep: bool,
     ) -> None:
         self.output = output = robot.outputs[name]
         self.map = OutputMap(embodiment, output)
-        self.runner = OutputRunner(output, 1.0 / embodiment.rate_hz, self.map.between)
+        self.runner = OutputRunner(
+            output, 1.0 / embodiment.rate_hz, self.map.between, lockstep=lockstep
+        )
         self._node = node
         self._source = f"output {name}"
         self._note = note
@@ -130,6 +133,7 @@ class RobotOutputs:
         embodiment: the action array.
         measured: returns the newest measured position [A]; None before the first.
         note: called with a source and its problem; empty if there is none.
+        lockstep: the driver waits for a message of every output: one goes with each target.
 
     Raises:
         ConfigError: an interface package is not installed.
@@ -137,17 +141,20 @@ class RobotOutputs:
 
     def __init__(
         self, node: LifecycleNode, robot: RobotConfig, embodiment: Embodiment,
-        measured: Callable[[], Array | None], note: Callable[[str, str], None],
+        measured: Callable[[], Array | None], note: Callable[[str, str], None], *,
+        lockstep: bool = False,
     ) -> None:
         self._node = node
         self._measured = measured
         self._lock = threading.Lock()
         self._links = [
-            OutputLink(node, robot, name, embodiment, note) for name in robot.outputs
+            OutputLink(node, robot, name, embodiment, note, lockstep=lockstep)
+            for name in robot.outputs
         ]
-        self._grippers = [link for link in self._links if link.output.action]
+        self._grippers = [link for link in self._links if link.output.action and not lockstep]
         self._rated = [
-            link for link in self._links if link.output.rate_hz and not link.output.action
+            link for link in self._links
+            if link.output.rate_hz and not link.output.action and not lockstep
         ]
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()

@@ -1,8 +1,9 @@
 """The stand-in's driver: a robot's controllers and sensors as topics, simulated by MuJoCo.
 
-It runs *below* the bridge and knows nothing about ticks, epochs or policies. In real time it
-follows the wall clock. In fast mode it owns /clock and takes one control step per controller
-command, so that a graph runs as fast as its slowest node and repeats exactly.
+It runs *below* the bridge and knows nothing about ticks, epochs or policies. The robot's file
+names its topics and actions. In real time it follows the wall clock. In fast mode it owns /clock
+and takes one control step once every controller has its command, so that a graph runs as fast as
+its slowest node and repeats exactly.
 """
 
 import array
@@ -22,13 +23,12 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import CameraInfo, Image, JointState
-from std_msgs.msg import Float64MultiArray
-from trajectory_msgs.msg import JointTrajectory
 
 from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.named_values import named_values
+from hiwm_core.robot_config import load_robot
 from hiwm_core.tasks import load_task
 from hiwm_nodes import diagnostics, qos
 from hiwm_nodes.messages import (
@@ -48,15 +48,49 @@ IDLE_PERIOD_S = 0.2
 LONGEST_ADVANCE_S = 0.5
 
 
+def quiet_publisher(node: Node, kind: Any, topic: str, profile: QoSProfile) -> Publisher:
+    """Return a publisher without the default callbacks, which log a QoS mismatch.
+
+    Each of these adds an entity to every wait.
+    """
+    quiet = PublisherEventCallbacks(use_default_callbacks=False)
+    return node.create_publisher(kind, topic, profile, event_callbacks=quiet)
+
+
+class _Camera:
+    """One camera: its image and calibration, from a topic `FOLDER/image_raw`."""
+
+    def __init__(self, node: Node, name: str, size: int, topic: str) -> None:
+        self.name = name
+        frame = f"{name}_camera"
+        self._image = image_message(np.zeros((size, size, 3), np.uint8), Time(), frame)
+        self._info = camera_info_message(size, size, Time(), frame)
+        folder = topic.rpartition("/")[0]
+        self._images = quiet_publisher(node, Image, topic, qos.IMAGE_PUB)
+        self._infos = quiet_publisher(node, CameraInfo, f"{folder}/camera_info", qos.IMAGE_PUB)
+
+    def publish(self, pixels: NDArray[np.uint8], stamp: Time) -> None:
+        """Publish an image [H, W, 3], and the calibration if anyone listens."""
+        if self._infos.get_subscription_count():
+            self._info.header.stamp = stamp
+            self._infos.publish(self._info)
+        self._image.header.stamp = stamp
+        self._image.data = array.array("B", pixels.tobytes())
+        self._images.publish(self._image)
+
+
 class StandinDriver(Node):
-    """Connects the controller and the scene to a robot's topics."""
+    """Connects the controllers and the scene to a robot's topics."""
 
     def __init__(self) -> None:
         super().__init__("standin_driver")
         task = load_task(parameter(self, "task", default_task(), "name or path of the task"))
-        embodiment = load_embodiment(task.embodiment)
+        robot = load_robot(parameter(
+            self, "robot", task.stand_in().stand_in_robot, "name or path of the robot's file"
+        ))
+        embodiment = load_embodiment(robot.embodiment)
         seed = parameter(self, "seed", 0, "seed of sampled starts", 0, 2**31 - 1)
-        size = parameter(self, "render_size", 96, "width and height of the image, px", 16, 512)
+        size = parameter(self, "render_size", 0, "size of images, px; 0: as embodied", 0, 512)
         self._fast = parameter(self, "fast", False, "step on command, own /clock")
         camera_rate = parameter(
             self, "camera_rate", embodiment.rate_hz, "images per second", 0.1, 100.0
@@ -66,42 +100,43 @@ class StandinDriver(Node):
         )
         # Default offscreen renderer; mujoco reads the variable on import.
         os.environ.setdefault("MUJOCO_GL", "egl")
+        from hiwm_robot.standin_controllers import make_inputs, to_driver
         from hiwm_robot.standin_robot import StandinRobot
 
         self._task = task
-        self._robot = StandinRobot(task, embodiment, seed=seed, render_size=size)
+        self._robot = StandinRobot(
+            task, embodiment, robot, seed=seed, render_size=size or embodiment.cameras[0].width
+        )
         self._scene = self._robot.scene
+        self._to_driver = to_driver
         self._clock_ns = self._robot.period_ns  # fast: simulated time; 0 would mean no stamp
         self._last_wall = time.monotonic()
         self._observed_wall = -1e9
         self._counts = {"observations": 0, "commands": 0, "rejected": 0, "resets": 0}
         self._rate = diagnostics.RateMeter()
+        self._heard: set[str] = set()  # fast: outputs with a command since the last step
 
-        camera = embodiment.cameras[0]
-        blank = Time()
-        self._image = image_message(
-            np.zeros((size, size, 3), np.uint8), blank, f"{camera.name}_camera"
-        )
-        self._info = camera_info_message(size, size, blank, self._image.header.frame_id)
-        self._joints = joint_state_message(
-            embodiment.action_joints, embodiment.home, blank, embodiment.frame
-        )
+        self._cameras = [
+            _Camera(self, camera.name, size or camera.width, robot.cameras[camera.name].image)
+            for camera in embodiment.cameras
+        ]
+        places = {name: i for i, name in enumerate(embodiment.joint_names)}
+        self._sources = [
+            (
+                self._publisher(JointState, source.topic, qos.TICK),
+                joint_state_message(
+                    [entry.driver for entry in source.entries], [0.0] * len(source.entries),
+                    Time(), embodiment.frame,
+                ),
+                [(places[entry.joint], entry) for entry in source.entries],
+            )
+            for source in robot.joint_states.values()
+        ]
         self._truth = GroundTruth(names=task.stand_in().truth_names)
         self._truth.header.frame_id = embodiment.frame
-
-        base = f"driver/camera_{camera.name}"
-        self._image_pub = self._publisher(Image, f"{base}/image_raw", qos.IMAGE_PUB)
-        self._info_pub = self._publisher(CameraInfo, f"{base}/camera_info", qos.IMAGE_PUB)
-        self._joint_pub = self._publisher(JointState, "driver/joint_states", qos.TICK)
-        self._truth_pub = self._publisher(GroundTruth, "driver/ground_truth", qos.TICK)
-        self.create_subscription(
-            JointTrajectory, "driver/arm_controller/joint_trajectory", self._on_trajectory,
-            qos.TICK,
-        )
-        self.create_subscription(
-            Float64MultiArray, "driver/arm_controller/commands", self._on_commands, qos.TICK
-        )
-        self.create_service(PlaceScene, "driver/place_scene", self._on_place)
+        self._truth_pub = self._publisher(GroundTruth, robot.ground_truth, qos.TICK)
+        self._grippers = make_inputs(self, self._robot, self._catch_up, self._commanded)
+        self.create_service(PlaceScene, robot.reset_service, self._on_place)
         self._diagnostics = diagnostics.Diagnostics(self, self._values)
         # Steady clock on purpose, whatever use_sim_time is: these timers drive the simulated time.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -113,45 +148,34 @@ class StandinDriver(Node):
             if joint_rate > camera_rate:
                 self.create_timer(1.0 / joint_rate, self._show_joints, clock=steady)
         self.get_logger().info(
-            f"stand-in ready: task {task.name}, {size} px, "
+            f"stand-in ready: task {task.name}, robot {robot.name}, "
             + ("fast, stepping on command" if self._fast else f"real time, {camera_rate:g} Hz")
         )
 
     def _publisher(self, kind: Any, topic: str, profile: QoSProfile) -> Publisher:
-        # The default event callbacks log a QoS mismatch. Each adds an entity to every wait.
-        quiet = PublisherEventCallbacks(use_default_callbacks=False)
-        return self.create_publisher(kind, topic, profile, event_callbacks=quiet)
+        return quiet_publisher(self, kind, topic, profile)
 
     # Commands
 
-    def _on_trajectory(self, message: JointTrajectory) -> None:
-        points = [
-            (point.positions, point.time_from_start.sec + point.time_from_start.nanosec * 1e-9)
-            for point in message.points
-        ]
-        self._catch_up()
-        self._commanded(self._robot.follow(message.joint_names, points), "trajectory")
-
-    def _on_commands(self, message: Float64MultiArray) -> None:
-        self._catch_up()
-        self._commanded(self._robot.jump(message.data), "command")
-
-    def _commanded(self, problem: str, kind: str) -> None:
+    def _commanded(self, name: str, problem: str) -> None:
         if problem:
             self._counts["rejected"] += 1
             self.get_logger().error(
-                f"{kind} refused: {problem}; holding the last target",
+                f"command of {name} refused: {problem}; holding the last target",
                 throttle_duration_sec=5.0,
             )
             return
         self._counts["commands"] += 1
         if self._fast:
-            self._step()
+            self._heard.add(name)
+            if self._heard >= set(self._robot.controllers):
+                self._step()
 
     # Time
 
     def _step(self) -> None:
         """Fast: advance one control period, and publish the observation."""
+        self._heard.clear()
         self._robot.advance()
         self._clock_ns += self._robot.period_ns
         self._observe(self._clock_ns)
@@ -180,22 +204,20 @@ class StandinDriver(Node):
         self._observe(self.get_clock().now().nanoseconds)
 
     def _observe(self, stamp_ns: int) -> None:
-        """Publish the sensor data, image last, then the ground truth, which no node waits for."""
+        """Publish the sensor data, images last, then the ground truth, which no node waits for."""
         stamp = time_message(stamp_ns)
         if self._fast:
             self._clock_pub.publish(ClockMessage(clock=stamp))
         self._publish_joints(stamp)
-        self._image.header.stamp = stamp
-        if self._info_pub.get_subscription_count():
-            self._info.header.stamp = stamp
-            self._info_pub.publish(self._info)
-        pixels: NDArray[np.uint8] = self._scene.render()
-        self._image.data = array.array("B", pixels.tobytes())
-        self._image_pub.publish(self._image)
+        # The first camera paces the bridge, so its image comes last.
+        for camera in reversed(self._cameras):
+            camera.publish(self._scene.render(camera=camera.name), stamp)
         self._truth.header.stamp = stamp
         truth = self._scene.truth
         self._truth.values = array.array("d", [truth[name] for name in self._truth.names])
         self._truth_pub.publish(self._truth)
+        for gripper in self._grippers:
+            gripper.check()
         self._observed_wall = time.monotonic()
         self._counts["observations"] += 1
         self._rate.count()
@@ -205,10 +227,17 @@ class StandinDriver(Node):
         self._publish_joints(self.get_clock().now().to_msg())
 
     def _publish_joints(self, stamp: Time) -> None:
-        self._joints.header.stamp = stamp
-        self._joints.position = array.array("d", self._scene.joint_positions)
-        self._joints.velocity = array.array("d", self._scene.joint_velocities)
-        self._joint_pub.publish(self._joints)
+        positions, velocities = self._scene.joint_positions, self._scene.joint_velocities
+        for publisher, message, entries in self._sources:
+            message.header.stamp = stamp
+            message.position = array.array("d", [
+                self._to_driver(entry, positions[i]) for i, entry in entries
+            ])
+            message.velocity = array.array("d", [
+                velocities[i] * (entry.gripper.span if entry.gripper else 1.0)
+                for i, entry in entries
+            ])
+            publisher.publish(message)
 
     # Reset
 
@@ -224,6 +253,7 @@ class StandinDriver(Node):
         if response.message:
             return response
         placed = self._robot.place(values or None, int(request.seed))
+        self._heard.clear()
         self._last_wall = time.monotonic()
         self._counts["resets"] += 1
         if self._fast:

@@ -15,7 +15,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from std_srvs.srv import Trigger
 
-from hiwm_core.robot_config import parse_robot
+from hiwm_core.robot_config import load_robot, parse_robot
 from hiwm_core.robots.outputs import ADAPTERS
 from hiwm_test_support import tool_pair
 from hiwm_test_support.drivers.body import tool_pose
@@ -41,7 +41,9 @@ TRAITS = {
         "joint_6": 0.9599, "joint_7": 1.5708,
     }),
 }
-ROBOTS = sorted(path.stem for path in (CONFIG / "robots").glob("*.yaml") if path.stem != "standin")
+ROBOTS = sorted(
+    path.stem for path in (CONFIG / "robots").glob("*.yaml") if not load_robot(path).stand_in
+)
 
 
 @pytest.fixture

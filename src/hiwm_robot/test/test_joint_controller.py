@@ -17,8 +17,9 @@ def controller() -> JointController:
 
 
 def test_holds_home_before_any_command() -> None:
-    (segment,) = controller().segments(3.0, 3.1)
-    np.testing.assert_array_equal(segment.target, HOME)
+    joints = controller()
+    assert joints.jumps and joints.bends(3.0, 3.1, 0.01) == []
+    np.testing.assert_array_equal(joints.target(3.1), HOME)
 
 
 @given(positions, st.floats(0.01, 2.0), st.floats(0.0, 1.0))
@@ -46,21 +47,19 @@ def test_positions_follow_the_messages_joint_order() -> None:
     np.testing.assert_array_equal(joints.target(1.0), (1.0, 2.0))
 
 
-def test_segments_split_where_the_trajectory_bends() -> None:
+def test_bends_are_where_the_trajectory_has_a_point_in_whole_steps() -> None:
     joints = controller()
-    joints.follow(NAMES, [((0.2, 0.0), 0.04), ((0.0, 0.0), 0.08)], 0.0)
-    segments = joints.segments(0.0, 0.1)
-    assert [round(s.seconds, 6) for s in segments] == [0.04, 0.04, 0.02]
-    np.testing.assert_allclose(segments[0].target, (0.2, 0.0))
-    np.testing.assert_allclose(segments[-1].target, (0.0, 0.0))
+    joints.follow(NAMES, [((0.2, 0.0), 0.039), ((0.0, 0.0), 0.08), ((0.0, 0.0), 0.0999)], 0.0)
+    assert not joints.jumps
+    np.testing.assert_allclose(joints.bends(0.0, 0.1, 0.004), [0.04, 0.08])
+    assert joints.bends(0.2, 0.3, 0.004) == []
 
 
 def test_forward_command_applies_at_once() -> None:
     joints = controller()
     assert joints.jump((0.5, 0.5), 0.0) == ""
-    (segment,) = joints.segments(0.0, 0.1)
-    assert not segment.ramp
-    np.testing.assert_array_equal(segment.target, (0.5, 0.5))
+    assert joints.jumps and joints.bends(0.0, 0.1, 0.004) == []
+    np.testing.assert_array_equal(joints.target(0.0), (0.5, 0.5))
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,14 @@ def test_gripper_goals_are_rare_and_the_last_one_arrives(steps: list[tuple[float
     assert abs(sent[-1][1] - steps[-1][1]) < 1e-3
 
 
+def test_in_lockstep_a_gripper_goal_goes_with_every_target() -> None:
+    output = Output(adapter="gripper_command", action="g", joints=("g",), silence="hold_last")
+    one = OutputRunner(output, PERIOD, straight, lockstep=True)
+    for _ in range(3):  # at one and the same time: the simulated time is another
+        np.testing.assert_array_equal(values(one.target(A[:1], A[:1], 0.0)), A[:1])
+    np.testing.assert_array_equal(values(one.hold(A[:1], 0.0)), A[:1])
+
+
 def test_a_goal_that_nobody_received_is_sent_again() -> None:
     one = gripper()
     one.target(np.array([0.5]), A[:1], 0.0)

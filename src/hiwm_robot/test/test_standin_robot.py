@@ -18,7 +18,7 @@ def reached(robot: StandinRobot, steps: int = 3) -> bytes:
     """Return a robot's joint positions and object pose after some steps."""
     for step in range(steps):
         target = (HOME + 0.01 * (step + 1)).tolist()
-        assert not robot.follow(EMBODIMENT.joint_names, [(target, 0.1)])
+        assert not robot.follow("arms", EMBODIMENT.joint_names, [(target, 0.1)])
         robot.advance()
     return robot.scene.joint_positions.tobytes() + str(robot.scene.truth).encode()
 
@@ -28,7 +28,7 @@ def test_an_episode_does_not_depend_on_earlier_ones() -> None:
     # Like the driver while it waits for a bridge, and like an earlier episode.
     used.advance(0.2)
     reached(used, steps=7)
-    used.jump((HOME + 0.02).tolist())
+    used.jump("arms", (HOME + 0.02).tolist())
     used.advance(0.3)
     for robot in (fresh, used):
         robot.place(START, 5)
@@ -38,7 +38,7 @@ def test_an_episode_does_not_depend_on_earlier_ones() -> None:
 def test_a_refused_target_keeps_the_last_one() -> None:
     robot = StandinRobot(TASK, EMBODIMENT)
     robot.place(START, 0)
-    assert "2 values for 4 joints" in robot.jump([0.0, 0.0])
+    assert "2 values for 4 joints" in robot.jump("arms", [0.0, 0.0])
     robot.advance(0.5)
     assert np.abs(robot.scene.joint_positions - HOME).max() < 1e-3
 
@@ -55,7 +55,7 @@ def test_the_lag_at_full_speed_is_within_the_bound_on_the_following_error() -> N
         result = limiter.limit(HOME + [0.0, 0.3, 0.0, 0.3], measured, memory)
         assert not result.following_limited
         memory = result.state
-        robot.follow(EMBODIMENT.action_joints, [(result.action.tolist(), 0.1)])
+        assert not robot.take(result.action)
         robot.advance()
     step = EMBODIMENT.actions[0].max_velocity / EMBODIMENT.rate_hz
     assert max(lags) < 0.0015

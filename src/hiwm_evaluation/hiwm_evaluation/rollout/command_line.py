@@ -19,7 +19,7 @@ from hiwm_core.session_lock import LOCKS_FOLDER, tool_lock
 from hiwm_core.tasks import Task, load_task
 from hiwm_core.user_paths import path_argument, user_path
 from hiwm_core.world_heads import require_success_head
-from hiwm_evaluation.rollout.setting import STAND_IN_ROBOT, RolloutWorld, Setting
+from hiwm_evaluation.rollout.setting import RolloutWorld, Setting
 from hiwm_evaluation.rollout.workers import run_trials
 from hiwm_evaluation.trials import (
     Outcome,
@@ -247,7 +247,7 @@ def _conditions(setting: Setting, task: Task, embodiment: Embodiment) -> dict[st
     imagined = setting.world is RolloutWorld.IMAGINATION
     conditions: dict[str, Any] = {
         "world": "imagination" if imagined else "hardware",
-        "robot": "" if imagined else STAND_IN_ROBOT, "stand_in": not imagined,
+        "robot": "" if imagined else task.stand_in().stand_in_robot, "stand_in": not imagined,
         "embodiment_hash": embodiment.hash, "task": task.name, "task_hash": task.hash,
         "checkpoint_hash": "", "seed": setting.seed, "horizon": setting.horizon,
         "success_threshold": setting.threshold, "made_by": "rollout",

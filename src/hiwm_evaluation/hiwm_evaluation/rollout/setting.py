@@ -18,7 +18,6 @@ from hiwm_learning.policies.planning import Planner, load_planner
 from hiwm_learning.simulators import load_simulator
 from hiwm_world.imagined_world import load_starts
 
-STAND_IN_ROBOT = "standin"  # of config/robots
 # Policies kept in memory: those of the running trials.
 _POLICIES = 8
 
@@ -89,7 +88,7 @@ def trials(setting: Setting, wanted: Iterable[Wanted]) -> Iterator[tuple[int, Tr
     body = StandinRobot(task, embodiment, render_size=embodiment.cameras[0].width)
     try:
         yield from StandinTrials(
-            body, task, embodiment, load_robot(STAND_IN_ROBOT), planner, make_trial,
+            body, task, embodiment, planner, make_trial,
             starts=setting.starts, seed=setting.seed,
         ).run(wanted)
     finally:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.frames import JointValues, RobotReader
 from hiwm_core.limits import Limiter
-from hiwm_core.robot_config import RobotConfig
 from hiwm_core.tasks import Task
 from hiwm_evaluation.rollout.pilot import Pilot
 from hiwm_evaluation.rollout.trial import MakeTrial, trial_epoch
@@ -25,7 +24,6 @@ class StandinTrials:
         body: scene and controllers.
         task: names the starts' values, and judges.
         embodiment: of the stand-in.
-        config: of the robot; has the time to reach a target.
         planner: returns a policy by number.
         make_trial: starts a trial.
         starts: of every trial, values in the task's order.
@@ -33,7 +31,7 @@ class StandinTrials:
     """
 
     def __init__(
-        self, body: StandinRobot, task: Task, embodiment: Embodiment, config: RobotConfig,
+        self, body: StandinRobot, task: Task, embodiment: Embodiment,
         planner: Callable[[int], Planner], make_trial: MakeTrial, *,
         starts: Sequence[StartValues], seed: int,
     ) -> None:
@@ -41,9 +39,6 @@ class StandinTrials:
         self._names = task.start_names
         self._progress = task.stand_in().progress
         self._embodiment = embodiment
-        self._camera = embodiment.cameras[0].name  # the stand-in has one
-        (output,) = config.outputs.values()
-        self._reach_s = output.point_seconds(1.0 / embodiment.rate_hz)
         self._limiter = Limiter(embodiment)
         self._robot = RobotReader(embodiment)
         self._planner = planner
@@ -57,7 +52,7 @@ class StandinTrials:
             yield policy, self._trial(self._planner(policy), number)
 
     def _trial(self, planner: Planner, number: int) -> TrialResult:
-        body, scene, names = self._body, self._body.scene, self._embodiment.action_joints
+        body, scene, names = self._body, self._body.scene, self._embodiment.joint_names
         pilot = Pilot(planner, self._seed, trial_epoch(number))
         trial = self._make_trial(number, planner.label)
         start = dict(zip(self._names, self._starts[number], strict=True))
@@ -65,10 +60,10 @@ class StandinTrials:
         limits = self._limiter.initial_state()
         step = 0
         while not trial.observe(progress=self._progress(scene.truth)):
-            measured = scene.joint_positions
+            measured = body.measured
             if pilot.looks(step):
-                pilot.see({self._camera: scene.render()}, self._robot.read(JointValues(
-                    name=names, position=measured.tolist(),
+                pilot.see(body.images, self._robot.read(JointValues(
+                    name=names, position=scene.joint_positions.tolist(),
                     velocity=scene.joint_velocities.tolist(),
                 )).proprio)
             if pilot.plans(step) and not pilot.follow(planner.plan(*pilot.question())):
@@ -77,7 +72,7 @@ class StandinTrials:
                 )
             allowed = self._limiter.limit(pilot.action(step), measured, limits)
             limits = allowed.state
-            body.follow(names, [(allowed.action.tolist(), self._reach_s)])
+            body.take(allowed.action)
             body.advance()
             step += 1
         assert trial.result is not None

@@ -201,8 +201,11 @@ class StandinScene:
             self._data.ctrl[:] = target
             mujoco.mj_step(self._model, self._data)
 
-    def render(self, size: int | None = None) -> NDArray[np.uint8]:
-        """Return the camera image, rgb [size, size, 3], rendered at double size and averaged."""
+    def render(self, size: int | None = None, camera: str = "") -> NDArray[np.uint8]:
+        """Return the image of the only camera, rgb [size, size, 3].
+
+        It is rendered at double size and averaged.
+        """
         size = size or self._render_size
         if size not in self._renderers:
             self._renderers[size] = mujoco.Renderer(self._model, 2 * size, 2 * size)
