@@ -76,7 +76,7 @@ class Pictures:
     def pair(self) -> PageRig:
         """Return a rig with two arms of joints and four cameras."""
         rig = PageRig(self._session, "i2rt_yam_pair")
-        rig.world(FOUR, kind="hardware", robot="yam_pair", task="route_rope",
+        rig.world(FOUR, kind="hardware", robot="yam_pair", task="stack_cups",
                   instruction="route the rope through both clips")
         self._begin(rig, [drawn(*size, name) for name, size in FOUR.items()])
         return rig

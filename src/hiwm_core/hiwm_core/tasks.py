@@ -1,7 +1,7 @@
 """Tasks: one YAML file each, and a plug-in where only code knows the answer.
 
-    name: fold_towel
-    instruction: fold the towel in half
+    name: hang_coat
+    instruction: hang the coat on the hook
     embodiment: two_arms
     horizon_steps: 600
     judge: person                     # or head, or ground_truth

@@ -17,7 +17,7 @@ from hiwm_core.task_plugin import GROUP, TaskPlugin, Values
 from hiwm_core.tasks import JudgedBy, Task, load_task, parse_task, upgraded_task_text
 
 TEXT = """\
-name: fold_towel
+name: hang_coat
 instruction: fold the towel in half
 embodiment: two_arms
 horizon_steps: 600
@@ -158,7 +158,7 @@ def test_the_hash_follows_the_meaning_and_not_the_text(halves: None) -> None:
 
 
 def test_pictures_of_starts_lie_beside_the_file_and_take_turns(tmp_path: Path) -> None:
-    path = tmp_path / "fold_towel.yaml"
+    path = tmp_path / "hang_coat.yaml"
     path.write_text(changed(starts={"pictures": ["left.png", "right.png"]}))
     with pytest.raises(ConfigError) as error:
         load_task(path)

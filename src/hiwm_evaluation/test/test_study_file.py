@@ -110,7 +110,7 @@ def test_a_folder_without_a_study_is_refused(tmp_path: Path, text: str | None) -
     [
         ({"world": "imagination"}, "'world' is 'imagination', expected 'hardware'"),
         ({"stand_in": False}, "'stand_in' is False, expected True"),
-        ({"task": "fold_towel"}, f"'task' is 'fold_towel', expected {TASK.name!r}"),
+        ({"task": "hang_coat"}, f"'task' is 'hang_coat', expected {TASK.name!r}"),
     ],
 )
 def test_an_evaluation_of_something_else_is_refused(

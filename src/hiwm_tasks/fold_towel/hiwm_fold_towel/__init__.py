@@ -1,0 +1,1 @@
+"""Fold Towel: two arms fold a towel in half."""

@@ -1,0 +1,1 @@
+"""Route Rope: two arms lay a rope into two clips."""

@@ -1,0 +1,249 @@
+"""Finds the rope and the clips in the picture of the top camera.
+
+Colours tell the rope, the clips and the table apart; the rest is arms. Parts of the rope that the
+arms hide are bridged, since its length is known. Nothing is remembered between pictures.
+"""
+
+from dataclasses import dataclass
+from itertools import permutations, product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiwm_core.task_plugin import Image
+from hiwm_route_rope.names import SEGMENTS, Array
+from hiwm_route_rope.shape import (
+    CLIP_GAP_M,
+    CLIP_HEIGHT_M,
+    CLIP_LENGTH_M,
+    RADIUS_M,
+    SEGMENT_M,
+    WALL_M,
+)
+from hiwm_yam_pair.top_camera import to_pixels, to_table
+
+Mask = NDArray[np.bool_]
+
+LENGTH_M = SEGMENTS * SEGMENT_M
+_CLIP_TOP_M = CLIP_HEIGHT_M + 0.004
+# Parts of the rope smaller than this are noise [px]; more parts than this are not joined.
+_LEAST_PART, _MOST_PARTS = 8, 5
+_LEAST_CLIP = 6  # px of a clip
+_HIDDEN_PX = 3  # an end this near to an arm may go on under it
+_NEIGHBOURS = [(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSight:
+    """What a picture shows."""
+
+    rope: Array | None  # [N, 2], m, from the right end to the left one; None: not found
+    clips: Array | None  # [2, 3], x, y [m], yaw [rad]; None: one is not found
+    seen_share: float  # of the rope's length, 0..1
+
+
+def look(image: Image, rope_height_m: float = RADIUS_M) -> TableSight:
+    """Return what an image [S, S, 3] of the top camera shows.
+
+    Args:
+        image: rgb.
+        rope_height_m: of the rope's middle above the table; more while hands carry it.
+    """
+    pixels = image.astype(np.float64) + 1.0
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    rope = (red > 2.0 * green) & (red > 2.0 * blue) & (red > 60)
+    left = (green > 1.6 * red) & (green > 1.3 * blue)
+    right = (blue > 1.6 * red) & (blue > 1.3 * green)
+    table = (np.abs(blue / red - 0.895) < 0.05) & (red > 0.8 * np.median(red)) & (
+        red < 1.2 * np.median(red)
+    )
+    arms = ~(table | rope | left | right)
+    poses = [_clip(mask) for mask in (left, right)]
+    line, share = _rope(rope, arms, rope_height_m)
+    found = [pose for pose in poses if pose is not None]
+    return TableSight(
+        rope=line, clips=np.stack(found) if len(found) == 2 else None, seen_share=share
+    )
+
+
+# Clips
+
+def _template() -> tuple[Array, Array]:
+    """Return points on the walls' tops and in the channel of a clip at the origin, [N, 2], m."""
+    along = np.linspace(-0.42, 0.42, 6) * CLIP_LENGTH_M
+    across = (CLIP_GAP_M + WALL_M) / 2 + np.linspace(-0.3, 0.5, 3) * WALL_M
+    walls = [(sign * x, y) for sign in (1, -1) for x in across for y in along]
+    channel = [(x, y) for x in (-0.3 * CLIP_GAP_M, 0.0, 0.3 * CLIP_GAP_M) for y in along]
+    return np.array(walls), np.array(channel)
+
+
+_WALLS, _CHANNEL = _template()
+
+
+def _clip(mask: Mask) -> Array | None:
+    """Return the pose (x, y, yaw) whose walls cover the mask best and whose channel is free."""
+    rows, columns = np.nonzero(mask)
+    if len(rows) < _LEAST_CLIP:
+        return None
+    size = len(mask)
+    best = np.array([*to_table(rows, columns, size, _CLIP_TOP_M).mean(axis=0), 0.0])
+    for reach, turn in ((0.016, 0.24), (0.005, 0.09), (0.0016, 0.04)):
+        offsets = np.linspace(-1, 1, 7)
+        tries = best + np.array([
+            (reach * x, reach * y, turn * yaw) for x in offsets for y in offsets
+            for yaw in offsets[::2]
+        ])
+        scores = _fit(mask, tries, _WALLS) - 0.7 * _fit(mask, tries, _CHANNEL)
+        # Of equal poses, the middle one.
+        best = tries[scores >= scores.max() - 1e-9].mean(axis=0)
+    return best
+
+
+def _fit(mask: Mask, poses: Array, points: Array) -> Array:
+    """Return the share of points [N, 2] on the mask, of each pose [M, 3]."""
+    cos, sin = np.cos(poses[:, 2:]), np.sin(poses[:, 2:])
+    x = poses[:, :1] + cos * points[:, 0] - sin * points[:, 1]
+    y = poses[:, 1:2] + sin * points[:, 0] + cos * points[:, 1]
+    places = to_pixels(np.stack([x, y], axis=-1), len(mask), _CLIP_TOP_M)
+    inside = np.clip(np.rint(places).astype(int), 0, len(mask) - 1)
+    return np.asarray(mask[inside[..., 0], inside[..., 1]].mean(axis=1))
+
+
+# The rope
+
+def _rope(mask: Mask, arms: Mask, height_m: float) -> tuple[Array | None, float]:
+    """Return the rope's line [N, 2], and the share of its length that is seen."""
+    parts = [_line(part) for part in _parts(mask)]
+    if not parts:
+        return None, 0.0
+    size = len(mask)
+    lines = [to_table(part[:, 0], part[:, 1], size, height_m) for part in parts]
+    seen = sum(_length(line) for line in lines)
+    chain = _chain(lines)
+    joined = _join(chain)
+    missing = LENGTH_M - _length(joined)
+    if missing > 0.012:
+        hidden = [_near(arms, to_pixels(end, size, height_m)) for end in (joined[0], joined[-1])]
+        if any(hidden):
+            share = missing / sum(hidden)
+            if hidden[0]:
+                joined = np.concatenate([_beyond(joined, share)[::-1], joined])
+            if hidden[1]:
+                joined = np.concatenate([joined, _beyond(joined[::-1], share)])
+    if joined[0, 1] > joined[-1, 1]:
+        joined = joined[::-1]
+    return joined, float(min(1.0, seen / LENGTH_M))
+
+
+def _parts(mask: Mask) -> list[Mask]:
+    """Return connected parts, the largest first."""
+    left, parts = mask.copy(), []
+    while left.any():
+        first = np.unravel_index(int(left.argmax()), left.shape)
+        steps = _steps(left, (int(first[0]), int(first[1])))
+        part = steps >= 0
+        parts.append(part)
+        left &= ~part
+    parts = [part for part in parts if part.sum() >= _LEAST_PART]
+    return sorted(parts, key=lambda part: -int(part.sum()))[:_MOST_PARTS]
+
+
+def _steps(mask: Mask, start: tuple[int, int]) -> NDArray[np.int64]:
+    """Return each pixel's distance from the start within the mask, in steps; -1 elsewhere."""
+    steps = np.full(mask.shape, -1)
+    steps[start] = 0
+    front, count = [start], 0
+    rows, columns = mask.shape
+    while front:
+        count += 1
+        following = []
+        for row, column in front:
+            for r, c in _NEIGHBOURS:
+                at = (row + r, column + c)
+                if (
+                    0 <= at[0] < rows and 0 <= at[1] < columns and mask[at] and steps[at] < 0
+                ):
+                    steps[at] = count
+                    following.append(at)
+        front = following
+    return steps
+
+
+def _line(part: Mask) -> Array:
+    """Return the middle line of a part, rows and columns [N, 2], from one end to the other."""
+    start = np.unravel_index(int(part.argmax()), part.shape)
+    first = _steps(part, (int(start[0]), int(start[1])))
+    end = np.unravel_index(int(first.argmax()), part.shape)
+    steps = _steps(part, (int(end[0]), int(end[1])))
+    rows, columns = np.nonzero(part)
+    counts = steps[rows, columns]
+    # The middle of all pixels at about the same distance from the end.
+    middles = []
+    for step in range(0, int(counts.max()) + 1, 2):
+        near = np.abs(counts - step) <= 1
+        middles.append((rows[near].mean(), columns[near].mean()))
+    line = np.array(middles)
+    if len(line) > 2:
+        line[1:-1] = (line[:-2] + 2 * line[1:-1] + line[2:]) / 4
+    return line
+
+
+def _chain(lines: list[Array]) -> list[Array]:
+    """Return the lines in the order and directions with the shortest gaps."""
+    if len(lines) == 1:
+        return lines
+
+    def gaps(order: tuple[int, ...], turned: tuple[bool, ...]) -> float:
+        total = 0.0
+        for one, other in zip(order, order[1:], strict=False):
+            end = lines[one][0 if turned[one] else -1]
+            start = lines[other][-1 if turned[other] else 0]
+            total += float(np.linalg.norm(end - start))
+        return total
+
+    choices = product(
+        permutations(range(len(lines))), product((False, True), repeat=len(lines))
+    )
+    order, turned = min(choices, key=lambda choice: gaps(*choice))
+    return [lines[i][::-1] if turned[i] else lines[i] for i in order]
+
+
+def _join(chain: list[Array]) -> Array:
+    """Return one line; gaps are bridged by cubics that continue both sides."""
+    joined = chain[0]
+    for line in chain[1:]:
+        start, end = joined[-1], line[0]
+        wide = float(np.linalg.norm(end - start))
+        leave, arrive = _heading(joined[::-1]) * -wide, _heading(line) * wide
+        t = np.linspace(0, 1, max(3, int(wide / 0.007)))[1:-1, None]
+        bridge = (
+            (2 * t**3 - 3 * t**2 + 1) * start + (t**3 - 2 * t**2 + t) * leave
+            + (3 * t**2 - 2 * t**3) * end + (t**3 - t**2) * arrive
+        )
+        joined = np.concatenate([joined, bridge, line])
+    return joined
+
+
+def _heading(line: Array) -> Array:
+    """Return the direction [2] of a line at its start."""
+    ahead = line[min(4, len(line) - 1)] - line[0]
+    return np.asarray(ahead / max(float(np.linalg.norm(ahead)), 1e-9))
+
+
+def _beyond(line: Array, length: float) -> Array:
+    """Return points that prolong a line beyond its start, the nearest first."""
+    steps = np.arange(1, max(2, int(length / 0.007)))[:, None] * 0.007
+    return np.asarray(line[0] - steps * _heading(line))
+
+
+def _length(line: Array) -> float:
+    return float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum())
+
+
+def _near(arms: Mask, place: Array) -> bool:
+    """Return whether an arm is near a place in the picture, or the place is at its border."""
+    row, column = np.rint(place).astype(int)
+    size, reach = len(arms), _HIDDEN_PX
+    if min(row, column) < reach or max(row, column) >= size - reach:
+        return True
+    return bool(arms[row - reach:row + reach + 1, column - reach:column + reach + 1].any())

@@ -1,0 +1,23 @@
+from setuptools import find_packages, setup
+
+NAME = 'hiwm_route_rope'
+
+setup(
+    name=NAME,
+    version='0.1.0',
+    packages=find_packages(exclude=['test']),
+    package_data={NAME: ['py.typed']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', ['resource/' + NAME]),
+        ('share/' + NAME, ['package.xml']),
+    ],
+    install_requires=['setuptools'],
+    zip_safe=True,
+    maintainer='hiwm maintainers',
+    maintainer_email='maintainers@hiwm.invalid',
+    description='The task Route Rope: starts, judge, stand-in scene, expert and scripted operator.',
+    license='Apache-2.0',
+    entry_points={
+        'hiwm.tasks': ['route_rope = hiwm_route_rope.plugin:RouteRope'],
+    },
+)
