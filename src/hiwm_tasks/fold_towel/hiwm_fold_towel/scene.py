@@ -104,7 +104,7 @@ def _skins() -> str:
     bones: dict[int, tuple[list[int], list[float]]] = {
         k: ([], []) for k in range(ROWS * COLUMNS)
     }
-    vertices = []
+    vertices: list[float] = []
     for u in range(rows):
         for v in range(columns):
             for i, one in _weights(u, ROWS).items():

@@ -57,8 +57,8 @@ def look(image: Image, height_m: float = 0.0) -> TowelSight | None:
         ahead = np.array([edge[1], -edge[0]])
         flat_far = near + LENGTH_M * ahead
         inside = -ahead + np.array([[-1.0], [1.0]]) * edge
-        flat = [_share_near(front, place, 0.018) > 0.6 for place in flat_far + 0.035 * inside]
-        far = np.where(np.array(flat)[:, None], flat_far, far)
+        lies = [_share_near(front, place, 0.018) > 0.6 for place in flat_far + 0.035 * inside]
+        far = np.where(np.array(lies)[:, None], flat_far, far)
         left, right = (_share_near(front, at, 0.009) > 0.5 for at in flat_far + 0.014 * inside)
         resting = (left, right)
     else:
