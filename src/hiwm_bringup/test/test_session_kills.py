@@ -179,7 +179,7 @@ def test_a_checkpoint_of_another_embodiment_is_refused_in_one_line(tmp_path: Pat
     shutil.copytree(find_config("embodiments", "planar_bimanual").parents[1], config)
     path = config / "embodiments" / "planar_bimanual.yaml"
     embodiment = yaml.safe_load(path.read_text())
-    embodiment["rate_hz"] = 8.0
+    embodiment["rate_hz"] = 9.0
     path.write_text(yaml.safe_dump(embodiment))
     environment = {"HIWM_CONFIG_DIR": str(config)}
     with LaunchedSession(tmp_path / "session", IMAGINATION, environment) as graph:
