@@ -215,6 +215,7 @@ class TaskPlugin(ABC):
     """
 
     truth_names: ClassVar[tuple[str, ...]] = ()  # of ground truth; units in the names
+    start_names: ClassVar[tuple[str, ...]] = ()  # that the file must have; empty: any
     # Kinds of data that a stand-in can record, `DEMONSTRATION` first. Empty: no stand-in.
     data_kinds: ClassVar[tuple[str, ...]] = ()
     # File of config/robots with the stand-in's interfaces.
@@ -222,6 +223,12 @@ class TaskPlugin(ABC):
 
     def __init__(self, task: "Task") -> None:
         self.task = task
+        if self.start_names and set(task.start_names) != set(self.start_names):
+            raise ConfigError(
+                f"starts are {', '.join(task.start_names) or 'missing'}",
+                where=f"task {task.name}: starts.ranges",
+                remedy=f"give {', '.join(self.start_names)}",
+            )
 
     @abstractmethod
     def progress(self, truth: Values) -> float:

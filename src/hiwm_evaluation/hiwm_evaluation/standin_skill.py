@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import HiwmError
 from hiwm_core.limits import Limiter
-from hiwm_core.task_plugin import DEMONSTRATION, FAILURE_DATA
+from hiwm_core.task_plugin import DEMONSTRATION, FAILURE_DATA, Behaviour
 from hiwm_core.tasks import Task, load_task
 from hiwm_evaluation.statistics import wilson_interval
 from hiwm_robot.standin_robot import StandinRobot
@@ -84,12 +84,12 @@ class Bench:
         steps = self._run(self._operating(seed), self._task.horizon_steps)
         return self._trial(seed, steps)
 
-    def _by(self, behaviour: object) -> Actor:
+    def _by(self, behaviour: Behaviour) -> Actor:
         def act(measured: Array) -> Array | None:
             truth = self.robot.scene.truth
-            if behaviour.finished(truth):  # type: ignore[attr-defined]
+            if behaviour.finished(truth):
                 return None
-            return behaviour.targets(truth, measured)  # type: ignore[attr-defined, no-any-return]
+            return behaviour.targets(truth, measured)
 
         return act
 

@@ -1,3 +1,7 @@
-"""Names in ground truth that tasks on this stand-in share."""
+"""Names that tasks on this stand-in share."""
 
-WARNINGS = "physics_warnings"  # MuJoCo's, since the start; an episode with one has failed
+from hiwm_core.task_plugin import DEMONSTRATION, FAILURE_DATA
+
+# In ground truth: MuJoCo's warnings since the start. An episode with one has failed.
+WARNINGS = "physics_warnings"
+DATA_KINDS = (DEMONSTRATION, FAILURE_DATA, "exploration", "edge")

@@ -1,18 +1,13 @@
-"""What the arms do while the four parts of a world model's data are recorded, from ground truth."""
-
-from dataclasses import dataclass
+"""What the arms do while Fold Towel's data are recorded, from ground truth."""
 
 import numpy as np
 
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.task_plugin import DEMONSTRATION, FAILURE_DATA, Values
+from hiwm_core.task_plugin import Values
 from hiwm_core.tasks import Task
 from hiwm_fold_towel.folder import Folder, Sighting
 from hiwm_fold_towel.names import HELD, Array, towel_of
-from hiwm_yam_pair.roaming import Roamer
-
-KINDS = (DEMONSTRATION, FAILURE_DATA, "exploration", "edge")
-STOP_TICKS = 5  # kept after a demonstration has reached its goal
+from hiwm_yam_pair.pair_behaviour import PairBehaviour, Slips, drawn_slips
 
 
 def sighting(truth: Values) -> Sighting:
@@ -22,79 +17,39 @@ def sighting(truth: Values) -> Sighting:
     return Sighting(far=towel[-1, ends, :2], near=towel[0, ends, :2], held=(left, right))
 
 
-@dataclass(frozen=True)
-class _Faults:
-    """What a weak demonstrator does wrong in one episode."""
-
-    far_off_m: Array  # [2], where it believes the far corners to be: misses the grasp
-    near_off_m: Array  # [2], where it believes the near corners to be: folds crookedly
-    slips: tuple[bool, bool]  # hands that let the towel slip
-    slip_after: int  # ticks of holding; again and again
-
-
-class TowelBehaviour:
-    """Targets for one episode; see `hiwm_core.task_plugin.Behaviour`.
-
-    Args:
-        kind: one of `KINDS`.
-        task: gives the starts.
-        embodiment: the pair's, Cartesian.
-        seed: of everything drawn.
-    """
+class TowelBehaviour(PairBehaviour[Sighting]):
+    """Targets for one episode; arguments as in `PairBehaviour`."""
 
     def __init__(self, kind: str, task: Task, embodiment: Embodiment, seed: int) -> None:
-        if kind not in KINDS:
-            raise ValueError(f"kind {kind!r}: use one of {', '.join(KINDS)}")
-        self._task = task
-        self._rng = np.random.default_rng([seed, KINDS.index(kind)])
-        self._folder = Folder(np.array(embodiment.home))
-        self.kind = kind
-        self._faults = self._draw_faults()
-        self._roamer = Roamer(embodiment, self._rng, edge=kind == "edge", grasp_z_m=0.013)
-        self._held, self._done = 0, 0
+        super().__init__(
+            kind, task, embodiment, seed, Folder(np.array(embodiment.home)), grasp_z_m=0.013
+        )
 
-    def start(self) -> dict[str, float]:
-        """Return where the towel starts."""
-        return self._task.sample_start(self._rng)
-
-    def finished(self, truth: Values) -> bool:
-        """Return whether a demonstration has rested at its goal."""
-        return self.kind == DEMONSTRATION and self._done > STOP_TICKS
-
-    def targets(self, truth: Values, measured: Array) -> Array:
-        """Return the next targets [10]."""
-        seen = sighting(truth)
-        if self.kind == DEMONSTRATION:
-            self._done += self._folder.done(seen, measured)
-            return self._folder.targets(seen, measured)
-        if self.kind == FAILURE_DATA:
-            return self._weak(seen, measured)
-        return self._roamer.targets(towel_of(truth)[..., :2].reshape(-1, 2), measured)
-
-    def _draw_faults(self) -> _Faults:
-        rng = self._rng
+    def draw_faults(self, rng: np.random.Generator) -> Slips:
+        """Draw a missed grasp, a slip, or a crooked fold."""
         fault = rng.choice(["miss", "slip", "crooked"])
         angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(0.022, 0.04)
         away = np.array([np.cos(angle), np.sin(angle)]) * length
         crooked = rng.uniform((0.05, -0.03), (0.10, 0.03))
-        slips = [(True, False), (False, True), (True, True)][rng.integers(3)]
-        return _Faults(
-            away if fault == "miss" else np.zeros(2),
-            crooked if fault == "crooked" else np.zeros(2),
-            slips if fault == "slip" else (False, False), int(rng.integers(4, 16)),
-        )
+        hands = drawn_slips(rng)
+        # Where it believes the far corners to be, and the near ones [m].
+        self._far_off = away if fault == "miss" else np.zeros(2)
+        self._near_off = crooked if fault == "crooked" else np.zeros(2)
+        return Slips(hands if fault == "slip" else (False, False), int(rng.integers(4, 16)))
 
-    def _weak(self, seen: Sighting, measured: Array) -> Array:
-        """Fold the towel with one's faults."""
-        faults = self._faults
-        far = np.where(np.array(seen.held)[:, None], seen.far, seen.far + faults.far_off_m)
-        action = self._folder.targets(
-            Sighting(far=far, near=seen.near + faults.near_off_m, held=seen.held), measured
-        )
-        self._held += all(seen.held)
-        if self._held > faults.slip_after:
-            self._held = self._held + 1 if self._held < faults.slip_after + 4 else 0
-            for side, slips in enumerate(faults.slips):
-                if slips:
-                    action[5 * side + 4] = 0.5
-        return action
+    def sighting(self, truth: Values) -> Sighting:
+        """Return the towel's corners, and the hands that hold one."""
+        return sighting(truth)
+
+    def believed(self, seen: Sighting) -> Sighting:
+        """Return the corners beside their places; a hand knows the one that it holds."""
+        far = np.where(np.array(seen.held)[:, None], seen.far, seen.far + self._far_off)
+        return Sighting(far=far, near=seen.near + self._near_off, held=seen.held)
+
+    def holding(self, seen: Sighting, measured: Array) -> bool:
+        """Return whether both hands hold the towel."""
+        return all(seen.held)
+
+    def things(self, truth: Values) -> Array:
+        """Return all vertices."""
+        return towel_of(truth)[..., :2].reshape(-1, 2)

@@ -3,37 +3,18 @@
 from typing import ClassVar
 
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.errors import ConfigError
-from hiwm_core.task_plugin import (
-    DEMONSTRATION,
-    FAILURE_DATA,
-    Behaviour,
-    Operator,
-    Scene,
-    TaskPlugin,
-    Values,
-)
-from hiwm_core.tasks import Task
+from hiwm_core.task_plugin import Behaviour, Operator, Scene, TaskPlugin, Values
 from hiwm_fold_towel.names import COVERED, HELD, STARTS, TRUTH, corner_gaps, score, towel_of
-from hiwm_yam_pair.scene_names import WARNINGS
+from hiwm_yam_pair.scene_names import DATA_KINDS, WARNINGS
 
 
 class FoldTowel(TaskPlugin):
     """Starts, judgement and stand-in of Fold Towel."""
 
     truth_names: ClassVar[tuple[str, ...]] = TRUTH
-    data_kinds: ClassVar[tuple[str, ...]] = (
-        DEMONSTRATION, FAILURE_DATA, "exploration", "edge"
-    )
+    start_names: ClassVar[tuple[str, ...]] = STARTS
+    data_kinds: ClassVar[tuple[str, ...]] = DATA_KINDS
     stand_in_robot: ClassVar[str] = "yam_pair"
-
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
-        if set(task.start_names) != set(STARTS):
-            raise ConfigError(
-                f"starts are {', '.join(task.start_names) or 'missing'}",
-                where=f"task {task.name}: starts.ranges", remedy=f"give {', '.join(STARTS)}",
-            )
 
     def progress(self, truth: Values) -> float:
         """Return how far the towel is folded; 0 after a warning of the physics."""

@@ -5,20 +5,10 @@ from typing import ClassVar
 import numpy as np
 
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.errors import ConfigError
-from hiwm_core.task_plugin import (
-    DEMONSTRATION,
-    FAILURE_DATA,
-    Behaviour,
-    Operator,
-    Scene,
-    TaskPlugin,
-    Values,
-)
-from hiwm_core.tasks import Task
+from hiwm_core.task_plugin import Behaviour, Operator, Scene, TaskPlugin, Values
 from hiwm_route_rope.names import ROUTED, STARTS, TRUTH, clips_of, rope_of, score
 from hiwm_route_rope.shape import rope_at
-from hiwm_yam_pair.scene_names import WARNINGS
+from hiwm_yam_pair.scene_names import DATA_KINDS, WARNINGS
 
 CLEAR_M = 0.035  # from a clip's middle to the rope, at a start
 # The part of the table that the arms reach.
@@ -29,18 +19,9 @@ class RouteRope(TaskPlugin):
     """Starts, judgement and stand-in of Route Rope."""
 
     truth_names: ClassVar[tuple[str, ...]] = TRUTH
-    data_kinds: ClassVar[tuple[str, ...]] = (
-        DEMONSTRATION, FAILURE_DATA, "exploration", "edge"
-    )
+    start_names: ClassVar[tuple[str, ...]] = STARTS
+    data_kinds: ClassVar[tuple[str, ...]] = DATA_KINDS
     stand_in_robot: ClassVar[str] = "yam_pair"
-
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
-        if set(task.start_names) != set(STARTS):
-            raise ConfigError(
-                f"starts are {', '.join(task.start_names) or 'missing'}",
-                where=f"task {task.name}: starts.ranges", remedy=f"give {', '.join(STARTS)}",
-            )
 
     def progress(self, truth: Values) -> float:
         """Return a half for each clip that holds the rope; 0 after a warning of the physics."""
