@@ -15,7 +15,6 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from hiwm_core.robots.outputs import Output
-from hiwm_core.robots.sources import JointEntry
 from hiwm_nodes import qos
 from hiwm_robot.interface_types import interface_type
 from hiwm_robot.standin_robot import StandinRobot
@@ -27,16 +26,6 @@ After = Callable[[str, str], None]
 # A gripper is at its goal within this ratio, and stalls if it moves by less in a check.
 _AT_GOAL, _STILL = 0.02, 1e-3
 _STALL_CHECKS = 5
-
-
-def to_embodiment(entry: JointEntry, value: float) -> float:
-    """Return a driver's value as a ratio for a gripper, else unchanged."""
-    return value if entry.gripper is None else (value - entry.gripper.shut) / entry.gripper.span
-
-
-def to_driver(entry: JointEntry, value: float) -> float:
-    """Return a joint's value in the driver's unit."""
-    return value if entry.gripper is None else entry.gripper.shut + value * entry.gripper.span
 
 
 class JointInputs:
@@ -123,7 +112,7 @@ class GripperInput:
         if self._ended is not None and not self._ended.done():
             self._ended.set_result((False, False))
         self._ended, self._still = Future(), 0
-        self._goal = to_embodiment(self._entry, position)
+        self._goal = self._entry.embodied(position)
         handle.execute()
         self._before()
         problem = (

@@ -100,7 +100,7 @@ class StandinDriver(Node):
         )
         # Default offscreen renderer; mujoco reads the variable on import.
         os.environ.setdefault("MUJOCO_GL", "egl")
-        from hiwm_robot.standin_controllers import make_inputs, to_driver
+        from hiwm_robot.standin_controllers import make_inputs
         from hiwm_robot.standin_robot import StandinRobot
 
         self._task = task
@@ -108,7 +108,6 @@ class StandinDriver(Node):
             task, embodiment, robot, seed=seed, render_size=size or embodiment.cameras[0].width
         )
         self._scene = self._robot.scene
-        self._to_driver = to_driver
         self._clock_ns = self._robot.period_ns  # fast: simulated time; 0 would mean no stamp
         self._last_wall = time.monotonic()
         self._observed_wall = -1e9
@@ -231,7 +230,7 @@ class StandinDriver(Node):
         for publisher, message, entries in self._sources:
             message.header.stamp = stamp
             message.position = array.array("d", [
-                self._to_driver(entry, positions[i]) for i, entry in entries
+                entry.of_driver(positions[i]) for i, entry in entries
             ])
             message.velocity = array.array("d", [
                 velocities[i] * (entry.gripper.span if entry.gripper else 1.0)

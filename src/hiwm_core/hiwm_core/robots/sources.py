@@ -59,6 +59,14 @@ class JointEntry:
     driver: str  # the driver's name of it; drivers may use slashes
     gripper: GripperMap | None = None  # None: the same value on both sides
 
+    def embodied(self, value: float) -> float:
+        """Return a driver's position in the embodiment's unit."""
+        return self.gripper.ratio(value) if self.gripper else value
+
+    def of_driver(self, value: float) -> float:
+        """Return the embodiment's position in the driver's unit."""
+        return self.gripper.value(value) if self.gripper else value
+
 
 @dataclass(frozen=True, kw_only=True)
 class JointSource:
