@@ -50,6 +50,9 @@ FROM_PIP = {
     "easyhid": "pyspacemouse",
     "dynamixel_sdk": "dynamixel-sdk",
     "scservo_sdk": "feetech-servo-sdk",
+    "pink": "pin-pink",
+    "qpsolvers": "pin-pink",
+    "daqp": "daqp",
 }
 #: Imported only by the build.
 BUILD = {"setuptools", "catkin_pkg"}

@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hiwm_core.embodiment import Embodiment
+from hiwm_core.embodiment import ActionGroup, Embodiment
+from hiwm_core.errors import ConfigError
+from hiwm_core.inverse_kinematics import TipSolver
+from hiwm_core.kinematics import Pose, load_model
 from hiwm_core.measured import MeasuredAction
 from hiwm_core.robot_config import RobotConfig, load_robot
 from hiwm_core.robots.outputs import Output
@@ -18,7 +21,6 @@ from hiwm_core.task_plugin import Image, Scene, Values
 from hiwm_core.tasks import Task
 from hiwm_robot.joint_controller import JointController
 from hiwm_robot.output_map import OutputMap
-from hiwm_robot.tip_kinematics import TipKinematics
 
 Array = NDArray[np.float64]
 
@@ -42,10 +44,10 @@ class OutputController:
         self.output = output
         self.map = OutputMap(embodiment, output)
         self._period_s = 1.0 / embodiment.rate_hz
-        self._tip: TipKinematics | None = None
+        self._tip: TipSolver | None = None
         if output.group:
             group = embodiment.group(output.group)
-            self._tip = TipKinematics(group, f"outputs: {output.address}")
+            self._tip = _tip_solver(group, f"outputs: {output.address}")
             self.joints = group.measured.joints
         else:
             self.joints = tuple(entry.joint for entry in output.entries)
@@ -73,7 +75,8 @@ class OutputController:
             return str(error)
         if not np.isfinite(given).all():
             return f"pose is not finite: {given.tolist()}"
-        joints = self._tip.solve(given[:3], rotation, self.follower.target(now))
+        goal = Pose(position=given[:3], rotation=rotation)
+        joints = self._tip.solve(goal, self.follower.target(now))
         return self.follower.follow(self.joints, [(joints.tolist(), self._period_s)], now)
 
     def goal(self, ratio: float, now: float) -> str:
@@ -81,6 +84,19 @@ class OutputController:
         way = abs(ratio - float(self.follower.target(now)[0]))
         seconds = max(way / GRIPPER_PER_S, 1e-3)
         return self.follower.follow(self.joints, [([ratio], seconds)], now)
+
+
+def _tip_solver(group: ActionGroup, where: str) -> TipSolver:
+    """Return a Cartesian controller's inverse kinematics; raises ConfigError without a URDF."""
+    if group.measured.source != "urdf":
+        raise ConfigError(
+            f"group {group.name} has no kinematics", where=where,
+            remedy="measure it from a URDF: {source: urdf, ...}",
+        )
+    return TipSolver(
+        load_model(group.measured.urdf, where), tip=group.measured.link,
+        joints=group.measured.joints, frame=group.frame, where=where,
+    )
 
 
 class StandinRobot:
