@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiwm_yam_pair.geometry import SIDES
+from hiwm_yam_pair.kinematics import highest_m
 
 Array = NDArray[np.float64]
 
@@ -20,6 +21,7 @@ STEP_M, TURN_RAD, GAIN = 0.022, 0.13, 0.6
 _YAW_RANGE = (-0.85, 2.35)
 # Gripper ratios: wide, and wide enough to approach something or to let it go.
 OPEN, APPROACH = 1.0, 0.55
+_LOW_M = 0.012  # a hand may be this low wherever it is
 _AWAY_M = 0.11  # height at which a hand leaves for home
 
 
@@ -27,6 +29,7 @@ _AWAY_M = 0.11  # height at which a hand leaves for home
 class Hand:
     """One hand, as measured."""
 
+    side: str
     xy: Array  # [2], m
     z: float  # m
     yaw: float  # rad
@@ -36,7 +39,7 @@ class Hand:
         self, xy: Array, z: float, yaw: float, grip: float, *, share: float = 1.0,
         speed: float = 1.0,
     ) -> Array:
-        """Return the next target [5]: x, y, z, yaw and gripper.
+        """Return the next target [5]: x, y, z, yaw and gripper; within the arm's reach above here.
 
         Args:
             xy: [2], m.
@@ -46,6 +49,7 @@ class Hand:
             share: of the step across the table, so that two hands arrive together.
             speed: share of the full speed.
         """
+        z = min(z, max(highest_m(self.side, *self.xy), _LOW_M))
         step = STEP_M * speed
         across = GAIN * (xy - self.xy)
         length = float(np.linalg.norm(across))
@@ -67,8 +71,10 @@ class Hand:
 def hands_of(measured: Array) -> list[Hand]:
     """Return both hands of a measured action [10]."""
     return [
-        Hand(row[:2], float(row[2]), float(row[3]), float(row[4]))
-        for row in np.asarray(measured, dtype=np.float64).reshape(2, 5)
+        Hand(side, row[:2], float(row[2]), float(row[3]), float(row[4]))
+        for side, row in zip(
+            SIDES, np.asarray(measured, dtype=np.float64).reshape(2, 5), strict=True
+        )
     ]
 
 

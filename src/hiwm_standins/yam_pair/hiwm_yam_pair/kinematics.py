@@ -18,6 +18,7 @@ from hiwm_yam_pair.geometry import (
 
 _SHOULDER_M = HINGES[0].offset_m[2] + HINGES[1].offset_m[2]  # height
 _LINK_M = HINGES[2].offset_m[2]  # upper arm and forearm are equally long
+_BENT_M = 0.004  # short of the straight arm
 _HAND_M = HINGES[4].offset_m[0] + HINGES[5].offset_m[0] + TIP_M  # from joint4 down to the tip
 
 
@@ -37,6 +38,15 @@ def tool_down(side: str, x_m: float, y_m: float, z_m: float, yaw_rad: float) -> 
     shoulder, elbow = lean - bend, 2 * bend - math.pi / 2
     wrist = math.pi / 2 - shoulder - elbow
     return bearing, shoulder, elbow, wrist, 0.0, bearing + math.pi / 2 - yaw_rad
+
+
+def highest_m(side: str, x_m: float, y_m: float) -> float:
+    """Return the greatest height [m] at which the tip of a tool that points down reaches a place.
+
+    A margin keeps the elbow bent. Far out it is below the table.
+    """
+    reach = math.hypot(x_m - BASE_M[side][0], y_m - BASE_M[side][1])
+    return math.sqrt(max((2 * _LINK_M - _BENT_M) ** 2 - reach**2, 0.0)) - _HAND_M + _SHOULDER_M
 
 
 def home_joints(embodiment: Embodiment) -> dict[str, float]:

@@ -3,9 +3,16 @@
 from typing import ClassVar
 
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.task_plugin import Behaviour, Operator, Scene, TaskPlugin, Values
+from hiwm_core.task_plugin import (
+    Behaviour,
+    FrameMeasure,
+    Operator,
+    Scene,
+    TaskPlugin,
+    Values,
+)
 from hiwm_fold_towel.names import COVERED, HELD, STARTS, TRUTH, corner_gaps, score, towel_of
-from hiwm_yam_pair.scene_names import DATA_KINDS, WARNINGS
+from hiwm_yam_pair.scene_names import DATA_KINDS, TOP, WARNINGS
 
 
 class FoldTowel(TaskPlugin):
@@ -47,3 +54,9 @@ class FoldTowel(TaskPlugin):
         from hiwm_fold_towel.operator_control import TowelOperator
 
         return TowelOperator(embodiment)
+
+    def frame_measure(self, embodiment: Embodiment, camera: str) -> FrameMeasure | None:
+        """Return the measure of the top camera's frames; others are compared by pixels."""
+        from hiwm_fold_towel.measure import TowelMeasure
+
+        return TowelMeasure() if camera == TOP else None

@@ -39,10 +39,7 @@ def look(image: Image, height_m: float = 0.0) -> TowelSight | None:
         image: rgb.
         height_m: of the far corners, while hands carry them.
     """
-    pixels = image.astype(np.float64) + 1.0
-    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-    front = (blue > 1.6 * red) & (blue > 1.25 * green)
-    back = (red > 2.2 * blue) & (red > 1.15 * green)
+    front, back = sides(image)
     size = len(image)
     flat = LENGTH_M * WIDTH_M / metres_per_pixel(size) ** 2
     front_share, back_share = float(front.sum() / flat), float(back.sum() / flat)
@@ -66,6 +63,13 @@ def look(image: Image, height_m: float = 0.0) -> TowelSight | None:
     return TowelSight(
         far=far, near=near, covered=front_share + back_share, flap=back_share, resting=resting
     )
+
+
+def sides(frames: Image) -> tuple[Mask, Mask]:
+    """Return where frames [..., H, W, 3] show the towel's front and its back."""
+    red, green, blue = (frames[..., i] + np.float32(1.0) for i in range(3))
+    front = (blue > 1.6 * red) & (blue > 1.25 * green)
+    return front, (red > 2.2 * blue) & (red > 1.15 * green)
 
 
 def _share_near(mask: Mask, place: Array, reach_m: float) -> float:

@@ -5,10 +5,17 @@ from typing import ClassVar
 import numpy as np
 
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.task_plugin import Behaviour, Operator, Scene, TaskPlugin, Values
+from hiwm_core.task_plugin import (
+    Behaviour,
+    FrameMeasure,
+    Operator,
+    Scene,
+    TaskPlugin,
+    Values,
+)
 from hiwm_route_rope.names import ROUTED, STARTS, TRUTH, clips_of, rope_of, score
 from hiwm_route_rope.shape import rope_at
-from hiwm_yam_pair.scene_names import DATA_KINDS, WARNINGS
+from hiwm_yam_pair.scene_names import DATA_KINDS, TOP, WARNINGS
 
 CLEAR_M = 0.035  # from a clip's middle to the rope, at a start
 # The part of the table that the arms reach.
@@ -72,3 +79,9 @@ class RouteRope(TaskPlugin):
         from hiwm_route_rope.operator_control import RopeOperator
 
         return RopeOperator(embodiment)
+
+    def frame_measure(self, embodiment: Embodiment, camera: str) -> FrameMeasure | None:
+        """Return the measure of the top camera's frames; others are compared by pixels."""
+        from hiwm_route_rope.measure import RopeMeasure
+
+        return RopeMeasure() if camera == TOP else None

@@ -49,21 +49,30 @@ def look(image: Image, rope_height_m: float = RADIUS_M) -> TableSight:
         image: rgb.
         rope_height_m: of the rope's middle above the table; more while hands carry it.
     """
-    pixels = image.astype(np.float64) + 1.0
-    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-    rope = (red > 2.0 * green) & (red > 2.0 * blue) & (red > 60)
-    left = (green > 1.6 * red) & (green > 1.3 * blue)
-    right = (blue > 1.6 * red) & (blue > 1.3 * green)
-    table = (np.abs(blue / red - 0.895) < 0.05) & (red > 0.8 * np.median(red)) & (
-        red < 1.2 * np.median(red)
-    )
-    arms = ~(table | rope | left | right)
-    poses = [_clip(mask) for mask in (left, right)]
+    rope, clips = rope_mask(image), clip_masks(image)
+    red, blue = image[..., 0] + 1.0, image[..., 2] + 1.0
+    middle = np.median(red)
+    table = (np.abs(blue / red - 0.895) < 0.05) & (red > 0.8 * middle) & (red < 1.2 * middle)
+    arms = ~(table | rope | clips[0] | clips[1])
+    poses = [clip_pose(mask) for mask in clips]
     line, share = _rope(rope, arms, rope_height_m)
     found = [pose for pose in poses if pose is not None]
     return TableSight(
         rope=line, clips=np.stack(found) if len(found) == 2 else None, seen_share=share
     )
+
+
+def rope_mask(frames: Image) -> Mask:
+    """Return where frames [..., H, W, 3] show the rope."""
+    red, green, blue = (frames[..., i] + np.float32(1.0) for i in range(3))
+    return (red > 2.0 * green) & (red > 2.0 * blue) & (red > 60)
+
+
+def clip_masks(frames: Image) -> tuple[Mask, Mask]:
+    """Return where frames [..., H, W, 3] show the left and the right clip."""
+    red, green, blue = (frames[..., i] + np.float32(1.0) for i in range(3))
+    left = (green > 1.6 * red) & (green > 1.3 * blue)
+    return left, (blue > 1.6 * red) & (blue > 1.3 * green)
 
 
 # Clips
@@ -80,8 +89,11 @@ def _template() -> tuple[Array, Array]:
 _WALLS, _CHANNEL = _template()
 
 
-def _clip(mask: Mask) -> Array | None:
-    """Return the pose (x, y, yaw) whose walls cover the mask best and whose channel is free."""
+def clip_pose(mask: Mask) -> Array | None:
+    """Return the pose (x, y, yaw) whose walls cover a mask best and whose channel is free.
+
+    None: the mask is too small for a clip.
+    """
     rows, columns = np.nonzero(mask)
     if len(rows) < _LEAST_CLIP:
         return None
