@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
@@ -16,17 +15,15 @@ TEXTS = (
 )
 
 
-@pytest.mark.parametrize("text", TEXTS)
-def test_a_text_parameter_reaches_ros_as_it_was_given(tmp_path: Path, text: str) -> None:
-    spec = NodeSpec(
-        package="p", executable="e", name="n", namespace="/", parameters=({"session_dir": text},)
-    )
+def test_text_parameters_reach_ros_as_they_were_given(tmp_path: Path) -> None:
+    given = {f"p{number}": text for number, text in enumerate(TEXTS)}
+    spec = NodeSpec(package="p", executable="e", name="n", namespace="/", parameters=(given,))
     words = spec.command("e", spec.write_parameters(tmp_path, "node"))[1:]
     context = Context()
     rclpy.init(args=words, context=context)
     try:
         node = Node("n", context=context)
-        assert node.declare_parameter("session_dir", "").value == text
+        assert {name: node.declare_parameter(name, "").value for name in given} == given
         node.destroy_node()
     finally:
         context.shutdown()

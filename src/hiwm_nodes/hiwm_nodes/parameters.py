@@ -7,6 +7,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 
 from hiwm_core.errors import ConfigError
+from hiwm_nodes.parameter_files import text_in_files
 
 
 def parameter(
@@ -43,6 +44,9 @@ def parameter(
     try:
         value = node.declare_parameter(name, default, descriptor).value
     except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        text = text_in_files(node, name) if isinstance(default, str) else None
+        if text is not None:
+            return node.declare_parameter(name, text, descriptor, ignore_override=True).value
         remedy = description + (f", {lower} to {upper}" if lower is not None else "")
         if isinstance(default, str):
             # ROS reads 4e7 as a number and yes as a bool, quoted in the shell or not.
