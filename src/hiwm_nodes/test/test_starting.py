@@ -48,7 +48,9 @@ def test_the_executable_name_selects_the_node(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_during_the_imports_exits_without_output_and_with_0(tmp_path: Path, number: int) -> None:
+def test_a_signal_during_the_imports_exits_without_output_and_with_0(
+    tmp_path: Path, number: int
+) -> None:
     process = node(tmp_path, SLOW)
     deadline = time.monotonic() + HANG_GUARD_S
     while not (tmp_path / "importing").exists():
