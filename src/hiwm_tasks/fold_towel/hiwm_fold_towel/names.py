@@ -25,6 +25,8 @@ TRUTH = (*STARTS, *POINTS, *HELD, COVERED, WARNINGS)
 
 # At the end: each far corner within this of its near one, at most this share covered, and low.
 CORNERS_M, MOST_COVERED, FLAT_M = 0.04, 0.55, 0.045
+# Cloth that is stretched beyond this has torn; a vertex this far below the table went through [m].
+TORN, THROUGH_M = 1.6, 0.01
 # Progress of the corners falls to nothing over this.
 FAR_M = 0.25
 
@@ -40,15 +42,28 @@ def corner_gaps(towel: Array) -> Array:
     return np.linalg.norm(towel[-1, ends, :2] - towel[0, ends, :2], axis=-1)
 
 
+def broken(towel: Array) -> bool:
+    """Return whether the cloth has torn, or passed through the table: physics not to be trusted.
+
+    In use the cloth stretches by a third at most, where one hand carries it.
+    """
+    if not np.isfinite(towel).all() or towel[..., 2].min() < -THROUGH_M:
+        return True
+    return any(
+        np.linalg.norm(np.diff(towel, axis=axis), axis=-1).max() > TORN * length / (count - 1)
+        for axis, length, count in ((0, LENGTH_M, ROWS), (1, WIDTH_M, COLUMNS))
+    )
+
+
 def covered_share(towel: Array) -> float:
     """Return the area that the towel covers, as a share of the flat one's; cells of 4 mm."""
-    cell = 0.004
-    places = np.concatenate([
-        (a * (1 - u) + b * u) for u in (0.0, 0.25, 0.5, 0.75)
-        for a, b in [(_finer(towel)[:-1], _finer(towel)[1:])]
-    ]).reshape(-1, 3)
-    cells = {(int(x), int(y)) for x, y in np.floor(places[:, :2] / cell)}
-    return len(cells) * cell**2 / (LENGTH_M * WIDTH_M)
+    cell, fine = 0.004, _finer(towel)
+    places = np.stack([fine[:-1] * (1 - u) + fine[1:] * u for u in (0.0, 0.25, 0.5, 0.75)])
+    cells = np.floor(places[..., :2] / cell).astype(np.int64).reshape(-1, 2)
+    cells -= cells.min(axis=0)
+    taken = np.zeros(cells.max(axis=0) + 1, bool)
+    taken[cells[:, 0], cells[:, 1]] = True
+    return float(taken.sum()) * cell**2 / (LENGTH_M * WIDTH_M)
 
 
 def _finer(towel: Array) -> Array:

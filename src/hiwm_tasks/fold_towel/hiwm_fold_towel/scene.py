@@ -18,6 +18,7 @@ from hiwm_fold_towel.names import (
     ROWS,
     WIDTH_M,
     Array,
+    broken,
     covered_share,
 )
 from hiwm_yam_pair.geometry import SIDES, TIP_M, gripper
@@ -161,6 +162,7 @@ class TowelScene(PairScene):
         self._hands = {side: model.body(f"{side}_link6").id for side in SIDES}
         self._grips = {side: embodiment.joint_names.index(gripper(side)) for side in SIDES}
         self._held: dict[str, int | None] = dict.fromkeys(SIDES)
+        self._broken = False  # since the start
         self._sun = model.light("sun").diffuse.copy()
         self._ambient = model.vis.headlight.ambient.copy()
 
@@ -171,20 +173,24 @@ class TowelScene(PairScene):
 
     @property
     def truth(self) -> dict[str, float]:
-        """The start, the vertices, which hands hold the towel, and the share that it covers."""
+        """The start, the vertices, which hands hold the towel, and the share that it covers.
+
+        Broken cloth counts as a warning of the physics.
+        """
         towel = self.towel
         return {
             **self._start, **dict(zip(POINTS, towel.ravel().tolist(), strict=True)),
             **{name: float(self._held[side] is not None) for name, side in zip(
                 HELD, SIDES, strict=True
             )},
-            COVERED: covered_share(towel), WARNINGS: float(self.warnings),
+            COVERED: covered_share(towel), WARNINGS: float(self.warnings + self._broken),
         }
 
     def advance(self, seconds: float, ramp: bool = True) -> None:
         """Take or let go of the towel, and advance the physics."""
         self._grip()
         super().advance(seconds, ramp)
+        self._broken |= broken(self.towel)
 
     def _grip(self) -> None:
         data, positions = self.data, self.joint_positions
@@ -208,7 +214,7 @@ class TowelScene(PairScene):
                     self._held[side] = nearest
 
     def _arrange(self, start: Values) -> None:
-        self._start, self._held = dict(start), dict.fromkeys(SIDES)
+        self._start, self._held, self._broken = dict(start), dict.fromkeys(SIDES), False
         model, data = self.model, self.data
         places = np.column_stack([_rest(), np.zeros(ROWS * COLUMNS)])
         # A wrinkle: the cloth is bent out of its plane, its length kept, and dropped.
