@@ -4,6 +4,7 @@ Below the bridge this simulates the robot and its surroundings; see `hiwm_core.t
 """
 
 import atexit
+import logging
 from abc import ABC, abstractmethod
 
 import mujoco
@@ -17,6 +18,9 @@ from hiwm_yam_pair.kinematics import home_joints
 from hiwm_yam_pair.mjcf import Options, scene_xml
 
 Array = NDArray[np.float64]
+
+# MuJoCo counts its warnings; its own handler also writes a file into the working directory.
+mujoco.set_mju_user_warning(logging.getLogger(__name__).warning)
 
 
 class PairScene(ABC):
