@@ -29,17 +29,20 @@ from .rows import (
     CONSOLE_PAGE,
     CONTINUED,
     FLAT,
+    INVERSE_KINEMATICS,
     LEADER,
     PACED,
     ROLLOUTS,
     SPACEMOUSE,
     STANDIN,
     THREE_CAMERAS,
+    TIP_COMMANDS,
     Measured,
     quantile,
 )
 from .spacemouse import measure_spacemouse
 from .three_cameras import measure_three_cameras
+from .tips import measure_inverse_kinematics, measure_tip_commands
 from .watcher import Watcher
 
 ROLLBACK_STEPS = 5
@@ -208,7 +211,8 @@ def _rate(times: list[float]) -> float:
 # Runs that start their own processes, or none.
 _OTHERS = {
     SPACEMOUSE: measure_spacemouse, LEADER: measure_leader, ROLLOUTS: measure_rollouts,
-    ARM_CHECKS: measure_arm_checks,
+    ARM_CHECKS: measure_arm_checks, INVERSE_KINEMATICS: measure_inverse_kinematics,
+    TIP_COMMANDS: measure_tip_commands,
     CONSOLE_CAMERAS: measure_console_cameras,
     BRIDGE_OUTPUTS: measure_bridge_outputs, THREE_CAMERAS: measure_three_cameras,
 }

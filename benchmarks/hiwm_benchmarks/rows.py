@@ -38,6 +38,7 @@ ROLLOUTS = "rollouts"
 ARM_CHECKS = "arm_checks"
 BRIDGE_OUTPUTS = "bridge_outputs"
 THREE_CAMERAS = "three_cameras"
+INVERSE_KINEMATICS, TIP_COMMANDS = "inverse_kinematics", "tip_commands"
 
 ROWS = (
     Row(key="imagination_rate", text="whole graph in imagination, rate 0, policy in the loop",
@@ -81,6 +82,11 @@ ROWS = (
         unit="ms", at_least=30, aim=15, run=LEADER),
     Row(key="leader_loss", text="loss of the leader arm in control to the pause, worst", unit="s",
         at_least=0.5, aim=0.25, run=LEADER),
+    Row(key="inverse_kinematics", text="inverse kinematics of two 6-DoF arms, p99", unit="ms",
+        at_least=3, aim=1, run=INVERSE_KINEMATICS),
+    Row(key="tip_command",
+        text="gamepad to operator command, joint arms by inverse kinematics, p95", unit="ms",
+        at_least=15, aim=6, run=TIP_COMMANDS),
     Row(key="continuations", text="16 continuations of a state, 50 steps each, against one",
         unit="x", at_least=8, aim=4, run=CONTINUED),
     Row(key="rollout_rate", text="rollouts in the layered world, batch 64, policy included",

@@ -24,6 +24,7 @@ from hiwm_core.embodiment_file import (
     EntryLine,
     GroupFile,
     Kind,
+    Kinematics,
     Measured,
     ProprioceptionEntry,
     Rotation,
@@ -33,8 +34,8 @@ from hiwm_core.errors import ConfigError
 from hiwm_core.formats import MIGRATE
 
 __all__ = [
-    "ActionEntry", "ActionGroup", "CameraSpec", "Embodiment", "Measured", "ProprioceptionEntry",
-    "load_embodiment", "parse_embodiment",
+    "ActionEntry", "ActionGroup", "CameraSpec", "Embodiment", "Kinematics", "Measured",
+    "ProprioceptionEntry", "load_embodiment", "parse_embodiment",
 ]
 
 
@@ -75,6 +76,7 @@ class ActionGroup:
     frame: str = ""  # frame of the position and rotation of an end effector
     tip: str = ""  # the frame that is moved
     joints: tuple[str, ...] = ()  # joint_position and gripper: the joint of each entry
+    kinematics: Kinematics | None = None  # joint_position: of the tip that the joints move
 
     @property
     def slice(self) -> builtins.slice:
@@ -217,6 +219,7 @@ def parse_embodiment(text: str, where: str) -> Embodiment:
             start=len(actions), size=len(entries), rotation=given.rotation,
             frame=(given.frame or file.frame) if given.kind == "ee_position" else "",
             tip=given.tip, joints=tuple(entry.joint for entry in entries if entry.joint),
+            kinematics=given.kinematics,
         ))
         actions += entries
         home += at
@@ -268,8 +271,8 @@ def _meaning_hash(
     """Return the sha256 of the values that give recorded numbers their meaning.
 
     These are order, kind, unit, joint, frames and source of every number, the cameras and the rate.
-    Names of entries, groups, arms and of the embodiment, limits and home are left out: they do not
-    change what a recorded number says.
+    Names of entries, groups, arms and of the embodiment, limits, home, and what only devices use
+    are left out: they do not change what a recorded number says.
     """
     order: list[dict[str, Any]] = []
     for group in groups:
@@ -291,6 +294,9 @@ def _meaning_hash(
             else {"joint": entry.joint, "field": entry.field, "unit": entry.unit}
             for entry in file.proprioception
         ],
-        "cameras": [asdict(camera) for camera in file.cameras],
+        "cameras": [
+            {key: value for key, value in asdict(camera).items() if key != "away_rad"}
+            for camera in file.cameras
+        ],
     }
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()

@@ -49,6 +49,15 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kinematics:
+    """The tip that a group of joints moves, for devices that move a tip."""
+
+    urdf: str  # file in config/urdf, or a path
+    tip: str  # link that is moved
+    frame: str = ""  # link whose axes are x, y and z; empty: the root link
+
+
+@dataclass(frozen=True, kw_only=True)
 class EntryLine:
     """One line of ``entries``: one entry of the action array, or the six of a 6D rotation."""
 
@@ -122,8 +131,15 @@ class GroupFile:
     rotation: Rotation = "none"
     frame: str = ""
     tip: str = ""
+    kinematics: Kinematics | None = None
 
     def __post_init__(self) -> None:
+        if self.kinematics is not None and self.kind != "joint_position":
+            raise ConfigError(
+                f"a group of kind {self.kind} does not use kinematics", where="kinematics",
+                remedy="remove it" if self.kind == "gripper" else "remove it: its tip is moved "
+                "directly",
+            )
         end_effector = self.kind == "ee_position"
         if self.measured is None:
             raise ConfigError(
@@ -248,6 +264,9 @@ class CameraSpec:
     encoding: str  # rgb8
     # Width and height of its view of the table [m]; (0, 0) = not planar.
     view_m: tuple[float, float] = (0.0, 0.0)
+    # Direction of what is up in its picture, or farther away: angle about z from the x axis of the
+    # arms' frame [rad]. Devices drive along it. None = unknown, or the camera moves.
+    away_rad: float | None = None
 
     def __post_init__(self) -> None:
         if self.encoding != "rgb8":

@@ -22,10 +22,10 @@ MOVES = {
     key: (pair, direction)
     for pair, keys in enumerate(PAIRS) for key, direction in zip(keys, (-1, 1), strict=True)
 }
-NEXT_ARM = "v"
+NEXT_ARM, NEXT_FRAME, NEXT_SPEED = "v", "g", "p"
 HELP = (
     "t take over, h hand back | space pause or resume, x stop | [n]b back n steps, f fork | "
-    "y success, n failure, r reset | q quit, ? this help"
+    "y success, n failure, r reset | g next frame, p next speed | q quit, ? this help"
 )
 # Terminals repeat a held key every 25 to 50 ms, so this bridges one missed repeat: a single tap is
 # a step of about one tick.
@@ -40,7 +40,9 @@ class KeyIntent:
     """What the keys request at one time."""
 
     moves: tuple[tuple[int, int], ...] = ()  # (index in PAIRS, -1 or 1)
-    next_arm: bool = False  # the pairs move the next arm's entries
+    next_arm: bool = False  # the pairs move the next arm
+    frames: int = 0  # number of frames to advance by
+    speeds: int = 0  # number of speeds to advance by
     deadman: bool = False
     silent: bool = False
     events: tuple[OperatorEvent, ...] = ()
@@ -68,6 +70,8 @@ class KeyIntents:
     _note: str = ""
     _help_wanted: bool = False
     _next_arm: bool = False
+    _frames: int = 0
+    _speeds: int = 0
 
     @property
     def count(self) -> str:
@@ -115,6 +119,10 @@ class KeyIntents:
         elif key == NEXT_ARM:
             self._next_arm = True
             self._held_until.clear()
+        elif key == NEXT_FRAME:
+            self._frames += 1
+        elif key == NEXT_SPEED:
+            self._speeds += 1
         elif key == "?":
             self._help_wanted = True
         else:
@@ -129,6 +137,8 @@ class KeyIntents:
         note, self._note = self._note, ""
         help_wanted, self._help_wanted = self._help_wanted, False
         next_arm, self._next_arm = self._next_arm, False
+        frames, self._frames = self._frames, 0
+        speeds, self._speeds = self._speeds, 0
         if self._mute_until_out and mode is not Mode.HUMAN:
             self._mute_until_out = False
         deadman = self._engaged and not self._release_first
@@ -138,7 +148,7 @@ class KeyIntents:
         )
         return KeyIntent(
             moves=moves, deadman=deadman, silent=self._mute_until_out, events=events, note=note,
-            help_wanted=help_wanted, next_arm=next_arm,
+            help_wanted=help_wanted, next_arm=next_arm, frames=frames, speeds=speeds,
         )
 
     def drop_control(self) -> None:

@@ -15,8 +15,9 @@ from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.frames import Observation
 from hiwm_core.tasks import parse_task
+from hiwm_core.tips import TipStep
 from hiwm_nodes import qos
-from hiwm_nodes.diagnostics import ERROR, OK, Diagnostics, RateMeter
+from hiwm_nodes.diagnostics import ERROR, OK, WARN, Diagnostics, RateMeter
 from hiwm_nodes.messages import time_message
 from hiwm_nodes.observation_feed import ObservationFeed
 from hiwm_nodes.parameters import parameter
@@ -42,11 +43,13 @@ _READ_HZ = 20.0
 # A timer this late means that the node was blocked. It processes its queues first, so that a
 # driver that kept publishing is not taken for a silent one.
 _HELD_UP_S = 0.1
-# Driver messages closer together than this are read with the next one, or with the next timer.
+# Driver messages closer to the last one that was read are read with the next, or by the next timer.
 _JOY_GAP_S = 0.005
 # A synchronous command is repeated after this time, so that the arbiter does not take the operator
 # for lost while the world is slow (its timeout is 0.5 s).
 _REPEAT_S = 0.15
+# A motion takes the time since the last one, within these: an arm must not jump to catch up.
+_SHORTEST_S, _LONGEST_S = 1e-3, 0.1
 _PROGRESS_S = 3.0
 # Loading a world model takes a while, and the message does not change meanwhile.
 _WAITING_S = 10.0
@@ -81,12 +84,14 @@ class TeleopNode(Node):
         self._control = ControlState()
         self._answers: list[Answer] = []
         self._joy: dict[str, JoySample] = {}
-        self._read_at = 0.0
+        self._joy_read_at = 0.0
         self._turned_at = 0.0
         self._blend = BlendIn()
         self._takeover_times = TakeoverTimes()
         self._sent: tuple[object, ...] = ()
         self._sent_at = 0.0
+        self._moved_at = 0.0
+        self._steering = ""
         self._deadman = False
         self._leaving: OperatorEvent | None = None
         self._ticks = 0
@@ -140,7 +145,8 @@ class TeleopNode(Node):
         self._joy[topic] = JoySample(
             axes=tuple(message.axes), buttons=tuple(message.buttons), received_s=now
         )
-        if now - self._read_at >= _JOY_GAP_S:
+        if now - self._joy_read_at >= _JOY_GAP_S:
+            self._joy_read_at = now
             self._read()
 
     def _on_observation(self, seen: Observation) -> None:
@@ -191,7 +197,6 @@ class TeleopNode(Node):
     def _read(self) -> None:
         """Read the device, and once more after answers: its next step may be possible already."""
         while True:
-            self._read_at = time.monotonic()
             answers, self._answers = tuple(self._answers), []
             self._take(self._device.read(self._view(answers)))
             if not answers and not self._answers:
@@ -207,19 +212,23 @@ class TeleopNode(Node):
     def _take(self, done: OperatorInput) -> None:
         if done.message:
             self._say(done.message)
-        self._diagnostics.report(ERROR if done.problem else OK, done.problem or "running")
-        if not done.silent:
-            self._publish(done)
+        note = "" if done.silent else self._publish(done)
+        self._steering = done.steering
+        if done.problem:
+            self._diagnostics.report(ERROR, done.problem)
+        else:
+            self._diagnostics.report(WARN if note else OK, note or "running")
         for event in done.events:
             if event.kind is EventKind.QUIT:
                 self._leaving = event
             elif self._leaving is None:
                 self._requests.ask(self._device.request(event, self._world))
 
-    def _publish(self, done: OperatorInput) -> None:
+    def _publish(self, done: OperatorInput) -> str:
+        """Send a command; return what keeps the arms from where they are moved, as text."""
         tick, leash, world = self._tick, self._leash, self._world
         if tick is None or leash is None or world is None:
-            return
+            return ""
         now = time.monotonic()
         mine = self._control.mode == Mode.HUMAN and self._control.device == self._device.name
         if not (done.deadman and mine):
@@ -229,19 +238,28 @@ class TeleopNode(Node):
         action = done.action
         scale = self._blend.scale(now, done.deadman and mine)
         if done.delta is not None:
-            action = leash.move(scale * done.delta, tick.measured, tick.applied)
+            seconds = min(max(now - self._moved_at, _SHORTEST_S), _LONGEST_S)
+            self._moved_at = now
+            action = leash.move(
+                scale * done.delta, tick.measured, tick.applied, fixed=done.action,
+                tips={
+                    arm: TipStep(displacement=scale * step.displacement, frame=step.frame)
+                    for arm, step in done.tips.items()
+                }, seconds=seconds,
+            )
         key = (tick.epoch, tick.step, done.deadman, action is None)
         if self._device.synchronous and key == self._sent and now - self._sent_at < _REPEAT_S:
-            return
+            return leash.note
         self._sent, self._sent_at = key, now
         message = OperatorCommand(
             epoch=tick.epoch, step=tick.step, device=self._device.name, deadman=done.deadman,
             synchronous=self._device.synchronous, demonstration=self._demonstration,
-            action=array.array("d", [] if action is None else action),
+            action=array.array("d", [] if action is None else action), note=leash.note,
         )
         message.header.stamp = time_message(tick.stamp_ns)
         message.header.frame_id = world.embodiment.frame
         self._publisher.publish(message)
+        return leash.note
 
     # Log lines and diagnostics.
 
@@ -265,7 +283,7 @@ class TeleopNode(Node):
 
     def _diagnostic_values(self) -> dict[str, object]:
         return {
-            "device": self._device.name, "deadman": self._deadman,
+            "device": self._device.name, "deadman": self._deadman, "steering": self._steering,
             "ticks_per_s": f"{self._rate.rate:.1f}",
             "observations_dropped": self._feed.dropped if self._feed else 0,
             "takeover_to_frame_p50_s": f"{self._takeover_times.quantile(0.5):.3f}",

@@ -22,7 +22,8 @@ PLANAR = load_embodiment("planar_bimanual")
 TASK = load_task(default_task())
 ALL = {axis: AxisSetting(dead_zone=0.0) for axis in AXES}
 SETTINGS = MotionSettings(linear_m_s=0.1, angular_rad_s=1.0, expo=0.0)
-USES: dict[str, Any] = {"A": "deadman", "B": "next_arm", "C": "gripper", "L": "next_lock"}
+USES: dict[str, Any] = {"A": "deadman", "B": "next_arm", "C": "gripper", "L": "next_lock",
+                        "F": "next_frame", "S": "next_speed"}
 
 
 class Bench:
@@ -77,6 +78,24 @@ def test_a_hand_keeps_to_the_arms_it_was_given() -> None:
 def test_nothing_moves_while_the_deadman_is_up() -> None:
     bench = Bench()
     assert bench.read("", x=1.0).delta is None and not bench.read("", x=1.0).deadman
+
+
+def test_a_hand_moves_the_tip_of_a_joint_arm_in_the_chosen_frame_at_the_chosen_speed() -> None:
+    bench = Bench(load_embodiment("yam_pair"))
+    done = bench.read("A", x=1.0, pitch=1.0)
+    assert done.delta is not None and not done.delta.any()
+    np.testing.assert_allclose(done.tips["left"].displacement, [1e-3, 0, 0, 0, 0.01, 0])
+    assert (done.tips["left"].frame, done.steering) == (
+        "camera top", "camera top frame, 100 % speed"
+    )
+    assert bench.read("AFS").message == "base frame, 50 % speed"
+    bench.read("A", x=1.0)
+    done = bench.read("A", x=1.0)
+    np.testing.assert_allclose(done.tips["left"].displacement, [5e-4, 0, 0, 0, 0, 0])
+    assert done.tips["left"].frame == "base"
+    bench.read("AB")
+    assert set(bench.read("A", x=1.0).tips) == {"right"}
+    assert bench.read("", x=1.0).tips == {}
 
 
 def test_a_lock_button_goes_through_the_locks() -> None:

@@ -24,7 +24,7 @@ from hiwm_teleop.devices.base import (
     TickView,
     WorldView,
 )
-from hiwm_teleop.devices.keyboard import key_entries
+from hiwm_teleop.devices.keyboard import key_motions
 
 WORLD = WorldView(
     kind="imagination", robot="", can_restore=True, can_fork=True, auto_reset=True,
@@ -128,9 +128,31 @@ def test_every_entry_of_a_joint_arm_has_keys_at_the_speed_of_its_unit(keyboard):
 
 def test_robots_with_more_entries_than_keys_have_a_set_of_keys_for_each_arm():
     aloha = load_embodiment("aloha")
-    sets = key_entries(aloha)
-    assert [len(entries) for entries in sets] == [7, 7]
-    assert {aloha.actions[entry].arm for entry in sets[1]} == {aloha.arms[1]}
+    sets = key_motions(aloha)
+    assert [len(motions) for motions in sets] == [7, 7]
+    assert {aloha.actions[motion.entry].arm for motion in sets[1]} == {aloha.arms[1]}
+
+
+def test_keys_move_the_tip_of_a_joint_arm_in_the_chosen_frame_at_the_chosen_speed(keyboard):
+    device, ours = keyboard
+    world = dataclasses.replace(WORLD, embodiment=load_embodiment("yam_pair"))
+
+    def read(now_s):
+        return device.read(dataclasses.replace(view(now_s), world=world))
+
+    os.write(ours, b"t")
+    read(0.0)
+    os.write(ours, b"dsl]")  # right, nearer, up, gripper opens
+    done = read(0.05)
+    assert done.steering == "camera top frame, 100 % speed"
+    assert done.tips["left"].frame == "camera top"
+    np.testing.assert_allclose(done.tips["left"].displacement, [4e-3, -4e-3, 4e-3, 0, 0, 0])
+    np.testing.assert_allclose(done.delta[6], 0.05)
+    os.write(ours, b"vggpd")  # the other arm, tool, half speed
+    done = read(0.2 + 0.15)
+    assert done.steering == "tool frame, 50 % speed"
+    np.testing.assert_allclose(done.tips["right"].displacement, [4e-3, 0, 0, 0, 0, 0])
+    assert set(done.tips) == {"right"} and done.tips["right"].frame == "tool"
 
 
 def test_a_person_s_next_episode_is_arranged_by_hand_where_no_robot_can_place_the_scene():

@@ -1,5 +1,6 @@
 """Gamepads and pedals through sensor_msgs/Joy, with the files that come with the project."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -35,7 +36,8 @@ LEFT_SHOULDER, A, START, LEFT_STICK = 9, 0, 6, 7
 class Bench:
     """A joy device; the test acts as its driver, with 100 messages a second."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, world: WorldView = WORLD, tick: TickView = TICK) -> None:
+        self.world, self.tick = world, tick
         self.device = JoyDevice({"device_file": file})
         self.now = 50.0
         self.sample: JoySample | None = None
@@ -54,7 +56,7 @@ class Bench:
         self.now += wait
         heard = {self.device.joy_topics[0]: self.sample} if self.sample else {}
         return self.device.read(
-            OperatorView(now_s=self.now, world=WORLD, tick=TICK, mode=mode, joy=heard)
+            OperatorView(now_s=self.now, world=self.world, tick=self.tick, mode=mode, joy=heard)
         )
 
 
@@ -151,3 +153,26 @@ def test_a_wrong_file_is_refused_with_file_field_and_remedy(
 def test_a_file_of_another_device_is_refused_with_the_way_to_start_it() -> None:
     with pytest.raises(ConfigError, match="device:=spacemouse"):
         load_device_file("spacemouse", "joy", JoyFile)
+
+
+def test_a_gamepad_for_six_axes_moves_tips_in_turn_and_a_trigger_is_the_gripper() -> None:
+    robot = load_embodiment("yam_pair")
+    tick = dataclasses.replace(TICK, measured=np.array(robot.home))
+    bench = Bench("gamepad_6dof", dataclasses.replace(WORLD, embodiment=robot), tick)
+    bench.feed()
+    done = bench.feed(LEFT_SHOULDER, axes=(-1.0, 0, 0, 1.0, 0, 0))
+    done = bench.feed(LEFT_SHOULDER, axes=(-1.0, 0, 0, 1.0, 0, 0.75))
+    step = done.tips["left"]
+    np.testing.assert_allclose(step.displacement, [0.0012, 0, 0.0012, 0, 0, 0], atol=1e-9)
+    assert step.frame == "camera top"
+    assert done.action is not None and done.action[6] == 0.25
+    assert np.isnan(np.delete(done.action, 6)).all()
+    done = bench.feed(LEFT_SHOULDER, 8, 13, 14, axes=(0.0, 0, 1.0, 0, 0, 0.75))
+    assert "arm right" in done.message and "base frame, 50 % speed" in done.message
+    assert done.action is not None and np.isnan(done.action).all()  # it holds what it holds
+    bench.feed(LEFT_SHOULDER, axes=(0.0, 0, 1.0, 0, 0, 0.0))
+    done = bench.feed(LEFT_SHOULDER, axes=(0.0, 0, 1.0, 0, 0, 0.3))
+    np.testing.assert_allclose(done.tips["right"].displacement, [0, 0, 0, 0, 0, 0.004])
+    assert done.action is not None and done.action[13] == pytest.approx(0.7)
+    lost = bench.feed(LEFT_SHOULDER, axes=(0.0, 0, 1.0, 0))
+    assert lost.silent and "trigger is set to axis 5" in lost.problem

@@ -7,6 +7,7 @@ from hypothesis.extra.numpy import arrays
 
 from hiwm_core.embodiment import load_embodiment, parse_embodiment
 from hiwm_core.rotations import matrix_from_6d, vector_from_matrix
+from hiwm_core.tips import TipStep
 from hiwm_teleop.leash import LeashedTargets
 from hiwm_test_support.robots import mixed_robot
 
@@ -68,3 +69,34 @@ def test_rotations_and_joints_are_on_a_leash_too():
     tilted = vector_from_matrix(matrix_from_6d(target[3:9]))
     np.testing.assert_allclose(tilted, [0.0, 0.4, 0.0], atol=1e-9)
     np.testing.assert_allclose(target[[13, 15]], [0.4, 0.2])
+
+
+def test_tips_are_on_the_leash_of_their_joints_and_what_stops_them_is_said():
+    robot = load_embodiment("yam_pair")
+    home, still = np.array(robot.home), np.zeros(robot.action_dim)
+    leash = LeashedTargets(robot)
+    up = {"left": TipStep(displacement=np.array([0, 0, 0.02, 0, 0, 0]))}
+    for _ in range(20):  # the arm does not follow
+        target = leash.move(still, home, home, tips=up, seconds=0.1)
+        assert (np.abs(target - home) <= robot.max_following_error + 1e-12).all()
+    assert np.abs(target - home)[:6].max() > 0.25
+    leash.forget()
+    for _ in range(60):  # it does, to the edge of its reach
+        home = leash.move(still, home, home, tips=up, seconds=0.1)
+    assert "left at the" in leash.note
+    leash.forget()
+    assert leash.note == ""
+    cartesian = load_embodiment("yam_pair_cartesian")
+    home, leash = np.array(cartesian.home), LeashedTargets(cartesian)
+    for _ in range(20):
+        home = leash.move(np.zeros(10), home, home, tips=up, seconds=0.1)
+    assert leash.note == "at the limit of left_z"
+
+
+def test_entries_that_are_given_are_taken_as_they_are():
+    robot = load_embodiment("yam_pair_cartesian")
+    home, fixed = np.array(robot.home), np.full(10, np.nan)
+    fixed[4], fixed[5] = 0.25, 9.0
+    leash = LeashedTargets(robot)
+    target = leash.move(np.full(10, 0.01), home, home, fixed=fixed)
+    np.testing.assert_allclose(target[:6], [*(home[:4] + 0.01), 0.25, robot.upper[5]])

@@ -207,11 +207,11 @@ def test_a_burst_is_drained_and_the_newest_report_counts(
     mouse = SocketMouse(bus)
     bench = opened()
     mouse.press(LEFT)
+    bench.until(lambda done: done.deadman)
     for _ in range(150):
         mouse.move(x=FULL)
     mouse.move(x=0)
     mouse.press()
-    bench.until(lambda done: done.deadman)
     bench.until(lambda done: not done.deadman)
     mouse.press(LEFT)
     done = bench.until(lambda done: done.deadman)

@@ -20,6 +20,7 @@ from hiwm_core.branch_records import Label
 from hiwm_core.control import Mode, Source
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.tasks import Task
+from hiwm_core.tips import TipStep
 
 
 class EventKind(enum.Enum):
@@ -133,18 +134,21 @@ class OperatorInput:
     """What an operator does at one time.
 
     `action` is an absolute target [A]. `delta` is the requested displacement [A] since the last
-    read, which the node adds to the current target, blending in after a takeover. At most one is
-    given; with neither, the robot holds position.
+    read, and `tips` are those of arms' tips, which the node adds to the current target, blending in
+    after a takeover. An action beside a delta is NaN in the entries that it leaves to the delta.
+    With neither, the robot holds position.
     `silent` sends nothing at all, so that the operator times out in the arbiter.
     """
 
     action: NDArray[np.float64] | None = None
     delta: NDArray[np.float64] | None = None
+    tips: Mapping[str, TipStep] = field(default_factory=dict)  # by arm; only with a delta
     deadman: bool = False
     events: tuple[OperatorEvent, ...] = ()
     silent: bool = False
     message: str = ""  # a line for the log; may be empty
     problem: str = ""  # current problem of the device, for diagnostics; empty if none
+    steering: str = ""  # frame and speed of its motion, for the person; may be empty
 
 
 @dataclass(frozen=True, kw_only=True)

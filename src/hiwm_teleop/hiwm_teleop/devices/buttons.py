@@ -14,8 +14,8 @@ from hiwm_core.control import Mode
 from hiwm_teleop.devices.base import EventKind, OperatorEvent, OperatorView
 
 Press = Literal[
-    "gripper", "next_arm", "next_lock", "rollback", "fork", "success", "failure", "discard",
-    "reset", "pause", "stop", "clear_stop",
+    "gripper", "next_arm", "next_lock", "next_frame", "next_speed", "rollback", "fork", "success",
+    "failure", "discard", "reset", "pause", "stop", "clear_stop",
 ]
 K = TypeVar("K", bound=Hashable)
 
@@ -50,6 +50,8 @@ class Pressed:
     grippers: int = 0  # number of gripper toggles
     arms: int = 0  # number of arms to advance by
     locks: int = 0  # number of axis locks to advance by
+    frames: int = 0  # number of frames to advance by
+    speeds: int = 0  # number of speeds to advance by
 
 
 class Buttons(Generic[K]):
@@ -113,6 +115,10 @@ class Buttons(Generic[K]):
             pressed.arms += 1
         elif meant == "next_lock":
             pressed.locks += 1
+        elif meant == "next_frame":
+            pressed.frames += 1
+        elif meant == "next_speed":
+            pressed.speeds += 1
         elif meant is not None:
             pressed.events.append(self._event(meant, mode))
 

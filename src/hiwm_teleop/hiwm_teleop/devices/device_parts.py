@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hiwm_core.embodiment import Embodiment
+from hiwm_core.tips import TipStep
 from hiwm_teleop.devices.base import OperatorInput, OperatorView
 from hiwm_teleop.devices.buttons import Buttons, Pressed
 from hiwm_teleop.devices.loss import LossGuard
@@ -24,6 +25,8 @@ from hiwm_teleop.devices.motion import (
     Displacement,
     MotionSettings,
 )
+from hiwm_teleop.devices.steering import Steering
+from hiwm_teleop.devices.trigger import GripperTrigger
 
 
 class Stick:
@@ -47,6 +50,7 @@ class Stick:
         self._motions: dict[str, ArmMotion] = {}
         self._grippers: dict[str, int] = {}  # arm -> entry
         self._closing: dict[str, float] = {}  # arm -> 1 opens, -1 closes; absent = never toggled
+        self._trigger = GripperTrigger()
         self._at = 0
 
     def meet(self, robot: Embodiment) -> None:
@@ -70,6 +74,7 @@ class Stick:
     def rest(self) -> None:
         """Stop: the next motion starts from standstill."""
         self._displacement.rest()
+        self._trigger.rest()
 
     def press(self, pressed: Pressed, view: OperatorView, deadman: bool) -> str:
         """Apply button presses to this stick; return a line for the person, or nothing.
@@ -91,20 +96,42 @@ class Stick:
             line = self._toggle_gripper(view)
         return line
 
-    def delta(self, values: Mapping[AxisName, float], received_s: float, now_s: float) -> Array:
-        """Return the displacement [A] since the last call.
+    def motion(
+        self, values: Mapping[AxisName, float], received_s: float, now_s: float,
+        steering: Steering,
+    ) -> tuple[Array, str, TipStep]:
+        """Return the displacement [A] since the last call, and an arm with that of its tip.
 
         Args:
             values: deflections, -1..1.
             received_s: when they were received, steady clock.
             now_s: now.
+            steering: frame and speed.
         """
-        velocity = self._motions[self._arm].velocity(values, self._lock)
+        velocity = steering.speed * self._motions[self._arm].velocity(values, self._lock)
         assert self._robot is not None
         for arm, direction in self._closing.items():
             entry = self._grippers[arm]
             velocity[entry] = direction * self._robot.actions[entry].max_velocity
-        return self._displacement.advance(velocity, received_s, now_s)
+        moved = self._displacement.advance(velocity, received_s, now_s)
+        size = self._robot.action_dim
+        return moved[:size], self._arm, TipStep(displacement=moved[size:], frame=steering.frame)
+
+    def grip(self, pulled: float, view: OperatorView, targets: Array) -> None:
+        """Set the target of the arm's gripper from a trigger, in targets [A].
+
+        Args:
+            pulled: how far the trigger is pulled, 0..1.
+            view: as read.
+            targets: NaN where nothing is set.
+        """
+        entry = self._grippers.get(self._arm)
+        if entry is None or view.tick is None:
+            return
+        last = view.tick.applied if view.tick.applied.size else view.tick.measured
+        ratio = self._trigger.ratio(pulled, float(last[entry]))
+        if ratio is not None:
+            targets[entry] = ratio
 
     @property
     def _arm(self) -> str:
@@ -132,6 +159,7 @@ class StickState:
     hand: Stick
     values: Mapping[AxisName, float]  # deflections, -1..1
     received_s: float  # time received, steady clock
+    pulled: float | None = None  # how far its gripper's trigger is pulled, 0..1; None = no trigger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +180,7 @@ class PartCombiner:
 
     def __init__(self, name: str) -> None:
         self._guard = LossGuard(name)
+        self._steering = Steering()
 
     def turn(self, view: OperatorView, parts: Sequence[Part]) -> OperatorInput:
         """Return the combined input.
@@ -161,6 +190,7 @@ class PartCombiner:
         """
         hands = [state for part in parts for state in part.hands]
         if view.world is not None:
+            self._steering.meet(view.world.embodiment)
             for state in hands:
                 state.hand.meet(view.world.embodiment)
         presses = [part.buttons.take(view) for part in parts]
@@ -179,16 +209,31 @@ class PartCombiner:
             state.hand.press(pressed, view, deadman)
             for part, pressed in zip(parts, presses, strict=True) for state in part.hands
         ]
-        delta = None
+        lines.append(self._steering.change(
+            sum(pressed.frames for pressed in presses), sum(pressed.speeds for pressed in presses)
+        ))
+        delta: Array | None = None
+        tips: dict[str, TipStep] = {}
+        given: Array | None = None
         if deadman and view.world is not None:
             delta = np.zeros(view.world.embodiment.action_dim)
             for state in hands:
-                delta += state.hand.delta(state.values, state.received_s, view.now_s)
+                moved, arm, step = state.hand.motion(
+                    state.values, state.received_s, view.now_s, self._steering
+                )
+                delta += moved
+                if state.pulled is not None:
+                    given = np.full_like(delta, np.nan) if given is None else given
+                    state.hand.grip(state.pulled, view, given)
+                tips[arm] = TipStep(
+                    displacement=step.displacement + tips[arm].displacement, frame=step.frame
+                ) if arm in tips else step
         else:
             for state in hands:
                 state.hand.rest()
         return OperatorInput(
-            delta=delta, deadman=deadman,
+            action=given, delta=delta, tips=tips, deadman=deadman,
             events=tuple(event for pressed in presses for event in pressed.events),
             message=", ".join(filter(None, [line, *lines])),
+            steering=self._steering.text if hands else "",
         )

@@ -32,12 +32,33 @@ class StickSetting(AxisSetting):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TriggerSetting:
+    """An axis of a Joy message that is pulled in one direction only."""
+
+    axis: int = number(lower=0, upper=63)  # index in Joy.axes
+    rest: float = number(0.0, lower=-1.0, upper=1.0)  # its value when released, 1 for joy_node
+    pulled: float = number(1.0, lower=-1.0, upper=1.0)  # its value when pulled
+
+    def __post_init__(self) -> None:
+        if self.rest == self.pulled:
+            raise ConfigError(
+                f"rest and pulled are both {self.rest:g}", where="pulled",
+                remedy="give the trigger's value when it is pulled",
+            )
+
+    def share(self, value: float) -> float:
+        """Return how far it is pulled, 0..1; the sign of the way does not matter."""
+        return min(abs((value - self.rest) / (self.pulled - self.rest)), 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class HandSetting:
     """The axes that move one arm."""
 
     axes: Mapping[AxisName, StickSetting]
     arms: tuple[str, ...] = ()  # of the robot, next_arm cycles through them; empty = all
     buttons: Mapping[int, HandUse] = field(default_factory=dict)
+    trigger: TriggerSetting | None = None  # the arm's gripper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +108,7 @@ class JoyParts:
         self.topic = settings.topic
         self._stale_after_s = settings.stale_after_s
         self._axes = [hand.axes for hand in settings.hands]
+        self._triggers = [hand.trigger for hand in settings.hands]
         self._hands = [
             Stick(arms=hand.arms, axes=hand.axes, settings=settings.motion,
                  where=f"{where}: hands[{i}]")
@@ -103,9 +125,14 @@ class JoyParts:
         sample = view.joy.get(self.topic)
         problem = self._problem(sample, view.now_s)
         values: list[dict[AxisName, float]] = [dict.fromkeys(axes, 0.0) for axes in self._axes]
+        pulled: list[float | None] = [None] * len(self._hands)
         received_s = view.now_s
         if sample is not None and not problem:
             received_s = sample.received_s
+            pulled = [
+                trigger.share(sample.axes[trigger.axis]) if trigger else None
+                for trigger in self._triggers
+            ]
             values = [
                 {axis: sample.axes[setting.axis] for axis, setting in axes.items()}
                 for axes in self._axes
@@ -119,9 +146,13 @@ class JoyParts:
         return [Part(buttons=self._buttons[0], problem=problem), *(
             Part(
                 buttons=buttons,
-                hands=(StickState(hand=hand, values=value, received_s=received_s),),
+                hands=(StickState(
+                    hand=hand, values=value, received_s=received_s, pulled=share
+                ),),
             )
-            for buttons, hand, value in zip(self._buttons[1:], self._hands, values, strict=True)
+            for buttons, hand, value, share in zip(
+                self._buttons[1:], self._hands, values, pulled, strict=True
+            )
         )]
 
     def _problem(self, sample: JoySample | None, now_s: float) -> str:
@@ -129,15 +160,18 @@ class JoyParts:
             return f"waiting for sensor_msgs/Joy on {self.topic}: start its driver"
         if now_s - sample.received_s > self._stale_after_s:
             return f"lost: no message on {self.topic} for {self._stale_after_s:g} s"
-        for axes in self._axes:
-            for axis, setting in axes.items():
-                if setting.axis >= len(sample.axes):
-                    return (
-                        f"{self.topic} has {len(sample.axes)} axes, but {axis} is set to axis "
-                        f"{setting.axis}: correct the device file"
-                    )
-                if not math.isfinite(sample.axes[setting.axis]):
-                    return f"axis {setting.axis} of {self.topic} is not a number"
+        used: list[tuple[str, int]] = [
+            (axis, setting.axis) for axes in self._axes for axis, setting in axes.items()
+        ]
+        used += [("trigger", trigger.axis) for trigger in self._triggers if trigger]
+        for name, place in used:
+            if place >= len(sample.axes):
+                return (
+                    f"{self.topic} has {len(sample.axes)} axes, but {name} is set to axis "
+                    f"{place}: correct the device file"
+                )
+            if not math.isfinite(sample.axes[place]):
+                return f"axis {place} of {self.topic} is not a number"
         return ""
 
 

@@ -1,11 +1,14 @@
 """The keyboard of the terminal that started the session: every arm, and every request."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hiwm_core.embodiment import Embodiment
+from hiwm_core.tips import TIP_AXES, TipAxis, TipStep, tip_axes
 from hiwm_teleop.devices.base import (
     Device,
     DeviceOption,
@@ -13,17 +16,30 @@ from hiwm_teleop.devices.base import (
     OperatorInput,
     OperatorView,
 )
+from hiwm_teleop.devices.steering import Steering
 from hiwm_teleop.key_intents import HELP, NEXT_ARM, PAIRS, KeyIntents
 from hiwm_teleop.status_line import StatusLine
 from hiwm_teleop.terminal import Terminal
 
 # A read later than this was delayed by something else; the arm must not jump to catch up.
 _LONGEST_READ_GAP_S = 0.1
-_POSITION = 3  # entries before a group's rotation
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyMotion:
+    """What a pair of keys moves: an axis of an arm's tip, or an entry of the action."""
+
+    name: str
+    unit: str
+    arm: str = ""
+    axis: TipAxis | None = None  # None: the entry
+    entry: int = -1
 
 
 class KeyboardDevice(Device):
-    """A pair of keys moves each entry of the action; a status line shows the session's state."""
+    """A pair of keys moves each tip's axis, joint or gripper; a line shows the session's state."""
 
     name = "keyboard"
     synchronous = False
@@ -53,8 +69,9 @@ class KeyboardDevice(Device):
         self._intents = KeyIntents(deadman_window_s=float(self.options["deadman_window_s"]))
         self._read_s: float | None = None
         self._known: Embodiment | None = None
-        self._sets: list[list[int]] = []  # entries that the pairs move; NEXT_ARM changes the set
+        self._sets: list[list[KeyMotion]] = []  # what the pairs move; NEXT_ARM changes the set
         self._set = 0
+        self._steering = Steering()
         self._status = StatusLine(self._terminal, "t takes over, ? lists the keys")
 
     def open(self) -> None:
@@ -79,63 +96,96 @@ class KeyboardDevice(Device):
         intent = self._intents.take(view.now_s, view.mode)
         if view.world is not None and view.world.embodiment is not self._known:
             self._known, self._set = view.world.embodiment, 0
-            self._sets = key_entries(self._known)
+            self._steering.meet(self._known)
+            self._sets = key_motions(self._known)
             self._status.print(self._keys())
         if intent.next_arm and self._sets:
             self._set = (self._set + 1) % len(self._sets)
             self._status.print(self._keys())
         if intent.help_wanted:
             self._status.print(f"{self._keys()}\n{HELP}")
-        self._status.note = intent.note or self._status.note
-        delta = None
+        note = self._steering.change(intent.frames, intent.speeds)
+        self._status.note = note or intent.note or self._status.note
+        delta: Array | None = None
+        tips: dict[str, Array] = {}
         if intent.deadman and self._known is not None:
             delta = np.zeros(self._known.action_dim)
-            entries = self._sets[self._set]
+            motions = self._sets[self._set]
             for pair, direction in intent.moves:
-                if pair < len(entries):
-                    delta[entries[pair]] += direction * self._speed(entries[pair]) * gap
+                if pair < len(motions):
+                    self._move(motions[pair], direction * gap, delta, tips)
         count = self._intents.count
         self._status.show(view, f"count {count}" if count else "")
         return OperatorInput(
-            delta=delta, deadman=intent.deadman, events=intent.events, silent=intent.silent
+            delta=delta,
+            tips={
+                arm: TipStep(displacement=step, frame=self._steering.frame)
+                for arm, step in tips.items()
+            },
+            deadman=intent.deadman, events=intent.events, silent=intent.silent,
+            steering=self._steering.text,
         )
 
-    def _speed(self, entry: int) -> float:
-        """Return the speed of an action entry, unit/s."""
-        assert self._known is not None
-        group = next(g for g in self._known.groups if entry in range(g.slice.start, g.slice.stop))
-        turns = group.rotation == "6d" and entry >= group.slice.start + _POSITION
-        unit = "rad" if turns else self._known.actions[entry].unit
-        return float(self.options[
-            {"m": "speed_m_s", "rad": "speed_rad_s", "1": "speed_gripper_s"}[unit]
+    def _move(
+        self, motion: KeyMotion, seconds: float, delta: Array, tips: dict[str, Array]
+    ) -> None:
+        """Add a key's motion of some seconds, negative for the first key of its pair."""
+        way = seconds * self._steering.speed * float(self.options[
+            {"m": "speed_m_s", "rad": "speed_rad_s", "1": "speed_gripper_s"}[motion.unit]
         ])
+        if motion.axis is None:
+            delta[motion.entry] += way
+        else:
+            step = tips.setdefault(motion.arm, np.zeros(len(TIP_AXES)))
+            step[TIP_AXES.index(motion.axis)] += way
 
     def _keys(self) -> str:
         """Return what each pair of keys moves, for people."""
         if self._known is None:
             return "waiting for the world"
         line = ", ".join(
-            f"{less}/{more} {self._known.actions[entry].name}"
-            for (less, more), entry in zip(PAIRS, self._sets[self._set], strict=False)
+            f"{less}/{more} {motion.name}"
+            for (less, more), motion in zip(PAIRS, self._sets[self._set], strict=False)
         )
-        return f"{line} | {NEXT_ARM} next arm" if len(self._sets) > 1 else line
+        if len(self._sets) > 1:
+            line += f" | {NEXT_ARM} next arm"
+        return f"{line} | {self._steering.text}" if tip_axes(self._known, self._known.arms[0]) \
+            else line
 
 
-def key_entries(embodiment: Embodiment) -> list[list[int]]:
-    """Return the indices of the action entries that pairs of keys move, in sets.
+def key_motions(embodiment: Embodiment) -> list[list[KeyMotion]]:
+    """Return what pairs of keys move, in sets.
 
-    All entries are one set if there are enough keys; otherwise each arm has its own. A 6D rotation
-    has three entries, its rotation vector's (`hiwm_core.action_deltas`).
+    All motions are one set if there are enough keys; otherwise each arm has its own. An arm whose
+    tip can be moved has its axes and its gripper, any other one its entries.
     """
-    free: dict[str, list[int]] = {}
-    for group in embodiment.groups:
-        entries = list(range(group.slice.start, group.slice.stop))
-        kept = entries[: _POSITION + 3] if group.rotation == "6d" else entries
-        free.setdefault(group.arm, []).extend(kept)
-    together = [entry for entries in free.values() for entry in entries]
+    by_arm = {arm: _motions(embodiment, arm) for arm in embodiment.arms}
+    together = [motion for motions in by_arm.values() for motion in motions]
     if len(together) <= len(PAIRS):
         return [together]
     return [
-        entries[i:i + len(PAIRS)]
-        for entries in free.values() for i in range(0, len(entries), len(PAIRS))
+        motions[i:i + len(PAIRS)]
+        for motions in by_arm.values() for i in range(0, len(motions), len(PAIRS))
+    ]
+
+
+def _motions(embodiment: Embodiment, arm: str) -> list[KeyMotion]:
+    axes = tip_axes(embodiment, arm)
+    found = [
+        KeyMotion(
+            name=f"{arm}_{axis}", unit="m" if axis in TIP_AXES[:3] else "rad", arm=arm, axis=axis
+        )
+        for axis in axes
+    ]
+    driven = [
+        group for group in embodiment.groups
+        if group.arm == arm and not (
+            axes and (group.kind == "ee_position" or group.kinematics is not None)
+        )
+    ]
+    return found + [
+        KeyMotion(
+            name=embodiment.actions[entry].name, unit=embodiment.actions[entry].unit, entry=entry
+        )
+        for group in driven for entry in range(group.slice.start, group.slice.stop)
     ]

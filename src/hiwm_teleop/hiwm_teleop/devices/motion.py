@@ -1,8 +1,8 @@
 """From the axes of a cap or stick to displacements of arms.
 
 For every device that commands velocities: each axis is shaped (dead zone, expo, scale), locked or
-not, and moves an end effector, or the joint with its name, ``<arm>_<axis>``. Pure. Tested by
-``test_motion.py``.
+not, and moves the arm's tip or, on an arm without one, the joint with its name, ``<arm>_<axis>``.
+Pure. Tested by ``test_motion.py``.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from hiwm_core.config_schema import number
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import DeviceError
+from hiwm_core.tips import TIP_AXES as AXES
+from hiwm_core.tips import TipAxis as AxisName
+from hiwm_core.tips import tip_axes
 
-AxisName = Literal["x", "y", "z", "roll", "pitch", "yaw"]
 Lock = Literal["none", "translation", "planar"]
 Array = NDArray[np.float64]
 
-AXES: tuple[AxisName, ...] = ("x", "y", "z", "roll", "pitch", "yaw")
 _TRANSLATION: tuple[AxisName, ...] = ("x", "y", "z")
 # The axes each lock leaves free, in the order in which a button cycles through the locks.
 LOCKS: Mapping[Lock, tuple[AxisName, ...]] = {
@@ -64,30 +65,16 @@ def shaped(value: float, setting: AxisSetting, expo: float) -> float:
 
 
 def axis_entries(embodiment: Embodiment, arm: str) -> dict[AxisName, int]:
-    """Return the index in the action array of each axis of an arm.
+    """Return the index in the action array of each axis of an arm without a tip.
 
-    An end effector has x, y and z, and its rotation: a yaw, or the rotation vector about the axes
-    of the group's frame, which is the form of a 6D rotation's displacement. A joint belongs to an
-    axis by its name, ``<arm>_<axis>`` or, on a robot with one arm, ``<axis>``, and by its unit: m
-    for x, y and z, rad for the rest.
+    A joint belongs to an axis by its name, ``<arm>_<axis>`` or, on a robot with one arm,
+    ``<axis>``, and by its unit: m for x, y and z, rad for the rest.
     """
-    found: dict[AxisName, int] = {}
-    for group in embodiment.groups:
-        if group.arm != arm:
-            continue
-        if group.kind == "ee_position":
-            axes = {
-                "none": _TRANSLATION, "yaw": (*_TRANSLATION, "yaw"),
-                "6d": (*_TRANSLATION, "roll", "pitch", "yaw"),
-            }[group.rotation]
-            found |= {axis: group.start + i for i, axis in enumerate(axes)}
-            continue
-        for i, entry in enumerate(embodiment.actions[group.slice], group.start):
-            for axis in AXES:
-                unit = "m" if axis in _TRANSLATION else "rad"
-                if entry.unit == unit and entry.name in (f"{arm}_{axis}", axis):
-                    found[axis] = i
-    return found
+    return {
+        axis: i for i, entry in enumerate(embodiment.actions) for axis in AXES
+        if entry.arm == arm and entry.unit == ("m" if axis in _TRANSLATION else "rad")
+        and entry.joint and entry.name in (f"{arm}_{axis}", axis)
+    }
 
 
 class ArmMotion:
@@ -113,25 +100,29 @@ class ArmMotion:
                 f"{embodiment.name} has no arm {arm!r}", where=where,
                 remedy=f"use one of {', '.join(embodiment.arms)}",
             )
-        entries = axis_entries(embodiment, arm)
-        self._moved = [(axis, axes[axis], entries[axis]) for axis in axes if axis in entries]
+        tip = tip_axes(embodiment, arm)
+        entries = {} if tip else axis_entries(embodiment, arm)
+        self._size = embodiment.action_dim
+        # The tip's axes come after the entries of the action.
+        places = entries or {axis: self._size + AXES.index(axis) for axis in tip}
+        self._moved = [(axis, axes[axis], places[axis]) for axis in axes if axis in places]
         if not self._moved:
             raise DeviceError(
                 f"none of {', '.join(axes) or 'no axes'} moves arm {arm!r} of {embodiment.name}, "
                 f"whose actions are {', '.join(e.name for e in embodiment.actions)}", where=where,
-                remedy=f"use a device made for joints, or name the actions {arm}_x, {arm}_y ...",
+                remedy="use a device made for joints, or add kinematics to the arm's group: "
+                "docs/embodiments.md",
             )
-        self._size = embodiment.action_dim
         self._settings = settings
 
     def velocity(self, values: Mapping[AxisName, float], lock: Lock) -> Array:
-        """Return the requested velocity [A], unit/s; zero for entries of other arms.
+        """Return the requested velocity [A + 6], unit/s: of the action's entries, and of the tip.
 
         Args:
             values: deflection of each axis, -1..1.
             lock: which axes are free.
         """
-        velocity = np.zeros(self._size)
+        velocity = np.zeros(self._size + len(AXES))
         for axis, setting, index in self._moved:
             if axis in LOCKS[lock]:
                 full = (
@@ -154,10 +145,10 @@ class Displacement:
         self._velocity = None
 
     def advance(self, velocity: Array, received_s: float, now_s: float) -> Array:
-        """Return the displacement [A] since the last read, over at most `LONGEST_GAP_S`.
+        """Return the displacement [N] since the last read, over at most `LONGEST_GAP_S`.
 
         Args:
-            velocity: newest velocity, [A].
+            velocity: newest velocity, [N].
             received_s: when it arrived; until then, the velocity of the last read applies.
             now_s: now, same clock.
         """
