@@ -33,10 +33,12 @@ from .rows import (
     LEADER,
     PACED,
     ROLLOUTS,
+    ROPE,
     SPACEMOUSE,
     STANDIN,
     THREE_CAMERAS,
     TIP_COMMANDS,
+    TOWEL,
     Measured,
     quantile,
 )
@@ -169,7 +171,7 @@ def _paced(
 
 
 def _standin(
-    graph: Graph, watcher: Watcher, session: Path, options: Options
+    key: str, graph: Graph, watcher: Watcher, session: Path, options: Options
 ) -> dict[str, Measured]:
     watcher.until_running(Command.SOURCE_POLICY)
     used = graph.processor_time()
@@ -187,7 +189,7 @@ def _standin(
         for name, source in (("policy", Command.SOURCE_POLICY), ("human", Command.SOURCE_HUMAN))
     }
     return {
-        "standin_speed": Measured(
+        key: Measured(
             value=simulated / wall, details={"ticks/s": rate, "seconds": wall, **sources,
                 **{
                     f"{node} cpu ms/tick": 1e3 * spent / max(1, len(received))
@@ -217,6 +219,11 @@ _OTHERS = {
     BRIDGE_OUTPUTS: measure_bridge_outputs, THREE_CAMERAS: measure_three_cameras,
 }
 _Watch = Callable[[Graph, Watcher, Path, Options], dict[str, Measured]]
+_FAST = {
+    "world": "hardware", "fast": "true", "device": "scripted",
+    # Large, so that the session does not end during the measurement.
+    "failures": "1000", "max_seconds": "3600.0",
+}
 _RUNS: Mapping[str, tuple[Mapping[str, str], _Watch]] = {
     FLAT: ({"world": "imagination", "rate": "0.0", "device": "none"}, _flat),
     PACED: ({"world": "imagination", "rate": "10.0", "device": "none"}, _paced),
@@ -231,10 +238,7 @@ _RUNS: Mapping[str, tuple[Mapping[str, str], _Watch]] = {
     CONTINUED: (
         {"world": "imagination", "rate": "10.0", "device": "none"}, _continued
     ),
-    STANDIN: (
-        {"world": "hardware", "robot": "standin", "fast": "true", "device": "scripted",
-         # Large, so that the session does not end during the measurement.
-         "failures": "1000", "max_seconds": "3600.0"},
-        _standin,
-    ),
+    STANDIN: ({**_FAST, "robot": "standin"}, partial(_standin, "standin_speed")),
+    ROPE: ({**_FAST, "robot": "yam_pair", "task": "route_rope"}, partial(_standin, "rope_speed")),
+    TOWEL: ({**_FAST, "robot": "yam_pair", "task": "fold_towel"}, partial(_standin, "towel_speed")),
 }

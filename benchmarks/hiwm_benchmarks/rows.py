@@ -30,6 +30,7 @@ class Row:
 
 
 FLAT, PACED, STANDIN = "imagination_flat", "imagination_paced", "standin_fast"
+ROPE, TOWEL = "route_rope_fast", "fold_towel_fast"
 CONSOLE_PAGE, CONSOLE_COST = "console_page", "console_cost"
 CONSOLE_CAMERAS = "console_cameras"
 SPACEMOUSE, LEADER = "spacemouse", "leader"
@@ -59,6 +60,10 @@ ROWS = (
         at_least=150, aim=50, run=PACED),
     Row(key="standin_speed", text="stand-in graph in fast mode, scripted operator",
         unit="x real time", at_least=5, aim=15, higher_is_better=True, run=STANDIN),
+    Row(key="rope_speed", text="Route Rope on the stand-in, 128 px, fast mode, scripted operator",
+        unit="x real time", at_least=2.5, aim=4, higher_is_better=True, run=ROPE),
+    Row(key="towel_speed", text="Fold Towel on the stand-in, 128 px, fast mode, scripted operator",
+        unit="x real time", at_least=1.5, aim=2.5, higher_is_better=True, run=TOWEL),
     Row(key="console_key", text="console: key press to the changed frame in the page, rate 10, p95",
         unit="ms", at_least=250, aim=130, run=CONSOLE_PAGE),
     Row(key="console_opening", text="console: page with a tree of 2,000 states opens",

@@ -20,7 +20,7 @@ from hiwm_route_rope.shape import (
     SEGMENT_M,
     WALL_M,
 )
-from hiwm_yam_pair.top_camera import to_pixels, to_table
+from hiwm_yam_pair.top_camera import metres_per_pixel, to_pixels, to_table
 
 Mask = NDArray[np.bool_]
 
@@ -78,15 +78,24 @@ def clip_masks(frames: Image) -> tuple[Mask, Mask]:
 # Clips
 
 def _template() -> tuple[Array, Array]:
-    """Return points on the walls' tops and in the channel of a clip at the origin, [N, 2], m."""
+    """Return points of a clip at the origin [N, 2], m, and what the mask counts at each [N].
+
+    On the walls' tops it counts for the pose, in the channel against it.
+    """
     along = np.linspace(-0.42, 0.42, 6) * CLIP_LENGTH_M
     across = (CLIP_GAP_M + WALL_M) / 2 + np.linspace(-0.3, 0.5, 3) * WALL_M
     walls = [(sign * x, y) for sign in (1, -1) for x in across for y in along]
     channel = [(x, y) for x in (-0.3 * CLIP_GAP_M, 0.0, 0.3 * CLIP_GAP_M) for y in along]
-    return np.array(walls), np.array(channel)
+    return np.array(walls + channel), np.concatenate([
+        np.full(len(walls), 1.0 / len(walls)), np.full(len(channel), -0.7 / len(channel))
+    ])
 
 
-_WALLS, _CHANNEL = _template()
+_POINTS, _COUNTS = _template()
+# Coarse to fine: how far places [m] and yaws [rad] are tried about the last ones.
+_SEARCH = ((0.016, 0.24), (0.005, 0.09), (0.0016, 0.04))
+_PLACES = np.stack(np.meshgrid(*[np.linspace(-1, 1, 7)] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
+_YAWS = np.linspace(-1, 1, 7)[::2]
 
 
 def clip_pose(mask: Mask) -> Array | None:
@@ -98,27 +107,31 @@ def clip_pose(mask: Mask) -> Array | None:
     if len(rows) < _LEAST_CLIP:
         return None
     size = len(mask)
-    best = np.array([*to_table(rows, columns, size, _CLIP_TOP_M).mean(axis=0), 0.0])
-    for reach, turn in ((0.016, 0.24), (0.005, 0.09), (0.0016, 0.04)):
-        offsets = np.linspace(-1, 1, 7)
-        tries = best + np.array([
-            (reach * x, reach * y, turn * yaw) for x in offsets for y in offsets
-            for yaw in offsets[::2]
-        ])
-        scores = _fit(mask, tries, _WALLS) - 0.7 * _fit(mask, tries, _CHANNEL)
+    place, yaw = to_table(rows, columns, size, _CLIP_TOP_M).mean(axis=0), 0.0
+    for reach, turn in _SEARCH:
+        places, yaws = place + reach * _PLACES, yaw + turn * _YAWS
+        scores = _fit(mask, places, yaws)
         # Of equal poses, the middle one.
-        best = tries[scores >= scores.max() - 1e-9].mean(axis=0)
-    return best
+        best_places, best_yaws = np.nonzero(scores >= scores.max() - 1e-9)
+        place, yaw = places[best_places].mean(axis=0), float(yaws[best_yaws].mean())
+    return np.array([*place, yaw])
 
 
-def _fit(mask: Mask, poses: Array, points: Array) -> Array:
-    """Return the share of points [N, 2] on the mask, of each pose [M, 3]."""
-    cos, sin = np.cos(poses[:, 2:]), np.sin(poses[:, 2:])
-    x = poses[:, :1] + cos * points[:, 0] - sin * points[:, 1]
-    y = poses[:, 1:2] + sin * points[:, 0] + cos * points[:, 1]
-    places = to_pixels(np.stack([x, y], axis=-1), len(mask), _CLIP_TOP_M)
-    inside = np.clip(np.rint(places).astype(int), 0, len(mask) - 1)
-    return np.asarray(mask[inside[..., 0], inside[..., 1]].mean(axis=1))
+def _fit(mask: Mask, places: Array, yaws: Array) -> Array:
+    """Return how well a clip fits a mask at places [M, 2] with yaws [N], [M, N]."""
+    cos, sin = np.cos(yaws)[:, None], np.sin(yaws)[:, None]
+    turned = np.stack([
+        cos * _POINTS[:, 0] - sin * _POINTS[:, 1], sin * _POINTS[:, 0] + cos * _POINTS[:, 1]
+    ], axis=-1)
+    last = len(mask) - 1
+    rows, columns = (
+        np.clip(np.rint(pixels[:, None, None] - offsets).astype(np.int32), 0, last)
+        for pixels, offsets in zip(
+            to_pixels(places, len(mask), _CLIP_TOP_M).T,
+            np.moveaxis(turned, -1, 0) / metres_per_pixel(len(mask), _CLIP_TOP_M), strict=True,
+        )
+    )
+    return np.asarray(mask[rows, columns] @ _COUNTS)
 
 
 # The rope
@@ -162,23 +175,25 @@ def _parts(mask: Mask) -> list[Mask]:
 
 def _steps(mask: Mask, start: tuple[int, int]) -> NDArray[np.int64]:
     """Return each pixel's distance from the start within the mask, in steps; -1 elsewhere."""
-    steps = np.full(mask.shape, -1)
-    steps[start] = 0
-    front, count = [start], 0
-    rows, columns = mask.shape
-    while front:
-        count += 1
+    # On a flat array with a free border: plain numbers are faster than arrays here.
+    width = mask.shape[1] + 2
+    free = bytearray(np.pad(mask, 1).tobytes())
+    around = [row * width + column for row, column in _NEIGHBOURS]
+    place = (start[0] + 1) * width + start[1] + 1
+    free[place] = 0
+    fronts = [[place]]
+    while fronts[-1]:
         following = []
-        for row, column in front:
-            for r, c in _NEIGHBOURS:
-                at = (row + r, column + c)
-                if (
-                    0 <= at[0] < rows and 0 <= at[1] < columns and mask[at] and steps[at] < 0
-                ):
-                    steps[at] = count
-                    following.append(at)
-        front = following
-    return steps
+        for place in fronts[-1]:
+            for offset in around:
+                if free[place + offset]:
+                    free[place + offset] = 0
+                    following.append(place + offset)
+        fronts.append(following)
+    steps = np.full(mask.size + 2 * (sum(mask.shape) + 2), -1)
+    for count, front in enumerate(fronts):
+        steps[front] = count
+    return np.asarray(steps.reshape(mask.shape[0] + 2, width)[1:-1, 1:-1])
 
 
 def _line(part: Mask) -> Array:
