@@ -19,9 +19,15 @@ _UNROUTED_M = 0.05
 
 
 class RopeOperator:
-    """Looks at the embodiment's first camera; see `hiwm_core.task_plugin.Operator`."""
+    """Looks at the embodiment's first camera; see `hiwm_core.task_plugin.Operator`.
 
-    def __init__(self, embodiment: Embodiment) -> None:
+    Args:
+        embodiment: the pair's, Cartesian.
+        clips: [2, 3], where the clips are on average, for one that an arm hides; see `clips_of`.
+    """
+
+    def __init__(self, embodiment: Embodiment, clips: Array) -> None:
+        self._clips = clips
         self._home = np.array(embodiment.home)
         self._camera = embodiment.cameras[0].name
 
@@ -31,7 +37,7 @@ class RopeOperator:
         holding = (hands[:, 4] > HELD[0]) & (hands[:, 4] < HELD[1])
         # Between two hands that hold it, the rope is about as high as they are.
         height = float(hands[:, 2].mean()) - RADIUS_M if holding.all() else RADIUS_M
-        found = look(images[self._camera], max(height, RADIUS_M))
+        found = look(images[self._camera], max(height, RADIUS_M), self._clips)
         if found.rope is None or found.clips is None:
             return Sight(error_m=np.nan, progress=np.nan, clarity=found.seen_share * 0.4)
         routed = tuple(
@@ -43,7 +49,10 @@ class RopeOperator:
             0.0 if held else _UNROUTED_M + float(way)
             for way, held in zip(ways, routed, strict=True)
         )
-        seen = Sighting(rope=found.rope, clips=found.clips, routed=(routed[0], routed[1]))
+        seen = Sighting(
+            rope=found.rope, clips=found.clips, routed=(routed[0], routed[1]),
+            guessed_m=found.guessed_m,
+        )
         return Sight(
             error_m=error, clarity=0.5 + 0.5 * found.seen_share, found=seen,
             progress=score(found.rope, found.clips, np.array(routed)),

@@ -78,7 +78,8 @@ class RouteRope(TaskPlugin):
         """Return an operator that reads the picture from above."""
         from hiwm_route_rope.operator_control import RopeOperator
 
-        return RopeOperator(embodiment)
+        middle = {name: (low + high) / 2 for name, (low, high) in self.task.start_ranges.items()}
+        return RopeOperator(embodiment, clips_of(middle))
 
     def frame_measure(self, embodiment: Embodiment, camera: str) -> FrameMeasure | None:
         """Return the measure of the top camera's frames; others are compared by pixels."""

@@ -27,6 +27,13 @@ _SLACK = 1.03  # of the rope between the hands, when it is grasped
 _STRAIGHT, _FARTHEST_M = 1.004, 0.085
 # How far beyond the planned place a hand may take the rope [m]: when high, and more when low.
 _FREE_M, _FREE_LOW_M = 0.012, 0.05
+# A hand takes the rope at most this far beyond what is seen of it, and turns as the rope does where
+# it is seen [m].
+_INTO_M, _AHEAD_M = 0.02, 0.03
+# Beside a clip, walls are in the fingers' way. So the rope is taken farther out or in by one of
+# these [m], this far from the clip's middle; a metre less costs as much as so many of a shift.
+_SHIFTS_M = np.linspace(-0.03, 0.08, 23)
+_CLEAR_M, _PER_M = 0.036, 4.0
 # Gripper ratios: shut, and those that a rope between the fingers leaves.
 _SHUT = 0.0
 HELD = (0.10, 0.26)
@@ -42,6 +49,7 @@ class Sighting:
     rope: Array  # [N, 2], m, from the right end to the left one
     clips: Array  # [2, 3], x, y [m] and yaw [rad] of the left and the right clip
     routed: tuple[bool, bool]  # whether each clip holds the rope
+    guessed_m: tuple[float, float] = (0.0, 0.0)  # of the rope's right and left end: not seen
 
 
 def _holds(hand: Hand) -> bool:
@@ -129,6 +137,9 @@ class Router:
         for side, other, sign in ((LEFT, RIGHT, 1.0), (RIGHT, LEFT, -1.0)):
             if _holds(hands[side]):
                 arcs[other] = line.nearest(hands[side].xy) - sign * span
+        arcs = [
+            self._clear(line, arc, sign, seen) for arc, sign in zip(arcs, (1.0, -1.0), strict=True)
+        ]
         found = []
         for arc, hand, sign in zip(arcs, hands, (1.0, -1.0), strict=True):
             # Arms hide the rope's ends, so that the plan shifts while they come near. A hand takes
@@ -136,9 +147,25 @@ class Router:
             out = sign * (line.nearest(hand.xy) - arc)
             free = _FREE_M + _FREE_LOW_M * (1.0 - ramp(hand.z, 0.035, _HOVER))
             arc += sign * float(np.clip(out, -free / 2, free))
-            yaw = near_yaw(line.direction(arc) + np.pi / 2, hand.yaw)
+            # A guessed end may bend.
+            low, high = seen.guessed_m[0] - _INTO_M, line.length - seen.guessed_m[1] + _INTO_M
+            arc = float(np.clip(arc, low, max(low, high)))
+            straight = line.direction(float(np.clip(arc, low + _AHEAD_M, high - _AHEAD_M)))
+            yaw = near_yaw(straight + np.pi / 2, hand.yaw)
             found.append((line.at(arc), yaw))
         return found
+
+    def _clear(self, line: "_Line", arc: float, sign: float, seen: Sighting) -> float:
+        """Return the arc length nearest to one at which no clip is in the fingers' way."""
+        others = [clip[:2] for clip, held in zip(seen.clips, seen.routed, strict=True) if not held]
+        shifts = _SHIFTS_M[np.argsort(np.abs(_SHIFTS_M), kind="stable")]
+
+        def cost(shift: float) -> float:
+            place = line.at(arc + sign * shift)
+            near = min((float(np.linalg.norm(place - clip)) for clip in others), default=np.inf)
+            return abs(shift) + _PER_M * max(0.0, _CLEAR_M - near)
+
+        return arc + sign * float(min(shifts, key=cost))
 
     # How
 

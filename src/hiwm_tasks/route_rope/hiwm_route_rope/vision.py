@@ -38,16 +38,20 @@ class TableSight:
     """What a picture shows."""
 
     rope: Array | None  # [N, 2], m, from the right end to the left one; None: not found
-    clips: Array | None  # [2, 3], x, y [m], yaw [rad]; None: one is not found
+    clips: Array | None  # [2, 3], x, y [m], yaw [rad]; None: one is neither found nor hidden
     seen_share: float  # of the rope's length, 0..1
+    guessed_m: tuple[float, float] = (0.0, 0.0)  # at the rope's right and left end, under arms
 
 
-def look(image: Image, rope_height_m: float = RADIUS_M) -> TableSight:
+def look(
+    image: Image, rope_height_m: float = RADIUS_M, expected: Array | None = None
+) -> TableSight:
     """Return what an image [S, S, 3] of the top camera shows.
 
     Args:
         image: rgb.
         rope_height_m: of the rope's middle above the table; more while hands carry it.
+        expected: [2, 3], where the clips are on average; taken for a clip that an arm hides.
     """
     rope, clips = rope_mask(image), clip_masks(image)
     red, blue = image[..., 0] + 1.0, image[..., 2] + 1.0
@@ -55,10 +59,16 @@ def look(image: Image, rope_height_m: float = RADIUS_M) -> TableSight:
     table = (np.abs(blue / red - 0.895) < 0.05) & (red > 0.8 * middle) & (red < 1.2 * middle)
     arms = ~(table | rope | clips[0] | clips[1])
     poses = [clip_pose(mask) for mask in clips]
-    line, share = _rope(rope, arms, rope_height_m)
+    line, share, guessed = _rope(rope, arms, rope_height_m)
+    if expected is not None:
+        poses = [
+            guess if pose is None and _near(arms, to_pixels(guess[:2], len(arms))) else pose
+            for pose, guess in zip(poses, expected, strict=True)
+        ]
     found = [pose for pose in poses if pose is not None]
     return TableSight(
-        rope=line, clips=np.stack(found) if len(found) == 2 else None, seen_share=share
+        rope=line, clips=np.stack(found) if len(found) == 2 else None, seen_share=share,
+        guessed_m=guessed,
     )
 
 
@@ -136,28 +146,29 @@ def _fit(mask: Mask, places: Array, yaws: Array) -> Array:
 
 # The rope
 
-def _rope(mask: Mask, arms: Mask, height_m: float) -> tuple[Array | None, float]:
-    """Return the rope's line [N, 2], and the share of its length that is seen."""
+def _rope(
+    mask: Mask, arms: Mask, height_m: float
+) -> tuple[Array | None, float, tuple[float, float]]:
+    """Return the rope's line [N, 2], the share that is seen, and what is guessed at its ends, m."""
     parts = [_line(part) for part in _parts(mask)]
     if not parts:
-        return None, 0.0
+        return None, 0.0, (0.0, 0.0)
     size = len(mask)
     lines = [to_table(part[:, 0], part[:, 1], size, height_m) for part in parts]
     seen = sum(_length(line) for line in lines)
-    chain = _chain(lines)
-    joined = _join(chain)
-    missing = LENGTH_M - _length(joined)
+    joined = _join(_chain(lines))
+    if joined[0, 1] > joined[-1, 1]:
+        joined = joined[::-1]
+    missing, guessed = LENGTH_M - _length(joined), [0.0, 0.0]
     if missing > 0.012:
         hidden = [_near(arms, to_pixels(end, size, height_m)) for end in (joined[0], joined[-1])]
         if any(hidden):
-            share = missing / sum(hidden)
-            if hidden[0]:
-                joined = np.concatenate([_beyond(joined, share)[::-1], joined])
-            if hidden[1]:
-                joined = np.concatenate([joined, _beyond(joined[::-1], share)])
-    if joined[0, 1] > joined[-1, 1]:
-        joined = joined[::-1]
-    return joined, float(min(1.0, seen / LENGTH_M))
+            guessed = [missing / sum(hidden) * one for one in hidden]
+        if hidden[0]:
+            joined = np.concatenate([_beyond(joined, guessed[0])[::-1], joined])
+        if hidden[1]:
+            joined = np.concatenate([joined, _beyond(joined[::-1], guessed[1])])
+    return joined, float(min(1.0, seen / LENGTH_M)), (guessed[0], guessed[1])
 
 
 def _parts(mask: Mask) -> list[Mask]:

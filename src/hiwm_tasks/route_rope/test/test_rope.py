@@ -14,7 +14,7 @@ from hiwm_route_rope.names import clips_of, rope_of, score
 from hiwm_route_rope.operator_control import lies_in
 from hiwm_route_rope.router import Router, Sighting
 from hiwm_route_rope.shape import holds
-from hiwm_route_rope.vision import look
+from hiwm_route_rope.vision import clip_masks, look
 from hiwm_yam_pair.kinematics import tool_down
 
 TASK = load_task("route_rope")
@@ -50,6 +50,37 @@ def test_each_clip_is_half_of_the_score() -> None:
     half = score(rope, clips, np.array([True, False]))
     assert 0.5 < half < 0.75
     assert score(rope + 0.1, clips, np.array([False, False])) < half - 0.3
+
+
+def test_a_hand_takes_the_rope_clear_of_the_clips_and_where_it_is_seen() -> None:
+    """Beside an empty clip its walls are in the way; an end under an arm may bend."""
+    y = np.linspace(-0.26, 0.14, 80)
+    line = np.stack([np.full(80, 0.37), y], axis=1)
+    clips = np.array([[0.38, 0.05, 0.0], [0.38, -0.05, 0.0]])
+    measured = np.array([0.37, 0.043, 0.1, 0.0, 0.55, 0.3, -0.18, 0.1, 0.0, 0.55])
+
+    def step(**known: object) -> float:
+        """Return how far the left hand goes along the rope; it is where it would take it."""
+        seen = Sighting(rope=line, clips=clips, **{"routed": (False, False), **known})
+        return float((Router(np.array(EMBODIMENT.home)).targets(seen, measured) - measured)[1])
+
+    assert abs(step()) > 0.005
+    clips[0, 0] = 0.43
+    assert abs(step()) < 0.001
+    assert step(guessed_m=(0.0, 0.16)) < -0.01  # back to where the rope is seen
+
+
+def test_a_clip_that_an_arm_hides_is_where_clips_are_on_average(robot: StandinRobot) -> None:
+    robot.place(TASK.sample_start(np.random.default_rng(4)), 0)
+    picture, hands = robot.images["top"], robot.measured
+    operator = TASK.stand_in().operator(EMBODIMENT)
+    rows, columns = np.nonzero(clip_masks(picture)[0])
+    part = np.s_[rows.min() - 5:rows.max() + 6, columns.min() - 5:columns.max() + 6]
+    covered, bare = picture.copy(), picture.copy()
+    covered[part] = (40, 42, 50)
+    bare[part] = np.median(picture, axis=(0, 1))
+    assert operator.look({"top": covered}, hands, jumped=True).visible
+    assert not operator.look({"top": bare}, hands, jumped=True).visible
 
 
 @pytest.fixture
