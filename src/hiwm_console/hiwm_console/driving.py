@@ -36,11 +36,20 @@ _SPAN_S = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class Manner:
+    """How a page's axes move the arms."""
+
+    frame: str = "base"  # of tips' axes
+    speed: float = 1.0  # share of full speed
+
+
+@dataclass(frozen=True, kw_only=True)
 class Command:
     """A command for the arbiter."""
 
     deadman: bool
     axes: tuple[float, ...]
+    manner: Manner = Manner()
     epoch: int
     step: int
     t: float  # the page's stamp of the newest message in it, ms
@@ -104,6 +113,7 @@ class Driving:
         self._late = 0.0
         self._t = -1.0
         self._demonstration = False
+        self._manner = self._used_manner = Manner()
         self._current: tuple[float, ...] = ()
         self._latched: tuple[float, ...] = ()
         self._used: tuple[float, ...] = ()
@@ -128,14 +138,15 @@ class Driving:
 
     def receive(
         self, axes: Sequence[float], deadman: bool, t: float, now: float, *,
-        demonstration: bool = False,
+        demonstration: bool = False, manner: Manner = Manner(),  # noqa: B008 - frozen
     ) -> str:
         """Process a drive message; return why it was refused, or nothing."""
         if t < self._t:
             return "drive: t goes backwards"
         self._late = self._lateness.of(t, now)
         self._t, self._received_at = t, now
-        self._demonstration = demonstration
+        self._changed |= manner != self._manner
+        self._demonstration, self._manner = demonstration, manner
         current = tuple(axes)
         if len(current) != len(self._latched):
             self._latched = (0.0,) * len(current)
@@ -234,7 +245,7 @@ class Driving:
             self._used = tuple(
                 new or latched for new, latched in zip(self._current, self._latched, strict=True)
             )
-            self._latched = self._current
+            self._latched, self._used_manner = self._current, self._manner
             return [self._command(deadman=True, now=now)]
         if self._answered and now - self._sent_at >= REPEAT_S:
             return [self._command(deadman=True, now=now)]
@@ -245,5 +256,5 @@ class Driving:
         self._sent_at = now
         return Command(
             deadman=deadman, axes=self._used if deadman else (), epoch=epoch, step=step, t=self._t,
-            demonstration=self._demonstration,
+            demonstration=self._demonstration, manner=self._used_manner,
         )

@@ -23,6 +23,7 @@ from sensor_msgs.msg import JointState
 
 from hiwm_console import world_simulator
 from hiwm_console.answers import answer_of, number
+from hiwm_console.drive_axes import DriveAxes
 from hiwm_console.driving import DEVICE, Command
 from hiwm_console.live_feed import LiveFeed, keep
 from hiwm_console.protocol import Act
@@ -45,6 +46,7 @@ from hiwm_teleop.service_routes import ROUTES, clients_of
 
 # How long to wait for a node that starts late before it is reported as missing.
 _FIND_S = 3.0
+_SHORTEST_S = 1e-3  # of a motion
 
 
 class GraphLink:
@@ -68,7 +70,7 @@ class GraphLink:
         self._embodiment: Embodiment | None = None
         self._leash: LeashedTargets | None = None
         self._robot: RobotReader | None = None
-        self._planes: list[tuple[int, int]] = []
+        self._axes: DriveAxes | None = None
         self._joints: OrderedDict[int, bytes] = OrderedDict()
         self._poses: OrderedDict[tuple[int, str], bytes] = OrderedDict()
         self._ticks: OrderedDict[int, Tick] = OrderedDict()
@@ -88,12 +90,13 @@ class GraphLink:
 
     @property
     def axes(self) -> int:
-        """Number of action entries; 0 while the world is unknown."""
-        return self._embodiment.action_dim if self._embodiment else 0
+        """Number of axes that a page drives; 0 while the world is unknown."""
+        return self._axes.size if self._axes else 0
 
     def world_simulator_axes(self, keys: frozenset[str]) -> list[float]:
         """Return the axes for keys held in a page of the world simulator's protocol."""
-        return world_simulator.axes_of(keys, self._planes, self.axes)
+        planes = self._axes.planes if self._axes else []
+        return world_simulator.axes_of(keys, planes, self.axes)
 
     def publish(self, command: Command) -> None:
         """Send an operator command: axes become leashed targets, as for every device."""
@@ -101,23 +104,21 @@ class GraphLink:
         if tick is None or leash is None or embodiment is None or self._measured is None:
             return
         target: Any = []
-        if command.deadman and len(command.axes) == embodiment.action_dim:
-            target = self._target_of(command, leash, embodiment)
+        if command.deadman and len(command.axes) == self.axes:
+            target = self._target_of(command, leash)
         else:
             leash.forget()
             self._moved = (-1, -1)
         message = OperatorCommand(
             epoch=command.epoch, step=command.step, device=DEVICE, deadman=command.deadman,
             synchronous=bool(self._world.lockstep), demonstration=command.demonstration,
-            action=array.array("d", target),
+            action=array.array("d", target), note=leash.note,
         )
         message.header.stamp = tick.header.stamp
         message.header.frame_id = embodiment.frame
         self._publisher.publish(message)
 
-    def _target_of(
-        self, command: Command, leash: LeashedTargets, embodiment: Embodiment
-    ) -> NDArray[np.float64]:
+    def _target_of(self, command: Command, leash: LeashedTargets) -> NDArray[np.float64]:
         """Return the command's target: motion over one tick in lock-step, else since the last."""
         now, place = time.monotonic(), (command.epoch, command.step)
         if self._world.lockstep and place == self._moved and self._target is not None:
@@ -126,10 +127,15 @@ class GraphLink:
         if not self._world.lockstep:
             seconds = min(seconds, now - self._moved_at)
         self._moved, self._moved_at = place, now
-        delta = np.array(command.axes) * self._speed * embodiment.max_velocity * seconds
-        assert self._measured is not None and self._tick is not None
+        assert self._axes is not None and self._measured is not None and self._tick is not None
+        manner = command.manner
+        delta, tips = self._axes.motion(
+            command.axes, manner.frame, self._speed * manner.speed, seconds
+        )
         applied = np.asarray(self._tick.applied_action, np.float64)
-        self._target = leash.move(delta, self._measured, applied)
+        self._target = leash.move(
+            delta, self._measured, applied, tips=tips, seconds=max(seconds, _SHORTEST_S)
+        )
         return self._target
 
     async def act(self, act: Act, who: str) -> dict[str, Any]:
@@ -189,11 +195,10 @@ class GraphLink:
             self._embodiment = parse_embodiment(message.embodiment_yaml, "world_info")
             self._leash = LeashedTargets(self._embodiment)
             self._robot = RobotReader(self._embodiment)
-            self._planes = world_simulator.planes_of(self._embodiment)
+            self._axes = DriveAxes(self._embodiment)
         self._world = message
         self.feed.cameras = list(message.cameras)
-        embodiment = self._embodiment
-        assert embodiment is not None
+        assert self._axes is not None
         self.server.hub.show("world", {
             "kind": message.kind, "robot": message.robot, "stand_in": message.stand_in,
             "rate": message.rate, "lockstep": message.lockstep, "task": message.task,
@@ -208,15 +213,7 @@ class GraphLink:
             "session": message.session_id, "checkpoint": message.checkpoint_hash[:12],
             "software": message.software_version, "instruction": message.instruction,
             "labels": list(message.labels),
-            "actions": [
-                {"name": entry.name, "arm": entry.arm, "unit": entry.unit}
-                for entry in embodiment.actions
-            ],
-            "groups": [
-                {"name": group.name, "arm": group.arm, "kind": group.kind,
-                 "rotation": group.rotation, "start": group.start, "size": group.size}
-                for group in embodiment.groups
-            ],
+            **self._axes.described(),
         })
 
     def on_control(self, message: ControlState) -> None:
@@ -290,7 +287,10 @@ class GraphLink:
     def _numbers(self) -> dict[str, Any]:
         """Return what a page shows with the numbers of a tick."""
         measured = [] if self._measured is None else self._measured.tolist()
-        return {"rate": round(self._rate, 1), "measured": [number(value) for value in measured]}
+        return {
+            "rate": round(self._rate, 1), "measured": [number(value) for value in measured],
+            "note": self._leash.note if self._leash else "",
+        }
 
     def _count(self, tick: Tick) -> None:
         """Compute the tick rate from the steps, since not every tick is received."""

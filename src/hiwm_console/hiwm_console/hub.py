@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from hiwm_console import flood, protocol, world_simulator
 from hiwm_console.clients import Client, Frame
-from hiwm_console.driving import Command, Driving, Output, Pause, Released
+from hiwm_console.driving import Command, Driving, Manner, Output, Pause, Released
 from hiwm_console.protocol import Act, Refused
 from hiwm_console.seats import Seats
 from hiwm_console.world_simulator import SimulatorPage
@@ -40,7 +40,7 @@ class Graph(Protocol):
 
     @property
     def axes(self) -> int:
-        """Number of action entries; 0 while the world is unknown."""
+        """Number of axes that a page drives; 0 while the world is unknown."""
 
     def world_simulator_axes(self, keys: frozenset[str]) -> list[float]:
         """Return the axes for keys held in a page of the world simulator's protocol."""
@@ -142,7 +142,8 @@ class Hub:
     def _receive(self, client: Client, message: protocol.Message, now: float) -> None:
         if isinstance(message, protocol.Drive):
             self._receive_drive(
-                client, message.axes, message.deadman, message.t, now, message.demonstration
+                client, message.axes, message.deadman, message.t, now, message.demonstration,
+                Manner(frame=message.frame, speed=message.speed),
             )
         elif isinstance(message, protocol.Seen):
             client.seen(message.n)
@@ -196,7 +197,7 @@ class Hub:
 
     def _receive_drive(
         self, client: Client, axes: tuple[float, ...], deadman: bool, t: float, now: float,
-        demonstration: bool | None = None,
+        demonstration: bool | None = None, manner: Manner = Manner(),  # noqa: B008 - frozen
     ) -> None:
         if self.graph is None:
             raise Refused(_READ_ONLY)
@@ -212,7 +213,9 @@ class Hub:
             raise Refused(f"drive: {len(axes)} axes, but this robot has {self.graph.axes}")
         if demonstration is None:
             demonstration = self._demonstrations
-        problem = self.driving.receive(axes, deadman, t, now, demonstration=demonstration)
+        problem = self.driving.receive(
+            axes, deadman, t, now, demonstration=demonstration, manner=manner
+        )
         if problem:
             raise Refused(problem)
 

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-# A drive message with twenty axes has 300 bytes, a label with the longest note 2,000.
+# A drive message with thirty axes has 400 bytes, a label with the longest note 2,000.
 MOST_BYTES = 4096
-MOST_AXES = 32
+MOST_AXES = 64
+MOST_FRAME = 80
 MOST_NOTE = 500
 MOST_LABEL = 80
 _NODE = re.compile(r"[A-Za-z0-9_.-]{1,80}:[0-9]{1,9}")
@@ -42,10 +43,13 @@ class Hello:
 class Drive:
     """The operator's current input; repeated while the page is alive."""
 
-    axes: tuple[float, ...]  # one per action entry, -1..1 of full speed
+    # -1..1 of full speed: one per action entry, then six per arm with a tip; see `DriveAxes`
+    axes: tuple[float, ...]
     deadman: bool
     t: float  # the page's own clock, ms; never goes backwards
     device: str = "keys"
+    frame: str = "base"  # along whose axes tips move; an unknown one is the arm's own
+    speed: float = 1.0  # share of full speed
     # True: recorded as a demonstration; False: as a correction; None: as the console was started.
     demonstration: bool | None = None
 
@@ -179,7 +183,7 @@ _FIELDS: Mapping[str, tuple[type[Any], Mapping[str, Callable[[Any], Any]]]] = {
     "drive": (
         Drive, {
             "axes": _axes, "deadman": _boolean, "t": _STAMP, "device": _one_of(DEVICES),
-            "demonstration": _boolean,
+            "demonstration": _boolean, "frame": _text(MOST_FRAME), "speed": _number(0.0, 1.0),
         }
     ),
     "let_go": (LetGo, {"why": _text(100)}),

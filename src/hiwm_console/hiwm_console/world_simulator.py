@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hiwm_console.protocol import Refused, read_object
-from hiwm_core.embodiment import Embodiment
 
 # Same time as the terminal keyboard holds control after the last key.
 HELD_S = 5.0
@@ -81,12 +80,12 @@ def parse(text: str) -> TaskWish | KeyState:
 
 
 def axes_of(keys: frozenset[str], planes: Sequence[tuple[int, int]], size: int) -> list[float]:
-    """Return the axes [size], -1..1, for the keys held.
+    """Return the axes [size], -1..1, for the keys held; see `DriveAxes`.
 
     Args:
         keys: names of the keys.
         planes: for each arm, the indices of its x and y.
-        size: number of action entries.
+        size: number of axes.
     """
     axes = [0.0] * size
     for key in keys & KEYS.keys():
@@ -94,19 +93,6 @@ def axes_of(keys: frozenset[str], planes: Sequence[tuple[int, int]], size: int) 
         if arm < len(planes):
             axes[planes[arm][axis]] += sign
     return axes
-
-
-def planes_of(embodiment: Embodiment) -> list[tuple[int, int]]:
-    """Return the indices of x and y of each arm that has two or more entries in m."""
-    planes = []
-    for arm in embodiment.arms:
-        places = [
-            place for place, entry in enumerate(embodiment.actions)
-            if entry.arm == arm and entry.unit == "m"
-        ]
-        if len(places) >= 2:
-            planes.append((places[0], places[1]))
-    return planes
 
 
 def frame_message(t_client: float, png: bytes) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from hiwm_console.drive_axes import DriveAxes
 from hiwm_console.pictures import picture
 from hiwm_core.control import Mode
 from hiwm_core.embodiment import Embodiment, load_embodiment
@@ -31,7 +32,7 @@ class PageRig(ConsoleRig):
         super().__init__(folder, **options)
         self.embodiment: Embodiment = load_embodiment(embodiment)
         if self.graph is not None:
-            self.graph.axes = self.embodiment.action_dim
+            self.graph.axes = DriveAxes(self.embodiment).size
             self.graph.show_again = self._show_pictures
         self._pictures: list[bytes] = []
         self._step = 0
@@ -52,15 +53,7 @@ class PageRig(ConsoleRig):
             ],
             "embodiment": self.embodiment.name, "can_restore": True, "can_fork": True,
             "auto_reset": True, "labels": ["success", "failure"],
-            "actions": [
-                {"name": entry.name, "arm": entry.arm, "unit": entry.unit}
-                for entry in self.embodiment.actions
-            ],
-            "groups": [
-                {"name": group.name, "arm": group.arm, "kind": group.kind,
-                 "rotation": group.rotation, "start": group.start, "size": group.size}
-                for group in self.embodiment.groups
-            ], **fields,
+            **DriveAxes(self.embodiment).described(), **fields,
         })
         self.show("missing", actions=fields.get("missing", {}))
 
@@ -76,9 +69,14 @@ class PageRig(ConsoleRig):
         self.show("tick", **{
             "epoch": 1, "step": step, "episode": branch.split("-")[0], "branch": branch,
             "trust": 0.93, "progress": 0.42, "success": 0.08, "source": 1, "by": "policy",
-            "rate": 10.0, "measured": list(self.embodiment.home), **fields,
+            "rate": 10.0, "measured": list(self.embodiment.home), "note": "", **fields,
         })
         self.tick(step)
+
+    def tick(self, step: int, epoch: int = 1) -> None:
+        """Tell the hub of a tick."""
+        self.step = step
+        super().tick(step, epoch)
 
     def health(self, message: str = "running", level: int = 0, **values: str) -> None:
         """Show the diagnostics of three nodes, the world's with a message and values."""

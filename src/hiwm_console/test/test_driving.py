@@ -5,7 +5,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from hiwm_console.driving import FRESH_S, LEAD_S, Command, Driving, Pause, Released
+from hiwm_console.driving import (
+    FRESH_S,
+    LEAD_S,
+    REPEAT_S,
+    Command,
+    Driving,
+    Manner,
+    Pause,
+    Released,
+)
 from hiwm_core.control import Mode
 
 
@@ -30,8 +39,8 @@ class Page:
         self.out += said
         return said
 
-    def send(self, axes=(0.0, 0.0), deadman=True, late=0.0):
-        assert not self.driving.receive(axes, deadman, 1e3 * (self.now - late), self.now)
+    def send(self, axes=(0.0, 0.0), deadman=True, late=0.0, **more):
+        assert not self.driving.receive(axes, deadman, 1e3 * (self.now - late), self.now, **more)
         return self.take()
 
     def wait(self, seconds):
@@ -105,6 +114,20 @@ def test_what_is_held_now_wins_over_what_was_tapped():
     page.send((1.0, 0.0))
     page.send((-0.5, 0.0))
     assert page.wait(0.1)[0].axes == (-0.5, 0.0)
+
+
+def test_a_command_s_frame_and_speed_are_those_of_its_axes():
+    page = Page()
+    page.take_over()
+    page.tick(1)
+    page.send((1.0, 0.0), manner=Manner(frame="tool"))
+    page.wait(0.1)
+    page.send((1.0, 0.0), manner=Manner(frame="base", speed=0.5))
+    (repeated,) = page.wait(REPEAT_S)
+    assert (repeated.axes, repeated.manner) == ((1.0, 0.0), Manner(frame="tool"))
+    page.tick(2)
+    page.send((1.0, 0.0), manner=Manner(frame="base", speed=0.5))
+    assert page.wait(0.1)[0].manner == Manner(frame="base", speed=0.5)
 
 
 def test_silence_pauses_and_never_hands_back():

@@ -15,6 +15,7 @@ from rclpy.serialization import serialize_message
 from std_srvs.srv import Trigger
 
 from hiwm_console.answers import answer_of
+from hiwm_console.drive_axes import DriveAxes
 from hiwm_console.driving import Command, Driving
 from hiwm_console.graph_link import GraphLink
 from hiwm_console.protocol import Act
@@ -22,6 +23,7 @@ from hiwm_console.session_files import SessionFiles
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.frames import observation_streams
 from hiwm_core.ros_domains import domain_id
+from hiwm_core.tips import Tips
 from hiwm_nodes.messages import image_message, joint_state_message, stamp_tick, time_message
 from hiwm_teleop.devices.base import EventKind, OperatorEvent
 from hiwm_teleop.service_routes import ROUTES
@@ -86,10 +88,8 @@ def test_pages_learn_the_groups_of_the_arms_and_where_they_are(link):
         kind="imagination", rate=10.0, lockstep=True, cameras=["top"],
         embodiment_hash=EMBODIMENT.hash, embodiment_yaml=EMBODIMENT.text,
     ))
-    assert link.server.shown["world"]["groups"] == [
-        {"name": group.name, "arm": group.arm, "kind": group.kind, "rotation": group.rotation,
-         "start": group.start, "size": group.size} for group in EMBODIMENT.groups
-    ]
+    described = DriveAxes(EMBODIMENT).described()
+    assert {key: link.server.shown["world"][key] for key in described} == described
 
 
 def test_a_request_that_times_out_is_forgotten(link, monkeypatch):
@@ -122,6 +122,31 @@ def test_what_is_driven_goes_out_as_a_demonstration_or_a_correction(link, demons
         demonstration=demonstration,
     ))
     assert sent[0].demonstration is demonstration and len(sent[0].action) == 4
+
+
+def test_axes_of_a_tip_become_joint_targets_and_what_holds_it_is_told(link):
+    robot = load_embodiment("yam_pair")
+    link.on_world(WorldInfo(
+        kind="imagination", rate=10.0, lockstep=True, cameras=["top"],
+        embodiment_hash=robot.hash, embodiment_yaml=robot.text,
+    ))
+    sent, place = [], list(robot.home)
+    link._publisher = SimpleNamespace(publish=sent.append)
+    axes = [0.0] * link.axes
+    axes[16] = 1.0  # the left tip goes up, until it is at the edge of its reach
+    for step in range(3, 60):
+        stamp = time_message(step)
+        link.on_joints(serialize_message(joint_state_message(
+            robot.joint_names, place, stamp, "table"
+        )))
+        tick = Tick(epoch=1, step=step)
+        stamp_tick(tick, stamp, observation_streams(["top"]))
+        link.on_tick(serialize_message(tick))
+        link.publish(Command(deadman=True, axes=tuple(axes), epoch=1, step=step, t=0.0))
+        place = list(sent[-1].action)
+    assert Tips(robot).pose("left", np.array(place)).position[2] > 0.3
+    np.testing.assert_allclose(place[7:], robot.home[7:])
+    assert "left at the" in sent[-1].note and link._numbers()["note"] == sent[-1].note
 
 
 def test_the_newest_of_two_quick_ticks_reaches_the_pages(link):

@@ -11,15 +11,18 @@ from typing import Any
 
 import pytest
 
+from hiwm_console.drive_axes import DriveAxes
 from hiwm_core.config_files import config_directories
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.tips import tip_axes
 
 PAGE = Path(__file__).parents[1] / "hiwm_console" / "page"
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
 MAP = """
 const { armsOf, movesOf } = await import(process.argv[1]);
-const arms = armsOf(JSON.parse(process.argv[2]));
+const { world, frame } = JSON.parse(process.argv[2]);
+const arms = armsOf(world, frame);
 console.log(JSON.stringify({ arms, moves: [...movesOf(arms)] }));
 """
 ARRANGE = """
@@ -38,21 +41,18 @@ def run(script: str, module: str, given: Any) -> Any:
     return json.loads(done.stdout)
 
 
-def key_map(name: str) -> Any:
+def key_map(name: str, frame: str = "") -> Any:
     embodiment = load_embodiment(name)
-    return embodiment, run(MAP, "key_map.js", {
-        "actions": [{"name": one.name, "arm": one.arm, "unit": one.unit}
-                    for one in embodiment.actions],
-        "groups": [{"name": one.name, "arm": one.arm, "kind": one.kind, "start": one.start,
-                    "size": one.size, "rotation": one.rotation} for one in embodiment.groups],
-    })
+    world = DriveAxes(embodiment).described()
+    return embodiment, run(MAP, "key_map.js", {"world": world, "frame": frame})
 
 
+@pytest.mark.parametrize("frame", ["base", "joints"])
 @pytest.mark.parametrize("name", sorted(
     file.stem for file in (config_directories()[-1] / "embodiments").glob("*.yaml")
 ))
-def test_every_motion_of_two_arms_has_two_keys_of_its_own(name: str) -> None:
-    embodiment, found = key_map(name)
+def test_every_motion_of_two_arms_has_two_keys_of_its_own(name: str, frame: str) -> None:
+    embodiment, found = key_map(name, frame)
     controls = [one for arm in found["arms"] for one in arm["controls"]]
     keys = [key for one in controls for key in (one["minus"], one["plus"])]
     assert all(keys) and len(set(keys)) == len(keys) == len(found["moves"])
@@ -60,8 +60,11 @@ def test_every_motion_of_two_arms_has_two_keys_of_its_own(name: str) -> None:
     assert not {"x", "S+x", " ", "S+ "} & set(keys)
     entries = [one["entry"] for one in controls]
     assert len(set(entries)) == len(entries)
-    turning = sum(group.rotation == "6d" for group in embodiment.groups)
-    assert len(entries) == embodiment.action_dim - 3 * turning
+    assert len(entries) == sum(
+        len(tip_axes(embodiment, group.arm))
+        if group.kind == "ee_position" or (group.kinematics and frame != "joints") else group.size
+        for group in embodiment.groups
+    )
     grippers = {one["entry"] for one in controls if one["kind"] == "gripper"}
     assert grippers == {
         place for group in embodiment.groups if group.kind == "gripper"
@@ -78,10 +81,24 @@ def test_planar_arms_keep_their_keys_and_a_tool_moves_by_them_too() -> None:
     }
     _, tool = key_map("ur5e_tool")
     moves = dict(map(tuple, ((key, tuple(move)) for key, move in tool["moves"])))
-    assert moves["w"] == (1, 1) and moves["S+w"] == (2, 1)
-    assert moves["S+a"] == (5, 1)  # about z, the third entry of the rotation
-    assert tool["arms"][0]["plane"] == [0, 1]
+    first = load_embodiment("ur5e_tool").action_dim  # the tip's axes come after the entries
+    assert moves["w"] == (first + 1, 1) and moves["S+w"] == (first + 2, 1)
+    assert moves["S+a"] == (first + 5, 1)
+    assert tool["arms"][0]["plane"] == [first, first + 1]
     assert key_map("ur5e")[1]["arms"][0]["plane"] is None
+
+
+def test_an_arm_of_joints_is_driven_by_its_tip_or_joint_by_joint() -> None:
+    _, seen = key_map("yam_pair", "camera top")
+    arm = seen["arms"][1]
+    assert [one["kind"] for one in arm["controls"]] == [
+        "x", "y", "z", "roll", "pitch", "yaw", "gripper"
+    ]
+    assert arm["plane"] == [20, 21] and arm["controls"][0]["ways"] == ["left", "right"]
+    _, along = key_map("yam_pair", "tool")
+    assert along["arms"][1]["controls"][0]["ways"] == ["x −", "x +"]
+    _, joints = key_map("yam_pair", "joints")
+    assert [one["entry"] for one in joints["arms"][1]["controls"]] == list(range(7, 14))
 
 
 @pytest.mark.parametrize("aspects", [

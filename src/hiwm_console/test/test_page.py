@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hiwm_console.driving import Manner
 from hiwm_core.control import Mode
 from hiwm_test_support.headless_browser import Browser, Page, chromium
 
@@ -179,6 +180,39 @@ def test_keys_move_what_the_hints_say_on_joint_arms_with_grippers(
         pair.numbers(measured=[0, 0, 0, 0, 0, 0, 0.62, 0, 0, 0, 0, 0, 0, 0.0])
         page.until("[...document.querySelectorAll('.rocker.gripper output')]"
                    ".map(e => e.textContent).join() == '62 %,shut'")
+
+
+def test_pads_move_the_tips_of_joint_arms_in_the_frame_and_at_the_speed_of_the_person(
+    tmp_path: Path, browser: Browser
+) -> None:
+    rig = rig_of(tmp_path, "yam_pair")
+    steering = "document.querySelector('#steer-buttons').textContent"
+    with opened(rig, browser) as page:
+        page.until(READY)
+        assert page.run(steering).startswith("Frame: camera top ;Speed: 100 % -")
+        page.key("t")
+        grant(rig, page)
+        page.key("d", "down")
+        page.until("hiwm.hands.axes()[14] == 1")  # the left tip's x, after 14 entries
+        rig.numbers(measured=[0.0] * 14, note="left at the edge of its reach")
+        page.until("document.querySelector('#steer-text').textContent.includes('edge')")
+        page.key(";")
+        page.key("-")
+        page.until(f"{steering}.startsWith('Frame: base ;Speed: 50 % -')")
+        end = time.monotonic() + 30.0
+        while rig.graph.commands[-1].manner != Manner(frame="base", speed=0.5):
+            rig.tick(rig.step + 1)
+            assert time.monotonic() < end, rig.graph.commands[-1]
+            time.sleep(0.05)
+        assert rig.graph.commands[-1].axes[14] == 1 and len(rig.graph.commands[-1].axes) == 26
+        page.key("d", "up")
+        page.click("[data-key=';']")
+        page.click("[data-key=';']")  # joint by joint
+        page.until("document.querySelector('#arm-cards').textContent.includes('joint6')")
+        page.key("d", "down")
+        page.until("hiwm.hands.axes()[0] == 1 && hiwm.hands.axes()[14] == 0")
+        page.key("d", "up")
+    rig.server.close()
 
 
 def test_a_touch_on_a_pad_takes_over_and_letting_go_releases_control(

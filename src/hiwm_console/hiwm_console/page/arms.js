@@ -109,6 +109,16 @@ export function showArms() {
   for (const { entries, show } of shown) show(entries.map((entry) => axes[entry]));
 }
 
+// What holds an arm back; or the frame and speed of the device that drives instead of this page.
+export function showSteering() {
+  const { control } = state, teleop = state.health?.find((node) => node.name.endsWith("/teleop"));
+  const driven = control?.mode === "HUMAN" && control.device !== "console";
+  const note = app.hands.engaged ? state.tick?.note ?? "" : "";
+  const steering = driven && teleop?.values.steering ? `${control.device}: ${teleop.values.steering}` : "";
+  $("steer-text").textContent = note || steering;
+  $("steer-text").classList.toggle("held", Boolean(note));
+}
+
 export function showGrippers() {
   for (const { entry, bar, text } of grippers) {
     const ratio = state.tick?.measured?.[entry];

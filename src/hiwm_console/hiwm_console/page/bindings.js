@@ -1,6 +1,7 @@
 // Keys, buttons and help: one table for all three. Keys that move the arms are in key_map.js.
 
 import { $, app, closeDialogs, make, openDialog, state, toast } from "./app.js";
+import { buildArms } from "./arms.js";
 import { chosenNode, nextProposal, play, choose } from "./chosen.js";
 import { fillHelp } from "./dialogs.js";
 import { armTitle, keyText } from "./key_map.js";
@@ -40,14 +41,22 @@ const BINDINGS = [
   { group: "Branches", key: "z", action: () => "discard", text: "Discard or restore the branch (only a mark, nothing is deleted)", short: "Discard", run: requests.discard, bar: "chosen-buttons", drives: true, when: able },
   { group: "Branches", key: "p", action: () => "save", text: "Pin the current state", run: () => app.act({ action: "save", note: "pinned in the console" }), when: able },
   { group: "Branches", key: "c", text: "Compare the chosen branch with the current one, side by side from their fork", short: "Compare", run: () => requests.compareWith(app.view.present()?.id ?? ""), bar: "chosen-buttons", stored: true, when: () => true },
+  { group: "Driving", key: ";", text: "Next frame: along whose axes the arms move", short: "Frame", run: () => steer("nextFrame"), bar: "steer-buttons", drives: true, shown: () => app.hands.frames.length > 1, when: () => able() && app.hands.frames.length > 1 },
+  { group: "Driving", key: "-", text: "Next speed: 100, 50, 25 % of full speed", short: "Speed", run: () => steer("nextSpeed"), bar: "steer-buttons", drives: true, shown: () => app.hands.size > 0, when: able },
   { group: "Looking", key: "/", text: "Overlay: the chosen state, the end of a success or the episode's start, over the live picture", short: "Overlay", run: requests.overlay, bar: "view-buttons", when: live },
   { group: "Looking", key: "← → ↑ ↓", stored: true, text: "Choose a state (with Shift: 10 steps)" },
   { group: "Looking", key: "v", stored: true, text: "Follow the session again", run: () => { state.proposal = -1; app.stage.clear(); choose(app.tree.head); }, when: () => true },
   { group: "Looking", key: "?", stored: true, text: "This help", run: toggleHelp, when: () => true },
 ];
-const BARS = ["controls", "view-buttons", "drive-buttons", "chosen-buttons", "queue-buttons"];
+const BARS = ["controls", "view-buttons", "drive-buttons", "steer-buttons", "chosen-buttons", "queue-buttons"];
 const byKey = new Map(BINDINGS.filter((one) => one.run).map((one) => [one.key === "space" ? " " : one.key, one]));
 const glyph = (key) => ({ Enter: "⏎", Backspace: "⌫" })[key] ?? key;
+
+function steer(change) {
+  app.hands[change]();
+  buildArms();
+  showEnabled();
+}
 
 export function buildControls() {
   for (const bar of BARS) {
@@ -89,6 +98,8 @@ export function showEnabled() {
     const say = (text) => { button.firstChild.textContent = `${text} `; };
     if (binding.key === "q") button.setAttribute("aria-pressed", String(app.hands.demonstration));
     if (binding.key === "h") say(app.hands.demonstration ? "End the demonstration" : "Hand back");
+    if (binding.key === ";") say(`Frame: ${app.hands.frame}`);
+    if (binding.key === "-") say(`Speed: ${100 * app.hands.speed} %`);
     if (binding.key === "/") button.setAttribute("aria-pressed", String(app.stage.overlaid));
     if (binding.key === "space" && live()) {
       say({ PAUSED: "Resume", STOPPED: "Clear the stop" }[mode] ?? "Pause");

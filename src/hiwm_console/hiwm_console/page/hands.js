@@ -1,7 +1,7 @@
 // The operator's input: keys, touch pads, gamepads and SpaceMice become axes and a deadman, sent
 // thirty times a second and immediately at every change.
 
-import { armsOf, movesOf } from "./key_map.js";
+import { armsOf, framesOf, movesOf } from "./key_map.js";
 import { SpaceMice } from "./spacemouse.js";
 
 const SEND_MS = 33;
@@ -14,6 +14,7 @@ export const LIFT_MS = 600;
 const SLEPT_MS = 1500;
 const STICK_DEAD = 0.12;
 const HOLD_BUTTON = 5; // right shoulder
+const SPEEDS = [1, 0.5, 0.25]; // shares of full speed
 
 export class Hands {
   // link; on: {taken(), freed(why), wanted(), button(name), pressed(t), devices(text)}; wanted()
@@ -24,6 +25,10 @@ export class Hands {
     this.engaged = false;
     this.device = "keys";
     this.demonstration = false; // recorded as a demonstration, not as a correction
+    this.frames = []; // that the arms can be driven in
+    this.frame = ""; // the first of them, until the person chooses
+    this.speed = SPEEDS[0];
+    this.world = null;
     this.arms = [];
     this.moves = new Map();
     this.size = 0;
@@ -59,9 +64,28 @@ export class Hands {
   }
 
   setWorld(world) {
-    this.size = world.actions.length;
-    this.arms = armsOf(world);
+    this.world = world;
+    this.size = world.axes;
+    this.frames = framesOf(world);
+    if (!this.frames.includes(this.frame)) this.frame = this.frames[0] ?? "base";
+    this.mapArms();
+  }
+
+  mapArms() {
+    this.arms = armsOf(this.world, this.frame);
     this.moves = movesOf(this.arms);
+  }
+
+  nextFrame() {
+    this.frame = this.frames[(this.frames.indexOf(this.frame) + 1) % this.frames.length];
+    this.pads.clear(); // what is touched now has another meaning
+    this.mapArms();
+    this.send();
+  }
+
+  nextSpeed() {
+    this.speed = SPEEDS[(SPEEDS.indexOf(this.speed) + 1) % SPEEDS.length];
+    this.send();
   }
 
   // What a key moves here: [entry, sign]; undefined if nothing.
@@ -159,7 +183,7 @@ export class Hands {
     for (const touched of this.pads.values()) for (const [entry, value] of touched) move(entry, value);
     this.mice.mice.forEach((mouse, number) => {
       const arm = this.mice.mice.length > 1 ? number : Number(this.secondArm);
-      for (const kind of ["x", "y", "z", "yaw"]) add(arm, kind, mouse.state[kind]);
+      for (const kind of ["x", "y", "z", "roll", "pitch", "yaw"]) add(arm, kind, mouse.state[kind]);
     });
     const pad = this.pad();
     if (pad) {
@@ -206,9 +230,9 @@ export class Hands {
   send(always = false) {
     if (!this.size) return;
     const axes = this.engaged ? this.axes() : new Array(this.size).fill(0);
-    const input = JSON.stringify([axes, this.engaged]);
+    const input = JSON.stringify([axes, this.engaged, this.frame, this.speed]);
     if (!always && input === this.sent) return;
-    const message = { type: "drive", axes, deadman: this.engaged, t: performance.now(), device: this.device, demonstration: this.demonstration };
+    const message = { type: "drive", axes, deadman: this.engaged, t: performance.now(), device: this.device, demonstration: this.demonstration, frame: this.frame, speed: this.speed };
     if (this.link.send(message)) this.sent = input;
   }
 

@@ -1,7 +1,7 @@
 // The console's page: connects the server's messages to what the page shows and does.
 
 import { $, app, make, mark, state, toast } from "./app.js";
-import { buildArms, showArms, showGrippers } from "./arms.js";
+import { buildArms, showArms, showGrippers, showSteering } from "./arms.js";
 import { buildControls, pressPad, showEnabled } from "./bindings.js";
 import { choose, showChosen, showQueue } from "./chosen.js";
 import { Compare, Grid } from "./dialogs.js";
@@ -90,8 +90,8 @@ const receivers = {
   },
   seats(data) { state.seats = data; showSeat(); showMode(); },
   missing(data) { state.missing = data.actions; showEnabled(); },
-  tick(data) { state.tick = data; showTick(); showGrippers(); },
-  health(data) { state.health = data.nodes; showHealth(); },
+  tick(data) { state.tick = data; showTick(); showGrippers(); showSteering(); },
+  health(data) { state.health = data.nodes; showHealth(); showSteering(); },
   tree(data) {
     const before = tree.revision;
     if (tree.apply(data)) askForTree();
