@@ -61,7 +61,7 @@ def test_every_joint_leads_its_own_entry():
         "right": pose([-0.1, -0.2, -0.3, -0.4, -0.5, -0.6], 0.75),
     })
     action = np.full(14, np.nan)
-    action[mapped.indices] = values
+    mapped.put(values, action)
     np.testing.assert_allclose(
         action, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.25, -0.1, -0.2, -0.3, -0.4, -0.5, -0.6, 0.75]
     )
@@ -119,7 +119,7 @@ def test_a_leader_that_drives_nothing_is_refused():
 def test_a_chain_in_the_plane_leads_a_planar_robot():
     leader = planar_leader()
     mapped = FollowerMap(leader, PLANAR, "leaders")
-    assert list(mapped.indices) == [2, 3]
+    assert [led.index for led in mapped.led] == [2, 3]
     values = mapped.values({"right": pose([math.pi / 2, 0, -math.pi / 2, 0, 0, 0])})
     np.testing.assert_allclose(values, [0.02 + 0.05, -0.1 + 0.1], atol=1e-12)
 

@@ -1,4 +1,4 @@
-"""Leader arms: small arms that a person moves, followed by a robot with the same joints."""
+"""Leader arms: small arms that a person moves, followed by a robot's joints, or by its tips."""
 
 import math
 from collections.abc import Mapping
@@ -221,11 +221,11 @@ class LeaderArmDevice(Device):
             for group in self._world.embodiment.groups:
                 if group.kind == "gripper" and tick.applied.size:
                     self._base[group.slice] = tick.applied[group.slice]
+            self._map.begin(self._base)
         action = self._base.copy()
         led = self._map.values({name: arm.angles for name, arm in self._arms.items()})
-        action[self._map.indices] = self._following.follow(
-            led, self._base[self._map.indices], dt, clutch=clutch
-        )
+        followed = self._following.follow(led, self._map.following(self._base), dt, clutch=clutch)
+        self._map.put(followed, action)
         return action
 
     def _waiting_joints(self, now_s: float) -> str:

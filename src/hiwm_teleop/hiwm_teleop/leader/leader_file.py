@@ -65,6 +65,24 @@ class PlanarFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TipFile:
+    """The leader's own tip, which drives the end effector of a follower.
+
+    The follower's position is ``base_m + scale * R * p`` with the leader's position p in its own
+    URDF's root frame and R a turn by `base_yaw_rad` about z; its rotation is R times the leader's,
+    times `tool_turn_rad`.
+    """
+
+    urdf: str  # of the leader, whose joints have the names of `joints`
+    link: str  # of that URDF
+    drives: str  # group of the embodiment
+    base_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    base_yaw_rad: float = number(0.0, lower=-math.tau, upper=math.tau)
+    tool_turn_rad: tuple[float, float, float] = (0.0, 0.0, 0.0)  # rotation vector, link to tip
+    scale: float = number(1.0, lower=0.01, upper=10.0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ArmFile:
     """One leader arm on one serial port."""
 
@@ -73,6 +91,7 @@ class ArmFile:
     joints: Mapping[str, JointFile]
     gripper: GripperFile | None = None
     planar: PlanarFile | None = None
+    tip: TipFile | None = None
 
     def __post_init__(self) -> None:
         if not self.joints:
@@ -145,7 +164,7 @@ class GuardFile:
     """How far a leader may be from its follower when it starts to lead."""
 
     rad: float = number(lower=0.01, upper=math.pi)  # each joint
-    m: float = number(0.05, lower=0.001, upper=1.0)  # each axis of a planar follower
+    m: float = number(0.05, lower=0.001, upper=1.0)  # each axis of a planar follower or a tip
 
 
 @dataclass(frozen=True, kw_only=True)
