@@ -161,6 +161,11 @@ class DeviceOption:
     upper: float | None = None
 
 
+ARMS = DeviceOption(
+    default="", description="arms it moves, comma-separated; empty = those its file names, or all"
+)
+
+
 class Device(ABC):
     """One operator's device.
 
@@ -193,6 +198,11 @@ class Device(ABC):
         if event.kind is EventKind.RESET and by_hand:
             return replace(event, kind=EventKind.RESET_BY_HAND)
         return event
+
+    @property
+    def given_arms(self) -> tuple[str, ...]:
+        """Arms of the option `ARMS`, if it has that; empty = those its file names, or all."""
+        return tuple(filter(None, str(self.options.get("arms", "")).split(",")))
 
     @property
     def joy_topics(self) -> tuple[str, ...]:

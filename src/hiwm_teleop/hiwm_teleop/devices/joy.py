@@ -9,6 +9,7 @@ from hiwm_core.config_files import ros_name
 from hiwm_core.config_schema import number
 from hiwm_core.errors import ConfigError
 from hiwm_teleop.devices.base import (
+    ARMS,
     Device,
     DeviceOption,
     JoySample,
@@ -102,16 +103,19 @@ class JoyParts:
         settings: from its file.
         where: file name, for messages.
         device: device, for the arbiter's log.
+        arms: of hands whose file names none; empty = all.
     """
 
-    def __init__(self, settings: JoyFile, where: str, device: str) -> None:
+    def __init__(
+        self, settings: JoyFile, where: str, device: str, arms: tuple[str, ...] = ()
+    ) -> None:
         self.topic = settings.topic
         self._stale_after_s = settings.stale_after_s
         self._axes = [hand.axes for hand in settings.hands]
         self._triggers = [hand.trigger for hand in settings.hands]
         self._hands = [
-            Stick(arms=hand.arms, axes=hand.axes, settings=settings.motion,
-                 where=f"{where}: hands[{i}]")
+            Stick(arms=hand.arms or arms, axes=hand.axes, settings=settings.motion,
+                  where=f"{where}: hands[{i}]")
             for i, hand in enumerate(settings.hands)
         ]
         uses: list[Mapping[int, ButtonUse]] = [
@@ -183,12 +187,15 @@ class JoyDevice(Device):
         "device_file": DeviceOption(
             default="", description="name of config/devices/NAME.yaml, or a path; empty = gamepad"
         ),
+        "arms": ARMS,
     }
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(options)
         file = str(self.options["device_file"]) or "gamepad"
-        self._parts = JoyParts(load_device_file(file, self.name, JoyFile), file, self.name)
+        self._parts = JoyParts(
+            load_device_file(file, self.name, JoyFile), file, self.name, self.given_arms
+        )
         self._combiner = PartCombiner(self.name)
 
     @property

@@ -5,6 +5,7 @@ from importlib.metadata import entry_points
 from hiwm_core.config_files import nearest
 from hiwm_core.errors import DeviceError
 from hiwm_teleop.devices.base import Device
+from hiwm_teleop.devices.combined import CombinedDevice
 from hiwm_teleop.devices.joy import JoyDevice
 from hiwm_teleop.devices.keyboard import KeyboardDevice
 from hiwm_teleop.devices.leader_arm import LeaderArmDevice
@@ -16,7 +17,9 @@ GROUP = "hiwm_teleop.devices"
 
 BUILT_IN: dict[str, type[Device]] = {
     device.name: device
-    for device in (JoyDevice, KeyboardDevice, LeaderArmDevice, ScriptedDevice, SpaceMouse)
+    for device in (
+        CombinedDevice, JoyDevice, KeyboardDevice, LeaderArmDevice, ScriptedDevice, SpaceMouse
+    )
 }
 
 

@@ -7,7 +7,13 @@ from typing import Any, ClassVar, Literal
 from hiwm_core.config_files import nearest
 from hiwm_core.config_schema import number
 from hiwm_core.errors import ConfigError, DeviceError
-from hiwm_teleop.devices.base import Device, DeviceOption, OperatorInput, OperatorView
+from hiwm_teleop.devices.base import (
+    ARMS,
+    Device,
+    DeviceOption,
+    OperatorInput,
+    OperatorView,
+)
 from hiwm_teleop.devices.buttons import Buttons, ButtonUse
 from hiwm_teleop.devices.device_files import load_device_file
 from hiwm_teleop.devices.device_parts import Part, PartCombiner, Stick, StickState
@@ -55,7 +61,9 @@ class SpaceMouseFile:
 class _Mouse:
     """One SpaceMouse of the device, with its stick and buttons."""
 
-    def __init__(self, setting: MouseSetting, settings: SpaceMouseFile, place: str) -> None:
+    def __init__(
+        self, setting: MouseSetting, settings: SpaceMouseFile, arms: tuple[str, ...], place: str
+    ) -> None:
         self._settings = settings
         self._setting = setting
         self._reader: SpaceMouseReader | None = None
@@ -63,7 +71,7 @@ class _Mouse:
             settings.buttons, settings.rollback_steps, "spacemouse"
         )
         self.hand = Stick(
-            arms=setting.arms, axes=settings.axes, settings=settings.motion, where=place
+            arms=setting.arms or arms, axes=settings.axes, settings=settings.motion, where=place
         )
 
     def open(self, on_news: Callable[[], None]) -> Opened:
@@ -106,6 +114,7 @@ class SpaceMouse(Device):
             default="",
             description="name of config/devices/NAME.yaml, or a path; empty = spacemouse",
         ),
+        "arms": ARMS,
     }
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
@@ -114,7 +123,8 @@ class SpaceMouse(Device):
         settings = load_device_file(file, self.name, SpaceMouseFile)
         self._file, self._settings = file, settings
         self._mice = [
-            _Mouse(mouse, settings, f"{file}: mice[{i}]") for i, mouse in enumerate(settings.mice)
+            _Mouse(mouse, settings, self.given_arms, f"{file}: mice[{i}]")
+            for i, mouse in enumerate(settings.mice)
         ]
         self._pedal: JoyParts | None = None
         if settings.pedal:
