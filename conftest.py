@@ -20,6 +20,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from hiwm_core.abandoned_memory import remove_abandoned
+
 # A busy machine stops a process for longer than any deadline of an example.
 hypothesis.settings.register_profile("hiwm", deadline=None)
 hypothesis.settings.load_profile("hiwm")
@@ -47,6 +49,11 @@ def read_only(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], list
     if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True).returncode:
         pytest.skip("this user may make no mounts")
     return words
+
+
+def pytest_sessionstart() -> None:
+    """Remove the shared memory of killed nodes: it can hang any node of the same domain."""
+    remove_abandoned()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

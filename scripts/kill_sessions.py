@@ -168,6 +168,8 @@ def tree_faults(folder: Path, rng: random.Random) -> list[str]:
     try:
         with BranchReader(path) as reader:
             nodes = [node for node in reader.tree() if node.state_id]
+        if not nodes:  # killed before its first tick
+            return []
         store = BlobStore(folder / "states", read_only=True)
         for node in rng.sample(nodes, min(STATES_READ, len(nodes))):
             store.get_state(node.state_id)

@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -78,6 +79,38 @@ def one_round(generator: random.Random) -> tuple[int, str]:
         finally:
             node.kill()
     return node.returncode, output
+
+
+def killed_while_creating_ports() -> int:
+    """Leave what peers leave that are killed while they create their ports; return the domain."""
+    domain = domain_id()
+    # Unicast of the first participants: DDS-RTPS 2.2, 9.6.1.1, with Fast DDS's offset for data.
+    for participant in range(3):
+        port = Path(f"/dev/shm/fastrtps_port{7400 + 250 * domain + 11 + 2 * participant}")
+        port.write_bytes(bytes(52400))
+        os.utime(port, (1.0, 1.0))
+    return domain
+
+
+def exit_code_in(domain: int) -> int:
+    """Return the exit code of a node that is asked to exit once it spins in a domain."""
+    environment = {
+        **os.environ, "ROS_DOMAIN_ID": str(domain),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "FASTDDS_BUILTIN_TRANSPORTS": "DEFAULT",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-c", _NODE], env=environment, text=True, stdout=subprocess.PIPE,
+    ) as node:
+        watchdog = threading.Timer(GUARD_S / 2, node.kill)
+        watchdog.start()
+        try:
+            assert node.stdout is not None
+            node.stdout.readline()
+            node.send_signal(signal.SIGINT)
+            return node.wait()
+        finally:
+            watchdog.cancel()
+            node.kill()
 
 
 def _ports(process: int) -> list[str]:

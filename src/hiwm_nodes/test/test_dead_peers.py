@@ -7,8 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from hiwm_core.abandoned_memory import remove_abandoned
+
 sys.path.insert(0, str(Path(__file__).parent))
-from dead_peers import one_round  # noqa: E402
+from dead_peers import (  # noqa: E402
+    exit_code_in,
+    killed_while_creating_ports,
+    one_round,
+)
 
 pytestmark = [
     pytest.mark.nodes,
@@ -26,3 +32,10 @@ def test_a_node_exits_cleanly_after_a_peer_died_holding_its_ports() -> None:
         code, output = one_round(generator)
         assert code == 0, output
         assert "closed" in output
+
+
+def test_ports_that_a_killed_peer_left_unfinished_are_removed() -> None:
+    """A node that opens one of them hangs in its start for ever."""
+    domain = killed_while_creating_ports()
+    assert remove_abandoned() >= 1
+    assert exit_code_in(domain) == 0

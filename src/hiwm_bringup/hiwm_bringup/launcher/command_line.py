@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import yaml
 
+from hiwm_core.abandoned_memory import remove_abandoned
 from hiwm_core.errors import ConfigError, HiwmError
 
 from .arguments import Argument, declared_arguments
@@ -38,6 +39,11 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     _warn_of_same_names(specs)
+    if abandoned := remove_abandoned():
+        print(
+            f"[launch] removed the shared memory of killed processes: {abandoned} files",
+            file=sys.stderr,
+        )
     return supervisor.run()
 
 
