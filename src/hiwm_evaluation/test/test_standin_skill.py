@@ -1,20 +1,17 @@
 """Skill without the graph: a policy acts, and the operator goes on from where it has failed."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from hiwm_core.tasks import load_task
 from hiwm_evaluation import standin_skill
 from hiwm_evaluation.standin_skill import Bench
-
-POLICY = Path(__file__).parents[3] / "models/policy_push_t.safetensors"
+from hiwm_test_support.shipped import POLICY, TASK
 
 
 def test_the_operator_goes_on_where_a_policy_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standin_skill, "_POLICY_TICKS", (12, 13))
-    bench = Bench(replace(load_task("push_t"), horizon_steps=12), str(POLICY))
+    bench = Bench(replace(TASK, horizon_steps=12), str(POLICY))
     alone = bench.policy(5)
     assert alone.steps == 12 and not alone.success
     state = bench.robot.scene.truth
@@ -29,7 +26,7 @@ def test_the_operator_goes_on_where_a_policy_has_failed(monkeypatch: pytest.Monk
 def test_a_policy_trial_needs_a_policy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["standin_skill", "push_t", "policy"])
+    monkeypatch.setattr("sys.argv", ["standin_skill", TASK.name, "policy"])
     with pytest.raises(SystemExit):
         standin_skill.main()
     assert "--policy FILE" in capsys.readouterr().err
