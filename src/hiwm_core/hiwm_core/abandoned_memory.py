@@ -2,58 +2,126 @@
 
 Fast DDS keeps its segments and ports as files in /dev/shm. A process killed -9 leaves its own: half
 a megabyte each, until the memory is full. One killed while it creates a port leaves a file that is
-not initialised, and every later node that opens this port waits for it for ever: it neither starts
-nor exits. Live files are locked through a file of the same name with the ending ``_el``.
+not initialised, and every later node that opens this port waits for it forever: it neither starts
+nor exits.
+
+The owner of a file holds a lock on another one of the same name with the ending ``_el``. Names of
+ports are used again, by nodes that start at this moment, so a port is only removed under the
+semaphore that Fast DDS itself takes to open a port. A process killed meanwhile leaves this
+semaphore taken; Fast DDS replaces one that it has waited for in vain, and so do we.
 """
 
+import ctypes
 import fcntl
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FOLDER = Path("/dev/shm")
 # A process locks its files right after it has created them.
 YOUNG_S = 10.0
-_SEGMENT = re.compile(r"fastrtps_(port\d+|[0-9a-f]{16})")
+# Opening a port takes milliseconds; after this time its semaphore belongs to a dead process, or to
+# one that waits for a port that is never initialised.
+PATIENCE_S = 1.5
+_SEGMENT = re.compile(r"fastrtps_[0-9a-f]{16}")
+_PORT = re.compile(r"fastrtps_port\d+")
 
 
-def remove_abandoned(folder: Path = FOLDER, young_s: float = YOUNG_S) -> int:
+def remove_abandoned(
+    folder: Path = FOLDER, young_s: float = YOUNG_S, patience_s: float = PATIENCE_S
+) -> int:
     """Remove this user's segments and ports whose process has died, and return their number.
 
     Args:
         folder: of the shared memory; nothing happens where there is none.
         young_s: files that were written in the last seconds are kept.
+        patience_s: how long a port's semaphore must be taken to count as abandoned, s.
     """
     try:
-        names = os.listdir(folder)
+        names = sorted(os.listdir(folder))
     except OSError:
         return 0
     newest = time.time() - young_s
-    return sum(
+    count = sum(
         _removed(folder / name, newest) for name in names if _SEGMENT.fullmatch(name)
     )
+    taken = []
+    for name in names:
+        if _PORT.fullmatch(name) and _is_free(folder / name, newest):
+            with _semaphore(name) as ours:
+                if ours:
+                    count += _removed(folder / name, newest)
+                else:
+                    taken.append(name)
+    if taken:
+        time.sleep(patience_s)
+    for name in taken:
+        with _semaphore(name) as ours:
+            if _removed(folder / name, newest):
+                count += 1
+                if not ours:
+                    with suppress(OSError):
+                        (folder / f"sem.{name}_mutex").unlink()
+    return count
 
 
-def _removed(segment: Path, newest: float) -> bool:
-    """Remove a segment unless it is in use, young or another user's; return whether it was."""
-    lock = segment.with_name(f"{segment.name}_el")
+def _is_free(file: Path, newest: float) -> bool:
+    """Return whether a file is this user's, not young, and not locked by an owner."""
+    with _lock_of(file, newest) as ours:
+        return ours
+
+
+def _removed(file: Path, newest: float) -> bool:
+    """Remove a file that `_is_free`; return whether it was."""
+    with _lock_of(file, newest) as ours:
+        if ours:
+            try:
+                file.unlink()
+                file.with_name(f"{file.name}_el").unlink(missing_ok=True)
+            except OSError:  # another process has just removed it
+                return False
+        return ours
+
+
+@contextmanager
+def _lock_of(file: Path, newest: float) -> Iterator[bool]:
+    """Hold the owner's lock of a file; yield whether it was free."""
     descriptor = -1
     try:
-        found = segment.stat()
-        if found.st_uid != os.getuid() or found.st_mtime > newest:
-            return False
-        try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            pass  # a port whose process died while it created it
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        segment.unlink()
-        lock.unlink(missing_ok=True)
-    except OSError:  # in use, or another process has just removed it
-        return False
+        found = file.stat()
+        free = found.st_uid == os.getuid() and found.st_mtime <= newest
+        if free:
+            with suppress(FileNotFoundError):  # its process died before it locked it
+                descriptor = os.open(
+                    file.with_name(f"{file.name}_el"), os.O_RDWR | os.O_CLOEXEC
+                )
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # locked, or gone
+        free = False
+    try:
+        yield free
     finally:
         if descriptor >= 0:
             os.close(descriptor)
-    return True
+
+
+@contextmanager
+def _semaphore(port: str) -> Iterator[bool]:
+    """Hold the semaphore of a port's name; yield whether it was free."""
+    system = ctypes.CDLL(None, use_errno=True)
+    system.sem_open.restype = ctypes.c_void_p
+    found = system.sem_open(f"/{port}_mutex".encode(), os.O_CREAT, 0o666, 1)
+    if not found:
+        yield False
+        return
+    pointer = ctypes.c_void_p(found)
+    ours = system.sem_trywait(pointer) == 0
+    try:
+        yield ours
+    finally:
+        if ours:
+            system.sem_post(pointer)
+        system.sem_close(pointer)
