@@ -44,6 +44,7 @@ from hiwm_core.errors import ConfigError, HiwmError, StoreError
 from hiwm_core.fork_proposals import propose_forks
 from hiwm_core.session_lineage import session_id
 from hiwm_nodes.diagnostics import ERROR, OK, Diagnostics, RateMeter
+from hiwm_nodes.listening import Listening
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.qos import LATCHED
 from hiwm_nodes.running import run
@@ -98,6 +99,7 @@ class BranchManager(Node):
         self._world = WorldClient(self, group, timeout_s, continue_timeout_s)
         self._tree = self.create_publisher(BranchTree, "branches/tree", LATCHED)
         self._diagnostics = Diagnostics(self, self._values)
+        self._listening = Listening(self)
         self._subscribe(group)
         self._serve(group)
         self.create_timer(
@@ -143,6 +145,7 @@ class BranchManager(Node):
 
     def _on_world_info(self, info: WorldInfo) -> None:
         self._info = info
+        self._listening.on_world(info)
         self._stored(lambda: self._store.open_session(session_record(info, self._session_id)))
 
     def _on_tick(self, tick: Tick) -> None:

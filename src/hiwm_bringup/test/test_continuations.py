@@ -59,7 +59,7 @@ class Session:
         session = str(folder / "session")
         self.world = self.start("hiwm_world", "imagination", {
             "checkpoint": str(write_drawn_checkpoint(folder)), "session_dir": session,
-            "rate": 0.0, "settle_s": 0.0,
+            "rate": 0.0,
         })
         self.manager = self.start("hiwm_branching", "branch_manager", {"session_dir": session})
         self.policy: NodeProcess | None = None

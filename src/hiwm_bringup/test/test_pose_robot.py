@@ -235,7 +235,7 @@ class Dream:
         self._world = stack.enter_context(NodeProcess(
             "hiwm_world", "imagination", domain=domain, parameters={
                 "checkpoint": str(checkpoint), "task": tool_pair.NAME, "robot": tool_pair.NAME,
-                "rate": 0.0, "settle_s": 0.2,
+                "rate": 0.0,
             },
         ))
         self.until(lambda: bool(self.ticks) and self._commands.get_subscription_count() > 0)

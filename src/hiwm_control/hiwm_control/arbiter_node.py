@@ -21,6 +21,7 @@ from hiwm_core.plan_buffer import Plan
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import ERROR, OK, WARN, Diagnostics, RateMeter
+from hiwm_nodes.listening import Listening
 from hiwm_nodes.messages import time_message
 from hiwm_nodes.observation_feed import ObservationFeed
 from hiwm_nodes.only_one import ARBITER, OnlyOne
@@ -74,6 +75,7 @@ class ArbiterNode(Node):
         self.create_subscription(
             OperatorCommand, "operator/command", self._on_operator, qos.TICK
         )
+        self._listening = Listening(self)
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
         self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
         # The graph's count of publishers may lag behind their messages; this event does not.
@@ -99,6 +101,7 @@ class ArbiterNode(Node):
             self._robot = ObservationFeed(
                 self, dataclasses.replace(embodiment, cameras=()), self._on_robot
             )
+        self._listening.on_world(message)
         self._finish(self._arbiter.on_world(lockstep=message.lockstep, embodiment=embodiment))
 
     def _on_robot(self, seen: Observation) -> None:

@@ -50,6 +50,7 @@ from hiwm_evaluation.trials import (
 )
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import OK, WARN, Diagnostics
+from hiwm_nodes.listening import Listening
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import NodeEnd, run
 from hiwm_nodes.session import hold_role, session_folder
@@ -127,6 +128,7 @@ class EvaluatorNode(Node):
         self._control = self.create_client(ControlRequest, "control/request")
         self._reset = self.create_client(Reset, "world/reset")
         self._unanswered: tuple[Client, Future] | None = None  # the unanswered request
+        self._listening = Listening(self)
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
         self._ticks = self.create_subscription(Tick, "tick", self._on_tick, _LOSSLESS)
         self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
@@ -150,6 +152,7 @@ class EvaluatorNode(Node):
 
     def _on_world_info(self, message: WorldInfo) -> None:
         self._info = message
+        self._listening.on_world(message)
         if message.stand_in and self._truths is None:
             topic = load_robot(message.robot).ground_truth
             if topic:

@@ -3,32 +3,10 @@
 from types import SimpleNamespace
 from typing import Any
 
-from hiwm_nodes.late_subscribers import SETTLE_S, LateSubscribers
+from hiwm_nodes.late_subscribers import REPEATS_S, LateSubscribers
 
 
-def test_subscribers_have_settled_when_none_has_come_for_a_while() -> None:
-    count, clock = [0], [100.0]
-    publishers: Any = [SimpleNamespace(get_subscription_count=lambda: count[0])]
-    late = LateSubscribers(publishers, lambda: clock[0])
-
-    def settled() -> bool:
-        late.joined()
-        return late.settled(2.0)
-
-    clock[0] += 10.0
-    assert not settled()  # nobody is there
-    count[0] = 1
-    assert not settled()
-    clock[0] += 1.9
-    count[0] = 2
-    assert not settled()
-    clock[0] += 1.9
-    assert not settled()
-    clock[0] += 0.2
-    assert settled()
-
-
-def test_a_tick_is_repeated_when_a_subscriber_joins_and_when_the_last_one_has_settled() -> None:
+def test_a_tick_is_repeated_when_a_subscriber_joins_and_some_times_after_the_last_one() -> None:
     counts, clock = [0, 0], [100.0]
     publishers: Any = [
         SimpleNamespace(get_subscription_count=lambda i=i: counts[i]) for i in range(2)
@@ -37,12 +15,16 @@ def test_a_tick_is_repeated_when_a_subscriber_joins_and_when_the_last_one_has_se
     assert not late.joined()
     counts[0] = 1
     assert late.joined() and not late.joined()
-    clock[0] += SETTLE_S - 1.0
+    clock[0] += REPEATS_S[0]
+    assert late.joined() and not late.joined()
     counts[1] = 2
     assert late.joined()
-    clock[0] += SETTLE_S - 0.5  # the first subscriber has settled, the last one has not
+    clock[0] += REPEATS_S[0] - 0.1  # counted from the last subscriber
     assert not late.joined()
     counts[1] = 1  # one left
     assert not late.joined()
-    clock[0] += 0.5
-    assert late.joined() and not late.joined()
+    for after, before in zip(REPEATS_S, (REPEATS_S[0] - 0.1, *REPEATS_S), strict=False):
+        clock[0] += after - before
+        assert late.joined() and not late.joined()
+    clock[0] += 100.0
+    assert not late.joined()

@@ -28,6 +28,7 @@ from hiwm_core.user_paths import user_path
 from hiwm_learning.policies.planning import load_planner
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import ERROR, OK, Diagnostics, RateMeter
+from hiwm_nodes.listening import Listening
 from hiwm_nodes.messages import time_message
 from hiwm_nodes.observation_feed import ObservationFeed
 from hiwm_nodes.parameters import parameter
@@ -85,6 +86,7 @@ class PolicyNode(Node):
         self._inference = InferenceThread(self._planner, threads, self._wake.trigger)
         self._diagnostics = Diagnostics(self, self._diagnostic_values)
         self._publisher = self.create_publisher(PolicyPlan, "policy/plan", qos.TICK)
+        self._listening = Listening(self)
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
         self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
         self.create_service(
@@ -114,11 +116,13 @@ class PolicyNode(Node):
         world_s = float(message.control_period_s)
         if self._embodiment is not None:
             self._follow_rate(world_s)
+            self._listening.on_world(message)
             return
         require_period(self._planner.period_s, world_s, "policy", str(self._path))
         self._embodiment = parse_embodiment(message.embodiment_yaml, "world_info")
         self._feed = ObservationFeed(self, self._embodiment, self._observe)
         self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
+        self._listening.on_world(message)
 
     def _follow_rate(self, world_s: float) -> None:
         """Stop planning while a running robot has another control period, and report it.

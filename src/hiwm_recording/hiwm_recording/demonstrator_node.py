@@ -20,6 +20,7 @@ from hiwm_core.robot_config import load_robot
 from hiwm_core.stamps import stamp_ns
 from hiwm_core.task_plugin import DEMONSTRATION, Behaviour, TaskPlugin
 from hiwm_core.tasks import parse_task
+from hiwm_nodes.listening import Listening
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.qos import COMMAND, LATCHED, TICK
 from hiwm_nodes.running import NodeEnd, run
@@ -47,6 +48,7 @@ class Demonstrator(Node):
         self._sent: OperatorCommand | None = None  # newest
         self._publisher = self.create_publisher(OperatorCommand, "operator/command", COMMAND)
         self._reset = self.create_client(Reset, "world/reset")
+        self._listening = Listening(self)
         self.create_subscription(WorldInfo, "world_info", self._on_info, LATCHED)
         self.create_subscription(JointState, "joint_states", self._on_joints, TICK)
         self.create_subscription(Tick, "tick", self._on_tick, TICK)
@@ -76,6 +78,7 @@ class Demonstrator(Node):
                 f"unknown kind {self._kind!r}", where="parameter kind of demonstrator",
                 remedy=f"use one of {', '.join(self._expert.data_kinds)}",
             )
+        self._listening.on_world(info)
         self._begin_if_ready()
 
     def _begin_if_ready(self) -> None:

@@ -37,6 +37,7 @@ from hiwm_core.session_lock import RECORDER
 from hiwm_core.tasks import load_task
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import ERROR, OK, WARN, Diagnostics
+from hiwm_nodes.listening import Listening
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
 from hiwm_nodes.session import hold_role, session_folder
@@ -110,6 +111,7 @@ class Recorder(Node):
         self._diagnostics = Diagnostics(self, self._values)
         self._recover_earlier()
 
+        self._listening = Listening(self)
         robot_of = load_embodiment(task.embodiment)
         cameras = [camera.name for camera in robot_of.cameras]
         cameras += [name for name in extra_cameras if name and name not in cameras]
@@ -185,6 +187,7 @@ class Recorder(Node):
             self._subscribe(source)
         if info.robot:
             self._subscribe_truth(info.robot)
+        self._listening.on_world(info)
 
     def _subscribe_truth(self, robot: str) -> None:
         try:

@@ -25,6 +25,7 @@ from hiwm_core.robot_config import load_robot
 from hiwm_core.session_lineage import EpisodeCounter, write_session
 from hiwm_core.tasks import load_task
 from hiwm_nodes import diagnostics, qos
+from hiwm_nodes.listening import AwaitedListeners
 from hiwm_nodes.only_one import WORLD, OnlyOne
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.robot_workspace import robot_workspace
@@ -95,6 +96,7 @@ class RobotBridge(LifecycleNode):
         reset_timeout_s = parameter(
             self, "reset_timeout_s", 10.0, "wait this long for the driver's reset, s", 0.5, 600.0
         )
+        self._listeners = AwaitedListeners(self)
         self._note = Problems(self.get_logger(), self._report).note
         self._session = session_folder(self, "session folder; empty writes nothing")
         if self._session is not None:
@@ -270,6 +272,8 @@ class RobotBridge(LifecycleNode):
             return
         if name == "inactive":
             self._side.take_states()
+            if not self._listeners.complete(self._world.ticks):
+                return
             waited = time.monotonic() - self._configured_at > FIRST_DATA_S
             # Tried again: data is on its way, or a person is switching a controller.
             if not (self._side.streams.complete or waited) or self.trigger_activate() != SUCCESS:

@@ -62,9 +62,9 @@ class WorldSide:
             name: publisher(PoseStamped, pose_stream(name), qos.TICK_PUB)
             for name in side.streams.pose_names
         }
-        self._ticks = publisher(Tick, "tick", qos.TICK_PUB)
+        self.ticks = publisher(Tick, "tick", qos.TICK_PUB)
         self.late = LateSubscribers(
-            [*self._images.values(), self._joints, *self._poses.values(), self._ticks]
+            [*self._images.values(), self._joints, *self._poses.values(), self.ticks]
         )
         self._published: dict[str, int] = {}  # newest stamp of each stream
         self._tick = Tick(
@@ -98,7 +98,7 @@ class WorldSide:
             if self._is_new(pose_stream(name), stamps, again):
                 self._poses[name].publish(pose)
         self._fill_tick(plan, stamps)
-        self._ticks.publish(self._tick)
+        self.ticks.publish(self._tick)
 
     def _is_new(self, stream: str, stamps: dict[str, int], again: bool) -> bool:
         """Return whether a slow stream has a message that was not published yet."""

@@ -18,6 +18,7 @@ from hiwm_core.tasks import parse_task
 from hiwm_core.tips import TipStep
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import ERROR, OK, WARN, Diagnostics, RateMeter
+from hiwm_nodes.listening import Listening
 from hiwm_nodes.messages import time_message
 from hiwm_nodes.observation_feed import ObservationFeed
 from hiwm_nodes.parameters import parameter
@@ -99,6 +100,7 @@ class TeleopNode(Node):
         self._rate = RateMeter()
         self._publisher = self.create_publisher(OperatorCommand, "operator/command", qos.COMMAND)
         self._requests = ServiceRequests(self, self._on_answer)
+        self._listening = Listening(self)
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
         self.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
         self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
@@ -120,11 +122,16 @@ class TeleopNode(Node):
     # Input from the graph.
 
     def _on_world_info(self, message: WorldInfo) -> None:
-        if self._world is not None and (
+        known = self._world is not None and (
             message.embodiment_hash == self._world.embodiment.hash
             and message.task_hash == self._world.task.hash
-        ):
-            return
+        )
+        if not known:
+            self._meet(message)
+        self._listening.on_world(message)
+
+    def _meet(self, message: WorldInfo) -> None:
+        """Start with a world, or with one of another embodiment or task."""
         embodiment = parse_embodiment(message.embodiment_yaml, "world_info")
         self._world = WorldView(
             kind=message.kind, robot=message.robot, can_restore=message.can_restore,

@@ -35,6 +35,7 @@ from hiwm_core.world_streams import WorldStreams
 from hiwm_learning.simulators import load_simulator
 from hiwm_nodes import diagnostics, qos
 from hiwm_nodes.late_subscribers import LateSubscribers
+from hiwm_nodes.listening import AwaitedListeners
 from hiwm_nodes.messages import (
     camera_info_message,
     image_message,
@@ -55,9 +56,9 @@ from hiwm_world.tick_priority import TickPriority
 from hiwm_world.world_description import lineage, world_info
 
 MAX_RATE = 1000.0
-# Period of two checks: for late subscribers, which missed the waiting tick, and for free space on
-# a full disk.
-LISTEN_S = 0.2
+# Period of three checks: for the nodes that the first tick waits for, for late subscribers, which
+# missed the waiting tick, and for free space on a full disk.
+LISTEN_S = 0.1
 # The URDF of a workspace is latched: this only covers discovery.
 DESCRIPTION_S = 10.0
 SAVES_KEPT = 1000  # for the quantiles in diagnostics
@@ -79,11 +80,7 @@ class Imagination(Node):
             self, "rate", 10.0, "ticks per second; 0 = as fast as commands arrive", 0.0, MAX_RATE
         ))
         seed = int(parameter(self, "seed", 0, "order of the start frames", 0, 2**31 - 1))
-        # A subscriber is counted before it receives: at 1.5 s recorders still missed first ticks.
-        self._settle_s = float(parameter(
-            self, "settle_s", 3.0,
-            "the first tick waits until no new subscriber has joined for this long, s", 0.0, 60.0,
-        ))
+        self._listeners = AwaitedListeners(self)
         robot = str(parameter(
             self, "robot", "", "robot whose workspace bounds the actions; empty: none"
         ))
@@ -263,9 +260,13 @@ class Imagination(Node):
             self._show(self._waiting)
 
     def _show(self, present: PresentTick) -> None:
-        """Publish an observation under a new stamp, the tick last."""
+        """Publish an observation under a new stamp, the tick last.
+
+        Before the first tick, a reset or a restored state only changes what that tick will show.
+        """
+        if not self._started:
+            return
         self._waiting = self._unsaved = None
-        self._started = True
         self._pace.cancel()
         now = self.get_clock().now().nanoseconds
         self._last_stamp_ns = max(now, self._last_stamp_ns + 1)
@@ -306,8 +307,8 @@ class Imagination(Node):
         """Show the first tick, or publish the waiting one again, with its stamp, for who joined."""
         joined, present = self._late.joined(), self._world.now
         if not self._started:
-            # Recorders and viewers should not miss the first tick.
-            if present is not None and self._late.settled(self._settle_s):
+            if present is not None and self._listeners.complete(self._tick_pub):
+                self._started = True
                 self._show(present)
         elif joined and present is not None and not self._waiting:
             self._publish(present, time_message(self._last_stamp_ns))
