@@ -11,9 +11,10 @@ from hiwm_core.embodiment import CameraSpec, Embodiment, load_embodiment
 from hiwm_core.tasks import load_task
 from hiwm_core.world_heads import HEADS
 from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
-from hiwm_learning.latent_world.clips import Clips
-from hiwm_learning.latent_world.model import KIND, LatentWorldModel, latent_config, ready
-from hiwm_learning.world_model.recordings import write_starts
+from hiwm_learning.world_models.latent.clips import Clips
+from hiwm_learning.world_models.latent.config import latent_config
+from hiwm_learning.world_models.latent.model import KIND, LatentWorldModel, ready
+from hiwm_learning.world_models.recordings import write_starts
 
 
 def embodiment_with(size: int, cameras: tuple[str, ...] = ("top",)) -> Embodiment:
@@ -29,13 +30,17 @@ def embodiment_with(size: int, cameras: tuple[str, ...] = ("top",)) -> Embodimen
     return dataclasses.replace(base, cameras=specs)
 
 
-def untrained_world(
-    embodiment: Embodiment, objective: str = "flow", seed: int = 0, context: int = 3
-) -> LatentWorldModel:
-    """Return a tiny model with random weights, in evaluation mode."""
+def untrained_world(embodiment: Embodiment, seed: int = 0) -> LatentWorldModel:
+    """Return a tiny model with random weights, in evaluation mode.
+
+    Its dynamics are random, too: as they start, they change nothing.
+    """
     torch.manual_seed(seed)
-    config = latent_config(embodiment, preset="tiny", objective=objective, context=context)
-    return ready(LatentWorldModel(config))
+    model = LatentWorldModel(latent_config(embodiment, network="tiny"))
+    for layer in (model.dynamics.change, model.dynamics.joints, model.dynamics.doubt):
+        torch.nn.init.normal_(layer.weight, std=0.1)
+    model.response.spread.fill_(1e-3)
+    return ready(model)
 
 
 def write_untrained_checkpoint(
@@ -105,7 +110,9 @@ def moving_square(embodiment: Embodiment, runs: int, length: int, seed: int) -> 
     proprioception = np.concatenate(positions)
     return Clips(
         frames=torch.from_numpy(np.concatenate(frames)),
-        proprioception=torch.from_numpy(proprioception), actions=torch.from_numpy(commanded),
+        proprioception=torch.from_numpy(proprioception),
+        measured=torch.from_numpy(proprioception[:, : embodiment.action_dim]),
+        actions=torch.from_numpy(commanded),
         progress_labels=torch.from_numpy(0.5 + proprioception[:, 0] * 2.0),
         success_labels=torch.from_numpy((proprioception[:, 0] > 0.05).astype(np.float32)),
         first=first, last=first + length - 1,

@@ -12,11 +12,11 @@ from hiwm_core.embodiment import Embodiment, load_embodiment
 from hiwm_core.tasks import load_task
 from hiwm_core.world_heads import HEADS
 from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
-from hiwm_learning.world_model.appearance import arm_poses
-from hiwm_learning.world_model.dynamics import DynamicsConfig
-from hiwm_learning.world_model.layers import frames_to_bytes, to_logit
-from hiwm_learning.world_model.model import KIND, WorldModel, planar_config
-from hiwm_learning.world_model.recordings import Recording
+from hiwm_learning.world_models.layered.appearance import arm_poses
+from hiwm_learning.world_models.layered.dynamics import DynamicsConfig
+from hiwm_learning.world_models.layered.layers import frames_to_bytes, to_logit
+from hiwm_learning.world_models.layered.model import KIND, WorldModel, planar_config
+from hiwm_learning.world_models.recordings import Recording
 
 UNIT_M = 0.035
 _COLOURS = ((0.2, 0.4, 0.8), (0.9, 0.2, 0.2), (0.2, 0.7, 0.3))

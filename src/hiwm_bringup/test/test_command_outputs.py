@@ -36,11 +36,11 @@ COMMANDS = {
         "hiwm_learning.policies.train", "{data} -o {out} --steps 1", "file", suffix=".safetensors"
     ),
     "train_world_model-layered": Command(
-        "hiwm_learning.train_world_model", "{data} -o {out} --steps 1", "file",
+        "hiwm_learning.world_models.train", "{data} -o {out} --steps 1", "file",
         suffix=".safetensors",
     ),
     "train_world_model-latent": Command(
-        "hiwm_learning.train_world_model", "--family latent {data} -o {out} --steps 1", "file",
+        "hiwm_learning.world_models.train", "--family latent {data} -o {out} --steps 1", "file",
         suffix=".safetensors",
     ),
     "posttrain": Command(
@@ -48,15 +48,12 @@ COMMANDS = {
         suffix=".safetensors",
     ),
     "eval-world-model": Command(
-        "hiwm_learning.world_model.evaluate", "{world_model} {data} -o {out}", "files"
+        "hiwm_learning.world_models.evaluation.evaluate", "{world_model} {data} -o {out}", "files"
     ),
     "starts": Command(
-        "hiwm_learning.world_model.starts", "{data} -o {out}", "file", suffix=".npz"
+        "hiwm_learning.world_models.starts", "{data} -o {out}", "file", suffix=".npz"
     ),
     "migrate": Command("hiwm_learning.migration.command_line", "{data} -o {out}"),
-    "ablate_objectives": Command(
-        "hiwm_learning.latent_world.ablation", "{data} --folder {out} --steps 1"
-    ),
     "rollout": Command(
         "hiwm_evaluation.rollout.command_line", "--policy {data}/policy.safetensors -o {out}",
         input_file="policy.safetensors",

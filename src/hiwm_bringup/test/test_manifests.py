@@ -37,7 +37,6 @@ TEST_KEYS = {"pytest": "python3-pytest", "hypothesis": "python3-hypothesis"}
 FROM_PIP = {
     "aiohttp": "aiohttp",
     "torch": "torch",
-    "accelerate": "accelerate",
     "mujoco": "mujoco",
     "diffusers": "diffusers",
     "safetensors": "safetensors",

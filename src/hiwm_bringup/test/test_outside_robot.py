@@ -36,7 +36,7 @@ HERE = Path(__file__).parent
 FEWER = {
     "scripts/inspect": "--seconds 5",
     "scripts/train_policy": "--steps 3",
-    "scripts/train_world_model": "--network tiny --unroll 2 --batch 2 --autoencoder-batch 4 "
+    "scripts/train_world_model": "--network tiny --pool 2 --autoencoder-batch 4 "
                                  "--autoencoder-steps 3 --steps 3",
 }
 DEMONSTRATED, EPISODES = 16, 3  # ticks of each, and their number

@@ -32,7 +32,7 @@ from hiwm_learning.checkpoints import load_checkpoint
 from hiwm_learning.datasets import load_episodes
 from hiwm_learning.datasets.build import build_dataset
 from hiwm_learning.datasets.usable_segments import find_bags
-from hiwm_learning.latent_world import train as latent_train
+from hiwm_learning.world_models import train as world_model_train
 from hiwm_nodes import qos
 from hiwm_test_support import tool_pair
 from hiwm_test_support.drivers.cell import GUARD_S, STILL, Cell
@@ -199,10 +199,12 @@ def train_world(recording: Path, segment: Segment) -> Path:
         store.close()
     path = recording.parent / "world.safetensors"
     options = (
-        "--network tiny --context 3 --steps 2 --autoencoder-steps 2 --batch 4 "
-        f"--autoencoder-batch 4 --unroll 1 --task {tool_pair.NAME}"
+        "--network tiny --steps 2 --autoencoder-steps 2 --pool 4 "
+        f"--autoencoder-batch 4 --task {tool_pair.NAME}"
     )
-    assert latent_train.main([str(data), "-o", str(path), *options.split()]) == 0
+    assert world_model_train.main(
+        [str(data), "-o", str(path), "--family", "latent", *options.split()]
+    ) == 0
     return path
 
 

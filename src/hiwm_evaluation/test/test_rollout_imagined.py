@@ -15,7 +15,8 @@ from hiwm_evaluation.rollout.imagined import ImaginedTrials
 from hiwm_evaluation.rollout.trial import JudgedTrial
 from hiwm_evaluation.trials import Outcome, TrialResult, sampled_starts
 from hiwm_learning.policies.planning import Planner, load_planner
-from hiwm_learning.simulators import Reading, load_simulator
+from hiwm_learning.world_models.families import load_simulator
+from hiwm_learning.world_models.simulators import Reading
 from hiwm_test_support.shipped import POLICY, START_FRAMES, TASK, WORLD_MODEL
 from hiwm_world.imagined_world import load_starts
 

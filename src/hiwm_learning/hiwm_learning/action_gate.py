@@ -37,6 +37,10 @@ class ActionGate:
         """Return the limiter's state at the start of an episode."""
         return self._limiter.initial_state()
 
+    def measured(self, proprioception: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the measured counterpart [A] of the action, from proprioception [P]."""
+        return self._measured.array(proprioception)
+
     def limit_many(
         self, actions: Sequence[NDArray[np.float64]],
         proprioception: Sequence[NDArray[np.float64]], states: Sequence[LimiterState],

@@ -16,8 +16,6 @@ from typing import Any, Protocol
 
 from hiwm_learning.checkpoints import load_training_state, save_training_state
 
-_INTERRUPTED = 2.0  # above any progress, which ends at 1
-
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
@@ -56,25 +54,6 @@ class Trainable(Protocol):
         """Write the checkpoint for use elsewhere."""
 
 
-class TrainingProcesses(Protocol):
-    """The processes of one training; all but the main one only take steps."""
-
-    main: bool  # whether this process evaluates, writes and reports
-
-    def most(self, value: float) -> float:
-        """Return the largest value over all processes; a collective call, same order in all."""
-
-
-class OneProcess:
-    """A run of one process."""
-
-    main = True
-
-    def most(self, value: float) -> float:
-        """Return the value."""
-        return value
-
-
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """Result of a run."""
@@ -90,7 +69,6 @@ def train(
     checkpoint_every_s: float = 300.0, report_every_s: float = 10.0,
     held_out_every_s: float = 60.0,
     clock: Callable[[], float] = time.monotonic, write: Callable[[str], None] = print,
-    processes: TrainingProcesses | None = None,
 ) -> Outcome:
     """Train until the budget is used or SIGINT or SIGTERM arrives, then write a checkpoint.
 
@@ -104,19 +82,16 @@ def train(
         held_out_every_s: seconds between held-out measurements.
         clock: returns monotonic seconds.
         write: receives progress lines.
-        processes: the processes of the run, which all call this function; one when None.
 
     Raises:
         CheckpointError: `resume` is set and the state cannot be read.
     """
-    processes = processes or OneProcess()
     step, before_s = 0, 0.0
     if resume:
         state = load_training_state(state_path)
         step, before_s = int(state["step"]), float(state["elapsed_s"])
         trainable.load_state(state["trainable"])
-        if processes.main:
-            write(f"resumed at step {step} after {before_s / 60:.1f} min")
+        write(f"resumed at step {step} after {before_s / 60:.1f} min")
     first, started = step, clock()
     reported = checkpointed = measured = started
     sums: dict[str, float] = {}
@@ -131,21 +106,15 @@ def train(
         )
         trainable.export(step, elapsed_s, scores)
 
-    stopped = False
     with _interruption() as interrupted:
-        while True:
-            # Clocks and signals differ between processes; all must stop at the same step.
-            used = budget.progress(step, before_s + clock() - started)
-            progress = processes.most(_INTERRUPTED if interrupted() else used)
+        while not (stopped := interrupted()):
+            progress = budget.progress(step, before_s + clock() - started)
             if progress >= 1.0:
-                stopped = progress >= _INTERRUPTED
                 break
             for name, value in trainable.train_step(step, progress).items():
                 sums[name] = sums.get(name, 0.0) + value
             step += 1
             count += 1
-            if not processes.main:
-                continue
             now = clock()
             if now - measured >= held_out_every_s:
                 scores = trainable.held_out()
@@ -160,15 +129,13 @@ def train(
             if now - checkpointed >= checkpoint_every_s:
                 save()
                 checkpointed = clock()
-        if processes.main:
-            scores = trainable.held_out()
-            save()
+        scores = trainable.held_out()
+        save()
     elapsed_s = before_s + clock() - started
-    if processes.main:
-        write(
-            f"{'interrupted' if stopped else 'finished'} at step {step} after "
-            f"{elapsed_s / 60:.1f} min" + "".join(f", {k} {v:.4f}" for k, v in scores.items())
-        )
+    write(
+        f"{'interrupted' if stopped else 'finished'} at step {step} after "
+        f"{elapsed_s / 60:.1f} min" + "".join(f", {k} {v:.4f}" for k, v in scores.items())
+    )
     return Outcome(steps=step, elapsed_s=elapsed_s, interrupted=stopped, scores=scores)
 
 

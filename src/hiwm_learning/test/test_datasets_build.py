@@ -22,7 +22,7 @@ from hiwm_core.session_lock import RECORDER, SessionLock
 from hiwm_learning.datasets import build as build_module
 from hiwm_learning.datasets import load_episodes, session_trees
 from hiwm_learning.datasets.build import build_dataset
-from hiwm_learning.world_model.recordings import read_recordings
+from hiwm_learning.world_models.recordings import read_recordings
 from hiwm_test_support.robots import other_proprioception
 from hiwm_test_support.shipped import TASK
 

@@ -19,8 +19,8 @@ from hiwm_core.contact_sheet import Row, Tile, contact_sheet
 from hiwm_core.errors import ConfigError
 from hiwm_learning.datasets import load_episodes
 from hiwm_learning.datasets.build import build_dataset
-from hiwm_learning.latent_world.clips import clips_of
-from hiwm_learning.world_model.model import planar_config
+from hiwm_learning.world_models.latent.clips import clips_of
+from hiwm_learning.world_models.layered.model import planar_config
 from hiwm_test_support.arms import two_arms
 from hiwm_test_support.shipped import TASK
 from hiwm_test_support.two_arm_bags import TwoArmWorld, shade

@@ -11,10 +11,10 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import BagError, CheckpointError
 from hiwm_learning.datasets import load_episodes
 from hiwm_learning.datasets.build import build_dataset, main
-from hiwm_learning.latent_world.clips import read_clips
 from hiwm_learning.policies.command import BACKBONES
 from hiwm_learning.policies.trainer import PolicyTrainer
-from hiwm_learning.world_model.recordings import read_recordings
+from hiwm_learning.world_models.latent.clips import read_clips
+from hiwm_learning.world_models.recordings import read_recordings
 from hiwm_test_support.bags import RecordedWorld
 from hiwm_test_support.shipped import TASK
 

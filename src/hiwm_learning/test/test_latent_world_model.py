@@ -1,4 +1,4 @@
-"""The pieces of a latent world: shapes at every size, several cameras, planes, the file."""
+"""The pieces of a latent world: shapes, several cameras, the robot's drawing, cells in play."""
 
 import json
 from pathlib import Path
@@ -7,20 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from hiwm_core.config_files import default_task
+from hiwm_core.config_files import default_task, find_config
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_core.tasks import load_task
-from hiwm_learning.latent_world.autoencoder import unit_latents
-from hiwm_learning.latent_world.dynamics import ActionScale, Condition, Plane
-from hiwm_learning.latent_world.model import (
-    LatentWorldConfig,
-    LatentWorldModel,
-    latent_config,
-    load_latent_world,
-)
-from hiwm_learning.latent_world.objectives import OBJECTIVES
-from hiwm_learning.latent_world.views import apart, side_by_side
+from hiwm_learning.checkpoints import load_checkpoint
+from hiwm_learning.world_models.latent.autoencoder import unit_latents
+from hiwm_learning.world_models.latent.config import LatentWorldConfig, arms_of, latent_config
+from hiwm_learning.world_models.latent.joint_response import JointResponse
+from hiwm_learning.world_models.latent.model import LatentWorldModel, Worlds, restored_model
+from hiwm_learning.world_models.latent.robot_drawing import point_features
+from hiwm_learning.world_models.latent.views import apart, side_by_side
 from hiwm_test_support.arms import two_arms
 from hiwm_test_support.latent_worlds import (
     embodiment_with,
@@ -31,36 +28,41 @@ from hiwm_test_support.latent_worlds import (
 EMBODIMENT = load_embodiment(load_task(default_task()).embodiment)
 
 
-@pytest.mark.parametrize(
-    ("size", "latent"), [(96, (4, 24, 24)), (128, (4, 32, 32)), (256, (8, 32, 32))]
-)
+def worlds(model: LatentWorldModel, latents: torch.Tensor, gap: float = 0.0) -> Worlds:
+    """Return worlds at rest in which latents [B, C, Z, h, w] have long been the present ones."""
+    batch, actions = len(latents), model.config.actions
+    joints = torch.zeros(batch, model.config.proprioception)
+    window = latents[:, None].expand(-1, model.config.dynamics.context, -1, -1, -1, -1)
+    return Worlds(
+        latents=window, reference=latents, joints=joints, joints_before=joints,
+        gap=torch.full((batch, actions), gap), last_gap=torch.zeros(batch, actions),
+        doubt=torch.zeros(batch),
+    )
+
+
+@pytest.mark.parametrize(("size", "cells"), [(96, 12), (128, 16), (256, 32)])
 @pytest.mark.parametrize("cameras", [("top",), ("top", "wrist")])
 def test_frames_become_latents_move_on_and_become_frames(
-    size: int, latent: tuple[int, int, int], cameras: tuple[str, ...]
+    size: int, cells: int, cameras: tuple[str, ...]
 ) -> None:
     model = untrained_world(embodiment_with(size, cameras))
     views = len(cameras)
-    shape = (views * latent[0], *latent[1:])
     frames = torch.randint(256, (2, views, size, size, 3), dtype=torch.uint8)
-    latents = model.encode(frames)
-    assert latents.shape == (2, *shape)
-    condition = Condition(
-        latents=latents[:, None].expand(-1, 3, -1, -1, -1),
-        actions=torch.full((2, 3, 4), torch.nan), noise=torch.zeros(2),
-    )
-    following = model.following(condition, lambda: torch.randn(2, *shape))
-    assert following.shape == latents.shape
-    redrawn = model.decode(following)
+    joints = torch.zeros(2, model.config.proprioception)
+    latents = model.encode(frames, joints)
+    assert latents.shape == (2, views, 8, cells, cells)
+    predicted, after = model.follow(worlds(model, latents))
+    assert predicted.latents.shape == latents.shape
+    assert (after.shape, predicted.doubt.shape) == (joints.shape, (2,))
+    redrawn = model.decode(predicted.latents, after)
     assert (redrawn.shape, redrawn.dtype) == (frames.shape, torch.uint8)
-    read, progress, success = model.outcome(latents, following, condition.actions[:, -1])
-    assert (read.shape, progress.shape, success.shape) == ((2, 4), (2,), (2,))
-    assert model.doubt.spread(latents, following, condition.actions[:, -1]).shape == (2,)
+    progress, success = model.outcome(latents, model.posture(joints))
+    assert (progress.shape, success.shape) == ((2,), (2,))
 
 
-def test_latents_have_unit_mean_square_in_each_camera() -> None:
-    latents = unit_latents(torch.randn(3, 8, 5, 5), 4)
-    norms = latents.unflatten(1, (2, 4)).square().mean(2)
-    assert torch.allclose(norms, torch.ones_like(norms), atol=1e-5)
+def test_latents_have_unit_deviation_in_each_cell() -> None:
+    latents = unit_latents(torch.randn(3, 8, 5, 5))
+    assert torch.allclose(latents.square().mean(1), torch.ones(3, 5, 5), atol=1e-5)
 
 
 def test_each_camera_has_latents_of_its_own() -> None:
@@ -68,24 +70,95 @@ def test_each_camera_has_latents_of_its_own() -> None:
     frames = torch.randint(256, (1, 2, 96, 96, 3), dtype=torch.uint8)
     other = frames.clone()
     other[:, 1] = 255 - other[:, 1]
-    with torch.no_grad():
-        a, b = model.encode(frames), model.encode(other)
-    assert torch.equal(a[:, :4], b[:, :4])
-    assert not torch.allclose(a[:, 4:], b[:, 4:], atol=0.1)
+    joints = torch.zeros(1, model.config.proprioception)
+    a, b = model.encode(frames, joints), model.encode(other, joints)
+    assert torch.equal(a[:, 0], b[:, 0])
+    assert not torch.allclose(a[:, 1], b[:, 1], atol=0.1)
+
+
+def test_the_picture_follows_the_joints_with_the_same_latents() -> None:
+    model = untrained_world(EMBODIMENT)
+    frames = torch.randint(256, (1, 1, 96, 96, 3), dtype=torch.uint8)
+    joints = torch.zeros(1, model.config.proprioception)
+    latents = model.encode(frames, joints)
+    assert not torch.equal(model.decode(latents, joints), model.decode(latents, joints + 1.0))
+
+
+def test_points_and_links_are_drawn_where_they_are() -> None:
+    points = torch.tensor([[[-0.5, 0.0], [0.5, 0.0]]])  # a horizontal link through the middle
+    drawn = point_features(points, (16, 16))[0]
+    assert drawn.shape == (6 * 2 - 2, 16, 16)
+    for index, column in ((0, (3, 4)), (1, (11, 12))):
+        row, found = divmod(int(drawn[index].argmax()), 16)
+        assert row in (7, 8) and found in column
+    link = drawn[8]
+    assert link[7, 4:12].min() > 0.8 and link[1].max() < 0.01
+
+
+def test_each_arm_is_drawn_from_its_own_joints() -> None:
+    embodiment = load_embodiment(find_config("embodiments", "yam_pair_cartesian"))
+    names = [entry.name for entry in embodiment.proprioception]
+    left, right = arms_of(embodiment)
+    assert {names[i] for i in left} == {name for name in names if name.startswith("left")}
+    assert {names[i] for i in right} == {name for name in names if name.startswith("right")}
+
+
+def test_cells_come_into_play_where_things_are_unusual_or_the_robot_comes_near() -> None:
+    model = untrained_world(EMBODIMENT)
+    dynamics = model.dynamics
+    background = unit_latents(torch.randn(1, 8, 12, 12))
+    dynamics.background.copy_(background)
+    now = background[None].clone()
+    now[0, 0, :, 3, 4] *= -1.0
+    points = torch.full((1, 1, len(model.config.arms) * 3, 2), 0.9)
+    ranked = dynamics.in_play(now, background[None], points)[0].tolist()
+    assert ranked[0] == 3 * 12 + 4
+    near = (11 * 12 + 11) in ranked  # x, y of 0.9 lie in the last row and column
+    assert near and len(ranked) == len(set(ranked)) == 48
+
+
+def test_cells_out_of_play_keep_their_latents() -> None:
+    model = untrained_world(EMBODIMENT)
+    latents = unit_latents(torch.randn(1, 8, 12, 12))[:, None]
+    present = worlds(model, latents)
+    predicted, _ = model.follow(present)
+    points = model.points(present.joints)
+    chosen = model.dynamics.in_play(latents, latents, points)[0]
+    flat = (predicted.latents - latents).abs().amax(2).flatten()
+    outside = torch.ones(144, dtype=torch.bool)
+    outside[chosen] = False
+    assert flat[outside].max() < 1e-5 < flat[chosen].max()
+
+
+def test_commands_change_the_prediction() -> None:
+    model = untrained_world(EMBODIMENT)
+    latents = unit_latents(torch.randn(1, 8, 12, 12))[:, None]
+    still, _ = model.follow(worlds(model, latents))
+    moved, _ = model.follow(worlds(model, latents, gap=0.5))
+    assert not torch.allclose(still.latents, moved.latents, atol=1e-3)
+
+
+def test_the_response_of_the_joints_is_found_even_with_constant_entries() -> None:
+    generator = torch.Generator().manual_seed(0)
+    now, before = torch.rand(500, 3, generator=generator), torch.rand(500, 3, generator=generator)
+    gap, last_gap = (torch.randn(500, 2, generator=generator) for _ in range(2))
+    now[:, 2] = before[:, 2] = 0.25  # a joint that never moves
+    after = now + 0.3 * (now - before)
+    after[:, :2] += 0.5 * gap - 0.1 * last_gap
+    response = JointResponse(3, 2)
+    response.fit(now, before, gap, last_gap, after)
+    found = now + response(now, before, gap, last_gap)
+    assert torch.allclose(found, after, atol=1e-3)
 
 
 def test_cameras_of_different_sizes_share_a_grid_and_keep_their_sizes() -> None:
-    config = latent_config(two_arms(), preset="tiny", context=3)
+    config = latent_config(two_arms(), network="tiny")
     assert config.cameras == ("front", "wrist")
-    # The largest of 64x48 and 33x41 px in cells of 4 px, halved once more by the dynamics.
-    assert (config.height, config.width) == (48, 64)
-    assert config.camera_sizes == ((48, 64), (41, 33))
-    again = LatentWorldConfig.from_json(json.loads(json.dumps(config.as_json())))
-    assert again == config
-    alike = latent_config(embodiment_with(96, ("top", "wrist")))
-    assert (alike.sizes, alike.camera_sizes) == ((), ((96, 96),) * 2)
-    odd = latent_config(embodiment_with(90), preset="tiny")
-    assert ((odd.height, odd.width), odd.camera_sizes) == ((96, 96), ((90, 90),))
+    # The largest of 64x48 and 33x41 px, in cells of 8 px.
+    assert (config.height, config.width, config.grid) == (48, 64, (6, 8))
+    assert config.sizes == ((48, 64), (41, 33))
+    odd = latent_config(embodiment_with(90), network="tiny")
+    assert ((odd.height, odd.width), odd.sizes) == ((96, 96), ((90, 90),))
 
 
 def test_views_become_the_models_size_and_their_own_again() -> None:
@@ -99,66 +172,30 @@ def test_views_become_the_models_size_and_their_own_again() -> None:
     assert (back.int() - smooth.int()).abs().max() <= 6
 
 
-def test_a_plane_is_brightest_where_the_arm_is_told_to_go() -> None:
-    scale = ActionScale((-0.18,) * 2, (0.18,) * 2, (Plane(x=0, y=1, view_m=(0.4, 0.4)),), (20, 20))
-    # 0.09 m right of the middle and 0.15 m up, of 0.4 m in 20 cells: column 14.5, row 2.5.
-    scaled = scale.scaled(torch.tensor([[0.09, 0.15]]))
-    assert torch.allclose(scaled, torch.tensor([[0.5, 5 / 6]]))
-    plane = scale.drawn(scaled)[0, 0]
-    assert divmod(int(plane.argmax()), 20) in [(2, 14), (2, 13)]
-    weight = plane / plane.sum()
-    cells = torch.arange(20) + 0.5
-    assert float((weight.sum(0) * cells).sum()) == pytest.approx(14.5, abs=0.05)
-    assert float((weight.sum(1) * cells).sum()) == pytest.approx(2.5, abs=0.05)
-
-
-def test_no_plane_for_cameras_that_do_not_look_down_or_actions_unknown() -> None:
-    config = latent_config(embodiment_with(96, ("top", "wrist")), preset="tiny")
-    assert [(plane.x, plane.y) for plane in config.planes] == [(0, 1), (2, 3)]
-    model = LatentWorldModel(config)
-    assert not model.actions.drawn(torch.full((1, 4), torch.nan)).any()
-
-
-def test_actions_move_the_prediction() -> None:
-    model = untrained_world(EMBODIMENT, objective="regression")
-    latents = model.encode(torch.randint(256, (1, 1, 96, 96, 3), dtype=torch.uint8))
-    window = latents[:, None].expand(-1, 3, -1, -1, -1)
-
-    def following(value: float) -> torch.Tensor:
-        actions = torch.full((1, 3, 4), value)
-        condition = Condition(latents=window, actions=actions, noise=torch.zeros(1))
-        return model.following(condition, lambda: torch.zeros(()))
-
-    assert not torch.allclose(following(0.2), following(-0.4), atol=1e-3)
-
-
-@pytest.mark.parametrize("objective", list(OBJECTIVES))
-def test_a_configuration_comes_back_from_json(objective: str) -> None:
-    config = latent_config(EMBODIMENT, objective=objective, context=7)
-    assert LatentWorldConfig.from_json(json.loads(json.dumps(config.as_json()))) == config
+def test_a_configuration_comes_back_from_json() -> None:
+    for config in (latent_config(EMBODIMENT), latent_config(two_arms(), network="gpu", tokens=7)):
+        assert LatentWorldConfig.from_json(json.loads(json.dumps(config.as_json()))) == config
 
 
 def test_a_misnamed_configuration_is_refused() -> None:
     data = latent_config(EMBODIMENT).as_json()
-    del data["dynamics"]["widths"]
-    with pytest.raises(CheckpointError, match="widths"):
+    del data["dynamics"]["width"]
+    with pytest.raises(CheckpointError, match="width"):
         LatentWorldConfig.from_json(data)
 
 
-def test_what_cannot_be_built_is_refused() -> None:
-    with pytest.raises(ConfigError, match="preset"):
-        latent_config(EMBODIMENT, preset="huge")
-    with pytest.raises(ConfigError, match="context"):
-        untrained_world(EMBODIMENT, context=1)
+def test_an_unknown_size_is_refused() -> None:
+    with pytest.raises(ConfigError, match="huge.*tiny, cpu, gpu"):
+        latent_config(EMBODIMENT, network="huge")
 
 
 def test_a_checkpoint_brings_the_same_model_back(tmp_path: Path) -> None:
     path = write_untrained_checkpoint(tmp_path, seed=3)
-    model, checkpoint = load_latent_world(path, EMBODIMENT.hash)
+    checkpoint = load_checkpoint(path, embodiment_hash=EMBODIMENT.hash)
+    model = restored_model(checkpoint)
     again = untrained_world(EMBODIMENT, seed=3)
     for name, value in again.state_dict().items():
         assert torch.equal(model.state_dict()[name], value), name
-    assert checkpoint.info.kind == "latent_world_model"
     with np.load(tmp_path / "world_starts.npz") as starts:
         assert starts["images"].shape == (3, 96, 96, 3)
 
@@ -166,5 +203,5 @@ def test_a_checkpoint_brings_the_same_model_back(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_embodiment_is_refused(tmp_path: Path) -> None:
     path = write_untrained_checkpoint(tmp_path, embodiment_hash="f" * 64)
     with pytest.raises(CheckpointError, match="f" * 64) as refusal:
-        load_latent_world(path, EMBODIMENT.hash)
+        load_checkpoint(path, embodiment_hash=EMBODIMENT.hash)
     assert EMBODIMENT.hash in str(refusal.value)

@@ -12,14 +12,12 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError
 from hiwm_core.world_heads import HEADS, require_success_head
 from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
-from hiwm_learning.latent_world import train as latent_train
-from hiwm_learning.simulators import load_simulator
-from hiwm_learning.world_model import appearance, heads, train
-from hiwm_learning.world_model.recordings import heads_line, outcome_heads
-from hiwm_learning.world_model.scores import outcome
+from hiwm_learning.world_models import train as world_model_train
+from hiwm_learning.world_models.evaluation.scores import outcome
+from hiwm_learning.world_models.families import load_simulator
+from hiwm_learning.world_models.layered import appearance, heads, train
+from hiwm_learning.world_models.recordings import heads_line, outcome_heads
 from hiwm_test_support.latent_worlds import (
-    moving_square,
-    untrained_world,
     write_untrained_checkpoint,
 )
 from hiwm_test_support.layered_worlds import (
@@ -72,7 +70,7 @@ def trained_layered(folder: Path, monkeypatch: pytest.MonkeyPatch, *labels: floa
     options = ["--task", TASK.name, "--steps", "2", "--hidden", "8"]
     data = folder / "data"
     data.mkdir()
-    assert train.main([str(data), "-o", str(path), *options]) == 0
+    assert world_model_train.main([str(data), "-o", str(path), *options]) == 0
     return path
 
 
@@ -137,16 +135,6 @@ def test_what_labels_teach() -> None:
     assert outcome_heads(torch.tensor([nan] * 3), torch.tensor([nan, 0.0, 1.0])) == ("success",)
     assert "the labels hold no success" in heads_line(("progress", "trust"))
     assert "how episodes ended" in heads_line(("success", "trust"))
-    clips = moving_square(EMBODIMENT, runs=2, length=4, seed=0)
-    model = untrained_world(EMBODIMENT)
-    nothing = torch.full_like(clips.progress_labels, nan)
-    both = (torch.arange(len(nothing)) % 2).float()
-    for progress, success, taught in (
-        (nothing, nothing, ("trust",)), (nothing, both, ("success", "trust")),
-        (clips.progress_labels, both, HEADS),
-    ):
-        labelled = dataclasses.replace(clips, progress_labels=progress, success_labels=success)
-        assert latent_train.trained_heads(model, labelled) == taught
 
 
 def test_what_needs_a_verdict_refuses_a_model_without_one() -> None:

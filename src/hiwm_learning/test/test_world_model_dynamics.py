@@ -11,8 +11,8 @@ from torch import Tensor
 from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.tasks import load_task
-from hiwm_learning.world_model.dynamics import ARC_RADIUS_M, advance, distance_map, motion
-from hiwm_learning.world_model.model import WorldModel
+from hiwm_learning.world_models.layered.dynamics import ARC_RADIUS_M, advance, distance_map, motion
+from hiwm_learning.world_models.layered.model import WorldModel
 from hiwm_test_support.layered_worlds import drawn_world_model, object_pose, scene
 
 PLACE = st.floats(-0.25, 0.25, width=32)

@@ -9,15 +9,15 @@ from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.tasks import load_task
-from hiwm_learning.latent_world.simulator import LatentSimulator
-from hiwm_learning.world_model import open_loop
-from hiwm_learning.world_model.curves import draw_curves
-from hiwm_learning.world_model.evaluate import main, read_floor
-from hiwm_learning.world_model.open_loop import Evaluation
-from hiwm_learning.world_model.picture_measure import PictureMeasure
-from hiwm_learning.world_model.report import card_numbers, markdown
-from hiwm_learning.world_model.rollouts import held_out_starts
-from hiwm_learning.world_model.simulator import Simulator
+from hiwm_learning.world_models.evaluation import open_loop
+from hiwm_learning.world_models.evaluation.curves import draw_curves
+from hiwm_learning.world_models.evaluation.evaluate import main, read_floor
+from hiwm_learning.world_models.evaluation.open_loop import Evaluation
+from hiwm_learning.world_models.evaluation.picture_measure import PictureMeasure
+from hiwm_learning.world_models.evaluation.report import card_numbers, markdown
+from hiwm_learning.world_models.evaluation.rollouts import held_out_starts
+from hiwm_learning.world_models.latent.simulator import LatentSimulator
+from hiwm_learning.world_models.layered.simulator import Simulator
 from hiwm_test_support.latent_worlds import untrained_world
 from hiwm_test_support.layered_worlds import (
     drawn_recording,
@@ -73,7 +73,7 @@ def test_a_latent_model_is_measured_in_the_same_way(monkeypatch: pytest.MonkeyPa
     drawn = drawn_world_model(EMBODIMENT)
     recordings = [drawn_recording(drawn, name, 53, seed=k) for k, name in enumerate("ab")]
     evaluation = Evaluation(
-        LatentSimulator(untrained_world(EMBODIMENT, "regression"), EMBODIMENT),
+        LatentSimulator(untrained_world(EMBODIMENT), EMBODIMENT),
         PictureMeasure(), TASK, recordings, held_out_starts(recordings, 2, seed=0), lambda _: None,
     )
     numbers, _ = evaluation.measure()

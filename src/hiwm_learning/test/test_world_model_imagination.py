@@ -7,10 +7,10 @@ import torch
 from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.tasks import load_task
-from hiwm_learning.world_model.imagination import advance, begin, doubt, parting, trust
-from hiwm_learning.world_model.layers import frames_to_bytes
-from hiwm_learning.world_model.model import WorldModel
-from hiwm_learning.world_model.simulator import Simulator
+from hiwm_learning.world_models.layered.imagination import advance, begin, doubt, parting, trust
+from hiwm_learning.world_models.layered.layers import frames_to_bytes
+from hiwm_learning.world_models.layered.model import WorldModel
+from hiwm_learning.world_models.layered.simulator import Simulator
 from hiwm_test_support.layered_worlds import drawn_world_model, object_pose, scene
 
 EMBODIMENT = load_embodiment(load_task(default_task()).embodiment)

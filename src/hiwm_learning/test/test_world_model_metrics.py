@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from hiwm_learning.world_model.metrics import (
+from hiwm_learning.world_models.evaluation.metrics import (
     confusion,
     psnr,
     reliability,

@@ -11,12 +11,12 @@ from torch import Tensor
 from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.tasks import load_task
-from hiwm_learning.world_model.appearance import arm_poses
-from hiwm_learning.world_model.dynamics import ARC_RADIUS_M, motion
-from hiwm_learning.world_model.layers import frames_to_bytes, frames_to_float
-from hiwm_learning.world_model.model import WorldModel
-from hiwm_learning.world_model.registration import refine_poses, register
-from hiwm_learning.world_model.tracking import track
+from hiwm_learning.world_models.layered.appearance import arm_poses
+from hiwm_learning.world_models.layered.dynamics import ARC_RADIUS_M, motion
+from hiwm_learning.world_models.layered.layers import frames_to_bytes, frames_to_float
+from hiwm_learning.world_models.layered.model import WorldModel
+from hiwm_learning.world_models.layered.registration import refine_poses, register
+from hiwm_learning.world_models.layered.tracking import track
 from hiwm_test_support.layered_worlds import drawn_world_model, scene
 
 TOLERANCE_M, TOLERANCE_DEG = 0.0005, 0.5

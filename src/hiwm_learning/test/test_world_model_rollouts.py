@@ -7,9 +7,7 @@ import torch
 from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.tasks import load_task
-from hiwm_learning.world_model.model import WorldModel
-from hiwm_learning.world_model.recordings import Recording
-from hiwm_learning.world_model.rollouts import (
+from hiwm_learning.world_models.evaluation.rollouts import (
     LEAST_STEPS,
     Start,
     exchanged_actions,
@@ -18,7 +16,9 @@ from hiwm_learning.world_model.rollouts import (
     recorded_actions,
     still_actions,
 )
-from hiwm_learning.world_model.simulator import Simulator
+from hiwm_learning.world_models.layered.model import WorldModel
+from hiwm_learning.world_models.layered.simulator import Simulator
+from hiwm_learning.world_models.recordings import Recording
 from hiwm_test_support.layered_worlds import drawn_recording, drawn_world_model
 
 EMBODIMENT = load_embodiment(load_task(default_task()).embodiment)

@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from hiwm_core.task_plugin import Differences, FrameColumn, FrameMeasure, Sights
-from hiwm_learning.world_model.comparison import Comparison, Truth, compare, stack
-from hiwm_learning.world_model.picture_measure import PictureMeasure
-from hiwm_learning.world_model.scores import (
+from hiwm_learning.world_models.evaluation.comparison import Comparison, Truth, compare, stack
+from hiwm_learning.world_models.evaluation.picture_measure import PictureMeasure
+from hiwm_learning.world_models.evaluation.scores import (
     by_horizon,
     counted,
     divergence,

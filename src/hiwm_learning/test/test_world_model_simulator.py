@@ -13,9 +13,10 @@ from hypothesis.extra import numpy as hnp
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.embodiment import load_embodiment, parse_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError
-from hiwm_learning.world_model.layers import frames_to_bytes
-from hiwm_learning.world_model.model import load_world_model, planar_config
-from hiwm_learning.world_model.simulator import ImaginedState, Simulator
+from hiwm_learning.checkpoints import load_checkpoint
+from hiwm_learning.world_models.layered.layers import frames_to_bytes
+from hiwm_learning.world_models.layered.model import planar_config, restored_model
+from hiwm_learning.world_models.layered.simulator import ImaginedState, Simulator
 from hiwm_test_support.layered_worlds import drawn_world_model, object_pose, scene
 from hiwm_test_support.robots import home_proprioception, other_proprioception
 from hiwm_test_support.shipped import START_FRAMES, TASK, WORLD_MODEL
@@ -160,7 +161,7 @@ def test_a_step_leaves_the_state_it_began_from_alone() -> None:
     not WORLD_MODEL.exists(), reason="no shipped world model yet"
 )
 def test_the_shipped_world_leaves_alone_what_nobody_pushes() -> None:
-    model, _ = load_world_model(WORLD_MODEL, EMBODIMENT.hash)
+    model = restored_model(load_checkpoint(WORLD_MODEL, embodiment_hash=EMBODIMENT.hash))
     simulator = Simulator(model, EMBODIMENT)
     drifts = []
     with np.load(START_FRAMES) as starts:

@@ -9,9 +9,9 @@ from torch import Tensor
 from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.tasks import load_task
-from hiwm_learning.world_model.dynamics import advance
-from hiwm_learning.world_model.dynamics_trainer import DynamicsTrainer, Tracks
-from hiwm_learning.world_model.heads import OutcomeHead, fit_head
+from hiwm_learning.world_models.layered.dynamics import advance
+from hiwm_learning.world_models.layered.dynamics_trainer import DynamicsTrainer, Tracks
+from hiwm_learning.world_models.layered.heads import OutcomeHead, fit_head
 from hiwm_test_support.layered_worlds import drawn_world_model, object_pose, scene
 
 EMBODIMENT = load_embodiment(load_task(default_task()).embodiment)

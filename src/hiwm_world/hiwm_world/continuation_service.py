@@ -19,7 +19,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from hiwm_core.errors import DeviceError, HiwmError
-from hiwm_learning.simulators import ImaginedObservation, WorldSimulator, WorldState
+from hiwm_learning.world_models.simulators import ImaginedObservation, WorldSimulator, WorldState
 from hiwm_nodes.messages import image_message
 from hiwm_world.continuations import (
     CancelledError,

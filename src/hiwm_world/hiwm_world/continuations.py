@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hiwm_core.errors import ConfigError, HiwmError
 from hiwm_core.limits import LimitResult
-from hiwm_learning.simulators import ImaginedObservation, Reading, WorldState
+from hiwm_learning.world_models.simulators import ImaginedObservation, Reading, WorldState
 
 # As many as a person can look at, and a machine without a GPU computes within minutes.
 MOST_COUNT = 64

@@ -32,7 +32,7 @@ from hiwm_core.tasks import load_task
 from hiwm_core.user_paths import user_path
 from hiwm_core.workspace_check import WorkspaceCheck
 from hiwm_core.world_streams import WorldStreams
-from hiwm_learning.simulators import load_simulator
+from hiwm_learning.world_models.families import load_simulator
 from hiwm_nodes import diagnostics, qos
 from hiwm_nodes.late_subscribers import LateSubscribers
 from hiwm_nodes.listening import AwaitedListeners

@@ -19,9 +19,14 @@ from hiwm_core.formats import MIGRATE
 from hiwm_core.session_lineage import EpisodeCounter
 from hiwm_core.task_plugin import Values
 from hiwm_core.tasks import Task
-from hiwm_learning.simulators import Images, ImaginedObservation, WorldSimulator, WorldState
 from hiwm_learning.start_frames_upgrade import EARLIER
-from hiwm_learning.world_model.recordings import start_images
+from hiwm_learning.world_models.recordings import start_images
+from hiwm_learning.world_models.simulators import (
+    Images,
+    ImaginedObservation,
+    WorldSimulator,
+    WorldState,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

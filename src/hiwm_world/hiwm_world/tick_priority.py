@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiwm_core.limits import LimitResult
-from hiwm_learning.simulators import ImaginedObservation, Reading, WorldSimulator
+from hiwm_learning.world_models.simulators import ImaginedObservation, Reading, WorldSimulator
 
 _PICTURES = 8  # rendered in one piece: takes about as long as a step
 

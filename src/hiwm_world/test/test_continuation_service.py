@@ -12,7 +12,7 @@ from rclpy.executors import SingleThreadedExecutor
 
 from hiwm_core.errors import HiwmError
 from hiwm_core.ros_domains import domain_id
-from hiwm_learning.simulators import ImaginedObservation
+from hiwm_learning.world_models.simulators import ImaginedObservation
 from hiwm_test_support.nodes import spin_until
 from hiwm_world import continuation_service
 from hiwm_world.continuation_service import ContinuationService, continuation_message, plan_request

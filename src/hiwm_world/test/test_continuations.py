@@ -15,7 +15,8 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.limits import LimitResult
 from hiwm_core.tasks import load_task
-from hiwm_learning.simulators import ImaginedObservation, Reading, load_simulator
+from hiwm_learning.world_models.families import load_simulator
+from hiwm_learning.world_models.simulators import ImaginedObservation, Reading
 from hiwm_test_support.latent_worlds import write_untrained_checkpoint
 from hiwm_test_support.layered_worlds import write_drawn_checkpoint
 from hiwm_test_support.shipped import TASK

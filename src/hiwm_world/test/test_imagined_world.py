@@ -16,9 +16,9 @@ from hiwm_core.errors import CheckpointError, ConfigError, StoreError
 from hiwm_core.limits import Limiter
 from hiwm_core.session_lineage import EpisodeCounter
 from hiwm_core.tasks import load_task
-from hiwm_learning.simulators import load_simulator
 from hiwm_learning.training_command import is_start_file
-from hiwm_learning.world_model.recordings import write_starts
+from hiwm_learning.world_models.families import load_simulator
+from hiwm_learning.world_models.recordings import write_starts
 from hiwm_test_support.latent_worlds import write_untrained_checkpoint
 from hiwm_test_support.layered_worlds import write_drawn_checkpoint
 from hiwm_test_support.shipped import TASK

@@ -31,7 +31,7 @@ from hiwm_evaluation.trials import (
     summary_line,
 )
 from hiwm_learning.checkpoints import Checkpoint, load_checkpoint, require_embodiment
-from hiwm_learning.simulators import load_simulator
+from hiwm_learning.world_models.families import load_simulator
 
 # scripts/env.sh sets HIWM_ROOT to the checkout.
 MODELS = Path(os.environ.get("HIWM_ROOT", "."), "models")

@@ -17,7 +17,7 @@ from hiwm_evaluation.rollout.pilot import Pilot
 from hiwm_evaluation.rollout.trial import JudgedTrial, MakeTrial, trial_epoch
 from hiwm_evaluation.trials import StartValues, TrialResult
 from hiwm_learning.policies.planning import Planner
-from hiwm_learning.simulators import WorldSimulator
+from hiwm_learning.world_models.simulators import WorldSimulator
 from hiwm_world.imagined_world import Starts
 
 # Smaller matrices use other kernels. Batches are padded to this many rows, so that the last trials

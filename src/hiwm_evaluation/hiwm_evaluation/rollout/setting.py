@@ -15,7 +15,7 @@ from hiwm_evaluation.rollout.imagined import ImaginedTrials
 from hiwm_evaluation.rollout.trial import JudgedTrial
 from hiwm_evaluation.trials import StartValues, TrialResult
 from hiwm_learning.policies.planning import Planner, load_planner
-from hiwm_learning.simulators import load_simulator
+from hiwm_learning.world_models.families import load_simulator
 from hiwm_world.imagined_world import load_starts
 
 # Policies kept in memory: those of the running trials.

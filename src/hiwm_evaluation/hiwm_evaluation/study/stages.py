@@ -138,7 +138,7 @@ class Plan:
         yield Stage(
             name="world",
             command=self._python(
-                "hiwm_learning.world_model.train", *(self._data / kind for kind in KINDS),
+                "hiwm_learning.world_models.train", *(self._data / kind for kind in KINDS),
                 "--output", self.world, "--steps", self._budget.world_steps,
                 # Only the steps limit it: minutes depend on the machine.
                 "--minutes", 100_000, "--task", self._task,
@@ -168,7 +168,7 @@ class Plan:
             yield Stage(
                 name=f"frames-{kind}",
                 command=self._python(
-                    "hiwm_learning.world_model.starts", session, "--output", self._starts(kind)
+                    "hiwm_learning.world_models.starts", session, "--output", self._starts(kind)
                 ),
                 leaves=(self._starts(kind),),
             )

@@ -1,0 +1,1 @@
+"""World models: one interface, a registry of families, one training command, one evaluation."""

@@ -1,0 +1,116 @@
+"""First stage: frames are redrawn, and the robot leaves the latents.
+
+Two frames of a run, a few steps apart, are encoded, and the first is decoded. The distance between
+their latents is a penalty. The decoder knows the robot's joint state anyway, so the robot is the
+cheapest thing to leave out of the latents; objects cannot be left out. The penalty starts at full
+weight and falls later: first the robot leaves, then the picture gets sharp.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hiwm_learning.world_models.latent.clips import Clips
+from hiwm_learning.world_models.latent.model import LatentWorldModel, floats
+from hiwm_learning.world_models.latent.stage import Stage
+
+RATE = 2e-3
+BATCH = 24  # pairs
+APART = 8  # steps between the frames of a pair, at most
+# Of the latents' unit deviation: predicted latents are never quite those of a frame.
+LATENT_NOISE = 0.08
+# Weight of the penalty beside the reconstruction, its share at the end, and where it falls.
+SLOWNESS, SLOW_END, SLOW_FROM, SLOW_TO = 1.0, 0.12, 0.35, 0.70
+WARM_STEPS = 400
+# Pixels this far from the usual picture weigh more: most of a scene is still.
+DIFFERENT, DIFFERENT_WEIGHT = 0.06, 8.0
+USUAL_FRAMES = 600
+MEASURED = 96  # held-out frames
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usual:
+    """The usual picture of each camera."""
+
+    pictures: Tensor  # [C, 3, H, W] in 0..1, the median of many frames
+    stillness: Tensor  # [C] share of pixels that are as usual: about 0 for a moving camera
+
+
+def usual_pictures(clips: Clips, seed: int) -> Usual:
+    """Return the median picture of each camera, and how still its scene is."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randint(len(clips), (min(USUAL_FRAMES, len(clips)),), generator=generator)
+    frames = clips.frames[rows]
+    median = frames.median(dim=0).values
+    far = (frames.short() - median.short()).abs().amax(-1).float() / 255.0 > DIFFERENT
+    return Usual(pictures=floats(median), stillness=1.0 - far.float().mean((0, 2, 3)))
+
+
+def autoencoder_stage(
+    model: LatentWorldModel, clips: Clips, held_out: Clips, *, seed: int, device: torch.device,
+    batch: int = BATCH,
+) -> Stage:
+    """Return the stage that fits a model's coders in place.
+
+    Args:
+        model: on the device; its joint response is fitted already, for the scale of the joints.
+        clips: to train on.
+        held_out: to measure on.
+        seed: of everything random.
+        device: of the model.
+        batch: pairs a step.
+    """
+    usual = usual_pictures(clips, seed)
+    pictures = usual.pictures.to(device)
+
+    def losses(generator: torch.Generator, step: int, progress: float) -> dict[str, Tensor]:
+        rows = torch.randint(len(clips), (batch,), generator=generator)
+        apart = torch.randint(1, APART + 1, (batch,), generator=generator)
+        apart = apart * (torch.randint(0, 2, (batch,), generator=generator) * 2 - 1)
+        other = torch.minimum(torch.maximum(rows + apart, clips.first[rows]), clips.last[rows])
+        both = torch.cat([rows, other])
+        posture = model.posture(clips.proprioception[both].to(device))
+        images = floats(clips.frames[both].to(device))
+        redrawing, slowness = posture.new_zeros(()), posture.new_zeros(())
+        for index, coder in enumerate(model.camera_coders()):
+            robot = coder.robot(posture)
+            latents = coder.encode(images[:, index], robot)
+            now, later = latents[:batch], latents[batch:]
+            # Not squared, so that few cells may change much.
+            distance = (((now - later) ** 2).sum(1) + 1e-3).sqrt().mean()
+            slowness = slowness + usual.stillness[index].item() * distance
+            noise = torch.randn(now.shape, generator=generator).to(device)
+            first = type(robot)(fine=robot.fine[:batch], coarse=robot.coarse[:batch])
+            drawn = coder.decode(now + LATENT_NOISE * noise, first)
+            error = drawn - images[:batch, index]
+            unusual = (images[:batch, index] - pictures[index]).abs().amax(1, keepdim=True)
+            weight = 1.0 + DIFFERENT_WEIGHT * (unusual > DIFFERENT).float()
+            redrawing = redrawing + 4.0 * (weight * error**2).mean()
+            redrawing = redrawing + 0.2 * (weight * error.abs()).mean()
+        loss = redrawing + slowness_weight(step, progress) * slowness
+        return {"loss": loss, "redrawing": redrawing, "slowness": slowness}
+
+    def measure() -> dict[str, float]:
+        rows = torch.linspace(0, len(held_out) - 1, min(MEASURED, len(held_out))).long()
+        frames = held_out.frames[rows].to(device)
+        joints = held_out.proprioception[rows].to(device)
+        return {"psnr": psnr(model.decode(model.encode(frames, joints), joints), frames)}
+
+    return Stage(
+        model.coders, losses, rate=RATE, seed=seed, device=device, measure=measure
+    )
+
+
+def slowness_weight(step: int, progress: float) -> float:
+    """Return the weight of the penalty on changing latents."""
+    fallen = min(1.0, max(0.0, (progress - SLOW_FROM) / (SLOW_TO - SLOW_FROM)))
+    share = SLOW_END + (1.0 - SLOW_END) * 0.5 * (1.0 + math.cos(math.pi * fallen))
+    return SLOWNESS * min(1.0, step / WARM_STEPS) * share
+
+
+def psnr(found: Tensor, wanted: Tensor) -> float:
+    """Return the PSNR of uint8 frames [B, ...], dB, the mean over frames."""
+    square = ((found.float() - wanted.float()) ** 2).flatten(1).mean(1) / 255.0**2
+    return float((-10.0 * torch.log10(square.clamp_min(1e-10))).mean())

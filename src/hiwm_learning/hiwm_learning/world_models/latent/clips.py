@@ -1,0 +1,192 @@
+"""Recorded runs as latent training sees them; windows of frames and actions never cross a gap."""
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hiwm_core.bags import Segment
+from hiwm_core.bags.resample import segment_period
+from hiwm_core.bags.task_labels import progress_labels, start_values, success_labels
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.episode_labels import EpisodeLabel
+from hiwm_core.errors import BagError
+from hiwm_core.tasks import Task
+from hiwm_learning.datasets.periods import OnePeriod
+from hiwm_learning.datasets.person_labels import PersonLabels
+from hiwm_learning.datasets.usable_segments import find_bags, usable_segment
+from hiwm_learning.world_models.latent.views import Size, scaled
+from hiwm_learning.world_models.recordings import HELD_OUT_EVERY, SHORTEST
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clips:
+    """Ticks of many runs, one after another; a run has no gap in it."""
+
+    frames: Tensor  # [N, C, H, W, 3] uint8, every camera in the model's size
+    proprioception: Tensor  # [N, P] in the embodiment's units
+    measured: Tensor  # [N, A] measured counterpart of the action
+    actions: Tensor  # [N, A] taken at each tick; NaN at a run's last
+    progress_labels: Tensor  # [N] of the task, NaN where not recorded
+    success_labels: Tensor  # [N] 0 or 1, from ground truth or a person; NaN where not known
+    first: Tensor  # [N] row of the run's first tick
+    last: Tensor  # [N] row of the run's last tick
+    starts: tuple["Start", ...]  # of its segments
+    summary: dict[str, Any]  # JSON values, for the checkpoint
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def rows(self, ahead: int) -> Tensor:
+        """Return the ticks that have `ahead` more of the same run after them."""
+        rows = torch.arange(len(self))
+        return rows[rows + ahead <= self.last]
+
+    def recent(self, rows: Tensor, length: int) -> Tensor:
+        """Return the last `length` ticks up to each of `rows` [B], as rows [B, T].
+
+        A run's first tick is repeated where the window starts before it.
+        """
+        wanted = rows[:, None] + torch.arange(1 - length, 1)
+        return torch.maximum(wanted, self.first[rows][:, None])
+
+    def gaps(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return command minus measured, and the last command minus measured, [B, A] each.
+
+        Before a run's first command, the robot holds what is measured.
+        """
+        measured, actions = self.measured[rows], self.actions
+        before = actions[(rows - 1).clamp_min(0)] - measured
+        before[rows == self.first[rows]] = 0.0
+        return actions[rows] - measured, torch.nan_to_num(before)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """The first tick of a segment, where imagination may begin."""
+
+    name: str  # folder of data and bag
+    kind: str  # folder of data
+    frames: tuple[NDArray[np.uint8], ...]  # of each camera, [H, W, 3]
+    proprioception: NDArray[np.float32]  # [P]
+    values: NDArray[np.float64]  # [S] labels, in the order of the task's start_names
+
+
+def read_clips(
+    folders: Sequence[Path], cameras: tuple[str, ...], embodiment: Embodiment, task: Task,
+    report: Callable[[str], None], resample_hz: float | None = None, size: Size | None = None,
+) -> tuple[Clips, Clips]:
+    """Return training and held-out clips of all usable segments below folders of data.
+
+    Frames are scaled to `size`, the model's; None keeps that of the first camera.
+
+    Every tenth segment of a folder is held out, the same ones as for the layered model; the last
+    one if that holds out none.
+
+    Raises:
+        BagError: fewer than two usable bags, or bags of another embodiment or of several
+            control periods.
+    """
+    periods = OnePeriod(resample_hz)
+    labels = PersonLabels(report)
+    parts: tuple[list[tuple[str, Segment]], list[tuple[str, Segment]]] = ([], [])
+    for folder in folders:
+        paths = find_bags([folder])
+        frames = used = 0
+        for index, path in enumerate(paths):
+            segment = usable_segment(path, embodiment, lambda text: report(f"left out {text}"))
+            if segment is None:
+                continue
+            segment = periods.admit(segment)
+            if segment.length < SHORTEST:
+                report(f"left out {path.name}: {segment.length} ticks, fewer than {SHORTEST}")
+                continue
+            held_out = index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+            parts[held_out].append((folder.name, segment))
+            used += 1
+            frames += segment.length
+        report(f"{folder.name}: {used} of {len(paths)} segments, {frames} frames")
+    if not parts[1] and len(parts[0]) > 1:
+        parts[1].append(parts[0].pop())
+        report(f"held out only {parts[1][0][1].lineage.branch_id}: there are few segments")
+    if not parts[0] or not parts[1]:
+        raise BagError(
+            "too few segments to hold any out", where=", ".join(str(f) for f in folders),
+            remedy="record at least two; some tens give a usable model",
+        )
+    return (
+        clips_of(parts[0], cameras, task, size, labels.of),
+        clips_of(parts[1], cameras, task, size, labels.of),
+    )
+
+
+def clips_of(
+    segments: Sequence[tuple[str, Segment]], cameras: tuple[str, ...], task: Task,
+    size: Size | None = None, label_of: Callable[[Segment], EpisodeLabel] | None = None,
+) -> Clips:
+    """Return segments, each with its kind of data, cut into runs wherever an action is unknown.
+
+    `label_of` returns what a person said of a segment; None uses no labels.
+    """
+    actions = np.concatenate([segment.actions for _, segment in segments])
+    ends = np.isnan(actions).any(axis=1)
+    ends[np.cumsum([segment.length for _, segment in segments]) - 1] = True
+    actions[ends] = np.nan
+    last_rows = np.nonzero(ends)[0]
+    first_rows = np.concatenate([[0], last_rows[:-1] + 1])
+    lengths = last_rows - first_rows + 1
+    said = [label_of(segment) if label_of else None for _, segment in segments]
+    labels = [
+        progress_labels(segment, task, one)
+        for (_, segment), one in zip(segments, said, strict=True)
+    ]
+    solved = [
+        success_labels(segment, task, one)
+        for (_, segment), one in zip(segments, said, strict=True)
+    ]
+    wanted = size or segments[0][1].observations[cameras[0]].shape[1:3]
+    views = [
+        torch.cat([
+            scaled(torch.from_numpy(segment.observations[name]), wanted)
+            for _, segment in segments
+        ])
+        for name in cameras
+    ]
+    periods = [segment_period(segment) for _, segment in segments]
+    counts: Counter[str] = Counter()
+    for kind, segment in segments:
+        counts[kind] += segment.length
+    return Clips(
+        frames=views[0].unsqueeze(1) if len(views) == 1 else torch.stack(views, dim=1),
+        proprioception=torch.from_numpy(np.concatenate([s.proprio for _, s in segments])),
+        measured=torch.from_numpy(np.concatenate([s.measured for _, s in segments])).float(),
+        actions=torch.from_numpy(actions),
+        progress_labels=torch.from_numpy(np.concatenate(labels)).float(),
+        success_labels=torch.from_numpy(np.concatenate(solved)).float(),
+        first=torch.from_numpy(np.repeat(first_rows, lengths)),
+        last=torch.from_numpy(np.repeat(last_rows, lengths)),
+        starts=tuple(
+            Start(
+                name=f"{kind}/{segment.path.name}", kind=kind,
+                frames=tuple(segment.observations[name][0] for name in cameras),
+                proprioception=segment.proprio[0],
+                values=start_values(segment, task)[0],
+            )
+            for kind, segment in segments
+        ),
+        summary={
+            "episodes": len(segments), "frames": len(actions),
+            "episodes_by_kind": dict(Counter(kind for kind, _ in segments)),
+            "frames_by_kind": dict(counts),
+            "worlds": sorted({segment.lineage.recorded_on for _, segment in segments}),
+            "period_s": statistics.median(period.nominal_s for period in periods),
+            "measured_period_s": round(statistics.median(p.seconds for p in periods), 6),
+        },
+    )

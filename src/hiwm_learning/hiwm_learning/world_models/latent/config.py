@@ -1,0 +1,151 @@
+"""What fixes a latent world's networks: cameras, robot, sizes."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.errors import CheckpointError, ConfigError
+from hiwm_learning.world_models.latent.autoencoder import CELL, AutoencoderConfig
+from hiwm_learning.world_models.latent.dynamics import DynamicsConfig
+from hiwm_learning.world_models.latent.views import Size, model_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentWorldConfig:
+    """Everything that fixes the networks' shapes."""
+
+    cameras: tuple[str, ...]
+    sizes: tuple[Size, ...]  # height and width of each camera, px
+    height: int  # px, of every camera as the model sees it
+    width: int  # px
+    arms: tuple[tuple[int, ...], ...]  # of each arm, its places in proprioception
+    proprioception: int  # P
+    actions: int  # A
+    autoencoder: AutoencoderConfig
+    dynamics: DynamicsConfig
+    head_width: int
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Latent cells of a camera, height and width."""
+        return self.height // CELL, self.width // CELL
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON values only."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "LatentWorldConfig":
+        """Return the config from the output of `as_json`.
+
+        Raises:
+            CheckpointError: it is of another form.
+        """
+        try:
+            coder = data["autoencoder"]
+            return LatentWorldConfig(**{
+                **data,
+                "cameras": tuple(data["cameras"]),
+                "sizes": tuple((height, width) for height, width in data["sizes"]),
+                "arms": tuple(tuple(arm) for arm in data["arms"]),
+                "autoencoder": AutoencoderConfig(**{**coder, "widths": tuple(coder["widths"])}),
+                "dynamics": DynamicsConfig(**data["dynamics"]),
+            })
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"the model's configuration lacks or misnames {error}", where="checkpoint config",
+                remedy="use the version that trained it, or train again",
+            ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _NetworkSize:
+    autoencoder: AutoencoderConfig
+    dynamics: DynamicsConfig
+    head_width: int
+
+
+_SIZES = {
+    # Takes a training step within a tenth of a second: for tests.
+    "tiny": _NetworkSize(
+        autoencoder=AutoencoderConfig(
+            channels=8, widths=(8, 16), blocks=1, points=3, arm_channels=4
+        ),
+        dynamics=DynamicsConfig(context=3, width=32, blocks=2, heads=2, tokens=48), head_width=16,
+    ),
+    # Two CPU cores: an afternoon of training, tens of steps a second.
+    "cpu": _NetworkSize(
+        autoencoder=AutoencoderConfig(
+            channels=16, widths=(48, 96), blocks=1, points=8, arm_channels=16
+        ),
+        dynamics=DynamicsConfig(context=3, width=128, blocks=6, heads=4, tokens=96), head_width=32,
+    ),
+    "gpu": _NetworkSize(
+        autoencoder=AutoencoderConfig(
+            channels=16, widths=(128, 256), blocks=2, points=12, arm_channels=32
+        ),
+        dynamics=DynamicsConfig(context=3, width=384, blocks=10, heads=6, tokens=384),
+        head_width=64,
+    ),
+}
+NETWORK_SIZES = tuple(_SIZES)
+
+
+def latent_config(
+    embodiment: Embodiment, *, network: str = "cpu", cameras: tuple[str, ...] | None = None,
+    tokens: int | None = None,
+) -> LatentWorldConfig:
+    """Return the config for an embodiment.
+
+    Args:
+        embodiment: any.
+        network: one of NETWORK_SIZES.
+        cameras: names; all of the embodiment when None.
+        tokens: cells in play; the size's usual number when None.
+
+    Raises:
+        ConfigError: an unknown size, or an embodiment without cameras.
+    """
+    if network not in _SIZES:
+        raise ConfigError(
+            f"no network size {network!r}", where="world model",
+            remedy=f"use one of {', '.join(NETWORK_SIZES)}",
+        )
+    names = cameras or tuple(camera.name for camera in embodiment.cameras)
+    if not names:
+        raise ConfigError(
+            "no camera", where=f"embodiment {embodiment.name}",
+            remedy="a world model predicts pictures: give the embodiment a camera",
+        )
+    size = _SIZES[network]
+    sizes = tuple(
+        (spec.height, spec.width) for spec in (embodiment.camera(name) for name in names)
+    )
+    height, width = model_size(sizes, CELL)
+    dynamics = size.dynamics if tokens is None else DynamicsConfig(
+        **{**asdict(size.dynamics), "tokens": tokens}
+    )
+    return LatentWorldConfig(
+        cameras=names, sizes=sizes, height=height, width=width, arms=arms_of(embodiment),
+        proprioception=embodiment.proprio_dim, actions=embodiment.action_dim,
+        autoencoder=size.autoencoder, dynamics=dynamics, head_width=size.head_width,
+    )
+
+
+def arms_of(embodiment: Embodiment) -> tuple[tuple[int, ...], ...]:
+    """Return each arm's places in proprioception; entries of no arm belong to all."""
+    joints: dict[str, set[str]] = {}
+    actions: dict[str, set[str]] = {}
+    for group in embodiment.groups:
+        joints.setdefault(group.arm, set()).update(group.joints, group.measured.joints)
+        actions.setdefault(group.arm, set()).update(
+            entry.name for entry in embodiment.actions[group.slice]
+        )
+    owned: dict[str, list[int]] = {arm: [] for arm in joints}
+    for i, entry in enumerate(embodiment.proprioception):
+        owners = [
+            arm for arm in joints if entry.joint in joints[arm] or entry.action in actions[arm]
+        ]
+        for arm in owners or list(owned):
+            owned[arm].append(i)
+    return tuple(tuple(places) for places in owned.values() if places)

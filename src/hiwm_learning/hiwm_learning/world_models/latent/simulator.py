@@ -1,0 +1,261 @@
+"""A latent world run step by step: one state or many at once.
+
+A state holds all there is: the window of latents, the reference, joints, the limiter's memory,
+doubt and step. Nothing is random. Latents are rounded to float16 before anything sees them, so a
+state replays exactly although it stores half of the bits.
+
+A step of one state and of a batch use other kernels: they agree to rounding, not to the byte, and
+each replays its own bytes.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.errors import CheckpointError
+from hiwm_core.limits import LimiterState, LimitResult
+from hiwm_core.workspace_check import WorkspaceCheck
+from hiwm_core.world_heads import HEADS
+from hiwm_learning.action_gate import ActionGate, limiter_memory
+from hiwm_learning.world_models.latent.model import LatentWorldModel, Worlds
+from hiwm_learning.world_models.latent.views import apart, side_by_side
+from hiwm_learning.world_models.simulators import Images, ImaginedObservation, Reading, reading
+
+# Doubt at which trust has fallen to 1/e: the expected distance of the latents from the true ones,
+# as a share of the distance between unrelated frames.
+TRUST_SHARE = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentState:
+    """Everything a latent world is at one step.
+
+    A content-addressed store keeps each latent once, so a step adds one of them: 8 KB at 128 px
+    with one camera.
+    """
+
+    latents: tuple[NDArray[np.float16], ...]  # T of [C, Z, h, w], oldest first
+    reference: NDArray[np.float16]  # [C, Z, h, w] of the episode's first frame
+    proprioception: NDArray[np.float64]  # [P] in the embodiment's units
+    before: NDArray[np.float64]  # [P] one step earlier
+    action: NDArray[np.float64]  # [A] that led here, after limits; NaN before the first
+    sent: NDArray[np.float64]  # [A] the limiter's memory: last target, NaN before the first
+    previous_step: NDArray[np.float64]  # [A] and the step that led to it
+    doubt: float  # expected error by now, a share of the distance between unrelated frames
+    step: int  # control steps since the episode started
+    seed: int  # of the episode
+
+    def to_parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return arrays and JSON values for a blob store."""
+        parts: dict[str, NDArray[Any]] = {
+            "reference": self.reference, "proprioception": self.proprioception,
+            "before": self.before, "action": self.action, "sent": self.sent,
+            "previous_step": self.previous_step,
+        }
+        parts.update({f"latent_{i:02d}": latent for i, latent in enumerate(self.latents)})
+        # Floats as hex: exact through JSON.
+        return parts, {
+            "window": len(self.latents), "doubt": float(self.doubt).hex(), "step": self.step,
+            "seed": self.seed,
+        }
+
+    @staticmethod
+    def from_parts(parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> "LatentState":
+        """Return the state from the output of `to_parts`.
+
+        Raises:
+            CheckpointError: a part is missing.
+        """
+        try:
+            return LatentState(
+                latents=tuple(parts[f"latent_{i:02d}"] for i in range(int(meta["window"]))),
+                **{
+                    name: parts[name]
+                    for name in ("reference", "proprioception", "before", "action")
+                },
+                **limiter_memory(parts), doubt=float.fromhex(meta["doubt"]),
+                step=int(meta["step"]), seed=int(meta["seed"]),
+            )
+        except KeyError as error:
+            raise CheckpointError(
+                f"the saved state has no {error}", where="branch store",
+                remedy="it was saved by another kind of world; restore one of this session",
+            ) from None
+
+
+class LatentSimulator:
+    """Runs a latent world model; see `world_models.simulators.WorldSimulator`.
+
+    Args:
+        model: `ready` on the device.
+        embodiment: of the world; its limits are those of the robot.
+        heads: those that were trained; the others give NaN.
+        device: of the model.
+        workspace: a robot's check of targets; None checks nothing.
+    """
+
+    def __init__(
+        self, model: LatentWorldModel, embodiment: Embodiment, heads: Collection[str] = HEADS,
+        device: torch.device | str = "cpu", workspace: WorkspaceCheck | None = None,
+    ) -> None:
+        self._model = model
+        self.heads = frozenset(heads)
+        self._gate = ActionGate(embodiment, workspace)
+        self._device = torch.device(device)
+        self.cameras = model.config.cameras
+
+    @torch.no_grad()
+    def begin(self, image: Images, proprioception: NDArray[Any], seed: int) -> LatentState:
+        """Return the state in which a recorded frame is the present one.
+
+        Args:
+            image: [H, W, 3] rgb, or one for each of several cameras.
+            proprioception: [P] in the embodiment's units.
+            seed: of the episode.
+
+        Raises:
+            CheckpointError: frames of another number or size than the model's.
+        """
+        config = self._model.config
+        views = [image] if isinstance(image, np.ndarray) and image.ndim == 3 else list(image)
+        found = [view.shape for view in views]
+        wanted = [(*size, 3) for size in config.sizes]
+        if found != wanted:
+            raise CheckpointError(
+                f"start frames of shapes {found}, the model's are {wanted}",
+                where="start frames", remedy="use those written beside the checkpoint",
+            )
+        frames = side_by_side(
+            [torch.from_numpy(np.ascontiguousarray(view))[None] for view in views],
+            (config.height, config.width),
+        ).to(self._device)
+        joints = np.array(proprioception, np.float64)
+        latent = _halves(self._model.encode(frames, self._floats([joints])))[0]
+        return LatentState(
+            latents=(latent,) * config.dynamics.context, reference=latent, proprioception=joints,
+            before=joints, action=np.full(config.actions, np.nan),
+            **vars(self._gate.initial_state()), doubt=0.0, step=0, seed=seed,
+        )
+
+    def step(
+        self, state: LatentState, action: NDArray[np.float64]
+    ) -> tuple[LatentState, LimitResult]:
+        """Return the next state, and the action after limits.
+
+        Args:
+            state: the present one; not changed.
+            action: [A] absolute targets; wrong length or not finite means hold.
+        """
+        states, limited = self.step_many([state], [action])
+        return states[0], limited[0]
+
+    @torch.no_grad()
+    def step_many(
+        self, states: Sequence[LatentState], actions: Sequence[NDArray[np.float64]]
+    ) -> tuple[list[LatentState], list[LimitResult]]:
+        """Return the next state of each of several worlds, and its action after limits."""
+        joints = [state.proprioception for state in states]
+        limited = self._gate.limit_many(
+            actions, joints,
+            [LimiterState(sent=state.sent, previous_step=state.previous_step) for state in states],
+        )
+        measured = [self._gate.measured(seen) for seen in joints]
+        gaps = [result.action - held for result, held in zip(limited, measured, strict=True)]
+        last_gaps = [
+            np.nan_to_num(state.action - held)
+            for state, held in zip(states, measured, strict=True)
+        ]
+        predicted, after = self._model.follow(Worlds(
+            latents=self._latents([state.latents for state in states]),
+            reference=self._latents([(state.reference,) for state in states])[:, 0],
+            joints=self._floats(joints),
+            joints_before=self._floats([state.before for state in states]),
+            gap=self._floats(gaps), last_gap=self._floats(last_gaps),
+            doubt=torch.tensor([state.doubt for state in states], device=self._device),
+        ))
+        following = _halves(predicted.latents)
+        reached, doubts = after.double().cpu().numpy(), predicted.doubt.double().cpu().tolist()
+        return [
+            LatentState(
+                latents=(*state.latents[1:], following[i]), reference=state.reference,
+                proprioception=self._gate.settled(reached[i], state.proprioception),
+                before=state.proprioception, action=limited[i].action, **vars(limited[i].state),
+                doubt=doubts[i], step=state.step + 1, seed=state.seed,
+            )
+            for i, state in enumerate(states)
+        ], limited
+
+    def observe(self, state: LatentState) -> ImaginedObservation:
+        """Return images, joints and head outputs of a state."""
+        return self.observe_many([state])[0]
+
+    @torch.no_grad()
+    def observe_many(self, states: Sequence[LatentState]) -> list[ImaginedObservation]:
+        """Return the observation of each of several states."""
+        latents, joints = self._present(states)
+        frames = self._model.decode(latents, joints)
+        views = [view.cpu().numpy() for view in apart(frames, self._model.config.sizes)]
+        return [
+            ImaginedObservation(
+                image=views[0][i],
+                others={
+                    name: view[i] for name, view in zip(self.cameras[1:], views[1:], strict=True)
+                },
+                **vars(read),
+            )
+            for i, read in enumerate(self.read_many(states))
+        ]
+
+    @torch.no_grad()
+    def read_many(self, states: Sequence[LatentState]) -> list[Reading]:
+        """Return joints and head outputs of each of several states."""
+        latents, joints = self._present(states)
+        progress, logit = self._model.outcome(latents, self._model.posture(joints))
+        success = torch.sigmoid(logit)
+        return [
+            reading(
+                self.heads, proprioception=state.proprioception,
+                trust=float(np.exp(-state.doubt / TRUST_SHARE)), progress=float(progress[i]),
+                success=float(success[i]),
+            )
+            for i, state in enumerate(states)
+        ]
+
+    def redraw(
+        self, recordings: Sequence[tuple[NDArray[np.uint8], NDArray[Any]]]
+    ) -> list[list[ImaginedObservation]]:
+        """Return recorded frames as they are encoded and decoded; see `WorldSimulator`."""
+        return [
+            self.observe_many([
+                self.begin(frame, held, seed=0) for frame, held in zip(frames, joints, strict=True)
+            ])
+            for frames, joints in recordings
+        ]
+
+    def restored(self, parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> LatentState:
+        """Return the state from the output of `to_parts`; raises as `LatentState.from_parts`."""
+        return LatentState.from_parts(parts, meta)
+
+    def _present(self, states: Sequence[LatentState]) -> tuple[Tensor, Tensor]:
+        """Return the present latents [B, C, Z, h, w] and joints [B, P]."""
+        latents = self._latents([state.latents[-1:] for state in states])[:, 0]
+        return latents, self._floats([state.proprioception for state in states])
+
+    def _latents(self, windows: Sequence[Sequence[NDArray[np.float16]]]) -> Tensor:
+        """Return [B, T, C, Z, h, w] float32 on the device."""
+        stacked = np.stack([np.stack(window) for window in windows])
+        return torch.from_numpy(stacked).to(self._device).float()
+
+    def _floats(self, rows: Sequence[NDArray[np.float64]]) -> Tensor:
+        return torch.from_numpy(np.stack(rows).astype(np.float32)).to(self._device)
+
+
+def _halves(latents: Tensor) -> list[NDArray[np.float16]]:
+    """Return latents [B, ...] as float16 arrays that share no memory."""
+    return [latent.copy() for latent in latents.half().cpu().numpy()]

@@ -1,0 +1,118 @@
+"""A stage of training as `training_loop` runs it: optimiser, averaged weights, exact resume."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from hiwm_learning.training_loop import rate_factor
+
+AVERAGE_DECAY = 0.999
+GRADIENT_NORM = 1.0
+WEIGHT_DECAY = 1e-4
+
+T = TypeVar("T")
+Export = Callable[[int, float, dict[str, float]], None]
+# (generator, step, progress) -> named losses; "loss" is the one to minimise.
+Losses = Callable[[torch.Generator, int, float], dict[str, Tensor]]
+
+
+class Remembered(Protocol):
+    """What a stage carries from step to step besides weights."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that `load_state` needs."""
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Restore a state."""
+
+
+class Stage:
+    """A `training_loop.Trainable`.
+
+    Args:
+        module: what is trained.
+        losses: of one step; the generator on the CPU is a function of seed and step.
+        rate: highest learning rate.
+        seed: of everything random.
+        device: of the module.
+        measure: returns scores on held-out data; called with the averaged weights in place.
+        on_export: writes the checkpoint for use elsewhere; likewise.
+        remembered: further state of `losses`.
+    """
+
+    def __init__(
+        self, module: nn.Module, losses: Losses, *, rate: float, seed: int, device: torch.device,
+        measure: Callable[[], dict[str, float]], on_export: Export | None = None,
+        remembered: Remembered | None = None,
+    ) -> None:
+        self._module, self._losses = module, losses
+        self._rate, self._seed, self._device = rate, seed, device
+        self._measure, self._on_export, self._remembered = measure, on_export, remembered
+        self._optimiser = torch.optim.AdamW(
+            module.parameters(), lr=rate, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.98)
+        )
+        self._average = {k: v.detach().clone() for k, v in module.state_dict().items()}
+
+    def train_step(self, step: int, progress: float) -> dict[str, float]:
+        """Take one optimiser step."""
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._rate * rate_factor(progress, step)
+        # A GPU computes in half of the bits; a CPU would only become slower.
+        with torch.autocast(
+            self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"
+        ):
+            found = self._losses(generator, step, progress)
+        self._optimiser.zero_grad(set_to_none=True)
+        found["loss"].backward()
+        nn.utils.clip_grad_norm_(self._module.parameters(), GRADIENT_NORM)
+        self._optimiser.step()
+        decay = min(AVERAGE_DECAY, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for name, value in self._module.state_dict().items():
+                self._average[name].lerp_(value, 1.0 - decay)
+        return {name: float(value.detach()) for name, value in found.items()}
+
+    def held_out(self) -> dict[str, float]:
+        """Return scores on held-out data, of the averaged weights."""
+        return self._averaged(self._measure)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that resuming needs."""
+        return {
+            "module": self._module.state_dict(), "average": self._average,
+            "optimiser": self._optimiser.state_dict(),
+            "remembered": {} if self._remembered is None else self._remembered.state(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore a state."""
+        self._module.load_state_dict(state["module"])
+        for name, value in state["average"].items():
+            self._average[name].copy_(value)
+        self._optimiser.load_state_dict(state["optimiser"])
+        if self._remembered is not None:
+            self._remembered.load_state(state["remembered"])
+
+    def export(self, step: int, elapsed_s: float, scores: dict[str, float]) -> None:
+        """Write the checkpoint for use elsewhere."""
+        write = self._on_export
+        if write is not None:
+            self._averaged(lambda: write(step, elapsed_s, scores))
+
+    def take_average(self) -> None:
+        """Put the averaged weights in place for good."""
+        self._module.load_state_dict(self._average)
+
+    def _averaged(self, call: Callable[[], T]) -> T:
+        kept = {k: v.clone() for k, v in self._module.state_dict().items()}
+        self._module.load_state_dict(self._average)
+        self._module.eval()
+        try:
+            with torch.no_grad():
+                return call()
+        finally:
+            self._module.load_state_dict(kept)
+            self._module.train()

@@ -1,0 +1,166 @@
+"""Training a latent world from bags: coders first, then dynamics, joints and heads."""
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+
+from hiwm_core.bags.task_of_data import task_of
+from hiwm_core.errors import ConfigError
+from hiwm_core.output_folders import claim_folder
+from hiwm_learning import training_loop
+from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
+from hiwm_learning.training_command import (
+    WORK_FOLDER,
+    add_world_model_options,
+    check_world_model_outputs,
+)
+from hiwm_learning.training_loop import Budget
+from hiwm_learning.world_models.latent.autoencoder_training import BATCH, autoencoder_stage
+from hiwm_learning.world_models.latent.clips import Clips, read_clips
+from hiwm_learning.world_models.latent.config import NETWORK_SIZES, latent_config
+from hiwm_learning.world_models.latent.dynamics_training import (
+    OLDEST,
+    POOL,
+    WARP_PX,
+    DynamicsOptions,
+    dynamics_stage,
+    fit_joints,
+)
+from hiwm_learning.world_models.latent.model import KIND, LatentWorldModel
+from hiwm_learning.world_models.latent.stage import Stage
+from hiwm_learning.world_models.recordings import (
+    ON_TASK,
+    STARTS,
+    heads_line,
+    outcome_heads,
+    write_starts,
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add all options of this family's training."""
+    add_world_model_options(parser, name="latent", minutes=150.0, steps=10**7)
+    parser.add_argument(
+        "--network", default="cpu", choices=NETWORK_SIZES, help="size (default: %(default)s)"
+    )
+    parser.add_argument("--torch-device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument(
+        "--tokens", type=int, help="cells in play, of all cameras (default: of the size)"
+    )
+    parser.add_argument(
+        "--autoencoder-minutes", type=float, default=50.0, help="limit of the first stage"
+    )
+    parser.add_argument("--autoencoder-steps", type=int, default=10**7, help="the same in steps")
+    parser.add_argument("--autoencoder-batch", type=int, default=BATCH, help="pairs of frames")
+    parser.add_argument("--pool", type=int, default=POOL, help="rollouts kept alive")
+    parser.add_argument("--oldest", type=int, default=OLDEST, help="age limit of a rollout, steps")
+    parser.add_argument("--warp", type=float, default=WARP_PX, help="of start frames, px; 0: none")
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train and return the exit code; 130 when interrupted."""
+    return _Run(options).go()
+
+
+class _Run:
+    """One run: what its stages share."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options, self._begun = options, time.monotonic()
+        if options.torch_device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError(
+                "no GPU that torch can use", where="--torch-device",
+                remedy="use --torch-device cpu, or a machine with a GPU",
+            )
+        self._device = torch.device(options.torch_device)
+        work = check_world_model_outputs(options)
+        task, embodiment = task_of(options.data, options.task)
+        claim_folder(work, WORK_FOLDER)
+        self._work: Path = work
+        self._task, self._embodiment = task, embodiment
+        torch.manual_seed(options.seed)
+        config = latent_config(embodiment, network=options.network, tokens=options.tokens)
+        self._model = LatentWorldModel(config).to(self._device)
+
+    def go(self) -> int:
+        """Run the stages and return the exit code."""
+        options, model = self._options, self._model
+        clips, held_out = read_clips(
+            options.data, model.config.cameras, self._embodiment, self._task, self._report,
+            options.resample_to, (model.config.height, model.config.width),
+        )
+        self._heads = (*outcome_heads(clips.progress_labels, clips.success_labels), "trust")
+        self._report(heads_line(self._heads))
+        fit_joints(model, clips)
+        self._report(
+            f"on {self._device.type}; coders {_count(model.coders)}, dynamics "
+            f"{_count(model.dynamics)} parameters; {len(clips)} frames, {len(held_out)} held out"
+        )
+        _write_starts(options.output, held_out)
+        first = autoencoder_stage(
+            model, clips, held_out, seed=options.seed, device=self._device,
+            batch=options.autoencoder_batch,
+        )
+        budget = Budget(steps=options.autoencoder_steps, minutes=options.autoencoder_minutes)
+        if self._fit(first, budget, "autoencoder"):
+            return 130
+        first.take_average()
+
+        def export(steps: int, elapsed_s: float, scores: dict[str, float]) -> None:
+            save_checkpoint(
+                options.output, self._info(clips, held_out, steps, elapsed_s / 60, scores),
+                dict(model.state_dict()),
+            )
+
+        self._report("encoding every frame")
+        second = dynamics_stage(
+            model, clips, held_out, seed=options.seed, device=self._device, on_export=export,
+            options=DynamicsOptions(
+                pool=options.pool, oldest=options.oldest, warp_px=options.warp
+            ),
+        )
+        budget = Budget(steps=options.steps, minutes=options.minutes)
+        return 130 if self._fit(second, budget, "dynamics") else 0
+
+    def _fit(self, stage: Stage, budget: Budget, name: str) -> bool:
+        """Fit one stage and return whether it was interrupted."""
+        path = self._work / f"{name}.pt"
+        self._report(f"{name}: up to {budget.steps} steps, {budget.minutes:g} minutes")
+        outcome = training_loop.train(
+            stage, budget, state_path=path, resume=self._options.resume and path.exists(),
+            report_every_s=30, held_out_every_s=300, checkpoint_every_s=600, write=self._report,
+        )
+        return outcome.interrupted
+
+    def _report(self, line: str) -> None:
+        print(f"[{(time.monotonic() - self._begun) / 60:5.1f} min] {line}", flush=True)
+
+    def _info(
+        self, clips: Clips, held_out: Clips, steps: int, minutes: float, scores: dict[str, float]
+    ) -> CheckpointInfo:
+        return CheckpointInfo(
+            kind=KIND, name=self._options.name, config=self._model.config.as_json(),
+            embodiment=self._embodiment.name, embodiment_hash=self._embodiment.hash,
+            embodiment_text=self._embodiment.text, task=self._task.name, task_hash=self._task.hash,
+            data={**clips.summary, "held_out_episodes": held_out.summary["episodes"]},
+            steps=steps, seed=self._options.seed, minutes=minutes, scores=scores,
+            heads=self._heads, period_s=clips.summary.get("period_s"),
+        )
+
+
+def _write_starts(output: Path, held_out: Clips) -> None:
+    """Write first frames of held-out task episodes, where imagination starts its own."""
+    on_task = [start for start in held_out.starts if start.kind in ON_TASK]
+    chosen = (on_task or list(held_out.starts))[:STARTS]
+    write_starts(
+        output, names=[start.name for start in chosen],
+        images=[start.frames for start in chosen],
+        proprioception=[start.proprioception for start in chosen],
+        values=[start.values for start in chosen],
+    )
+
+
+def _count(module: torch.nn.Module) -> str:
+    return f"{sum(p.numel() for p in module.parameters()) / 1e6:.2f} M"

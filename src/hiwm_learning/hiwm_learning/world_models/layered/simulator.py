@@ -1,0 +1,250 @@
+"""A world made of a world model: reset, step, observe, save, restore.
+
+All that an imagined world is at one moment is one `ImaginedState`; nothing is kept beside it. A
+restored state given the same actions yields the same bytes on the same machine.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.errors import CheckpointError
+from hiwm_core.limits import LimiterState, LimitResult
+from hiwm_core.workspace_check import WorkspaceCheck
+from hiwm_core.world_heads import HEADS
+from hiwm_learning.action_gate import ActionGate, limiter_memory
+from hiwm_learning.world_models.layered import imagination
+from hiwm_learning.world_models.layered.appearance import arm_poses
+from hiwm_learning.world_models.layered.imagination import Imagined
+from hiwm_learning.world_models.layered.layers import frames_to_bytes, frames_to_float
+from hiwm_learning.world_models.layered.model import WorldModel
+from hiwm_learning.world_models.layered.registration import register
+from hiwm_learning.world_models.layered.tracking import track
+from hiwm_learning.world_models.simulators import Images, ImaginedObservation, Reading, reading
+
+# Pictures drawn together; of more, what is worked on falls out of the processor's cache.
+_PICTURES = 4
+_FRAMES_KNOWN = 512
+_ARRAYS = ("poses", "previous", "own", "own_previous")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImaginedState:
+    """Everything an imagined world is at one step."""
+
+    poses: NDArray[np.float32]  # [L, 4] latents: x, y (m), cos, sin of each layer
+    previous: NDArray[np.float32]  # [L, 4] one step earlier: the action window's trace
+    own: NDArray[np.float32]  # [M, L, 4] likewise, where each member alone would have them
+    own_previous: NDArray[np.float32]  # [M, L, 4] one step earlier
+    sent: NDArray[np.float64]  # [A] the limiter's memory: last target, NaN before the first
+    previous_step: NDArray[np.float64]  # [A] and the step that led to it
+    step: int  # control steps since the episode began
+    seed: int  # of this episode's random draws
+
+    def to_parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return arrays and JSON values for a blob store."""
+        parts: dict[str, NDArray[Any]] = {
+            name: getattr(self, name) for name in (*_ARRAYS, "sent", "previous_step")
+        }
+        return parts, {"step": self.step, "seed": self.seed}
+
+    @staticmethod
+    def from_parts(
+        parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
+    ) -> "ImaginedState":
+        """Return the state `to_parts` gave; raises CheckpointError where something is missing."""
+        try:
+            return ImaginedState(
+                **{name: parts[name] for name in _ARRAYS}, **limiter_memory(parts),
+                step=int(meta["step"]), seed=int(meta["seed"]),
+            )
+        except KeyError as error:
+            raise CheckpointError(
+                f"the saved state has no {error}", where="branch store",
+                remedy="it was saved by another kind of world; restore one of this session",
+            ) from None
+
+
+class Simulator:
+    """Runs a world model step by step: one state or many at once.
+
+    Args:
+        model: trained, in evaluation mode.
+        embodiment: of the world; its limits are those of the robot.
+        heads: those that were trained; the others give NaN.
+        workspace: a robot's check of targets; None checks nothing.
+    """
+
+    def __init__(
+        self, model: WorldModel, embodiment: Embodiment, heads: Collection[str] = HEADS,
+        workspace: WorkspaceCheck | None = None,
+    ) -> None:
+        self._model = model
+        self._gate = ActionGate(embodiment, workspace)
+        self.heads = frozenset(heads)
+        self.cameras: tuple[str, ...] = (model.config.camera,)
+        # Episodes begin from the same few frames again and again, and finding the object in one
+        # costs as much as forty steps.
+        self._registered = lru_cache(maxsize=_FRAMES_KNOWN)(self._register)
+
+    def begin(
+        self, image: Images, proprioception: NDArray[Any], seed: int
+    ) -> ImaginedState:
+        """Return the state in which a recorded frame is the present one.
+
+        Args:
+            image: [H, W, 3] rgb.
+            proprioception: [P] m.
+            seed: of the episode's draws.
+
+        Raises:
+            CheckpointError: images of several cameras.
+        """
+        if not isinstance(image, np.ndarray) or image.ndim != 3:
+            raise CheckpointError(
+                f"start frames of {len(image)} cameras, the layered model draws one",
+                where="start frames", remedy="use those written beside the checkpoint",
+            )
+        hands = np.asarray(proprioception, np.float32)
+        return replace(self._registered(image.tobytes(), image.shape, hands.tobytes()), seed=seed)
+
+    @torch.no_grad()
+    def _register(
+        self, image: bytes, shape: tuple[int, ...], proprioception: bytes
+    ) -> ImaginedState:
+        decoder = self._model.decoder
+        hands = torch.frombuffer(bytearray(proprioception), dtype=torch.float32)[None]
+        pixels = torch.frombuffer(bytearray(image), dtype=torch.uint8).reshape(1, *shape)
+        poses, _ = register(
+            decoder, frames_to_float(pixels), arm_poses(decoder, hands), 0, keep=3
+        )
+        return self._resting(poses)[0]
+
+    def step(
+        self, state: ImaginedState, action: NDArray[np.float64]
+    ) -> tuple[ImaginedState, LimitResult]:
+        """Return the next state, and the action as it was let through.
+
+        Args:
+            state: the present one; not changed.
+            action: [A] absolute targets, m; wrong length or not finite means hold.
+        """
+        states, limited = self.step_many([state], [action])
+        return states[0], limited[0]
+
+    @torch.no_grad()
+    def step_many(
+        self, states: Sequence[ImaginedState], actions: Sequence[NDArray[np.float64]]
+    ) -> tuple[list[ImaginedState], list[LimitResult]]:
+        """Return the next state of each of several worlds, and its action as it was let through."""
+        worlds = _worlds(states)
+        limited = self._gate.limit_many(
+            actions, list(self._proprioception(worlds)),
+            [LimiterState(sent=state.sent, previous_step=state.previous_step) for state in states],
+        )
+        taken = np.stack([result.action.astype(np.float32) for result in limited])
+        targets = self._model.targets(torch.from_numpy(taken))
+        following = imagination.advance(self._model, worlds, targets)
+        return [
+            replace(
+                state, **_arrays(following, i), **vars(limited[i].state), step=state.step + 1,
+            )
+            for i, state in enumerate(states)
+        ], limited
+
+    def observe(self, state: ImaginedState) -> ImaginedObservation:
+        """Return what a camera, the joints and the heads say of a state."""
+        return self.observe_many([state])[0]
+
+    @torch.no_grad()
+    def observe_many(self, states: Sequence[ImaginedState]) -> list[ImaginedObservation]:
+        """Return the observation of each of several states."""
+        images = [
+            image for poses in _worlds(states).poses.split(_PICTURES)
+            for image in frames_to_bytes(self._model.decoder.draw(poses)).numpy()
+        ]
+        return [
+            ImaginedObservation(image=image, **vars(read))
+            for image, read in zip(images, self.read_many(states), strict=True)
+        ]
+
+    @torch.no_grad()
+    def read_many(self, states: Sequence[ImaginedState]) -> list[Reading]:
+        """Return what joints and heads say of each of several states."""
+        worlds = _worlds(states)
+        progress, logit = self._model.head(worlds.poses[:, 0])
+        success = torch.sigmoid(logit)
+        trust = imagination.trust(imagination.doubt(self._model, worlds))
+        return [
+            reading(
+                self.heads, proprioception=hands, trust=float(trust[i]),
+                progress=float(progress[i]), success=float(success[i]),
+            )
+            for i, hands in enumerate(self._proprioception(worlds))
+        ]
+
+    def redraw(
+        self, recordings: Sequence[tuple[NDArray[np.uint8], NDArray[Any]]]
+    ) -> list[list[ImaginedObservation]]:
+        """Return recorded frames as they are registered and drawn again; see `WorldSimulator`."""
+        found = track(
+            self._model.decoder,
+            [
+                (torch.from_numpy(frames), torch.from_numpy(np.asarray(hands, np.float32)))
+                for frames, hands in recordings
+            ],
+            lambda _: None,
+        )
+        return [
+            [
+                one for part in poses.split(_PICTURES)
+                for one in self.observe_many(self._resting(part))
+            ]
+            for poses, _ in found
+        ]
+
+    def _resting(self, poses: Tensor) -> list[ImaginedState]:
+        """Return states that have always been at poses [B, L, 4]."""
+        worlds = imagination.begin(self._model, poses)
+        limits = vars(self._gate.initial_state())
+        return [
+            ImaginedState(**_arrays(worlds, i), **limits, step=0, seed=0)
+            for i in range(len(poses))
+        ]
+
+    def restored(self, parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> ImaginedState:
+        """Return the state whose `to_parts` gave this; raises CheckpointError as `from_parts`."""
+        return ImaginedState.from_parts(parts, meta)
+
+    def _proprioception(self, worlds: Imagined) -> NDArray[np.float64]:
+        """Return proprioception [B, P] of worlds, in the embodiment's units."""
+        read = self._model.proprioception(worlds.poses, worlds.previous)
+        return read.numpy().astype(np.float64)
+
+
+def _worlds(states: Sequence[ImaginedState]) -> Imagined:
+    """Return states as a batch."""
+    def stacked(name: str, axis: int) -> Tensor:
+        return torch.from_numpy(np.stack([getattr(state, name) for state in states], axis))
+
+    return Imagined(
+        poses=stacked("poses", 0), previous=stacked("previous", 0),
+        own=stacked("own", 1), own_previous=stacked("own_previous", 1),
+    )
+
+
+def _arrays(worlds: Imagined, index: int) -> dict[str, Any]:
+    """Return one world of a batch as the arrays of a state."""
+    return {
+        "poses": worlds.poses[index].numpy().copy(),
+        "previous": worlds.previous[index].numpy().copy(),
+        "own": worlds.own[:, index].numpy().copy(),
+        "own_previous": worlds.own_previous[:, index].numpy().copy(),
+    }
