@@ -266,6 +266,33 @@ def test_an_answer_to_the_tick_that_a_killed_world_never_finished_is_counted(
     assert read_segment(bag).steps.tolist() == [0, 1, 2]
 
 
+def test_answers_to_several_ticks_that_died_with_their_world_are_counted(tmp_path: Path) -> None:
+    """Lost messages of a killed world are never sent again; other nodes may have had them."""
+    def feed(world: RecordedWorld) -> None:
+        world.run(3)
+        for _ in range(4):
+            world.send(IMAGE, world.image())
+            world.send(COMMAND, world.command())
+            world.advance()
+
+    bag = record(tmp_path, feed)
+    audit = audit_bag(bag)
+    assert audit.ok, audit.problems
+    assert (audit.last_step, audit.commands_past_end) == (2, 4)
+    assert read_segment(bag).steps.tolist() == [0, 1, 2]
+
+
+def test_a_command_beyond_a_gap_after_the_last_tick_is_found(tmp_path: Path) -> None:
+    def feed(world: RecordedWorld) -> None:
+        world.run(3)
+        world.send(COMMAND, world.command())
+        world.step += 2
+        world.send(COMMAND, world.command())
+
+    problems = audit_bag(record(tmp_path, feed)).problems
+    assert problems == ["commands without their tick: step 5"]
+
+
 def test_ticks_of_another_world_fail_the_audit(tmp_path: Path) -> None:
     def mixed(world: RecordedWorld) -> None:
         world.run(3)

@@ -24,7 +24,7 @@ def audit_line(name: str, audit: Audit) -> str:
         f" {audit.frames} frames, {audit.commands} commands"
     )
     if audit.commands_past_end:
-        line += f" ({audit.commands_past_end} for a tick that never came)"
+        line += f" ({audit.commands_past_end} for ticks that never came)"
     if audit.clock_set_back:
         line += f", the clock was set back {audit.clock_set_back} times"
     if not audit.checksums:

@@ -5,6 +5,7 @@ scripts can repeat the audit at any time.
 """
 
 import dataclasses
+import itertools
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -52,7 +53,7 @@ class Audit:
     incomplete_at_start: int  # ticks before the recorder had found every topic
     incomplete_at_end: int  # of a recovered bag: ticks whose other messages were not yet written
     messages: int
-    # Answers to the one tick after the last. Its world was killed while publishing it.
+    # Answers to ticks after the last. Their world was killed before the recorder had them.
     commands_past_end: int = 0
     foreign_ticks: int = 0  # of a world other than the sender of the first tick
     answered_twice: int = 0  # ticks that more than one arbiter answered
@@ -259,18 +260,24 @@ def _check_order(ticks: list[_Tick], problems: _Problems) -> int:
 def _check_commands(
     commands: list[_Answer], ticks: list[_Tick], lineage: Lineage, problems: _Problems
 ) -> int:
-    """Report commands that answer no tick; return how many answer the tick after the last."""
+    """Report commands that answer no tick; return how many answer the ticks after the last.
+
+    A killed world cannot send again what the recorder had not received: other nodes may have
+    answered more of its last ticks. Their commands follow the last tick without a gap.
+    """
     known: dict[tuple[int, int], set[int]] = {}
     for tick in ticks:
         known.setdefault((tick.epoch, tick.step), set()).add(tick.stamp)
     epochs = {epoch for epoch, _ in known}
     first = min((step for _, step in known), default=0)
     next_step = max((step for _, step in known), default=-1) + 1
+    answered = {step for epoch, step, _, _ in commands if epoch in epochs}
+    end = next(step for step in itertools.count(next_step) if step not in answered)
     past_end = 0
     for epoch, step, stamp, _ in commands:
         if epochs and epoch not in epochs:
             problems.add("commands of another epoch", f"epoch {epoch} step {step}")
-        elif known and step == next_step:
+        elif known and next_step <= step < end:
             past_end += 1
         elif (epoch, step) not in known:
             # A command may answer a tick from before the recorder started.
