@@ -188,6 +188,9 @@ class FrameMeasure(Protocol):
             measured: [T, A], recorded: measured counterpart of the action.
         """
 
+    def verdicts(self, sights: Sights) -> Array:
+        """Return 1 where a frame shows success, 0 where it does not, NaN where it hides it, [T]."""
+
     def error(self, differences: Differences) -> Array:
         """Return the one error that trust should foretell, in `error_unit`, of any shape."""
 

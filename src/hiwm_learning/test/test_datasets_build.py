@@ -257,7 +257,7 @@ def test_a_bag_cut_short_or_never_closed_is_left_out_and_counted(tmp_path: Path)
     assert len(load_episodes(tmp_path / "set.zarr").ends) == 1
     # World-model training reports the same.
     said.clear()
-    assert len(read_recordings([folder], "top", EMBODIMENT, TASK, said.append)) == 1
+    assert len(read_recordings([folder], ["top"], EMBODIMENT, TASK, said.append)) == 1
     assert sum("left out" in line for line in said) == 3
     assert said[-1] == "demonstration: 1 of 4 segments, 15 frames"
 
@@ -275,11 +275,11 @@ def test_a_bag_that_failed_its_audit_is_left_out_and_named(tmp_path: Path) -> No
     # World-model training uses the same bags.
     said: list[str] = []
     folder = tmp_path / "demonstration"
-    (recording,) = read_recordings([folder], "top", EMBODIMENT, TASK, said.append)
+    (recording,) = read_recordings([folder], ["top"], EMBODIMENT, TASK, said.append)
     assert recording.name == "demonstration/ep_0001-b000"
     assert any("left out ep_0001-b001: gap" in line for line in said)
     with pytest.raises(BagError, match=OTHER.hash):
-        read_recordings([folder], "top", OTHER, TASK, said.append)
+        read_recordings([folder], ["top"], OTHER, TASK, said.append)
 
 
 def test_no_bag_and_no_set_are_refused(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_mixing_is_refused_with_bags_and_periods_named(
         assert part in error, error
     assert not output.exists()
     for read in (
-        lambda: read_recordings([ten, five], "top", EMBODIMENT, TASK, lambda _: None),
+        lambda: read_recordings([ten, five], ["top"], EMBODIMENT, TASK, lambda _: None),
         lambda: read_clips([ten, five], ("top",), EMBODIMENT, TASK, lambda _: None),
     ):
         with pytest.raises(BagError, match="--resample-to 5"):
@@ -96,7 +96,7 @@ def test_resampled_segments_mix_and_the_set_reports_it(
     assert sorted(lengths.tolist()) == [16] * 10 + [31]
     # Provenance is that of the recorded steps.
     assert episodes.summary()["frames_by_provenance"] == {"demonstration": 10 * 15 + 30, "none": 11}
-    recordings = read_recordings([ten, five], "top", EMBODIMENT, TASK, lambda _: None, 5.0)
+    recordings = read_recordings([ten, five], ["top"], EMBODIMENT, TASK, lambda _: None, 5.0)
     assert {recording.period_s for recording in recordings} == {0.2}
     trained, held_out = read_clips([ten, five], ("top",), EMBODIMENT, TASK, lambda _: None, 5.0)
     assert trained.summary["period_s"] == held_out.summary["period_s"] == 0.2

@@ -9,7 +9,7 @@ from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.tasks import load_task
-from hiwm_learning.world_models.evaluation import open_loop
+from hiwm_learning.world_models.evaluation import latency, open_loop
 from hiwm_learning.world_models.evaluation.curves import draw_curves
 from hiwm_learning.world_models.evaluation.evaluate import main, read_floor
 from hiwm_learning.world_models.evaluation.open_loop import Evaluation
@@ -35,6 +35,7 @@ def test_an_evaluation_measures_writes_and_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(open_loop, "LATENCY_REPEATS", 4)
+    monkeypatch.setattr(latency, "BATCHES", (1, 2))
     monkeypatch.setattr(open_loop, "IDLE_STEPS", 3)
     model = drawn_world_model(EMBODIMENT)
     recordings = [drawn_recording(model, name, 53, seed=k) for k, name in enumerate("ab")]
@@ -53,7 +54,10 @@ def test_an_evaluation_measures_writes_and_draws(
     assert numbers["divergence"]["copy"]["never_share"] == 1.0
     assert numbers["heads"]["held_out_frames"]["n"] == 106
     assert numbers["heads"]["last_imagined_frames"]["positives"] == 0
-    assert set(numbers["latency"]) == {"1", "8", "32"}
+    assert set(numbers["latency"]) == {"1", "2"}
+    assert numbers["all_starts"]["10"]["n"] == 2
+    assert numbers["all_starts"]["10"]["imagined"]["proprioception_median"]["m"] < 0.05
+    assert numbers["replays"]["frames"]["agree_share"] == 1.0  # the T rests: no success anywhere
     numbers["floor"] = None
     text = json.dumps(numbers, allow_nan=False)
     assert "| rollouts counted | 2 | 0 |" in markdown(json.loads(text))
@@ -67,6 +71,7 @@ def test_an_evaluation_measures_writes_and_draws(
 def test_a_latent_model_is_measured_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """The task's own measure is not needed: pixels alone are compared."""
     monkeypatch.setattr(open_loop, "LATENCY_REPEATS", 2)
+    monkeypatch.setattr(latency, "BATCHES", (1, 2))
     monkeypatch.setattr(open_loop, "IDLE_STEPS", 2)
     monkeypatch.setattr(open_loop, "HORIZONS", (1, 2))
     monkeypatch.setattr(open_loop, "ACTION_HORIZONS", (1, 2))

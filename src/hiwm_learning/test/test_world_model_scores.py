@@ -7,13 +7,21 @@ import pytest
 from numpy.typing import NDArray
 
 from hiwm_core.task_plugin import Differences, FrameColumn, FrameMeasure, Sights
-from hiwm_learning.world_models.evaluation.comparison import Comparison, Truth, compare, stack
+from hiwm_learning.world_models.evaluation.comparison import (
+    Comparison,
+    Shown,
+    Truth,
+    compare,
+    stack,
+)
 from hiwm_learning.world_models.evaluation.picture_measure import PictureMeasure
 from hiwm_learning.world_models.evaluation.scores import (
+    agreement,
     by_horizon,
     counted,
     divergence,
     outcome,
+    over_all,
     trust_scores,
 )
 
@@ -32,6 +40,9 @@ class PlaceMeasure:
     def differences(
         self, seen: Sights, true: Sights, measured: NDArray[np.float64]
     ) -> Differences:
+        raise NotImplementedError
+
+    def verdicts(self, sights: Sights) -> NDArray[np.float64]:
         raise NotImplementedError
 
     def error(self, differences: Differences) -> NDArray[np.float64]:
@@ -58,7 +69,8 @@ def comparison(place: NDArray[np.float64]) -> Comparison:
     ended = np.isnan(place)
     return Comparison(
         measured={"place": place}, rmse=np.where(ended, np.nan, 1.0 + 100 * place),
-        ssim=np.where(ended, np.nan, 0.9),
+        ssim=np.where(ended, np.nan, 0.9), changed_rmse=np.where(ended, np.nan, 20.0),
+        others_rmse={}, proprioception=np.where(ended, np.nan, place)[..., None],
     )
 
 
@@ -67,9 +79,15 @@ def test_frames_compared_with_themselves_have_no_error() -> None:
     frames = np.full((3, 96, 96, 3), 230, np.uint8)
     frames[1:, 10:16, 10:16] = (220, 30, 20)
     sights = measure.look(frames)
-    truth = Truth(frames=frames, sights=sights, measured=np.zeros((3, 4)))
-    row = compare(measure, truth, frames, sights, ssim_at=(1,))
-    copied = compare(measure, truth, frames[:1], measure.look(frames[:1]), ssim_at=())
+    truth = Truth(
+        frames=frames, sights=sights, others={"side": frames}, measured=np.zeros((3, 4)),
+        proprioception=np.arange(6.0).reshape(3, 2),
+    )
+    row = compare(measure, truth, truth, looked_at=(1,))
+    copied = compare(measure, truth, Shown(
+        frames=frames[:1], sights=measure.look(frames[:1]), others={"side": frames[:1]},
+        proprioception=np.array([[0.0, 1.0]]),
+    ), looked_at=(2,))
     table = stack([row, copied], steps=4)
     assert table.measured["rmse"][0, :3].tolist() == [0.0, 0.0, 0.0]
     assert table.psnr_db[0, 0] == 99.0
@@ -77,6 +95,15 @@ def test_frames_compared_with_themselves_have_no_error() -> None:
     # Nothing is known past the end.
     assert np.isnan(table.measured["rmse"][:, 3:]).all()
     assert table.rmse[1, 0] == 0.0 and table.rmse[1, 2] > 0.0
+    assert table.others_rmse["side"][1, 2] == table.rmse[1, 2]
+    # The square is all that has changed: 36 pixels, off by (10, 200, 210) levels.
+    assert table.changed_rmse[1, 2] == pytest.approx(np.sqrt((10**2 + 200**2 + 210**2) / 3))
+    assert table.changed_rmse[0, 1] == 0.0 and np.isnan(table.changed_rmse[0, 2])
+    assert table.proprioception[1, 2].tolist() == [4.0, 4.0]
+    over = over_all({"imagined": table}, {"m": [0], "rad": [1]}, (1, 2, 9))
+    assert [over[h]["n"] for h in ("1", "2", "9")] == [2, 2, 0]
+    assert over["2"]["imagined"]["proprioception_median"] == {"m": 2.0, "rad": 2.0}
+    assert set(over["2"]["imagined"]["others_psnr_db"]) == {"side"}
     assert measure.moved(table.at(slice(None), 2)).tolist() == [False, True]
 
 
@@ -128,3 +155,18 @@ def test_verdicts_are_counted_where_progress_is_known() -> None:
     assert (table["n"], table["positives"]) == (3, 1)
     assert (table["true_positives"], table["false_positives"]) == (1, 1)
     assert table["progress_mae"] == pytest.approx(0.2 / 3)
+
+
+def test_imagined_verdicts_agree_where_both_are_known() -> None:
+    nan = np.nan
+    table = agreement(np.array([
+        [1, 1, 0.9], [0, 1, 0.2], [1, nan, 0.4], [nan, 1, 0.9], [0, 0, nan],
+    ]))
+    assert table["n"] == 5
+    assert (table["frames"]["n"], table["head"]["n"]) == (3, 3)
+    assert table["frames"]["agree_share"] == pytest.approx(2 / 3)
+    assert table["frames"]["false_positives"] == 1
+    assert table["head"]["agree_share"] == pytest.approx(2 / 3)
+    blind = agreement(np.array([[nan, nan, nan]]))
+    assert blind["frames"]["agree_share"] is None
+    json.dumps(blind, allow_nan=False)

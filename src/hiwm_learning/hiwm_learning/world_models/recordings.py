@@ -1,8 +1,8 @@
 """Recorded segments as world-model training sees them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ class Recording:
 
     name: str  # folder of data and bag
     kind: str  # folder of data: demonstration, failure ...
-    frames: Tensor  # [T, H, W, 3] uint8
+    frames: Tensor  # [T, H, W, 3] uint8, of the first camera
     embodiment: Embodiment
     proprioception: Tensor  # [T, P] float32, the embodiment's units
     measured: Tensor  # [T, A] float32, measured counterpart of the action
@@ -48,13 +48,26 @@ class Recording:
     recorded_on: str = "unknown"  # imagination, or the robot's name
     period_s: float = UNKNOWN  # control period, as commanded
     measured_period_s: float = UNKNOWN  # how long a step lasted
+    others: Mapping[str, Tensor] = field(default_factory=dict)  # frames of the other cameras
+
+    def views(self, step: int) -> list[NDArray[np.uint8]]:
+        """Return the frame [H, W, 3] of each camera at a step."""
+        return [frames[step].numpy() for frames in (self.frames, *self.others.values())]
 
 
 def read_recordings(
-    folders: Sequence[Path], camera: str, embodiment: Embodiment, task: Task,
+    folders: Sequence[Path], cameras: Sequence[str], embodiment: Embodiment, task: Task,
     report: Callable[[str], None], resample_hz: float | None = None,
 ) -> list[Recording]:
     """Return all usable segments below folders of data, each with a `bags` folder.
+
+    Args:
+        folders: of data.
+        cameras: whose frames are read; the first is that of `Recording.frames`.
+        embodiment: that the bags must have.
+        task: gives labels.
+        report: takes progress lines.
+        resample_hz: another control rate to resample to.
 
     Raises:
         BagError: no bags, or bags of another embodiment or of several control periods.
@@ -77,7 +90,10 @@ def read_recordings(
             period, said = segment_period(segment), labels.of(segment)
             return Recording(
                 name=f"{folder.name}/{path.name}", kind=folder.name,
-                frames=torch.from_numpy(segment.observations[camera]),
+                frames=torch.from_numpy(segment.observations[cameras[0]]),
+                others={
+                    name: torch.from_numpy(segment.observations[name]) for name in cameras[1:]
+                },
                 embodiment=segment.embodiment,
                 proprioception=torch.from_numpy(segment.proprio),
                 measured=torch.from_numpy(segment.measured),

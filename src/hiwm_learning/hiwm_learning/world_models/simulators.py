@@ -105,12 +105,12 @@ class WorldSimulator(Protocol[StateT]):
         """Return joints and head outputs of several states."""
 
     def redraw(
-        self, recordings: Sequence[tuple[NDArray[np.uint8], NDArray[Any]]]
+        self, recordings: Sequence[tuple[Sequence[Images], NDArray[Any]]]
     ) -> list[list[ImaginedObservation]]:
         """Return the model's reconstruction of recorded frames, without prediction.
 
         Args:
-            recordings: consecutive frames [T, H, W, 3] with proprioception [T, P], each.
+            recordings: consecutive images [T] with proprioception [T, P], each.
         """
 
     def restored(self, parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> StateT:

@@ -13,6 +13,9 @@ from hiwm_fold_towel.vision import sides
 from hiwm_yam_pair.pictures import hidden_by_arms, median, packed, share, unpacked
 from hiwm_yam_pair.top_camera import metres_per_pixel
 
+# A folded towel covers half of the flat one's area, and shows half of its back. Less than the least
+# is a towel behind an arm.
+FOLDED, FOLDED_BACK, LEAST_FOLDED = 0.6, 0.3, 0.3
 # Areas are in shares of the flat towel's. The towel has moved if this much shows something else.
 MOVED = 0.12
 BAD = 0.15  # a corner is wrong by its own size: a hand that goes there may miss it
@@ -68,6 +71,18 @@ class TowelMeasure:
                 "back": np.abs(_count(back) - _count(true_back)) / flat,
             }
         return {name: np.where(known, values, np.nan) for name, values in found.items()}
+
+    def verdicts(self, sights: Sights) -> Array:
+        """Return 1 where the towel covers as little as a folded one and shows its back, else 0.
+
+        NaN where arms hide much of it, or no towel is seen.
+        """
+        front, back, hidden = (unpacked(sights[name]) for name in ("front", "back", "hidden"))
+        flat = LENGTH_M * WIDTH_M / metres_per_pixel(hidden.shape[1]) ** 2
+        towel = front | back
+        covered, shown = _count(towel) / flat, _count(back) / flat
+        folded = (covered <= FOLDED) & (shown >= FOLDED_BACK)
+        return np.where(covered < LEAST_FOLDED, np.nan, folded.astype(np.float64))
 
     def error(self, differences: Differences) -> Array:
         """Return the wrong area."""

@@ -53,6 +53,13 @@ def test_a_fold_changes_outline_and_side() -> None:
     assert turned["outline_iou"][0] == 1.0 and turned["wrong"][0] > 0.45
 
 
+def test_a_folded_towel_is_a_success_and_one_out_of_sight_is_unknown() -> None:
+    half = drawn(slice(30, 30 + LONG // 2), FRONT)  # as small, but its front is up
+    empty = drawn(slice(0, 0), FRONT)
+    verdicts = MEASURE.verdicts(MEASURE.look(np.concatenate([FLAT, FOLDED, half, empty])))
+    assert np.array_equal(verdicts, [0, 1, 0, np.nan], equal_nan=True)
+
+
 def test_one_frame_stands_for_a_sequence_and_a_lost_towel_is_wrong_everywhere() -> None:
     empty = drawn(slice(0, 0), FRONT)
     found = differences(FLAT, np.concatenate([FLAT, FOLDED, empty]))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hiwm_core.task_plugin import Differences, FrameColumn, Image, Sights
 from hiwm_push_t.goal import ARC_M, Goal
+from hiwm_push_t.shape import coverage
 from hiwm_push_t.vision import TableVision
 
 Array = NDArray[np.float64]
@@ -51,7 +52,7 @@ class TableMeasure:
     parted_text = f"{DIVERGED_T:g} T or {DIVERGED_DEG:g} degrees off"
 
     def __init__(self, goal: Goal, view_m: tuple[float, float]) -> None:
-        self._size = goal.size_m
+        self._goal, self._size = goal, goal.size_m
         self._vision = TableVision(view_m, goal.unit_m)
 
     def look(self, frames: Image) -> Sights:
@@ -89,6 +90,17 @@ class TableMeasure:
             "pushers_m": np.where(np.isfinite(pushers), pushers, np.inf),
             "overlap": np.broadcast_to(seen["overlaps"], count).copy(),
         }
+
+    def verdicts(self, sights: Sights) -> Array:
+        """Return 1 where the T covers the goal as success asks, 0 where not, NaN out of sight."""
+        poses = sights["poses"]
+        seen = np.isfinite(poses).all(axis=1)
+        covered = [
+            coverage(pose, self._goal.pose, self._goal.unit_m) if known else np.nan
+            for pose, known in zip(poses, seen, strict=True)
+        ]
+        found = np.array(covered)
+        return np.where(seen, (found >= self._goal.success_coverage).astype(np.float64), np.nan)
 
     def error(self, differences: Differences) -> Array:
         """Return the error of place or angle, whichever moves the T's edge farther, T sizes."""

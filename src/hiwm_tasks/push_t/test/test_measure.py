@@ -64,3 +64,8 @@ def test_numbers_are_in_t_sizes_and_a_lost_t_has_none() -> None:
     assert numbers["place_median_T"] == pytest.approx(0.035 / GOAL.size_m)
     assert (numbers["whole_share"], numbers["pushers_within_10mm"]) == (1.0, 1.0)
     assert MEASURE.summary(differences([np.inf]))["place_median_T"] is None
+
+
+def test_a_t_on_its_goal_is_a_success_and_one_out_of_sight_is_unknown() -> None:
+    poses = np.stack([GOAL.pose, np.add(GOAL.pose, [0.05, 0.0, 0.0]), np.full(3, np.nan)])
+    assert np.array_equal(MEASURE.verdicts({"poses": poses}), [1, 0, np.nan], equal_nan=True)

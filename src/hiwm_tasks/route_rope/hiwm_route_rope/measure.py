@@ -75,6 +75,11 @@ class RopeMeasure:
             "clips_wrong": np.where(known.any(axis=1), np.nansum(wrong, axis=1), np.nan),
         }
 
+    def verdicts(self, sights: Sights) -> Array:
+        """Return 1 where the rope runs through both clips, 0 where it misses one, else NaN."""
+        in_clips = sights["in_clips"]
+        return np.where((in_clips == 0).any(axis=1), 0.0, in_clips.min(axis=1))
+
     def error(self, differences: Differences) -> Array:
         """Return the distance of the ropes."""
         return differences["rope_px"]

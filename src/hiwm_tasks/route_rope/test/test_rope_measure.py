@@ -54,6 +54,13 @@ def test_one_frame_stands_for_a_sequence_and_a_lost_rope_is_infinitely_far() -> 
     assert MEASURE.summary(lost)["shown_median"] == 0.0
 
 
+def test_success_takes_both_clips_and_is_unknown_where_one_is_hidden() -> None:
+    nan = np.nan
+    in_clips = np.array([[1, 1], [1, 0], [nan, 0], [nan, 1], [nan, nan]])
+    verdicts = MEASURE.verdicts({"in_clips": in_clips})
+    assert np.array_equal(verdicts, [1, 0, 0, nan, nan], equal_nan=True)
+
+
 @pytest.fixture
 def robot():
     made = StandinRobot(TASK, EMBODIMENT, render_size=128)

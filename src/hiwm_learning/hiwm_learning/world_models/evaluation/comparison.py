@@ -1,6 +1,6 @@
 """True frames beside others, compared by pixels and by the task's own measure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,11 @@ class Comparison:
     """Errors of N rollouts at steps 0 to T, NaN where nothing is recorded."""
 
     measured: Differences  # each [N, T + 1], by the task's `FrameMeasure`
-    rmse: Array  # [N, T + 1] of the frames, grey levels
+    rmse: Array  # [N, T + 1] of the first camera's frames, grey levels
+    changed_rmse: Array  # likewise, of the pixels that have changed since the start; NaN: not known
     ssim: Array  # [N, T + 1], NaN where it was not computed
+    others_rmse: dict[str, Array]  # [N, T + 1] of the other cameras' frames
+    proprioception: Array  # [N, T + 1, P] absolute error; P is 0 where it was not compared
 
     @property
     def psnr_db(self) -> Array:
@@ -32,11 +35,19 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Truth:
+class Shown:
+    """What some frames show: T + 1 of them, or one that stands for all."""
+
+    frames: Frames  # [T + 1, H, W, 3] of the first camera
+    sights: Sights
+    others: Mapping[str, Frames]  # frames of the other cameras
+    proprioception: Array | None = None  # [T + 1, P]; None: not to be compared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth(Shown):
     """The recorded side of one rollout."""
 
-    frames: Frames  # [T + 1, H, W, 3]
-    sights: Sights
     measured: Array  # [T + 1, A], measured counterpart of the action
 
 
@@ -46,42 +57,68 @@ def part(sights: Sights, rows: slice | list[int]) -> Sights:
 
 
 def compare(
-    measure: FrameMeasure, truth: Truth, frames: Frames, sights: Sights, ssim_at: Sequence[int]
+    measure: FrameMeasure, truth: Truth, shown: Shown, looked_at: Sequence[int]
 ) -> dict[str, Array]:
-    """Return one rollout's differences, RMSE and SSIM by name, each [T + 1].
+    """Return one rollout's differences and errors by name, each [T + 1, ...].
 
     Args:
         measure: of the task.
         truth: what was recorded.
-        frames: [T + 1, H, W, 3] to judge, or [1, H, W, 3] for one frame all along.
-        sights: of those frames, as many.
-        ssim_at: steps to compute the structural similarity at; it is slow.
+        shown: what is judged.
+        looked_at: steps at which what is slow is computed: similarity, and changed pixels.
     """
     count = len(truth.frames)
-    similar = np.full(count, np.nan)
-    for step in ssim_at:
+    similar, changed = np.full(count, np.nan), np.full(count, np.nan)
+    for step in looked_at:
         if step < count:
-            similar[step] = ssim(frames[min(step, len(frames) - 1)], truth.frames[step])
+            frame = shown.frames[min(step, len(shown.frames) - 1)]
+            similar[step] = ssim(frame, truth.frames[step])
+            changed[step] = _changed_rmse(frame, truth.frames[step], truth.frames[0])
+    joints = np.full((count, 0), np.nan)
+    if shown.proprioception is not None and truth.proprioception is not None:
+        joints = np.abs(shown.proprioception - truth.proprioception)
     return {
-        **measure.differences(sights, truth.sights, truth.measured),
-        _RMSE: rmse(np.broadcast_to(frames, truth.frames.shape), truth.frames),
-        _SSIM: similar,
+        **measure.differences(shown.sights, truth.sights, truth.measured),
+        _RMSE: rmse(np.broadcast_to(shown.frames, truth.frames.shape), truth.frames),
+        _SSIM: similar, _CHANGED: changed, _JOINTS: joints,
+        **{
+            _OTHER + name: rmse(np.broadcast_to(frames, truth.others[name].shape),
+                                truth.others[name])
+            for name, frames in shown.others.items()
+        },
     }
 
 
 # Beside the names of a measure's differences, which have no dot.
-_RMSE, _SSIM = "frames.rmse", "frames.ssim"
+_RMSE, _SSIM, _CHANGED, _JOINTS = "frames.rmse", "frames.ssim", "frames.changed", "frames.joints"
+_OTHER = "frames.other."
+# Grey levels of any colour by which a pixel has changed, and how many must have.
+_CHANGED_BY, _LEAST_CHANGED = 16, 20
+
+
+def _changed_rmse(
+    frame: NDArray[np.uint8], true: NDArray[np.uint8], first: NDArray[np.uint8]
+) -> float:
+    """Return the RMSE of a frame over the pixels that have changed; NaN if few have."""
+    moved = np.abs(true.astype(np.int16) - first.astype(np.int16)).max(axis=-1) > _CHANGED_BY
+    if moved.sum() < _LEAST_CHANGED:
+        return np.nan
+    return float(rmse(frame[moved][None, :], true[moved][None, :]).item())
 
 
 def stack(rows: Sequence[dict[str, Array]], steps: int) -> Comparison:
     """Return rows of `compare` as one, filled up with NaN to T + 1 = steps + 1."""
     def filled(name: str) -> Array:
-        out = np.full((len(rows), steps + 1), np.nan)
+        out = np.full((len(rows), steps + 1, *rows[0][name].shape[1:]), np.nan)
         for i, row in enumerate(rows):
             out[i, : len(row[name])] = row[name]
         return out
 
     return Comparison(
-        measured={name: filled(name) for name in rows[0] if name not in (_RMSE, _SSIM)},
-        rmse=filled(_RMSE), ssim=filled(_SSIM),
+        measured={name: filled(name) for name in rows[0] if not name.startswith("frames.")},
+        rmse=filled(_RMSE), ssim=filled(_SSIM), changed_rmse=filled(_CHANGED),
+        others_rmse={
+            name.removeprefix(_OTHER): filled(name) for name in rows[0] if name.startswith(_OTHER)
+        },
+        proprioception=filled(_JOINTS),
     )

@@ -22,7 +22,7 @@ import torch
 
 from hiwm_core.bags.task_of_data import task_of
 from hiwm_core.control_period import require_period
-from hiwm_core.errors import BagError, CheckpointError, ConfigError, HiwmError
+from hiwm_core.errors import BagError, ConfigError, HiwmError
 from hiwm_core.output_folders import check_output_file, json_with
 from hiwm_core.user_paths import path_argument
 from hiwm_learning.checkpoints import write_file
@@ -58,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--task", help="name or path of the task (default: that of the bags)")
     parser.add_argument("--starts", type=int, default=240)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--threads", type=int, default=2, help="of torch; latencies depend on it (default 2)"
+    )
     parser.add_argument("--device", default="cpu", help="of a latent model: cpu or cuda")
     options = parser.parse_args(arguments)
     try:
@@ -111,20 +114,14 @@ def _outputs(options: argparse.Namespace) -> _Outputs:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
     outputs = _outputs(options)
     task, embodiment = task_of(options.data, options.task)
     floor = read_floor(options.floor) if options.floor else None
     simulator, checkpoint = load_simulator(options.checkpoint, embodiment, options.device)
-    camera = simulator.cameras[0]
-    if len(simulator.cameras) > 1:
-        raise CheckpointError(
-            f"the model draws {', '.join(simulator.cameras)}, and errors are read from one camera",
-            where=str(options.checkpoint), remedy="evaluate a model of one camera",
-        )
-    own = task.plugin.frame_measure(embodiment, camera) if task.plugin else None
+    own = task.plugin.frame_measure(embodiment, simulator.cameras[0]) if task.plugin else None
     measure = own or PictureMeasure()
-    recordings = read_recordings(options.data, camera, embodiment, task, _say)
+    recordings = read_recordings(options.data, simulator.cameras, embodiment, task, _say)
     starts = held_out_starts(recordings, options.starts, options.seed)
     if not starts:
         raise BagError(

@@ -9,7 +9,7 @@ import numpy as np
 from hiwm_learning.world_models.evaluation.rollouts import Start
 from hiwm_learning.world_models.simulators import WorldSimulator
 
-BATCHES = (1, 8, 32)
+BATCHES = (1, 8, 16, 32)
 WARM_UP = 5
 
 
@@ -23,10 +23,10 @@ def latency(
         start: to begin from; the arms are told to stay.
         repeats: measurements of one state; a quarter of them of several.
     """
-    state = simulator.begin(start.frame, start.hands, seed=0)
+    state = simulator.begin(start.views, start.hands, seed=0)
     table = {}
     for batch in BATCHES:
-        states, actions = [state] * batch, [start.hands] * batch
+        states, actions = [state] * batch, [start.measured] * batch
 
         def together(states: list[Any] = states, actions: list[Any] = actions) -> None:
             following, _ = simulator.step_many(states, actions)

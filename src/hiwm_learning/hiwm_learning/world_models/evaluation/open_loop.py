@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core.task_plugin import FrameMeasure
+from hiwm_core.task_plugin import FrameMeasure, Sights
 from hiwm_core.tasks import Task
 from hiwm_learning.world_models.evaluation import scores
 from hiwm_learning.world_models.evaluation.comparison import (
     Comparison,
+    Shown,
     Truth,
     compare,
     part,
@@ -31,7 +32,7 @@ from hiwm_learning.world_models.evaluation.rollouts import (
     still_actions,
 )
 from hiwm_learning.world_models.recordings import Recording
-from hiwm_learning.world_models.simulators import WorldSimulator
+from hiwm_learning.world_models.simulators import Reading, WorldSimulator
 
 HORIZONS = (1, 10, 25, 50, 100, 140, 190)
 # What other actions do is told at these, what trust foretells at those.
@@ -39,6 +40,7 @@ ACTION_HORIZONS, TRUST_HORIZONS = (10, 50), (10, 25, 50, 100)
 CURVE_STEPS = (1, *range(5, 141, 5))
 IDLE_STARTS, IDLE_STEPS = 60, 100
 SHEET_ROWS, SHEET_STEP = 6, 50
+REPLAYS = 50
 LATENCY_REPEATS = 200
 
 Images = NDArray[np.uint8]
@@ -59,8 +61,8 @@ class Evaluation:
     """One model, its held-out starts, and all that was measured.
 
     Args:
-        simulator: of the model, ready to run; it has one camera.
-        measure: of that camera's frames.
+        simulator: of the model, ready to run.
+        measure: of its first camera's frames; other cameras are compared by pixels.
         task: gives what counts as success.
         recordings: those held out are used.
         starts: to imagine on from.
@@ -85,29 +87,28 @@ class Evaluation:
 
     def truth(self, start: Start, steps: int) -> Truth:
         """Return what was recorded for some steps from a start, or till the recording's end."""
-        rows = slice(start.step, start.step + steps + 1)
+        recording, rows = start.recording, slice(start.step, start.step + steps + 1)
         return Truth(
-            frames=start.recording.frames[rows].numpy(),
-            sights=part(self.sights[start.recording.name], rows),
-            measured=start.recording.measured[rows].numpy().astype(np.float64),
+            frames=recording.frames[rows].numpy(),
+            sights=part(self.sights[recording.name], rows),
+            others={name: frames[rows].numpy() for name, frames in recording.others.items()},
+            proprioception=recording.proprioception[rows].double().numpy(),
+            measured=recording.measured[rows].numpy().astype(np.float64),
         )
 
     def compared(self) -> "Compared":
         """Return imagined, redrawn and repeated frames against the recorded ones, every step."""
         measure = self.measured_by
-        bound, heads, ends, trust = {}, [], [], []
+        heads, ends, trust = [], [], []
         sheet: list[tuple[Images, Images]] = []
-        redrawn = self.simulator.redraw([
-            (r.frames.numpy(), r.proprioception.double().numpy()) for r in self.recordings
-        ])
-        for recording, line in zip(self.recordings, redrawn, strict=True):
-            images = np.stack([one.image for one in line])
-            bound[recording.name] = images, measure.look(images)
+        bound = self._redrawn()
+        for recording in self.recordings:
             heads += [
                 (one.progress, one.success, float(label))
-                for one, label in zip(line, recording.progress_labels, strict=True)
+                for one, label in zip(
+                    bound[recording.name].readings, recording.progress_labels, strict=True
+                )
             ]
-        self._report(f"redrew {len(self.recordings)} recordings")
         rows: dict[str, list[dict[str, Array]]] = {"imagined": [], "bound": [], "copy": []}
         rollouts = imagine(self.simulator, self.starts, self.actions, range(self.steps + 1))
         for number, (start, rollout) in enumerate(zip(self.starts, rollouts, strict=True)):
@@ -115,16 +116,15 @@ class Evaluation:
             count = len(truth.frames)
             span = slice(start.step, start.step + count)
             frames = rollout.frames[:count]
-            again, sights = bound[start.recording.name]
-            first = part(truth.sights, slice(0, 1))
-            copied = compare(measure, truth, truth.frames[:1], first, HORIZONS)
-            rows["imagined"].append(
-                compare(measure, truth, frames, measure.look(frames), HORIZONS)
-            )
-            rows["bound"].append(
-                compare(measure, truth, again[span], part(sights, span), HORIZONS)
-            )
+            copied = compare(measure, truth, _first(truth), HORIZONS)
             rows["copy"].append(copied)
+            rows["imagined"].append(compare(measure, truth, Shown(
+                frames=frames, sights=measure.look(frames),
+                others={name: view[:count] for name, view in rollout.others.items()},
+                proprioception=rollout.proprioception[:count],
+            ), HORIZONS))
+            rows["bound"].append(compare(measure, truth, bound[start.recording.name].at(span),
+                                         HORIZONS))
             trust.append(rollout.trust)
             ends.append((
                 rollout.progress[count - 1], rollout.success[count - 1],
@@ -143,6 +143,48 @@ class Evaluation:
             },
             trust=np.stack(trust), sheet=sheet,
         )
+
+    def _redrawn(self) -> "dict[str, _Redrawn]":
+        """Return the held-out recordings as the model encodes and draws them, by name."""
+        lines = self.simulator.redraw([
+            (
+                [r.views(step) for step in range(len(r.frames))],
+                r.proprioception.double().numpy(),
+            )
+            for r in self.recordings
+        ])
+        found = {}
+        for recording, line in zip(self.recordings, lines, strict=True):
+            images = np.stack([one.image for one in line])
+            found[recording.name] = _Redrawn(
+                readings=line, frames=images, sights=self.measured_by.look(images),
+                others={
+                    name: np.stack([one.others[name] for one in line])
+                    for name in self.simulator.cameras[1:]
+                },
+            )
+        self._report(f"redrew {len(self.recordings)} recordings")
+        return found
+
+    def replays(self) -> dict[str, Any]:
+        """Return how often the last imagined frame of a whole episode shows what the true one does.
+
+        The recorded actions are replayed from a recording's first step. Success is read from both
+        last frames by the task's measure; the success head's word is counted beside it.
+        """
+        seen: list[tuple[float, float, float]] = []
+        chosen = [
+            Start(recording=r, step=0) for r in self.recordings[:REPLAYS] if len(r.frames) > 1
+        ]
+        for start in chosen:
+            [rollout] = imagine(
+                self.simulator, [start], recorded_actions([start], start.ahead), [start.ahead]
+            )
+            imagined = self.measured_by.verdicts(self.measured_by.look(rollout.frames))
+            true = self.measured_by.verdicts(self.sights[start.recording.name])
+            seen.append((float(true[-1]), float(imagined[-1]), float(rollout.success[-1])))
+        self._report(f"replayed {len(chosen)} episodes")
+        return scores.agreement(np.array(seen).reshape(-1, 3))
 
     def _heads(self, rows: Array) -> dict[str, Any]:
         """Return how right the heads are in rows of progress, success and label, [N, 3]."""
@@ -163,11 +205,13 @@ class Evaluation:
             for start, rollout in zip(self.starts, rollouts, strict=True):
                 truth = self.truth(start, steps)
                 chosen = Truth(
-                    frames=truth.frames[picked], sights=part(truth.sights, picked),
+                    frames=truth.frames[picked], sights=part(truth.sights, picked), others={},
                     measured=truth.measured[picked],
                 )
-                sights = self.measured_by.look(rollout.frames)
-                row = compare(self.measured_by, chosen, rollout.frames, sights, range(1, 3))
+                shown = Shown(
+                    frames=rollout.frames, sights=self.measured_by.look(rollout.frames), others={}
+                )
+                row = compare(self.measured_by, chosen, shown, range(1, 3))
                 rows.append(_spread(row, picked, steps))
             compared[name] = stack(rows, steps)
         return scores.by_horizon(self.measured_by, compared, copy, ACTION_HORIZONS)
@@ -190,6 +234,14 @@ class Evaluation:
             "worst": finite(float(drift.max())),
         }
 
+    def _units(self) -> dict[str, list[int]]:
+        """Return the places in proprioception of each unit."""
+        entries = self.recordings[0].embodiment.proprioception
+        return {
+            unit: [i for i, entry in enumerate(entries) if entry.unit == unit]
+            for unit in dict.fromkeys(entry.unit for entry in entries)
+        }
+
     def measure(self) -> tuple[dict[str, Any], list[tuple[Images, Images]]]:
         """Return all numbers as JSON values, and frames worth a look: true and imagined ones."""
         found = self.compared()
@@ -204,6 +256,8 @@ class Evaluation:
             "starts": len(self.starts), "held_out_recordings": len(self.recordings),
             "longest_recorded_steps": self.steps,
             "horizons": scores.by_horizon(measure, compared, copy, HORIZONS),
+            "all_starts": scores.over_all(compared, self._units(), HORIZONS),
+            "replays": self.replays(),
             "curves": scores.by_horizon(
                 measure, compared, copy, [s for s in CURVE_STEPS if s <= self.steps]
             ),
@@ -220,9 +274,36 @@ class Evaluation:
         }, found.sheet
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Redrawn:
+    """A recording, encoded and drawn again."""
+
+    readings: Sequence[Reading]
+    frames: Images
+    sights: Sights
+    others: dict[str, Images]
+
+    def at(self, rows: slice) -> Shown:
+        """Return some of its frames."""
+        return Shown(
+            frames=self.frames[rows], sights=part(self.sights, rows),
+            others={name: frames[rows] for name, frames in self.others.items()},
+        )
+
+
+def _first(truth: Truth) -> Shown:
+    """Return the first frame, which stands for all."""
+    one = slice(0, 1)
+    return Shown(
+        frames=truth.frames[one], sights=part(truth.sights, one),
+        others={name: frames[one] for name, frames in truth.others.items()},
+        proprioception=None if truth.proprioception is None else truth.proprioception[one],
+    )
+
+
 def _spread(row: dict[str, Array], steps: Sequence[int], last: int) -> dict[str, Array]:
     """Return rows known at some steps as rows over all steps to the last, NaN between."""
-    out = {name: np.full(last + 1, np.nan) for name in row}
+    out = {name: np.full((last + 1, *values.shape[1:]), np.nan) for name, values in row.items()}
     for name, values in row.items():
         out[name][list(steps)] = values
     return out

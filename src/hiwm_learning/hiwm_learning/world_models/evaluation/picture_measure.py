@@ -30,6 +30,10 @@ class PictureMeasure:
         frames = np.broadcast_to(seen["frames"], true["frames"].shape)
         return {"rmse": rmse(frames, true["frames"])}
 
+    def verdicts(self, sights: Sights) -> Array:
+        """Return NaN: pixels alone do not tell success."""
+        return np.full(len(sights["frames"]), np.nan)
+
     def error(self, differences: Differences) -> Array:
         """Return the RMSE."""
         return differences["rmse"]

@@ -21,7 +21,8 @@ def rows_of(numbers: Numbers) -> list[tuple[str, str, str]]:
 def markdown(numbers: Numbers) -> str:
     """Return all of it as markdown tables."""
     parts = [
-        _horizon_table(numbers), _action_table(numbers), _divergence_table(numbers),
+        _all_starts_table(numbers), _horizon_table(numbers), _replay_table(numbers),
+        _action_table(numbers), _divergence_table(numbers),
         _trust_tables(numbers), _head_table(numbers), _latency_table(numbers),
     ]
     return "\n\n".join(parts)
@@ -52,9 +53,21 @@ def card_numbers(numbers: Numbers) -> dict[str, str]:
     }
     drift, moving = numbers["idle_drift"], numbers["trust"]["pooled"]["moving"]
     unit, bad = numbers["measure"]["error_unit"], numbers["measure"]["bad_error"]
+    for step, row in numbers["all_starts"].items():
+        if row["n"]:
+            imagined, copy, bound = (row[name]["psnr_db"] for name in ("imagined", "copy", "bound"))
+            rows[f"{step} steps, all starts"] = (
+                f"PSNR {imagined:.1f} dB (copied frame {copy:.1f}, bound {bound:.1f}), "
+                f"n = {row['n']}"
+            )
     rows["100 idle steps"] = (
         f"drift {_cell(drift['median'], '.4f')} {unit} (median), {_cell(drift['worst'], '.4f')} "
         f"{unit} (worst of {drift['n']:.0f})"
+    )
+    replays = numbers["replays"]["frames"]
+    rows["Whole episodes replayed"] = (
+        "success read from the last frame agrees in "
+        f"{_cell(replays['agree_share'], '.2f')} of {replays['n']}"
     )
     rows["Trust"] = (
         f"rank correlation of doubt with the error {_cell(moving['spearman_error'], '.2f')}, area "
@@ -94,6 +107,51 @@ def _horizon_table(numbers: Numbers) -> str:
                 *(_cell(floor.get(step, {}).get(key), form) for step in horizons),
             ])
     return _table(["steps", *horizons], rows)
+
+
+def _all_starts_table(numbers: Numbers) -> str:
+    horizons = numbers["all_starts"]
+    rows = [["rollouts, all starts", *(str(row["n"]) for row in horizons.values())]]
+
+    def add(title: str, name: str, form: str, *keys: str) -> None:
+        cells = []
+        for row in horizons.values():
+            value: Any = row.get(name)
+            for key in keys:
+                value = (value or {}).get(key)
+            cells.append(_cell(value, form))
+        rows.append([title, *cells])
+
+    for key, title, form in (*PIXELS, ("changed_psnr_db", "PSNR of changed pixels, dB", ".1f")):
+        for name in COLUMNS:
+            add(f"{title}: {name}", name, form, key)
+    first = horizons["1"].get("imagined", {})
+    for camera in first.get("others_psnr_db", {}):
+        for name in COLUMNS:
+            add(f"PSNR of {camera}, dB: {name}", name, ".1f", "others_psnr_db", camera)
+    for unit in first.get("proprioception_median", {}):
+        for name in ("imagined", "copy"):
+            add(
+                f"proprioception, median error, {unit}: {name}", name, ".4f",
+                "proprioception_median", unit,
+            )
+    return _table(["steps", *horizons], rows)
+
+
+def _replay_table(numbers: Numbers) -> str:
+    replays = numbers["replays"]
+    rows = [
+        [title, str(one["n"]), _cell(one["agree_share"], ".2f"),
+         *(str(one[key]) for key in (
+             "true_positives", "false_positives", "false_negatives", "true_negatives"))]
+        for title, one in (
+            ("last imagined frame", replays["frames"]), ("success head", replays["head"])
+        )
+    ]
+    return _table(
+        [f"success in {replays['n']} whole episodes, by the", "n", "agrees with the true frame",
+         "both", "only imagined", "only true", "neither"], rows,
+    )
 
 
 def _action_table(numbers: Numbers) -> str:

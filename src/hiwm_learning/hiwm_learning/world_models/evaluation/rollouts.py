@@ -35,10 +35,9 @@ class Start:
         return len(self.recording.frames) - 1 - self.step
 
     @property
-    def frame(self) -> NDArray[np.uint8]:
-        """The picture to begin from, [H, W, 3]."""
-        frame: NDArray[np.uint8] = self.recording.frames[self.step].numpy()
-        return frame
+    def views(self) -> list[NDArray[np.uint8]]:
+        """The picture of each camera to begin from, [H, W, 3]."""
+        return self.recording.views(self.step)
 
     @property
     def hands(self) -> Array:
@@ -55,7 +54,9 @@ class Start:
 class Rollout:
     """One imagined rollout, at the steps that were looked at."""
 
-    frames: NDArray[np.uint8]  # [K, H, W, 3]
+    frames: NDArray[np.uint8]  # [K, H, W, 3] of the first camera
+    others: dict[str, NDArray[np.uint8]]  # likewise, of the other cameras
+    proprioception: Array  # [K, P]
     trust: Array  # [K] 0..1
     progress: Array  # [K] 0..1, by the head
     success: Array  # [K] 0..1, by the head
@@ -127,7 +128,7 @@ def imagine(
     for first in range(0, len(starts), TOGETHER):
         some = starts[first : first + TOGETHER]
         states = [
-            simulator.begin(start.frame, start.hands, first + i) for i, start in enumerate(some)
+            simulator.begin(start.views, start.hands, first + i) for i, start in enumerate(some)
         ]
         seen = []
         for step in range(max(at) + 1):
@@ -139,6 +140,11 @@ def imagine(
         for line in zip(*seen, strict=True):
             yield Rollout(
                 frames=np.stack([one.image for one in line]),
+                others={
+                    name: np.stack([one.others[name] for one in line])
+                    for name in simulator.cameras[1:]
+                },
+                proprioception=np.stack([one.proprioception for one in line]),
                 trust=np.array([one.trust for one in line]),
                 progress=np.array([one.progress for one in line]),
                 success=np.array([one.success for one in line]),

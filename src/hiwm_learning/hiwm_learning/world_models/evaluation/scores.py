@@ -16,6 +16,7 @@ from hiwm_learning.world_models.evaluation.comparison import Comparison
 from hiwm_learning.world_models.evaluation.metrics import (
     confusion,
     finite,
+    psnr_of,
     reliability,
     roc_auc,
     survival_quantile,
@@ -71,6 +72,66 @@ def by_horizon(
         if rows.any():
             for name, comparison in compared.items():
                 table[str(step)][name] = at_horizon(measure, comparison, rows, step)
+    return table
+
+
+def over_all(
+    compared: dict[str, Comparison], units: dict[str, list[int]], steps: Sequence[int]
+) -> Table:
+    """Return pixels and proprioception over all rollouts that are recorded as far as a step.
+
+    Args:
+        compared: all rollouts, by name.
+        units: of proprioception, with the places of each.
+        steps: horizons.
+    """
+    table: Table = {}
+    for step in steps:
+        one = next(iter(compared.values()))
+        rows = ~np.isnan(one.rmse[:, step]) if step < one.rmse.shape[1] else np.zeros(0, bool)
+        table[str(step)] = {"n": int(rows.sum())}
+        if rows.any():
+            for name, comparison in compared.items():
+                table[str(step)][name] = _plain(comparison, rows, units, step)
+    return table
+
+
+def _plain(
+    compared: Comparison, rows: NDArray[np.bool_], units: dict[str, list[int]], step: int
+) -> Table:
+    changed = compared.changed_rmse[rows, step]
+    known = changed[~np.isnan(changed)]
+    joints = compared.proprioception[rows, step]
+    return {
+        "psnr_db": float(compared.psnr_db[rows, step].mean()),
+        "ssim": finite(float(compared.ssim[rows, step].mean())),
+        "changed_psnr_db": float(psnr_of(known).mean()) if len(known) else None,
+        "others_psnr_db": {
+            name: float(psnr_of(rmse[rows, step]).mean())
+            for name, rmse in compared.others_rmse.items()
+        },
+        "proprioception_median": {} if np.isnan(joints).all() else {
+            unit: float(np.nanmedian(joints[:, places])) for unit, places in units.items()
+        },
+    }
+
+
+def agreement(verdicts: Array) -> Table:
+    """Return how often imagined verdicts agree with the true ones.
+
+    Args:
+        verdicts: [N, 3] read from the true last frame and from the imagined one, 1, 0 or NaN, and
+            the success head's, 0..1 or NaN.
+    """
+    true, imagined, head = verdicts.T
+    said = np.where(np.isnan(head), np.nan, head >= SUCCESS_AT)
+    table: Table = {"n": len(verdicts)}
+    for name, found in (("frames", imagined), ("head", said)):
+        known = ~np.isnan(true) & ~np.isnan(found)
+        table[name] = {
+            "n": int(known.sum()), **confusion(found[known] > 0.5, true[known] > 0.5),
+            "agree_share": float((found[known] == true[known]).mean()) if known.any() else None,
+        }
     return table
 
 

@@ -228,7 +228,7 @@ class LatentSimulator:
         ]
 
     def redraw(
-        self, recordings: Sequence[tuple[NDArray[np.uint8], NDArray[Any]]]
+        self, recordings: Sequence[tuple[Sequence[Images], NDArray[Any]]]
     ) -> list[list[ImaginedObservation]]:
         """Return recorded frames as they are encoded and decoded; see `WorldSimulator`."""
         return [

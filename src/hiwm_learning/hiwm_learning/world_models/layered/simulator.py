@@ -107,6 +107,8 @@ class Simulator:
         Raises:
             CheckpointError: images of several cameras.
         """
+        if not isinstance(image, np.ndarray) and len(image) == 1:
+            image = image[0]
         if not isinstance(image, np.ndarray) or image.ndim != 3:
             raise CheckpointError(
                 f"start frames of {len(image)} cameras, the layered model draws one",
@@ -191,14 +193,18 @@ class Simulator:
         ]
 
     def redraw(
-        self, recordings: Sequence[tuple[NDArray[np.uint8], NDArray[Any]]]
+        self, recordings: Sequence[tuple[Sequence[Images], NDArray[Any]]]
     ) -> list[list[ImaginedObservation]]:
         """Return recorded frames as they are registered and drawn again; see `WorldSimulator`."""
         found = track(
             self._model.decoder,
             [
-                (torch.from_numpy(frames), torch.from_numpy(np.asarray(hands, np.float32)))
-                for frames, hands in recordings
+                (
+                    torch.from_numpy(np.stack([np.reshape(view, np.shape(view)[-3:])
+                                               for view in views])),
+                    torch.from_numpy(np.asarray(hands, np.float32)),
+                )
+                for views, hands in recordings
             ],
             lambda _: None,
         )

@@ -75,7 +75,7 @@ def train(options: argparse.Namespace) -> int:
     torch.manual_seed(options.seed)
     model = WorldModel(config)
     recordings = read_recordings(
-        options.data, config.camera, embodiment, task, report, options.resample_to
+        options.data, [config.camera], embodiment, task, report, options.resample_to
     )
 
     appearance_path, tracks_path = work / "appearance.pt", work / "tracks.pt"
