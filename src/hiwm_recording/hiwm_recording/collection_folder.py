@@ -23,9 +23,9 @@ _WHAT = "a folder of scripts/collect_data"
 _COMPLETE = "complete"
 # Entries of a session folder. Hidden files are marks and locks.
 _SESSION_ENTRIES = (
-    "bags", "locks", "evaluation", "states", "blobs", "session.json", "world_counters.json",
-    "bridge_counters.json", "tree.sqlite", "tree.sqlite-wal", "tree.sqlite-shm", "live.png",
-    "summary.json", "tree.png", "contact_sheet.png",
+    "bags", "locks", "evaluation", "states", "blobs", "session.json", "session_id",
+    "world_counters.json", "bridge_counters.json", "tree.sqlite", "tree.sqlite-wal",
+    "tree.sqlite-shm", "live.png", "summary.json", "tree.png", "contact_sheet.png",
 )
 
 

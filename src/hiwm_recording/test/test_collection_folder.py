@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hiwm_core.errors import BusyError, ConfigError
+from hiwm_core.session_lineage import session_id
 from hiwm_core.session_lock import RECORDER, SessionLock
 from hiwm_recording.collection_folder import main, prepare
 
@@ -17,6 +18,7 @@ def test_an_interrupted_collection_is_emptied_and_a_complete_one_kept(tmp_path: 
     folder = tmp_path / "with space" / "demonstration"
     assert prepare(folder)
     (folder / "bags" / "one").mkdir(parents=True)
+    session_id(folder)
     (folder / "session.json").write_text("{}")
     assert prepare(folder) and [file.name for file in folder.iterdir()] == [".hiwm_folder"]
     (folder / "bags").mkdir()
