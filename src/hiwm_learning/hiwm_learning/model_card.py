@@ -41,12 +41,21 @@ def write_card(
         "Recorded on": ", ".join(info.data.get("worlds", [])) or "unknown",
         **({} if info.period_s is None else {"Control period": _period(info)}),
         "Training": f"{info.steps} steps, {info.minutes:.1f} min, seed {info.seed}",
+        **({"Started from": _lineage(info)} if info.data.get("lineage") else {}),
         **({} if info.heads is None else {"Trained heads": ", ".join(info.heads) or "none"}),
         **numbers,
     }
     lines = [f"# {title}", "", *(f"{text}\n" for text in paragraphs), "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in rows.items()]
     write_file(checkpoint.with_suffix(".card.md"), "\n".join(lines) + "\n")
+
+
+def _lineage(info: CheckpointInfo) -> str:
+    """Return the checkpoints that a model was trained on from, newest first."""
+    return ", before that ".join(
+        f"{one['name']} ({one['frames']} frames, {one['steps']} steps)"
+        for one in reversed(info.data["lineage"])
+    )
 
 
 def _period(info: CheckpointInfo) -> str:

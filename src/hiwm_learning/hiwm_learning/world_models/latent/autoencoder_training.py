@@ -64,9 +64,10 @@ def autoencoder_stage(
     """
     usual = usual_pictures(clips, seed)
     pictures = usual.pictures.to(device)
+    every = torch.arange(len(clips))
 
     def losses(generator: torch.Generator, step: int, progress: float) -> dict[str, Tensor]:
-        rows = torch.randint(len(clips), (batch,), generator=generator)
+        rows = clips.draw(every, batch, generator)
         apart = torch.randint(1, APART + 1, (batch,), generator=generator)
         apart = apart * (torch.randint(0, 2, (batch,), generator=generator) * 2 - 1)
         other = torch.minimum(torch.maximum(rows + apart, clips.first[rows]), clips.last[rows])

@@ -3,7 +3,7 @@
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class Clips:
     last: Tensor  # [N] row of the run's last tick
     starts: tuple["Start", ...]  # of its segments
     summary: dict[str, Any]  # JSON values, for the checkpoint
+    weights: Tensor | None = None  # [N] how often a tick is drawn in training; None: all alike
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -48,6 +49,14 @@ class Clips:
         """Return the ticks that have `ahead` more of the same run after them."""
         rows = torch.arange(len(self))
         return rows[rows + ahead <= self.last]
+
+    def draw(self, rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Return `count` of `rows` [N], drawn with replacement by the ticks' weights."""
+        if self.weights is None:
+            return rows[torch.randint(len(rows), (count,), generator=generator)]
+        total = self.weights[rows].double().cumsum(0)
+        places = torch.rand(count, generator=generator, dtype=torch.float64) * total[-1]
+        return rows[torch.searchsorted(total, places).clamp_max(len(rows) - 1)]
 
     def recent(self, rows: Tensor, length: int) -> Tensor:
         """Return the last `length` ticks up to each of `rows` [B], as rows [B, T].
@@ -82,6 +91,7 @@ class Start:
 def read_clips(
     folders: Sequence[Path], cameras: tuple[str, ...], embodiment: Embodiment, task: Task,
     report: Callable[[str], None], resample_hz: float | None = None, size: Size | None = None,
+    old: Sequence[Path] = (), old_share: float = 0.5,
 ) -> tuple[Clips, Clips]:
     """Return training and held-out clips of all usable segments below folders of data.
 
@@ -90,6 +100,17 @@ def read_clips(
     Every tenth segment of a folder is held out, the same ones as for the layered model; the last
     one if that holds out none.
 
+    Args:
+        folders: of bags.
+        cameras: of the model.
+        embodiment: that the bags must have.
+        task: gives labels.
+        report: takes progress lines.
+        resample_hz: another control rate to resample to.
+        size: of the frames, px.
+        old: folders of bags that the model has learned from before.
+        old_share: of the ticks drawn in training, those of old folders.
+
     Raises:
         BagError: fewer than two usable bags, or bags of another embodiment or of several
             control periods.
@@ -97,7 +118,8 @@ def read_clips(
     periods = OnePeriod(resample_hz)
     labels = PersonLabels(report)
     parts: tuple[list[tuple[str, Segment]], list[tuple[str, Segment]]] = ([], [])
-    for folder in folders:
+    old_ticks: list[Tensor] = []
+    for number, folder in enumerate([*folders, *old]):
         paths = find_bags([folder])
         frames = used = 0
         for index, path in enumerate(paths):
@@ -110,21 +132,32 @@ def read_clips(
                 continue
             held_out = index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
             parts[held_out].append((folder.name, segment))
+            if not held_out:
+                old_ticks.append(torch.full((segment.length,), number >= len(folders)))
             used += 1
             frames += segment.length
         report(f"{folder.name}: {used} of {len(paths)} segments, {frames} frames")
     if not parts[1] and len(parts[0]) > 1:
         parts[1].append(parts[0].pop())
+        old_ticks.pop()
         report(f"held out only {parts[1][0][1].lineage.branch_id}: there are few segments")
     if not parts[0] or not parts[1]:
         raise BagError(
             "too few segments to hold any out", where=", ".join(str(f) for f in folders),
             remedy="record at least two; some tens give a usable model",
         )
+    clips = clips_of(parts[0], cameras, task, size, labels.of)
     return (
-        clips_of(parts[0], cameras, task, size, labels.of),
+        replace(clips, weights=sampling_weights(torch.cat(old_ticks), old_share)),
         clips_of(parts[1], cameras, task, size, labels.of),
     )
+
+
+def sampling_weights(old: Tensor, share: float) -> Tensor | None:
+    """Return weights [N] by which ticks that are old [N] make up a share; None: only one kind."""
+    if bool(old.all()) or not bool(old.any()):
+        return None
+    return torch.where(old, share / old.sum(), (1.0 - share) / (~old).sum())
 
 
 def clips_of(

@@ -98,8 +98,7 @@ class RolloutPool:
         if not count:
             return
         clips, found = self._clips, self._recordings
-        drawn = torch.randint(len(self._usable), (count,), generator=generator)
-        rows = self._usable[drawn]
+        rows = clips.draw(self._usable, count, generator)
         recent = clips.recent(rows, self._context)
         windows = found.clean[recent]
         if len(found.warped):

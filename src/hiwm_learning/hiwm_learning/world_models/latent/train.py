@@ -28,6 +28,11 @@ from hiwm_learning.world_models.latent.dynamics_training import (
     dynamics_stage,
     fit_joints,
 )
+from hiwm_learning.world_models.latent.growth import (
+    add_growth_options,
+    check_growth,
+    take_over,
+)
 from hiwm_learning.world_models.latent.model import KIND, LatentWorldModel
 from hiwm_learning.world_models.latent.stage import Stage
 from hiwm_learning.world_models.recordings import (
@@ -54,6 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--autoencoder-steps", type=int, default=10**7, help="the same in steps")
     parser.add_argument("--autoencoder-batch", type=int, default=BATCH, help="pairs of frames")
+    add_growth_options(parser)
     parser.add_argument("--pool", type=int, default=POOL, help="rollouts kept alive")
     parser.add_argument("--oldest", type=int, default=OLDEST, help="age limit of a rollout, steps")
     parser.add_argument("--warp", type=float, default=WARP_PX, help="of start frames, px; 0: none")
@@ -75,6 +81,7 @@ class _Run:
                 remedy="use --torch-device cpu, or a machine with a GPU",
             )
         self._device = torch.device(options.torch_device)
+        check_growth(options)
         work = check_world_model_outputs(options)
         task, embodiment = task_of(options.data, options.task)
         claim_folder(work, WORK_FOLDER)
@@ -82,18 +89,23 @@ class _Run:
         self._task, self._embodiment = task, embodiment
         torch.manual_seed(options.seed)
         config = latent_config(embodiment, network=options.network, tokens=options.tokens)
-        self._model = LatentWorldModel(config).to(self._device)
+        self._model, self._lineage = LatentWorldModel(config).to(self._device), []
+        if options.start_from:
+            self._lineage = take_over(self._model, options.start_from, embodiment)
+            self._report(f"starts from {self._lineage[-1]['name']}")
 
     def go(self) -> int:
         """Run the stages and return the exit code."""
         options, model = self._options, self._model
         clips, held_out = read_clips(
             options.data, model.config.cameras, self._embodiment, self._task, self._report,
-            options.resample_to, (model.config.height, model.config.width),
+            options.resample_to, (model.config.height, model.config.width), options.old_data,
+            options.old_share,
         )
         self._heads = (*outcome_heads(clips.progress_labels, clips.success_labels), "trust")
         self._report(heads_line(self._heads))
-        fit_joints(model, clips)
+        if not self._lineage:  # else new units would change the meaning of what was learned
+            fit_joints(model, clips)
         self._report(
             f"on {self._device.type}; coders {_count(model.coders)}, dynamics "
             f"{_count(model.dynamics)} parameters; {len(clips)} frames, {len(held_out)} held out"
@@ -126,6 +138,9 @@ class _Run:
 
     def _fit(self, stage: Stage, budget: Budget, name: str) -> bool:
         """Fit one stage and return whether it was interrupted."""
+        if not budget.steps or not budget.minutes:
+            self._report(f"{name}: left as it is")
+            return False
         path = self._work / f"{name}.pt"
         self._report(f"{name}: up to {budget.steps} steps, {budget.minutes:g} minutes")
         outcome = training_loop.train(
@@ -144,7 +159,10 @@ class _Run:
             kind=KIND, name=self._options.name, config=self._model.config.as_json(),
             embodiment=self._embodiment.name, embodiment_hash=self._embodiment.hash,
             embodiment_text=self._embodiment.text, task=self._task.name, task_hash=self._task.hash,
-            data={**clips.summary, "held_out_episodes": held_out.summary["episodes"]},
+            data={
+                **clips.summary, "held_out_episodes": held_out.summary["episodes"],
+                "lineage": self._lineage,
+            },
             steps=steps, seed=self._options.seed, minutes=minutes, scores=scores,
             heads=self._heads, period_s=clips.summary.get("period_s"),
         )

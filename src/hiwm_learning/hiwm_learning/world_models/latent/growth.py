@@ -1,0 +1,70 @@
+"""Training on from a checkpoint: new bags are learned, and old ones are not forgotten."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.errors import CheckpointError, ConfigError
+from hiwm_core.user_paths import path_argument
+from hiwm_learning.checkpoints import load_checkpoint, load_weights
+from hiwm_learning.world_models.latent.config import LatentWorldConfig
+from hiwm_learning.world_models.latent.model import KIND, LatentWorldModel
+
+OLD_SHARE = 0.5
+
+
+def add_growth_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of training on from a checkpoint."""
+    parser.add_argument(
+        "--start-from", type=path_argument, metavar="CHECKPOINT",
+        help="a latent model of the same cameras and size, to be trained on",
+    )
+    parser.add_argument(
+        "--old-data", nargs="+", default=[], type=path_argument, metavar="DATA",
+        help="with --start-from: folders of bags that it has learned from, so that it keeps them",
+    )
+    parser.add_argument(
+        "--old-share", type=float, default=OLD_SHARE,
+        help="of old data among the ticks that are drawn (default: %(default)s)",
+    )
+
+
+def check_growth(options: argparse.Namespace) -> None:
+    """Raise ConfigError for options that do not fit together."""
+    if options.old_data and not options.start_from:
+        raise ConfigError(
+            "old data without a model that has learned from it", where="--old-data",
+            remedy="give --start-from CHECKPOINT, or name all folders as data",
+        )
+    if not 0.0 < options.old_share < 1.0:
+        raise ConfigError(
+            f"a share of {options.old_share:g}", where="--old-share",
+            remedy="give a number between 0 and 1",
+        )
+
+
+def take_over(
+    model: LatentWorldModel, path: Path, embodiment: Embodiment
+) -> list[dict[str, Any]]:
+    """Load a checkpoint's weights; return its lineage and itself, oldest first.
+
+    Raises:
+        CheckpointError: of another kind, embodiment, size or set of cameras.
+    """
+    checkpoint = load_checkpoint(path, kind=KIND, embodiment_hash=embodiment.hash)
+    known = LatentWorldConfig.from_json(checkpoint.info.config)
+    if known != model.config:
+        raise CheckpointError(
+            f"the model draws {', '.join(known.cameras)} at {known.height} x {known.width} px with "
+            f"{known.dynamics.tokens} tokens of width {known.dynamics.width}, and another was "
+            "asked for",
+            where=str(path), remedy="give the --network and --tokens that it was trained with",
+        )
+    load_weights(model, checkpoint)
+    info = checkpoint.info
+    itself = {
+        "name": checkpoint.label, "sha256": checkpoint.hash, "steps": info.steps,
+        "minutes": round(info.minutes, 1), "frames": info.data.get("frames"),
+    }
+    return [*info.data.get("lineage", []), itself]
