@@ -25,6 +25,9 @@ class Reading:
     trust: float  # 0..1, or NaN
     progress: float  # 0..1, or NaN
     success: float  # 0..1, or NaN
+    # How far the state is from the training data: above 1 it has left them, and trust is 0. NaN in
+    # families whose pictures cannot leave them.
+    strangeness: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +40,13 @@ class ImaginedObservation(Reading):
 
 def reading(
     heads: Collection[str], *, proprioception: NDArray[np.float64], trust: float, progress: float,
-    success: float,
+    success: float, strangeness: float = math.nan,
 ) -> Reading:
-    """Return a reading with NaN for heads that are not in `heads`."""
+    """Return a reading with NaN for heads that are not in `heads`, and no trust in a stranger."""
+    trust = 0.0 if strangeness > 1.0 else trust
     values = {"trust": trust, "progress": progress, "success": success}
     return Reading(
-        proprioception=proprioception,
+        proprioception=proprioception, strangeness=strangeness,
         **{name: value if name in heads else math.nan for name, value in values.items()},
     )
 

@@ -107,6 +107,7 @@ def dynamics_stage(
     bent = encoded(model, clips, device, options.warp_px) if options.warp_px else clean[:0]
     measured = encoded(model, held_out, device)
     set_background(model, clean, seed)
+    model.known.fit(clean, measured, torch.Generator().manual_seed(seed))
     pool = RolloutPool(
         clips, LatentRecordings(clean=clean, warped=bent), size=options.pool,
         context=model.config.dynamics.context, oldest=options.oldest, seed=seed,

@@ -11,6 +11,7 @@ from hiwm_learning.world_models.latent.config import LatentWorldConfig
 from hiwm_learning.world_models.latent.dynamics import Condition, LatentDynamics, Prediction
 from hiwm_learning.world_models.latent.heads import OutcomeHead
 from hiwm_learning.world_models.latent.joint_response import JointResponse
+from hiwm_learning.world_models.latent.known_cells import KnownCells
 
 KIND = "latent_world_model"
 
@@ -53,6 +54,7 @@ class LatentWorldModel(nn.Module):
         self.outcome = OutcomeHead(
             cameras * coder.channels, config.proprioception, config.head_width
         )
+        self.known = KnownCells(coder.channels)
         # Root mean square distance between the latents of unrelated frames: the unit of doubt.
         self.register_buffer("distance", torch.ones(()))
 

@@ -217,12 +217,12 @@ class LatentSimulator:
         """Return joints and head outputs of each of several states."""
         latents, joints = self._present(states)
         progress, logit = self._model.outcome(latents, self._model.posture(joints))
-        success = torch.sigmoid(logit)
+        success, strangeness = torch.sigmoid(logit), self._model.known.strangeness(latents)
         return [
             reading(
                 self.heads, proprioception=state.proprioception,
                 trust=float(np.exp(-state.doubt / TRUST_SHARE)), progress=float(progress[i]),
-                success=float(success[i]),
+                success=float(success[i]), strangeness=float(strangeness[i]),
             )
             for i, state in enumerate(states)
         ]

@@ -1,0 +1,88 @@
+"""Whether latents look like those of recorded frames, cell by cell.
+
+Frames of the training set leave their usual cells behind: the means of a clustering. A predicted
+frame has left the data when some of its cells are far from all of them, farther than in nearly
+every recorded frame. That is a question of another kind than how far a prediction is off: a sharp
+picture may be wrong, and a blob that never was in the data is known as one.
+"""
+
+import torch
+from torch import Tensor, nn
+
+CELLS = 512  # kept means
+SAMPLE = 60_000  # cells that are clustered
+ROUNDS = 12
+# The distance that speaks for a frame is that of this share of its cells: an object that has melted
+# may fill only a few.
+WORST_SHARE = 0.02
+# Of held-out frames, this share is known by definition of the limit.
+KNOWN_SHARE = 0.995
+# Predicted latents are never quite those of a frame: the limit is this much farther.
+MARGIN = 1.15
+
+
+class KnownCells(nn.Module):
+    """The usual cells of one model's latents.
+
+    Args:
+        channels: Z, of a cell.
+    """
+
+    means: Tensor
+    limit: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("means", torch.zeros(CELLS, channels))
+        # Infinite: nothing has been learned, and every frame is known.
+        self.register_buffer("limit", torch.full((), torch.inf))
+
+    @torch.no_grad()
+    def fit(self, latents: Tensor, held_out: Tensor, generator: torch.Generator) -> None:
+        """Learn from latents [N, C, Z, h, w] of recorded frames; held-out ones set the limit."""
+        cells = latents.movedim(2, -1).flatten(0, -2)
+        rows = torch.randint(len(cells), (min(SAMPLE, len(cells)),), generator=generator)
+        sample = cells[rows].float().to(self.means.device)
+        self.means.copy_(_clustered(sample, generator))
+        self.limit.fill_(1.0)
+        seen = torch.cat([
+            self.strangeness(part.float().to(self.means.device)) for part in held_out.split(256)
+        ])
+        self.limit.fill_(MARGIN * float(seen.quantile(KNOWN_SHARE)))
+
+    def strangeness(self, latents: Tensor) -> Tensor:
+        """Return how far frames [B, C, Z, h, w] are from the known, [B]: above 1 they left it."""
+        cells = latents.movedim(2, -1).flatten(1, -2)  # [B, cells, Z]
+        nearest = torch.cdist(cells, self.means[None].expand(len(cells), -1, -1)).amin(-1)
+        worst = max(1, round(WORST_SHARE * nearest.shape[1]))
+        found: Tensor = nearest.topk(worst, dim=1).values.mean(1) / self.limit
+        return found
+
+
+def _clustered(sample: Tensor, generator: torch.Generator) -> Tensor:
+    """Return means [CELLS, Z] of a sample [N, Z], by Lloyd's rounds.
+
+    The first means are cells of the sample that are far apart, so that rare cells are kept.
+    """
+    means = _spread(sample, generator)
+    for _ in range(ROUNDS):
+        owner = torch.cat([torch.cdist(part, means).argmin(1) for part in sample.split(4096)])
+        sums = torch.zeros_like(means).index_add_(0, owner, sample)
+        counts = torch.bincount(owner, minlength=CELLS).to(sums.dtype)
+        filled = counts > 0
+        means[filled] = sums[filled] / counts[filled, None]
+    return means
+
+
+def _spread(sample: Tensor, generator: torch.Generator) -> Tensor:
+    """Return CELLS cells of a sample, each far from those before it (k-means++, greedy)."""
+    first = int(torch.randint(len(sample), (1,), generator=generator))
+    chosen = [first]
+    nearest = (sample - sample[first]).square().sum(1)
+    for _ in range(CELLS - 1):
+        total = nearest.double().cumsum(0)
+        place = torch.rand((), generator=generator, dtype=torch.float64) * total[-1].cpu()
+        at = min(int(torch.searchsorted(total, place.to(total.device))), len(sample) - 1)
+        chosen.append(at)
+        nearest = torch.minimum(nearest, (sample - sample[at]).square().sum(1))
+    return sample[chosen].clone()
