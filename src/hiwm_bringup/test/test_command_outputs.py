@@ -50,6 +50,9 @@ COMMANDS = {
     "eval-world-model": Command(
         "hiwm_learning.world_models.evaluation.evaluate", "{world_model} {data} -o {out}", "files"
     ),
+    "world_endurance": Command(
+        "hiwm_evaluation.world_endurance", "{world_model} {data} -o {out}", "files"
+    ),
     "starts": Command(
         "hiwm_learning.world_models.starts", "{data} -o {out}", "file", suffix=".npz"
     ),
