@@ -26,6 +26,10 @@ After = Callable[[str, str], None]
 # A gripper is at its goal within this ratio, and stalls if it moves by less in a check.
 _AT_GOAL, _STILL = 0.02, 1e-3
 _STALL_CHECKS = 5
+# How long an ended goal is kept for a client that asks for its result late. Each goal's changes are
+# told with the whole list of those that are kept, and lock-step sends a goal with every tick: with
+# the default of 15 minutes the bridge soon does nothing but read these lists.
+RESULT_S = 1
 
 
 class JointInputs:
@@ -103,7 +107,7 @@ class GripperInput:
         self._before_check, self._still = np.nan, 0
         ActionServer(
             node, self._kind, output.address, self._execute,
-            handle_accepted_callback=self._accepted,
+            handle_accepted_callback=self._accepted, result_timeout=RESULT_S,
         )
 
     def _accepted(self, handle: Any) -> None:
