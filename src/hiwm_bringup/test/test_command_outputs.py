@@ -50,6 +50,9 @@ COMMANDS = {
     "eval-world-model": Command(
         "hiwm_learning.world_models.evaluation.evaluate", "{world_model} {data} -o {out}", "files"
     ),
+    "standin_floor": Command(
+        "hiwm_evaluation.standin_floor", "{task} -o {out}", "file", False, ".json"
+    ),
     "world_endurance": Command(
         "hiwm_evaluation.world_endurance", "{world_model} {data} -o {out}", "files"
     ),
@@ -137,7 +140,7 @@ def test_what_the_command_did_not_write_is_left_unchanged(
         output.write_text("my notes")
     elif command.writes == "files":
         output.mkdir()
-        for file in ("world.evaluation.json", "report.html"):
+        for file in ("world.evaluation.json", "world.endurance.json", "report.html"):
             (output / file).write_text("my notes")
     else:
         output.mkdir()

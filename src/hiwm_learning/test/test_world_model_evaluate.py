@@ -91,7 +91,7 @@ def test_a_floor_of_another_form_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "floor.json"
     for text in ("{", "[]", '{"steps": 3}'):
         path.write_text(text)
-        with pytest.raises(ConfigError, match="physical_floor"):
+        with pytest.raises(ConfigError, match="standin_floor"):
             read_floor(path)
     path.write_text('{"steps": {"1": {"n": 3}}}')
     assert read_floor(path)["steps"]["1"]["n"] == 3

@@ -78,7 +78,7 @@ def read_floor(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"not a physical floor: {error}", where=str(path),
-            remedy="write one with the physical_floor command of the task's package",
+            remedy="write one with python -m hiwm_evaluation.standin_floor TASK",
         ) from None
     return floor
 
