@@ -128,23 +128,27 @@ class LabelDesk:
         steps, rate = self._steps(episode)
         shown = _shown(episode, _tree_labels(episode.session))
         return {"number": number, "name": episode.name, "steps": steps, "rate": rate,
-                "seen": seen, **shown}
+                "cameras": self._cameras(episode), "seen": seen, **shown}
 
-    def frame(self, number: int, index: int) -> bytes:
-        """Return the first camera's picture of a tick of an episode.
+    def frame(self, number: int, camera: int, index: int) -> bytes:
+        """Return a picture of a tick of an episode, by one of the cameras that `opened` lists.
 
         Raises:
-            HiwmError: no such episode or tick, or no picture of it.
+            HiwmError: no such episode, camera or tick, or no picture of it.
         """
         episode = self._episode(number)
         contents = self._contents(episode)
         ticks = contents.ticks if isinstance(contents, BagDigest) else contents
+        cameras = self._cameras(episode)
         if not 0 <= index < len(ticks):
             raise BagError(f"no tick {index}", where=episode.name)
+        if not 0 <= camera < len(cameras):
+            raise BagError(f"no camera {camera}", where=episode.name)
         if isinstance(contents, BagDigest):
-            found = contents.frame(contents.ticks[index])
+            found = contents.frame(contents.ticks[index], cameras[camera])
             if found is None:
-                raise BagError(f"no picture of tick {index}", where=episode.name)
+                raise BagError(f"no picture of tick {index} by camera {cameras[camera]}",
+                               where=episode.name)
             return picture(found)
         return self._session(episode.session).frame(contents[index])
 
@@ -260,6 +264,11 @@ class LabelDesk:
                 self._open.popitem(last=False)
         self._open.move_to_end(episode)
         return self._open[episode]
+
+    def _cameras(self, episode: Episode) -> list[str]:
+        """Return an episode's cameras. States have the first one's picture only, without a name."""
+        contents = self._contents(episode)
+        return list(contents.cameras) if isinstance(contents, BagDigest) else [""]
 
     def _steps(self, episode: Episode) -> tuple[list[int], float]:
         """Return the steps of an episode, and its ticks per second."""

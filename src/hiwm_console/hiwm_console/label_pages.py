@@ -44,7 +44,10 @@ class LabelPages:
         """Add the routes."""
         router.add_get("/label/episodes", self._list)
         router.add_get("/label/episodes/{number:[0-9]{1,6}}", self._open)
-        router.add_get("/label/frames/{key}/{number:[0-9]{1,6}}/{index:[0-9]{1,6}}", self._frame)
+        router.add_get(
+            "/label/frames/{key}/{number:[0-9]{1,6}}/{camera:[0-9]{1,3}}/{index:[0-9]{1,6}}",
+            self._frame,
+        )
         router.add_post("/label/episodes/{number:[0-9]{1,6}}", self._label)
 
     def close(self) -> None:
@@ -93,7 +96,7 @@ class LabelPages:
         self._access(request)
         if request.match_info["key"] != self._key:
             raise web.HTTPNotFound(text="the frame is of another start\n", headers=self._headers)
-        place = int(request.match_info["number"]), int(request.match_info["index"])
+        place = (int(request.match_info[part]) for part in ("number", "camera", "index"))
         try:
             data = await self._run(self._desk.frame, *place)
         except HiwmError as error:

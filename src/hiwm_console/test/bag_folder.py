@@ -4,17 +4,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from hiwm_core.bags import Lineage, Topic, open_bag
 from hiwm_core.bags.schema import recording_types
-from hiwm_core.embodiment import load_embodiment
+from hiwm_core.embodiment import load_embodiment, parse_embodiment
 from hiwm_core.frames import observation_streams
 
 EMBODIMENT = load_embodiment("planar_bimanual")
 
 
-def write_bags(folder: Path, count: int, steps: int) -> list[Path]:
-    """Write bags of ticks with a camera [24, 32, 3]; step k's picture is the grey k."""
+def write_bags(
+    folder: Path, count: int, steps: int, cameras: tuple[str, ...] = ("top",)
+) -> list[Path]:
+    """Write bags of ticks with cameras [24, 32, 3]; camera n's picture at step k is the grey k + 40 n.
+
+    Images are written in the reverse of the cameras' order.
+    """
+    description = yaml.safe_load(EMBODIMENT.text)
+    [camera] = description["cameras"]
+    description["cameras"] = [{**camera, "name": name} for name in cameras]
+    embodiment = parse_embodiment(yaml.safe_dump(description, sort_keys=False), "test")
     kinds: dict[str, Any] = recording_types().types
     bags = []
     for number in range(1, count + 1):
@@ -23,8 +33,8 @@ def write_bags(folder: Path, count: int, steps: int) -> list[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lineage = Lineage(
             session_id=folder.name, episode_id=branch[:7], branch_id=branch, epoch=1,
-            world="hardware", robot="standin", stand_in=True, embodiment=EMBODIMENT.name,
-            embodiment_yaml=EMBODIMENT.text, task="toy_task", task_hash="abc",
+            world="hardware", robot="standin", stand_in=True, embodiment=embodiment.name,
+            embodiment_yaml=embodiment.text, task="toy_task", task_hash="abc",
         )
         bag = open_bag(path, lineage.custom_data())
         for step in range(steps):
@@ -32,17 +42,21 @@ def write_bags(folder: Path, count: int, steps: int) -> list[Path]:
                 sec=1 + step // 10, nanosec=step % 10 * 10**8
             )
             header = kinds["std_msgs/msg/Header"](stamp=stamp, frame_id="table")
-            for name, message in {
-                "cameras/top/image_raw": kinds["sensor_msgs/msg/Image"](
+            images = {
+                f"cameras/{camera}/image_raw": kinds["sensor_msgs/msg/Image"](
                     header=header, height=24, width=32, encoding="rgb8", is_bigendian=0, step=96,
-                    data=np.full(24 * 96, step % 256, np.uint8),
-                ),
+                    data=np.full(24 * 96, (step + 40 * place) % 256, np.uint8),
+                )
+                for place, camera in reversed(list(enumerate(cameras)))
+            }
+            for name, message in {
+                **images,
                 "tick": kinds["hiwm_interfaces/msg/Tick"](
                     header=header, epoch=1, step=step, episode_id=branch[:7], branch_id=branch,
                     state_id="", trust=1.0, progress=float("nan"), success=float("nan"),
                     applied_action=np.zeros(0), applied_source=0, applied_device="", sender="",
-                    applied_note="", streams=observation_streams(["top"]),
-                    stream_stamps=[stamp] * 2, control_period_s=0.0,
+                    applied_note="", streams=observation_streams(cameras),
+                    stream_stamps=[stamp] * (len(cameras) + 1), control_period_s=0.0,
                 ),
             }.items():
                 kind = message.__msgtype__

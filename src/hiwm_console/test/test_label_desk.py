@@ -39,7 +39,7 @@ def test_bags_are_listed_played_and_labelled_beside_the_bag(tmp_path: Path) -> N
                                                             "ep_0002-b000_e0001"]
     opened = desk.opened(1)
     assert opened["steps"] == [0, 1, 2, 3, 4] and opened["rate"] == pytest.approx(10.0)
-    picture = np.asarray(Image.open(io.BytesIO(desk.frame(1, 3))))
+    picture = np.asarray(Image.open(io.BytesIO(desk.frame(1, 0, 3))))
     assert picture.shape == (24, 32, 3) and picture[0, 0, 0] == 3
     stored = desk.write(1, verdict(opened["seen"], label="success", progress=[[2, 0.5], [4, 1]]))
     assert (stored["label"], stored["who"], stored["problem"]) == ("success", "anna", "")
@@ -50,6 +50,19 @@ def test_bags_are_listed_played_and_labelled_beside_the_bag(tmp_path: Path) -> N
         desk.write(1, verdict(opened["seen"], progress=[[9, 0.5]]))
     with pytest.raises(BagError, match="not a label of this task"):
         desk.write(1, verdict(opened["seen"], label="splendid"))
+
+
+def test_every_camera_of_a_bag_is_shown_in_the_order_of_the_embodiment(tmp_path: Path) -> None:
+    cameras = ("top", "side", "left_wrist", "right_wrist")
+    write_bags(tmp_path / "imported", count=1, steps=5, cameras=cameras)
+    desk = LabelDesk(tmp_path / "imported")
+    desk.listing()
+    assert desk.opened(0)["cameras"] == list(cameras)
+    for number in range(4):
+        picture = np.asarray(Image.open(io.BytesIO(desk.frame(0, number, 3))))
+        assert (picture == 3 + 40 * number).all()
+    with pytest.raises(BagError, match="no camera 4"):
+        desk.frame(0, 4, 3)
 
 
 def test_a_label_for_an_episode_that_changed_is_refused_and_an_old_one_is_shown_as_stale(
@@ -77,7 +90,8 @@ def test_a_branch_of_a_session_is_labelled_in_its_tree_unless_it_is_in_use(tmp_p
     assert names == ["ep_0001-b000", "ep_0001-b001", "ep_0001-b002"]
     opened = desk.opened(2)
     assert opened["steps"] == list(range(7, 19))
-    picture = np.asarray(Image.open(io.BytesIO(desk.frame(2, 0))))
+    assert opened["cameras"] == [""]
+    picture = np.asarray(Image.open(io.BytesIO(desk.frame(2, 0, 0))))
     assert (picture == frame_of(2, 7)).all()
     desk.write(2, verdict(opened["seen"], label="failure", note="slipped"))
     with BranchReader(session / "tree.sqlite") as reader:
@@ -124,9 +138,9 @@ def test_only_who_may_drive_labels_and_no_other_site_can(tmp_path: Path) -> None
         listing = json.loads(fetch(rig, "label/episodes")[2])
         assert listing["may_label"] is False and len(listing["episodes"]) == 1
         opened = json.loads(fetch(rig, "label/episodes/0")[2])
-        assert fetch(rig, listing["frames"][1:] + "0/2")[0] == 200
-        for path in ("label/frames/0000/0/0", listing["frames"][1:] + "0/99",
-                     listing["frames"][1:] + "7/0", "label/episodes/7", "label/episodes/..%2f0"):
+        assert fetch(rig, listing["frames"][1:] + "0/0/2")[0] == 200
+        for path in ("label/frames/0000/0/0/0", listing["frames"][1:] + "0/0/99",
+                     listing["frames"][1:] + "0/1/2", listing["frames"][1:] + "7/0/0", "label/episodes/7", "label/episodes/..%2f0"):
             assert fetch(rig, path)[0] == 404
         content = {"label": "success", "progress": [], "note": "", "who": "b",
                    "seen": opened["seen"]}

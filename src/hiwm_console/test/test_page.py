@@ -326,11 +326,19 @@ def test_the_reference_picture_lies_over_the_live_one(planar: PageRig, browser: 
         assert page.run("document.querySelector('#guide').hidden")
 
 
+# The grey in the middle of each camera's picture, and the pictures' boxes.
+SHOWN = ("[...document.querySelectorAll('#pictures canvas')].map((one) => "
+         "one.getContext('2d').getImageData(16, 12, 1, 1).data[0])")
+BOXES = ("[...document.querySelectorAll('#pictures canvas')].map((one) => { const b = "
+         "one.getBoundingClientRect(); return {width: b.width, right: b.right}; })")
+
+
 @pytest.mark.parametrize("size", [LAPTOP, PHONE])
 def test_episodes_are_labelled_by_keys_one_after_another(
     tmp_path: Path, browser: Browser, size: tuple[int, int]
 ) -> None:
-    bags = write_bags(tmp_path / "imported", count=3, steps=12)
+    bags = write_bags(tmp_path / "imported", 1, 12, ("top", "side", "left_wrist", "right_wrist"))
+    bags += write_bags(tmp_path / "imported" / "more", count=2, steps=12)
     rig = ConsoleRig(tmp_path / "imported", stored=True)
     try:
         with opened(rig, browser, size, "label") as page:
@@ -338,6 +346,10 @@ def test_episodes_are_labelled_by_keys_one_after_another(
             assert page.run("document.documentElement.scrollWidth") <= size[0]
             page.run("document.querySelector('#who').value = 'anna'")
             page.until("!hiwmLabels.player.playing")  # it has played to its end
+            page.until(f"JSON.stringify({SHOWN}) == '[11,51,91,131]'")  # every camera's last frame
+            boxes = page.run(BOXES)
+            assert min(one["width"] for one in boxes) > 0.4 * min(size[0] - 20, 900) / 2
+            assert all(one["right"] <= size[0] for one in boxes)
             for key in ("ArrowLeft", "ArrowLeft", "5", "ArrowRight", "ArrowRight", "d", "y"):
                 page.key(key)
             page.until("hiwmLabels.state.at == 1 && hiwmLabels.state.opened")

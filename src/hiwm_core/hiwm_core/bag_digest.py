@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hiwm_core.bags.cdr import stamp_ns
 from hiwm_core.bags.contents import BagContents, errors_of
 from hiwm_core.bags.lineage import Lineage
-from hiwm_core.bags.mcap_file import McapFile, decoded
+from hiwm_core.bags.mcap_file import McapFile, Message, decoded
 from hiwm_core.bags.topics import Stream, observation_stream, stream
 from hiwm_core.embodiment import parse_embodiment
 from hiwm_core.errors import ConfigError
@@ -53,24 +53,36 @@ class BagDigest:
     takeovers: list[Takeover] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # damage, or not closed; see BagContents
     _file: McapFile
-    _camera: str = ""  # topic of the embodiment's first camera
-    _stream: str = ""  # its name in ticks
-    _chunks: Mapping[int, int] = field(default_factory=dict)  # of its images, by stamp
+    _topics: Mapping[str, str] = field(default_factory=dict)  # of images, by camera
+    _chunks: Mapping[str, Mapping[int, int]] = field(default_factory=dict)  # by topic and stamp
+    _last: tuple[int, list[Message]] = (0, [])  # the chunk read last
 
-    def frame(self, tick: TickDigest) -> NDArray[np.uint8] | None:
-        """Return the first camera's frame [H, W, 3] rgb of a tick; None if it is missing.
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The cameras with images, in the embodiment's order; of an unknown one, by name."""
+        return tuple(self._topics)
 
-        Reads the chunk that contains it.
+    def frame(self, tick: TickDigest, camera: str = "") -> NDArray[np.uint8] | None:
+        """Return a camera's frame [H, W, 3] rgb of a tick; None if it is missing.
+
+        Reads the chunk that contains it. The frames of a tick's cameras often share one.
+
+        Args:
+            tick: one of `ticks`.
+            camera: one of `cameras`; empty: the first.
 
         Raises:
             BagError: the file has changed since the digest was read.
         """
-        stamp = tick.stream_stamps_ns.get(self._stream, -1)
-        chunk_at = self._chunks.get(stamp)
+        topic = self._topics.get(camera or next(iter(self._topics), ""), "")
+        stamp = tick.stream_stamps_ns.get(observation_stream(topic), -1)
+        chunk_at = self._chunks.get(topic, {}).get(stamp)
         if not chunk_at:
             return None
-        for message in self._file.chunk_messages(chunk_at):
-            if message.channel.topic == self._camera and stamp_ns(message.data) == stamp:
+        if self._last[0] != chunk_at:
+            self._last = chunk_at, self._file.chunk_messages(chunk_at)
+        for message in self._last[1]:
+            if message.channel.topic == topic and stamp_ns(message.data) == stamp:
                 return np.array(image_array(decoded(message)))
         return None
 
@@ -109,23 +121,25 @@ def _digest(contents: BagContents) -> BagDigest:
                     latency_ticks=int(state.takeover_latency_ticks),
                 )
     lineage = contents.lineage()
-    camera = _first_camera(lineage, list(chunks))
     return BagDigest(
         path=contents.path, lineage=lineage,
         ticks=[ticks[place] for place in sorted(ticks)], takeovers=list(takeovers.values()),
-        problems=contents.problems(), _file=contents.file, _camera=camera,
-        _stream=observation_stream(camera), _chunks=chunks.get(camera, {}),
+        problems=contents.problems(), _file=contents.file,
+        _topics=_camera_topics(lineage, list(chunks)), _chunks=chunks,
     )
 
 
-def _first_camera(lineage: Lineage, topics: Sequence[str]) -> str:
-    """Return the image topic of the embodiment's first camera; empty if there is none.
+def _camera_topics(lineage: Lineage, topics: Sequence[str]) -> dict[str, str]:
+    """Return the image topics by camera, in the embodiment's order: images arrive in any.
 
-    Images arrive in any order. A bag whose embodiment is unknown has its first topic by name.
+    A bag whose embodiment is unknown has its topics by name.
     """
+    streams = {observation_stream(topic): topic for topic in sorted(topics)}
     try:
-        camera = parse_embodiment(lineage.embodiment_yaml, "bag").cameras[0].name
+        cameras = parse_embodiment(lineage.embodiment_yaml, "bag").cameras
     except ConfigError:
-        return min(topics, default="")
-    wanted = camera_stream(camera)
-    return next((topic for topic in topics if observation_stream(topic) == wanted), "")
+        return {stream_name.split("/")[1]: topic for stream_name, topic in streams.items()}
+    return {
+        camera.name: streams[camera_stream(camera.name)] for camera in cameras
+        if camera_stream(camera.name) in streams
+    }

@@ -2,6 +2,7 @@
 
 import { $, make, percent, toast } from "./app.js";
 import { Frames, Player } from "./label_player.js";
+import { Screen } from "./label_screen.js";
 
 const SHAPES = { success: "✓", failure: "✗" };
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
@@ -9,7 +10,7 @@ const headers = token ? { Authorization: `Bearer ${token}` } : {};
 
 const state = { episodes: [], labels: [], frames: "", mayLabel: false, reason: "", at: -1, opened: null, begun: 0, given: 0 };
 const ready = new Map(); // number -> promise of {opened, frames}
-const player = new Player($("picture"), { shown: showPlace, ended: showPlace, sized: fit });
+const player = new Player(new Screen(), { shown: showPlace, ended: showPlace });
 window.hiwmLabels = { state, player, go, give };
 
 async function ask(address, options = {}) {
@@ -51,7 +52,7 @@ function load(place) {
   if (!ready.has(number)) {
     ready.set(number, ask(`/label/episodes/${number}`).then((opened) => {
       if (!opened.ok) { ready.delete(number); return { opened, frames: null }; }
-      const frames = new Frames(`${state.frames}${number}/`, opened.steps, headers);
+      const frames = new Frames(`${state.frames}${number}/`, opened.steps, opened.cameras);
       frames.ahead(Math.max(1, Math.round(opened.rate * player.speed / 15)));
       return { opened, frames };
     }));
@@ -203,16 +204,6 @@ function showList() {
   const top = chosen.offsetTop - panel.offsetTop; // only the list scrolls, not the page
   if (top < panel.scrollTop || top + chosen.offsetHeight > panel.scrollTop + panel.clientHeight) panel.scrollTop = top - panel.clientHeight / 3;
 }
-
-// The picture's column is as wide as the picture can be high; the list has the rest.
-function fit() {
-  const { width, height } = $("picture"), main = document.querySelector("main");
-  const room = main.clientWidth - 20, wide = innerWidth > 900;
-  $("screen").style.height = wide ? "" : `${Math.min(room * height / width, 0.6 * innerHeight)}px`;
-  const wanted = $("screen").clientHeight * width / height;
-  main.style.gridTemplateColumns = wide ? `${Math.max(320, Math.min(room - 440, wanted))}px minmax(0, 1fr)` : "";
-}
-addEventListener("resize", fit);
 
 // ---- keys and buttons ----
 

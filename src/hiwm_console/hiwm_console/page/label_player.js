@@ -4,10 +4,11 @@ const SHOWN_HZ = 15; // frames shown in a second, at most; faster playing leaves
 const AT_ONCE = 4; // requests for frames at the same time
 const SPEEDS = [0.5, 1, 2, 4, 8, 16];
 
-// The frames of an episode: loads every `stride`th first, and any other when it is looked at.
+// The frames of an episode, a list of one for each camera at each step; null is a missing one. Loads
+// every `stride`th first, and any other when it is looked at.
 export class Frames {
-  constructor(address, steps, headers) {
-    Object.assign(this, { address, steps, headers, bitmaps: new Map(), asked: new Map(), closed: false });
+  constructor(address, steps, cameras) {
+    Object.assign(this, { address, steps, cameras, bitmaps: new Map(), asked: new Map(), closed: false });
   }
 
   get(index) {
@@ -18,13 +19,15 @@ export class Frames {
 
   async load(index) {
     try {
-      const answer = await fetch(`${this.address}${index}`);
-      const bitmap = answer.ok ? await createImageBitmap(await answer.blob()) : null;
-      if (this.closed) { bitmap?.close(); return null; }
-      this.bitmaps.set(index, bitmap);
-      return bitmap;
+      const found = await Promise.all(this.cameras.map(async (_, camera) => {
+        const answer = await fetch(`${this.address}${camera}/${index}`);
+        return answer.ok ? createImageBitmap(await answer.blob()) : null;
+      }));
+      if (this.closed) { found.forEach((bitmap) => bitmap?.close()); return []; }
+      this.bitmaps.set(index, found);
+      return found;
     } catch { // no connection: asked again when it is looked at again
-      return null;
+      return [];
     } finally {
       this.asked.delete(index);
     }
@@ -45,15 +48,15 @@ export class Frames {
 
   close() {
     this.closed = true;
-    for (const bitmap of this.bitmaps.values()) bitmap?.close();
+    for (const bitmap of [...this.bitmaps.values()].flat()) bitmap?.close();
     this.bitmaps.clear();
   }
 }
 
 export class Player {
-  // on: {shown(index), ended(), sized()}
-  constructor(canvas, on) {
-    Object.assign(this, { canvas, on, frames: null, rate: 10, index: 0, timer: 0, speed: 4 });
+  // on: {shown(index), ended()}
+  constructor(screen, on) {
+    Object.assign(this, { screen, on, frames: null, rate: 10, index: 0, timer: 0, speed: 4 });
   }
 
   get playing() { return this.timer !== 0; }
@@ -63,6 +66,7 @@ export class Player {
   show(frames, rate) {
     this.stop();
     Object.assign(this, { frames, rate, index: 0 });
+    this.screen.setCameras(frames.cameras);
     this.seek(0);
   }
 
@@ -71,17 +75,9 @@ export class Player {
     this.index = Math.max(0, Math.min(this.last, index));
     const wanted = this.index, frames = this.frames;
     this.on.shown(this.index);
-    const bitmap = await frames.get(wanted);
+    const bitmaps = await frames.get(wanted);
     if (frames !== this.frames || wanted !== this.index) return; // another one was asked for since
-    const { canvas } = this;
-    if (!bitmap) { canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height); return; }
-    if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
-      Object.assign(canvas, { width: bitmap.width, height: bitmap.height });
-      this.on.sized();
-    }
-    canvas.classList.toggle("pixels", bitmap.width < 320);
-    canvas.getContext("2d").drawImage(bitmap, 0, 0);
-    canvas.dataset.index = String(wanted);
+    this.screen.show(bitmaps, wanted);
   }
 
   play() {
