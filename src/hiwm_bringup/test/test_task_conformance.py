@@ -8,11 +8,15 @@ import re
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hiwm_core.config_files import config_directories
+from hiwm_core.embodiment import load_embodiment
 from hiwm_core.task_plugin import registered_plugins
 from hiwm_core.tasks import load_task
+from hiwm_learning.policies.planning import load_planner
+from hiwm_test_support.shipped import MODELS
 from hiwm_test_support.task_conformance import check_task
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,6 +32,21 @@ def test_tasks_conform(name: str) -> None:
 
 def test_every_plugin_has_a_task() -> None:
     assert {load_task(name).plugin_name for name in TASKS} - {""} == set(registered_plugins())
+
+
+@pytest.mark.parametrize("name", registered_plugins())
+def test_the_policy_that_the_demo_uses_is_shipped_and_plans_for_the_task(name: str) -> None:
+    task = load_task(name)
+    embodiment = load_embodiment(task.embodiment)
+    planner = load_planner(MODELS / f"policy_{name}.safetensors")
+    assert planner.embodiment_hash == embodiment.hash
+    steps = planner.observation_steps
+    images = {
+        camera.name: np.zeros((steps, camera.height, camera.width, 3), np.uint8)
+        for camera in embodiment.cameras
+    }
+    proprio = np.zeros((steps, planner.proprio_dim), np.float32)
+    assert planner.plan(images, proprio, (0,)).shape == (planner.horizon, len(embodiment.actions))
 
 
 @pytest.mark.parametrize("name", registered_plugins())

@@ -17,9 +17,9 @@ EMBODIMENT = load_embodiment("planar_bimanual")
 def write_bags(
     folder: Path, count: int, steps: int, cameras: tuple[str, ...] = ("top",)
 ) -> list[Path]:
-    """Write bags of ticks with cameras [24, 32, 3]; camera n's picture at step k is the grey k + 40 n.
+    """Write bags of ticks with cameras [24, 32, 3], images in the reverse of the cameras' order.
 
-    Images are written in the reverse of the cameras' order.
+    The picture of camera n at step k is the grey k + 40 n.
     """
     description = yaml.safe_load(EMBODIMENT.text)
     [camera] = description["cameras"]

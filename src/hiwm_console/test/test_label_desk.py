@@ -140,7 +140,8 @@ def test_only_who_may_drive_labels_and_no_other_site_can(tmp_path: Path) -> None
         opened = json.loads(fetch(rig, "label/episodes/0")[2])
         assert fetch(rig, listing["frames"][1:] + "0/0/2")[0] == 200
         for path in ("label/frames/0000/0/0/0", listing["frames"][1:] + "0/0/99",
-                     listing["frames"][1:] + "0/1/2", listing["frames"][1:] + "7/0/0", "label/episodes/7", "label/episodes/..%2f0"):
+                     listing["frames"][1:] + "0/1/2", listing["frames"][1:] + "7/0/0",
+                     "label/episodes/7", "label/episodes/..%2f0"):
             assert fetch(rig, path)[0] == 404
         content = {"label": "success", "progress": [], "note": "", "who": "b",
                    "seen": opened["seen"]}

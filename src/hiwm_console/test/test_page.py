@@ -305,6 +305,7 @@ def test_two_people_see_who_has_the_controls_and_the_last_rollback_can_be_undone
         one.key("b")
         two.until("document.querySelector('#alerts').textContent"
                   ".includes('operator 1 has the controls')")
+        one.until("document.querySelector('#toasts').textContent.includes('you have the controls')")
         assert planar.graph.who == "operator 1"  # stored with labels
         head = one.run("hiwm.view.present().id")
         one.until("hiwm.state.undo")

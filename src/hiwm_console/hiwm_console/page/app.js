@@ -43,7 +43,13 @@ export function openDialog(dialog) {
 
 export function closeDialogs() { for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close(); }
 
-export function setSource(image, address) { if (image.getAttribute("src") !== address) image.src = address; }
+// A state without a picture leaves its place empty: no browser's icon of a broken one.
+export function setSource(image, address) {
+  if (image.getAttribute("src") === address) return;
+  image.onload = () => { image.style.visibility = ""; };
+  image.onerror = () => { image.style.visibility = "hidden"; };
+  image.src = address;
+}
 
 export const mine = () => state.seats !== null && state.seats.driver === state.id;
 export const personName = (id) => (id === state.id ? "you" : state.seats?.people[id] ?? "nobody");

@@ -101,11 +101,13 @@ const receivers = {
       const node = tree.node(tree.head);
       if (node && node.branch.row !== followed) { followed = node.branch.row; view.reveal(node); }
     }
-    $("tree-text").textContent = `${tree.branches.size} branches, ${tree.count} states`;
+    $("tree-text").textContent = `${tree.branches.size} ${tree.branches.size === 1 ? "branch" : "branches"}, ${tree.count} states`;
     showChosen();
   },
   answer: answered,
-  notice(data) { toast(data.text); },
+  notice({ text }) {
+    toast(text === `${state.seats?.people[state.id]} has the controls` ? "you have the controls" : text);
+  },
   refused(data) { toast(data.reason, "bad"); if (hands.engaged && data.reason.includes("controls")) hands.drop(""); },
   // Shown only if this page still assumes that it has control: its own release is no news.
   released(data) { if (hands.engaged) hands.drop(data.reason); },
