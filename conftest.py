@@ -25,6 +25,9 @@ from hiwm_core.abandoned_memory import remove_abandoned
 # A busy machine stops a process for longer than any deadline of an example.
 hypothesis.settings.register_profile("hiwm", deadline=None)
 hypothesis.settings.load_profile("hiwm")
+# Images of 640x480 need more shared memory than Fast DDS takes by itself, or some are lost. It
+# reads this once in a process, at the first node of any test.
+os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(Path(__file__).parent / "config/fastdds.xml")
 # Programs that tests start can import the test support, too.
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(Path(__file__).parent / "test_support"), os.environ.get("PYTHONPATH", "")])

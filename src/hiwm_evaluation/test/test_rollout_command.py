@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from hiwm_core.config_files import find_config
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.session_lock import tool_lock
 from hiwm_evaluation.rollout.command_line import main
@@ -74,6 +76,42 @@ def test_it_writes_the_evaluator_s_files_and_continues(
     assert {n: (r.outcome, r.steps, r.best) for n, r in again.items()} == {
         n: (r.outcome, r.steps, r.best) for n, r in before.items()
     }
+
+
+URDF = """<robot name="pushers"><link name="table"/>
+<link name="x"/><link name="left_pusher"/>
+<joint name="left_x_joint" type="prismatic"><parent link="table"/><child link="x"/>
+<axis xyz="1 0 0"/><limit lower="-1" upper="1" effort="1" velocity="1"/></joint>
+<joint name="left_y_joint" type="prismatic"><parent link="x"/><child link="left_pusher"/>
+<axis xyz="0 1 0"/><limit lower="-1" upper="1" effort="1" velocity="1"/></joint>
+<link name="right_x"/><link name="right_pusher"/>
+<joint name="right_x_joint" type="prismatic"><parent link="table"/><child link="right_x"/>
+<axis xyz="1 0 0"/><limit lower="-1" upper="1" effort="1" velocity="1"/></joint>
+<joint name="right_y_joint" type="prismatic"><parent link="right_x"/><child link="right_pusher"/>
+<axis xyz="0 1 0"/><limit lower="-1" upper="1" effort="1" velocity="1"/></joint></robot>"""
+
+
+def test_robot_bounds_the_actions_by_its_workspace(
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pushers.urdf").write_text(URDF)
+    robot = yaml.safe_load(find_config("robots", "standin").read_text())
+    # A box that no pusher fits into: whatever leads away from the start is held.
+    robot["workspace"] = {
+        "urdf": "pushers.urdf", "frame": "table", "links": ["left_pusher", "right_pusher"],
+        "box": {"lower": [9.0, 9.0, 9.0], "upper": [9.1, 9.1, 9.1]},
+    }
+    (tmp_path / "pushers.yaml").write_text(yaml.safe_dump(robot))
+    once = {"processes": 1, "trials": 1, "horizon": 3}
+    best = {}
+    for name, more in (("free", {}), ("held", {"robot": tmp_path / "pushers.yaml"})):
+        assert main(words(models, tmp_path / name, **once, **more)) == 0
+        best[name] = lines(tmp_path / name, "a")[0]["best"]
+    assert best["free"] != best["held"]
+    conditions = json.loads((tmp_path / "held/a/imagination/evaluation.json").read_text())
+    assert conditions["workspace"] == "standin"
+    assert main(words(models, tmp_path / "none", robot="standin", **once)) == 1
+    assert "robot standin has no workspace (--robot)" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

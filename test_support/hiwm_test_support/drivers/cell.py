@@ -23,7 +23,6 @@ from hiwm_test_support.drivers.node import Drivers, Traits
 from hiwm_test_support.nodes import NodeProcess, spin_until
 
 GUARD_S = 120.0  # hang guard; a busy machine may take a minute to start a process
-ROOT = Path(__file__).resolve().parents[3]
 # What the person or policy asks for, away from home: below every file's largest first step.
 AWAY = {"rad": 0.15, "m": 0.02, "1": 0.4}
 # Rest: a held joint still settles by its lag.
@@ -55,8 +54,6 @@ class Cell:
         self.ticks: list[Tick] = []
         self.status = (b"\0", "")  # of the bridge's diagnostics
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-        # Three cameras of 640x480 need more shared memory than Fast DDS takes by itself.
-        os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(ROOT / "config" / "fastdds.xml")
         self.domain = domain = domain_id()
         self.drivers = stack.enter_context(
             Drivers(self.robot, self.embodiment, domain=domain, traits=traits)

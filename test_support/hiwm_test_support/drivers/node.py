@@ -43,6 +43,7 @@ from hiwm_test_support.drivers.outputs import (
 from hiwm_test_support.drivers.poses import JointStateOutput, PoseOutput
 
 STATE_S = 0.02  # between two joint states
+_LAST_TURNS = 5  # of the executor: goals that were accepted and not begun, one for each gripper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +160,8 @@ class Drivers:
                 self._make_interlocks(node)
             while not self._stop.is_set():
                 executor.spin_once(timeout_sec=0.02)
+            for _ in range(_LAST_TURNS):
+                executor.spin_once(timeout_sec=0.0)
         except Exception as error:
             self.body.errors.append(f"the drivers ended: {error!r}")
             raise

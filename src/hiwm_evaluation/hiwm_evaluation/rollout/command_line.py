@@ -15,9 +15,11 @@ from hiwm_core.control_period import require_period
 from hiwm_core.embodiment import Embodiment, load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, StoreError
 from hiwm_core.output_folders import check_output_folder
+from hiwm_core.robot_config import load_robot
 from hiwm_core.session_lock import LOCKS_FOLDER, tool_lock
 from hiwm_core.tasks import Task, load_task
 from hiwm_core.user_paths import path_argument, user_path
+from hiwm_core.workspace_check import file_workspace
 from hiwm_core.world_heads import require_success_head
 from hiwm_evaluation.rollout.setting import RolloutWorld, Setting
 from hiwm_evaluation.rollout.workers import run_trials
@@ -261,7 +263,14 @@ def _conditions(setting: Setting, task: Task, embodiment: Embodiment) -> dict[st
             "start_frames_hash": _file_hash(setting.start_frames),
         }
         if setting.robot:
-            conditions["workspace"] = setting.robot
+            robot = load_robot(setting.robot)
+            if file_workspace(robot, embodiment) is None:
+                raise ConfigError(
+                    f"robot {robot.name} has no workspace", where="--robot",
+                    remedy="add the section workspace to its file (docs/robots.md), or leave "
+                    "--robot out",
+                )
+            conditions["workspace"] = robot.name
     return conditions
 
 
