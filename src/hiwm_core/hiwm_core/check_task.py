@@ -25,7 +25,7 @@ def summary(task: Task) -> list[str]:
         f"horizon: {task.horizon_steps} steps, {task.horizon_steps / embodiment.rate_hz:g} s",
         f"judge: {task.judge.value.replace('_', ' ')}",
         f"labels: {', '.join(task.labels)}",
-        f"a start: {task.start_text(start) or task.picture(0) or 'any'}",
+        f"a start: {', '.join(filter(None, (task.start_text(start), task.picture(0)))) or 'any'}",
         f"plug-in: {task.plugin_name or 'none'}",
         f"stand-in: {', '.join(kinds) or 'none'}",
     ]

@@ -58,8 +58,8 @@ def find_config(kind: str, name: str | Path) -> Path:
             return candidate
         known.update(file.stem for file in (folder / kind).glob("*.yaml"))
     raise ConfigError(
-        f"no {kind} config named {str(name)!r}",
-        where=f"config/{kind}",
+        f"no {kind.removesuffix('s')} {str(name)!r}",
+        where=f"{kind}/{name}.yaml",
         remedy=f"use one of {', '.join(sorted(known)) or '(none found)'} or a path to a file"
         + nearest(str(name), known),
     )

@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hiwm_core import task_plugin
-from hiwm_core.config_files import text_hash
+from hiwm_core import check_task, task_plugin
+from hiwm_core.config_files import default_task, find_config, text_hash
 from hiwm_core.errors import ConfigError
 from hiwm_core.task_plugin import GROUP, TaskPlugin, Values
 from hiwm_core.tasks import JudgedBy, Task, load_task, parse_task, upgraded_task_text
@@ -159,7 +159,9 @@ def test_the_hash_follows_the_meaning_and_not_the_text(halves: None) -> None:
 
 def test_pictures_of_starts_lie_beside_the_file_and_take_turns(tmp_path: Path) -> None:
     path = tmp_path / "hang_coat.yaml"
-    path.write_text(changed(starts={"pictures": ["left.png", "right.png"]}))
+    path.write_text(changed(
+        embodiment="planar_bimanual", starts={"pictures": ["left.png", "right.png"]}
+    ))
     with pytest.raises(ConfigError) as error:
         load_task(path)
     assert "left.png" in str(error.value) and str(tmp_path) in str(error.value)
@@ -167,7 +169,16 @@ def test_pictures_of_starts_lie_beside_the_file_and_take_turns(tmp_path: Path) -
         (tmp_path / name).touch()
     task = load_task(path)
     assert [task.picture(trial) for trial in range(3)] == ["left.png", "right.png", "left.png"]
+    (shown,) = (line for line in check_task.summary(task) if line.startswith("a start: "))
+    assert shown.endswith("left.png")
     assert parse_task(TEXT, "twin.yaml").picture(0) == ""
+
+
+def test_a_name_that_does_not_exist_is_refused_with_the_nearest() -> None:
+    (name, *_) = sorted(path.stem for path in find_config("tasks", default_task()).parent.glob("*"))
+    expected = rf"no task '{name}x' \(tasks/{name}x.yaml\).*did you mean '{name}'"
+    with pytest.raises(ConfigError, match=expected):
+        load_task(f"{name}x")
 
 
 def test_an_old_text_is_upgraded_by_the_plugin_that_knows_it(halves: None) -> None:
