@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.bags.lineage import Lineage
 from hiwm_core.bags.schema import recording_types
-from hiwm_core.bags.session import RecordedTopic, Role
+from hiwm_core.bags.session import RecordedTopic, RecordingSession, Role
 from hiwm_core.bags.writer import Topic
 from hiwm_core.embodiment import load_embodiment
 
@@ -81,6 +83,7 @@ class RecordedWorld:
     world: str = "imagination@lab1:1"
     arbiter: str = "arbiter@lab1:2"
     lags_ns: Mapping[str, int] = field(default_factory=dict)  # by stream: behind the tick's stamp
+    started_from: str = ""
 
     def world_info(self) -> None:
         """Send world_info."""
@@ -128,7 +131,8 @@ class RecordedWorld:
         action = [] if self.first_of_epoch else [0.001 * self.step] * 4
         return raw(kind, message(
             kind, header=header(self.stamp_ns), epoch=self.epoch, step=self.step,
-            episode_id=self.episode, branch_id=self.branch, state_id=f"s{self.step}", trust=0.9,
+            episode_id=self.episode, branch_id=self.branch, started_from=self.started_from,
+            state_id=f"s{self.step}", trust=0.9,
             progress=float("nan"), success=0.25, applied_action=floats(action),
             applied_source=0 if self.first_of_epoch else source, applied_device="policy 01234567",
             applied_note="", sender=self.world, streams=STREAMS,
@@ -188,3 +192,15 @@ class RecordedWorld:
             self.send(TICK, self.tick(source))
             self.send(COMMAND, self.command())
             self.advance()
+
+
+def robot_bag(folder: Path, ticks: int) -> Path:
+    """Record a robot's segment into a session's folder; return the bag."""
+    recording = RecordingSession(folder, Lineage())
+    world = RecordedWorld(
+        lambda topic, data: recording.receive(topic, data, 1, 0.0), kind="hardware"
+    )
+    world.world_info()
+    world.run(ticks)
+    recording.close_all()
+    return recording.take_closed()[0].path

@@ -48,13 +48,18 @@ _DEEP = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class SampleWorld(Node):
-    """Publishes ticks with all their messages."""
+    """Publishes ticks with all their messages.
+
+    Attributes:
+        image_lag_ns: of the image's stamp behind that of its tick.
+    """
 
     def __init__(self, *, seed: int, scene: bool = False) -> None:
         super().__init__("sample_world")
         self._embodiment = load_embodiment("planar_bimanual")
         self._rng = np.random.default_rng(seed)
         self._scene = scene
+        self.image_lag_ns = 0
         self._epoch, self._step, self._branches, self._stamp_ns = 1, 0, 0, _EPOCH_NS
         self._first = True
         self._camera = self._embodiment.cameras[0]
@@ -119,9 +124,10 @@ class SampleWorld(Node):
         """Publish one step: image, joints, truth, operator, tick, command, control state."""
         camera, names = self._camera, self._embodiment.joint_names
         stamp = time_message(self._stamp_ns)
+        image_stamp = time_message(self._stamp_ns - self.image_lag_ns)
         pixels = self._pixels()
         if image:
-            self._images.publish(image_message(pixels, stamp, camera.name))
+            self._images.publish(image_message(pixels, image_stamp, camera.name))
         self._camera_infos.publish(
             camera_info_message(camera.width, camera.height, stamp, camera.name)
         )
@@ -136,7 +142,7 @@ class SampleWorld(Node):
         )
         tick = Tick(
             epoch=self._epoch, step=self._step, episode_id="ep_0001", branch_id=self.branch_id,
-            streams=self._streams, stream_stamps=[stamp] * len(self._streams),
+            streams=self._streams, stream_stamps=[image_stamp, stamp],
             trust=1.0, progress=float("nan"), success=float("nan"),
             applied_action=[] if self._first else self._rng.normal(size=len(names)).tolist(),
             applied_source=Command.SOURCE_NONE if self._first else Command.SOURCE_HUMAN,

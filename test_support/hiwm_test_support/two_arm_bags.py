@@ -78,7 +78,8 @@ class TwoArmWorld(RecordedWorld):
         action = [] if self.first_of_epoch else [0.001 * self.step] * ARMS.action_dim
         return raw(kind, message(
             kind, header=header(self.stamp_ns), epoch=self.epoch, step=self.step,
-            episode_id=self.episode, branch_id=self.branch, state_id="", trust=1.0,
+            episode_id=self.episode, branch_id=self.branch, started_from=self.started_from,
+            state_id="", trust=1.0,
             progress=float("nan"), success=float("nan"), applied_action=floats(action),
             applied_source=0 if self.first_of_epoch else source, applied_device="policy 01234567",
             applied_note="", sender=self.world, streams=_STREAMS,

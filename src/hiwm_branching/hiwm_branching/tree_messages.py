@@ -17,6 +17,7 @@ def tick_record(tick: Tick) -> TickRecord:
         step=tick.step,
         episode_id=tick.episode_id,
         branch_id=tick.branch_id,
+        started_from=tick.started_from,
         state_id=tick.state_id,
         trust=tick.trust,
         progress=tick.progress,

@@ -346,5 +346,5 @@ def _event(act: Act) -> OperatorEvent:
     return OperatorEvent(
         kind=EventKind[act.action.upper()], steps=act.steps, node_id=act.node,
         branch_id=act.branch, label=act.label, note=act.note, restore=act.restore,
-        count=act.count, seed=act.seed,
+        count=act.count, seed=act.seed, start=act.start,
     )

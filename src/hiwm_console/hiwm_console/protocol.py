@@ -17,6 +17,7 @@ MOST_AXES = 64
 MOST_FRAME = 80
 MOST_NOTE = 500
 MOST_LABEL = 80
+MOST_START = 400  # a path and a step
 _NODE = re.compile(r"[A-Za-z0-9_.-]{1,80}:[0-9]{1,9}")
 _BRANCH = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 
@@ -81,6 +82,7 @@ class Act:
     note: str = ""
     count: int = 0
     seed: int = 0
+    start: str = ""
     restore: bool = False
 
 
@@ -192,7 +194,7 @@ _FIELDS: Mapping[str, tuple[type[Any], Mapping[str, Callable[[Any], Any]]]] = {
         "id": _integer(0, 2**31 - 1), "action": _one_of(ACTIONS), "node": _NODE_NAME,
         "steps": _integer(0, 100_000), "branch": _name(_BRANCH, "branch id"),
         "label": _text(MOST_LABEL), "note": _text(MOST_NOTE), "count": _integer(0, 64),
-        "seed": _integer(0, 2**31 - 1), "restore": _boolean,
+        "seed": _integer(0, 2**31 - 1), "start": _text(MOST_START), "restore": _boolean,
     }),
     "seen": (Seen, {"n": _integer(0, 2**53)}),
     "tree": (TreeWish, {"since": _integer(0, 2**53)}),

@@ -17,7 +17,7 @@ from std_srvs.srv import Trigger
 from hiwm_console.answers import answer_of
 from hiwm_console.drive_axes import DriveAxes
 from hiwm_console.driving import Command, Driving
-from hiwm_console.graph_link import GraphLink
+from hiwm_console.graph_link import GraphLink, _event
 from hiwm_console.protocol import Act
 from hiwm_console.session_files import SessionFiles
 from hiwm_core.embodiment import load_embodiment
@@ -81,6 +81,12 @@ def test_a_label_says_who_gave_it_and_re_arming_is_answered_like_any_request():
     for done in (True, False):
         answer = answer_of("rearm", Trigger.Response(success=done, message="the reason"))
         assert answer == {"ok": done, "message": "the reason"}
+
+
+def test_a_reset_may_name_where_the_episode_begins():
+    event = _event(Act(id=1, action="reset", start="bag:/a@3"))
+    request = ROUTES[EventKind.RESET].request(event)
+    assert (request.start, request.seed) == ("bag:/a@3", -1)
 
 
 def test_pages_learn_the_groups_of_the_arms_and_where_they_are(link):

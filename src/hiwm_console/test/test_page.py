@@ -317,6 +317,24 @@ def test_two_people_see_who_has_the_controls_and_the_last_rollback_can_be_undone
         assert one.run("document.querySelector('#controls [data-key=Backspace]').hidden")
 
 
+def test_an_imagined_episode_starts_where_the_person_says(
+    planar: PageRig, browser: Browser
+) -> None:
+    with opened(planar, browser) as page:
+        page.until(READY)
+        page.click("#controls [data-key='=']")
+        page.run("document.querySelector('#start-place').value = ' bag:/data/ep_0001-b000@42 '")
+        page.click("#start-form button")
+        page.until("document.querySelector('#start-form').hidden")
+        page.key("=")
+        page.click("#start-live")
+        page.until("document.querySelector('#start-form').hidden")
+        starts = [act.start for act in planar.graph.acts if act.action == "reset"]
+        assert starts == ["bag:/data/ep_0001-b000@42", "live"]
+        planar.world(kind="hardware")
+        page.until("document.querySelector('#controls [data-key=\\'=\\']').hidden")
+
+
 def test_the_reference_picture_lies_over_the_live_one(planar: PageRig, browser: Browser) -> None:
     with opened(planar, browser) as page:
         page.until(READY)

@@ -38,6 +38,7 @@ class TickRecord:
     step: int
     episode_id: str
     branch_id: str
+    started_from: str = ""  # where the episode began, if not at a start of the world's own
     state_id: str = ""
     trust: float = 1.0
     progress: float = math.nan

@@ -86,7 +86,9 @@ class BranchStore(BranchReader):
                 if restored:
                     return True
             parent_id, gap = self._parent_of(tick)
-            note = "; ".join(text for text in (doubt, gap) if text)
+            begins = tick.started_from and not parent_id
+            begun = f"started from {tick.started_from}" if begins else ""
+            note = "; ".join(text for text in (begun, doubt, gap) if text)
             late, rolled_back = self._lateness(tick, parent_id)
             self._execute(
                 "INSERT INTO nodes (node_id, parent_id, episode_id, branch_id, epoch, step, "

@@ -27,6 +27,8 @@ DEFAULT_COUNT = 8
 CONTINUE_STEPS = 60
 CONTINUE_FRAMES = 4
 DEFAULT_PROPOSALS = 12
+# A reset may wait for a robot and its streams, or read through a long bag.
+RESET_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ ROUTES: dict[EventKind, Route] = {
         "branch manager", 120.0, "policy/plan", "policy",
     ),
     EventKind.RESET: Route(
-        "world/reset", Reset, lambda event: Reset.Request(seed=-1), "world"
+        "world/reset", Reset, lambda event: Reset.Request(start=event.start, seed=-1), "world",
+        RESET_S,
     ),
     # A person has arranged the scene to match the picture overlaid on the camera.
     EventKind.RESET_BY_HAND: Route(

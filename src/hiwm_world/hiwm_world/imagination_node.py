@@ -3,7 +3,6 @@
 It runs in lock-step: a tick waits for its command, so results do not depend on the machine's speed.
 """
 
-import array
 import contextlib
 import sys
 import time
@@ -11,39 +10,29 @@ from collections import deque
 
 import numpy as np
 import torch
-from builtin_interfaces.msg import Time
-from geometry_msgs.msg import PoseStamped
-from hiwm_interfaces.msg import Command, Tick, WorldInfo
+from hiwm_interfaces.msg import Command, WorldInfo
 from hiwm_interfaces.srv import ContinueState, Reset, RestoreState, SaveState, SetRate
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, StoreError
-from hiwm_core.frames import observation_streams, pose_stream
 from hiwm_core.named_values import named_values
+from hiwm_core.recorded_starts import SavedStart, SeenStart, bag_start, session_start
 from hiwm_core.robot_config import load_robot
 from hiwm_core.session_lineage import EpisodeCounter, write_session
+from hiwm_core.start_places import BagStep, SessionNode, StartPlace, start_place
+from hiwm_core.task_plugin import Values
 from hiwm_core.tasks import load_task
 from hiwm_core.user_paths import user_path
 from hiwm_core.workspace_check import WorkspaceCheck
-from hiwm_core.world_streams import WorldStreams
 from hiwm_learning.world_models.families import load_simulator
 from hiwm_nodes import diagnostics, qos
-from hiwm_nodes.late_subscribers import LateSubscribers
 from hiwm_nodes.listening import AwaitedListeners
-from hiwm_nodes.messages import (
-    camera_info_message,
-    image_message,
-    joint_state_message,
-    pose_message,
-    stamp_tick,
-    time_message,
-)
+from hiwm_nodes.messages import time_message
 from hiwm_nodes.only_one import WORLD, OnlyOne
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.robot_workspace import robot_workspace
@@ -52,6 +41,8 @@ from hiwm_nodes.session import hold_role, session_folder
 from hiwm_world.continuation_service import ContinuationService, continuation_message
 from hiwm_world.continuations import ContinuationSpec
 from hiwm_world.imagined_world import ImaginedWorld, PresentTick, load_starts
+from hiwm_world.live_start import live_start
+from hiwm_world.observation_publishers import ObservationPublishers
 from hiwm_world.tick_priority import TickPriority
 from hiwm_world.world_description import lineage, world_info
 
@@ -72,6 +63,17 @@ class Imagination(Node):
         path = user_path(str(parameter(self, "checkpoint", "", "world-model file (.safetensors)")))
         starts = str(parameter(
             self, "starts", "", "start frames; empty: <checkpoint>_starts.npz beside it"
+        ))
+        self._start = str(parameter(
+            self, "start", "", "where episodes begin if a reset names no start: the name of a "
+            "start frame, bag:PATH@STEP, session:PATH@NODE or live; empty: start frames in turn"
+        ))
+        self._live_ns = str(parameter(
+            self, "live_ns", "hiwm", "namespace of the robot's graph, for the start live"
+        ))
+        self._live_timeout_s = float(parameter(
+            self, "live_timeout_s", 5.0, "longest wait for the robot, and for its streams [s]",
+            0.1, 60.0
         ))
         self._task = load_task(str(parameter(
             self, "task", default_task(), "name or path of the task"
@@ -106,6 +108,7 @@ class Imagination(Node):
                 "training, or train again",
             )
         self._checkpoint_hash = checkpoint.hash
+        self._models = (checkpoint.hash, *checkpoint.info.earlier_hashes)
         self._heads = sorted(simulator.heads)
         self._cameras = [self._embodiment.camera(name) for name in simulator.cameras]
         store = BlobStore(self._session / "states") if self._session else None
@@ -144,7 +147,7 @@ class Imagination(Node):
         self._make_interfaces()
         self._diagnostics = diagnostics.Diagnostics(self, self._values)
         self._publish_info()
-        self._world.reset()
+        self._begin("", {}, -1)
         self.create_timer(LISTEN_S, self._on_listen, clock=self._steady)
         self.get_logger().info(
             f"imagining {self._task.name} with {checkpoint.label}, "
@@ -169,26 +172,7 @@ class Imagination(Node):
         return robot_workspace(self, robot, self._embodiment, DESCRIPTION_S)
 
     def _make_interfaces(self) -> None:
-        names = [camera.name for camera in self._cameras]
-        self._streams = observation_streams(names, self._embodiment.pose_names)
-        self._robot_streams = WorldStreams(self._embodiment)
-        self._image_pubs = [
-            self.create_publisher(Image, f"cameras/{name}/image_raw", qos.IMAGE_PUB)
-            for name in names
-        ]
-        self._camera_pubs = [
-            self.create_publisher(CameraInfo, f"cameras/{name}/camera_info", qos.IMAGE_PUB)
-            for name in names
-        ]
-        self._joint_pub = self.create_publisher(JointState, "joint_states", qos.TICK_PUB)
-        self._pose_pubs = {
-            name: self.create_publisher(PoseStamped, pose_stream(name), qos.TICK_PUB)
-            for name in self._embodiment.pose_names
-        }
-        self._tick_pub = self.create_publisher(Tick, "tick", qos.TICK_PUB)
-        self._late = LateSubscribers([
-            *self._image_pubs, self._joint_pub, *self._pose_pubs.values(), self._tick_pub
-        ])
+        self._shown = ObservationPublishers(self, self._embodiment, self._cameras, self._sender)
         self._info_pub = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
         self.create_subscription(Command, "command", self._on_command, qos.COMMAND)
         self.create_service(Reset, "world/reset", self._on_reset)
@@ -272,46 +256,17 @@ class Imagination(Node):
         self._last_stamp_ns = max(now, self._last_stamp_ns + 1)
         self._last_tick = time.monotonic()
         self._meter.count()
-        self._publish(present, time_message(self._last_stamp_ns))
-
-    def _publish(self, present: PresentTick, stamp: Time) -> None:
-        seen = present.observation
-        for camera, images, infos in zip(
-            self._cameras, self._image_pubs, self._camera_pubs, strict=True
-        ):
-            frame = f"{camera.name}_camera"
-            images.publish(image_message(seen.others.get(camera.name, seen.image), stamp, frame))
-            if infos.get_subscription_count():
-                infos.publish(camera_info_message(camera.width, camera.height, stamp, frame))
-        joints = self._robot_streams.joints(seen.proprioception)
-        self._joint_pub.publish(joint_state_message(
-            joints.name, joints.position, stamp, self._embodiment.frame,
-            velocities=joints.velocity, efforts=joints.effort,
-        ))
-        for name, pose in self._robot_streams.poses(seen.proprioception).items():
-            self._pose_pubs[name].publish(pose_message(pose, stamp, self._embodiment.frame))
-        tick = Tick(
-            epoch=present.epoch, step=present.step, episode_id=present.episode_id,
-            branch_id=present.branch_id, state_id=present.state_id, trust=seen.trust,
-            progress=seen.progress, success=seen.success, applied_source=present.applied_source,
-            applied_device=present.applied_device, applied_note=present.applied_note,
-            sender=self._sender,
-        )
-        if present.applied_action is not None:
-            tick.applied_action = array.array("d", present.applied_action)
-        stamp_tick(tick, stamp, self._streams)
-        tick.header.frame_id = self._embodiment.frame
-        self._tick_pub.publish(tick)
+        self._shown.publish(present, time_message(self._last_stamp_ns))
 
     def _on_listen(self) -> None:
         """Show the first tick, or publish the waiting one again, with its stamp, for who joined."""
-        joined, present = self._late.joined(), self._world.now
+        joined, present = self._shown.late.joined(), self._world.now
         if not self._started:
-            if present is not None and self._listeners.complete(self._tick_pub):
+            if present is not None and self._listeners.complete(self._shown.ticks):
                 self._started = True
                 self._show(present)
         elif joined and present is not None and not self._waiting:
-            self._publish(present, time_message(self._last_stamp_ns))
+            self._shown.publish(present, time_message(self._last_stamp_ns))
         if self._unsaved is not None:
             self._on_command(self._unsaved)
 
@@ -331,7 +286,7 @@ class Imagination(Node):
                     "an imagined scene cannot be reset by hand", where="world/reset",
                     remedy="omit by_hand: the world starts from one of its recorded frames",
                 )
-            present = self._world.reset(request.start, values or None, int(request.seed))
+            present = self._begin(request.start, values, int(request.seed))
         except HiwmError as error:
             response.message = str(error)
             return response
@@ -342,6 +297,25 @@ class Imagination(Node):
         response.episode_id = present.episode_id
         response.state_id = present.state_id
         return response
+
+    def _begin(self, start: str, values: Values, seed: int) -> PresentTick:
+        """Start an episode as `world/reset` asks for it."""
+        text = start or ("" if values or seed >= 0 else self._start)
+        place = start_place(text, "start of world/reset" if start else "parameter start")
+        if place is None:
+            return self._world.reset(text, values or None, seed)
+        return self._world.reset_to(self._found(place), seed)
+
+    def _found(self, place: StartPlace) -> SeenStart | SavedStart:
+        """Return what is recorded at a place, or what the robot shows now."""
+        cameras = [camera.name for camera in self._cameras]
+        if isinstance(place, BagStep):
+            return bag_start(place, self._embodiment, cameras)
+        if isinstance(place, SessionNode):
+            return session_start(
+                place.session, place.node_id, self._embodiment, cameras, self._models
+            )
+        return live_start(self, self._live_ns, self._embodiment, cameras, self._live_timeout_s)
 
     def _on_save(
         self, request: SaveState.Request, response: SaveState.Response

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.errors import CheckpointError, ConfigError, StoreError
 from hiwm_core.formats import MIGRATE
+from hiwm_core.recorded_starts import SavedStart, SeenStart
 from hiwm_core.session_lineage import EpisodeCounter
 from hiwm_core.task_plugin import Values
 from hiwm_core.tasks import Task
@@ -102,6 +103,7 @@ class PresentTick:
     step: int
     episode_id: str
     branch_id: str
+    started_from: str  # where the episode began; empty at a start of the world's own
     state_id: str
     observation: ImaginedObservation
     applied_action: NDArray[np.float64] | None  # None on the first tick of an epoch
@@ -137,6 +139,7 @@ class ImaginedWorld:
         self._order = np.random.default_rng(seed).permutation(len(starts.names))
         self._resets = self._episode
         self._state: WorldState | None = None
+        self._started_from = ""
         self.now: PresentTick | None = None
         self.holds = 0  # actions refused and answered with a hold
         self.fault = ""  # why the last action was refused; empty if it was not
@@ -161,10 +164,33 @@ class ImaginedWorld:
             self._starts.images[index], self._starts.proprioception[index], max(seed, 0)
         )
         self._resets += 1
+        return self._begin(state, "")
+
+    def reset_to(self, start: SeenStart | SavedStart, seed: int = -1) -> PresentTick:
+        """Start an episode at a recorded or live moment, or at a saved state.
+
+        Args:
+            start: images in the order of the simulator's cameras.
+            seed: of the episode's randomness; a saved state has its own.
+
+        Raises:
+            CheckpointError: the model cannot begin from these frames, or not from this state.
+            StoreError: the state cannot be saved.
+        """
+        if isinstance(start, SavedStart):
+            # Steps count from the start of this episode.
+            state = self._simulator.restored(start.parts, {**start.meta, "step": 0})
+        else:
+            images = start.images[0] if len(start.images) == 1 else start.images
+            state = self._simulator.begin(images, start.proprioception, max(seed, 0))
+        return self._begin(state, start.started_from)
+
+    def _begin(self, state: WorldState, started_from: str) -> PresentTick:
         self._episode += 1
         self._epoch += 1
         self._counter.write(self._epoch, self._episode)
         episode = f"ep_{self._episode:04d}"
+        self._started_from = started_from
         return self._enter(state, episode, f"{episode}-b000", None, 0, "")
 
     def restore(self, state_id: str, branch_id: str, episode_id: str) -> PresentTick:
@@ -173,12 +199,13 @@ class ImaginedWorld:
         Raises:
             StoreError: the state is unknown, damaged or of another model.
         """
-        state, episode = self._saved(state_id, "world/restore_state")
+        state, meta = self._saved(state_id, "world/restore_state")
         assert self.now is not None
         self._epoch += 1
+        self._started_from = str(meta.get("started_from", ""))
         self._counter.write(self._epoch, self._episode)
         return self._enter(
-            state, episode_id or episode, branch_id or self.now.branch_id, None, 0, ""
+            state, episode_id or str(meta["episode"]), branch_id or self.now.branch_id, None, 0, ""
         )
 
     def state(self, state_id: str) -> WorldState:
@@ -230,8 +257,8 @@ class ImaginedWorld:
         self._store.pin(self.now.state_id, note)
         return self.now
 
-    def _saved(self, state_id: str, where: str) -> tuple[WorldState, str]:
-        """Return a saved state and its episode."""
+    def _saved(self, state_id: str, where: str) -> tuple[WorldState, dict[str, Any]]:
+        """Return a saved state, and what was saved with it."""
         if self._store is None or self.now is None:
             raise StoreError(
                 "this world saves no states", where=where, remedy="start it with a session_dir",
@@ -243,7 +270,7 @@ class ImaginedWorld:
                 f"runs {self._model_hash[:12]}", where=where,
                 remedy="start the world with the checkpoint of that session",
             )
-        return self._simulator.restored(parts, meta), str(meta["episode"])
+        return self._simulator.restored(parts, meta), meta
 
     def _enter(
         self, state: WorldState, episode: str, branch: str,
@@ -258,11 +285,13 @@ class ImaginedWorld:
             }
             if not math.isnan(observation.trust):
                 everything["trust"] = observation.trust
+            if self._started_from:
+                everything["started_from"] = self._started_from
             state_id = self._store.put_state({**parts, "frame": observation.image}, everything)
         self._state = state
         self.now = PresentTick(
             epoch=self._epoch, step=state.step, episode_id=episode, branch_id=branch,
-            state_id=state_id, observation=observation, applied_action=action,
-            applied_source=source, applied_device=device, applied_note=note,
+            started_from=self._started_from, state_id=state_id, observation=observation,
+            applied_action=action, applied_source=source, applied_device=device, applied_note=note,
         )
         return self.now

@@ -15,6 +15,7 @@ from hiwm_interfaces.srv import Reset, RestoreState, SaveState, SetRate
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image, JointState
 
+from hiwm_core.bags import read_segment
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
@@ -23,6 +24,7 @@ from hiwm_core.session_lineage import session_heads
 from hiwm_core.stamps import stamp_ns
 from hiwm_core.tasks import load_task
 from hiwm_nodes import qos
+from hiwm_test_support.bags import robot_bag
 from hiwm_test_support.latent_worlds import write_untrained_checkpoint
 from hiwm_test_support.layered_worlds import write_drawn_checkpoint
 from hiwm_test_support.nodes import NodeProcess, spin_until
@@ -92,6 +94,7 @@ class Session:
         }
         self.parameters = {
             "checkpoint": str(checkpoint), "session_dir": str(session_dir), "rate": 0.0,
+            "live_ns": "nobody", "live_timeout_s": 0.2,
             **parameters,
         }
         self.world: NodeProcess
@@ -193,11 +196,42 @@ def test_one_command_makes_one_step_and_no_command_none(fresh: Session) -> None:
     assert sorted(steps) == [0, 1, 2, 3]
 
 
-def test_a_latent_checkpoint_works_too(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a bag of a robot, five steps."""
+    return robot_bag(tmp_path_factory.mktemp("robot"), 5)
+
+
+def test_an_episode_starts_at_a_step_of_a_bag_or_the_world_says_why_not(
+    fresh: Session, bag: Path
+) -> None:
+    answer = fresh.call(Reset.Request(start=f"bag:{bag}@3", seed=-1))
+    assert answer.ok, answer.message
+    fresh.until(lambda: fresh.tick.epoch == answer.epoch)
+    assert fresh.tick.step == 0
+    assert fresh.tick.started_from == (
+        f"bag:{bag}@3 (session session, ep_0001-b000:3 on standin (stand-in))"
+    )
+    segment = read_segment(bag)
+    joints = np.frombuffer(fresh.seen.joints[fresh.stamp])
+    assert np.allclose(np.sort(joints), np.sort(segment.proprio[3]), atol=1e-6)
+    fresh.step(HOME)
+    before = fresh.tick
+    for start, reason in (
+        (f"bag:{bag}@9", "steps 0 to 4"), (f"bag:{bag}", "bag:PATH@STEP"),
+        ("live", "no robot bridge"), (f"session:{bag}@b:1", "no branch tree"),
+    ):
+        refused = fresh.call(Reset.Request(start=start, seed=-1))
+        assert not refused.ok and reason in refused.message
+    assert fresh.tick == before
+
+
+def test_a_latent_checkpoint_works_too(tmp_path: Path, bag: Path) -> None:
     path = write_untrained_checkpoint(tmp_path, heads=("trust",))
-    session = Session(path, tmp_path / "session")
+    session = Session(path, tmp_path / "session", start=f"bag:{bag}@2")
     try:
         first = session.tick
+        assert first.started_from.startswith(f"bag:{bag}@2")
         expected = session.seen.content(session.step(HOME + 0.001))[0]
         session.restore(first.state_id, "ep_0001-b001")
         assert session.tick.epoch == first.epoch + 1

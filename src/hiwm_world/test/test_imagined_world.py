@@ -1,6 +1,7 @@
 """Guarantees of an imagined world without ROS: complete ticks, epochs, exact replay."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, StoreError
 from hiwm_core.limits import Limiter
+from hiwm_core.recorded_starts import SavedStart, SeenStart
 from hiwm_core.session_lineage import EpisodeCounter
 from hiwm_core.tasks import load_task
 from hiwm_learning.training_command import is_start_file
@@ -95,6 +97,46 @@ def test_the_first_frame_is_the_recorded_one(checkpoint: Path) -> None:
     assert np.abs(difference).mean() < 1.0
     assert np.allclose(seen.proprioception, starts.proprioception[2], atol=1e-6)
     assert seen.trust == 1.0
+
+
+def test_an_episode_begins_at_a_recorded_moment_and_says_so(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    starts = load_starts(checkpoint.with_name(checkpoint.stem + "_starts.npz"), TASK)
+    world = make_world(checkpoint, tmp_path)
+    own = world.reset(name="c")
+    start = SeenStart(
+        images=(np.asarray(starts.images[2]),), proprioception=starts.proprioception[2],
+        measured=starts.proprioception[2].astype(np.float64), started_from="bag:/a@7 (elsewhere)",
+    )
+    begun = world.reset_to(start)
+    assert (begun.epoch, begun.episode_id, begun.branch_id, begun.step) == (
+        2, "ep_0002", "ep_0002-b000", 0
+    )
+    assert begun.observation.image.tobytes() == own.observation.image.tobytes()
+    later = world.step(HOME, HUMAN, "test")
+    assert [own.started_from, begun.started_from, later.started_from] == [
+        "", "bag:/a@7 (elsewhere)", "bag:/a@7 (elsewhere)"
+    ]
+    # An episode keeps its origin, whichever one is gone back to.
+    assert world.restore(own.state_id, "ep_0001-b001", "").started_from == ""
+    assert world.restore(later.state_id, "ep_0002-b001", "").started_from == begun.started_from
+
+
+@pytest.mark.parametrize("write", [write_drawn_checkpoint, write_untrained_checkpoint])
+def test_an_episode_begins_at_a_saved_state_and_continues_it_exactly(
+    write: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    model = write(tmp_path)
+    world, plan = make_world(model, tmp_path), actions(5, 3)
+    ticks = [world.reset(name="a"), *(world.step(action, HUMAN, "test") for action in plan)]
+    parts, meta = BlobStore(tmp_path / "states", read_only=True).get_state(ticks[2].state_id)
+    other = make_world(model, tmp_path / "other")
+    begun = other.reset_to(SavedStart(parts=parts, meta=meta, started_from="session:/s@b:2"))
+    assert (begun.step, begun.episode_id, begun.started_from) == (0, "ep_0001", "session:/s@b:2")
+    shown = [begun, *(other.step(action, HUMAN, "test") for action in plan[2:])]
+    for one, expected in zip(shown, ticks[2:], strict=True):
+        assert one.observation.image.tobytes() == expected.observation.image.tobytes()
 
 
 def test_an_unknown_start_is_refused_with_the_known_ones(checkpoint: Path) -> None:

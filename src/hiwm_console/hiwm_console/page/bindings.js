@@ -31,6 +31,7 @@ const BINDINGS = [
   { group: "Going back", key: "f", action: () => "fork", text: "Fork from the chosen state, or from the last rollback's state", short: "Fork", run: requests.fork, bar: "chosen-buttons", drives: true, when: able },
   { group: "Going back", key: "Enter", text: "Go to the chosen state (pauses first)", short: "Go here", run: requests.goThere, bar: "chosen-buttons", drives: true, when: able },
   { group: "Going back", key: "r", action: () => "reset", text: "Next episode", run: requests.nextEpisode, bar: "controls", drives: true, when: able },
+  { group: "Going back", key: "=", action: () => "reset", text: "Start from a step of a bag, a state of a stored session, or what the robot shows now", short: "Start from", run: requests.chooseStart, bar: "controls", drives: true, shown: () => state.world?.kind === "imagination", when: () => able() && state.world?.kind === "imagination" },
   { group: "Failures", key: ".", action: () => "propose", text: "Next state worth a correction", run: () => nextProposal(1), bar: "queue-buttons", short: "Next", when: live },
   { group: "Failures", key: ",", action: () => "propose", text: "Previous state worth a correction", run: () => nextProposal(-1), when: live },
   { group: "Failures", key: "g", action: () => "continue", text: "Grid: many continuations from the chosen state", short: "Grid", run: () => app.grid.open(chosenNode()), bar: "chosen-buttons", when: able },

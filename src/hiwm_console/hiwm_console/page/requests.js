@@ -11,14 +11,14 @@ let lastAct = 0;
 
 export function act(request, quiet = false) {
   const id = ++lastAct;
-  const { action, node = "", steps = 0, branch = "", label = "", note = "", count = 0, seed = 0, restore = false } = request;
+  const { action, node = "", steps = 0, branch = "", label = "", note = "", count = 0, seed = 0, start = "", restore = false } = request;
   return new Promise((resolve) => {
     answers.set(id, (answer) => {
       if (!answer.ok) toast(`${action.replaceAll("_", " ")}: ${answer.message}`, "bad");
       else if (answer.message && !quiet && action !== "propose") toast(answer.message, "good");
       resolve(answer);
     });
-    if (!app.link.send({ type: "act", id, action, node, steps, branch, label, note, count, seed, restore })) {
+    if (!app.link.send({ type: "act", id, action, node, steps, branch, label, note, count, seed, start, restore })) {
       answers.get(id)({ ok: false, message: "no connection" });
       answers.delete(id);
     }
@@ -151,6 +151,29 @@ export async function nextEpisode() {
   const answer = await act({ action: arranged ? "reset_by_hand" : "reset" });
   if (answer.ok) { app.stage.clear(); state.proposal = -1; state.undo = ""; choose(app.tree.head); }
 }
+
+// Where an imagined episode begins, other than at the world model's own start frames.
+export function chooseStart() {
+  $("start-form").hidden = false;
+  $("start-place").focus();
+}
+
+async function startFrom(start) {
+  await pauseFirst();
+  const answer = await act({ action: "reset", start });
+  if (!answer.ok) return;
+  $("start-form").hidden = true;
+  $("start-place").blur();
+  app.stage.clear(); state.proposal = -1; state.undo = "";
+  choose(app.tree.head);
+}
+
+$("start-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  startFrom($("start-place").value.trim());
+});
+$("start-live").addEventListener("click", () => startFrom("live"));
+$("start-cancel").addEventListener("click", () => { $("start-form").hidden = true; });
 
 $("guide").addEventListener("error", () => {
   if (!app.stage.overlaid) return;

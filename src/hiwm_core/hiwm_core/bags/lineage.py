@@ -33,6 +33,7 @@ class Lineage:
     part: int = 1  # 2 and up: recording stopped within the segment and resumed
     parent_branch_id: str = ""  # empty at the root of an episode
     fork_step: int = -1  # step of the parent branch at which this one starts
+    started_from: str = ""  # Tick.started_from: where its episode began, if not at a world's start
     seed: int = -1
     world: str = ""  # imagination or hardware
     robot: str = ""

@@ -114,7 +114,7 @@ def _segment(contents: BagContents, embodiment: Embodiment | None, strict: bool)
     streams: _Streams | None = None
     for message in contents.messages():
         if streams is None:  # the lineage is known from the first message on
-            own = _own_embodiment(contents.lineage(), embodiment, path)
+            own = bag_embodiment(contents.lineage(), embodiment, path)
             streams = _Streams(own, contents)
         streams.take(message)
     problems = contents.problems()
@@ -258,7 +258,12 @@ class _Streams:
         return decoded(self.robot_streams[stream][tick.parts[stream]])
 
 
-def _own_embodiment(lineage: Lineage, wanted: Embodiment | None, path: Path) -> Embodiment:
+def bag_embodiment(lineage: Lineage, wanted: Embodiment | None, path: Path) -> Embodiment:
+    """Return the embodiment of a bag.
+
+    Raises:
+        BagError: it is another than the wanted one (names both), or is not known.
+    """
     if not lineage.embodiment_yaml:
         if wanted is None:
             raise BagError(

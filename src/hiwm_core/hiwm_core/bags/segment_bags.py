@@ -107,12 +107,18 @@ class SegmentBags:
 
     # -- writing ---------------------------------------------------------------------------------
 
-    def open(self, key: TickKey, now: float) -> OpenSegment | None:
-        """Open the bag of a segment, which becomes the current one; None if the disk refuses."""
+    def open(self, key: TickKey, now: float, started_from: str = "") -> OpenSegment | None:
+        """Open the bag of a segment, which becomes the current one; None if the disk refuses.
+
+        Args:
+            key: of the segment.
+            now: steady clock, s.
+            started_from: of its ticks.
+        """
         if self.current is not None:
             self.current.retired = now
         self._parts[key] = self._parts.get(key, 0) + 1
-        lineage = self._segment_lineage(key)
+        lineage = self._segment_lineage(key, started_from)
         path = self._folder
         try:
             path = self._free_path(key)
@@ -144,10 +150,11 @@ class SegmentBags:
         except OSError as error:
             self.refuse(disk_refusal(error, self._folder))
 
-    def _segment_lineage(self, key: TickKey) -> Lineage:
+    def _segment_lineage(self, key: TickKey, started_from: str) -> Lineage:
         lineage = replace(
             self._lineage, episode_id=key.episode_id, branch_id=key.branch_id, epoch=key.epoch,
             part=self._parts[key], joined_late=self._joins_late or self._parts[key] > 1,
+            started_from=started_from,
         )
         info = self.world_info
         if info is None:

@@ -240,7 +240,7 @@ class RecordingSession:
         segment = self._bags.get(key)
         opens = segment is None and not self.refusal
         if opens:
-            segment = self._open(key, item)
+            segment = self._open(key, item, str(tick.started_from))
         held = [part for place in places for part in self._pending.pop(place, [])]
         held += self._parts_of_another_segment(shared)
         if segment is None:
@@ -295,9 +295,9 @@ class RecordingSession:
 
     # -- bags ------------------------------------------------------------------------------------
 
-    def _open(self, key: TickKey, tick: _Item) -> OpenSegment | None:
+    def _open(self, key: TickKey, tick: _Item, started_from: str) -> OpenSegment | None:
         """Open the bag of a segment, with world_info and the waiting messages at its head."""
-        segment = self._bags.open(key, tick.received)
+        segment = self._bags.open(key, tick.received, started_from)
         if segment is None:
             return None
         loose, self._loose = self._loose, []

@@ -58,6 +58,7 @@ class OperatorEvent:
     restore: bool = False  # DISCARD: remove the mark
     count: int = 0  # PROPOSE, CONTINUE: maximum number; 0 = the default
     seed: int = 0  # CONTINUE
+    start: str = ""  # RESET: as in Reset.srv; empty = the world's next
     exit_code: int = 0  # QUIT
 
 
