@@ -64,6 +64,9 @@ COMMANDS = {
         "hiwm_evaluation.rollout.command_line", "--policy {data}/policy.safetensors -o {out}",
         input_file="policy.safetensors",
     ),
+    "twin": Command(
+        "hiwm_evaluation.twin.command_line", "bag:{data}/bag@0 -o {out}", input_file="bag"
+    ),
     "report": Command("hiwm_evaluation.report", "{data} -o {out}", "files"),
     "reproduce": Command(
         "hiwm_evaluation.study.__main__",

@@ -36,6 +36,7 @@ TEST_KEYS = {"pytest": "python3-pytest", "hypothesis": "python3-hypothesis"}
 #: Modules without a rosdep key -> their name in requirements/jazzy.in.
 FROM_PIP = {
     "aiohttp": "aiohttp",
+    "av": "av",
     "torch": "torch",
     "mujoco": "mujoco",
     "diffusers": "diffusers",

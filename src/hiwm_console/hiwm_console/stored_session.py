@@ -1,6 +1,7 @@
 """View a stored session and label its episodes: the console's pages over a folder, without a graph.
 
     scripts/console sessions/mine          a session, a folder of sessions, or a folder of bags
+    scripts/console runs/twin              a twin (scripts/twin), or a folder of twins
 """
 
 import argparse
@@ -18,6 +19,7 @@ from hiwm_console.session_files import TREE_FILE, SessionFiles
 from hiwm_console.web_server import WebServer
 from hiwm_core.errors import HiwmError, StoreError
 from hiwm_core.session_lock import owners
+from hiwm_core.twin_folder import twins_in
 from hiwm_core.user_paths import path_argument
 
 
@@ -25,12 +27,14 @@ def serve(folder: Path, port: int) -> WebServer:
     """Return a server of a stored session, reachable only from this machine.
 
     Raises:
-        HiwmError: the folder has neither a session nor bags, or the port is in use.
+        HiwmError: the folder has no session, no bag and no twin, or the port is in use.
     """
-    if not (folder / TREE_FILE).is_file() and not any(folder.rglob("*.mcap")):
+    stored = (folder / TREE_FILE).is_file() or twins_in(folder) or any(folder.rglob("*.mcap"))
+    if not stored:
         raise StoreError(
-            "no session and no bag is stored here", where=str(folder),
-            remedy=f"give a session folder, which contains a {TREE_FILE}, or a folder of bags",
+            "no session, no bag and no twin is stored here", where=str(folder),
+            remedy=f"give a session folder, which contains a {TREE_FILE}, a folder of bags, or a "
+            "twin",
         )
     return WebServer(
         host="127.0.0.1", port=port, rules=AccessRules(), session=SessionFiles(folder),
@@ -45,7 +49,8 @@ def main(words: Sequence[str] | None = None) -> int:
         description="View a stored session and label its episodes in a browser.",
     )
     parser.add_argument(
-        "session", type=path_argument, help="session folder, or a folder of sessions or bags"
+        "session", type=path_argument,
+        help="session folder, a folder of sessions or bags, or a twin",
     )
     parser.add_argument("--port", type=int, default=0, help="TCP port (default: any free one)")
     options = parser.parse_args(words)
@@ -61,7 +66,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"console: the session is still being written by {owner}", flush=True)
     print(
         f"console: {server.address} shows {options.session}, {server.address}label labels its "
-        "episodes; Ctrl-C stops it", flush=True,
+        f"episodes, {server.address}twin shows its twins; Ctrl-C stops it", flush=True,
     )
     if display_there():
         with contextlib.suppress(webbrowser.Error):

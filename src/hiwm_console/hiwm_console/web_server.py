@@ -25,7 +25,9 @@ from hiwm_console.label_pages import LabelPages
 from hiwm_console.pictures import media_type
 from hiwm_console.protocol import MOST_BYTES
 from hiwm_console.session_files import TREE_FILE, SessionFiles
+from hiwm_console.twin_pages import TwinPages
 from hiwm_core.errors import HiwmError
+from hiwm_core.twin_folder import is_twin
 
 _TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 _HEADERS = {
@@ -80,6 +82,7 @@ class WebServer:
         self._labels = LabelPages(
             LabelDesk(session.folder), self.hub, self._judge, self._key, _HEADERS
         )
+        self._twins = TwinPages(session.folder, self._looking, self._key, _HEADERS)
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="session")
         self._assets = {
             path.name: (path.read_bytes(), _TYPES[path.name.rsplit(".", 1)[-1]])
@@ -131,6 +134,8 @@ class WebServer:
         app = web.Application(client_max_size=MOST_BYTES)
         app.router.add_get("/", self._page)
         app.router.add_get("/label", self._label_page)
+        app.router.add_get("/twin", self._twin_page)
+        self._twins.add_to(app.router)
         self._labels.add_to(app.router)
         app.router.add_get("/assets/{name}", self._asset)
         app.router.add_get("/frames/{key}/{node}", self._frame)
@@ -176,6 +181,8 @@ class WebServer:
 
     async def _page(self, request: web.Request) -> web.Response:
         self._looking(request)
+        if self.hub.graph is None and is_twin(self._session.folder):
+            raise web.HTTPFound("/twin", headers=_HEADERS)
         if self.hub.graph is None and not (self._session.folder / TREE_FILE).is_file():
             raise web.HTTPFound("/label", headers=_HEADERS)  # bags without a session's tree
         return self._named("index.html")
@@ -183,6 +190,10 @@ class WebServer:
     async def _label_page(self, request: web.Request) -> web.Response:
         self._looking(request)
         return self._named("label.html")
+
+    async def _twin_page(self, request: web.Request) -> web.Response:
+        self._looking(request)
+        return self._named("twin.html")
 
     async def _asset(self, request: web.Request) -> web.Response:
         self._looking(request)
