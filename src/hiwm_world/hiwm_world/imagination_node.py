@@ -72,7 +72,7 @@ class Imagination(Node):
             self, "live_ns", "hiwm", "namespace of the robot's graph, for the start live"
         ))
         self._live_timeout_s = float(parameter(
-            self, "live_timeout_s", 5.0, "longest wait for the robot, and for its streams [s]",
+            self, "live_timeout_s", 10.0, "longest wait for the robot, and for its streams [s]",
             0.1, 60.0
         ))
         self._task = load_task(str(parameter(
