@@ -50,6 +50,10 @@ COMMANDS = {
     "eval-world-model": Command(
         "hiwm_learning.world_models.evaluation.evaluate", "{world_model} {data} -o {out}", "files"
     ),
+    "data_worth": Command("hiwm_learning.world_models.data_worth", "{data} -o {out}"),
+    "gpu_session": Command(
+        "hiwm_learning.world_models.gpu_session", "{data} -o {out} --device cpu"
+    ),
     "standin_floor": Command(
         "hiwm_evaluation.standin_floor", "{task} -o {out}", "file", False, ".json"
     ),

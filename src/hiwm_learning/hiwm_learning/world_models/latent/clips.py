@@ -22,6 +22,7 @@ from hiwm_core.tasks import Task
 from hiwm_learning.datasets.periods import OnePeriod
 from hiwm_learning.datasets.person_labels import PersonLabels
 from hiwm_learning.datasets.usable_segments import find_bags, usable_segment
+from hiwm_learning.world_models.latent.subset import Subset
 from hiwm_learning.world_models.latent.views import Size, scaled
 from hiwm_learning.world_models.recordings import HELD_OUT_EVERY, SHORTEST
 
@@ -91,7 +92,7 @@ class Start:
 def read_clips(
     folders: Sequence[Path], cameras: tuple[str, ...], embodiment: Embodiment, task: Task,
     report: Callable[[str], None], resample_hz: float | None = None, size: Size | None = None,
-    old: Sequence[Path] = (), old_share: float = 0.5,
+    old: Sequence[Path] = (), old_share: float = 0.5, subset: Subset | None = None,
 ) -> tuple[Clips, Clips]:
     """Return training and held-out clips of all usable segments below folders of data.
 
@@ -110,6 +111,7 @@ def read_clips(
         size: of the frames, px.
         old: folders of bags that the model has learned from before.
         old_share: of the ticks drawn in training, those of old folders.
+        subset: of the segments to train on; None takes all. It changes nothing that is held out.
 
     Raises:
         BagError: fewer than two usable bags, or bags of another embodiment or of several
@@ -118,7 +120,7 @@ def read_clips(
     periods = OnePeriod(resample_hz)
     labels = PersonLabels(report)
     parts: tuple[list[tuple[str, Segment]], list[tuple[str, Segment]]] = ([], [])
-    old_ticks: list[Tensor] = []
+    is_old: list[bool] = []  # of the segments to train on
     for number, folder in enumerate([*folders, *old]):
         paths = find_bags([folder])
         frames = used = 0
@@ -133,22 +135,27 @@ def read_clips(
             held_out = index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
             parts[held_out].append((folder.name, segment))
             if not held_out:
-                old_ticks.append(torch.full((segment.length,), number >= len(folders)))
+                is_old.append(number >= len(folders))
             used += 1
             frames += segment.length
         report(f"{folder.name}: {used} of {len(paths)} segments, {frames} frames")
     if not parts[1] and len(parts[0]) > 1:
         parts[1].append(parts[0].pop())
-        old_ticks.pop()
+        is_old.pop()
         report(f"held out only {parts[1][0][1].lineage.branch_id}: there are few segments")
     if not parts[0] or not parts[1]:
         raise BagError(
             "too few segments to hold any out", where=", ".join(str(f) for f in folders),
             remedy="record at least two; some tens give a usable model",
         )
-    clips = clips_of(parts[0], cameras, task, size, labels.of)
+    kept: Sequence[int] = range(len(parts[0]))
+    if subset is not None:
+        kept = subset.of([(kind, segment.length) for kind, segment in parts[0]])
+        report(f"a subset: {len(kept)} of {len(parts[0])} segments")
+    clips = clips_of([parts[0][i] for i in kept], cameras, task, size, labels.of)
+    old_ticks = torch.cat([torch.full((parts[0][i][1].length,), is_old[i]) for i in kept])
     return (
-        replace(clips, weights=sampling_weights(torch.cat(old_ticks), old_share)),
+        replace(clips, weights=sampling_weights(old_ticks, old_share)),
         clips_of(parts[1], cameras, task, size, labels.of),
     )
 

@@ -33,6 +33,24 @@ TRUST_SHARE = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
+class Precision:
+    """How a simulator computes. Replays are exact in each way, but not from one to another."""
+
+    bfloat16: bool = False  # of networks; a CPU becomes slower
+    compiled: bool = False  # by torch.compile, which takes a minute at the first step
+
+    @property
+    def name(self) -> str:
+        """A short name."""
+        return ("bfloat16" if self.bfloat16 else "float32") + (
+            "_compiled" if self.compiled else ""
+        )
+
+
+PLAIN = Precision()
+
+
+@dataclass(frozen=True, kw_only=True)
 class LatentState:
     """Everything a latent world is at one step.
 
@@ -98,13 +116,20 @@ class LatentSimulator:
         heads: those that were trained; the others give NaN.
         device: of the model.
         workspace: a robot's check of targets; None checks nothing.
+        precision: of the computation.
     """
 
     def __init__(
         self, model: LatentWorldModel, embodiment: Embodiment, heads: Collection[str] = HEADS,
         device: torch.device | str = "cpu", workspace: WorkspaceCheck | None = None,
+        precision: Precision = PLAIN,
     ) -> None:
         self._model = model
+        self._halved = precision.bfloat16
+        self._follow, self._decode = model.follow, model.decode
+        if precision.compiled:
+            self._follow = torch.compile(model.follow)
+            self._decode = torch.compile(model.decode)
         self.heads = frozenset(heads)
         self._gate = ActionGate(embodiment, workspace)
         self._device = torch.device(device)
@@ -171,14 +196,16 @@ class LatentSimulator:
             np.nan_to_num(state.action - held)
             for state, held in zip(states, measured, strict=True)
         ]
-        predicted, after = self._model.follow(Worlds(
+        worlds = Worlds(
             latents=self._latents([state.latents for state in states]),
             reference=self._latents([(state.reference,) for state in states])[:, 0],
             joints=self._floats(joints),
             joints_before=self._floats([state.before for state in states]),
             gap=self._floats(gaps), last_gap=self._floats(last_gaps),
             doubt=torch.tensor([state.doubt for state in states], device=self._device),
-        ))
+        )
+        with self._autocast():
+            predicted, after = self._follow(worlds)
         following = _halves(predicted.latents)
         reached, doubts = after.double().cpu().numpy(), predicted.doubt.double().cpu().tolist()
         return [
@@ -199,7 +226,8 @@ class LatentSimulator:
     def observe_many(self, states: Sequence[LatentState]) -> list[ImaginedObservation]:
         """Return the observation of each of several states."""
         latents, joints = self._present(states)
-        frames = self._model.decode(latents, joints)
+        with self._autocast():
+            frames = self._decode(latents, joints)
         views = [view.cpu().numpy() for view in apart(frames, self._model.config.sizes)]
         return [
             ImaginedObservation(
@@ -241,6 +269,9 @@ class LatentSimulator:
     def restored(self, parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> LatentState:
         """Return the state from the output of `to_parts`; raises as `LatentState.from_parts`."""
         return LatentState.from_parts(parts, meta)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._halved)
 
     def _present(self, states: Sequence[LatentState]) -> tuple[Tensor, Tensor]:
         """Return the present latents [B, C, Z, h, w] and joints [B, P]."""

@@ -35,6 +35,7 @@ from hiwm_learning.world_models.latent.growth import (
 )
 from hiwm_learning.world_models.latent.model import KIND, LatentWorldModel
 from hiwm_learning.world_models.latent.stage import Stage
+from hiwm_learning.world_models.latent.subset import add_subset_options, subset_of
 from hiwm_learning.world_models.recordings import (
     ON_TASK,
     STARTS,
@@ -60,6 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--autoencoder-steps", type=int, default=10**7, help="the same in steps")
     parser.add_argument("--autoencoder-batch", type=int, default=BATCH, help="pairs of frames")
     add_growth_options(parser)
+    add_subset_options(parser)
     parser.add_argument("--pool", type=int, default=POOL, help="rollouts kept alive")
     parser.add_argument("--oldest", type=int, default=OLDEST, help="age limit of a rollout, steps")
     parser.add_argument("--warp", type=float, default=WARP_PX, help="of start frames, px; 0: none")
@@ -100,7 +102,7 @@ class _Run:
         clips, held_out = read_clips(
             options.data, model.config.cameras, self._embodiment, self._task, self._report,
             options.resample_to, (model.config.height, model.config.width), options.old_data,
-            options.old_share,
+            options.old_share, subset_of(options),
         )
         self._heads = (*outcome_heads(clips.progress_labels, clips.success_labels), "trust")
         self._report(heads_line(self._heads))
