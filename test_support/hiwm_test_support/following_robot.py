@@ -38,11 +38,12 @@ class Robot(Node):
         self.create_subscription(Command, "command", self.on_command, qos.COMMAND)
         self.create_subscription(OperatorCommand, "operator/command", self.said.append, qos.TICK)
         self.create_subscription(ControlState, "control_state", self.on_state, qos.LATCHED)
-        task = load_task(default_task())
+        task, camera = load_task(default_task()), embodiment.cameras[0]
         info.publish(WorldInfo(
             kind="imagination", lockstep=False, embodiment=embodiment.name,
             embodiment_hash=embodiment.hash, embodiment_yaml=embodiment.text, task=task.name,
             task_hash=task.hash, task_yaml=task.text, can_restore=True, can_fork=True,
+            cameras=["top"], camera_widths=[camera.width], camera_heights=[camera.height],
         ))
         self.create_timer(0.1, self.show)
 

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -41,11 +42,14 @@ def chromium() -> str | None:
 class Browser:
     """One browser process with its own profile, stopped on leaving the context.
 
+    Args:
+        switches: of Chromium, besides the usual ones.
+
     Raises:
         HiwmError: Chromium is missing, or does not start.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *switches: str) -> None:
         program = chromium()
         if program is None:
             raise HiwmError("no Chromium on this machine", remedy="install the package chromium")
@@ -60,7 +64,8 @@ class Browser:
                 # A page without a window counts as hidden, whose timers run once a second or less.
                 "--disable-background-timer-throttling", "--disable-renderer-backgrounding",
                 "--disable-backgrounding-occluded-windows",
-                "--remote-debugging-port=0", f"--user-data-dir={folder}", "about:blank",
+                "--remote-debugging-port=0", f"--user-data-dir={folder}", *switches,
+                "about:blank",
             ],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
@@ -103,7 +108,11 @@ class Browser:
 
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Return the result of a coroutine on the browser's own loop."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_ANSWER_S)
+        return self.start(coroutine).result(_ANSWER_S)
+
+    def start(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+        """Return the future result of a coroutine on the browser's own loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def _address(self, file: Path) -> str:
         deadline = time.monotonic() + _START_S
@@ -186,14 +195,11 @@ class Page:
         Raises:
             HiwmError: it throws.
         """
-        response = self.ask(
-            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
-        )
-        if "exceptionDetails" in response:
-            details = response["exceptionDetails"]
-            what = details.get("exception", {}).get("description") or details["text"]
-            raise HiwmError(f"the page threw {what}", where=script)
-        return response["result"].get("value")
+        return self.browser.wait(self._value(script))
+
+    def start(self, script: str) -> Future[Any]:
+        """Start what `run` waits for; return its future value."""
+        return self.browser.start(self._value(script))
 
     def until(self, script: str, timeout_s: float = 60.0) -> Any:
         """Return the value of an expression once it is true. Raises HiwmError at the timeout."""
@@ -233,6 +239,16 @@ class Page:
         """Write a screenshot of the page as PNG."""
         data = self.ask("Page.captureScreenshot", format="png")["data"]
         path.write_bytes(base64.b64decode(data))
+
+    async def _value(self, script: str) -> Any:
+        response = await self._ask("Runtime.evaluate", {
+            "expression": script, "awaitPromise": True, "returnByValue": True,
+        })
+        if "exceptionDetails" in response:
+            details = response["exceptionDetails"]
+            what = details.get("exception", {}).get("description") or details["text"]
+            raise HiwmError(f"the page threw {what}", where=script)
+        return response["result"].get("value")
 
     async def _ask(self, method: str, parameters: dict[str, Any]) -> Any:
         number = next(self._numbers)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from hiwm_console.protocol import HandPose
 from hiwm_core.control import Mode
 
 DEVICE = "console"
@@ -41,6 +42,7 @@ class Manner:
 
     frame: str = "base"  # of tips' axes
     speed: float = 1.0  # share of full speed
+    hands: tuple[HandPose, ...] = ()  # of a headset, instead of axes
 
 
 @dataclass(frozen=True, kw_only=True)

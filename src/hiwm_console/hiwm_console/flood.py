@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Callable
 
-# Twice the normal rate, plus bursts: a page sends at most 30 drive messages and 30 acknowledgements
-# a second.
-MOST_A_SECOND = 120.0
-BURST = 240.0
+# A headset's page sends at most 100 drive messages a second, and 60 acknowledgements of frames if
+# four cameras run at 15 Hz. Other pages send far fewer.
+MOST_A_SECOND = 200.0
+BURST = 400.0
 # A page that keeps sending is disconnected after this many refused messages. They are forgotten at
 # this rate, so that a page is not disconnected for what it sent an hour ago.
 PATIENCE = 2000

@@ -25,6 +25,7 @@ from hiwm_console import world_simulator
 from hiwm_console.answers import answer_of, number
 from hiwm_console.drive_axes import DriveAxes
 from hiwm_console.driving import DEVICE, Command
+from hiwm_console.hand_clutch import HandClutch
 from hiwm_console.live_feed import LiveFeed, keep
 from hiwm_console.protocol import Act
 from hiwm_console.session_files import SessionFiles
@@ -39,6 +40,7 @@ from hiwm_core.frames import (
     pose_stream,
     stream_stamps,
 )
+from hiwm_core.tips import TipMotion
 from hiwm_nodes import qos
 from hiwm_teleop.devices.base import EventKind, OperatorEvent
 from hiwm_teleop.leash import LeashedTargets
@@ -71,6 +73,7 @@ class GraphLink:
         self._leash: LeashedTargets | None = None
         self._robot: RobotReader | None = None
         self._axes: DriveAxes | None = None
+        self._clutch: HandClutch | None = None
         self._joints: OrderedDict[int, bytes] = OrderedDict()
         self._poses: OrderedDict[tuple[int, str], bytes] = OrderedDict()
         self._ticks: OrderedDict[int, Tick] = OrderedDict()
@@ -93,6 +96,11 @@ class GraphLink:
         """Number of axes that a page drives; 0 while the world is unknown."""
         return self._axes.size if self._axes else 0
 
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms; none while the world is unknown."""
+        return self._embodiment.arms if self._embodiment else ()
+
     def world_simulator_axes(self, keys: frozenset[str]) -> list[float]:
         """Return the axes for keys held in a page of the world simulator's protocol."""
         planes = self._axes.planes if self._axes else []
@@ -107,7 +115,7 @@ class GraphLink:
         if command.deadman and len(command.axes) == self.axes:
             target = self._target_of(command, leash)
         else:
-            leash.forget()
+            self._forget_targets()
             self._moved = (-1, -1)
         message = OperatorCommand(
             epoch=command.epoch, step=command.step, device=DEVICE, deadman=command.deadman,
@@ -129,14 +137,28 @@ class GraphLink:
         self._moved, self._moved_at = place, now
         assert self._axes is not None and self._measured is not None and self._tick is not None
         manner = command.manner
-        delta, tips = self._axes.motion(
+        delta, steps = self._axes.motion(
             command.axes, manner.frame, self._speed * manner.speed, seconds
         )
         applied = np.asarray(self._tick.applied_action, np.float64)
+        tips: dict[str, TipMotion] = {**steps}
+        grippers = None
+        if manner.hands and self._clutch is not None:
+            goals, grippers = self._clutch.motion(
+                manner.hands, leash.start(self._measured, applied), manner.frame, manner.speed
+            )
+            tips |= goals
         self._target = leash.move(
-            delta, self._measured, applied, tips=tips, seconds=max(seconds, _SHORTEST_S)
+            delta, self._measured, applied, tips=tips, fixed=grippers,
+            seconds=max(seconds, _SHORTEST_S),
         )
         return self._target
+
+    def _forget_targets(self) -> None:
+        """Start again from where the robot is."""
+        if self._leash is not None and self._clutch is not None:
+            self._leash.forget()
+            self._clutch.forget()
 
     async def act(self, act: Act, who: str) -> dict[str, Any]:
         """Call a service for a person; the answer has ok and message."""
@@ -196,6 +218,7 @@ class GraphLink:
             self._leash = LeashedTargets(self._embodiment)
             self._robot = RobotReader(self._embodiment)
             self._axes = DriveAxes(self._embodiment)
+            self._clutch = HandClutch(self._embodiment)
         self._world = message
         self.feed.cameras = list(message.cameras)
         assert self._axes is not None
@@ -319,8 +342,8 @@ class GraphLink:
             self._tick.epoch, self._tick.step
         ):
             return
-        if self._leash is not None and (self._tick is None or tick.epoch != self._tick.epoch):
-            self._leash.forget()
+        if self._tick is None or tick.epoch != self._tick.epoch:
+            self._forget_targets()
         try:
             self._measured = self._robot.read(deserialize_message(joints, JointState), {
                 name: deserialize_message(raw, PoseStamped) for name, raw in poses.items()

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from hiwm_console import flood, protocol, world_simulator
 from hiwm_console.clients import Client, Frame
 from hiwm_console.driving import Command, Driving, Manner, Output, Pause, Released
+from hiwm_console.hand_clutch import HandWatch
 from hiwm_console.protocol import Act, Refused
 from hiwm_console.seats import Seats
 from hiwm_console.world_simulator import SimulatorPage
@@ -42,6 +43,10 @@ class Graph(Protocol):
     def axes(self) -> int:
         """Number of axes that a page drives; 0 while the world is unknown."""
 
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms; none while the world is unknown."""
+
     def world_simulator_axes(self, keys: frozenset[str]) -> list[float]:
         """Return the axes for keys held in a page of the world simulator's protocol."""
 
@@ -66,6 +71,7 @@ class Hub:
         self.graph = graph
         self._demonstrations = demonstrations
         self.driving = Driving()
+        self._hands = HandWatch()
         self.seats = Seats()
         self.refusals = flood.Refusals(log)
         self.clients: dict[int, Client] = {}
@@ -143,7 +149,7 @@ class Hub:
         if isinstance(message, protocol.Drive):
             self._receive_drive(
                 client, message.axes, message.deadman, message.t, now, message.demonstration,
-                Manner(frame=message.frame, speed=message.speed),
+                Manner(frame=message.frame, speed=message.speed, hands=message.hands),
             )
         elif isinstance(message, protocol.Seen):
             client.seen(message.n)
@@ -218,6 +224,9 @@ class Hub:
         )
         if problem:
             raise Refused(problem)
+        lost = self._hands.problem(manner.hands, t, self.graph.arms)
+        if lost and deadman:
+            self._do(self.driving.lose(lost))
 
     def _drive(self, now: float) -> None:
         """Execute the outputs due now, and schedule the next ones."""
@@ -298,6 +307,7 @@ class Hub:
     def _seat_changed(self, line: str, before: int | None) -> None:
         if self.seats.driver != before:
             self.driving.begin()
+            self._hands.forget()
         if line:
             self.notice(line)
         self._tell_seats()

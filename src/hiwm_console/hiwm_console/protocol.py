@@ -26,7 +26,8 @@ ACTIONS = (
     "reset_by_hand", "save", "rearm", "propose", "continue",
 )
 SEAT_WISHES = ("ask", "give", "keep", "leave")
-DEVICES = ("keys", "touch", "gamepad", "spacemouse")
+DEVICES = ("keys", "touch", "gamepad", "spacemouse", "headset")
+MOST_HANDS = 8
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
@@ -41,6 +42,18 @@ class Hello:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HandPose:
+    """A controller of a headset, in WebXR's axes: x right, y up, z towards the viewer."""
+
+    arm: int  # its place among the arms
+    held: bool  # the grip: the arm follows the hand
+    tracked: bool
+    position: tuple[float, ...]  # [3], m
+    rotation: tuple[float, ...]  # [4], quaternion x y z w
+    trigger: float  # how far it is pulled, 0..1
+
+
+@dataclass(frozen=True, kw_only=True)
 class Drive:
     """The operator's current input; repeated while the page is alive."""
 
@@ -50,7 +63,8 @@ class Drive:
     t: float  # the page's own clock, ms; never goes backwards
     device: str = "keys"
     frame: str = "base"  # along whose axes tips move; an unknown one is the arm's own
-    speed: float = 1.0  # share of full speed
+    speed: float = 1.0  # share of full speed; of a hand's motion, how much of it the arm makes
+    hands: tuple[HandPose, ...] = ()  # of a headset
     # True: recorded as a demonstration; False: as a correction; None: as the console was started.
     demonstration: bool | None = None
 
@@ -177,6 +191,39 @@ def _axes(value: Any) -> tuple[float, ...]:
     return tuple(one(entry) for entry in value)
 
 
+def _numbers(size: int, most: float) -> Callable[[Any], tuple[float, ...]]:
+    one = _number(-most, most)
+
+    def check(value: Any) -> tuple[float, ...]:
+        if not isinstance(value, list) or len(value) != size:
+            _refuse(f"is not a list of {size} numbers")
+        return tuple(one(entry) for entry in value)
+
+    return check
+
+
+def _rotation(value: Any) -> tuple[float, ...]:
+    found = _numbers(4, 1.001)(value)
+    if not 0.99 < sum(number**2 for number in found) < 1.01:
+        _refuse("is not a unit quaternion")
+    return found
+
+
+def _hands(value: Any) -> tuple[HandPose, ...]:
+    if not isinstance(value, list) or len(value) > MOST_HANDS:
+        _refuse(f"is not a list of at most {MOST_HANDS} hands")
+    found = []
+    for given in value:
+        if not isinstance(given, dict) or given.keys() != _HAND.keys():
+            _refuse(f"has a hand without exactly {', '.join(_HAND)}")
+        found.append(HandPose(**{key: check(given[key]) for key, check in _HAND.items()}))
+    return tuple(found)
+
+
+_HAND: Mapping[str, Callable[[Any], Any]] = {
+    "arm": _integer(0, 31), "held": _boolean, "tracked": _boolean,
+    "position": _numbers(3, 100.0), "rotation": _rotation, "trigger": _number(0.0, 1.0),
+}
 _STAMP = _number(0.0, 1e15)
 _NODE_NAME = _name(_NODE, "node id (<branch>:<step>)")
 
@@ -186,6 +233,7 @@ _FIELDS: Mapping[str, tuple[type[Any], Mapping[str, Callable[[Any], Any]]]] = {
         Drive, {
             "axes": _axes, "deadman": _boolean, "t": _STAMP, "device": _one_of(DEVICES),
             "demonstration": _boolean, "frame": _text(MOST_FRAME), "speed": _number(0.0, 1.0),
+            "hands": _hands,
         }
     ),
     "let_go": (LetGo, {"why": _text(100)}),

@@ -21,6 +21,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
 
 from hiwm_console.access import AccessRules, is_loopback
+from hiwm_console.certificate import certificate_folder, server_context
 from hiwm_console.graph_link import GraphLink
 from hiwm_console.live_window import display_there
 from hiwm_console.session_files import SessionFiles
@@ -73,9 +74,13 @@ class WebConsoleNode(Node):
             self, "demonstration", False,
             "record driving as demonstrations, unless the page specifies otherwise"
         ))
+        https = bool(parameter(
+            self, "https", False, "serve https, with a certificate made once for this machine"
+        ))
         opened = bool(parameter(self, "open", False, "open a browser if there is a display"))
+        names = [socket.gethostname(), socket.getfqdn()]
         if not is_loopback(host):
-            hosts += [socket.gethostname(), socket.getfqdn()]
+            hosts += names
         rules = AccessRules(token=token, hosts=tuple(hosts), origins=tuple(origins))
         if rules.needs_token and not token:
             token = secrets.token_urlsafe(12)
@@ -86,6 +91,7 @@ class WebConsoleNode(Node):
             host=host, port=port, session=session, graph=self._link,
             rules=rules, demonstrations=demonstrations,
             log=lambda line: self.get_logger().warning(line),
+            tls=server_context(certificate_folder(), ["localhost", *names]) if https else None,
         )
         self._link.server = self._server
         self._cameras: set[str] = set()

@@ -7,6 +7,7 @@ name of a node: no request ever names a file.
 import asyncio
 import contextlib
 import secrets
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -61,6 +62,7 @@ class WebServer:
         graph: the running session; None for a stored one.
         log: called with log lines, from the server's thread.
         demonstrations: driving is a demonstration unless the page specifies otherwise.
+        tls: serve https with it; None: http.
 
     Raises:
         HiwmError: the port is in use, or the address is not this machine's.
@@ -69,9 +71,10 @@ class WebServer:
     def __init__(
         self, *, host: str, port: int, rules: AccessRules, session: SessionFiles,
         graph: Graph | None, log: Callable[[str], None], demonstrations: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.loop = asyncio.new_event_loop()
-        self._host, self._rules, self._session = host, rules, session
+        self._host, self._rules, self._session, self._tls = host, rules, session, tls
         # New at every start: a browser must not show another session's pictures from its cache.
         self._key = secrets.token_hex(4)
         self.hub = Hub(graph, log, {
@@ -105,7 +108,7 @@ class WebServer:
         """Address of the page, for a browser on this machine."""
         name = "127.0.0.1" if self._host in ("0.0.0.0", "::") else self._host
         name = f"[{name}]" if ":" in name else name
-        return f"http://{name}:{self.port}/"
+        return f"http{'s' if self._tls else ''}://{name}:{self.port}/"
 
     def call(self, function: Callable[..., None], *arguments: Any) -> None:
         """Run a function on the server's thread; call it from any other thread."""
@@ -136,6 +139,7 @@ class WebServer:
         app.router.add_get("/label", self._label_page)
         app.router.add_get("/twin", self._twin_page)
         self._twins.add_to(app.router)
+        app.router.add_get("/xr", self._headset_page)
         self._labels.add_to(app.router)
         app.router.add_get("/assets/{name}", self._asset)
         app.router.add_get("/frames/{key}/{node}", self._frame)
@@ -144,7 +148,7 @@ class WebServer:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         try:
-            site = web.TCPSite(self._runner, self._host, port)
+            site = web.TCPSite(self._runner, self._host, port, ssl_context=self._tls)
             await site.start()
         except OSError as error:
             started.set_exception(HiwmError(
@@ -194,6 +198,12 @@ class WebServer:
     async def _twin_page(self, request: web.Request) -> web.Response:
         self._looking(request)
         return self._named("twin.html")
+
+    async def _headset_page(self, request: web.Request) -> web.Response:
+        self._looking(request)
+        if self.hub.graph is None:
+            raise web.HTTPNotFound(text="a stored session cannot be driven\n", headers=_HEADERS)
+        return self._named("xr.html")
 
     async def _asset(self, request: web.Request) -> web.Response:
         self._looking(request)

@@ -21,6 +21,7 @@ class PlayedGraph:
     """A graph with four action entries that accepts every request."""
 
     axes = 4
+    arms = ("left", "right")
 
     def __init__(self):
         self.commands = []

@@ -16,9 +16,9 @@ from std_srvs.srv import Trigger
 
 from hiwm_console.answers import answer_of
 from hiwm_console.drive_axes import DriveAxes
-from hiwm_console.driving import Command, Driving
+from hiwm_console.driving import Command, Driving, Manner
 from hiwm_console.graph_link import GraphLink, _event
-from hiwm_console.protocol import Act
+from hiwm_console.protocol import Act, HandPose
 from hiwm_console.session_files import SessionFiles
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.frames import observation_streams
@@ -153,6 +153,46 @@ def test_axes_of_a_tip_become_joint_targets_and_what_holds_it_is_told(link):
     assert Tips(robot).pose("left", np.array(place)).position[2] > 0.3
     np.testing.assert_allclose(place[7:], robot.home[7:])
     assert "left at the" in sent[-1].note and link._numbers()["note"] == sent[-1].note
+
+
+@pytest.mark.parametrize("name", ["yam_pair", "yam_pair_cartesian"])
+def test_hands_move_both_arms_and_after_a_rollback_they_start_from_where_the_robot_is(link, name):
+    robot, joints = load_embodiment(name), load_embodiment("yam_pair")
+    link.on_world(WorldInfo(
+        kind="imagination", rate=10.0, lockstep=True, cameras=["top"],
+        embodiment_hash=robot.hash, embodiment_yaml=robot.text,
+    ))
+    sent = []
+    link._publisher = SimpleNamespace(publish=sent.append)
+
+    def step(epoch, number, height):
+        hands = tuple(
+            HandPose(arm=arm, held=True, tracked=True, rotation=(0.0, 0.0, 0.0, 1.0), trigger=0.0,
+                     position=(0.2 * arm, 1.0 + way * height, -0.4))
+            for arm, way in enumerate((1.0, -1.0))
+        )
+        place = sent[-1].action if sent and epoch == 1 and robot == joints else joints.home
+        stamp = time_message(number)
+        link.on_joints(serialize_message(joint_state_message(
+            joints.joint_names, place, stamp, "table"
+        )))
+        tick = Tick(epoch=epoch, step=number)
+        stamp_tick(tick, stamp, observation_streams(["top"]))
+        link.on_tick(serialize_message(tick))
+        link.publish(Command(
+            deadman=True, axes=(0.0,) * link.axes, epoch=epoch, step=number, t=0.0,
+            manner=Manner(frame="base", hands=hands),
+        ))
+        return np.array(sent[-1].action)
+
+    tips, start = Tips(robot), step(1, 1, 0.0)
+    for number in range(2, 12):
+        target = step(1, number, 0.02)
+    for arm, way in (("left", 1.0), ("right", -1.0)):
+        moved = tips.pose(arm, target).position - tips.pose(arm, start).position
+        np.testing.assert_allclose(moved, [0, 0, way * 0.02], atol=0.002)
+    # Rolled back: the hands are as high as before, and move nothing until they move.
+    np.testing.assert_allclose(step(2, 12, 0.02), start, atol=1e-3)
 
 
 def test_the_newest_of_two_quick_ticks_reaches_the_pages(link):

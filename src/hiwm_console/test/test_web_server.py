@@ -161,6 +161,41 @@ def test_a_silent_page_pauses_the_session_while_connected(rig):
     visit(rig, body)
 
 
+@pytest.mark.parametrize(("after", "why"), [
+    ([{"position": [0.0, 1.5, -0.3]}], "the left controller jumped by 0.50 m"),
+    ([{"tracked": False}], "the left controller has lost its tracking"),
+    ([], "the left controller has disappeared"),
+])
+def test_a_hand_that_cannot_be_trusted_pauses_and_must_be_gripped_again(rig, after, why):
+    hand = {"arm": 0, "held": True, "tracked": True, "position": [0.0, 1.0, -0.3],
+            "rotation": [0.0, 0.0, 0.0, 1.0], "trigger": 0.0}
+
+    async def body(viewer):
+        async def look(hands, deadman=True):
+            await viewer.send(type="drive", axes=[0] * 4, deadman=deadman, device="headset",
+                              t=1e3 * time.monotonic(), hands=hands)
+
+        rig.tick(0)
+        await look([hand])
+        await eventually(lambda: rig.graph.commands)
+        assert rig.graph.commands[0].manner.hands[0].position == (0.0, 1.0, -0.3)
+        rig.control(Mode.HUMAN, "console")
+        await look([hand | change for change in after])
+        assert (await viewer.of("released"))["reason"] == why
+        await eventually(lambda: rig.graph.acts)
+        assert (rig.graph.acts[0].action, rig.graph.acts[0].note) == ("pause", why)
+        rig.control(Mode.PAUSED)
+        await look([hand])
+        await viewer.send(type="ping", t=1)
+        await viewer.of("pong")
+        assert not rig.graph.commands[-1].deadman
+        await look([hand], deadman=False)
+        await look([hand])
+        await eventually(lambda: rig.graph.commands[-1].deadman)
+
+    visit(rig, body)
+
+
 def test_one_drives_and_the_seat_changes_hands_visibly(rig):
     async def body(one, two):
         rig.tick(0)

@@ -66,6 +66,14 @@ def tip_frames(embodiment: Embodiment) -> tuple[str, ...]:
     return (*_views(embodiment), BASE, TOOL)
 
 
+def view_away(embodiment: Embodiment, frame: str) -> float:
+    """Return the direction away from a person who looks at the arms, about z from x, rad.
+
+    It is that of a camera's frame, and along x in any other: forward, by REP-103.
+    """
+    return _views(embodiment).get(frame, 0.0)
+
+
 def view_axes(away_rad: float) -> Array:
     """Return the axes of a view as columns [3, 3]: x to its right, y away from it, z up.
 

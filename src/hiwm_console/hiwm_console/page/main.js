@@ -121,6 +121,7 @@ $("name").addEventListener("change", () => { localStorage.setItem("hiwm-name", $
 
 // ---- the rest ----
 
+$("headset-link").href += location.hash; // the token
 setInterval(showSince, SINCE_MS);
 setInterval(showArms, ARMS_MS);
 if (!hands.mice.possible) {
