@@ -19,6 +19,7 @@ from .bridge_outputs import measure_bridge_outputs
 from .console_cameras import measure_console_cameras
 from .continuations import continued
 from .graph import Graph
+from .headset import measure_headset
 from .leader import measure_leader
 from .rollouts import measure_rollouts
 from .rows import (
@@ -29,6 +30,7 @@ from .rows import (
     CONSOLE_PAGE,
     CONTINUED,
     FLAT,
+    HEADSET,
     INVERSE_KINEMATICS,
     LEADER,
     PACED,
@@ -214,7 +216,7 @@ def _rate(times: list[float]) -> float:
 _OTHERS = {
     SPACEMOUSE: measure_spacemouse, LEADER: measure_leader, ROLLOUTS: measure_rollouts,
     ARM_CHECKS: measure_arm_checks, INVERSE_KINEMATICS: measure_inverse_kinematics,
-    TIP_COMMANDS: measure_tip_commands,
+    TIP_COMMANDS: measure_tip_commands, HEADSET: measure_headset,
     CONSOLE_CAMERAS: measure_console_cameras,
     BRIDGE_OUTPUTS: measure_bridge_outputs, THREE_CAMERAS: measure_three_cameras,
 }

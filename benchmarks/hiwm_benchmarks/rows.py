@@ -39,7 +39,7 @@ ROLLOUTS = "rollouts"
 ARM_CHECKS = "arm_checks"
 BRIDGE_OUTPUTS = "bridge_outputs"
 THREE_CAMERAS = "three_cameras"
-INVERSE_KINEMATICS, TIP_COMMANDS = "inverse_kinematics", "tip_commands"
+INVERSE_KINEMATICS, TIP_COMMANDS, HEADSET = "inverse_kinematics", "tip_commands", "headset"
 
 ROWS = (
     Row(key="imagination_rate", text="whole graph in imagination, rate 0, policy in the loop",
@@ -92,6 +92,8 @@ ROWS = (
     Row(key="tip_command",
         text="gamepad to operator command, joint arms by inverse kinematics, p95", unit="ms",
         at_least=15, aim=6, run=TIP_COMMANDS),
+    Row(key="headset", text="headset pose to operator command over loopback, joint arms, p95",
+        unit="ms", at_least=25, aim=12, run=HEADSET),
     Row(key="continuations", text="16 continuations of a state, 50 steps each, against one",
         unit="x", at_least=8, aim=4, run=CONTINUED),
     Row(key="rollout_rate", text="rollouts in the layered world, batch 64, policy included",
