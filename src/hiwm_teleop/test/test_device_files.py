@@ -34,5 +34,5 @@ def test_a_file_of_another_device_is_refused(text: str, parts: list[str]) -> Non
 
 
 def test_an_unknown_file_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="config/devices"):
+    with pytest.raises(ConfigError, match="one of aloha_leaders"):
         load_device_file("none_such", "thing", Settings)

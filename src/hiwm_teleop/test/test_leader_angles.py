@@ -1,9 +1,7 @@
 """Counts as angles: signs, zeros, turns, fractions of the range."""
 
 import math
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,9 +10,7 @@ from hypothesis import strategies as st
 from hiwm_core.errors import DeviceError
 from hiwm_teleop.leader.joint_angles import RAD_PER_COUNT, JointAngles
 from hiwm_teleop.leader.leader_file import load_leader
-
-sys.path.insert(0, str(Path(__file__).parent))
-from leader_rig import FIXTURES, OPEN_COUNTS, SIGN, ZERO, calibration  # noqa: E402
+from hiwm_test_support.leader_rig import FIXTURES, OPEN_COUNTS, SIGN, ZERO, calibration
 
 SETTINGS = load_leader(FIXTURES / "leaders.yaml")
 ARM = SETTINGS.arms["left"]

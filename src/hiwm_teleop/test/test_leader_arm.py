@@ -4,9 +4,7 @@ import contextlib
 import math
 import os
 import pty
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +16,8 @@ from hiwm_core.errors import ConfigError, DeviceError
 from hiwm_core.tasks import load_task
 from hiwm_teleop.devices.base import EventKind, JoySample, OperatorView, TickView, WorldView
 from hiwm_teleop.devices.registry import device_class
+from hiwm_test_support.leader_rig import EMBODIMENT, leader
 from hiwm_test_support.pty_servos import READ, SYNC_READ
-
-sys.path.insert(0, str(Path(__file__).parent))
-from leader_rig import EMBODIMENT, leader  # noqa: E402
 
 pytestmark = pytest.mark.flaky(
     reruns=2, reason="an arm silent for tenths of a second is lost; its reader may be starved"

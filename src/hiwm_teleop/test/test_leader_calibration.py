@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -13,10 +12,8 @@ from hiwm_teleop.leader.calibration_file import load_calibration
 from hiwm_teleop.leader.calibration_steps import CalibrationSteps
 from hiwm_teleop.leader.joint_angles import JointAngles
 from hiwm_teleop.leader.leader_file import load_leader
+from hiwm_test_support.leader_rig import FIXTURES, JOINTS, OPEN_COUNTS, SIGN, ZERO, leader, raw
 from hiwm_test_support.pty_servos import READ, SYNC_READ
-
-sys.path.insert(0, str(Path(__file__).parent))
-from leader_rig import FIXTURES, JOINTS, OPEN_COUNTS, SIGN, ZERO, leader, raw  # noqa: E402
 
 ARM = load_leader(FIXTURES / "leaders.yaml").arms["left"]
 NAMES = (*JOINTS, "gripper")

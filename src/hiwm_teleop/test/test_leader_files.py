@@ -1,6 +1,5 @@
 """Device files and calibration files of leaders: what is read, and what is refused."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +15,7 @@ from hiwm_teleop.leader.calibration_file import (
     save_calibration,
 )
 from hiwm_teleop.leader.leader_file import DEVICE, LeaderFile, load_leader
-
-sys.path.insert(0, str(Path(__file__).parent))
-from leader_rig import FIXTURES, calibration  # noqa: E402
+from hiwm_test_support.leader_rig import FIXTURES, calibration
 
 TEXT = (FIXTURES / "leaders.yaml").read_text()
 SETTINGS = load_leader(FIXTURES / "leaders.yaml")

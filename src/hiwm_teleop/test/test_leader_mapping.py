@@ -1,9 +1,7 @@
 """The mapping from a leader's joints to an embodiment's entries, and what is refused."""
 
 import math
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +13,7 @@ from hiwm_core.errors import ConfigError
 from hiwm_teleop.leader.follower_map import FollowerMap, planar_end
 from hiwm_teleop.leader.joint_angles import JointAngle
 from hiwm_teleop.leader.leader_file import GripperFile, PlanarFile, load_leader
-
-sys.path.insert(0, str(Path(__file__).parent))
-from leader_rig import EMBODIMENT, FIXTURES, JOINTS  # noqa: E402
+from hiwm_test_support.leader_rig import EMBODIMENT, FIXTURES, JOINTS
 
 LEADER = load_leader(FIXTURES / "leaders.yaml")
 TWO_ARMS = load_embodiment(EMBODIMENT)

@@ -3,9 +3,7 @@
 import contextlib
 import os
 import pty
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,11 +12,9 @@ from hiwm_interfaces.msg import Command
 from hiwm_core.control import Mode
 from hiwm_core.embodiment import load_embodiment
 from hiwm_test_support.following_robot import Graph
+from hiwm_test_support.leader_rig import EMBODIMENT, leader
 from hiwm_test_support.nodes import NodeProcess
 from hiwm_test_support.pty_servos import READ, SYNC_READ
-
-sys.path.insert(0, str(Path(__file__).parent))
-from leader_rig import EMBODIMENT, leader  # noqa: E402
 
 pytestmark = pytest.mark.nodes
 flaky = pytest.mark.flaky(

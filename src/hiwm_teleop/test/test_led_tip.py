@@ -1,9 +1,7 @@
 """A leader's tip leads the tip of a Cartesian robot, in position, yaw and rotation."""
 
 import math
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +16,8 @@ from hiwm_teleop.leader.follower_map import FollowerMap
 from hiwm_teleop.leader.following import Following
 from hiwm_teleop.leader.joint_angles import JointAngle
 from hiwm_teleop.leader.leader_file import JointFile, TipFile, load_leader
+from hiwm_test_support.leader_rig import FIXTURES
 from hiwm_test_support.robots import mixed_robot
-
-sys.path.insert(0, str(Path(__file__).parent))
-from leader_rig import FIXTURES  # noqa: E402
 
 JOINTS = tuple(f"left_joint{number}" for number in range(1, 7))
 PAIR, TIPS = load_embodiment("yam_pair"), load_embodiment("yam_pair_cartesian")

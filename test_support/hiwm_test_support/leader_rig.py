@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from hiwm_teleop.leader.calibration_file import CalibratedServo, Calibration, save_calibration
 from hiwm_teleop.leader.leader_file import LeaderFile, load_leader
@@ -16,7 +17,7 @@ JOINTS = ("waist", "shoulder", "elbow", "forearm", "wrist", "roll")
 # Positions of the rig's servos in the calibration pose; one is near the end of a turn.
 ZERO = dict(zip((1, 2, 3, 4, 5, 6, 7), (2048, 1000, 4000, 2048, 100, 2048, 1500), strict=True))
 OPEN_COUNTS = -500  # counts from closed to open; opening counts down
-SIGN = dict(zip((1, 2, 3, 4, 5, 6), (1, -1, 1, 1, -1, 1), strict=True))
+SIGN: dict[int, Literal[1, -1]] = {1: 1, 2: -1, 3: 1, 4: 1, 5: -1, 6: 1}
 
 
 class Leader:
@@ -28,6 +29,7 @@ class Leader:
 
     @property
     def settings(self) -> LeaderFile:
+        """The device file."""
         return load_leader(self.file)
 
     def point(self, arm: str, angles: Sequence[float], opening: float = 1.0) -> None:
@@ -48,6 +50,7 @@ def raw(servos: PtyServos, counts: int) -> int:
 
 
 def calibration(settings: LeaderFile, arm: str) -> Calibration:
+    """Return the calibration of an arm's servos at `ZERO`."""
     joints = {
         name: CalibratedServo(
             id=servo.id, model=servo.model, homing_offset=0, zero=ZERO[servo.id],
@@ -94,5 +97,5 @@ def leader(folder: Path, bus: str, changes: Sequence[tuple[str, str]] = ()) -> I
             made.point(side, [0.0] * 6)
         yield made
     finally:
-        for bus in servos.values():
-            bus.end()
+        for ended in servos.values():
+            ended.end()
