@@ -109,6 +109,18 @@ def test_drivers_of_a_users_robot_are_in_the_users_directory_and_never_in_lock_s
     assert "hiwm_robot/standin_driver" in executables(nodes("evaluate", world="hardware"))
 
 
+@pytest.mark.parametrize("robot", ["standin", "yam_pair", "yam_pair_joints"])
+def test_stand_ins_run_in_lock_step_if_they_are_fast(
+    robot: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HIWM_CONFIG_DIR", str(tmp_path))
+    for fast in (True, False):
+        specs = nodes("session", world="hardware", robot=robot, fast=str(fast).lower())
+        (bridge,) = (spec for spec in specs if spec.executable == "robot_bridge")
+        assert bridge.merged_parameters()["lockstep"] == fast
+        assert bridge.merged_parameters()["use_sim_time"] == fast
+
+
 def test_the_recorder_takes_the_cameras_of_the_tasks_embodiment() -> None:
     for file in ("session", "record", "collect"):
         (recorder,) = (s for s in nodes(file, task="my_task") if s.executable == "recorder")
