@@ -120,8 +120,12 @@ class BridgeCore:
 
     def due(self, now: float, clock_ns: int | None = None) -> bool:
         """Return whether a tick can be published now; arguments as in `tick`."""
+        return self.expected(now, clock_ns) and self._streams.paired(now)
+
+    def expected(self, now: float, clock_ns: int | None = None) -> bool:
+        """Return whether a tick is due, or waits only for joint states; arguments as in `tick`."""
         state = self.state
-        if state.phase not in (Phase.STARTING, Phase.RUNNING) or not self._streams.ready(now):
+        if state.phase not in (Phase.STARTING, Phase.RUNNING) or not self._streams.unused:
             return False
         if self._stale_reason(now):
             return False

@@ -35,6 +35,7 @@ from hiwm_robot.bridge_core import BridgeCore
 from hiwm_robot.bridge_state import Answer, Phase, TickPlan
 from hiwm_robot.episode_reset import EpisodeReset
 from hiwm_robot.output_map import holds_last
+from hiwm_robot.pairing import PairTimer
 from hiwm_robot.problems import Problems
 from hiwm_robot.readiness import Readiness
 from hiwm_robot.refused_services import RefusedServices
@@ -145,6 +146,7 @@ class RobotBridge(LifecycleNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(POLL_S, self._on_poll, clock=steady)
         self.create_timer(PUBLISHERS_S, self._check_publishers, clock=steady)
+        self._pairing = PairTimer(self, self._tick_if_due)
         if not self._by_camera:
             self.create_timer(1.0 / self._embodiment.rate_hz, self._tick_if_due, clock=steady)
         if self._autostart:
@@ -292,7 +294,9 @@ class RobotBridge(LifecycleNode):
         now = time.monotonic()
         clock_ns = None if self._by_camera else self.get_clock().now().nanoseconds
         if not self._core.due(now, clock_ns):
+            self._pairing.wait(self._core.expected(now, clock_ns))
             return
+        self._pairing.wait(False)
         plan = self._plan = self._core.tick(now, clock_ns)
         if plan.hold is not None:
             self._outputs.hold(plan.hold)

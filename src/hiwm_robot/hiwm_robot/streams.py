@@ -77,6 +77,7 @@ class Streams:
         self._measured = MeasuredAction(embodiment)
         # Outputs read the position in their own thread; the kinematics keep results inside.
         self._measuring = threading.Lock()
+        self._position: Array | None = None  # None after a message, until it is read
         self._cameras = tuple(camera.name for camera in embodiment.cameras)
         self._same_clock = robot.clock == "same"
         self._images = {camera: Newest() for camera in self._cameras}
@@ -98,9 +99,11 @@ class Streams:
             # The driver restarted: images of the old one will never arrive.
             self._floor_ns = 0
             self._used_ns = None
-            for source in self._sources.values():
-                if self._same_clock and source.stamp_ns > stamp_ns + RESTART_GAP_NS:
-                    source.clear()
+            with self._measuring:
+                for source in self._sources.values():
+                    if self._same_clock and source.stamp_ns > stamp_ns + RESTART_GAP_NS:
+                        source.clear()
+                        self._position = None
         return not kind.unused
 
     def joint_state(
@@ -108,9 +111,11 @@ class Streams:
         now: float, velocities: Sequence[float] = (), efforts: Sequence[float] = (),
     ) -> str:
         """Record a joint state; return why it cannot be used, or an empty string."""
-        return self._sources[source].message(
-            names, positions, velocities, efforts, stamp_ns, now
-        )
+        with self._measuring:
+            self._position = None
+            return self._sources[source].message(
+                names, positions, velocities, efforts, stamp_ns, now
+            )
 
     def pose(
         self, name: str, position: Sequence[float], quaternion: Sequence[float], frame: str,
@@ -123,27 +128,38 @@ class Streams:
         if not (np.isfinite(position).all() and abs(np.linalg.norm(quaternion) - 1.0) < 0.1):
             return "pose is not finite, or has no rotation"
         stream = self._poses[name]
-        if not stream.newest.take(stamp_ns, now).unused:
-            stream.pose = MeasuredPose(position=position, quaternion=quaternion)
+        with self._measuring:
+            if not stream.newest.take(stamp_ns, now).unused:
+                stream.pose = MeasuredPose(position=position, quaternion=quaternion)
+                self._position = None
         return ""
 
     # What has arrived
 
     @property
     def position(self) -> Array | None:
-        """Newest measured position [A], embodiment order and units; None before the first."""
-        if not self._state_complete:
-            return None
+        """Newest measured position [A], embodiment order and units; None before the first.
+
+        It is computed once after each message: outputs read it at their own rate, and kinematics
+        cost more than the rest of an output.
+        """
+        with self._measuring:
+            if self._position is None and self._state_complete:
+                self._position = self._computed_position()
+            return self._position
+
+    def _computed_position(self) -> Array | None:
         joints = {
             name: float(value) for source in self._sources.values()
             for name, value in zip(source.names, source.position, strict=True)
         }
         poses = {name: stream.pose for name, stream in self._poses.items() if stream.pose}
         try:
-            with self._measuring:
-                return self._measured.array(joints, poses)
+            position = self._measured.array(joints, poses)
         except ConfigError:
             return None  # a pose that no rotation fits; `pose` reports it
+        position.flags.writeable = False
+        return position
 
     @property
     def joints(self) -> JointValues:
@@ -204,20 +220,23 @@ class Streams:
         if again:
             self._used_ns = None
 
-    def ready(self, now: float) -> bool:
-        """Return whether a complete observation is available that was not used yet."""
+    @property
+    def unused(self) -> bool:
+        """Whether every stream has been heard, with images that no tick has used yet."""
         if not self.complete:
             return False
         if any((newest.stamp_ns or 0) < self._floor_ns for newest in self._images.values()):
             return False
         if self._robot.pace == "timer":
             return True
+        return self._images[self._cameras[0]].stamp_ns != self._used_ns
+
+    def paired(self, now: float) -> bool:
+        """Return whether the first camera's image waits for no joint states any more."""
         newest = self._images[self._cameras[0]]
-        if newest.stamp_ns == self._used_ns:
-            return False
-        if not self._same_clock or now - newest.arrival >= PAIR_WAIT_S:
+        if self._robot.pace == "timer" or not self._same_clock:
             return True
-        return all(
+        return now - newest.arrival >= PAIR_WAIT_S or all(
             source.stamp_ns >= self.image_stamp_ns or source.period_s > PAIR_WAIT_S
             for source in self._sources.values()
         )

@@ -82,6 +82,22 @@ def test_an_episode_starts_with_step_0_and_no_action() -> None:
     assert robot.observe(0.12).period_s == pytest.approx(0.12)
 
 
+def test_an_image_without_its_joint_states_is_expected_but_not_due() -> None:
+    robot = Robot().started()
+    names = list(EMBODIMENT.joint_names)
+    robot.now += 0.1
+    robot.stamp += PERIOD_NS
+    robot.streams.joint_state(
+        "arms", names, list(HOME), robot.stamp - PERIOD_NS // 10, robot.now - 0.09
+    )
+    robot.streams.image("top", robot.stamp, robot.now)
+    assert robot.core.expected(robot.now) and not robot.core.due(robot.now)
+    robot.streams.joint_state("arms", names, list(HOME), robot.stamp, robot.now)
+    assert robot.core.due(robot.now)
+    robot.core.tick(robot.now)
+    assert not robot.core.expected(robot.now)
+
+
 def test_a_command_is_limited_sent_and_reported() -> None:
     robot = Robot().started()
     answer = robot.command(HOME + 0.1)
