@@ -41,6 +41,7 @@ from hiwm_robot.readiness import Readiness
 from hiwm_robot.refused_services import RefusedServices
 from hiwm_robot.robot_outputs import RobotOutputs
 from hiwm_robot.robot_side import RobotSide
+from hiwm_robot.slow_drivers import SlowDrivers
 from hiwm_robot.tick_rate import TickRate
 from hiwm_robot.world_description import lineage, world_info
 from hiwm_robot.world_side import WorldSide
@@ -50,8 +51,6 @@ POLL_S = 0.05
 # Looking for other publishers on command topics reads the whole graph: once a second is enough to
 # see a tool that was left running.
 PUBLISHERS_S = 1.0
-# Drivers that start together with the bridge may take this long, cameras above all.
-_START_S = 30.0
 # A configured bridge has heard every driver; without data after this time, its stamps are unusable.
 FIRST_DATA_S = 2.0
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -94,6 +93,10 @@ class RobotBridge(LifecycleNode):
         self._connect_s = parameter(
             self, "connect_timeout_s", 3.0, "wait this long for each driver topic, s", 0.1, 60.0
         )
+        self._slow_drivers = SlowDrivers(self.get_logger(), parameter(
+            self, "drivers_start_s", 30.0, "drivers that start with the bridge, cameras above "
+            "all, may take this long before their silence is an error, s", 0.0, 600.0
+        ))
         reset_timeout_s = parameter(
             self, "reset_timeout_s", 10.0, "wait this long for the driver's reset, s", 0.5, 600.0
         )
@@ -134,9 +137,8 @@ class RobotBridge(LifecycleNode):
             seed=self._seed, timeout_s=reset_timeout_s, activating=lambda: self._activating,
         )
         self._activating = self._autostart
-        self._started, self._waiting = time.monotonic(), False
         self._connected = False
-        self._configured_at = self._started
+        self._configured_at = time.monotonic()
         self._plan: TickPlan | None = None  # the present tick
         self._rate = diagnostics.RateMeter()
         self._answer_s = float("nan")
@@ -195,15 +197,14 @@ class RobotBridge(LifecycleNode):
                     lockstep=self._lockstep,
                 ))
         except DeviceError as error:
-            self._on_silent_drivers(error)
+            if not (self._autostart and self._slow_drivers.wait(error.what, self._diagnostics)):
+                self._note("configure", f"not configured: {error}")
             return FAILURE
         except HiwmError as error:
             self._note("configure", f"not configured: {error}")
             return FAILURE
         self._note("configure", "")
-        if self._waiting:
-            self._waiting = False
-            self._diagnostics.report(diagnostics.OK, "running")
+        self._slow_drivers.heard(self._diagnostics)
         if not self._connected:
             self._connected = True
             self._side.connect()
@@ -212,16 +213,6 @@ class RobotBridge(LifecycleNode):
         self._configured_at = time.monotonic()
         self._publish_info()
         return super().on_configure(state)
-
-    def _on_silent_drivers(self, error: DeviceError) -> None:
-        """Wait for drivers that may still be starting; after `_START_S` it is an error."""
-        if self._autostart and time.monotonic() - self._started < _START_S:
-            if not self._waiting:
-                self.get_logger().info(f"waiting for the drivers: {error.what}")
-            self._waiting = True
-            self._diagnostics.report(diagnostics.WARN, f"waiting for the drivers: {error.what}")
-        else:
-            self._note("configure", f"not configured: {error}")
 
     @_reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
