@@ -274,17 +274,22 @@ def test_goals_are_answered_without_rebuilding_the_wait_set(
     client = ActionClient(bench.node, GripperCommand, "grip")
     results: list[float] = []
 
+    def send(position: float) -> None:
+        goal = GripperCommand.Goal(command=Command(position=position))
+        client.send_goal_async(goal).add_done_callback(accepted)
+
     def accepted(future: Future) -> None:
-        future.result().get_result_async().add_done_callback(
-            lambda answer: results.append(answer.result().result.position)
-        )
+        future.result().get_result_async().add_done_callback(finished)
+
+    def finished(future: Future) -> None:
+        results.append(future.result().result.position)
+        if len(results) < 20:
+            send(results[-1] + 1.0)
 
     try:
         assert bench.spin(client.server_is_ready)
-        for position in (1.0, 2.0, 3.0):
-            goal = GripperCommand.Goal(command=Command(position=position))
-            client.send_goal_async(goal).add_done_callback(accepted)
-            assert bench.spin(lambda position=position: results[-1:] == [position])
+        send(1.0)
+        assert bench.spin(lambda: len(results) >= 20)
     finally:
         ended.set()
         thread.join()
@@ -292,8 +297,10 @@ def test_goals_are_answered_without_rebuilding_the_wait_set(
         actions.destroy()
         server.destroy_node()
         spinning.shutdown()
-    assert results == [1.0, 2.0, 3.0]
-    assert isinstance(bench.executor, KeptWaitSetExecutor) != bool(rebuilt)
+    assert results == [float(number) for number in range(1, 21)]
+    # rclpy takes one now and then, as it looks for events.
+    kept = isinstance(bench.executor, KeptWaitSetExecutor)
+    assert len(rebuilt) < 10 if kept else len(rebuilt) > 30
 
 
 def test_messages_arrive_while_a_coroutine_waits(bench: Bench) -> None:

@@ -22,6 +22,9 @@ Array = NDArray[np.float64]
 # An image may be early by this share of a period: cameras jitter. Less than a third, so that of a
 # camera at three times the rate every third image is used.
 SLACK = 0.3
+# The same by the steady clock, which bounds only the mean rate: stamps may lie. Regular images come
+# early by as much as the one that began the grid was late.
+STEADY_SLACK = 1.0
 
 
 class BridgeCore:
@@ -133,7 +136,7 @@ class BridgeCore:
             return True
         if self._lockstep:
             return not state.waiting
-        if state.next_wall - now > SLACK / self.rate:
+        if state.next_wall - now > STEADY_SLACK / self.rate:
             return False  # whatever the stamps say
         early = state.next_ns - (self._streams.image_stamp_ns if clock_ns is None else clock_ns)
         # A stamp far before its time is not early: the clock was set back.

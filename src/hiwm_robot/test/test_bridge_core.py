@@ -244,6 +244,24 @@ def test_a_faster_camera_gives_ticks_at_the_embodiments_rate() -> None:
     assert sum(ticks) == 10
 
 
+def test_a_late_first_tick_costs_no_later_one() -> None:
+    """A busy machine delivers the first image late; the camera itself is regular."""
+    robot = Robot()
+    robot.core.start(robot.now)
+    names, arrived = list(EMBODIMENT.joint_names), robot.now
+    used = []
+    for number in range(40):
+        arrived += 0.05  # twice the rate
+        robot.now = arrived + (0.04 if number == 0 else 0.0)
+        robot.stamp += PERIOD_NS // 2
+        robot.streams.joint_state("arms", names, list(HOME), robot.stamp, robot.now)
+        robot.streams.image("top", robot.stamp, robot.now)
+        if robot.core.due(robot.now):
+            robot.core.tick(robot.now)
+            used.append(number)
+    assert used == list(range(0, 40, 2))
+
+
 def test_a_camera_at_the_rate_loses_no_tick_to_jitter() -> None:
     robot = Robot().started()
     for late in (0.0, 0.04, -0.04, 0.02, -0.02, 0.0):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from hiwm_robot.bridge_core import SLACK
+from hiwm_robot.bridge_core import STEADY_SLACK
 from hiwm_robot.bridge_state import Phase
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -119,4 +119,4 @@ def test_ticks_never_come_faster_than_the_embodiments_rate(gaps: list[float], li
             times.append(robot.now)
     for i, start in enumerate(times):
         for j, end in enumerate(times[i:]):
-            assert end - start >= (j - 1 - SLACK) * 0.1 - 1e-6
+            assert end - start >= (j - 1 - STEADY_SLACK) * 0.1 - 1e-6
