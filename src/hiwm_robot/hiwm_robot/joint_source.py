@@ -81,11 +81,12 @@ class JointSourceState:
 
     def message(
         self, names: Sequence[str], positions: Sequence[float], velocities: Sequence[float],
-        efforts: Sequence[float], stamp_ns: int, now: float,
+        efforts: Sequence[float], stamp_ns: int, now: float, *, still_shown: bool = False,
     ) -> str:
         """Take a joint state; return why it cannot be used, or an empty string.
 
-        A message without any of the source's joints is another's, and ignored.
+        A message without any of the source's joints is another's, and ignored. One with the same
+        stamp again is not used; if the driver is waiting, `still_shown`, its joints stay young.
         """
         order = self._order(tuple(names))
         if isinstance(order, str):
@@ -99,8 +100,11 @@ class JointSourceState:
         values /= self._span[columns]
         if not np.isfinite(values).all():
             return "joint state is not finite"
-        self.unused = self._kind(stamp_ns, columns, now).unused
+        kind = self._kind(stamp_ns, columns, now)
+        self.unused = kind.unused
         if self.unused:
+            if kind is Stamped.REPEATED and still_shown:
+                self._arrivals[columns] = now
             return ""
         if self._newest is not None:
             self.period_s = now - self._newest[1]

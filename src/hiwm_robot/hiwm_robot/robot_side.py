@@ -45,7 +45,7 @@ class RobotSide:
         on_image: Callable[[], None], note: Callable[[str, str], None],
         reset_group: CallbackGroup,
     ) -> None:
-        self.streams = Streams(embodiment, robot)
+        self.streams = Streams(embodiment, robot, repeats=reliable)
         self.images: dict[str, Image] = {}
         self.infos: dict[str, CameraInfo] = {}  # calibrations that drivers publish
         self.poses: dict[str, PoseStamped] = {}

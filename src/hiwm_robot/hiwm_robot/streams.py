@@ -67,13 +67,18 @@ class Streams:
     Args:
         embodiment: its first camera gives the stamps of ticks.
         robot: sources, maximum ages and pace.
+        repeats: the driver is in lock-step: it repeats an observation until a command answers it,
+            and so shows that it is there.
 
     Raises:
         ConfigError: a URDF of the embodiment is missing, or lacks a link or joint.
     """
 
-    def __init__(self, embodiment: Embodiment, robot: RobotConfig) -> None:
+    def __init__(
+        self, embodiment: Embodiment, robot: RobotConfig, *, repeats: bool = False
+    ) -> None:
         self._robot = robot
+        self._repeats = repeats
         self._measured = MeasuredAction(embodiment)
         # Outputs read the position in their own thread; the kinematics keep results inside.
         self._measuring = threading.Lock()
@@ -95,6 +100,8 @@ class Streams:
         """Record an image; return whether it is used."""
         newest = self._images[camera]
         kind = newest.take(stamp_ns, now)
+        if kind is Stamped.REPEATED and self._still_shown:
+            newest.arrival = now
         if kind is Stamped.RESTARTED:
             # The driver restarted: images of the old one will never arrive.
             self._floor_ns = 0
@@ -114,7 +121,8 @@ class Streams:
         with self._measuring:
             self._position = None
             return self._sources[source].message(
-                names, positions, velocities, efforts, stamp_ns, now
+                names, positions, velocities, efforts, stamp_ns, now,
+                still_shown=self._still_shown,
             )
 
     def pose(
@@ -230,6 +238,11 @@ class Streams:
         if self._robot.pace == "timer":
             return True
         return self._images[self._cameras[0]].stamp_ns != self._used_ns
+
+    @property
+    def _still_shown(self) -> bool:
+        """Whether a repeated message is of an observation that waits for its first tick."""
+        return self._repeats and self._images[self._cameras[0]].stamp_ns != self._used_ns
 
     def paired(self, now: float) -> bool:
         """Return whether the first camera's image waits for no joint states any more."""

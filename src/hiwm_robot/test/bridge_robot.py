@@ -22,7 +22,7 @@ class Robot:
         self, lockstep: bool = False, activation: Activation | None = None,
         holds_last: tuple[bool, ...] = (False,) * 4, workspace: object = None,
     ) -> None:
-        self.streams = Streams(EMBODIMENT, ROBOT)
+        self.streams = Streams(EMBODIMENT, ROBOT, repeats=lockstep)
         self.core = BridgeCore(
             embodiment=EMBODIMENT, streams=self.streams, lockstep=lockstep, stale_after_s=0.5,
             activation=activation or Activation(), holds_last=np.array(holds_last),

@@ -175,6 +175,33 @@ def test_lockstep_starts_on_an_observation_of_any_age() -> None:
     assert robot.observe() is not None  # the same observation again
 
 
+@pytest.mark.parametrize("lost", ["joint state", "image"])
+def test_lockstep_takes_a_restarted_drivers_observation_however_slowly_it_comes(lost: str) -> None:
+    """Discovery loses one message of the first try, and a busy driver repeats after a while."""
+    robot = Robot(lockstep=True).started()
+    names = list(EMBODIMENT.joint_names)
+    robot.command(HOME)
+    robot.now += 2.0
+    assert robot.core.poll(robot.now).fault
+    robot.stamp += PERIOD_NS
+    for attempt in range(3):
+        robot.now += 0.7  # a stream is stale after 0.5 s
+        if attempt or lost != "joint state":
+            robot.streams.joint_state("arms", names, list(HOME), robot.stamp, robot.now)
+        if attempt or lost != "image":
+            robot.streams.image("top", robot.stamp, robot.now)
+        # Joint states are read before the image, which says that an observation waits.
+        assert robot.core.due(robot.now) == (attempt >= (2 if lost == "image" else 1))
+    assert robot.core.tick(robot.now).step == 1
+    # Its command is lost too: the hold of the next silence lets the driver go on.
+    robot.command(HOME)
+    for _ in range(2):
+        robot.now += 0.4
+        robot.streams.image("top", robot.stamp, robot.now)
+        answer = robot.core.poll(robot.now)
+    assert answer.holds
+
+
 @pytest.mark.parametrize("lockstep", [True, False])
 def test_the_first_tick_after_a_silence_can_be_answered_at_once(lockstep: bool) -> None:
     robot = Robot(lockstep=lockstep).started()
