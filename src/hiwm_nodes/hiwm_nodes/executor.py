@@ -2,10 +2,8 @@
 
 rclpy collects all entities and rebuilds the wait set for each callback. At a few hundred messages
 per second that is most of a node's work. This executor keeps the wait set until an entity is added
-or removed, and runs the callbacks of subscriptions, timers and guard conditions directly. It also
-hands answers of action servers to their clients: a gripper's goal has four or more, and each would
-rebuild the wait set twice. rclpy handles everything else: services, their clients, events and
-coroutines. A response that the middleware
+or removed, and runs the callbacks of subscriptions, timers and guard conditions directly. rclpy
+handles everything else: services, clients, events and coroutines. A response that the middleware
 could not deliver, because it had not yet discovered the client that asked, is sent again.
 test_executor.py tests that callbacks run as they do under rclpy.
 
@@ -21,7 +19,6 @@ from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from typing import Any
 
-from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.event_handler import EventHandler
 from rclpy.exceptions import InvalidHandle
@@ -58,7 +55,6 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
         self._direct: dict[int, Callable[[], None]] = {}  # entity pointer to its callback
         self._guards: dict[int, Any] = {}  # guard conditions of nodes, by pointer
         self._waitables: list[Any] = []
-        self._action_clients: list[ActionClient] = []
         self._changed = True
         self._next_event_check = 0.0
         self._stop_requested = False
@@ -131,7 +127,6 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
         self._changed = True
         self._wait_set = None
         self._add, self._direct, self._guards, self._waitables = [], {}, {}, []
-        self._action_clients = []
         self._handles.close()
 
     def _wait_and_run(self) -> None:
@@ -151,9 +146,6 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
             *(p for p in wait_set.get_ready_entities("guard_condition") if p in self._direct),
             *wait_set.get_ready_entities("timer"), *wait_set.get_ready_entities("subscription"),
         ]
-        for client in self._action_clients:
-            if client.is_ready(wait_set):
-                self._hand_over(client)
         now = time.monotonic()
         if (
             self._others_ready() or now >= self._next_event_check
@@ -173,15 +165,6 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
             if run is not None:
                 run()
 
-    def _hand_over(self, client: ActionClient) -> None:
-        """Give a client what its server has answered; callbacks of its futures run at once."""
-        handling = client.execute(client.take_data())
-        try:
-            handling.send(None)
-        except StopIteration:
-            return
-        self.create_task(handling)  # it waits for something
-
     def _others_ready(self) -> bool:
         wait_set = self._wait_set
         triggered = [
@@ -196,10 +179,7 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
             bool(triggered)
             or bool(wait_set.get_ready_entities("service"))
             or bool(wait_set.get_ready_entities("client"))
-            or any(
-                waitable.is_ready(wait_set) for waitable in self._waitables
-                if not isinstance(waitable, ActionClient)
-            )
+            or any(waitable.is_ready(wait_set) for waitable in self._waitables)
         )
 
     def _gather(self) -> None:
@@ -223,7 +203,6 @@ class KeptWaitSetExecutor(SingleThreadedExecutor):
             entity for node in nodes for entity in node.waitables
             if not isinstance(entity, EventHandler)
         ]
-        self._action_clients = [one for one in self._waitables if isinstance(one, ActionClient)]
         for entity in (*subscriptions, *timers, *clients, *services, *guards):
             self._handles.enter_context(entity.handle)
         counts = [len(subscriptions), len(guards), len(timers), len(clients), len(services), 0]

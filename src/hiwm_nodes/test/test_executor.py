@@ -10,9 +10,6 @@ from typing import Any
 
 import pytest
 import rclpy
-from control_msgs.action import GripperCommand
-from control_msgs.msg import GripperCommand as Command
-from rclpy.action import ActionClient, ActionServer
 from rclpy.callback_groups import CallbackGroup, ReentrantCallbackGroup
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -239,68 +236,6 @@ def test_a_response_is_sent_again_until_the_client_is_discovered(
     bench.listen(lambda message: bench.received.append(message.data))
     bench.send(1)
     assert bench.spin(lambda: bench.received == [1])
-
-
-def test_goals_are_answered_without_rebuilding_the_wait_set(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A gripper in lock-step has a goal for every tick."""
-    rebuilt: list[Any] = []
-    take = bench.executor._take_waitable
-
-    def taken(waitable: Any) -> Any:
-        if isinstance(waitable, ActionClient):
-            rebuilt.append(waitable)
-        return take(waitable)
-
-    monkeypatch.setattr(bench.executor, "_take_waitable", taken)
-    server = rclpy.create_node("gripper", context=bench.context)
-
-    def execute(goal: Any) -> GripperCommand.Result:
-        goal.succeed()
-        return GripperCommand.Result(position=goal.request.command.position)
-
-    actions = ActionServer(server, GripperCommand, "grip", execute)
-    spinning = SingleThreadedExecutor(context=bench.context)
-    spinning.add_node(server)
-    ended = threading.Event()
-
-    def serve() -> None:
-        while not ended.is_set():
-            spinning.spin_once(timeout_sec=0.02)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    client = ActionClient(bench.node, GripperCommand, "grip")
-    results: list[float] = []
-
-    def send(position: float) -> None:
-        goal = GripperCommand.Goal(command=Command(position=position))
-        client.send_goal_async(goal).add_done_callback(accepted)
-
-    def accepted(future: Future) -> None:
-        future.result().get_result_async().add_done_callback(finished)
-
-    def finished(future: Future) -> None:
-        results.append(future.result().result.position)
-        if len(results) < 20:
-            send(results[-1] + 1.0)
-
-    try:
-        assert bench.spin(client.server_is_ready)
-        send(1.0)
-        assert bench.spin(lambda: len(results) >= 20)
-    finally:
-        ended.set()
-        thread.join()
-        client.destroy()
-        actions.destroy()
-        server.destroy_node()
-        spinning.shutdown()
-    assert results == [float(number) for number in range(1, 21)]
-    # rclpy takes one now and then, as it looks for events.
-    kept = isinstance(bench.executor, KeptWaitSetExecutor)
-    assert len(rebuilt) < 10 if kept else len(rebuilt) > 30
 
 
 def test_messages_arrive_while_a_coroutine_waits(bench: Bench) -> None:
