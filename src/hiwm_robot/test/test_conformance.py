@@ -31,8 +31,10 @@ pytestmark = [pytest.mark.nodes, pytest.mark.timeout(600)]
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 TRAITS = {
     "aloha": Traits(camera_hz=10.0),  # four cameras of 640x480
-    # UR ignores a target that needs more than its joints' largest speed, with a popup.
+    # UR ignores a target that needs more than its joints' largest speed, with a popup. Behind Servo
+    # no output of ours sends it targets.
     "ur5e": Traits(lag_s=0.02, fastest=float(np.pi)),
+    "ur5e_forward": Traits(fastest=float(np.pi)),
     "so101": Traits(lag_s=0.1, dead_band=0.02),
     "i2rt_yam_pair": Traits(from_desired=True),
     "xarm7": Traits(allow_stalling=True),
