@@ -94,9 +94,10 @@ class TableMeasure:
     def verdicts(self, sights: Sights) -> Array:
         """Return 1 where the T covers the goal as success asks, 0 where not, NaN out of sight."""
         poses = sights["poses"]
-        seen = np.isfinite(poses).all(axis=1)
+        goal = np.array(self._goal.pose)
+        seen = np.asarray(np.isfinite(poses).all(axis=1))
         covered = [
-            coverage(pose, self._goal.pose, self._goal.unit_m) if known else np.nan
+            coverage(pose, goal, self._goal.unit_m) if known else np.nan
             for pose, known in zip(poses, seen, strict=True)
         ]
         found = np.array(covered)
