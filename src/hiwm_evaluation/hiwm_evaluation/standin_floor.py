@@ -58,7 +58,7 @@ class Floor:
             self.plugin.frame_measure(self.embodiment, camera.name) or PictureMeasure()
         )
         self._camera = camera.name
-        self.robot = StandinRobot(task, self.embodiment, render_size=camera.width)
+        self.robot = StandinRobot(task, self.embodiment)
         self._limiter = Limiter(self.embodiment)
 
     def pair(self, number: int, seed: int) -> tuple[Run, Run]:

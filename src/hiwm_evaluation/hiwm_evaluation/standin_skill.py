@@ -65,9 +65,7 @@ class Bench:
         self._task = task
         self._plugin = task.stand_in()
         self._embodiment = load_embodiment(task.embodiment)
-        self.robot = StandinRobot(
-            task, self._embodiment, render_size=self._embodiment.cameras[0].width
-        )
+        self.robot = StandinRobot(task, self._embodiment)
         self._limiter = Limiter(self._embodiment)
         self._reader = RobotReader(self._embodiment)
         self._planner = load_planner(Path(policy)) if policy else None

@@ -61,7 +61,7 @@ class _Camera:
     """One camera: its image and calibration, from a topic `FOLDER/image_raw`."""
 
     def __init__(self, node: Node, name: str, size: int, topic: str) -> None:
-        self.name = name
+        self.name, self.size = name, size
         frame = f"{name}_camera"
         self._image = image_message(np.zeros((size, size, 3), np.uint8), Time(), frame)
         self._info = camera_info_message(size, size, Time(), frame)
@@ -101,12 +101,10 @@ class StandinDriver(Node):
         # Default offscreen renderer; mujoco reads the variable on import.
         os.environ.setdefault("MUJOCO_GL", "egl")
         from hiwm_robot.standin_controllers import make_inputs
-        from hiwm_robot.standin_robot import StandinRobot
+        from hiwm_robot.standin_robot import StandinRobot, image_sizes
 
         self._task = task
-        self._robot = StandinRobot(
-            task, embodiment, robot, seed=seed, render_size=size or embodiment.cameras[0].width
-        )
+        self._robot = StandinRobot(task, embodiment, robot, seed=seed, render_size=size)
         self._scene = self._robot.scene
         self._clock_ns = self._robot.period_ns  # fast: simulated time; 0 would mean no stamp
         self._last_wall = time.monotonic()
@@ -116,8 +114,8 @@ class StandinDriver(Node):
         self._heard: set[str] = set()  # fast: outputs with a command since the last step
 
         self._cameras = [
-            _Camera(self, camera.name, size or camera.width, robot.cameras[camera.name].image)
-            for camera in embodiment.cameras
+            _Camera(self, name, side, robot.cameras[name].image)
+            for name, side in image_sizes(embodiment, size).items()
         ]
         places = {name: i for i, name in enumerate(embodiment.joint_names)}
         self._sources = [
@@ -210,7 +208,7 @@ class StandinDriver(Node):
         self._publish_joints(stamp)
         # The first camera paces the bridge, so its image comes last.
         for camera in reversed(self._cameras):
-            camera.publish(self._scene.render(camera=camera.name), stamp)
+            camera.publish(self._scene.render(camera.size, camera.name), stamp)
         self._truth.header.stamp = stamp
         truth = self._scene.truth
         self._truth.values = array.array("d", [truth[name] for name in self._truth.names])

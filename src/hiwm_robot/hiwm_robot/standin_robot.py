@@ -99,6 +99,26 @@ def _tip_solver(group: ActionGroup, where: str) -> TipSolver:
     )
 
 
+def image_sizes(embodiment: Embodiment, render_size: int = 0) -> dict[str, int]:
+    """Return the width and height of each camera's images, px.
+
+    Args:
+        embodiment: gives the cameras.
+        render_size: of all images; 0: each camera's own.
+
+    Raises:
+        ConfigError: a camera whose images are not square.
+    """
+    for camera in embodiment.cameras:
+        if camera.width != camera.height:
+            raise ConfigError(
+                f"camera {camera.name} is {camera.width} x {camera.height}, and stand-ins draw "
+                "square images",
+                where=f"embodiment {embodiment.name}", remedy="give it equal width and height",
+            )
+    return {camera.name: render_size or camera.width for camera in embodiment.cameras}
+
+
 class StandinRobot:
     """Controllers and scene.
 
@@ -107,20 +127,23 @@ class StandinRobot:
         embodiment: gives joints, limits, home and rate.
         robot: its outputs; the task's stand-in if not given.
         seed: of the start that it begins with.
-        render_size: width and height of the camera images, px.
+        render_size: width and height of all camera images, px; 0: each camera's own, as embodied.
 
     Raises:
-        ConfigError: the task has no stand-in.
+        ConfigError: the task has no stand-in, or a camera's images are not square.
     """
 
     def __init__(
         self, task: Task, embodiment: Embodiment, robot: RobotConfig | None = None, *,
-        seed: int = 0, render_size: int = 96,
+        seed: int = 0, render_size: int = 0,
     ) -> None:
         self._task = task
         plugin = task.stand_in()
         self.config = load_robot(plugin.stand_in_robot) if robot is None else robot
-        self.scene: Scene = plugin.scene(embodiment, render_size=render_size)
+        self._image_sizes = image_sizes(embodiment, render_size)
+        self.scene: Scene = plugin.scene(
+            embodiment, render_size=next(iter(self._image_sizes.values()))
+        )
         self.scene.place(task.sample_start(np.random.default_rng(seed)))
         self.period_ns = round(1e9 / embodiment.rate_hz)  # of one control step
         self.joint_names = embodiment.joint_names
@@ -139,7 +162,6 @@ class StandinRobot:
             for name, controller in self.controllers.items()
         }
         self._hold = np.array([home[name] for name in self.joint_names])
-        self._cameras = tuple(camera.name for camera in embodiment.cameras)
         self._measured = MeasuredAction(embodiment)
         self._elapsed = 0.0  # physics time of the controllers [s]
 
@@ -152,7 +174,7 @@ class StandinRobot:
     @property
     def images(self) -> dict[str, Image]:
         """The cameras' images."""
-        return {name: self.scene.render(camera=name) for name in self._cameras}
+        return {name: self.scene.render(size, name) for name, size in self._image_sizes.items()}
 
     def place(self, start: Values | None, seed: int) -> dict[str, float]:
         """Set a start, drawn with the seed if None, and hold the arms at home; return it."""

@@ -85,7 +85,7 @@ def trials(setting: Setting, wanted: Iterable[Wanted]) -> Iterator[tuple[int, Tr
     from hiwm_evaluation.rollout.standin import StandinTrials
     from hiwm_robot.standin_robot import StandinRobot
 
-    body = StandinRobot(task, embodiment, render_size=embodiment.cameras[0].width)
+    body = StandinRobot(task, embodiment)
     try:
         yield from StandinTrials(
             body, task, embodiment, planner, make_trial,

@@ -123,9 +123,7 @@ def standin_truth(
         seed: of the start.
         cameras: to render.
     """
-    body = StandinRobot(
-        task, embodiment, seed=seed, render_size=embodiment.camera(cameras[0]).width
-    )
+    body = StandinRobot(task, embodiment, seed=seed)
     try:
         driver, limiter, robot = drive(), Limiter(embodiment), RobotReader(embodiment)
         body.place(driver.start(), seed)

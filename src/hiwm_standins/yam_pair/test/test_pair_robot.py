@@ -1,11 +1,12 @@
 """Both arms behind the stand-in's controllers: they hold, and go where they are sent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
-from hiwm_core.embodiment import load_embodiment
+from hiwm_core.embodiment import CameraSpec, load_embodiment
+from hiwm_core.errors import ConfigError
 from hiwm_core.robot_config import load_robot
 from hiwm_core.task_plugin import Values
 from hiwm_robot.standin_robot import StandinRobot
@@ -88,3 +89,18 @@ def test_a_pose_out_of_reach_is_approached_and_a_wrong_one_refused() -> None:
     assert "quaternion" in robot.pose("left_arm", [0.3, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0])
     assert "finite" in robot.pose("left_arm", [np.nan, 0.2, 0.1, 1.0, 0.0, 0.0, 0.0])
     robot.close()
+
+
+def test_each_camera_draws_in_its_own_size_and_only_squares() -> None:
+    embodiment = load_embodiment(load_robot("yam_pair").embodiment)
+    side = CameraSpec(name="side", width=64, height=64, encoding="rgb8", view_m=(0.0, 0.0))
+    both = replace(embodiment, cameras=(*embodiment.cameras, side))
+    robot = StandinRobot(NoTask("yam_pair"), both)  # type: ignore[arg-type]
+    robot.place(None, 0)
+    assert {name: image.shape for name, image in robot.images.items()} == {
+        "top": (128, 128, 3), "side": (64, 64, 3),
+    }
+    robot.close()
+    wide = replace(embodiment, cameras=(replace(side, width=96),))
+    with pytest.raises(ConfigError, match="equal width and height"):
+        StandinRobot(NoTask("yam_pair"), wide)  # type: ignore[arg-type]
