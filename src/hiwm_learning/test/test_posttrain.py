@@ -20,6 +20,7 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import BagError, CheckpointError
 from hiwm_core.provenance import Provenance
 from hiwm_learning import posttrain
+from hiwm_learning.datasets.weights import Scheme
 from hiwm_learning.datasets import EpisodeInfo, Episodes
 from hiwm_learning.posttrain import SetOptions, make_set
 
@@ -220,10 +221,13 @@ def test_a_half_turn_either_way_is_the_same_start() -> None:
     assert posttrain._among_failures(starts, won)[0]
 
 
-def test_hi_wm_gives_half_to_corrections(built: dict[str, Any]) -> None:
+def test_hi_wm_weighs_corrections_as_its_scheme_says(built: dict[str, Any]) -> None:
     built["episodes"] = episodes((INFO, DEMO), (INFO, DEMO), (INFO, HUMAN))
-    weights = made("hi-wm", corrections=(Path("c"),)).weights
+    weights = made("hi-wm", corrections=(Path("c"),), scheme=Scheme.SIRIUS).weights
     assert weights[8:].sum() == pytest.approx(weights.sum() / 2)
+    # By default, corrections have their share of the frames.
+    weights = made("hi-wm", corrections=(Path("c"),)).weights
+    assert weights[8:].sum() == pytest.approx(weights.sum() / 3)
     assert built["places"] == [Path("d"), Path("c")]
 
 
