@@ -20,8 +20,8 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import BagError, CheckpointError
 from hiwm_core.provenance import Provenance
 from hiwm_learning import posttrain
-from hiwm_learning.datasets.weights import Scheme
 from hiwm_learning.datasets import EpisodeInfo, Episodes
+from hiwm_learning.datasets.weights import Scheme
 from hiwm_learning.posttrain import SetOptions, make_set
 
 NAMES = tuple(str(name) for name in Provenance)
