@@ -53,7 +53,8 @@ def write_bags(
                 **images,
                 "tick": kinds["hiwm_interfaces/msg/Tick"](
                     header=header, epoch=1, step=step, episode_id=branch[:7], branch_id=branch,
-                    state_id="", trust=1.0, progress=float("nan"), success=float("nan"),
+                    started_from="", state_id="", trust=1.0, progress=float("nan"),
+                    success=float("nan"),
                     applied_action=np.zeros(0), applied_source=0, applied_device="", sender="",
                     applied_note="", streams=observation_streams(cameras),
                     stream_stamps=[stamp] * (len(cameras) + 1), control_period_s=0.0,

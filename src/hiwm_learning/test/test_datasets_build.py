@@ -65,7 +65,8 @@ def write_bag(
             ),
             "tick": kinds["hiwm_interfaces/msg/Tick"](
                 header=header, epoch=1, step=step, episode_id="ep_0001", branch_id=branch,
-                state_id="", trust=1.0, progress=float("nan"), success=float("nan"),
+                started_from="", state_id="", trust=1.0, progress=float("nan"),
+                success=float("nan"),
                 applied_action=np.full(4, step * 0.001) if number else np.zeros(0),
                 applied_source=sources[number - 1] if number else 0, applied_device="", sender="",
                 applied_note="", streams=observation_streams(["top"]), stream_stamps=[stamp] * 2,

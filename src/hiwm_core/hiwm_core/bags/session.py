@@ -240,7 +240,8 @@ class RecordingSession:
         segment = self._bags.get(key)
         opens = segment is None and not self.refusal
         if opens:
-            segment = self._open(key, item, str(tick.started_from))
+            # Bags of earlier versions, which may be recovered or converted, do not say it.
+            segment = self._open(key, item, str(getattr(tick, "started_from", "")))
         held = [part for place in places for part in self._pending.pop(place, [])]
         held += self._parts_of_another_segment(shared)
         if segment is None:

@@ -66,8 +66,9 @@ class MessageUpgrade:
 
     def _tick(self, old: Any) -> Any:
         return self._made(
-            "Tick", old, sender=getattr(old, "sender", ""), applied_note="", streams=self._streams,
-            stream_stamps=[old.header.stamp] * len(self._streams), control_period_s=math.nan,
+            "Tick", old, sender=getattr(old, "sender", ""), applied_note="", started_from="",
+            streams=self._streams, stream_stamps=[old.header.stamp] * len(self._streams),
+            control_period_s=math.nan,
         )
 
     def _world_info(self, old: Any) -> Any:
