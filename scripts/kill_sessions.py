@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,6 +32,7 @@ from hiwm_core.branch_reader import BranchReader
 from hiwm_core.errors import HiwmError
 from hiwm_core.output_folders import claim_folder
 from hiwm_core.ros_domains import domain_id
+from hiwm_core.user_paths import path_argument
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH_FILE = ROOT / "launch" / "session.launch.xml"
@@ -246,14 +247,14 @@ def one_session(folder: Path, seed: int) -> dict[str, Any]:
     }
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the remaining sessions and print a summary; return 1 if there was a fault."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sessions", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0, help="session i uses seed + i")
-    parser.add_argument("--output", type=Path, default=ROOT / "runs" / "kills")
-    options = parser.parse_args()
-    output = options.output.expanduser().resolve()
+    parser.add_argument("--output", type=path_argument, default=ROOT / "runs" / "kills")
+    options = parser.parse_args(arguments)
+    output = options.output.resolve()
     try:
         claim_folder(output, "a folder of kill_sessions")
     except HiwmError as error:

@@ -78,7 +78,8 @@ def reported_versions(report: Path) -> dict[str, str]:
 def main() -> int:
     """Write lock.txt, or jazzy.txt from a pip report, and print the number of packages."""
     if len(sys.argv) == 2:
-        lock, versions = REQUIREMENTS / "jazzy.txt", reported_versions(Path(sys.argv[1]))
+        report = Path(sys.argv[1]).expanduser()
+        lock, versions = REQUIREMENTS / "jazzy.txt", reported_versions(report)
         header = HEADER.format(pythons="Python 3.12 beside ROS 2 Jazzy", source="jazzy.in")
     else:
         lock, versions = REQUIREMENTS / "lock.txt", installed_versions()

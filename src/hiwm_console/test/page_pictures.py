@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,9 @@ from hiwm_console.session_files import SessionFiles
 from hiwm_console.stored_session import serve
 from hiwm_core.branch_reader import BranchReader
 from hiwm_core.control import Mode
+from hiwm_core.errors import HiwmError
+from hiwm_core.output_folders import claim_folder
+from hiwm_core.user_paths import path_argument
 from hiwm_test_support.headless_browser import Browser, Page
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -125,13 +128,17 @@ class Pictures:
             server.close()
 
 
-def main() -> None:
-    """Make the pictures."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the pictures and return the exit code."""
     parser = argparse.ArgumentParser(description="Make the pictures of docs/console.md.")
-    parser.add_argument("session", type=Path)
-    parser.add_argument("output", type=Path)
-    options = parser.parse_args()
-    options.output.mkdir(parents=True, exist_ok=True)
+    parser.add_argument("session", type=path_argument)
+    parser.add_argument("output", type=path_argument)
+    options = parser.parse_args(arguments)
+    try:
+        claim_folder(options.output, "pictures of the console", inputs=[options.session])
+    except HiwmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     with Browser() as browser:
         pictures = Pictures(browser, options.session.resolve(), options.output)
         rig = pictures.planar()
@@ -184,7 +191,8 @@ def main() -> None:
     few_colours(sheet).save(
         options.output / "phone.png", optimize=True
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -26,15 +26,16 @@ from hiwm_core.branch_records import Branch, BranchKind, Node
 from hiwm_core.contact_sheet import Row, Tile, contact_sheet, evenly
 from hiwm_core.control import Source
 from hiwm_core.errors import BagError, HiwmError, StoreError
+from hiwm_core.output_folders import check_output_file, json_with
+from hiwm_core.png_files import is_png, write_png
 from hiwm_core.provenance import Provenance, assign, tree_provenance
 from hiwm_core.session_lock import tool_lock
-from hiwm_core.tree_drawing import draw_session
+from hiwm_core.tree_drawing import DRAWING_FILE, check_drawing, draw_session
 from hiwm_core.user_paths import path_argument
 
 TREE_FILE = "tree.sqlite"
 SUMMARY_FILE = "summary.json"
 SHEET_FILE = "contact_sheet.png"
-DRAWING_FILE = "tree.png"
 # A longer pause between two ticks is somebody waiting, not the graph's speed.
 _PAUSE_S = 2.0
 
@@ -49,7 +50,10 @@ def summarise(session_dir: Path, *, pictures: bool = True) -> dict[str, Any]:
     Raises:
         BagError: no bag with a tick in the folder.
         BusyError: the session is still being written.
+        ConfigError: a file of that name in the session is not a summary's.
     """
+    if os.access(session_dir, os.W_OK):
+        _check_outputs(session_dir, pictures=pictures)
     bags, unread = _digests(session_dir)
     if not os.access(session_dir, os.W_OK):
         summary = _summary(session_dir, bags, unread)
@@ -60,6 +64,14 @@ def summarise(session_dir: Path, *, pictures: bool = True) -> dict[str, Any]:
         summary["files"] = _draw(session_dir, summary, bags) if pictures else {}
         replace_file(session_dir / SUMMARY_FILE, json.dumps(summary, indent=1) + "\n")
     return summary
+
+
+def _check_outputs(session_dir: Path, *, pictures: bool) -> None:
+    check_output_file(session_dir / SUMMARY_FILE, "a summary", json_with("session", "audit"))
+    if pictures:
+        # Those of earlier versions have no mark.
+        check_output_file(session_dir / SHEET_FILE, "a contact sheet", is_png)
+        check_drawing(session_dir, session_dir / DRAWING_FILE)
 
 
 def _summary(
@@ -225,7 +237,7 @@ def _draw(
         where += " (stand-in)"
     title = f"{summary['session']}: {summary['task']} in {where}, {summary['ticks']} ticks"
     sheet = contact_sheet(title, _rows(bags, branches))
-    replace_file(session_dir / SHEET_FILE, lambda file: sheet.save(file, "PNG"))
+    write_png(session_dir / SHEET_FILE, sheet)
     files = {"contact_sheet": SHEET_FILE}
     if branches:
         draw_session(session_dir, session_dir / DRAWING_FILE)

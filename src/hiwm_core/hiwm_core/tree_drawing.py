@@ -7,6 +7,7 @@ session summary and `python -m hiwm_core.tree_drawing <session>`. Tested by `tes
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,13 +16,16 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from hiwm_core.atomic_files import replace_file
 from hiwm_core.branch_reader import BranchReader
 from hiwm_core.branch_records import Label, Node
 from hiwm_core.control import Source
 from hiwm_core.errors import HiwmError, StoreError
+from hiwm_core.output_folders import check_output_file
 from hiwm_core.palette import GREEN, RED, SOURCE_COLOURS, SOURCE_NAMES, Colour
+from hiwm_core.png_files import is_marked_png, is_png, write_png
+from hiwm_core.user_paths import path_argument
 
+DRAWING_FILE = "tree.png"  # in the session
 _SUCCESS, _FAILURE = GREEN, RED
 _INK: Colour = (40, 44, 52)
 _FAINT: Colour = (128, 134, 144)
@@ -68,7 +72,7 @@ def draw_tree(nodes: Sequence[Node], path: Path, *, title: str = "", head_id: st
     """
     image = _Drawing(nodes, title=title, head_id=head_id).image()
     try:
-        replace_file(path, lambda file: image.save(file, format="PNG", optimize=True))
+        write_png(path, image)
     except OSError as error:
         raise StoreError(
             f"the drawing of the tree cannot be written: {error.strerror or error}",
@@ -77,10 +81,29 @@ def draw_tree(nodes: Sequence[Node], path: Path, *, title: str = "", head_id: st
         ) from error
 
 
+def check_drawing(session: Path, path: Path) -> None:
+    """Check that the drawing of a session may be written to a path.
+
+    The session's own tree.png may be any PNG: those of earlier versions have no mark.
+
+    Raises:
+        ConfigError: the file is something else, or lies inside the session under another name.
+    """
+    own = path.resolve() == (session / DRAWING_FILE).resolve()
+    check_output_file(
+        path, "a drawing of a tree", is_png if own else is_marked_png,
+        inputs=[] if own else [session],
+    )
+
+
 def draw_session(session: Path, path: Path | None = None) -> Path:
-    """Draw the tree of a session folder; return the image's path (by default its tree.png)."""
+    """Draw the tree of a session folder; return the image's path (by default its tree.png).
+
+    For errors see `check_drawing` and `draw_tree`.
+    """
+    target = path or session / DRAWING_FILE
+    check_drawing(session, target)
     with BranchReader(session / "tree.sqlite") as reader:
-        target = path or session / "tree.png"
         draw_tree(reader.tree(), target, title=session.name, head_id=reader.head_id)
     return target
 
@@ -330,12 +353,17 @@ def _pale(colour: Colour) -> Colour:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw the tree of the session folder given on the command line."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if len(given) not in (1, 2):
-        print("usage: python -m hiwm_core.tree_drawing SESSION [IMAGE.png]", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(
+        prog="python -m hiwm_core.tree_drawing", description="Draw the tree of a session."
+    )
+    parser.add_argument("session", type=path_argument, help="session folder")
+    parser.add_argument(
+        "image", nargs="?", type=path_argument,
+        help=f"PNG to write (default: {DRAWING_FILE} in the session)",
+    )
+    options = parser.parse_args(arguments)
     try:
-        print(draw_session(Path(given[0]), Path(given[1]) if len(given) == 2 else None))
+        print(draw_session(options.session, options.image))
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

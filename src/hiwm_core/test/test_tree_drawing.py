@@ -118,10 +118,9 @@ def test_odd_trees_can_be_drawn(tmp_path: Path, nodes: list[Node]) -> None:
     drawn(tmp_path / "tree.png", nodes, title="odd", head_id="nowhere")
 
 
-def test_the_tree_of_a_session_is_drawn_into_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with BranchStore(tmp_path / "tree.sqlite") as store:
+def make_session(folder: Path) -> None:
+    """Store a tree of five ticks and a fork."""
+    with BranchStore(folder / "tree.sqlite") as store:
         for step in range(5):
             store.add_tick(
                 TickRecord(
@@ -135,12 +134,36 @@ def test_the_tree_of_a_session_is_drawn_into_it(
             )
         store.plan_branch("ep_0001-b001", "ep_0001-b000:2", BranchKind.FORK)
         store.begin_branch("ep_0001-b001", 2)  # without states so far
+
+
+def test_the_tree_of_a_session_is_drawn_into_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_session(tmp_path)
+    with BranchStore(tmp_path / "tree.sqlite"):
         assert draw_session(tmp_path) == tmp_path / "tree.png"
     assert main([str(tmp_path)]) == 0
     assert capsys.readouterr().out.strip().endswith("tree.png")
-    assert main([]) == 2
     assert main([str(tmp_path / "none")]) == 1
     assert "there is no branch tree here" in capsys.readouterr().err
+
+
+def test_only_a_drawing_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    session = tmp_path / "session"
+    session.mkdir()
+    make_session(session)
+    drawing, photo = tmp_path / "drawing.png", tmp_path / "photo.png"
+    assert main([str(session), str(drawing)]) == main([str(session), str(drawing)]) == 0
+    Image.new("RGB", (3, 2)).save(photo)
+    tree = session / "tree.sqlite"
+    for theirs in (photo, tree):
+        before = theirs.read_bytes()
+        assert main([str(session), str(theirs)]) == 1
+        assert str(theirs) in capsys.readouterr().err
+        assert theirs.read_bytes() == before
+    # The session's own place; an earlier version left no mark there.
+    Image.new("RGB", (3, 2)).save(session / "tree.png")
+    assert main([str(session), str(session / "tree.png")]) == 0
 
 
 def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from hiwm_core.frames import JointValues, RobotReader
 from hiwm_core.limits import Limiter
 from hiwm_core.task_plugin import DEMONSTRATION, FAILURE_DATA, Behaviour
 from hiwm_core.tasks import Task, load_task
+from hiwm_core.user_paths import path_argument
 from hiwm_evaluation.rollout.pilot import Pilot
 from hiwm_evaluation.statistics import wilson_interval
 from hiwm_learning.policies.planning import load_planner
@@ -58,17 +59,17 @@ class Bench:
 
     Args:
         task: with a stand-in.
-        policy: checkpoint of the policy to try; empty: none.
+        policy: checkpoint of the policy to try; None: none.
     """
 
-    def __init__(self, task: Task, policy: str = "") -> None:
+    def __init__(self, task: Task, policy: Path | None = None) -> None:
         self._task = task
         self._plugin = task.stand_in()
         self._embodiment = load_embodiment(task.embodiment)
         self.robot = StandinRobot(task, self._embodiment)
         self._limiter = Limiter(self._embodiment)
         self._reader = RobotReader(self._embodiment)
-        self._planner = load_planner(Path(policy)) if policy else None
+        self._planner = load_planner(policy) if policy else None
 
     def policy(self, seed: int) -> Trial:
         """Run the policy from a drawn start."""
@@ -178,7 +179,7 @@ def main() -> int:
     parser.add_argument("who", choices=("expert", "operator", "recovery", "policy"))
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1000, help="of the first trial")
-    parser.add_argument("--policy", default="", help="checkpoint, for policy and recovery")
+    parser.add_argument("--policy", type=path_argument, help="checkpoint, for policy and recovery")
     options = parser.parse_args()
     if options.who == "policy" and not options.policy:
         parser.error("policy needs a checkpoint: --policy FILE")

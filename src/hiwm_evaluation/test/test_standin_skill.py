@@ -11,7 +11,7 @@ from hiwm_test_support.shipped import POLICY, TASK
 
 def test_the_operator_goes_on_where_a_policy_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standin_skill, "_POLICY_TICKS", (12, 13))
-    bench = Bench(replace(TASK, horizon_steps=12), str(POLICY))
+    bench = Bench(replace(TASK, horizon_steps=12), POLICY)
     alone = bench.policy(5)
     assert alone.steps == 12 and not alone.success
     state = bench.robot.scene.truth

@@ -11,6 +11,7 @@ import argparse
 import fcntl
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from hiwm_core.bags import Lineage
 from hiwm_core.bags.metadata import METADATA_FILE, read_information
 from hiwm_core.bags.recover import session_of
 from hiwm_core.errors import BagError
-from hiwm_core.output_folders import check_apart, check_output_file, json_with
+from hiwm_core.output_folders import check_output_file, check_output_folder, json_with
 from hiwm_core.provenance import Provenance
 from hiwm_core.session_lineage import session_heads
 from hiwm_core.user_paths import path_argument
@@ -49,6 +50,7 @@ from hiwm_learning.training_loop import Budget
 SETS = ("base", "wm-cl", "hi-wm")
 # A start is contested if many of its nearest trials failed; 0.1 m counts as much as 1 rad.
 NEIGHBOURS, METRES_PER_RADIAN = 4, 0.1
+_OF_A_CACHE = re.compile(r"[0-9a-f]{16}\.(zarr|lock)|\.[0-9a-f]{16}\.zarr\..+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,6 +271,11 @@ def _built(
     return path
 
 
+def _is_cache(folder: Path) -> bool:
+    """Return whether a folder contains only sets of `_built`, their locks and unfinished sets."""
+    return all(_OF_A_CACHE.fullmatch(entry.name) for entry in folder.iterdir())
+
+
 def _content(bags: Sequence[Path], resample_hz: float | None) -> str:
     """Return a digest of everything that a training set is built from.
 
@@ -369,7 +376,7 @@ def _posttrain(options: argparse.Namespace) -> int:
     description: Path = options.output.with_suffix(".set.json")
     check_policy_outputs(options, places)
     check_output_file(description, "a set's description", json_with("set", "scheme"), inputs=places)
-    check_apart(cache, places)
+    check_output_folder(cache, "a folder of training sets", _is_cache, inputs=places)
     episodes, weighted = make_set(
         SetOptions(
             kind=options.set, demonstrations=tuple(options.demonstrations),

@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.complete:
+            claim_folder(options.folder, _WHAT)
             replace_file(options.folder / _COMPLETE, "")
         elif not prepare(options.folder):
             return 3

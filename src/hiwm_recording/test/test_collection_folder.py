@@ -36,6 +36,8 @@ def test_what_a_user_put_there_stays(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"notes\.txt is not part of a collection"):
         prepare(tmp_path / "edge")
     assert (tmp_path / "edge" / "notes.txt").exists()
+    assert main([str(tmp_path / "failure"), "--complete"]) == 1
+    assert [file.name for file in (tmp_path / "failure").iterdir()] == ["notes.txt"]
 
 
 def test_a_folder_that_is_being_recorded_is_not_emptied(tmp_path: Path) -> None:

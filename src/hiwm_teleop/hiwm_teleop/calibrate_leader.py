@@ -11,8 +11,8 @@ from hiwm_core.errors import DeviceError, HiwmError
 from hiwm_teleop.leader.arm import make_bus
 from hiwm_teleop.leader.calibration_file import (
     calibration_path,
+    check_calibration_path,
     check_servos,
-    need_free,
     save_calibration,
 )
 from hiwm_teleop.leader.calibration_steps import CalibrationSteps
@@ -76,8 +76,7 @@ def _calibrate(file: str, arm: str | None, overwrite: bool) -> int:
             remedy=f"give --arm, one of {', '.join(leader.arms)}",
         )
     path = calibration_path(file, leader.arms[arm])
-    if not overwrite:
-        need_free(path)  # before anybody moves an arm in vain
+    check_calibration_path(path, overwrite=overwrite)  # before anybody moves an arm in vain
     bus = make_bus(leader, arm)
     bus.open()
     try:

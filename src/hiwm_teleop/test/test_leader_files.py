@@ -11,6 +11,7 @@ from hiwm_teleop.devices.device_files import parse_device_file
 from hiwm_teleop.leader.calibration_file import (
     calibration_path,
     check_calibrated,
+    check_calibration_path,
     load_calibration,
     save_calibration,
 )
@@ -139,6 +140,22 @@ def test_one_cut_short_or_of_other_bytes_is_refused(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DeviceError, match="cannot be read"):
         load_calibration(path, SETTINGS, "left", "leaders")
+
+
+def test_only_a_calibration_is_replaced(tmp_path):
+    path = tmp_path / "left.yaml"
+    check_calibration_path(path, overwrite=False)
+    save_calibration(path, calibration(SETTINGS, "left"), overwrite=False)
+    whole = path.read_text()
+    with pytest.raises(DeviceError, match="--overwrite"):
+        check_calibration_path(path, overwrite=False)
+    for ours in (whole, whole.split("\n", 1)[1], whole[:100]):
+        path.write_text(ours)
+        check_calibration_path(path, overwrite=True)
+    for theirs in ("my notes", TEXT):
+        path.write_text(theirs)
+        with pytest.raises(ConfigError, match="not a calibration.*move it away"):
+            check_calibration_path(path, overwrite=True)
 
 
 def test_servos_that_shift_their_positions_otherwise_than_then_are_refused():

@@ -10,6 +10,7 @@ import yaml
 
 from hiwm_core.abandoned_memory import remove_abandoned
 from hiwm_core.errors import ConfigError, HiwmError
+from hiwm_core.user_paths import path_argument
 
 from .arguments import Argument, declared_arguments
 from .node_specs import NodeSpec
@@ -114,7 +115,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
         prog="hiwm_launch", description="Run a launch file without a ROS installation.",
         epilog="Ctrl-C stops the graph; a second one terminates its nodes, a third one kills them.",
     )
-    parser.add_argument("file", help="path of a .launch.xml file")
+    parser.add_argument("file", type=path_argument, help="path of a .launch.xml file")
     parser.add_argument("arguments", nargs="*", metavar="name:=value", help="launch arguments")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("-s", "--show-args", action="store_true", help="list its arguments")

@@ -10,7 +10,6 @@ comes from ground truth if the task tells it, else from the fingers: something k
 import argparse
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from hiwm_core.bags.reader import Segment, read_segment
 from hiwm_core.bags.recover import session_bags
 from hiwm_core.errors import BagError, HiwmError
+from hiwm_core.user_paths import path_argument
 from hiwm_yam_pair.geometry import SIDES
 
 Array = NDArray[np.float64]
@@ -94,7 +94,7 @@ def of_segment(segment: Segment) -> Grasps:
 def main() -> int:
     """Print the counts of each folder."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("folders", nargs="+", type=Path, help="folders with bags")
+    parser.add_argument("folders", nargs="+", type=path_argument, help="folders with bags")
     options = parser.parse_args()
     try:
         for folder in options.folders:

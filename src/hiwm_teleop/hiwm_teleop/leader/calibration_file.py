@@ -16,6 +16,7 @@ from hiwm_core.atomic_files import replace_file
 from hiwm_core.config_files import find_config
 from hiwm_core.config_schema import number
 from hiwm_core.errors import ConfigError, DeviceError, reason
+from hiwm_core.output_folders import check_output_file
 from hiwm_core.user_paths import user_path
 from hiwm_teleop.devices.device_files import parse_device_file
 from hiwm_teleop.leader.leader_file import ArmFile, LeaderFile
@@ -24,6 +25,7 @@ from hiwm_teleop.leader.servo_models import MODELS
 
 # Value of the key `device`, which every device file has.
 KIND = "leader_arm_calibration"
+_HEADER = "# Written by scripts/calibrate_leader. Values are servo counts.\n"
 _COUNTS = {"lower": -1_000_000, "upper": 1_000_000}
 
 
@@ -90,7 +92,7 @@ def load_calibration(path: Path, leader: LeaderFile, arm_name: str, name: str) -
     except (OSError, UnicodeDecodeError) as error:
         raise DeviceError(
             f"cannot be read: {reason(error)}", where=str(path),
-            remedy=f"restore the file, or run {command} --overwrite",
+            remedy=f"restore the file, or move it away and run {command}",
         ) from None
     command += " --overwrite"
     found = parse_device_file(text, str(path), KIND, Calibration)
@@ -126,8 +128,7 @@ def save_calibration(path: Path, calibration: Calibration, *, overwrite: bool) -
         "calibrated_at": calibration.calibrated_at,
         "joints": {joint: asdict(servo) for joint, servo in calibration.joints.items()},
     }
-    text = "# Written by scripts/calibrate_leader. Values are servo counts.\n"
-    text += yaml.safe_dump(data, sort_keys=False)
+    text = _HEADER + yaml.safe_dump(data, sort_keys=False)
     try:
         replace_file(path, text, overwrite=overwrite)
     except FileExistsError:
@@ -139,10 +140,25 @@ def save_calibration(path: Path, calibration: Calibration, *, overwrite: bool) -
         ) from None
 
 
-def need_free(path: Path) -> None:
-    """Raise DeviceError if the calibration exists already."""
-    if path.exists():
+def check_calibration_path(path: Path, *, overwrite: bool) -> None:
+    """Check that a calibration may be written.
+
+    Raises:
+        DeviceError: the file exists and `overwrite` is false.
+        ConfigError: the file is not a calibration, or its folder is not writable.
+    """
+    if path.exists() and not overwrite:
         raise _taken(path)
+    check_output_file(path, "a calibration", _is_calibration)
+
+
+def _is_calibration(path: Path) -> bool:
+    """Return whether a file is a calibration; it may be damaged behind its first line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return text.startswith(_HEADER) or f"device: {KIND}" in text.splitlines()
 
 
 def _taken(path: Path) -> DeviceError:
