@@ -40,9 +40,9 @@ MOUNT_READ_ONLY = (
 
 @pytest.fixture
 def read_only(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], list[str]]:
-    """Return what makes the words before a command that shall find a folder read-only.
+    """Return a function from a folder to the prefix of a command for which it is read-only.
 
-    A mount of the command's own, since permissions do not bind root.
+    The prefix mounts the folder read-only for that command, because permissions do not stop root.
     """
 
     def words(folder: Path) -> list[str]:

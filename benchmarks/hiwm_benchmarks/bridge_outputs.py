@@ -15,19 +15,18 @@ from typing import Any
 import numpy as np
 import rclpy
 from hiwm_interfaces.msg import Command, Tick
-from rclpy.executors import SingleThreadedExecutor
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import Image
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
-from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import DeviceError
 from hiwm_core.ros_domains import domain_id
 from hiwm_nodes import qos
-from hiwm_nodes.messages import image_message, joint_state_message
+from hiwm_nodes.messages import image_message
 from hiwm_test_support.nodes import NodeProcess, spin_until
 
 from .rows import Measured, quantile
+from .still_arms import StillArms
 
 COMMANDS = 300
 RATE_HZ = 100.0
@@ -62,29 +61,21 @@ outputs:
 """
 
 
-class _Cell:
+class _Cell(StillArms):
     """Everything around the bridge."""
 
     def __init__(self, context: rclpy.Context) -> None:
-        self.node = rclpy.create_node("cell", context=context)
-        self.executor = SingleThreadedExecutor(context=context)
-        self.executor.add_node(self.node)
+        super().__init__(context, "planar_bimanual", "joint_states_of_driver")
         self.waits: list[float] = []  # command to trajectory [s]
         self.samples: list[float] = []  # arrivals of the array [s]
         self.sent: list[float] = []  # when the bridge sent it [s]
         self._sent: float | None = None
-        embodiment = load_embodiment("planar_bimanual")
-        self._names, self._home = embodiment.joint_names, np.array(embodiment.home)
         self._pixels = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
-        make = self.node.create_publisher
-        self._images = make(Image, "camera/image_raw", qos.IMAGE_PUB)
-        self._states = make(JointState, "joint_states_of_driver", qos.TICK)
-        self._commands = make(Command, "command", qos.COMMAND)
+        self._images = self.node.create_publisher(Image, "camera/image_raw", qos.IMAGE_PUB)
         self._listen(Tick, "tick", self._on_tick)
         self._listen(JointTrajectory, "right/trajectory", self._on_trajectory)
         self._listen(Float64MultiArray, "left/commands", self._on_samples)
         self.node.create_timer(1.0 / 30.0, self._show)
-        self.node.create_timer(1.0 / 100.0, self._report)
 
     def _listen(self, kind: Any, topic: str, callback: Any) -> None:
         self.node.create_subscription(kind, topic, callback, qos.TICK)
@@ -93,18 +84,14 @@ class _Cell:
         stamp = self.node.get_clock().now().to_msg()
         self._images.publish(image_message(self._pixels, stamp, "camera"))
 
-    def _report(self) -> None:
-        stamp = self.node.get_clock().now().to_msg()
-        self._states.publish(joint_state_message(self._names, self._home, stamp))
-
     def _on_tick(self, tick: Tick) -> None:
         # A circle with a radius of 5 mm: inside every limit.
         angle = 0.2 * tick.step
         offset = 0.005 * np.array([np.cos(angle), np.sin(angle)] * 2)
         self._sent = time.perf_counter()
-        self._commands.publish(Command(
+        self.commands.publish(Command(
             epoch=tick.epoch, step=tick.step, source=Command.SOURCE_POLICY, device="benchmark",
-            action=(self._home + offset).tolist(),
+            action=(np.array(self.home) + offset).tolist(),
         ))
 
     def _on_trajectory(self, _message: JointTrajectory) -> None:

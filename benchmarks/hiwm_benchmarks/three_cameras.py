@@ -18,23 +18,21 @@ import psutil
 import rclpy
 import yaml
 from hiwm_interfaces.msg import Command, Tick
-from rclpy.executors import SingleThreadedExecutor
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import Image
 
 from hiwm_core.bags import session_bags
 from hiwm_core.bags.cdr import stamp_ns as raw_stamp_ns
 from hiwm_core.bags.contents import BagContents
 from hiwm_core.bags.topics import camera_name
 from hiwm_core.config_files import find_config
-from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import DeviceError
 from hiwm_core.ros_domains import domain_id
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
-from hiwm_nodes.messages import joint_state_message
 from hiwm_test_support.nodes import NodeProcess, spin_until
 
 from .rows import Measured
+from .still_arms import StillArms
 
 CAMERAS = ("left", "front", "right")
 WIDTH, HEIGHT = 640, 480
@@ -47,7 +45,7 @@ _PATIENCE_S = 90.0
 _IMAGES = 8  # different ones for each camera, in turn
 
 
-class Cell:
+class Cell(StillArms):
     """Everything around the bridge: cameras, an arm, and an arbiter that answers every tick.
 
     Args:
@@ -64,23 +62,15 @@ class Cell:
         self, context: rclpy.Context, embodiment: Path, cameras: Sequence[str] = CAMERAS,
         camera_hz: float = CAMERA_HZ,
     ) -> None:
-        self.node = rclpy.create_node("cell", context=context)
-        self.executor = SingleThreadedExecutor(context=context)
-        self.executor.add_node(self.node)
+        super().__init__(context, embodiment, "driver/joint_states")
         self.stamps: list[int] = []
         self.ticks = 0
-        loaded = load_embodiment(embodiment)
-        self._names, self._home = loaded.joint_names, list(loaded.home)
-        make = self.node.create_publisher
         self._cameras = [
-            (make(Image, f"driver/{name}", qos.IMAGE_PUB), _images(number))
+            (self.node.create_publisher(Image, f"driver/{name}", qos.IMAGE_PUB), _images(number))
             for number, name in enumerate(cameras)
         ]
-        self._states = make(JointState, "driver/joint_states", qos.TICK)
-        self._commands = make(Command, "command", qos.COMMAND)
         self.node.create_subscription(Tick, "tick", self._on_tick, qos.TICK)
         self._timer = self.node.create_timer(1.0 / camera_hz, self._show)
-        self.node.create_timer(1.0 / 100.0, self._report)
 
     def stop_cameras(self) -> None:
         """Publish no further images."""
@@ -94,15 +84,11 @@ class Cell:
             publisher.publish(image)
         self.stamps.append(stamp_ns(stamp))
 
-    def _report(self) -> None:
-        stamp = self.node.get_clock().now().to_msg()
-        self._states.publish(joint_state_message(self._names, self._home, stamp))
-
     def _on_tick(self, tick: Tick) -> None:
         self.ticks += 1
-        self._commands.publish(Command(
+        self.commands.publish(Command(
             header=tick.header, epoch=tick.epoch, step=tick.step, device="benchmark",
-            source=Command.SOURCE_POLICY, action=self._home,
+            source=Command.SOURCE_POLICY, action=self.home,
         ))
 
 

@@ -1,6 +1,6 @@
 """The way from a device to joint targets, through inverse kinematics.
 
-`measure_inverse_kinematics` times the computation alone. `measure_tip_commands` times the way from
+`measure_inverse_kinematics` times only the computation. `measure_tip_commands` times the way from
 a gamepad's message to the operator's command, through the teleop node, with a robot of two joint
 arms that is always at its target. Times end when this process receives the message.
 """

@@ -20,7 +20,7 @@ BUILDER_PREFIX = r"/opt/python/cp3\d+-cp3\d+"
 def relocated(text: str, prefix: str, python_include: str, numpy_include: str) -> str:
     """Return a CMake file's text with the builder's three folders replaced by this machine's.
 
-    The two folders inside the prefix come first, since the prefix alone would match them too.
+    The two folders inside the prefix come first, since the prefix would match them too.
     Replacements are literal: a backslash in a path is not read as a group reference.
     """
     inside = r"(?![\w.+-])"  # the folder itself or something below it, no longer name

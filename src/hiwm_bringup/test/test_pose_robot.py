@@ -260,7 +260,7 @@ def test_an_imagined_session_refuses_what_the_robot_refuses(
     recording: Path, segment: Segment
 ) -> None:
     path = train_world(recording, segment)
-    assert "success" in (load_checkpoint(path).info.heads or ())  # of people's labels alone
+    assert "success" in (load_checkpoint(path).info.heads or ())  # from people's labels only
     with ExitStack() as stack:
         dream = Dream(stack, path)
         tick = dream.step(HOME)

@@ -131,7 +131,7 @@ def open_database(path: Path, *, read_only: bool) -> sqlite3.Connection:
 def stored_version(path: Path) -> int:
     """Return the schema version in the head of a branch tree's file; 0 for any other file.
 
-    The file of a session that was killed early may have it in its `-wal` alone.
+    After a session that was killed early, it may be only in the file's `-wal`.
     """
     try:
         with path.open("rb") as file:

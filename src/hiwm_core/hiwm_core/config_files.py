@@ -1,14 +1,13 @@
-"""Finds and checks configuration files.
+"""Finds configuration files, parses them, and checks lists of numbers and ROS names.
 
-Every YAML reader of the project uses this module, so that unknown keys, missing keys and wrong
-types are refused with the same words everywhere.
+`config_schema` checks keys, types and ranges, with the same error messages for every file.
 """
 
 import difflib
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -107,50 +106,6 @@ def parse_mapping(text: str, where: str) -> dict[str, Any]:
             remedy="write key: value lines, as in the files of config/",
         )
     return data
-
-
-def strict_fields(
-    data: Any, where: str, required: Mapping[str, type | tuple[type, ...]],
-    optional: Mapping[str, type | tuple[type, ...]] | None = None,
-) -> dict[str, Any]:
-    """Return `data` after checking its keys and the types of its values.
-
-    Args:
-        data: the YAML's content at this place; must be a mapping.
-        where: file and field, for the message.
-        required: key to type or types; an int is accepted for a float.
-        optional: the same for keys that may be absent.
-
-    Raises:
-        ConfigError: an unknown key (with the nearest known one), a missing key, a wrong type.
-    """
-    optional = optional or {}
-    known = {**required, **optional}
-    if not isinstance(data, dict):
-        raise ConfigError(
-            f"expected a mapping with the keys {', '.join(known)}, found {data!r}",
-            where=where, remedy="write key: value lines",
-        )
-    for key in data:
-        if key not in known:
-            raise ConfigError(
-                f"unknown key {key!r}", where=where,
-                remedy=f"known keys are {', '.join(known)}" + nearest(str(key), known),
-            )
-    for key, kind in known.items():
-        if key not in data:
-            if key in required:
-                raise ConfigError(f"missing key {key!r}", where=where, remedy="add it")
-            continue
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        allowed = (*kinds, int) if float in kinds else kinds
-        value = data[key]
-        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in kinds):
-            raise ConfigError(
-                f"{key!r} is {value!r}, expected {' or '.join(k.__name__ for k in kinds)}",
-                where=where, remedy="correct the value",
-            )
-    return dict(data)
 
 
 def number_list(value: Any, length: int, where: str) -> tuple[float, ...]:

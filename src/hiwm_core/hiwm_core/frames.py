@@ -216,26 +216,6 @@ def _pose(message: Any) -> MeasuredPose:
     )
 
 
-def action_array(values: Sequence[float], embodiment: Embodiment) -> NDArray[np.float64]:
-    """Return an action array [A] in embodiment order and units.
-
-    Raises:
-        ConfigError: wrong length, or a value that is not finite.
-    """
-    action = np.array(values, np.float64)
-    if action.shape != (embodiment.action_dim,):
-        raise ConfigError(
-            f"action of length {action.size}", where=f"embodiment {embodiment.name}",
-            remedy=f"send {embodiment.action_dim} entries",
-        )
-    if not np.isfinite(action).all():
-        raise ConfigError(
-            f"action is not finite: {action.tolist()}", where=f"embodiment {embodiment.name}",
-            remedy="send finite numbers",
-        )
-    return action
-
-
 class ObservationAssembler:
     """Collects the messages of each tick and returns complete observations.
 

@@ -2,8 +2,8 @@
 
 The bridge asks once a command, after the limits, and so does an imagined world; a target with a
 problem is not sent, and the person reads the reason. Joint arms are checked by their URDF along the
-straight joint path to the target, end-effector arms by the target's position alone, because the
-controller chooses the joints.
+straight joint path to the target. For end-effector arms only the target's position is checked,
+because the controller chooses the joints.
 Tested by ``test_workspace_check.py``; docs/robots.md explains the section ``workspace``.
 """
 

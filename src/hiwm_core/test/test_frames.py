@@ -14,7 +14,6 @@ from hiwm_core.errors import ConfigError
 from hiwm_core.frames import (
     ObservationAssembler,
     RobotReader,
-    action_array,
     image_array,
     observation_streams,
 )
@@ -126,14 +125,6 @@ def test_a_joint_state_without_positions_or_not_finite_is_refused() -> None:
     moving = RobotReader(other_proprioception(EMBODIMENT))
     with pytest.raises(ConfigError, match="no velocity"):
         moving.read(joints())
-
-
-def test_actions_of_another_length_or_not_finite_are_refused() -> None:
-    assert action_array([1, 2, 3, 4], EMBODIMENT).tolist() == [1.0, 2.0, 3.0, 4.0]
-    with pytest.raises(ConfigError, match="length 3"):
-        action_array([1, 2, 3], EMBODIMENT)
-    with pytest.raises(ConfigError, match="not finite"):
-        action_array([1, 2, 3, float("inf")], EMBODIMENT)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["image", "joints", "tick"])))

@@ -160,7 +160,10 @@ def _sets(study: Study) -> list[str]:
     parts = [heading("Contents of each set")]
     if not study.sets:
         return [*parts, paragraph("The study does not list the contents of the sets.")]
-    used = {name for content in study.sets for name in (*content.frames, *content.mass)}
+    used = {
+        name for content in study.sets
+        for name in (*content.frames_by_provenance, *content.mass_by_provenance)
+    }
     known = [str(provenance) for provenance in Provenance]
     names = [name for name in known if name in used] + sorted(used.difference(known))
     rows = []
@@ -169,13 +172,14 @@ def _sets(study: Study) -> list[str]:
         if content is None:
             rows.append(Row(cells=[cell.name, MISSING, *[""] * (len(names) + 1)]))
             continue
-        whole = sum(content.mass.values())
+        frames, mass = content.frames_by_provenance, content.mass_by_provenance
+        whole = sum(mass.values())
         shares = [
-            f"{content.frames.get(name, 0):g} ({ratio(100 * content.mass.get(name, 0), whole, 1)})"
+            f"{frames.get(name, 0):g} ({ratio(100 * mass.get(name, 0), whole, 1)})"
             for name in names
         ]
         rows.append(Row(cells=[
-            cell.name, f"{sum(content.frames.values()):g}", *shares,
+            cell.name, f"{sum(frames.values()):g}", *shares,
             str(content.dropped_low_trust),
         ]))
     parts += [

@@ -6,43 +6,20 @@ Tested by ``test_study_file.py``.
 """
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from hiwm_core.config_files import nearest, strict_fields
+from hiwm_core.config_files import nearest
+from hiwm_core.config_schema import settings
 from hiwm_core.errors import ConfigError, StoreError, reason
 from hiwm_evaluation.trials import Outcome, TrialResult, read_results
 
 STUDY_FILE = "study.json"
-
-_MAYBE_TEXT = (str, type(None))
-_STUDY = {"task": str, "command": str, "seeds": list, "software": str, "date": str, "cells": list}
-_STUDY_OPTIONAL = {
-    "operator": list, "sets": list, "costs": list, "remarks": list, "world_model": dict,
-    "world_state": str,
-}
-_CELL = {"name": str, "backbone": str, "set": str, "seed": int}
-_CELL_OPTIONAL: dict[str, type | tuple[type, ...]] = {
-    "checkpoint": _MAYBE_TEXT, "note": str, "hardware": _MAYBE_TEXT, "imagination": _MAYBE_TEXT,
-}
-_OPERATOR = {
-    "session": str, "operator": str, "branching": bool, "seconds": float, "frames": int,
-    "corrections": int, "failure_states": int, "succeeded": int,
-}
-_OPERATOR_OPTIONAL = {"robot_seconds": float, "resets": int}
-_NUMBERS = (*list(_OPERATOR)[3:], *_OPERATOR_OPTIONAL)
-_COST = {
-    "cell": str, "operator_frames": int, "learnt_frames": int, "operator_seconds": float,
-    "robot_seconds": float, "resets": int,
-}
-_SET = {"cell": str, "frames_by_provenance": dict, "mass_by_provenance": dict}
-_SET_OPTIONAL = {"dropped_low_trust": int}
 
 
 class Backbone(StrEnum):
@@ -125,9 +102,9 @@ class SetContent:
     """Contents of one policy's training set, by provenance."""
 
     cell: str
-    frames: dict[str, int]
-    mass: dict[str, float]  # share of the training weight
-    dropped_low_trust: int  # imagined frames left out for low trust
+    frames_by_provenance: Mapping[str, int]
+    mass_by_provenance: Mapping[str, float]  # share of the training weight
+    dropped_low_trust: int = 0  # imagined frames left out for low trust
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,8 +133,40 @@ class Study:
     sets: tuple[SetContent, ...]
     costs: tuple[Cost, ...]
     remarks: tuple[str, ...]  # sentences for people: choices made on other starts, checks
-    world_model: dict[str, Any]
+    world_model: Mapping[str, Any]
     world_state: str  # what the world model's state is, and what its success head reads
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CellEntry:
+    """A cell as it stands in study.json; the evaluations are folders, relative to the study."""
+
+    name: str
+    backbone: str
+    set: str
+    seed: int
+    checkpoint: str | None = None
+    note: str = ""
+    hardware: str | None = None
+    imagination: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """The content of study.json."""
+
+    task: str
+    command: str
+    seeds: tuple[Any, ...]
+    software: str
+    date: str
+    cells: tuple[_CellEntry, ...]
+    operator: tuple[OperatorSession, ...] = ()
+    sets: tuple[SetContent, ...] = ()
+    costs: tuple[Cost, ...] = ()
+    remarks: tuple[Any, ...] = ()
+    world_model: Mapping[str, Any] = field(default_factory=dict)
+    world_state: str = ""
 
 
 def read_study(folder: Path) -> Study:
@@ -175,29 +184,23 @@ def read_study(folder: Path) -> Study:
             f"cannot be read: {reason(error)}", where=str(path),
             remedy="give the folder of a study; docs/study.md describes the format",
         ) from error
-    data = strict_fields(content, str(path), _STUDY, _STUDY_OPTIONAL)
-    task = data["task"]
+    file = settings(_File, content, str(path))
     cells = tuple(
-        _cell(item, f"{path}: cells[{i}]", folder, task) for i, item in enumerate(data["cells"])
+        _cell(entry, f"{path}: cells[{i}]", folder, file.task) for i, entry in enumerate(file.cells)
     )
     _refuse_doubles(cells, f"{path}: cells")
     names = {cell.name for cell in cells}
+    for i, session in enumerate(file.operator):
+        _check_session(session, f"{path}: operator[{i}]")
+    for i, training_set in enumerate(file.sets):
+        _check_set(training_set, f"{path}: sets[{i}]", names)
+    for i, cost in enumerate(file.costs):
+        _check_cost(cost, f"{path}: costs[{i}]", names)
     return Study(
-        task=task, command=data["command"], seeds=tuple(data["seeds"]),
-        software=data["software"], date=data["date"], cells=cells,
-        operator=tuple(
-            _operator(item, f"{path}: operator[{i}]")
-            for i, item in enumerate(data.get("operator", []))
-        ),
-        sets=tuple(
-            _set(item, f"{path}: sets[{i}]", names) for i, item in enumerate(data.get("sets", []))
-        ),
-        costs=tuple(
-            _cost(item, f"{path}: costs[{i}]", names)
-            for i, item in enumerate(data.get("costs", []))
-        ),
-        remarks=tuple(map(str, data.get("remarks", []))),
-        world_model=data.get("world_model", {}), world_state=data.get("world_state", ""),
+        task=file.task, command=file.command, seeds=file.seeds, software=file.software,
+        date=file.date, cells=cells, operator=file.operator, sets=file.sets, costs=file.costs,
+        remarks=tuple(map(str, file.remarks)), world_model=file.world_model,
+        world_state=file.world_state,
     )
 
 
@@ -247,22 +250,20 @@ def _number_of_starts(path: Path) -> int:
     return len(starts)
 
 
-def _cell(item: Any, where: str, folder: Path, task: str) -> Cell:
-    data = strict_fields(item, where, _CELL, _CELL_OPTIONAL)
-    if data["seed"] < 0:
-        raise ConfigError(f"'seed' is {data['seed']}", where=where, remedy="give 0 or more")
+def _cell(entry: _CellEntry, where: str, folder: Path, task: str) -> Cell:
+    if entry.seed < 0:
+        raise ConfigError(f"'seed' is {entry.seed}", where=where, remedy="give 0 or more")
+    places = {World.STAND_IN: entry.hardware, World.IMAGINATION: entry.imagination}
     evaluations = {}
-    for world in World:
-        place = data.get(world.value)
+    for world, place in places.items():
         evaluation = read_evaluation(folder / place, world, task) if place else None
         if evaluation is not None:
             evaluations[world] = evaluation
     return Cell(
-        name=data["name"], seed=data["seed"],
-        backbone=Backbone(_one_of(data["backbone"], Backbone, "backbone", where)),
-        set=TrainingSet(_one_of(data["set"], TrainingSet, "set", where)),
-        checkpoint=data.get("checkpoint") or "", note=data.get("note", ""),
-        evaluations=evaluations,
+        name=entry.name, seed=entry.seed,
+        backbone=Backbone(_one_of(entry.backbone, Backbone, "backbone", where)),
+        set=TrainingSet(_one_of(entry.set, TrainingSet, "set", where)),
+        checkpoint=entry.checkpoint or "", note=entry.note, evaluations=evaluations,
     )
 
 
@@ -296,22 +297,18 @@ def _refuse_doubles(cells: tuple[Cell, ...], where: str) -> None:
             )
 
 
-def _operator(item: Any, where: str) -> OperatorSession:
-    data = strict_fields(item, where, _OPERATOR, _OPERATOR_OPTIONAL)
-    _not_negative({key: data[key] for key in _NUMBERS if key in data}, where)
-    if data["succeeded"] > data["corrections"]:
+def _check_session(session: OperatorSession, where: str) -> None:
+    _not_negative(_numbers_of(session), where)
+    if session.succeeded > session.corrections:
         raise ConfigError(
-            f"'succeeded' is {data['succeeded']} of {data['corrections']} corrections",
+            f"'succeeded' is {session.succeeded} of {session.corrections} corrections",
             where=where, remedy="count only corrections that ended in success",
         )
-    return OperatorSession(**data)
 
 
-def _cost(item: Any, where: str, cells: set[str]) -> Cost:
-    data = strict_fields(item, where, _COST)
-    _refuse_unknown_cell(data["cell"], where, cells)
-    _not_negative({key: value for key, value in data.items() if key != "cell"}, where)
-    return Cost(**data)
+def _check_cost(cost: Cost, where: str, cells: set[str]) -> None:
+    _refuse_unknown_cell(cost.cell, where, cells)
+    _not_negative(_numbers_of(cost), where)
 
 
 def _refuse_unknown_cell(name: str, where: str, cells: set[str]) -> None:
@@ -322,23 +319,22 @@ def _refuse_unknown_cell(name: str, where: str, cells: set[str]) -> None:
         )
 
 
-def _set(item: Any, where: str, cells: set[str]) -> SetContent:
-    data = strict_fields(item, where, _SET, _SET_OPTIONAL)
-    _refuse_unknown_cell(data["cell"], where, cells)
-    dropped = data.get("dropped_low_trust", 0)
-    _not_negative(data["frames_by_provenance"], f"{where}.frames_by_provenance")
-    _not_negative(data["mass_by_provenance"], f"{where}.mass_by_provenance")
-    _not_negative({"dropped_low_trust": dropped}, where)
-    return SetContent(
-        cell=data["cell"], frames=data["frames_by_provenance"], mass=data["mass_by_provenance"],
-        dropped_low_trust=dropped,
-    )
+def _check_set(training_set: SetContent, where: str, cells: set[str]) -> None:
+    _refuse_unknown_cell(training_set.cell, where, cells)
+    _not_negative(training_set.frames_by_provenance, f"{where}.frames_by_provenance")
+    _not_negative(training_set.mass_by_provenance, f"{where}.mass_by_provenance")
+    _not_negative({"dropped_low_trust": training_set.dropped_low_trust}, where)
 
 
-def _not_negative(values: Mapping[str, Any], where: str) -> None:
+def _numbers_of(entry: OperatorSession | Cost) -> dict[str, float]:
+    return {
+        key: value for key, value in asdict(entry).items() if not isinstance(value, str | bool)
+    }
+
+
+def _not_negative(values: Mapping[str, float], where: str) -> None:
     for key, value in values.items():
-        good = isinstance(value, int | float) and not isinstance(value, bool)
-        if not good or not 0 <= value < math.inf:
+        if value < 0:
             raise ConfigError(
                 f"{key!r} is {value!r}", where=where, remedy="give a number of 0 or more"
             )

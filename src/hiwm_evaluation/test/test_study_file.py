@@ -34,7 +34,8 @@ def test_everything_is_read(tmp_path: Path) -> None:
     assert (stand_in.planned, len(stand_in.results), len(stand_in.judged)) == (TRIALS, 20, 19)
     assert stand_in.results[3].start == STARTS[3] and stand_in.results[3].seed == 1003
     assert [session.branching for session in study.operator] == [True, False]
-    assert study.sets[1].mass["human"] == 0.5 and study.sets[1].dropped_low_trust == 77
+    assert study.sets[1].mass_by_provenance["human"] == 0.5
+    assert study.sets[1].dropped_low_trust == 77
     assert study.world_model["frames"] == 48074
 
 
@@ -72,20 +73,20 @@ def change(data: dict[str, Any], place: tuple[str | int, ...], value: Any) -> No
     ("place", "value", "text"),
     [
         (("cell",), [], r"study.json\): known keys are .*did you mean 'cells'"),
-        (("cells",), {}, "'cells' is {}, expected list"),
+        (("cells",), {}, r"expected a list, found \{\}.*study.json: cells"),
         (("cells", 3, "backbone"), "difusion", r"cells\[3\].*did you mean 'diffusion'"),
         (("cells", 3, "set"), "hiwm", r"cells\[3\].*did you mean 'hi-wm'"),
         (("cells", 3, "seed"), -1, r"'seed' is -1 .*cells\[3\]"),
-        (("cells", 3, "seed"), "0", r"'seed' is '0', expected int .*cells\[3\]"),
+        (("cells", 3, "seed"), "0", r"expected int, found '0' .*cells\[3\]\.seed"),
         (("cells", 1, "name"), "diffusion-base-s0", "two cells are named 'diffusion-base-s0'"),
         (("cells", 1, "seed"), 0, "both diffusion base of seed 0.*'other'"),
         (("cells", 0), "x", r"cells\[0\]"),
         (("operator", 1, "seconds"), -1.0, r"'seconds' is -1.0 .*operator\[1\]"),
-        (("operator", 1, "seconds"), float("inf"), r"'seconds' is inf .*operator\[1\]"),
+        (("operator", 1, "seconds"), float("inf"), r"inf is not finite .*operator\[1\]\.seconds"),
         (("operator", 0, "succeeded"), 31, r"31 of 30 corrections .*operator\[0\]"),
-        (("operator", 0, "branching"), 1, r"'branching' is 1, expected bool"),
+        (("operator", 0, "branching"), 1, r"expected bool, found 1 .*operator\[0\]\.branching"),
         (("sets", 0, "cell"), "diffusion-bas-s0", r"sets\[0\].*did you mean 'diffusion-base-s0'"),
-        (("sets", 0, "frames_by_provenance", "human"), "1", r"sets\[0\].frames_by_provenance"),
+        (("sets", 0, "frames_by_provenance", "human"), "1", r"\[0\]\.frames_by_provenance\.human"),
     ],
 )
 def test_a_wrong_field_is_named_with_a_remedy(

@@ -69,7 +69,7 @@ def test_an_evaluation_measures_writes_and_draws(
 
 
 def test_a_latent_model_is_measured_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The task's own measure is not needed: pixels alone are compared."""
+    """The task's own measure is not needed: only pixels are compared."""
     monkeypatch.setattr(open_loop, "LATENCY_REPEATS", 2)
     monkeypatch.setattr(latency, "BATCHES", (1, 2))
     monkeypatch.setattr(open_loop, "IDLE_STEPS", 2)

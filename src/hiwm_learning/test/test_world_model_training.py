@@ -94,7 +94,7 @@ def test_the_head_learns_progress_and_success() -> None:
     error, right = fit_head(OutcomeHead(32), poses, labels, solved, **options)
     assert error < 0.08
     assert right > 0.95
-    # From a person's labels alone: there is no progress, and most ticks have no label.
+    # With a person's labels only: there is no progress, and most ticks have no label.
     unknown = torch.full_like(labels, torch.nan)
     some = torch.where(torch.arange(2000) % 4 == 0, solved, unknown)
     error, right = fit_head(OutcomeHead(32), poses, unknown, some, **options)

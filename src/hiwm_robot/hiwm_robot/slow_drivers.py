@@ -1,4 +1,4 @@
-"""Drivers that start together with the bridge: for a while their silence is no error."""
+"""Gives drivers that start together with the bridge time before their silence is an error."""
 
 import time
 from typing import Any

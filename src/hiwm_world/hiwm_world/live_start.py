@@ -93,7 +93,7 @@ def live_start(
 def _check(
     info: WorldInfo, embodiment: Embodiment, cameras: Sequence[str], where: str
 ) -> None:
-    """Refuse a world that is no robot of this embodiment with these cameras."""
+    """Raise ConfigError unless a robot of this embodiment with these cameras runs there."""
     if info.kind != "hardware":
         raise ConfigError(
             f"the world there is {info.kind}, not a robot", where=where,

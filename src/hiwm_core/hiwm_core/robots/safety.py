@@ -116,7 +116,7 @@ class Interlock:
 class Jump:
     """Largest first step after activation, reset or re-arming; a larger one is refused.
 
-    Absent: the limits alone apply, and the arm moves to a far target slowly.
+    Absent: only the limits apply, and the arm moves to a far target slowly.
     """
 
     rad: float | None = number(None, lower=1e-3, upper=7.0)  # joints and rotations [rad]
@@ -152,8 +152,8 @@ class Box:
 class Workspace:
     """Where links and end effectors may be, checked before a target is sent (`workspace_check`)."""
 
-    # Path; a relative one starts at the robot file's folder. Without urdf and urdf_topic:
-    # end-effector arms alone, of which the commanded position is checked against box and table.
+    # Path, relative to the robot file's folder. Without urdf and urdf_topic, all arms must be
+    # commanded by end effector: only the commanded position is checked, against box and table.
     urdf: str = ""
     urdf_topic: str = ""  # instead: latched std_msgs/String with the URDF, robot_description
     links: tuple[str, ...] = ()  # kept inside the box and above the table

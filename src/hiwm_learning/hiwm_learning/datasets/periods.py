@@ -57,11 +57,6 @@ class OnePeriod:
         """Nominal period of the accepted segments, s."""
         return statistics.median(period.nominal_s for period in self._seen)
 
-    @property
-    def measured_s(self) -> float:
-        """Measured period, s: the median over segments."""
-        return round(statistics.median(period.seconds for period in self._seen), 6)
-
 
 def add_resample_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that resamples bags to one control rate."""

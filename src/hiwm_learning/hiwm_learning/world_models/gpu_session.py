@@ -1,11 +1,11 @@
-"""All that a GPU is needed for, in one command of a few minutes that goes on where it stopped.
+"""Runs everything that needs a GPU in one command; a further run continues where it stopped.
 
     scripts/gpu_session DATA... -o runs/gpu
 
-Trains a latent model of the size `gpu` on the data, evaluates it, and measures how many steps a
-second it makes at 128 and 256 px, with one state and with 32, in float32 and bfloat16, with and
-without torch.compile. Every figure is written as soon as it is known, so that what a short loan
-leaves unfinished is done by the next. Rehearse it without a GPU: --device cpu --network tiny.
+Trains a latent model of the size `gpu` on the data, evaluates it, and measures its steps per second
+at 128 and 256 px, with one state and with 32, in float32 and bfloat16, with and without
+torch.compile. This takes a few minutes. Each result is saved at once, so a run that is cut short
+loses nothing. To rehearse without a GPU: --device cpu --network tiny.
 """
 
 import argparse

@@ -33,7 +33,7 @@ class Entry:
     name: str  # of the entry and of the embodiment's joint
     driver: str
     observed: str  # the driver's joint that measures it
-    source: str  # topic that measures it, if its name alone does not say; else empty
+    source: str  # topic that measures it, if its name is ambiguous; else empty
     unit: str
     lower: float
     upper: float

@@ -22,6 +22,7 @@ from std_msgs.msg import Bool, Float64, String
 
 from hiwm_core.errors import ConfigError
 from hiwm_core.robots.cameras import ENCODINGS
+from hiwm_core.stamps import stamp_ns
 from hiwm_robot.activation_checks import UNKNOWN_NODE
 from hiwm_robot.inspection.commands import ADAPTER_OF
 from hiwm_robot.inspection.sightings import (
@@ -163,7 +164,7 @@ class Watcher(Node):
 
     def _arrived(self, stream: Stream, stamp: Any, part: object = None) -> None:
         now = self.get_clock().now().nanoseconds
-        stream.add(stamp.sec * 10**9 + stamp.nanosec, now, time.monotonic(), part)
+        stream.add(stamp_ns(stamp), now, time.monotonic(), part)
 
     def _add_joints(self, seen: JointTopic, message: Any) -> None:
         self._arrived(seen.stream, message.header.stamp, tuple(message.name))

@@ -66,3 +66,8 @@ def arm_joints(side: str) -> tuple[str, ...]:
 def gripper(side: str) -> str:
     """Return the name of an arm's gripper joint: a ratio, 0 shut, 1 open."""
     return joint(side, "gripper")
+
+
+def numbers_text(vector: Vector) -> str:
+    """Return a vector as it stands in attributes of MJCF and URDF, without loss of digits."""
+    return " ".join(f"{value:.16g}" for value in vector)

@@ -1,7 +1,7 @@
-"""Motion of the hands that the tasks' controllers share: smooth, and from the measured hand alone.
+"""Smooth motion of the hands, shared by the tasks' controllers.
 
-The next target is a share of the remaining way, bounded. A hand that is too low goes up before it
-goes across. A function of the present only, so that a policy can imitate it.
+The next target is a bounded share of the remaining way. A hand that is too low goes up before it
+goes across. The target depends only on the measured hand, so that a policy can imitate it.
 """
 
 from dataclasses import dataclass

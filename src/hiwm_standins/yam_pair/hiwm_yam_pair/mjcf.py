@@ -16,6 +16,7 @@ from hiwm_yam_pair.geometry import (
     TIP_M,
     TIP_WXYZ,
     joint,
+    numbers_text,
 )
 from hiwm_yam_pair.top_camera import TOP_FOV_DEG, TOP_M
 
@@ -81,7 +82,7 @@ def scene_xml(options: Options) -> str:
            diffuse="0.45 0.45 0.45" specular="0 0 0" castshadow="false"/>
     <geom name="table" type="plane" size="1 1 0.02" pos="0.3 0 0" rgba="0.80 0.78 0.72 1"
           friction="0.8 0.01 0.0005" {HARD} {options.table}/>
-    <camera name="top" pos="{_numbers(TOP_M)}" xyaxes="0 -1 0 1 0 0" fovy="{TOP_FOV_DEG}"/>
+    <camera name="top" pos="{numbers_text(TOP_M)}" xyaxes="0 -1 0 1 0 0" fovy="{TOP_FOV_DEG}"/>
     <camera name="side" pos="0.85 -0.45 0.42" xyaxes="0.66 0.75 0 -0.42 0.37 0.83" fovy="45"/>
     {arms}
     {options.bodies}
@@ -136,13 +137,13 @@ def _arm(side: str, finger_contype: int) -> str:
     for hinge, look in zip(HINGES, looks, strict=True):
         name = joint(side, hinge.name)
         opened += (
-            f'<body name="{name.replace("joint", "link")}" pos="{_numbers(hinge.offset_m)}" '
+            f'<body name="{name.replace("joint", "link")}" pos="{numbers_text(hinge.offset_m)}" '
             f'gravcomp="1"><joint name="{name}" class="{"strong" if hinge.strong else "weak"}" '
-            f'axis="{_numbers(hinge.axis)}" range="{hinge.lower_rad} {hinge.upper_rad}"/>{look}'
+            f'axis="{numbers_text(hinge.axis)}" range="{hinge.lower_rad} {hinge.upper_rad}"/>{look}'
         )
         closed += "</body>"
     return (
-        f'<body name="{side}_base" pos="{_numbers(BASE_M[side])}">'
+        f'<body name="{side}_base" pos="{numbers_text(BASE_M[side])}">'
         f'<geom type="cylinder" size="0.05 0.03" pos="0 0 0.03" rgba="{_DARK}" {_GHOST}/>'
         f"{opened}{closed}</body>"
     )
@@ -165,7 +166,3 @@ def _finger(side: str, number: int, sign: int, contype: int) -> str:
         f'pos="{length * 0.7} {sign * -0.001} 0" rgba="0.75 0.75 0.78 1" mass="0" {grip}/>'
         "</body>"
     )
-
-
-def _numbers(vector: tuple[float, float, float]) -> str:
-    return " ".join(f"{value:.16g}" for value in vector)

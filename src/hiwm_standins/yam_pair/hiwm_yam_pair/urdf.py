@@ -4,7 +4,16 @@
 model by ``test_urdf.py``.
 """
 
-from hiwm_yam_pair.geometry import BASE_M, HINGES, SIDES, TIP_M, TIP_RPY_RAD, Vector, joint
+from hiwm_yam_pair.geometry import (
+    BASE_M,
+    HINGES,
+    SIDES,
+    TIP_M,
+    TIP_RPY_RAD,
+    Vector,
+    joint,
+    numbers_text,
+)
 
 ROOT = "table"
 
@@ -27,8 +36,8 @@ def urdf() -> str:
                 f'  <joint name="{joint(side, hinge.name)}" type="revolute">',
                 f'    <parent link="{parent}"/>',
                 f'    <child link="{child}"/>',
-                f'    <origin xyz="{_numbers(hinge.offset_m)}"/>',
-                f'    <axis xyz="{_numbers(hinge.axis)}"/>',
+                f'    <origin xyz="{numbers_text(hinge.offset_m)}"/>',
+                f'    <axis xyz="{numbers_text(hinge.axis)}"/>',
                 f'    <limit lower="{hinge.lower_rad}" upper="{hinge.upper_rad}" effort="40" '
                 'velocity="3"/>',
                 "  </joint>",
@@ -51,13 +60,9 @@ def _fixed(
         f'  <joint name="{name}" type="fixed">',
         f'    <parent link="{parent}"/>',
         f'    <child link="{child}"/>',
-        f'    <origin xyz="{_numbers(offset)}" rpy="{_numbers(rpy)}"/>',
+        f'    <origin xyz="{numbers_text(offset)}" rpy="{numbers_text(rpy)}"/>',
         "  </joint>",
     ]
-
-
-def _numbers(vector: Vector) -> str:
-    return " ".join(f"{value:.16g}" for value in vector)
 
 
 if __name__ == "__main__":

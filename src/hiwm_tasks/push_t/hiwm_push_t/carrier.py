@@ -1,11 +1,10 @@
-"""A planner that takes the T between both pushers and carries it to its goal, from poses alone.
+"""A planner that takes the T between both pushers and carries it to its goal.
 
-Relied on by the demonstration recorder, which gives it the stand-in's own pose, and by the
-scripted operator, which gives it the pose it sees in the image. It is what a policy can learn from
-few examples: each arm has its own end of the bar, nothing is drawn by chance, and the next target
-follows from poses and pushers alone, so that two like pictures never ask for two unlike actions.
-Where an end of the bar cannot be reached, the pushes of `planner` free it first; they alone
-are drawn, and remember the push under way.
+The demonstration recorder gives it the stand-in's own pose of the T, the scripted operator the pose
+seen in the image. A policy can imitate it from few examples: each arm has its own end of the bar,
+and the next target depends only on the T and the pushers, so similar images have similar actions.
+If an end of the bar cannot be reached, `planner` pushes the T free first. Only these pushes are
+random and depend on the past: a push that has begun is continued.
 """
 
 import numpy as np

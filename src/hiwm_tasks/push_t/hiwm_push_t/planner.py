@@ -1,10 +1,10 @@
-"""A planner that pushes the T to its goal with two pushers, from poses alone.
+"""A planner that pushes the T to its goal with two pushers. It needs only poses.
 
-Relied on by off-task data, which wants pushes of every kind, and by `carrier`, for a T whose
-ends are out of reach. It picks two contacts on the T's
-outline whose quasi-static pushes best undo the pose error, drives round the T to them, pushes, and
-picks again. The motion model is the ellipsoidal limit surface of Lynch and Mason (Stable Pushing,
-IJRR 1996) for a frictionless contact: force f at r moves the T along (f, r x f / c^2).
+Off-task data uses it for pushes of every kind, and `carrier` for a T whose ends are out of reach.
+It picks two contacts on the T's outline whose quasi-static pushes best reduce the pose error,
+drives round the T to them, pushes, and picks again. The motion model is the ellipsoidal limit
+surface of Lynch and Mason (Stable Pushing, IJRR 1996) for a frictionless contact: force f at r
+moves the T along (f, r x f / c^2).
 """
 
 from dataclasses import dataclass, field
@@ -157,7 +157,7 @@ class PushPlanner:
             index = np.arange(len(self._points))
         twists, places = self._twists[index], places[index]
         travel = np.linalg.norm(pushers_xy[:, None] - places[None], axis=-1)  # [2, N]
-        # One contact alone.
+        # A single contact.
         amount = np.clip((twists @ error) / (twists**2).sum(1), 0.0, REACH_M)
         single = np.linalg.norm(error - amount[:, None] * twists, axis=1)
         # Two contacts: least squares in closed form, pairs with a negative amount left out.

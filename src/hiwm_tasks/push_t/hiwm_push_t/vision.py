@@ -1,9 +1,9 @@
-"""What a person sees on the table, read from the camera image alone: the T and both pushers.
+"""Finds the T and both pushers in a camera image, as a person would.
 
-The scripted operator relies on it, so it uses nothing but colours and the known shape of the T.
-How far its answer may be trusted comes with it: `overlap` is that of the blue pixels with a rigid
-T at the pose found, so a frame in which the T has melted says so itself. test_vision.py
-holds the accuracy on drawn and on rendered images.
+The scripted operator relies on it, so it uses only the image's colours and the known shape of the
+T. `overlap` tells how far the result can be trusted: it is the overlap of the blue pixels with a
+rigid T at the pose found, and low for a frame in which the T has melted. test_vision.py tests the
+accuracy on drawn and on rendered images.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The planner that carries the T between both pushers, on poses alone.
+"""The planner that carries the T between both pushers, tested on poses.
 
 That its targets stay in reach is in test_planner.py, for both planners.
 """

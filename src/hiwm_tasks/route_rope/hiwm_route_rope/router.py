@@ -173,15 +173,15 @@ class Router:
         """Go above the rope, down, and close."""
         error = float(np.linalg.norm(point - hand.xy)) + _LEVER * abs(yaw - hand.yaw)
         if hand.grip < HELD[0]:  # shut on nothing
-            return self._move(hand, hand.xy, _GRASP + 0.02, hand.yaw, APPROACH)
+            return hand.toward(hand.xy, _GRASP + 0.02, hand.yaw, APPROACH, speed=self._speed)
         if hand.z < _GRASP + 0.007 and error < 0.016:
-            return self._move(hand, hand.xy, _GRASP, hand.yaw, _SHUT)
+            return hand.toward(hand.xy, _GRASP, hand.yaw, _SHUT, speed=self._speed)
         height = _GRASP + (_HOVER - _GRASP) * ramp(error, _DOWN, _UP)
-        return self._move(hand, point, height, yaw, APPROACH)
+        return hand.toward(point, height, yaw, APPROACH, speed=self._speed)
 
     def _wait(self, hand: Hand) -> Array:
         """Keep the rope low until the other hand has it too."""
-        return self._move(hand, hand.xy, _LAY, hand.yaw, _SHUT)
+        return hand.toward(hand.xy, _LAY, hand.yaw, _SHUT, speed=self._speed)
 
     def _carry(self, seen: Sighting, hands: list[Hand], places: Array, across: float) -> Array:
         """Carry the rope over the clips and lower it; a side that is routed stays down."""
@@ -197,7 +197,8 @@ class Router:
         if error < 0.010 and all(hands[side].z < _LAY + 0.004 for side in free):
             # Laid beside a clip, or on it: let go, and take it anew.
             return np.concatenate([
-                self._move(hand, hand.xy, hand.z, hand.yaw, APPROACH) for hand in hands
+                hand.toward(hand.xy, hand.z, hand.yaw, APPROACH, speed=self._speed)
+                for hand in hands
             ])
         actions = []
         for side, (hand, place) in enumerate(zip(hands, places, strict=True)):
@@ -210,13 +211,10 @@ class Router:
             turn = seen.clips[side, 2]
             away = float(np.clip(aside[side], -_ASIDE, _ASIDE)) * ramp(bowed, 0.009, 0.016) * low
             there = place + away * np.array([np.cos(turn), np.sin(turn)])
-            actions.append(self._move(hand, there, height, yaw, _SHUT, max(share, low)))
+            actions.append(hand.toward(
+                there, height, yaw, _SHUT, share=max(share, low), speed=self._speed
+            ))
         return np.concatenate(actions)
-
-    def _move(
-        self, hand: Hand, xy: Array, z: float, yaw: float, grip: float, share: float = 1.0
-    ) -> Array:
-        return hand.toward(xy, z, yaw, grip, share=share, speed=self._speed)
 
 
 def _beside(rope: Array, clip: Array) -> float:

@@ -1,4 +1,4 @@
-"""The rope and the two clips in MuJoCo. Friction alone holds the rope in the fingers.
+"""The rope and the two clips in MuJoCo. Only friction holds the rope in the fingers.
 
 The rope is a chain of short capsules, rooted in its middle so that errors do not add up along it.
 """

@@ -139,7 +139,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     draw_contact_sheet(sheet, outputs.sheet)
     draw_curves(numbers, floor["steps"] if floor else None, outputs.curves)
     print(report.markdown(numbers))
-    # Beside the other numbers: a look at part of the data leaves the model's own card alone.
+    # Beside the numbers: evaluating a part of the data must not change the model's own card.
     write_card(
         outputs.card, checkpoint.info, checkpoint.hash,
         title=f"World model {checkpoint.label}",

@@ -1,4 +1,4 @@
-"""How long a step of imagination takes, alone and in batches."""
+"""How long a step of imagination takes, for one world and in batches."""
 
 import time
 from collections.abc import Callable

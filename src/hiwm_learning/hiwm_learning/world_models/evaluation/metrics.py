@@ -41,7 +41,7 @@ def psnr_of(error: Array) -> Array:
 def ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """Return the structural similarity of two frames [H, W, 3], -1..1.
 
-    Wang et al. 2004: Gaussian window of 11 x 11, sigma 1.5, whole windows alone; the mean over
+    Wang et al. 2004: Gaussian window of 11 x 11, sigma 1.5, whole windows only; the mean over
     windows and over the three colours.
 
     Raises:
@@ -60,7 +60,7 @@ def ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
 
 def _blurred(image: Array) -> Array:
-    """Return an image [H, W, C] weighted by the Gaussian window, whole windows alone."""
+    """Return an image [H, W, C] weighted by the Gaussian window, whole windows only."""
     offset = np.arange(SSIM_SIDE) - SSIM_SIDE // 2
     kernel = np.exp(-(offset**2) / (2 * SSIM_SIGMA**2))
     kernel /= kernel.sum()

@@ -1,7 +1,7 @@
-"""One world model open loop from held-out starts: what is seen and compared at every step.
+"""Measures one world model open loop, from held-out starts and at every step.
 
-`measure` gives all numbers of an evaluation; evaluate.py writes them down. Of the model it knows
-`WorldSimulator` alone, so that layered and latent ones are measured alike.
+`measure` returns all numbers of an evaluation; evaluate.py writes them to files. Only
+`WorldSimulator` is used, so that layered and latent models are measured alike.
 """
 
 from collections.abc import Callable, Sequence

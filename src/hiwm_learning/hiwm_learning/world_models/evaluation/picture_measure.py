@@ -31,7 +31,7 @@ class PictureMeasure:
         return {"rmse": rmse(frames, true["frames"])}
 
     def verdicts(self, sights: Sights) -> Array:
-        """Return NaN: pixels alone do not tell success."""
+        """Return NaN: pixels do not tell success."""
         return np.full(len(sights["frames"]), np.nan)
 
     def error(self, differences: Differences) -> Array:

@@ -34,7 +34,7 @@ def card_paragraphs(info: CheckpointInfo, numbers: Numbers) -> list[str]:
     what = family.description if family else f"A world model of the kind {info.kind}."
     return [
         f"{what} It is trained from images, joint states and "
-        "commands; ground truth labels the progress head and the start frames alone.",
+        "commands; ground truth labels only the progress head and the start frames.",
         f"Held out: every tenth bag, {numbers['held_out_recordings']} of them. Open loop from "
         f"{numbers['starts']} starts with the recorded actions, true and imagined frames read in "
         "the same way; a horizon counts the rollouts in which something moves within it.",

@@ -1,7 +1,7 @@
-"""Held-out starts, what the arms are told from there, and what a world makes of it, all at once.
+"""Held-out starts, the actions from there, and rollouts of a world model, many at a time.
 
-Of the world model it knows `WorldSimulator` alone: a layered and a latent one are asked alike, and
-the actions pass the limits that they pass in a session.
+Only `WorldSimulator` is used, so that layered and latent models are treated alike. Actions pass the
+same limits as in a session.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -24,7 +24,7 @@ TOGETHER = 32  # rollouts imagined at once: their frames are held until they are
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """One step of a recording to imagine on from."""
+    """A step of a recording from which a rollout starts."""
 
     recording: Recording
     step: int
@@ -36,17 +36,17 @@ class Start:
 
     @property
     def views(self) -> list[NDArray[np.uint8]]:
-        """The picture of each camera to begin from, [H, W, 3]."""
+        """The image of each camera at the start, [H, W, 3]."""
         return self.recording.views(self.step)
 
     @property
     def hands(self) -> Array:
-        """The proprioception to begin from, [P] in the embodiment's units."""
+        """The proprioception at the start, [P] in the embodiment's units."""
         return self.recording.proprioception[self.step].double().numpy()
 
     @property
     def measured(self) -> Array:
-        """The measured counterpart of the action, [A], there."""
+        """The measured counterpart of the action at the start, [A]."""
         return self.recording.measured[self.step].double().numpy()
 
 

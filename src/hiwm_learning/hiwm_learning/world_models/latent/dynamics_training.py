@@ -12,6 +12,7 @@ from hiwm_learning.world_models.latent.model import LatentWorldModel, Worlds, fl
 from hiwm_learning.world_models.latent.rollout_pool import LatentRecordings, RolloutPool
 from hiwm_learning.world_models.latent.stage import Export, Stage
 from hiwm_learning.world_models.latent.warping import warped
+from hiwm_learning.world_models.outcome_losses import mean_known
 
 RATE = 1.5e-3
 POOL = 64
@@ -209,14 +210,7 @@ class _OutcomeRows:
         right = functional.binary_cross_entropy_with_logits(
             logit.float(), torch.nan_to_num(solved), reduction="none"
         )
-        return _mean_known((progress.float() - wanted).abs(), wanted) + _mean_known(right, solved)
-
-
-def _mean_known(losses: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean of losses over rows with a label; 0 without any."""
-    known = ~labels.isnan()
-    kept = torch.where(known, losses, torch.zeros_like(losses))
-    return kept.sum() / known.sum().clamp_min(1)
+        return mean_known((progress.float() - wanted).abs(), wanted) + mean_known(right, solved)
 
 
 def open_loop(

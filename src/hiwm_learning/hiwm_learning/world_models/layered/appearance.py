@@ -49,7 +49,7 @@ def fit_appearance(
         PSNR of the redrawn sample, dB.
 
     Raises:
-        CheckpointError: no frame shows the object alone, away from the arms.
+        CheckpointError: no frame shows the object away from the arms.
     """
     generator = torch.Generator().manual_seed(seed)
     pick = torch.randperm(len(frames), generator=generator)[:SAMPLE]

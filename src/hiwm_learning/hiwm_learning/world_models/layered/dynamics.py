@@ -184,7 +184,7 @@ class DynamicsEnsemble(nn.Module):
         Args:
             poses: [B, 1 + arms, 4], moved by the members' mean.
             previous: the same one step earlier.
-            own: [M, B, 1 + arms, 4], each moved by its member alone.
+            own: [M, B, 1 + arms, 4], each moved only by its own member.
             own_previous: the same one step earlier.
             targets: [B, arms, 2] absolute targets, m, table frame, for all alike.
         """

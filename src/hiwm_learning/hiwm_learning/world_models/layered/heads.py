@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from hiwm_learning.world_models.outcome_losses import mean_known
+
 # Object positions are divided by this before they enter, m: half the table.
 REACH_M = 0.2
 FREQUENCIES = 3
@@ -67,7 +69,7 @@ def fit_head(
         right = nn.functional.binary_cross_entropy_with_logits(
             logit, torch.nan_to_num(solved), reduction="none"
         )
-        loss = _mean_known((progress - wanted).abs(), wanted) + 0.2 * _mean_known(right, solved)
+        loss = mean_known((progress - wanted).abs(), wanted) + 0.2 * mean_known(right, solved)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -77,10 +79,3 @@ def fit_head(
         error = (progress - wanted).abs()[~wanted.isnan()].mean()
         hits = ((logit > 0) == (solved > 0.5)).float()[~solved.isnan()].mean()
     return float(error), float(hits)
-
-
-def _mean_known(losses: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean of losses over rows with a label; 0 without any."""
-    known = ~labels.isnan()
-    kept = torch.where(known, losses, torch.zeros_like(losses))
-    return kept.sum() / known.sum().clamp_min(1)

@@ -18,7 +18,7 @@ TRUST_M = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class Imagined:
-    """B worlds at one step: where everything is, and where each member alone would have it."""
+    """B worlds at one step: where everything is, for all members together and for each."""
 
     poses: Tensor  # [B, L, 4]: x, y (m), cos, sin of each layer
     previous: Tensor  # [B, L, 4] one step earlier

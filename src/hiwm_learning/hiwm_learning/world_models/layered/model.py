@@ -40,7 +40,7 @@ class WorldModelConfig:
     dynamics: DynamicsConfig
 
     def as_json(self) -> dict[str, Any]:
-        """Return JSON values alone."""
+        """Return the configuration as JSON values."""
         data = asdict(self)
         data["layers"] = [asdict(layer) for layer in self.layers]
         return data

@@ -41,7 +41,7 @@ class ImaginedState:
 
     poses: NDArray[np.float32]  # [L, 4] latents: x, y (m), cos, sin of each layer
     previous: NDArray[np.float32]  # [L, 4] one step earlier: the action window's trace
-    own: NDArray[np.float32]  # [M, L, 4] likewise, where each member alone would have them
+    own: NDArray[np.float32]  # [M, L, 4] likewise, as predicted by each member on its own
     own_previous: NDArray[np.float32]  # [M, L, 4] one step earlier
     sent: NDArray[np.float64]  # [A] the limiter's memory: last target, NaN before the first
     previous_step: NDArray[np.float64]  # [A] and the step that led to it

@@ -196,7 +196,7 @@ def _tracks(
     number = 0
     for i in chosen:
         good = errors[i] <= bad
-        # Every run of good frames is an episode of its own; a bad frame is one alone.
+        # Every run of good frames is an episode of its own, and so is every bad frame.
         change = torch.ones(len(good), dtype=torch.long)
         change[1:] = (~(good[1:] & good[:-1])).long()
         ids = number + change.cumsum(0)
