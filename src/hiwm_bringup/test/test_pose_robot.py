@@ -187,6 +187,7 @@ def test_a_data_set_has_the_same_numbers(recording: Path, segment: Segment) -> N
 def train_world(recording: Path, segment: Segment) -> Path:
     """Train a world model for two steps on ten labelled sessions with this recording."""
     data = recording.parent / "data"
+    shutil.rmtree(data, ignore_errors=True)  # of a first try of the test
     for number in range(10):
         session = data / f"session{number}"
         shutil.copytree(segment.path, session / "bags" / segment.path.name)
