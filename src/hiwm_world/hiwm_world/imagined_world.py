@@ -181,8 +181,7 @@ class ImaginedWorld:
             # Steps count from the start of this episode.
             state = self._simulator.restored(start.parts, {**start.meta, "step": 0})
         else:
-            images = start.images[0] if len(start.images) == 1 else start.images
-            state = self._simulator.begin(images, start.proprioception, max(seed, 0))
+            state = self._simulator.begin(start.images, start.proprioception, max(seed, 0))
         return self._begin(state, start.started_from)
 
     def _begin(self, state: WorldState, started_from: str) -> PresentTick:

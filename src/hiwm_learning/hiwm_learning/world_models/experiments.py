@@ -91,13 +91,9 @@ def figures_of(numbers: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures of an evaluation that runs are compared by."""
     return {
         "measure": numbers["measure"],
-        "all_starts": {
-            step: {"n": row["n"], **{name: row.get(name) for name in ("imagined", "copy", "bound")}}
-            for step, row in numbers["all_starts"].items() if row["n"]
-        },
-        "moving": {
-            step: {"n": row["n"], **{name: row.get(name) for name in ("imagined", "copy", "bound")}}
-            for step, row in numbers["horizons"].items() if row["n"]
+        **{
+            name: {step: row for step, row in numbers[key].items() if row["n"]}
+            for name, key in (("all_starts", "all_starts"), ("moving", "horizons"))
         },
         "replays": numbers["replays"], "trust": numbers["trust"]["pooled"]["moving"],
         "latency": numbers["latency"],

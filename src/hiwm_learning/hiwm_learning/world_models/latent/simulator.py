@@ -237,13 +237,17 @@ class LatentSimulator:
                 },
                 **vars(read),
             )
-            for i, read in enumerate(self.read_many(states))
+            for i, read in enumerate(self._read(states, latents, joints))
         ]
 
     @torch.no_grad()
     def read_many(self, states: Sequence[LatentState]) -> list[Reading]:
         """Return joints and head outputs of each of several states."""
-        latents, joints = self._present(states)
+        return self._read(states, *self._present(states))
+
+    def _read(
+        self, states: Sequence[LatentState], latents: Tensor, joints: Tensor
+    ) -> list[Reading]:
         progress, logit = self._model.outcome(latents, self._model.posture(joints))
         success, strangeness = torch.sigmoid(logit), self._model.known.strangeness(latents)
         return [

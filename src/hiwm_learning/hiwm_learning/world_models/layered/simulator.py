@@ -107,15 +107,8 @@ class Simulator:
         Raises:
             CheckpointError: images of several cameras.
         """
-        if not isinstance(image, np.ndarray) and len(image) == 1:
-            image = image[0]
-        if not isinstance(image, np.ndarray) or image.ndim != 3:
-            raise CheckpointError(
-                f"start frames of {len(image)} cameras, the layered model draws one",
-                where="start frames", remedy="use those written beside the checkpoint",
-            )
-        hands = np.asarray(proprioception, np.float32)
-        return replace(self._registered(image.tobytes(), image.shape, hands.tobytes()), seed=seed)
+        frame, hands = _only_view(image), np.asarray(proprioception, np.float32)
+        return replace(self._registered(frame.tobytes(), frame.shape, hands.tobytes()), seed=seed)
 
     @torch.no_grad()
     def _register(
@@ -200,8 +193,7 @@ class Simulator:
             self._model.decoder,
             [
                 (
-                    torch.from_numpy(np.stack([np.reshape(view, np.shape(view)[-3:])
-                                               for view in views])),
+                    torch.from_numpy(np.stack([_only_view(view) for view in views])),
                     torch.from_numpy(np.asarray(hands, np.float32)),
                 )
                 for views, hands in recordings
@@ -244,6 +236,18 @@ def _worlds(states: Sequence[ImaginedState]) -> Imagined:
         poses=stacked("poses", 0), previous=stacked("previous", 0),
         own=stacked("own", 1), own_previous=stacked("own_previous", 1),
     )
+
+
+def _only_view(image: Images) -> NDArray[np.uint8]:
+    """Return the frame [H, W, 3] of the only camera; raises CheckpointError for several."""
+    if isinstance(image, np.ndarray) and image.ndim == 3:
+        return image
+    if len(image) != 1:
+        raise CheckpointError(
+            f"start frames of {len(image)} cameras, the layered model draws one",
+            where="start frames", remedy="use those written beside the checkpoint",
+        )
+    return image[0]
 
 
 def _arrays(worlds: Imagined, index: int) -> dict[str, Any]:
