@@ -53,3 +53,11 @@ class BagError(HiwmError):
 
 class DeviceError(HiwmError):
     """An operator's device is missing, lost, or not the expected one."""
+
+
+class WireError(HiwmError):
+    """A message of another process does not follow the protocol, or cannot be sent."""
+
+
+class ServerError(HiwmError):
+    """A server of policies or world models is missing, lost, late, or answers with an error."""
