@@ -37,6 +37,8 @@ TEST_KEYS = {"pytest": "python3-pytest", "hypothesis": "python3-hypothesis"}
 FROM_PIP = {
     "aiohttp": "aiohttp",
     "av": "av",
+    "pyarrow": "pyarrow",
+    "h5py": "h5py",
     "torch": "torch",
     "mujoco": "mujoco",
     "diffusers": "diffusers",

@@ -1,0 +1,1 @@
+"""Data in and out: LeRobot data sets, IWS files, raw bags of others, videos."""
