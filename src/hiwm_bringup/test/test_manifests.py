@@ -30,6 +30,7 @@ ROSDEP_KEYS = {
     "psutil": "python3-psutil",
     "serial": "python3-serial",
     "pygame": "python3-pygame",
+    "msgpack": "python3-msgpack",
 }
 TEST_KEYS = {"pytest": "python3-pytest", "hypothesis": "python3-hypothesis"}
 
