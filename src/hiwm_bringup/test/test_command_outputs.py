@@ -101,6 +101,10 @@ COMMANDS = {
     "twin": Command(
         "hiwm_evaluation.twin.command_line", "bag:{data}/bag@0 -o {out}", input_file="bag"
     ),
+    "check_view": Command(
+        "hiwm_world.check_view", "{world_model} bag:{data}/bag@0 -o {out}", "file", suffix=".png",
+        input_file="bag",
+    ),
     "report": Command("hiwm_evaluation.report", "{data} -o {out}", "files"),
     "reproduce": Command(
         "hiwm_evaluation.study.__main__",

@@ -29,6 +29,7 @@ from hiwm_core.task_plugin import Values
 from hiwm_core.tasks import load_task
 from hiwm_core.user_paths import user_path
 from hiwm_core.workspace_check import WorkspaceCheck
+from hiwm_learning.training_command import starts_file
 from hiwm_learning.world_models.families import load_simulator
 from hiwm_nodes import diagnostics, qos
 from hiwm_nodes.listening import AwaitedListeners
@@ -38,6 +39,7 @@ from hiwm_nodes.parameters import parameter
 from hiwm_nodes.robot_workspace import robot_workspace
 from hiwm_nodes.running import run
 from hiwm_nodes.session import hold_role, session_folder
+from hiwm_world.check_view import PICTURE, SeenCheck
 from hiwm_world.continuation_service import ContinuationService, continuation_message
 from hiwm_world.continuations import ContinuationSpec
 from hiwm_world.imagined_world import ImaginedWorld, PresentTick, load_starts
@@ -112,13 +114,10 @@ class Imagination(Node):
         self._heads = sorted(simulator.heads)
         self._cameras = [self._embodiment.camera(name) for name in simulator.cameras]
         store = BlobStore(self._session / "states") if self._session else None
+        known = load_starts(user_path(starts) if starts else starts_file(path), self._task)
+        self._view_check = SeenCheck(simulator, known)
         self._world = ImaginedWorld(
-            simulator,
-            load_starts(
-                user_path(starts) if starts else path.with_name(path.stem + "_starts.npz"),
-                self._task,
-            ),
-            store, EpisodeCounter(self._session), checkpoint.hash, seed,
+            simulator, known, store, EpisodeCounter(self._session), checkpoint.hash, seed,
             checkpoint.info.earlier_hashes,
         )
         if self._session:
@@ -315,7 +314,11 @@ class Imagination(Node):
             return session_start(
                 place.session, place.node_id, self._embodiment, cameras, self._models
             )
-        return live_start(self, self._live_ns, self._embodiment, cameras, self._live_timeout_s)
+        seen = live_start(self, self._live_ns, self._embodiment, cameras, self._live_timeout_s)
+        picture = self._session / PICTURE if self._session else None
+        for line in self._view_check.look(seen, picture):
+            self.get_logger().warning(f"the view differs from the training data: {line}")
+        return seen
 
     def _on_save(
         self, request: SaveState.Request, response: SaveState.Response
