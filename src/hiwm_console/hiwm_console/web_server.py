@@ -85,7 +85,9 @@ class WebServer:
         self._labels = LabelPages(
             LabelDesk(session.folder), self.hub, self._judge, self._key, _HEADERS
         )
-        self._twins = TwinPages(session.folder, self._looking, self._key, _HEADERS)
+        self._twins = TwinPages(
+            session.folder, self._judge, self.hub.refusals.note, self._key, _HEADERS
+        )
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="session")
         self._assets = {
             path.name: (path.read_bytes(), _TYPES[path.name.rsplit(".", 1)[-1]])
@@ -167,6 +169,7 @@ class WebServer:
         await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
+        await self._twins.close()
         await self._runner.cleanup()
         await asyncio.sleep(0)  # the pause request for the page in control has been sent by then
         self.hub.close()

@@ -1,7 +1,7 @@
 """The folder of a twin: a world model beside the truth, as `scripts/twin` writes it.
 
     twin.mp4              the pictures, with numbers and curves
-    twin.json             what ran, and the numbers of each step
+    twin.json             what ran, and the numbers of each step; while it runs, of those so far
     twin.csv              the same numbers as a table
     views/0042.png        true, imagined and difference side by side, of the first camera
 
@@ -9,6 +9,7 @@ The console reads it, and knows nothing of world models.
 """
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from hiwm_core.errors import StoreError
 from hiwm_core.output_folders import folder_mark
 
 WHAT = "a twin"  # in the folder's mark
+SILENT_S = 20.0  # without new numbers, a run counts as dead
 VIDEO, NUMBERS, TABLE, VIEWS = "twin.mp4", "twin.json", "twin.csv", "views"
 
 
 def is_twin(folder: Path) -> bool:
-    """Return whether a folder holds a twin that is complete."""
+    """Return whether a folder holds a twin with at least one step; it may still run."""
     return folder_mark(folder) == WHAT and (folder / NUMBERS).is_file()
 
 
@@ -32,6 +34,19 @@ def twins_in(folder: Path) -> list[Path]:
         return []
     found = [path for path in folder.iterdir() if path.is_dir() and is_twin(path)]
     return sorted(found, key=lambda path: (path / NUMBERS).stat().st_mtime_ns)
+
+
+def is_running(numbers: dict[str, Any], folder: Path) -> bool:
+    """Return whether a twin with these numbers is being written now.
+
+    A run that was killed cannot say so: its numbers are not written again.
+    """
+    if not numbers.get("running"):
+        return False
+    try:
+        return time.time() - (folder / NUMBERS).stat().st_mtime < SILENT_S
+    except OSError:
+        return False
 
 
 def read_numbers(folder: Path) -> dict[str, Any]:

@@ -22,25 +22,27 @@ WORK_FOLDER = "a work folder of training"
 is_start_file = npz_with("names", "images", "proprioception", "start_values")
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of every training command."""
+def add_run_options(parser: argparse.ArgumentParser, *, threads: int = 1) -> None:
+    """Add the options of every training command, with the default number of threads."""
     parser.add_argument(
         "--output", "-o", required=True, type=path_argument,
         help="checkpoint to write, .safetensors"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument(
+        "--threads", type=int, default=threads, help="CPU threads (default: %(default)s)"
+    )
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
 
 
 def add_world_model_options(
-    parser: argparse.ArgumentParser, *, name: str, minutes: float, steps: int
+    parser: argparse.ArgumentParser, *, name: str, minutes: float, steps: int, threads: int = 1
 ) -> None:
     """Add the options of both world-model families, with some defaults."""
     parser.add_argument(
         "data", nargs="+", type=path_argument, help="folders of bags, one per kind of data"
     )
-    add_run_options(parser)
+    add_run_options(parser, threads=threads)
     add_resample_option(parser)
     parser.add_argument(
         "--task", help="name or path of the task (default: the task of the bags)"

@@ -1,8 +1,9 @@
-// Plays a twin: views of each step, its numbers, and curves over all steps.
+// Plays a twin: views of each step, its numbers, and curves over all steps. Follows one that runs.
 
 import { $, make, setSource } from "./app.js";
 
 const MOST_DB = 45; // upper end of the curve of PSNR, as in the video
+const LOOK_MS = 500; // between two looks at a run in progress
 const AHEAD = 8; // views loaded before they are shown
 const CURVES = [
   ["psnr_db", "--policy", () => MOST_DB], ["error", "--stopped", (run) => 2 * run.measure.bad_error],
@@ -13,11 +14,16 @@ const NAMES = {
   progress: "progress", success: "success",
 };
 
+const token = new URLSearchParams(location.hash.slice(1)).get("token");
+const headers = token ? { Authorization: `Bearer ${token}` } : {};
 let views = "";
 let number = 0;
 let run = null;
 let at = 0;
 let timer = 0;
+let following = 0; // timer of the next look
+let names = [];
+let waiting = ""; // name of a run that was started and has no step yet
 
 function shown(key, value) {
   if (value === null || value === undefined) return "?";
@@ -78,18 +84,36 @@ function play(on = !timer) {
   $("play").firstChild.textContent = timer ? "Pause " : "Play ";
 }
 
-async function open(index) {
-  play(false);
+async function read(index) {
   const answer = await fetch(`/twin/runs/${index}`);
-  if (!answer.ok) { problem(await answer.text()); return; }
+  if (!answer.ok) { problem(await answer.text()); return false; }
   number = index;
   run = await answer.json();
-  $("problem").hidden = true;
-  $("video").href = `/twin/video/${index}`;
-  $("about").textContent = `${run.task} · ${run.truth} (${run.recorded_on}) · ${run.world_model}${run.interrupted ? " · interrupted" : ""}`;
+  const how = run.running ? "runs" : run.interrupted ? "interrupted" : "";
+  $("about").textContent = [run.task, `${run.truth} (${run.recorded_on})`, run.world_model, how].filter(Boolean).join(" · ");
   $("scrub").max = run.rows.length - 1;
+  $("video").href = `/twin/video/${index}`;
+  $("video").hidden = run.running;
+  return true;
+}
+
+async function open(index) {
+  play(false);
+  clearTimeout(following);
+  if (!await read(index)) return;
+  $("problem").hidden = true;
   $("legend").replaceChildren(...CURVES.map(([key, , most]) => make("span", `${title(key)}, 0 to ${most(run)}`, { class: key })));
-  show(0);
+  show(run.running ? run.rows.length - 1 : 0);
+  if (run.running) following = setTimeout(follow, LOOK_MS);
+}
+
+// The last step is shown while the run goes on, unless another one has been chosen.
+async function follow() {
+  const atEnd = at === run.rows.length - 1;
+  if (!await read(number)) return;
+  show(atEnd ? run.rows.length - 1 : at);
+  if (run.running) following = setTimeout(follow, LOOK_MS);
+  else list();
 }
 
 function problem(text) {
@@ -97,17 +121,59 @@ function problem(text) {
   $("problem").hidden = false;
 }
 
-async function begin() {
-  const answer = await fetch("/twin/runs");
-  if (!answer.ok) { problem(await answer.text()); return; }
-  const list = await answer.json();
-  views = list.views;
-  $("run").replaceChildren(...list.runs.map((name, i) => make("option", name, { value: i })));
-  if (!list.runs.length) { problem(`no twin in ${list.folder} yet: scripts/twin --output writes one into a folder there`); return; }
-  $("run").value = list.runs.length - 1;
-  await open(list.runs.length - 1);
+async function list() {
+  const answer = await fetch("/twin/runs", { headers });
+  if (!answer.ok) { problem(await answer.text()); return null; }
+  const found = await answer.json();
+  views = found.views;
+  names = found.runs;
+  $("run").replaceChildren(...names.map((name, i) => make("option", name, { value: i })));
+  $("run").value = number;
+  $("new").hidden = !found.may_run;
+  $("start").disabled = found.run.running;
+  $("stop").disabled = !found.run.running;
+  if (found.run.error) problem(`${found.run.name}: ${found.run.error}`);
+  return found;
 }
 
+async function begin() {
+  const found = await list();
+  if (!found) return;
+  if (!names.length) { problem(`no twin in ${found.folder} yet: start one here, or let scripts/twin --output write one into a folder there`); return; }
+  $("run").value = names.length - 1;
+  await open(names.length - 1);
+}
+
+// A run appears in the list with its first step.
+async function awaitFirst() {
+  const found = await list();
+  const index = names.indexOf(waiting);
+  if (index >= 0) {
+    $("run").value = index;
+    await open(index);
+    if (!run.running && found.run.running) setTimeout(list, LOOK_MS);  // it was shorter than a look
+  }
+  else if (found?.run.running) setTimeout(awaitFirst, LOOK_MS);
+}
+
+async function send(address, body) {
+  const answer = await fetch(address, { method: "POST", headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  const text = await answer.text();
+  try { return JSON.parse(text); } catch { return { ok: false, message: text }; }
+}
+
+$("new").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const form = new FormData($("new"));
+  $("problem").hidden = true;
+  const answer = await send("/twin/runs", {
+    truth: form.get("truth").trim(), policy: form.get("policy").trim(), seed: Number(form.get("seed")), steps: Number(form.get("steps")),
+  });
+  if (!answer.ok) { problem(answer.message); return; }
+  waiting = answer.name;
+  awaitFirst();
+});
+$("stop").addEventListener("click", () => send("/twin/stop", {}));
 $("run").addEventListener("change", () => open(Number($("run").value)));
 $("scrub").addEventListener("input", () => { play(false); show(Number($("scrub").value)); });
 $("play").addEventListener("click", (event) => { if (run) play(); if (event.detail > 0) $("play").blur(); });

@@ -121,8 +121,23 @@ def _run(options: argparse.Namespace) -> int:
     own = task.plugin.frame_measure(embodiment, cameras[0]) if task.plugin else None
     run_folder.claim(options.output, given)
     twin, interrupted = Twin(cameras), False
+    files = run_folder.TwinFiles(
+        options.output, twin, own or PictureMeasure(),
+        {
+            "truth": str(options.truth), "recorded_on": segment.lineage.recorded_on if segment
+            else "the stand-in", "task": task.name, "embodiment": embodiment.name,
+            "world_model": checkpoint.label, "checkpoint_hash": checkpoint.hash,
+        },
+        options.fps or embodiment.rate_hz,
+    )
+    told = _progress(options.steps)
+
+    def report(step: TwinStep) -> None:
+        files.add(step)
+        told(step)
+
     try:
-        run(twin, simulator, truths, options.steps, options.seed, _progress(options.steps))
+        run(twin, simulator, truths, options.steps, options.seed, report)
     except KeyboardInterrupt:
         if not twin.steps:
             raise
@@ -130,16 +145,7 @@ def _run(options: argparse.Namespace) -> int:
         print("interrupted: writing what there is", file=sys.stderr)
     finally:
         truths.close()
-    numbers = run_folder.write(
-        options.output, twin, own or PictureMeasure(),
-        {
-            "truth": str(options.truth), "recorded_on": segment.lineage.recorded_on if segment
-            else "the stand-in", "task": task.name, "embodiment": embodiment.name,
-            "world_model": checkpoint.label, "checkpoint_hash": checkpoint.hash,
-            "interrupted": interrupted,
-        },
-        options.fps or embodiment.rate_hz, print,
-    )
+    numbers = files.finish(interrupted=interrupted)
     _print_table(numbers)
     print(f"{options.output / VIDEO}: {len(numbers['rows'])} pictures")
     return 130 if interrupted else 0

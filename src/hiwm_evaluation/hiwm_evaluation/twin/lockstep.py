@@ -38,19 +38,20 @@ class Twin:
     cameras: tuple[str, ...]
     steps: list[TwinStep] = field(default_factory=list)
 
-    def rows(self, measure: FrameMeasure) -> list[dict[str, float | None]]:
+    def rows(self, measure: FrameMeasure, since: int = 0) -> list[dict[str, float | None]]:
         """Return the numbers of each step; None where a number is unknown.
 
         Args:
             measure: of the frames of the first camera.
+            since: the first step to look at. A measure may see more in a longer run of frames.
         """
-        camera = self.cameras[0]
+        camera, steps = self.cameras[0], self.steps[since:]
         true, imagined = (
-            measure.look(np.stack([getattr(step, side)[camera] for step in self.steps]))
+            measure.look(np.stack([getattr(step, side)[camera] for step in steps]))
             for side in ("true", "imagined")
         )
         differences = measure.differences(
-            imagined, true, np.stack([step.measured for step in self.steps])
+            imagined, true, np.stack([step.measured for step in steps])
         )
         errors = measure.error(differences)
         return [
@@ -66,7 +67,7 @@ class Twin:
                 "joints_off": step.joints_off, "trust": _known(step.trust),
                 "progress": _known(step.progress), "success": _known(step.success),
             }
-            for t, step in enumerate(self.steps)
+            for t, step in enumerate(steps)
         ]
 
 

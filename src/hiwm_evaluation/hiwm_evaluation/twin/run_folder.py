@@ -3,7 +3,9 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+import math
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ from hiwm_core.atomic_files import replace_file
 from hiwm_core.output_folders import check_output_folder, claim_folder, folder_mark
 from hiwm_core.task_plugin import FrameMeasure
 from hiwm_core.twin_folder import NUMBERS, TABLE, VIDEO, VIEWS, WHAT, view_path
-from hiwm_evaluation.twin.lockstep import Twin
+from hiwm_evaluation.twin.lockstep import Twin, TwinStep
 from hiwm_evaluation.twin.picture import TwinPicture, views
 from hiwm_evaluation.twin.video import write_video
+
+TELL_S = 0.5  # between two writings of the numbers so far
 
 
 def claim(folder: Path, inputs: list[Path]) -> None:
@@ -29,45 +33,65 @@ def check(folder: Path, inputs: list[Path]) -> None:
     check_output_folder(folder, WHAT, lambda path: folder_mark(path) == WHAT, inputs=inputs)
 
 
-def write(
-    folder: Path, twin: Twin, measure: FrameMeasure, about: Mapping[str, Any], fps: float,
-    report: Callable[[str], None],
-) -> dict[str, Any]:
-    """Write a twin's files; return the content of `twin.json`.
+class TwinFiles:
+    """The files of one run, written while it runs, so that people can watch it.
 
     Args:
-        folder: claimed.
-        twin: with at least one step.
+        folder: claimed; files of an earlier run are deleted.
+        twin: that the run fills.
         measure: of the frames of its first camera.
-        about: what ran, JSON values.
+        about: what runs, JSON values.
         fps: of the video.
-        report: takes progress lines.
     """
-    rows = twin.rows(measure)
-    numbers = {
-        **about, "cameras": list(twin.cameras), "fps": fps,
-        "measure": {
-            "error_unit": measure.error_unit, "bad_error": measure.bad_error,
-            "columns": {column.key: column.title for column in measure.columns},
-        },
-        "rows": rows,
-    }
-    (folder / NUMBERS).unlink(missing_ok=True)  # until all files are those of this run
-    (folder / VIEWS).mkdir(exist_ok=True)
-    for old in (folder / VIEWS).glob("*.png"):
-        old.unlink()
-    for number, step in enumerate(twin.steps):
-        shown = np.concatenate(views(step, twin.cameras[0]), axis=1)
-        Image.fromarray(shown).save(view_path(folder, number))
-    report(f"wrote {len(rows)} views")
-    picture = TwinPicture(twin.cameras, rows, measure.error_unit, measure.bad_error)
-    write_video(
-        folder / VIDEO, (picture.draw(step, n) for n, step in enumerate(twin.steps)), fps
-    )
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    replace_file(folder / TABLE, table.getvalue())
-    replace_file(folder / NUMBERS, json.dumps(numbers, indent=1) + "\n")
-    return numbers
+
+    def __init__(
+        self, folder: Path, twin: Twin, measure: FrameMeasure, about: Mapping[str, Any], fps: float
+    ) -> None:
+        self._folder, self._twin, self._measure, self._fps = folder, twin, measure, fps
+        self._about = {
+            **about, "cameras": list(twin.cameras), "fps": fps,
+            "measure": {
+                "error_unit": measure.error_unit, "bad_error": measure.bad_error,
+                "columns": {column.key: column.title for column in measure.columns},
+            },
+        }
+        self._rows: list[dict[str, float | None]] = []
+        self._told = -math.inf  # steady clock
+        for old in (NUMBERS, TABLE, VIDEO):
+            (folder / old).unlink(missing_ok=True)
+        (folder / VIEWS).mkdir(exist_ok=True)
+        for picture in (folder / VIEWS).glob("*.png"):
+            picture.unlink()
+
+    def add(self, step: TwinStep) -> None:
+        """Write the views of the twin's last step, and from time to time the numbers so far."""
+        shown = np.concatenate(views(step, self._twin.cameras[0]), axis=1)
+        Image.fromarray(shown).save(view_path(self._folder, len(self._twin.steps) - 1))
+        if time.monotonic() - self._told >= TELL_S:
+            self._rows += self._twin.rows(self._measure, len(self._rows))
+            self._write(self._rows, running=True, interrupted=False)
+            self._told = time.monotonic()
+
+    def finish(self, *, interrupted: bool) -> dict[str, Any]:
+        """Write video, table and all numbers; return the content of `twin.json`."""
+        rows = self._twin.rows(self._measure)
+        picture = TwinPicture(
+            self._twin.cameras, rows, self._measure.error_unit, self._measure.bad_error
+        )
+        write_video(
+            self._folder / VIDEO,
+            (picture.draw(step, n) for n, step in enumerate(self._twin.steps)), self._fps,
+        )
+        table = io.StringIO()
+        writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        replace_file(self._folder / TABLE, table.getvalue())
+        return self._write(rows, running=False, interrupted=interrupted)
+
+    def _write(
+        self, rows: list[dict[str, float | None]], *, running: bool, interrupted: bool
+    ) -> dict[str, Any]:
+        numbers = {**self._about, "running": running, "interrupted": interrupted, "rows": rows}
+        replace_file(self._folder / NUMBERS, json.dumps(numbers, indent=1) + "\n")
+        return numbers

@@ -47,7 +47,7 @@ from hiwm_learning.world_models.recordings import (
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add all options of this family's training."""
-    add_world_model_options(parser, name="latent", minutes=150.0, steps=10**7)
+    add_world_model_options(parser, name="latent", minutes=150.0, steps=10**7, threads=2)
     parser.add_argument(
         "--network", default="cpu", choices=NETWORK_SIZES, help="size (default: %(default)s)"
     )
