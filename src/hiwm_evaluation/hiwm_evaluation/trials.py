@@ -169,6 +169,26 @@ class TrialFolder:
         self.append(labelled)
         return labelled
 
+    def take_over(self, other: Path) -> None:
+        """Add the finished trials of another folder that are not finished here.
+
+        Raises:
+            StoreError: its conditions or starts differ, or a line of it cannot be read.
+        """
+        try:
+            kept = json.loads((other / EVALUATION_FILE).read_text())
+            found = read_results(other / self._lines.name)
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"cannot be taken over: {reason(error)}", where=str(other),
+                remedy="run its shard again, or delete the folder",
+            ) from error
+        _refuse_other_conditions(self._conditions, kept, str(other))
+        self._check_same_starts(other / "starts.yaml")
+        for number, result in sorted(found.items()):
+            if result.outcome is not Outcome.ABORTED and number not in self.finished:
+                self.append(result)
+
     def write_summary(self) -> dict[str, Any]:
         """Write ``results.json`` and return its content."""
         summary = summarize(list(self._results.values())) | {"conditions": self._conditions}
@@ -189,15 +209,18 @@ class TrialFolder:
             kept = json.loads(path.read_text())
         except ValueError:
             kept = {}
-        require_present_evaluation(kept, str(self._path))
-        other = sorted(
-            key for key in conditions.keys() | kept.keys() if conditions.get(key) != kept.get(key)
+        _refuse_other_conditions(conditions, kept, str(self._path))
+
+    def _check_same_starts(self, other: Path) -> None:
+        """Raise StoreError if a folder's starts differ from ours where both have some."""
+        ours, theirs = (
+            yaml.safe_load(path.read_text()) for path in (self._path / "starts.yaml", other)
         )
-        if other:
-            listed = ", ".join(f"{k} {kept.get(k)!r}, now {conditions.get(k)!r}" for k in other)
+        both = min(len(ours), len(theirs))
+        if ours[:both] != theirs[:both]:
             raise StoreError(
-                f"contains an evaluation with other conditions: {listed}", where=str(self._path),
-                remedy=f"{_ANOTHER}, or use its conditions to continue it",
+                "contains trials from other starts", where=str(other),
+                remedy=f"{_ANOTHER}, or use the same starts and seed",
             )
 
     def _refuse_unknown_files(self) -> None:
@@ -235,6 +258,21 @@ class TrialFolder:
             with self._lines.open("r+b") as file:
                 file.truncate(whole)
         return read_results(self._lines)
+
+
+def _refuse_other_conditions(
+    conditions: dict[str, Any], kept: dict[str, Any], where: str
+) -> None:
+    require_present_evaluation(kept, where)
+    other = sorted(
+        key for key in conditions.keys() | kept.keys() if conditions.get(key) != kept.get(key)
+    )
+    if other:
+        listed = ", ".join(f"{k} {kept.get(k)!r}, now {conditions.get(k)!r}" for k in other)
+        raise StoreError(
+            f"contains an evaluation with other conditions: {listed}", where=where,
+            remedy=f"{_ANOTHER}, or use its conditions to continue it",
+        )
 
 
 def read_results(path: Path) -> dict[int, TrialResult]:

@@ -258,6 +258,16 @@ def test_what_runs_side_by_side_never_writes_to_one_folder(tmp_path: Path) -> No
     assert len(set(folders)) == len(folders) >= 20
 
 
+def test_shards_are_asked_for_of_every_rollout_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [TASK.name, "--budget", "smoke", "--folder", str(tmp_path), "--list"]
+    assert main([*words, "--shards", "3", "--slurm", "partition=gpu"]) == 0
+    asked = "--executor submitit --shards 3 --slurm partition=gpu"
+    for line in capsys.readouterr().out.splitlines():
+        assert (asked in line) == ("hiwm_evaluation.rollout" in line)
+
+
 def test_every_set_gets_the_same_steps_and_frames(tmp_path: Path) -> None:
     budget = BUDGETS["small"]
     stages = {

@@ -16,12 +16,21 @@ from hiwm_core.embodiment import Embodiment, load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, StoreError
 from hiwm_core.output_folders import check_output_folder
 from hiwm_core.robot_config import load_robot
-from hiwm_core.session_lock import LOCKS_FOLDER, tool_lock
+from hiwm_core.session_lock import tool_lock
 from hiwm_core.tasks import Task, load_task
 from hiwm_core.user_paths import path_argument, user_path
 from hiwm_core.workspace_check import file_workspace
 from hiwm_core.world_heads import require_success_head
 from hiwm_evaluation.rollout.setting import RolloutWorld, Setting
+from hiwm_evaluation.rollout.shards import (
+    ROLE,
+    Shard,
+    Submission,
+    holds_rollouts,
+    shard,
+    shard_results,
+    submit_shards,
+)
 from hiwm_evaluation.rollout.workers import run_trials
 from hiwm_evaluation.trials import (
     Outcome,
@@ -38,7 +47,6 @@ from hiwm_learning.world_models.families import load_simulator
 # scripts/env.sh sets HIWM_ROOT to the checkout.
 MODELS = Path(os.environ.get("HIWM_ROOT", "."), "models")
 SUCCESS_PROBABILITY = 0.5  # equal to the evaluator's success_threshold
-_ROLE = "rollout"  # that locks the output folder
 _PROGRESS_S = 5.0  # interval of progress lines
 
 
@@ -54,17 +62,28 @@ class PolicyFile:
 def main(words: Sequence[str] | None = None) -> int:
     """Run and return 0; 1 after an error or aborted trials, 130 if interrupted."""
     options = _parser().parse_args(words)
+    given_words = sys.argv[1:] if words is None else list(words)
     # When terminated, it also stops its worker processes.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         policies = _named(options.policies)
         given = (options.starts_file, options.world_checkpoint, options.starts)
         check_output_folder(
-            options.output, "a folder of rollouts", _holds_rollouts,
+            options.output, "a folder of rollouts", holds_rollouts,
             inputs=[*policies.values(), *(path for path in given if path is not None)],
         )
-        with tool_lock(options.output, _ROLE):
-            return _run(options, policies)
+        _check_counts(options)
+        part = shard(options.shard) if options.shard else None
+        if options.executor == "submitit" and part is None:
+            submit_shards(
+                given_words, options.output, Submission(
+                    shards=options.shards, minutes=options.job_minutes,
+                    slurm=tuple(options.slurm),
+                ),
+            )
+        output = part.folder(options.output) if part else options.output
+        with tool_lock(output, ROLE):
+            return _run(options, policies, output, part)
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -129,24 +148,47 @@ def _parser() -> argparse.ArgumentParser:
         "--threads", type=int, default=1, help="CPU threads per process (default 1)"
     )
     parser.add_argument("--device", default="cpu", help="device of the models: cpu or cuda")
+    _add_shard_options(parser)
     return parser
 
 
-def _holds_rollouts(folder: Path) -> bool:
-    """Return whether this command wrote in a folder; its lock stays there."""
-    return (folder / LOCKS_FOLDER / f"{_ROLE}.lock").is_file()
+def _add_shard_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "shards", "Shards share the trials. The command without --shard takes over their results, "
+        "and runs what is left.",
+    )
+    group.add_argument("--shard", metavar="i/n", help="run only every n-th trial, from the i-th on")
+    group.add_argument(
+        "--executor", choices=("here", "submitit"), default="here",
+        help="submitit: run --shards shards as a Slurm array, or as processes where there is no "
+        "Slurm, and take over their results (default here)",
+    )
+    group.add_argument("--shards", type=int, default=2, help="of submitit (default %(default)s)")
+    group.add_argument(
+        "--job-minutes", type=int, default=240, help="limit of a shard (default %(default)s)"
+    )
+    group.add_argument(
+        "--slurm", action="append", default=[], metavar="KEY=VALUE",
+        help="setting of sbatch, such as partition=gpu; may be repeated",
+    )
 
 
-def _run(options: argparse.Namespace, named: Mapping[str, Path]) -> int:
+def _check_counts(options: argparse.Namespace) -> None:
+    """Raise ConfigError for a number that is too small."""
     for name, least in (
         ("trials", 1), ("start_seed", 0), ("horizon", 0), ("batch", 1), ("processes", 1),
-        ("threads", 1),
+        ("threads", 1), ("shards", 1), ("job_minutes", 1),
     ):
         if getattr(options, name) < least:
             raise ConfigError(
                 f"{getattr(options, name)}", where=f"--{name.replace('_', '-')}",
                 remedy=f"give {least} or more",
             )
+
+
+def _run(
+    options: argparse.Namespace, named: Mapping[str, Path], output: Path, part: Shard | None
+) -> int:
     checkpoints = {name: load_checkpoint(path) for name, path in named.items()}
     task = load_task(options.task or next(iter(checkpoints.values())).info.task)
     embodiment = load_embodiment(task.embodiment)
@@ -178,7 +220,7 @@ def _run(options: argparse.Namespace, named: Mapping[str, Path]) -> int:
             start_frames=options.starts or model.with_name(model.stem + "_starts.npz"),
             batch=options.batch, device=options.device, robot=options.robot,
         )
-        aborted += _roll_out(setting, policies, task, embodiment, options)
+        aborted += _roll_out(setting, policies, task, embodiment, options, output, part)
     return int(aborted > 0)
 
 
@@ -201,21 +243,23 @@ def _named(given: Sequence[str]) -> dict[str, Path]:
 
 def _roll_out(
     setting: Setting, policies: Sequence[PolicyFile], task: Task, embodiment: Embodiment,
-    options: argparse.Namespace,
+    options: argparse.Namespace, output: Path, part: Shard | None,
 ) -> int:
     """Run the unfinished trials of all policies in one world; return the number of aborted ones."""
     conditions = _conditions(setting, task, embodiment)
     folders: list[TrialFolder] = []
     try:
         for policy in policies:
-            folder = options.output / policy.name / setting.world.value
+            folder = output / policy.name / setting.world.value
             folders.append(TrialFolder(folder, conditions, setting.starts, task.start_names))
+            for results in shard_results(output, policy.name, setting.world.value):
+                folders[-1].take_over(results)
             _check_policy(folders[-1].results, policy, folder)
-        count = len(setting.starts)
-        left = [sorted(set(range(count)) - folder.finished) for folder in folders]
+        wanted_trials = [i for i in range(len(setting.starts)) if part is None or part.has(i)]
+        left = [sorted(set(wanted_trials) - folder.finished) for folder in folders]
         wanted = [(p, trial) for p, numbers in enumerate(left) for trial in numbers]
         progress = _Progress(setting, policies, [len(numbers) for numbers in left])
-        progress.start(len(policies) * count)
+        progress.start(len(policies) * len(wanted_trials))
 
         def keep(policy: int, result: TrialResult) -> None:
             folders[policy].append(result)
@@ -232,11 +276,11 @@ def _roll_out(
             )
             print(
                 f"{setting.world.value}: {effort.steps} steps in {effort.seconds:.1f} s, "
-                f"{effort.rate:.0f} steps/s; results in {options.output}", flush=True,
+                f"{effort.rate:.0f} steps/s; results in {output}", flush=True,
             )
         return sum(
             folder.results[trial].outcome is Outcome.ABORTED
-            for folder in folders for trial in range(count)
+            for folder in folders for trial in wanted_trials
         )
     finally:
         for folder in folders:

@@ -60,6 +60,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--jobs", type=int, default=2, help="stages in parallel")
     parser.add_argument(
+        "--shards", type=int, default=0, metavar="N",
+        help="run each policy's trials as N Slurm jobs, or processes where there is no Slurm; "
+        "needs submitit (default: in one process)",
+    )
+    parser.add_argument(
+        "--slurm", action="append", default=[], metavar="KEY=VALUE",
+        help="setting of sbatch for --shards, such as partition=gpu; may be repeated",
+    )
+    parser.add_argument(
         "--merge", action="store_true", help="only write the report of the finished blocks"
     )
     parser.add_argument("--list", action="store_true", help="print the stages and exit")
@@ -83,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.list:
             _list(Plan(
                 root, folder, load_task(options.task).name, budget, world=_world(options),
-                weights="CHOSEN",
+                weights="CHOSEN", spread=_spread(options),
             ), requested)
             return 0
         if not options.merge:
@@ -127,7 +136,10 @@ def _run(
             print(f"block {block.name}: its results are in {results / block.name}", flush=True)
             continue
         weights = "" if block.tuning else chosen_weights(results)
-        plan = Plan(root, folder, task.name, budget, world=_world(options), weights=weights)
+        plan = Plan(
+            root, folder, task.name, budget, world=_world(options), weights=weights,
+            spread=_spread(options),
+        )
         stages = plan.stages(block)
         print(f"block {block.name}: {len(stages)} stages", flush=True)
         runner.run(stages)
@@ -164,6 +176,14 @@ def _world(options: argparse.Namespace) -> Path | None:
     if not path.is_file():
         raise ConfigError("no such file", where=str(path), remedy="give a world model's checkpoint")
     return path
+
+
+def _spread(options: argparse.Namespace) -> list[str]:
+    """Return the words that make `scripts/rollout` run in shards; none without --shards."""
+    if not options.shards:
+        return []
+    settings = [word for text in options.slurm for word in ("--slurm", text)]
+    return ["--executor", "submitit", "--shards", str(options.shards), *settings]
 
 
 def _list(plan: Plan, requested: Sequence[Block]) -> None:

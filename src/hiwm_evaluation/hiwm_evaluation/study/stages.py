@@ -1,7 +1,7 @@
 """The commands of a block, in order, and their outputs."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,14 +57,15 @@ class Plan:
         budget: size of the study.
         world: the world model; the study trains it when None.
         weights: chosen weighting of corrections; not needed for the block `tune`.
+        spread: further words for each `scripts/rollout`, such as `--executor submitit`.
     """
 
     def __init__(
         self, root: Path, folder: Path, task: str, budget: Budget, *, world: Path | None = None,
-        weights: str = "",
+        weights: str = "", spread: Sequence[str] = (),
     ) -> None:
         self._root, self._folder, self._task, self._budget = root, folder, task, budget
-        self._weights = weights
+        self._weights, self._spread = weights, spread
         self._data = folder / "data"
         self._trains_world = world is None
         self.world = world or folder / "world" / f"world_{task}.safetensors"
@@ -277,6 +278,7 @@ class Plan:
                 "--trials", self._budget.trials,
                 "--start-seed", TUNING_STARTS if cell.block.tuning else REPORT_STARTS,
                 "--output", results.parents[1], "--processes", 1, "--task", self._task, *place,
+                *self._spread,
             ),
             leaves=(results / "results.json",),
         )
