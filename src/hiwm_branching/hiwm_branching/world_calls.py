@@ -137,6 +137,13 @@ def require_restorable(info: WorldInfo | None, kind: BranchKind) -> None:
     verb = _VERBS[kind]
     info = _world(info, verb)
     able = info.can_restore and (kind is BranchKind.ROLLBACK or info.can_fork)
+    if not able and info.kind == "imagination":
+        raise WorldRefusalError(
+            f"{verb} is not possible in this imagination, which restores no state: it saves none, "
+            "or its world model's server cannot restore one", where="world_info",
+            remedy="call world/reset for a new episode; or use a session folder and a model that "
+            "hands out its states",
+        )
     if not able:
         raise WorldRefusalError(
             f"{verb} is not possible on {_name(info)}, software cannot restore a real scene",
@@ -151,7 +158,7 @@ def require_continuable(info: WorldInfo | None) -> None:
     info = _world(info, "continuing a state")
     if not info.can_fork:
         raise WorldRefusalError(
-            f"continuing a state many times is not possible on {_name(info)}, which saves no "
+            f"continuing a state many times is not possible on {_name(info)}, which restores no "
             "states",
             where="world_info",
             remedy="let the policy continue from here, or use a session with "

@@ -61,6 +61,11 @@ COMMANDS = {
         "hiwm_learning.world_models.train", "--family latent {data} -o {out} --steps 1", "file",
         suffix=".safetensors",
     ),
+    "train_world_model-remote": Command(
+        "hiwm_learning.world_models.train",
+        "--family remote ws://127.0.0.1:9 --starts {data}/policy.safetensors -o {out}", "file",
+        suffix=".safetensors", input_file="policy.safetensors",
+    ),
     "train_world_model-work": Command(
         "hiwm_learning.world_models.train",
         "{data} -o {data}_new.safetensors --work {out} --steps 1",
@@ -183,6 +188,9 @@ OTHERS = {
         "src/hiwm_robot/hiwm_robot/standin_driver_node.py",
         "src/hiwm_teleop/hiwm_teleop/teleop_node.py",
         "src/hiwm_world/hiwm_world/imagination_node.py",
+    ),
+    "serves until it is interrupted, and writes nothing": (
+        "src/hiwm_learning/hiwm_learning/world_models/remote/serve.py",
     ),
     "plays a part in tests, and writes nothing": (
         "src/hiwm_bringup/test/outside_robot/driver.py",

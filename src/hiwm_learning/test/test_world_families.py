@@ -20,11 +20,13 @@ from hiwm_learning.world_models.families import FAMILIES, load_simulator
 from hiwm_learning.world_models.simulators import WorldSimulator
 from hiwm_test_support.latent_worlds import write_untrained_checkpoint
 from hiwm_test_support.layered_worlds import write_drawn_checkpoint
+from hiwm_test_support.remote_worlds import write_remote_checkpoint
 
 EMBODIMENT = load_embodiment(load_task(default_task()).embodiment)
 HOME = np.array(EMBODIMENT.home)
 MODELS: dict[str, Callable[..., Path]] = {
     "layered": write_drawn_checkpoint, "latent": write_untrained_checkpoint,
+    "remote": write_remote_checkpoint,
 }
 STEPS = 4
 

@@ -11,7 +11,14 @@ from collections import deque
 import numpy as np
 import torch
 from hiwm_interfaces.msg import Command, WorldInfo
-from hiwm_interfaces.srv import ContinueState, Reset, RestoreState, SaveState, SetRate
+from hiwm_interfaces.srv import (
+    ContinueState,
+    ControlRequest,
+    Reset,
+    RestoreState,
+    SaveState,
+    SetRate,
+)
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -19,7 +26,14 @@ from rclpy.node import Node
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, StoreError
+from hiwm_core.errors import (
+    CheckpointError,
+    ConfigError,
+    HiwmError,
+    ServerError,
+    StoreError,
+    WireError,
+)
 from hiwm_core.named_values import named_values
 from hiwm_core.recorded_starts import SavedStart, SeenStart, bag_start, session_start
 from hiwm_core.robot_config import load_robot
@@ -112,6 +126,7 @@ class Imagination(Node):
         self._checkpoint_hash = checkpoint.hash
         self._models = (checkpoint.hash, *checkpoint.info.earlier_hashes)
         self._heads = sorted(simulator.heads)
+        self._can_restore = simulator.can_restore
         self._cameras = [self._embodiment.camera(name) for name in simulator.cameras]
         store = BlobStore(self._session / "states") if self._session else None
         known = load_starts(user_path(starts) if starts else starts_file(path), self._task)
@@ -134,7 +149,8 @@ class Imagination(Node):
         self._last_tick = 0.0  # steady clock
         self._last_stamp_ns = 0
         self._waiting: PresentTick | None = None  # computed, not due yet
-        self._unsaved: Command | None = None  # its step could not be saved
+        # Its step could not be saved, or the model's server did not answer; it is tried again.
+        self._untaken: Command | None = None
         self._started = False
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         # Its callback awaits the policy, and must not block others.
@@ -173,6 +189,7 @@ class Imagination(Node):
     def _make_interfaces(self) -> None:
         self._shown = ObservationPublishers(self, self._embodiment, self._cameras, self._sender)
         self._info_pub = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
+        self._arbiter = self.create_client(ControlRequest, "control/request")
         self.create_subscription(Command, "command", self._on_command, qos.COMMAND)
         self.create_service(Reset, "world/reset", self._on_reset)
         self.create_service(SaveState, "world/save_state", self._on_save)
@@ -190,6 +207,7 @@ class Imagination(Node):
         info = world_info(
             self._session, self._embodiment, self._task, rate=self._rate, cameras=self._cameras,
             heads=self._heads, checkpoint_hash=self._checkpoint_hash,
+            can_restore=self._can_restore,
         )
         info.header.stamp = self.get_clock().now().to_msg()
         self._info_pub.publish(info)
@@ -210,14 +228,16 @@ class Imagination(Node):
                 present = self._world.step(
                     np.array(message.action), int(message.source), message.device
                 )
-        except StoreError as error:
-            # The present tick stays; the command is retried until there is space.
-            self._unsaved = message
+        except (StoreError, ServerError, WireError) as error:
+            # The present tick stays; the command is retried until there is space, or a server.
+            if self._untaken is None and not isinstance(error, StoreError):
+                self._pause(str(error))
+            self._untaken = message
             self._diagnostics.report(diagnostics.ERROR, str(error))
             self.get_logger().error(str(error), throttle_duration_sec=5.0)
             return
         self._step_s = time.perf_counter() - started
-        self._unsaved = None
+        self._untaken = None
         self._report(self._world.fault)
         if self._store is not None:
             self._save_s.append(self._store.last_put.seconds)
@@ -228,6 +248,13 @@ class Imagination(Node):
         self._waiting = present
         self._pace.timer_period_ns = int(left * 1e9)
         self._pace.reset()
+
+    def _pause(self, reason: str) -> None:
+        """Pause the session: what comes after an outage is a person's decision."""
+        if self._arbiter.service_is_ready():
+            self._arbiter.call_async(
+                ControlRequest.Request(request=ControlRequest.Request.PAUSE, reason=reason)
+            )
 
     def _report(self, fault: str) -> None:
         """Say why an action was refused, as the robot bridge does."""
@@ -249,7 +276,7 @@ class Imagination(Node):
         """
         if not self._started:
             return
-        self._waiting = self._unsaved = None
+        self._waiting = self._untaken = None
         self._pace.cancel()
         now = self.get_clock().now().nanoseconds
         self._last_stamp_ns = max(now, self._last_stamp_ns + 1)
@@ -266,8 +293,8 @@ class Imagination(Node):
                 self._show(present)
         elif joined and present is not None and not self._waiting:
             self._shown.publish(present, time_message(self._last_stamp_ns))
-        if self._unsaved is not None:
-            self._on_command(self._unsaved)
+        if self._untaken is not None:
+            self._on_command(self._untaken)
 
     # Services
 

@@ -196,8 +196,10 @@ class ImaginedWorld:
         """Make a saved state the present one.
 
         Raises:
-            StoreError: the state is unknown, damaged or of another model.
+            StoreError: the state is unknown, damaged or of another model, or the model's server
+                cannot restore.
         """
+        self._require_restorable("world/restore_state")
         state, meta = self._saved(state_id, "world/restore_state")
         assert self.now is not None
         self._epoch += 1
@@ -213,6 +215,7 @@ class ImaginedWorld:
         Raises:
             StoreError: as `restore`, or there is no present state yet.
         """
+        self._require_restorable("world/continue_state")
         if state_id:
             return self._saved(state_id, "world/continue_state")[0]
         if self._state is None:
@@ -231,6 +234,8 @@ class ImaginedWorld:
 
         Raises:
             StoreError: the state cannot be saved.
+            ServerError, WireError: the model's server is lost, fails, or answers wrongly; the
+                present tick stays.
         """
         if self._state is None or self.now is None:
             raise RuntimeError("reset before step")
@@ -255,6 +260,14 @@ class ImaginedWorld:
             )
         self._store.pin(self.now.state_id, note)
         return self.now
+
+    def _require_restorable(self, where: str) -> None:
+        if not self._simulator.can_restore:
+            raise StoreError(
+                "the server of this world model cannot restore a state", where=where,
+                remedy="begin a new episode (world/reset), or use a model that hands out its "
+                "states",
+            )
 
     def _saved(self, state_id: str, where: str) -> tuple[WorldState, dict[str, Any]]:
         """Return a saved state, and what was saved with it."""

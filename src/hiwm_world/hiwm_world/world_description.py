@@ -15,6 +15,7 @@ from hiwm_core.tasks import Task
 def world_info(
     session: Path | None, embodiment: Embodiment, task: Task, *, rate: float,
     cameras: Sequence[CameraSpec], heads: Sequence[str], checkpoint_hash: str,
+    can_restore: bool = True,
 ) -> WorldInfo:
     """Return the WorldInfo of an imagined world, without stamp.
 
@@ -26,8 +27,9 @@ def world_info(
         cameras: those that the world model shows.
         heads: those of its heads that were trained.
         checkpoint_hash: of the world model.
+        can_restore: whether the model can.
     """
-    saves = session is not None
+    saves = session is not None and can_restore
     return WorldInfo(
         kind="imagination", robot="", stand_in=False, rate=rate,
         control_period_s=1.0 / embodiment.rate_hz, lockstep=True,

@@ -12,13 +12,13 @@ TASK = load_task(default_task())
 EMBODIMENT = load_embodiment(TASK.embodiment)
 
 
-def test_states_are_restored_only_with_a_session_to_keep_them(tmp_path: Path) -> None:
-    for session in (None, tmp_path):
+def test_states_are_restored_only_with_a_session_and_a_model_that_can(tmp_path: Path) -> None:
+    for session, able in ((None, True), (tmp_path, True), (tmp_path, False)):
         info = world_info(
             session, EMBODIMENT, TASK, rate=0.0, cameras=EMBODIMENT.cameras, heads=["trust"],
-            checkpoint_hash="ab",
+            checkpoint_hash="ab", can_restore=able,
         )
-        assert info.can_restore == info.can_fork == (session is not None)
+        assert info.can_restore == info.can_fork == (session is not None and able)
         assert info.session_id == (session_id(tmp_path) if session else "")
         assert (info.task_hash, list(info.heads)) == (TASK.hash, ["trust"])
 

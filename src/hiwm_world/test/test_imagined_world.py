@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.errors import CheckpointError, ConfigError, StoreError
+from hiwm_core.errors import CheckpointError, ConfigError, ServerError, StoreError
 from hiwm_core.limits import Limiter
 from hiwm_core.recorded_starts import SavedStart, SeenStart
 from hiwm_core.session_lineage import EpisodeCounter
@@ -23,6 +23,7 @@ from hiwm_learning.world_models.families import load_simulator
 from hiwm_learning.world_models.recordings import write_starts
 from hiwm_test_support.latent_worlds import write_untrained_checkpoint
 from hiwm_test_support.layered_worlds import write_drawn_checkpoint
+from hiwm_test_support.remote_worlds import connected_checkpoint, drawn_server
 from hiwm_test_support.shipped import TASK
 from hiwm_test_support.two_cameras import noise_images
 from hiwm_world.imagined_world import ImaginedWorld, PresentTick, load_starts
@@ -312,3 +313,21 @@ def test_starts_of_an_earlier_version_are_migrated(tmp_path: Path) -> None:
     np.savez(path, names=np.array(["a"]), object_poses=np.zeros((1, 3)))
     with pytest.raises(CheckpointError, match="scripts/migrate"):
         load_starts(path, TASK)
+
+
+def test_a_server_that_cannot_restore_steps_on_and_refuses_to_go_back(
+    tmp_path: Path,
+) -> None:
+    server = drawn_server(tmp_path / "served", can_restore=False)
+    world = make_world(connected_checkpoint(tmp_path, server.url), tmp_path / "session")
+    first = world.reset()
+    assert world.step(HOME, HUMAN, "test").step == 1
+    for refused in (
+        lambda: world.restore(first.state_id, "again", ""), lambda: world.state(first.state_id)
+    ):
+        with pytest.raises(StoreError, match="server of this world model cannot restore"):
+            refused()
+    with pytest.raises(ServerError, match="world server"):
+        server.close()
+        world.step(HOME, HUMAN, "test")
+    assert world.now is not None and world.now.step == 1

@@ -69,6 +69,12 @@ FAMILIES = (
         "latents holds everything else. Joints follow commands by a model of their own; a "
         "transformer over the cells in play predicts the next latents.",
     ),
+    Family(
+        name="remote", kind="remote_world_model",
+        module="hiwm_learning.world_models.remote.family",
+        summary="any world model behind a server; writes the file that stands for it",
+        description="A world model behind a websocket server (docs/world_servers.md).",
+    ),
 )
 
 
@@ -91,12 +97,14 @@ def load_simulator(
     Args:
         path: the safetensors file.
         embodiment: the embodiment that it must be for.
-        device: "cpu" or "cuda"; the layered model always runs on the CPU.
+        device: "cpu" or "cuda"; the layered model always runs on the CPU, a remote one on its
+            server's.
         workspace: a robot's check of targets; None checks nothing.
 
     Raises:
         CheckpointError: missing, damaged, not a world model, or for another embodiment.
         ConfigError: the device does not exist.
+        ServerError, WireError: a remote model's server cannot be reached, or runs another model.
     """
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise ConfigError(

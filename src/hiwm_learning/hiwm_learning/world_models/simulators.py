@@ -71,10 +71,12 @@ class WorldSimulator(Protocol[StateT]):
     Attributes:
         cameras: names; the first is the camera of `ImaginedObservation.image`.
         heads: the trained heads, of `hiwm_core.world_heads.HEADS`; others give NaN.
+        can_restore: whether `restored` works; False only behind a server that keeps its states.
     """
 
     cameras: tuple[str, ...]
     heads: frozenset[str]
+    can_restore: bool
 
     def begin(
         self, image: Images, proprioception: NDArray[Any], seed: int

@@ -134,6 +134,7 @@ class LatentSimulator:
         self._gate = ActionGate(embodiment, workspace)
         self._device = torch.device(device)
         self.cameras = model.config.cameras
+        self.can_restore = True
 
     @torch.no_grad()
     def begin(self, image: Images, proprioception: NDArray[Any], seed: int) -> LatentState:

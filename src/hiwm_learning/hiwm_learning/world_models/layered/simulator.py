@@ -90,6 +90,7 @@ class Simulator:
         self._gate = ActionGate(embodiment, workspace)
         self.heads = frozenset(heads)
         self.cameras: tuple[str, ...] = (model.config.camera,)
+        self.can_restore = True
         # Episodes begin from the same few frames again and again, and finding the object in one
         # costs as much as forty steps.
         self._registered = lru_cache(maxsize=_FRAMES_KNOWN)(self._register)

@@ -1,0 +1,229 @@
+"""Serve a world model of the Interactive World Simulator, its context window as the state.
+
+Run it inside that project's environment, with msgpack and websockets added, and with src/hiwm_core
+and src/hiwm_learning of this repository on PYTHONPATH (Python 3.11 or later):
+
+    python serve_interactive_world_sim.py outputs/pusht_cam1/checkpoints/best.ckpt \
+        --camera camera_1_color --period 0.1
+
+Written against github.com/WangYixuan12/interactive_world_sim (its LatentWorldModel, and the
+functions that its deploy/server.py calls). The tests run `ContextWorld` with a small stand-in for
+that model. It has not been run with the published weights.
+
+The embodiment's proprioception must be the measured counterpart of each action entry, in the order
+of the actions: end-effector positions in metres for bimanual Push-T. The model predicts no joints,
+so they follow the targets.
+"""
+
+import argparse
+import hashlib
+import io
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hiwm_learning.world_models.remote.protocol import CameraView, Shown, WorldMetadata
+from hiwm_learning.world_models.remote.server import WorldServer
+
+CONTEXT = 10  # latents that the model looks back at, as in its own server
+# (model, latent [B, C, h, w], resolution, normalizer, num_views=) -> frames [B, 3, H, W] in 0..1.
+Render = Callable[..., torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextState:
+    """All that the next frame depends on."""
+
+    latents: torch.Tensor  # [T, C, h, w], T at most CONTEXT, oldest first
+    actions: torch.Tensor  # [T, A] normalised, the one that led to each latent
+    seed: int  # of the episode
+    step: int
+
+
+class ContextWorld:
+    """A `ServedWorld` of a LatentWorldModel with one camera.
+
+    Args:
+        model: on its device, in eval mode.
+        render: `render_img_cm` of the project.
+        metadata: of the model.
+        camera: its name in the model's normalizer.
+    """
+
+    def __init__(self, model: Any, render: Render, metadata: WorldMetadata, camera: str) -> None:
+        self._model, self._render, self._camera = model, render, camera
+        self.metadata = metadata
+
+    @torch.no_grad()
+    def begin(
+        self, images: tuple[NDArray[np.uint8], ...], proprioception: NDArray[np.float64], seed: int
+    ) -> ContextState:
+        """Return a window of one latent: a recorded frame, and where the arms are."""
+        frame = torch.from_numpy(images[0].copy()).permute(2, 0, 1)[None].float() / 255.0
+        seen = self._model.normalizer[self._camera].normalize(frame).to(self._model.device)
+        return ContextState(
+            latents=self._model.encoder_forward(seen.float()),
+            actions=self._normalised(proprioception), seed=seed, step=0,
+        )
+
+    @torch.no_grad()
+    def step_many(
+        self, states: Sequence[ContextState], actions: NDArray[np.float64]
+    ) -> list[ContextState]:
+        """Return the next states, one by one: each draws its noise from its own seed."""
+        return [
+            self._next(state, action) for state, action in zip(states, actions, strict=True)
+        ]
+
+    @torch.no_grad()
+    def shown(self, states: Sequence[ContextState]) -> list[Shown]:
+        """Return the frames of the states."""
+        return [Shown(images=(self._frame(state),)) for state in states]
+
+    def packed(self, state: ContextState) -> dict[str, bytes]:
+        """Return a part for each latent, so that a store keeps each only once."""
+        parts = {
+            f"latent_{i:02d}": _bytes(latent.cpu().numpy())
+            for i, latent in enumerate(state.latents)
+        }
+        return {
+            **parts, "actions": _bytes(state.actions.cpu().numpy()),
+            "count": _bytes(np.array([state.seed, state.step], np.int64)),
+        }
+
+    def unpacked(self, parts: Mapping[str, bytes]) -> ContextState:
+        """Return a state from its parts."""
+        names = sorted(name for name in parts if name.startswith("latent_"))
+        seed, step = _array(parts["count"]).tolist()
+        return ContextState(
+            latents=self._tensor(np.stack([_array(parts[name]) for name in names])),
+            actions=self._tensor(_array(parts["actions"])), seed=seed, step=step,
+        )
+
+    def _next(self, state: ContextState, action: NDArray[np.float64]) -> ContextState:
+        actions = torch.cat([state.actions, self._normalised(action)])
+        with self._noise(state, "step"):
+            predicted = self._model.dynamics_forward(state.latents[None], actions[None])
+        latents = torch.cat([state.latents, predicted[0, -1:]])
+        return ContextState(
+            latents=latents[-CONTEXT:], actions=actions[-CONTEXT:], seed=state.seed,
+            step=state.step + 1,
+        )
+
+    def _frame(self, state: ContextState) -> NDArray[np.uint8]:
+        view = self.metadata.cameras[0]
+        with self._noise(state, "frame"):
+            frames = self._render(
+                self._model, state.latents[-1:], view.height, normalizer=self._model.normalizer,
+                num_views=1,
+            )
+        pixels = (frames[0].permute(1, 2, 0) * 255.0 + 0.5).clamp(0.0, 255.0)
+        return np.ascontiguousarray(pixels.to(torch.uint8).cpu().numpy())
+
+    def _noise(self, state: ContextState, purpose: str) -> Any:
+        """Return a context in which the model's noise is a function of the state alone."""
+        text = f"{state.seed} {state.step} {purpose}"
+        number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+        return _Seeded(number)
+
+    def _normalised(self, action: NDArray[np.float64]) -> torch.Tensor:
+        """Return an action [A] in the model's units, [1, A], within what it was trained on."""
+        given = torch.from_numpy(np.asarray(action, np.float32))[None]
+        found = self._model.normalizer["action"].normalize(given).to(self._model.device)
+        return torch.clamp(found.float(), -1.0, 1.0)
+
+    def _tensor(self, values: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(values).to(self._model.device)
+
+
+class _Seeded:
+    """Seeds torch inside, and restores its generators after."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed, self._fork = seed, torch.random.fork_rng()
+
+    def __enter__(self) -> None:
+        self._fork.__enter__()
+        torch.manual_seed(self._seed)
+
+    def __exit__(self, *reason: Any) -> None:
+        self._fork.__exit__(*reason)
+
+
+def _bytes(array: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def _array(part: bytes) -> NDArray[Any]:
+    return np.load(io.BytesIO(part), allow_pickle=False)
+
+
+def _loaded(checkpoint: Path, device: str) -> tuple[Any, Any]:
+    """Return the model of a training folder and its configuration, as deploy/server.py does."""
+    from interactive_world_sim.algorithms.latent_dynamics.latent_world_model import (
+        LatentWorldModel,
+    )
+    from omegaconf import OmegaConf
+
+    OmegaConf.register_new_resolver("torch", lambda name: getattr(torch, name))
+    OmegaConf.register_new_resolver("eval", lambda text: eval(text, {"np": np}))
+    text = (checkpoint.parents[1] / ".hydra" / "config.yaml").read_text()
+    for package in ("algorithms", "utils"):
+        text = text.replace(
+            f"_target_: {package}.", f"_target_: interactive_world_sim.{package}."
+        )
+    config = OmegaConf.create(text).algorithm
+    config.load_ae, config.n_frames = None, CONTEXT
+    # Their checkpoints are pickles: load only those whose origin you trust.
+    model = LatentWorldModel.load_from_checkpoint(
+        str(checkpoint), cfg=config, map_location=device, strict=False, weights_only=False,
+        dtype=config.get("dtype", torch.float32),
+    )
+    model.eval()
+    return model, config
+
+
+def main() -> int:
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--camera", required=True, help="of the model's obs_keys")
+    parser.add_argument("--named", help="name of that camera in the embodiment (default: the same)")
+    parser.add_argument("--size", type=int, default=128, help="px, of the square frames")
+    parser.add_argument("--period", type=float, required=True, help="of a step, s")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8765)
+    parser.add_argument("--device", default="cuda:0")
+    options = parser.parse_args()
+    from interactive_world_sim.algorithms.common.diffusion_helper import render_img_cm
+
+    model, _ = _loaded(options.checkpoint, options.device)
+    count = len(model.normalizer["action"].state_dict()["params_dict.input_stats.min"])
+    digest = hashlib.sha256(options.checkpoint.read_bytes()).hexdigest()
+    metadata = WorldMetadata(
+        name="interactive_world_sim", model=digest, actions=count, proprioception=0,
+        cameras=(CameraView(
+            name=options.named or options.camera, height=options.size, width=options.size
+        ),),
+        period_s=options.period,
+    )
+    world = ContextWorld(model, render_img_cm, metadata, options.camera)
+    server = WorldServer(world, host=options.host, port=options.port)
+    print(f"serving {options.checkpoint} on {server.url}", flush=True)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
