@@ -250,11 +250,11 @@ def _roll_out(
     folders: list[TrialFolder] = []
     try:
         for policy in policies:
-            folder = output / policy.name / setting.world.value
-            folders.append(TrialFolder(folder, conditions, setting.starts, task.start_names))
+            place = output / policy.name / setting.world.value
+            folders.append(TrialFolder(place, conditions, setting.starts, task.start_names))
             for results in shard_results(output, policy.name, setting.world.value):
                 folders[-1].take_over(results)
-            _check_policy(folders[-1].results, policy, folder)
+            _check_policy(folders[-1].results, policy, place)
         wanted_trials = [i for i in range(len(setting.starts)) if part is None or part.has(i)]
         left = [sorted(set(wanted_trials) - folder.finished) for folder in folders]
         wanted = [(p, trial) for p, numbers in enumerate(left) for trial in numbers]
