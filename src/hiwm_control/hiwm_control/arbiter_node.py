@@ -124,7 +124,7 @@ class ArbiterNode(Node):
         self._finish(self._arbiter.on_plan(Plan(
             epoch=message.epoch, step=message.step, horizon=message.horizon,
             execute_horizon=message.execute_horizon, action_dim=message.action_dim,
-            actions=np.asarray(message.actions), policy=message.policy,
+            actions=np.asarray(message.actions), policy=message.policy, failure=message.failure,
         )))
 
     def _on_operator(self, message: OperatorCommand) -> None:

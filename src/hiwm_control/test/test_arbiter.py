@@ -69,7 +69,10 @@ def test_a_rollback_in_the_middle_of_a_chunk_ends_the_chunk() -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [{"actions": np.full(16, math.nan)}, {"action_dim": 3}, {"actions": np.zeros(15)}]
+    "fault", [
+        {"actions": np.full(16, math.nan)}, {"action_dim": 3}, {"actions": np.zeros(15)},
+        {"horizon": 0, "actions": np.zeros(0), "failure": "the server is lost"},
+    ],
 )
 def test_an_unusable_plan_pauses_the_policy_with_the_reason(fault: dict[str, Any]) -> None:
     bench = Bench()
@@ -78,6 +81,8 @@ def test_an_unusable_plan_pauses_the_policy_with_the_reason(fault: dict[str, Any
     state = bench.arbiter.state
     assert state.mode is Mode.PAUSED and state.plans_dropped == 1
     assert POLICY_NAME in state.explanation
+    assert fault.get("failure", "") in state.explanation
+    assert state.explanation.count(POLICY_NAME) == 1  # the reason is not repeated
     assert bench.tick(1) is None
 
 

@@ -20,7 +20,11 @@ from hiwm_core.user_paths import user_path
 # Topic and service names that ROS accepts.
 _ROS_NAME = re.compile(r"^[~/]?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$")
 
-KINDS = ("embodiments", "tasks", "robots", "devices")
+# Sub-folders of config/, and what one of their files is called.
+KINDS = {
+    "embodiments": "embodiment", "tasks": "task", "robots": "robot", "devices": "device",
+    "policies": "policy layout",
+}
 
 
 def config_directories() -> list[Path]:
@@ -57,7 +61,7 @@ def find_config(kind: str, name: str | Path) -> Path:
             return candidate
         known.update(file.stem for file in (folder / kind).glob("*.yaml"))
     raise ConfigError(
-        f"no {kind.removesuffix('s')} {str(name)!r}",
+        f"no {KINDS[kind]} {str(name)!r}",
         where=f"{kind}/{name}.yaml",
         remedy=f"use one of {', '.join(sorted(known)) or '(none found)'} or a path to a file"
         + nearest(str(name), known),

@@ -125,7 +125,8 @@ class ControlState:
     @property
     def explanation(self) -> str:
         """Return reason and last refusal as one line of text."""
-        return f"{self.reason}; {self.notice}" if self.notice else self.reason
+        again = not self.notice or self.notice == self.reason
+        return self.reason if again else f"{self.reason}; {self.notice}"
 
 
 class ControlMachine:

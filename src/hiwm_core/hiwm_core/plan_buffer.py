@@ -20,6 +20,7 @@ class Plan:
     ``epoch``, ``step``: of the tick that was planned from; ``actions[0]`` answers that tick.
     ``actions``: row-major ``[horizon * action_dim]``, embodiment order, SI units.
     ``execute_horizon``: actions to execute before the next plan.
+    ``failure``: why the policy has no plan, as text; empty if it has one.
     """
 
     epoch: int
@@ -29,13 +30,14 @@ class Plan:
     action_dim: int
     actions: ArrayLike
     policy: str
+    failure: str = ""
 
 
 class Refusal(Enum):
     """Why a plan was refused."""
 
     STALE = "stale"  # of an older epoch or step: expected after rollbacks and takeovers
-    UNUSABLE = "unusable"  # wrong shape or not finite: the policy is at fault
+    UNUSABLE = "unusable"  # a failure, a wrong shape or not finite: the policy is at fault
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,8 @@ class PlanBuffer:
                 reason=f"plan of step {plan.step} dropped, one from step {self._first_step} or "
                 "later is needed",
             )
+        if plan.failure:
+            return Acceptance(refusal=Refusal.UNUSABLE, reason=f"{plan.policy}: {plan.failure}")
         problem = self._problem(plan)
         if problem:
             return Acceptance(
