@@ -21,6 +21,7 @@ from .continuations import continued
 from .graph import Graph
 from .headset import measure_headset
 from .leader import measure_leader
+from .policy_server import measure_policy_server
 from .rollouts import measure_rollouts
 from .rows import (
     ARM_CHECKS,
@@ -34,6 +35,7 @@ from .rows import (
     INVERSE_KINEMATICS,
     LEADER,
     PACED,
+    POLICY_SERVER,
     ROLLOUTS,
     ROPE,
     SPACEMOUSE,
@@ -218,6 +220,7 @@ _OTHERS = {
     ARM_CHECKS: measure_arm_checks, INVERSE_KINEMATICS: measure_inverse_kinematics,
     TIP_COMMANDS: measure_tip_commands, HEADSET: measure_headset,
     CONSOLE_CAMERAS: measure_console_cameras,
+    POLICY_SERVER: measure_policy_server,
     BRIDGE_OUTPUTS: measure_bridge_outputs, THREE_CAMERAS: measure_three_cameras,
 }
 _Watch = Callable[[Graph, Watcher, Path, Options], dict[str, Measured]]

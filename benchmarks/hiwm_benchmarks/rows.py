@@ -39,6 +39,7 @@ ROLLOUTS = "rollouts"
 ARM_CHECKS = "arm_checks"
 BRIDGE_OUTPUTS = "bridge_outputs"
 THREE_CAMERAS = "three_cameras"
+POLICY_SERVER = "policy_server"
 INVERSE_KINEMATICS, TIP_COMMANDS, HEADSET = "inverse_kinematics", "tip_commands", "headset"
 
 ROWS = (
@@ -94,6 +95,9 @@ ROWS = (
         at_least=15, aim=6, run=TIP_COMMANDS),
     Row(key="headset", text="headset pose to operator command over loopback, joint arms, p95",
         unit="ms", at_least=25, aim=12, run=HEADSET),
+    Row(key="policy_server",
+        text="policy server over loopback, three 224 px images: beyond the server's time, p95",
+        unit="ms", at_least=15, aim=6, run=POLICY_SERVER),
     Row(key="continuations", text="16 continuations of a state, 50 steps each, against one",
         unit="x", at_least=8, aim=4, run=CONTINUED),
     Row(key="rollout_rate", text="rollouts in the layered world, batch 64, policy included",

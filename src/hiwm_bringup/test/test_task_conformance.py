@@ -39,7 +39,7 @@ def test_the_policy_that_the_demo_uses_is_shipped_and_plans_for_the_task(name: s
     task = load_task(name)
     embodiment = load_embodiment(task.embodiment)
     planner = load_planner(MODELS / f"policy_{name}.safetensors")
-    assert planner.embodiment_hash == embodiment.hash
+    assert planner.info.embodiment_hash == embodiment.hash
     steps = planner.observation_steps
     images = {
         camera.name: np.zeros((steps, camera.height, camera.width, 3), np.uint8)

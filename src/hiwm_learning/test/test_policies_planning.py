@@ -29,7 +29,7 @@ def test_a_chunk_depends_on_checkpoint_observation_and_seed(
     trainer.export(1, 0.0, {})
     planner = load_planner(output)
     assert planner.label == f"dot-{load_checkpoint(output).hash[:8]}"
-    assert planner.embodiment_hash == episodes.embodiment.hash
+    assert planner.info.embodiment_hash == episodes.embodiment.hash
     assert planner.image_shapes == {"top": (32, 32, 3)}
     assert planner.proprio_dim == 2
     assert (planner.observation_steps, planner.horizon, planner.execute_horizon) == (2, 4, 2)

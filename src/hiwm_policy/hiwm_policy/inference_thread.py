@@ -7,7 +7,6 @@ the chunk is still needed.
 import itertools
 import queue
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,11 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hiwm_core.errors import HiwmError
 from hiwm_learning.policies.planning import Planner
 from hiwm_policy.plan_schedule import TickId
 
-# A request of the session waits for at most one such batch: about as long as two of its own plans.
-ROWS_AT_ONCE = 8
+# The planner may do something of its own after so long without a question, s.
+_IDLE_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,11 @@ class Row:
     images: Mapping[str, NDArray[np.uint8]]  # of each camera, [S, H, W, 3], newest last
     proprio: NDArray[np.float32]  # [S, P], newest last
     seed: int
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a plan failed: our own errors speak for themselves."""
+    return str(error) if isinstance(error, HiwmError) else f"{type(error).__name__}: {error}"
 
 
 @dataclass(kw_only=True)
@@ -98,7 +103,7 @@ class InferenceThread:
             done: called in this thread with plans [N, K, A], or None and the failure.
         """
         batch = _Batch(rows=rows, done=done)
-        for _ in range(0, len(rows), ROWS_AT_ONCE):
+        for _ in range(0, len(rows), self._planner.rows_at_once):
             self._put(2, batch)
 
     def answer(self) -> Answer | None:
@@ -119,24 +124,33 @@ class InferenceThread:
     def _work(self) -> None:
         # OpenMP stores the number of threads per calling thread.
         torch.set_num_threads(self._threads)
-        while (question := self._questions.get()[2]) is not None:
+        while (question := self._next()) is not None:
             if isinstance(question, _Batch):
                 self._plan_rows(question)
                 continue
             actions, failure = None, ""
             try:
                 actions = self._planner.plan(question.images, question.proprio, question.seed)
-            except Exception as error:  # passed to the node, which stops with it
-                failure = f"{type(error).__name__}: {error}"
+            except Exception as error:  # passed to the node, which pauses the session with it
+                failure = reason_of(error)
             self._answers.put(Answer(question=question, actions=actions, failure=failure))
             self._answered()
+
+    def _next(self) -> Question | _Batch | None:
+        """Return the next question; while there is none, the planner may look after itself."""
+        while True:
+            try:
+                return self._questions.get(timeout=_IDLE_S)[2]
+            except queue.Empty:
+                self._planner.idle()
 
     def _plan_rows(self, batch: _Batch) -> None:
         """Plan the next rows of a batch."""
         if batch.failure:
             return
-        first = len(batch.plans) * ROWS_AT_ONCE
-        rows = batch.rows[first : first + ROWS_AT_ONCE]
+        size = self._planner.rows_at_once
+        first = len(batch.plans) * size
+        rows = batch.rows[first : first + size]
         try:
             batch.plans.append(self._planner.plan_many(
                 {
@@ -146,26 +160,8 @@ class InferenceThread:
                 np.stack([row.proprio for row in rows]), [(row.seed,) for row in rows],
             ))
         except Exception as error:  # passed to the client
-            batch.failure = f"{type(error).__name__}: {error}"
+            batch.failure = reason_of(error)
             batch.done(None, batch.failure)
             return
         if first + len(rows) == len(batch.rows):
             batch.done(np.concatenate(batch.plans), "")
-
-
-def warm_up(planner: Planner, rounds: int = 3) -> float:
-    """Run the network on empty observations; return the duration of the last round in s.
-
-    The first passes allocate memory and choose kernels, and would delay the first tick.
-    """
-    images = {
-        camera: np.zeros((planner.observation_steps, *shape), np.uint8)
-        for camera, shape in planner.image_shapes.items()
-    }
-    proprio = np.zeros((planner.observation_steps, planner.proprio_dim), np.float32)
-    seconds = 0.0
-    for _ in range(rounds):
-        started = time.monotonic()
-        planner.plan(images, proprio, (0,))
-        seconds = time.monotonic() - started
-    return seconds

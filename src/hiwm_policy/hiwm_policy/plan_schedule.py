@@ -1,7 +1,8 @@
 """When to plan, and whether a finished plan is still valid. No ROS, no network.
 
 The policy node passes in what it receives. Results of a lock-step session must not depend on the
-machine's speed, so plans start at the same steps however long inference takes. Tested by
+machine's speed, so plans start at the same steps however long inference takes. On a robot in real
+time, `ChunkPace` says after how many actions the next plan starts. Tested by
 `test_policies_schedule.py`.
 """
 
@@ -37,7 +38,7 @@ class PlanSchedule:
     """
 
     def __init__(self, execute_horizon: int) -> None:
-        self._execute = execute_horizon
+        self.execute_horizon = execute_horizon
         self._mode = Mode.PAUSED
         self._takeovers = 0
         self._seen: TickId | None = None  # newest complete observation
@@ -46,6 +47,12 @@ class PlanSchedule:
         self._tried: TickId | None = None  # gave no plan; not retried unless the tick repeats
         self._not_before: TickId | None = None  # plans from earlier ticks of its epoch are refused
         self._sent_again: TickId | None = None
+        self._moves = False  # the current plan has answered a tick
+
+    @property
+    def seen(self) -> TickId | None:
+        """Return the newest complete observation."""
+        return self._seen
 
     @property
     def plan(self) -> TickId | None:
@@ -62,6 +69,10 @@ class PlanSchedule:
         if mode is Mode.HUMAN or entered_handback or takeovers != self._takeovers:
             self._plan = self._under_way = self._tried = None
             self._not_before = TickId(epoch, step)
+        if mode not in _PLANNING:
+            self._moves = False
+        elif self._mode not in _PLANNING:
+            self._tried = None  # a person has started the policy again
         self._mode, self._takeovers = mode, takeovers
 
     def on_observation(self, epoch: int, step: int) -> bool:
@@ -72,7 +83,26 @@ class PlanSchedule:
             self._plan = self._under_way = self._tried = None
             if self._not_before and self._not_before.epoch != epoch:
                 self._not_before = None
+        if starts or self._plan is None:
+            self._moves = False
         return starts
+
+    def ran_out(self, horizon: int) -> bool:
+        """Return whether a chunk of ``horizon`` actions has ended before the next one came.
+
+        Only once the policy moves the robot: the wait for the first plan is none.
+        """
+        plan, seen = self._plan, self._seen
+        if plan is None or seen is None or self._mode not in _PLANNING:
+            return False
+        covered = 0 <= seen.step - plan.step < horizon
+        self._moves = self._moves or covered
+        return self._moves and not covered
+
+    def fail(self) -> None:
+        """Give up the current plan and the one under way, and wait until the policy is started."""
+        self._plan = self._under_way = None
+        self._tried, self._moves = self._seen, False
 
     def on_repeated_tick(self, epoch: int, step: int) -> Remedy:
         """Return what to do when the world repeats its newest tick."""
@@ -102,9 +132,9 @@ class PlanSchedule:
         self._under_way = tick_id
 
     def finish(self, tick_id: TickId, *, usable: bool) -> bool:
-        """Record the end of inference and return whether to publish its plan.
+        """Record the end of inference and return whether its result still counts.
 
-        A change of epoch or a takeover in the meantime makes the plan invalid.
+        A change of epoch or a takeover in the meantime makes it invalid.
         """
         if self._under_way != tick_id:
             return False
@@ -115,7 +145,7 @@ class PlanSchedule:
             self._plan = tick_id
         else:
             self._tried = tick_id
-        return usable
+        return True
 
     def _covers(self, plan: TickId, tick_id: TickId) -> bool:
-        return plan.epoch == tick_id.epoch and 0 <= tick_id.step - plan.step < self._execute
+        return plan.epoch == tick_id.epoch and 0 <= tick_id.step - plan.step < self.execute_horizon

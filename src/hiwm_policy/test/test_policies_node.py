@@ -1,5 +1,6 @@
 """The policy node over DDS; the test is the world and the arbiter."""
 
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,114 +9,37 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from hiwm_interfaces.msg import ControlState, PolicyPlan, Tick, WorldInfo
+from diagnostic_msgs.msg import DiagnosticStatus
+from hiwm_interfaces.msg import ControlState
 from hiwm_interfaces.srv import PlanBatch
 from numpy.typing import NDArray
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import Image
 
-from hiwm_core.embodiment import load_embodiment
-from hiwm_core.frames import observation_streams
+from hiwm_core.control_period import require_period
+from hiwm_core.errors import ServerError
 from hiwm_core.ros_domains import domain_id
 from hiwm_learning.checkpoints import load_checkpoint
-from hiwm_learning.policies.planning import load_planner
-from hiwm_nodes import qos
-from hiwm_nodes.messages import image_message, joint_state_message, stamp_tick, time_message
+from hiwm_learning.policies.planning import PlannerWorld, load_planner
+from hiwm_nodes.messages import image_message, time_message
 from hiwm_policy import policy_node
-from hiwm_test_support.nodes import NodeProcess, spin_until
+from hiwm_test_support.nodes import NodeProcess
 from hiwm_test_support.policies import write_untrained_policy
+
+sys.path.insert(0, str(Path(__file__).parent))
+from policy_rig import EMBODIMENT, Rig  # noqa: E402
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(300)]
 
-EMBODIMENT = load_embodiment("planar_bimanual")
 SEED = 11
-
-
-class Rig(Node):
-    """World and arbiter in one node; the test sends every message explicitly."""
-
-    def __init__(self, context: Context) -> None:
-        super().__init__("rig", context=context)
-        self.executor_of_rig = SingleThreadedExecutor(context=context)
-        self.executor_of_rig.add_node(self)
-        self.plans: list[PolicyPlan] = []
-        self.statuses: list[DiagnosticStatus] = []
-        self._info = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
-        self._control = self.create_publisher(ControlState, "control_state", qos.LATCHED)
-        self._images = self.create_publisher(Image, "cameras/top/image_raw", qos.IMAGE_PUB)
-        self._joints = self.create_publisher(JointState, "joint_states", qos.IMAGE_PUB)
-        self._ticks = self.create_publisher(Tick, "tick", qos.TICK)
-        self.create_subscription(PolicyPlan, "policy/plan", self.plans.append, qos.TICK)
-        self.create_subscription(
-            DiagnosticArray, "/diagnostics",
-            lambda message: self.statuses.extend(message.status), 10,
-        )
-        self._stamp = 0
-        self._last: Tick | None = None
-
-    def wait(self, predicate: object) -> None:
-        """Spin until the predicate is true; the timeout is only a hang guard."""
-        assert callable(predicate)
-        assert spin_until(self.executor_of_rig, predicate, 120.0), (
-            f"still waiting; plans {[(p.epoch, p.step) for p in self.plans]}"
-        )
-
-    def start(self, **info: Any) -> None:
-        """Publish world_info, and wait until the policy has subscribed."""
-        self.publish_info(**info)
-        if not info:
-            publishers = (self._control, self._images, self._joints, self._ticks)
-            self.wait(lambda: all(each.get_subscription_count() for each in publishers)
-                      and self.count_publishers("policy/plan"))
-
-    def publish_info(self, **info: Any) -> None:
-        """Publish world_info."""
-        self._info.publish(WorldInfo(**{
-            "kind": "imagination", "lockstep": True, "embodiment": EMBODIMENT.name,
-            "embodiment_hash": EMBODIMENT.hash, "embodiment_yaml": EMBODIMENT.text,
-            "control_period_s": 1.0 / EMBODIMENT.rate_hz, **info,
-        }))
-
-    def mode(self, mode: int, epoch: int, step: int, takeovers: int = 0) -> None:
-        self._control.publish(
-            ControlState(mode=mode, epoch=epoch, step=step, takeovers=takeovers)
-        )
-
-    def tick(self, epoch: int, step: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Publish one observation, its tick last, and return its arrays."""
-        self._stamp += 100_000_000
-        stamp = time_message(self._stamp)
-        rng = np.random.default_rng((epoch, step))
-        pixels = rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)
-        places = rng.uniform(-0.1, 0.1, 4)
-        self._images.publish(image_message(pixels, stamp, "top"))
-        # Not in the embodiment's order.
-        self._joints.publish(
-            joint_state_message(EMBODIMENT.joint_names[::-1], list(places[::-1]), stamp)
-        )
-        self._last = Tick(epoch=epoch, step=step, episode_id="ep_0001", branch_id="ep_0001-b000")
-        stamp_tick(self._last, stamp, observation_streams(["top"]))
-        self._ticks.publish(self._last)
-        return pixels, places.astype(np.float32)
-
-    def repeat_tick(self) -> None:
-        self._ticks.publish(self._last)
-
-    def spin_some(self, rounds: int = 40) -> None:
-        """Spin long enough for unwanted messages to arrive."""
-        for _ in range(rounds):
-            self.executor_of_rig.spin_once(timeout_sec=0.02)
 
 
 class FakePlanner:
     """Records its seeds; blocks while `go_on` is cleared."""
 
     label = "fake-00000000"
-    embodiment_hash = EMBODIMENT.hash
-    period_s = 0.1
+    rows_at_once = 8
     image_shapes: ClassVar = {"top": (96, 96, 3)}
     proprio_dim = 4
     observation_steps = 2
@@ -127,6 +51,25 @@ class FakePlanner:
         self.go_on.set()
         self.started: list[tuple[int, ...]] = []
         self.value = 0.5
+        self.failure: Exception | None = None
+
+    def fit(self, world: PlannerWorld) -> None:
+        require_period(0.1, world.period_s, "policy", "fake")
+
+    def warm_up(self) -> float:
+        return 0.0
+
+    def idle(self) -> None:
+        pass
+
+    def status(self) -> dict[str, object]:
+        return {"server": "none"}
+
+    def news(self) -> list[str]:
+        return []
+
+    def close(self) -> None:
+        pass
 
     def plan(
         self, images: Mapping[str, NDArray[np.uint8]], proprio: NDArray[np.float32],
@@ -134,6 +77,8 @@ class FakePlanner:
     ) -> NDArray[np.float64]:
         self.started.append(seed)
         assert self.go_on.wait(120)
+        if self.failure:
+            raise self.failure
         return np.full((4, 4), self.value)
 
     def plan_many(
@@ -173,13 +118,12 @@ def fake(
 ) -> Iterator[FakePlanner]:
     """A policy node in this process, whose network the test controls."""
     planner = FakePlanner()
-    monkeypatch.setattr(policy_node, "load_planner", lambda path, device: planner)
+    monkeypatch.setattr(policy_node, "make_planner", lambda family, options: planner)
     rclpy.init(
-        args=["--ros-args", "-p", "checkpoint:=fake", "-p", f"seed:={SEED}"],
+        args=["--ros-args", "-p", f"seed:={SEED}"],
         domain_id=context.get_domain_id(),
     )
     node = policy_node.PolicyNode()
-    planner.started.clear()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     stop = threading.Event()
@@ -339,21 +283,31 @@ def test_a_world_that_repeats_its_tick_gets_the_plan_again(
     assert len(fake.started) == 1
 
 
-def test_actions_that_are_not_finite_are_reported_and_never_sent(
-    rig: Rig, fake: FakePlanner
+@pytest.mark.parametrize(("fault", "words"), [
+    ({"value": float("nan")}, "not finite"),
+    ({"failure": RuntimeError("out of memory")}, "RuntimeError: out of memory"),
+    ({"failure": ServerError("the server is lost", where="ws://x")}, "the server is lost (ws://x)"),
+], ids=["not finite", "inference error", "server"])
+def test_a_policy_that_fails_says_why_and_plans_again_when_it_is_started(
+    rig: Rig, fake: FakePlanner, fault: dict[str, Any], words: str
 ) -> None:
+    vars(fake).update(fault)
     rig.mode(ControlState.POLICY, 0, 0)
-    fake.value = float("nan")
     rig.tick(1, 0)
     rig.wait(lambda: any(
-        status.level == DiagnosticStatus.ERROR and "not finite" in status.message
+        status.level == DiagnosticStatus.ERROR and words in status.message
         for status in rig.statuses
-    ))
-    assert not rig.plans
-    fake.value = 0.1
-    rig.tick(1, 1)
-    rig.wait(lambda: len(rig.plans) == 1)
-    assert rig.plans[0].step == 1
+    ) and bool(rig.plans))
+    (plan,) = rig.plans
+    assert (plan.epoch, plan.step, plan.horizon, len(plan.actions)) == (1, 0, 0, 0)
+    assert words in plan.failure
+    vars(fake).update(value=0.1, failure=None)
+    rig.mode(ControlState.PAUSED, 1, 0)  # as the arbiter answers
+    rig.spin_some(10)
+    assert len(rig.plans) == 1
+    rig.mode(ControlState.POLICY, 1, 0)
+    rig.wait(lambda: len(rig.plans) == 2)
+    assert (rig.plans[1].step, rig.plans[1].failure) == (0, "")
 
 
 def batch_request(count: int, given: int, seed: int = 40, **fields: object) -> PlanBatch.Request:

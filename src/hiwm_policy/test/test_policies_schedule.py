@@ -108,7 +108,7 @@ def test_an_unusable_plan_is_not_retried_from_the_same_tick() -> None:
     schedule = in_control()
     schedule.on_observation(1, 5)
     schedule.start(TickId(1, 5))
-    assert not schedule.finish(TickId(1, 5), usable=False)
+    assert schedule.finish(TickId(1, 5), usable=False)
     assert schedule.due() is None
     schedule.on_observation(1, 6)
     assert schedule.due() == TickId(1, 6)
@@ -135,6 +135,31 @@ def test_a_restarted_world_gets_plans() -> None:
     plan_now(schedule)
     schedule.on_observation(1, 0)
     assert schedule.due() == TickId(1, 0)
+
+
+def test_a_failed_policy_plans_again_when_it_is_started() -> None:
+    schedule = in_control()
+    schedule.on_observation(1, 5)
+    plan_now(schedule)
+    schedule.fail()
+    assert schedule.plan is None and schedule.due() is None
+    schedule.on_control(Mode.PAUSED, 1, 5, 0)
+    schedule.on_control(Mode.POLICY, 1, 5, 0)
+    assert schedule.due() == TickId(1, 5)
+
+
+def test_a_chunk_has_run_out_only_once_it_has_moved_the_robot() -> None:
+    schedule = in_control(execute=2)
+    schedule.on_observation(1, 0)
+    assert not schedule.ran_out(4)  # the first plan is being made
+    plan_now(schedule)
+    for step in range(1, 5):
+        schedule.on_observation(1, step)
+        assert schedule.ran_out(4) is (step == 4)
+    schedule.on_control(Mode.PAUSED, 1, 4, 0)
+    schedule.on_control(Mode.POLICY, 1, 4, 0)
+    schedule.on_observation(1, 5)
+    assert not schedule.ran_out(4)
 
 
 EVENTS = st.one_of(

@@ -155,9 +155,9 @@ def _driver(options: argparse.Namespace, task: Task) -> Callable[[], Driver]:
     embodiment = load_embodiment(task.embodiment)
     if options.policy:
         planner = load_planner(options.policy, options.device)
-        if planner.embodiment_hash != embodiment.hash:
+        if planner.info.embodiment_hash != embodiment.hash:
             raise CheckpointError(
-                f"a policy for an embodiment with hash {planner.embodiment_hash[:12]}, task "
+                f"a policy for an embodiment with hash {planner.info.embodiment_hash[:12]}, task "
                 f"{task.name} has {embodiment.hash[:12]}", where=str(options.policy),
                 remedy="give a policy of this task",
             )
