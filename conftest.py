@@ -1,7 +1,7 @@
 """Retries of tests, and folders that cannot be written.
 
-Only tests marked flaky are retried, each with a reason; continuous integration retries every test
-once. The summary counts and names the retries.
+Only tests marked flaky are retried, each with a reason, also in continuous integration. The summary
+counts and names the retries.
 
     @pytest.mark.flaky(reruns=2, reason="what a busy machine does to it")
 

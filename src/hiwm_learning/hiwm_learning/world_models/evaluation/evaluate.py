@@ -144,11 +144,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         outputs.card, checkpoint.info, checkpoint.hash,
         title=f"World model {checkpoint.label}",
         paragraphs=report.card_paragraphs(checkpoint.info, numbers),
-        numbers={
-            "Episodes by kind": str(checkpoint.info.data.get("episodes_by_kind")),
-            "Frames by kind": str(checkpoint.info.data.get("frames_by_kind")),
-            **report.card_numbers(numbers),
-        },
+        numbers={**report.card_kinds(checkpoint.info), **report.card_numbers(numbers)},
     )
     return 0
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hiwm_learning.checkpoints import CheckpointInfo
+from hiwm_learning.model_card import counts_text
 from hiwm_learning.world_models.families import family_of
 
 Numbers = Mapping[str, Any]
@@ -39,6 +40,15 @@ def card_paragraphs(info: CheckpointInfo, numbers: Numbers) -> list[str]:
         f"{numbers['starts']} starts with the recorded actions, true and imagined frames read in "
         "the same way; a horizon counts the rollouts in which something moves within it.",
     ]
+
+
+def card_kinds(info: CheckpointInfo) -> dict[str, str]:
+    """Return the rows of the card that say how much there was of each kind of episode."""
+    found = {
+        "Episodes by kind": info.data.get("episodes_by_kind"),
+        "Frames by kind": info.data.get("frames_by_kind"),
+    }
+    return {title: counts_text(counts) for title, counts in found.items() if counts}
 
 
 def card_numbers(numbers: Numbers) -> dict[str, str]:
