@@ -15,6 +15,7 @@ from types import ModuleType
 
 import pytest
 
+from hiwm_core.bags.metadata import bag_information, write_information
 from hiwm_test_support.shipped import MODELS, POLICY, TASK, WORLD_MODEL
 
 ROOT = MODELS.parent
@@ -26,7 +27,8 @@ class Command:
 
     module: str  # or path in the repository
     words: str
-    writes: str = "folder"  # or "file", or "files": several, in a folder that may hold others
+    # Or "file"; "files": several, in a folder that may hold others; "bag": into bags that exist.
+    writes: str = "folder"
     reads: bool = True
     suffix: str = ""
     input_file: str = ""  # in the folder {data}, if the command does not read the whole folder
@@ -143,6 +145,18 @@ COMMANDS = {
     "session_summary-tree": Command(
         "hiwm_core.session_summary", "{data}", "file", False, beside="tree.png"
     ),
+    "audit": Command(
+        "hiwm_recording.audit", "{data}/bag --save", "file", False, beside="bag/audit.json"
+    ),
+    "audit-foreign": Command(
+        "hiwm_recording.audit", "{data} --save", "bag", False, beside="foreign/metadata.yaml"
+    ),
+    "recover": Command(
+        "hiwm_recording.recover", "{data}/bag", "file", False, beside="bag/audit.json"
+    ),
+    "recover-foreign": Command(
+        "hiwm_recording.recover", "{data}", "bag", False, beside="foreign/metadata.yaml"
+    ),
     "calibrate_leader": Command(
         "hiwm_teleop.calibrate_leader", "{data}/leader.yaml --overwrite", "file", False,
         beside="calibration.yaml",
@@ -170,10 +184,8 @@ OTHERS = {
         "src/hiwm_core/hiwm_core/bags/bit_flips.py",
         "src/hiwm_recording/hiwm_recording/closing_memory.py",
     ),
-    "writes only into a session, under locks: its bags, audits, tree and marks": (
+    "writes only marks into a session, under a lock": (
         "src/hiwm_console/hiwm_console/stored_session.py",
-        "src/hiwm_recording/hiwm_recording/audit.py",
-        "src/hiwm_recording/hiwm_recording/recover.py",
     ),
     "is a node: writes only into the session of its launch": (
         "src/hiwm_branching/hiwm_branching/branch_manager_node.py",
@@ -265,6 +277,9 @@ def test_what_the_command_did_not_write_is_left_unchanged(
         output = (data / command.beside).resolve()
     if command.writes == "file":
         output.write_text("my notes")
+    elif command.writes == "bag":
+        output.parent.mkdir()
+        write_information(output.parent, bag_information("theirs.mcap", [], 1, 2, {}))
     elif command.writes == "files":
         output.mkdir()
         for file in ("world.evaluation.json", "world.endurance.json", "report.html"):

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from hiwm_core.bags import Audit, audit_bag, is_bag, session_bags
+from hiwm_core.bags.own_bags import check_own
 from hiwm_core.bags.recover import real_bag, recorded_by, session_of
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.session_lock import tool_lock
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = recording = 0
     try:
         bags = bags_of(options.path)
+        for bag in bags if options.save else []:
+            check_own(bag)
         sessions = sorted({session_of(bag) for bag in bags}) if options.save else []
         with ExitStack() as locks:
             for session in sessions:

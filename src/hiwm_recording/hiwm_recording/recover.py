@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from hiwm_core.bags import recover_bag, unfinished
+from hiwm_core.bags.own_bags import check_own
 from hiwm_core.bags.recover import NoTickError, is_damaged, session_of
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.session_lock import RECORDER, tool_lock
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     done = failed = 0
     try:
         bags = bags_of(options.path)
+        for bag in bags:
+            check_own(bag)
         with ExitStack() as locks:
             for session in sorted({session_of(bag) for bag in bags}):
                 locks.enter_context(tool_lock(session, RECORDER))

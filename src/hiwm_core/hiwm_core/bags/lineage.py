@@ -96,6 +96,11 @@ class Lineage:
         return cls(**values)
 
 
+def is_ours(data: Mapping[str, str]) -> bool:
+    """Return whether a bag's text map has a lineage, of this version or an earlier one."""
+    return any(_PREFIX + item.name in data for item in dataclasses.fields(Lineage))
+
+
 def is_earlier(data: Mapping[str, str]) -> bool:
     """Return whether a bag's text map is that of an earlier version. False if it is not ours."""
     ours = any(key.startswith(_PREFIX) for key in data)
