@@ -1,4 +1,7 @@
-"""The page "Add a task", tried word for word: its files are written and its commands run."""
+"""The page "Add a task", tried word for word: its files are written and its commands run.
+
+Everything is read from the page: whatever it changes, this test tries.
+"""
 
 import os
 import re
@@ -28,15 +31,18 @@ TASKS = [Path(path).stem for path in FILES if path.startswith("tasks/")]
 def followed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Write every file of the page, and return an environment in which they are found.
 
-    Instead of scripts/setup, which builds for minutes, setup.py registers the package in place, as
-    colcon's build with links does.
+    The page's own commands make the folders. Instead of scripts/setup, which builds for minutes,
+    setup.py registers the package in place, as colcon's build with links does.
     """
     folder = tmp_path_factory.mktemp("reader")
-    config = folder / "my_config"
+    config = folder / "my_config"  # where ~/my_config leads
+    making = [line for line in SHELL if line.startswith(("export ", "mkdir ", "touch "))]
+    subprocess.run(
+        ["bash", "-ec", "\n".join(making)], cwd=folder, check=True,
+        env={**os.environ, "HOME": str(folder)},
+    )
     for path, content in FILES.items():
-        place = (config if path.startswith("tasks/") else folder) / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(content)
+        ((config if path.startswith("tasks/") else folder) / path).write_text(content)
     (setup,) = folder.rglob("setup.py")
     package = setup.parent
     subprocess.run(

@@ -149,8 +149,10 @@ def test_the_documented_proxy_serves_the_page_and_whoever_has_the_token_drives(p
 
     async def drive(viewer):
         assert (await access(viewer))["drive"]
+        proxy.rig.tick(0)
+        await viewer.drive(False)
         await viewer.drive(True)
-        await eventually(lambda: any(one.deadman for one in proxy.rig.graph.commands))
+        await eventually(lambda: proxy.rig.graph.commands)
         proxy.rig.frame(7)
         await viewer.until(lambda message: isinstance(message, bytes))
 

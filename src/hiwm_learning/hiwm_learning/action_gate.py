@@ -5,8 +5,7 @@ proprioception that it predicts. Both families of world models use this, so that
 proprioception for the action.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,16 +76,3 @@ class ActionGate:
         start = measured if np.isnan(state.sent[0]) else state.sent
         problem = self._workspace.problem(result.action, start)
         return self._limiter.hold(measured, leaves_workspace(problem)) if problem else result
-
-
-def limiter_memory(parts: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return the limiter's memory from a saved state's parts.
-
-    States saved before limits worked from the last target have none; the next target then starts
-    from the measured position.
-
-    Raises:
-        KeyError: a part is missing.
-    """
-    step = parts["previous_step"]
-    return {"sent": parts.get("sent", np.full(step.shape, np.nan)), "previous_step": step}

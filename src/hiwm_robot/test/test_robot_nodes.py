@@ -338,7 +338,7 @@ def lockstep_run(
 ) -> tuple[list[Tick], list[np.ndarray], list[bytes]]:
     """Push the T in fast mode, from a start drawn with a seed; return the episode.
 
-    Before each tenth command, nothing is sent for `pause_s`. Returns ticks, ground truth and images.
+    Before each tenth command, nothing is sent for `pause_s`. Returns ticks, truths and images.
     """
     with ExitStack() as stack:
         graph = Graph(stack)

@@ -4,13 +4,12 @@ Below the bridge this simulates the robot and its surroundings. An image shows i
 pushers' servos settle within a control step, and dry friction stops the T when nothing pushes it.
 """
 
-import atexit
-
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from hiwm_core.embodiment import Embodiment
+from hiwm_core.mujoco_scene import MujocoScene
 from hiwm_core.task_plugin import Values
 from hiwm_push_t import shape
 from hiwm_push_t.goal import COVERAGE, Goal, pose_of, values_of
@@ -104,8 +103,8 @@ def scene_xml(goal: Goal, embodiment: Embodiment) -> str:
 </mujoco>"""
 
 
-class StandinScene:
-    """The table, its physics and its camera.
+class StandinScene(MujocoScene):
+    """The table, its physics and its camera. Joints are pusher positions, m.
 
     Args:
         goal: gives the T and its goal.
@@ -113,20 +112,16 @@ class StandinScene:
         render_size: default width and height of `render`, px.
     """
 
-    timestep_s = TIMESTEP_S
-
     def __init__(self, goal: Goal, embodiment: Embodiment, render_size: int = 96) -> None:
         self._goal = goal
         self._embodiment = embodiment
-        self._render_size = render_size
-        self._model = mujoco.MjModel.from_xml_string(scene_xml(goal, embodiment))
-        self._data = mujoco.MjData(self._model)
-        self._renderers: dict[int, mujoco.Renderer] = {}
-        names = embodiment.action_joints
-        self._qpos = np.array([self._model.joint(name).qposadr[0] for name in names])
-        self._qvel = np.array([self._model.joint(name).dofadr[0] for name in names])
-        self._object = int(self._model.joint("object").qposadr[0])
-        self._target = np.array(embodiment.home)
+        model = mujoco.MjModel.from_xml_string(scene_xml(goal, embodiment))
+        joints = embodiment.action_joints
+        super().__init__(
+            model, joints=joints, actuators=range(model.nu), scale=np.ones(len(joints)),
+            camera="top", render_size=render_size, shadows=True,
+        )
+        self._object = int(model.joint("object").qposadr[0])
         self.place(values_of(np.array(goal.pose)))
 
     def place(self, start: Values) -> dict[str, float]:
@@ -141,39 +136,26 @@ class StandinScene:
             object_pose: [x, y, yaw], m and rad, table frame.
             joint_positions: [4] m, held.
         """
-        mujoco.mj_resetData(self._model, self._data)
-        qpos = self._data.qpos
-        qpos[self._qpos] = joint_positions
-        o = self._object
+        mujoco.mj_resetData(self.model, self.data)
+        self.hold(joint_positions)
+        qpos, o = self.data.qpos, self._object
         qpos[o : o + 3] = (object_pose[0], object_pose[1], T_HEIGHT_M / 2)
         half = object_pose[2] / 2
         qpos[o + 3 : o + 7] = (np.cos(half), 0, 0, np.sin(half))
-        self._target = np.array(joint_positions)
-        self._data.ctrl[:] = self._target
-        mujoco.mj_step(self._model, self._data, RETRACT_STEPS)
-        self._data.time = 0.0
-
-    @property
-    def joint_positions(self) -> Array:
-        """Pusher positions [4], m, in the embodiment's order."""
-        return np.array(self._data.qpos[self._qpos])
-
-    @property
-    def joint_velocities(self) -> Array:
-        """Pusher velocities [4], m/s."""
-        return np.array(self._data.qvel[self._qvel])
+        mujoco.mj_step(self.model, self.data, RETRACT_STEPS)
+        self.data.time = 0.0
 
     @property
     def time(self) -> float:
         """Simulated seconds since `place`."""
-        return float(self._data.time)
+        return float(self.data.time)
 
     @property
     def object_pose(self) -> Array:
         """The T's pose [x, y, yaw], m and rad, table frame."""
         o = self._object
-        x, y = self._data.qpos[o : o + 2]
-        w, _, _, z = self._data.qpos[o + 3 : o + 7]
+        x, y = self.data.qpos[o : o + 2]
+        w, _, _, z = self.data.qpos[o + 3 : o + 7]
         return np.array([x, y, shape.wrap(2 * np.arctan2(z, w))])
 
     @property
@@ -182,45 +164,3 @@ class StandinScene:
         pose = self.object_pose
         covered = shape.coverage(pose, np.array(self._goal.pose), self._goal.unit_m)
         return {**values_of(pose), COVERAGE: covered}
-
-    def set_target(self, target: Array) -> None:
-        """Set the servos' targets [4], m; they jump there at the next `advance`."""
-        self._target = np.asarray(target, dtype=float).copy()
-
-    def advance(self, seconds: float, ramp: bool = True) -> None:
-        """Advance the physics.
-
-        Args:
-            seconds: a multiple of the timestep.
-            ramp: move the servos' targets linearly from the old ones to the new ones.
-        """
-        steps = round(seconds / TIMESTEP_S)
-        start = self._data.ctrl.copy()
-        shares = np.arange(1, steps + 1) / steps if ramp else np.ones(steps)
-        for target in start + shares[:, None] * (self._target - start):
-            self._data.ctrl[:] = target
-            mujoco.mj_step(self._model, self._data)
-
-    def render(self, size: int | None = None, camera: str = "") -> NDArray[np.uint8]:
-        """Return the image of the only camera, rgb [size, size, 3].
-
-        It is rendered at double size and averaged.
-        """
-        size = size or self._render_size
-        if size not in self._renderers:
-            self._renderers[size] = mujoco.Renderer(self._model, 2 * size, 2 * size)
-            # Close it before the interpreter closes EGL's display, or its destructor fails.
-            atexit.register(self._renderers[size].close)
-        renderer = self._renderers[size]
-        renderer.update_scene(self._data, camera="top")
-        pixels = renderer.render().reshape(size, 2, size, 2, 3)
-        total = (
-            pixels[:, 0, :, 0].astype(np.uint16) + pixels[:, 0, :, 1] + pixels[:, 1, :, 0]
-            + pixels[:, 1, :, 1]
-        )
-        return np.asarray((total + 2) // 4, np.uint8)
-
-    def close(self) -> None:
-        """Free the renderers while their display still exists."""
-        for renderer in self._renderers.values():
-            renderer.close()

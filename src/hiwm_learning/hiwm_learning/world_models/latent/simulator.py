@@ -10,7 +10,7 @@ each replays its own bytes.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,12 +19,13 @@ from torch import Tensor
 
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError
-from hiwm_core.limits import LimiterState, LimitResult
+from hiwm_core.limits import LimitResult
 from hiwm_core.workspace_check import WorkspaceCheck
 from hiwm_core.world_heads import HEADS
-from hiwm_learning.action_gate import ActionGate, limiter_memory
+from hiwm_learning.action_gate import ActionGate
 from hiwm_learning.world_models.latent.model import LatentWorldModel, Worlds
 from hiwm_learning.world_models.latent.views import apart, side_by_side
+from hiwm_learning.world_models.saved_states import Parts, SavedState
 from hiwm_learning.world_models.simulators import Images, ImaginedObservation, Reading, reading
 
 # Doubt at which trust has fallen to 1/e: the expected distance of the latents from the true ones,
@@ -51,60 +52,36 @@ PLAIN = Precision()
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentState:
+class LatentState(SavedState):
     """Everything a latent world is at one step.
 
     A content-addressed store keeps each latent once, so a step adds one of them: 8 KB at 128 px
     with one camera.
     """
 
+    ARRAYS: ClassVar[tuple[str, ...]] = ("reference", "proprioception", "before", "action")
+
     latents: tuple[NDArray[np.float16], ...]  # T of [C, Z, h, w], oldest first
     reference: NDArray[np.float16]  # [C, Z, h, w] of the episode's first frame
     proprioception: NDArray[np.float64]  # [P] in the embodiment's units
     before: NDArray[np.float64]  # [P] one step earlier
     action: NDArray[np.float64]  # [A] that led here, after limits; NaN before the first
-    sent: NDArray[np.float64]  # [A] the limiter's memory: last target, NaN before the first
-    previous_step: NDArray[np.float64]  # [A] and the step that led to it
     doubt: float  # expected error by now, a share of the distance between unrelated frames
-    step: int  # control steps since the episode started
-    seed: int  # of the episode
 
     def to_parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return arrays and JSON values for a blob store."""
-        parts: dict[str, NDArray[Any]] = {
-            "reference": self.reference, "proprioception": self.proprioception,
-            "before": self.before, "action": self.action, "sent": self.sent,
-            "previous_step": self.previous_step,
-        }
+        parts, meta = super().to_parts()
         parts.update({f"latent_{i:02d}": latent for i, latent in enumerate(self.latents)})
         # Floats as hex: exact through JSON.
-        return parts, {
-            "window": len(self.latents), "doubt": float(self.doubt).hex(), "step": self.step,
-            "seed": self.seed,
+        return parts, {"window": len(self.latents), "doubt": float(self.doubt).hex(), **meta}
+
+    @classmethod
+    def _fields(cls, parts: Parts, meta: Mapping[str, Any]) -> dict[str, Any]:
+        latents = tuple(parts[f"latent_{i:02d}"] for i in range(int(meta["window"])))
+        return {
+            "latents": latents, "doubt": float.fromhex(meta["doubt"]),
+            **super()._fields(parts, meta),
         }
-
-    @staticmethod
-    def from_parts(parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> "LatentState":
-        """Return the state from the output of `to_parts`.
-
-        Raises:
-            CheckpointError: a part is missing.
-        """
-        try:
-            return LatentState(
-                latents=tuple(parts[f"latent_{i:02d}"] for i in range(int(meta["window"]))),
-                **{
-                    name: parts[name]
-                    for name in ("reference", "proprioception", "before", "action")
-                },
-                **limiter_memory(parts), doubt=float.fromhex(meta["doubt"]),
-                step=int(meta["step"]), seed=int(meta["seed"]),
-            )
-        except KeyError as error:
-            raise CheckpointError(
-                f"the saved state has no {error}", where="branch store",
-                remedy="it was saved by another kind of world; restore one of this session",
-            ) from None
 
 
 class LatentSimulator:
@@ -189,7 +166,7 @@ class LatentSimulator:
         joints = [state.proprioception for state in states]
         limited = self._gate.limit_many(
             actions, joints,
-            [LimiterState(sent=state.sent, previous_step=state.previous_step) for state in states],
+            [state.limiter for state in states],
         )
         measured = [self._gate.measured(seen) for seen in joints]
         gaps = [result.action - held for result, held in zip(limited, measured, strict=True)]

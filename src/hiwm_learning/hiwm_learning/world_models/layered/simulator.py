@@ -7,7 +7,7 @@ restored state given the same actions yields the same bytes on the same machine.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,10 +16,10 @@ from torch import Tensor
 
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError
-from hiwm_core.limits import LimiterState, LimitResult
+from hiwm_core.limits import LimitResult
 from hiwm_core.workspace_check import WorkspaceCheck
 from hiwm_core.world_heads import HEADS
-from hiwm_learning.action_gate import ActionGate, limiter_memory
+from hiwm_learning.action_gate import ActionGate
 from hiwm_learning.world_models.layered import imagination
 from hiwm_learning.world_models.layered.appearance import arm_poses
 from hiwm_learning.world_models.layered.imagination import Imagined
@@ -27,49 +27,24 @@ from hiwm_learning.world_models.layered.layers import frames_to_bytes, frames_to
 from hiwm_learning.world_models.layered.model import WorldModel
 from hiwm_learning.world_models.layered.registration import register
 from hiwm_learning.world_models.layered.tracking import track
+from hiwm_learning.world_models.saved_states import SavedState
 from hiwm_learning.world_models.simulators import Images, ImaginedObservation, Reading, reading
 
 # Pictures drawn together; of more, what is worked on falls out of the processor's cache.
 _PICTURES = 4
 _FRAMES_KNOWN = 512
-_ARRAYS = ("poses", "previous", "own", "own_previous")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImaginedState:
+class ImaginedState(SavedState):
     """Everything an imagined world is at one step."""
+
+    ARRAYS: ClassVar[tuple[str, ...]] = ("poses", "previous", "own", "own_previous")
 
     poses: NDArray[np.float32]  # [L, 4] latents: x, y (m), cos, sin of each layer
     previous: NDArray[np.float32]  # [L, 4] one step earlier: the action window's trace
     own: NDArray[np.float32]  # [M, L, 4] likewise, as predicted by each member on its own
     own_previous: NDArray[np.float32]  # [M, L, 4] one step earlier
-    sent: NDArray[np.float64]  # [A] the limiter's memory: last target, NaN before the first
-    previous_step: NDArray[np.float64]  # [A] and the step that led to it
-    step: int  # control steps since the episode began
-    seed: int  # of this episode's random draws
-
-    def to_parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Return arrays and JSON values for a blob store."""
-        parts: dict[str, NDArray[Any]] = {
-            name: getattr(self, name) for name in (*_ARRAYS, "sent", "previous_step")
-        }
-        return parts, {"step": self.step, "seed": self.seed}
-
-    @staticmethod
-    def from_parts(
-        parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
-    ) -> "ImaginedState":
-        """Return the state `to_parts` gave; raises CheckpointError where something is missing."""
-        try:
-            return ImaginedState(
-                **{name: parts[name] for name in _ARRAYS}, **limiter_memory(parts),
-                step=int(meta["step"]), seed=int(meta["seed"]),
-            )
-        except KeyError as error:
-            raise CheckpointError(
-                f"the saved state has no {error}", where="branch store",
-                remedy="it was saved by another kind of world; restore one of this session",
-            ) from None
 
 
 class Simulator:
@@ -143,7 +118,7 @@ class Simulator:
         worlds = _worlds(states)
         limited = self._gate.limit_many(
             actions, list(self._proprioception(worlds)),
-            [LimiterState(sent=state.sent, previous_step=state.previous_step) for state in states],
+            [state.limiter for state in states],
         )
         taken = np.stack([result.action.astype(np.float32) for result in limited])
         targets = self._model.targets(torch.from_numpy(taken))
