@@ -293,8 +293,9 @@ def test_an_imagined_session_refuses_what_the_robot_refuses(
         assert found == SIZES
         turn = dream.poses["left_tool"].pose.orientation
         assert np.linalg.norm([turn.x, turn.y, turn.z, turn.w]) == pytest.approx(1.0)
-        notes = [dream.step(LOW).applied_note for _ in range(6)]
-        held = next(note for note in notes if "held" in note)
+        ticks = [dream.step(LOW) for _ in range(12)]
+        held = next(tick.applied_note for tick in ticks if "held" in tick.applied_note)
         assert "would leave the workspace: left tool0 would be" in held
-        applied = [tick.applied_action for tick in dream.ticks if len(tick.applied_action)]
-        assert min(action[HEIGHT] for action in applied) > tool_pair.TABLE_Z_M
+        # An arm that holds stays where the model says that it is, which may be anywhere.
+        sent = [tick.applied_action for tick in ticks if "held" not in tick.applied_note]
+        assert all(action[HEIGHT] > tool_pair.TABLE_Z_M for action in sent)
