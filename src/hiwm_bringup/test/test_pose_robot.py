@@ -296,6 +296,9 @@ def test_an_imagined_session_refuses_what_the_robot_refuses(
         ticks = [dream.step(LOW) for _ in range(12)]
         held = next(tick.applied_note for tick in ticks if "held" in tick.applied_note)
         assert "would leave the workspace: left tool0 would be" in held
-        # An arm that holds stays where the model says that it is, which may be anywhere.
-        sent = [tick.applied_action for tick in ticks if "held" not in tick.applied_note]
-        assert all(action[HEIGHT] > tool_pair.TABLE_Z_M for action in sent)
+        # A model of two training steps may say that the arm is below the table, where it may hold or
+        # come back up; no target leads it down there.
+        height = HOME[HEIGHT]
+        for tick in ticks:
+            before, height = height, tick.applied_action[HEIGHT]
+            assert "held" in tick.applied_note or height > min(tool_pair.TABLE_Z_M, before - 1e-9)

@@ -7,6 +7,7 @@ Tested by ``test_judges.py``.
 
 from typing import Protocol
 
+from hiwm_core.tasks import JudgedBy
 from hiwm_core.world_heads import SUCCESS_HEAD
 
 
@@ -143,3 +144,18 @@ class PersonJudge:
 
     def on_truth(self, stamp_ns: int, progress: float) -> None:
         """Ignore it: the person judges by sight."""
+
+
+def judge_of(by: JudgedBy, threshold: float, *, imagined: bool, stand_in: bool) -> Judge:
+    """Return a new judge of one trial, as a task says.
+
+    Args:
+        by: who judges on a robot.
+        threshold: probability of success, or progress, that counts as success.
+        imagined: whether the world is imagined; its success head judges.
+        stand_in: whether the robot is one, which knows the ground truth.
+    """
+    if imagined or by is JudgedBy.HEAD:
+        return HeadJudge(threshold)
+    known = stand_in and by is JudgedBy.GROUND_TRUTH
+    return GroundTruthJudge(threshold) if known else PersonJudge()

@@ -8,7 +8,8 @@ from hiwm_interfaces.msg import EvaluationStatus
 from hiwm_core.tasks import Task
 from hiwm_evaluation.evaluation import Evaluation
 from hiwm_evaluation.evaluation_messages import Phase
-from hiwm_evaluation.trials import Outcome, TrialResult, seconds_left, summarize
+from hiwm_evaluation.judges import PersonJudge
+from hiwm_evaluation.trials import Outcome, TrialResult, duration_text, seconds_left, summarize
 
 
 def prompt_text(
@@ -32,6 +33,32 @@ def prompt_text(
             f"trial:={evaluation.trial} success:=true who:=NAME (or success:=false)"
         )
     return ""
+
+
+def result_text(
+    result: TrialResult, results: Sequence[TrialResult], trials: int,
+    evaluation: Evaluation | None,
+) -> str:
+    """Return one line about a finished trial, the success so far, and the time left if known.
+
+    Args:
+        result: of the trial.
+        results: the newest result of each trial.
+        trials: total number of trials.
+        evaluation: the running evaluation; None if it has not begun.
+    """
+    so_far = summarize(results)
+    text = f"trial {result.trial + 1}/{trials}: {result.outcome.value}"
+    if result.outcome is Outcome.ABORTED:
+        text += f", {result.reason}"
+    elif result.judged_by.startswith(PersonJudge.name):
+        text += f" after {result.steps} ticks, judged by {result.judged_by}"
+    else:
+        text += f" after {result.steps} ticks, best {result.best:.2f} by {result.judged_by}"
+    text += f"; so far {so_far['successes']}/{so_far['trials']}"
+    if evaluation and (left := time_left(evaluation, results)) > 0:
+        text += f", {duration_text(left)}"
+    return text
 
 
 def time_left(evaluation: Evaluation, results: Sequence[TrialResult]) -> float:

@@ -28,7 +28,7 @@ from hiwm_core.config_files import default_task
 from hiwm_core.ros_domains import domain_id
 from hiwm_core.tasks import load_task
 from hiwm_evaluation.evaluation_messages import Request, RequestKind
-from hiwm_evaluation.evaluator_node import EvaluatorNode
+from hiwm_evaluation.trial_requests import TrialRequests
 from hiwm_nodes import qos
 from hiwm_nodes.messages import time_message
 from hiwm_test_support.nodes import NodeProcess, spin_until
@@ -326,17 +326,17 @@ def test_an_incomplete_graph_is_named(tmp_path: Path) -> None:
         assert "Traceback" not in process.output
 
 
-def test_an_unanswered_request_is_dropped_with_the_next(tmp_path: Path) -> None:
-    rclpy.init(args=["--ros-args", "-p", f"output_dir:={tmp_path}"], domain_id=domain_id())
+def test_an_unanswered_request_is_dropped_with_the_next() -> None:
+    rclpy.init(domain_id=domain_id())
     try:
-        evaluator, silent = EvaluatorNode(), rclpy.create_node("silent")
+        asking, silent = rclpy.create_node("asking"), rclpy.create_node("silent")
+        requests = TrialRequests(asking, lambda *reply: None)
         silent.create_service(Reset, "world/reset", lambda _, response: response)  # never spun
         executor = SingleThreadedExecutor()
         executor.add_node(rclpy.create_node("waiting"))
-        assert spin_until(executor, evaluator._reset.service_is_ready, 60.0)
+        assert spin_until(executor, requests.reset.service_is_ready, 60.0)
         for number in range(3):
-            evaluator._request = Request(number=number, kind=RequestKind.RESET)
-            evaluator._send()
-            assert len(evaluator._reset._pending_requests) == 1
+            requests.ask(Request(number=number, kind=RequestKind.RESET))
+            assert len(requests.reset._pending_requests) == 1
     finally:
         rclpy.shutdown()
