@@ -24,50 +24,30 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from hiwm_core.blob_store import BlobStore
-from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.errors import (
-    CheckpointError,
-    ConfigError,
-    HiwmError,
-    ServerError,
-    StoreError,
-    WireError,
-)
+from hiwm_core.errors import ConfigError, HiwmError, ServerError, StoreError, WireError
 from hiwm_core.named_values import named_values
-from hiwm_core.recorded_starts import SavedStart, SeenStart, bag_start, session_start
-from hiwm_core.robot_config import load_robot
 from hiwm_core.session_lineage import EpisodeCounter, write_session
-from hiwm_core.start_places import BagStep, SessionNode, StartPlace, start_place
-from hiwm_core.task_plugin import Values
-from hiwm_core.tasks import load_task
-from hiwm_core.user_paths import user_path
-from hiwm_core.workspace_check import WorkspaceCheck
-from hiwm_learning.training_command import starts_file
-from hiwm_learning.world_models.families import load_simulator
 from hiwm_nodes import diagnostics, qos
 from hiwm_nodes.listening import AwaitedListeners
 from hiwm_nodes.messages import time_message
 from hiwm_nodes.only_one import WORLD, OnlyOne
-from hiwm_nodes.parameters import parameter
-from hiwm_nodes.robot_workspace import robot_workspace
 from hiwm_nodes.running import run
 from hiwm_nodes.session import hold_role, session_folder
 from hiwm_world.check_view import PICTURE, SeenCheck
 from hiwm_world.continuation_service import ContinuationService, continuation_message
 from hiwm_world.continuations import ContinuationSpec
+from hiwm_world.episode_starts import EpisodeStarts
+from hiwm_world.imagination_settings import MAX_RATE, ImaginationSettings
 from hiwm_world.imagined_world import ImaginedWorld, PresentTick, load_starts
-from hiwm_world.live_start import live_start
+from hiwm_world.loaded_model import loaded_model
 from hiwm_world.observation_publishers import ObservationPublishers
 from hiwm_world.tick_priority import TickPriority
 from hiwm_world.world_description import lineage, world_info
 
-MAX_RATE = 1000.0
 # Period of three checks: for the nodes that the first tick waits for, for late subscribers, which
 # missed the waiting tick, and for free space on a full disk.
 LISTEN_S = 0.1
-# The URDF of a workspace is latched: this only covers discovery.
-DESCRIPTION_S = 10.0
 SAVES_KEPT = 1000  # for the quantiles in diagnostics
 
 
@@ -76,69 +56,35 @@ class Imagination(Node):
 
     def __init__(self) -> None:
         super().__init__("imagination")
-        path = user_path(str(parameter(self, "checkpoint", "", "world-model file (.safetensors)")))
-        starts = str(parameter(
-            self, "starts", "", "start frames; empty: <checkpoint>_starts.npz beside it"
-        ))
-        self._start = str(parameter(
-            self, "start", "", "where episodes begin if a reset names no start: the name of a "
-            "start frame, bag:PATH@STEP, session:PATH@NODE or live; empty: start frames in turn"
-        ))
-        self._live_ns = str(parameter(
-            self, "live_ns", "hiwm", "namespace of the robot's graph, for the start live"
-        ))
-        self._live_timeout_s = float(parameter(
-            self, "live_timeout_s", 10.0, "longest wait for the robot, and for its streams [s]",
-            0.1, 60.0
-        ))
-        self._task = load_task(str(parameter(
-            self, "task", default_task(), "name or path of the task"
-        )))
-        self._set_rate(parameter(
-            self, "rate", 10.0, "ticks per second; 0 = as fast as commands arrive", 0.0, MAX_RATE
-        ))
-        seed = int(parameter(self, "seed", 0, "order of the start frames", 0, 2**31 - 1))
+        settings = ImaginationSettings.declared(self)
+        self._task = settings.task
+        self._set_rate(settings.rate)
         self._listeners = AwaitedListeners(self)
-        robot = str(parameter(
-            self, "robot", "", "robot whose workspace bounds the actions; empty: none"
-        ))
-        threads = int(parameter(self, "threads", 1, "CPU threads of the model", 1, 64))
-        device = str(parameter(
-            self, "device", "cpu", "where a latent world model runs: cpu or cuda"
-        ))
         self._session = session_folder(self, "session folder; empty saves nothing")
         if self._session is not None:
             hold_role(self._session, "world")
         self._sender = OnlyOne(self, WORLD, self._session).sender
-        torch.set_num_threads(threads)
+        torch.set_num_threads(settings.threads)
         self._embodiment = load_embodiment(self._task.embodiment)
-        simulator, checkpoint = load_simulator(
-            path, self._embodiment, device, self._workspace_of(robot)
-        )
-        if not self._task.is_known_as(checkpoint.info.task_hash):
-            raise CheckpointError(
-                f"the checkpoint was trained for task {checkpoint.info.task} with hash "
-                f"{checkpoint.info.task_hash[:12]}, this task has hash {self._task.hash[:12]}",
-                where=str(path),
-                remedy=f"start with task:={checkpoint.info.task} and the task file of its "
-                "training, or train again",
-            )
+        simulator, checkpoint = loaded_model(self, settings, self._embodiment)
         self._checkpoint_hash = checkpoint.hash
-        self._models = (checkpoint.hash, *checkpoint.info.earlier_hashes)
         self._heads = sorted(simulator.heads)
         self._can_restore = simulator.can_restore
         self._cameras = [self._embodiment.camera(name) for name in simulator.cameras]
         store = BlobStore(self._session / "states") if self._session else None
-        known = load_starts(user_path(starts) if starts else starts_file(path), self._task)
-        self._view_check = SeenCheck(simulator, known)
+        known = load_starts(settings.starts, self._task)
         self._world = ImaginedWorld(
-            simulator, known, store, EpisodeCounter(self._session), checkpoint.hash, seed,
+            simulator, known, store, EpisodeCounter(self._session), checkpoint.hash, settings.seed,
             checkpoint.info.earlier_hashes,
+        )
+        self._starts = EpisodeStarts(
+            self, settings, self._world, self._embodiment, SeenCheck(simulator, known),
+            picture=self._session / PICTURE if self._session else None,
         )
         if self._session:
             write_session(self._session, lineage(
                 self._session, self._embodiment, self._task, heads=self._heads,
-                checkpoint_hash=checkpoint.hash, seed=seed,
+                checkpoint_hash=checkpoint.hash, seed=settings.seed,
             ))
         self._dropped = 0
         self._fault = ""
@@ -162,7 +108,7 @@ class Imagination(Node):
         self._make_interfaces()
         self._diagnostics = diagnostics.Diagnostics(self, self._values)
         self._publish_info()
-        self._begin("", {}, -1)
+        self._starts.begin("", {}, -1)
         self.create_timer(LISTEN_S, self._on_listen, clock=self._steady)
         self.get_logger().info(
             f"imagining {self._task.name} with {checkpoint.label}, "
@@ -172,19 +118,6 @@ class Imagination(Node):
             self.get_logger().warning(
                 "the world model's success head was never trained: ticks report no success"
             )
-
-    def _workspace_of(self, name: str) -> WorkspaceCheck | None:
-        """Return the check that the bridge of a robot would make; None if it makes none."""
-        if not name:
-            return None
-        robot = load_robot(name)
-        if load_embodiment(robot.embodiment).name != self._embodiment.name:
-            self.get_logger().info(
-                f"robot {robot.name} is a {robot.embodiment}, not a {self._embodiment.name}: no "
-                "workspace bounds the actions"
-            )
-            return None
-        return robot_workspace(self, robot, self._embodiment, DESCRIPTION_S)
 
     def _make_interfaces(self) -> None:
         self._shown = ObservationPublishers(self, self._embodiment, self._cameras, self._sender)
@@ -312,7 +245,7 @@ class Imagination(Node):
                     "an imagined scene cannot be reset by hand", where="world/reset",
                     remedy="omit by_hand: the world starts from one of its recorded frames",
                 )
-            present = self._begin(request.start, values, int(request.seed))
+            present = self._starts.begin(request.start, values, int(request.seed))
         except HiwmError as error:
             response.message = str(error)
             return response
@@ -323,29 +256,6 @@ class Imagination(Node):
         response.episode_id = present.episode_id
         response.state_id = present.state_id
         return response
-
-    def _begin(self, start: str, values: Values, seed: int) -> PresentTick:
-        """Start an episode as `world/reset` asks for it."""
-        text = start or ("" if values or seed >= 0 else self._start)
-        place = start_place(text, "start of world/reset" if start else "parameter start")
-        if place is None:
-            return self._world.reset(text, values or None, seed)
-        return self._world.reset_to(self._found(place), seed)
-
-    def _found(self, place: StartPlace) -> SeenStart | SavedStart:
-        """Return what is recorded at a place, or what the robot shows now."""
-        cameras = [camera.name for camera in self._cameras]
-        if isinstance(place, BagStep):
-            return bag_start(place, self._embodiment, cameras)
-        if isinstance(place, SessionNode):
-            return session_start(
-                place.session, place.node_id, self._embodiment, cameras, self._models
-            )
-        seen = live_start(self, self._live_ns, self._embodiment, cameras, self._live_timeout_s)
-        picture = self._session / PICTURE if self._session else None
-        for line in self._view_check.look(seen, picture):
-            self.get_logger().warning(f"the view differs from the training data: {line}")
-        return seen
 
     def _on_save(
         self, request: SaveState.Request, response: SaveState.Response

@@ -133,8 +133,9 @@ class ImaginedWorld:
         self._starts = starts
         self._store = store
         self._counter = counter
-        self._model_hash = model_hash
-        self._earlier_hashes = earlier_hashes
+        self.cameras: tuple[str, ...] = simulator.cameras
+        # Hashes of the model in the sessions whose states it can restore, its own first.
+        self.models = (model_hash, *earlier_hashes)
         self._epoch, self._episode = counter.read()
         self._order = np.random.default_rng(seed).permutation(len(starts.names))
         self._resets = self._episode
@@ -276,10 +277,10 @@ class ImaginedWorld:
                 "this world saves no states", where=where, remedy="start it with a session_dir",
             )
         parts, meta = self._store.get_state(state_id)
-        if meta.get("model") not in (self._model_hash, *self._earlier_hashes):
+        if meta.get("model") not in self.models:
             raise StoreError(
                 f"state {state_id} was imagined by model {str(meta.get('model'))[:12]}, this world "
-                f"runs {self._model_hash[:12]}", where=where,
+                f"runs {self.models[0][:12]}", where=where,
                 remedy="start the world with the checkpoint of that session",
             )
         return self._simulator.restored(parts, meta), meta
@@ -293,7 +294,7 @@ class ImaginedWorld:
         if self._store is not None:
             parts, meta = state.to_parts()
             everything: dict[str, Any] = {
-                **meta, "model": self._model_hash, "episode": episode,
+                **meta, "model": self.models[0], "episode": episode,
             }
             if not math.isnan(observation.trust):
                 everything["trust"] = observation.trust
