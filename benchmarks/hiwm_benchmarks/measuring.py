@@ -18,6 +18,7 @@ from .arm_checks import measure_arm_checks
 from .bridge_outputs import measure_bridge_outputs
 from .console_cameras import measure_console_cameras
 from .continuations import continued
+from .executors import measure_executors
 from .graph import Graph
 from .headset import measure_headset
 from .leader import measure_leader
@@ -30,6 +31,7 @@ from .rows import (
     CONSOLE_COST,
     CONSOLE_PAGE,
     CONTINUED,
+    EXECUTORS,
     FLAT,
     HEADSET,
     INVERSE_KINEMATICS,
@@ -222,6 +224,7 @@ _OTHERS = {
     CONSOLE_CAMERAS: measure_console_cameras,
     POLICY_SERVER: measure_policy_server,
     BRIDGE_OUTPUTS: measure_bridge_outputs, THREE_CAMERAS: measure_three_cameras,
+    EXECUTORS: measure_executors,
 }
 _Watch = Callable[[Graph, Watcher, Path, Options], dict[str, Measured]]
 _FAST = {

@@ -40,6 +40,7 @@ ARM_CHECKS = "arm_checks"
 BRIDGE_OUTPUTS = "bridge_outputs"
 THREE_CAMERAS = "three_cameras"
 POLICY_SERVER = "policy_server"
+EXECUTORS = "executors"
 INVERSE_KINEMATICS, TIP_COMMANDS, HEADSET = "inverse_kinematics", "tip_commands", "headset"
 
 ROWS = (
@@ -115,6 +116,8 @@ ROWS = (
         unit="cores", at_least=1.2, aim=0.8, run=THREE_CAMERAS),
     Row(key="three_cameras_lost", text="three 640x480 cameras, 30 Hz, tick 15 Hz: lost frames",
         unit="frames", at_least=0, aim=0, run=THREE_CAMERAS),
+    Row(key="executor", text="a node's executor, joint states at 100 Hz: processor time of one",
+        unit="ms", at_least=0.5, aim=0.3, run=EXECUTORS),
 )
 
 
