@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -132,6 +133,32 @@ class Part(ABC):
         """Return a displacement about the frame's axes as one about those of the tip."""
         return displacement
 
+    def inside(
+        self, wanted: Array, measured: Array, sent: Array, previous: Array, bounds: Array
+    ) -> bool:
+        """Return whether a target clearly exceeds no bound.
+
+        False may also mean that it is close to one, or that the numbers are extreme.
+
+        Args:
+            wanted: the target [n].
+            measured: position [n].
+            sent: the last target [n].
+            previous: the step [n] that led to it.
+            bounds: `squared_bounds` of the duration.
+        """
+        return False
+
+    def squared_bounds(self, seconds: float) -> Array:
+        """Return the squares [4, V] of the bounds on the gaps in `inside`, a little smaller."""
+        bounds = self.bounds
+        longest = np.array([
+            bounds.following_error, bounds.velocity * seconds,
+            bounds.acceleration * seconds**2, bounds.following_error,
+        ])
+        squares: Array = (longest * (1.0 - 1e-9)) ** 2
+        return squares
+
     def problem(self, values: Array) -> str:
         """Return why finite values are unusable, as text; empty if they are usable."""
         return ""
@@ -163,6 +190,20 @@ class Part(ABC):
 
 class _Vectors(Part):
     """Positions in a box."""
+
+    def __init__(self, embodiment: Embodiment, vectors: Sequence[Sequence[int]]) -> None:
+        super().__init__(embodiment, vectors)
+        # [n, V]: which entries are in which vector.
+        self._members = np.repeat(np.eye(len(self._lengths)), self._lengths, axis=0)
+
+    def inside(
+        self, wanted: Array, measured: Array, sent: Array, previous: Array, bounds: Array
+    ) -> bool:
+        if not ((self._lower <= wanted) & (wanted <= self._upper)).all():
+            return False
+        gaps = np.array([sent - measured, wanted - sent, wanted - sent, wanted - measured])
+        gaps[2] -= previous
+        return bool((gaps * gaps @ self._members < bounds).all())
 
     def between(self, start: Array, end: Array) -> Array:
         return end - start
@@ -219,13 +260,13 @@ class _Turn(Part):
 
     def problem(self, values: Array) -> str:
         try:
-            matrix_from_6d(values)
+            _matrix(values.tobytes())
         except ValueError as error:
             return f"has a rotation {self._names} that is degenerate: {error}"
         return ""
 
     def point(self, values: Array) -> Array:
-        return matrix_from_6d(values)
+        return _matrix(values.tobytes())
 
     def values(self, point: Array) -> Array:
         return sixd_from_matrix(point)
@@ -248,8 +289,16 @@ class _Turn(Part):
 
     def is_exact(self, values: Array) -> bool:
         return bool(
-            np.abs(values - sixd_from_matrix(matrix_from_6d(values))).max() <= self.tolerance
+            np.abs(values - sixd_from_matrix(self.point(values))).max() <= self.tolerance
         )
+
+
+@lru_cache(maxsize=16)
+def _matrix(values: bytes) -> Array:
+    """Return the rotation matrix of the bytes of a 6D form; a tick asks for each several times."""
+    matrix = matrix_from_6d(np.frombuffer(values))
+    matrix.setflags(write=False)
+    return matrix
 
 
 def turns_freely(entry: ActionEntry) -> bool:

@@ -98,6 +98,13 @@ class Limiter:
         self._names = tuple(entry.name for entry in embodiment.actions)
         self._dt = 1.0 / float(embodiment.rate_hz)
         self._parts: tuple[Part, ...] = parts_of(embodiment)
+        # Views instead of copies, where a part's entries lie side by side.
+        self._places = tuple(_place(part.entries) for part in self._parts)
+        self._refusing = tuple(
+            (part, at) for part, at in zip(self._parts, self._places, strict=True)
+            if type(part).problem is not Part.problem
+        )
+        self._bounds = self._squared_bounds(self._dt)
 
     @property
     def action_dim(self) -> int:
@@ -119,8 +126,8 @@ class Limiter:
         if problem:
             return problem
         values = np.asarray(action, dtype=np.float64)
-        for part in self._parts:
-            problem = part.problem(values[part.entries])
+        for part, at in self._refusing:
+            problem = part.problem(values[at])
             if problem:
                 return problem
         return ""
@@ -151,11 +158,15 @@ class Limiter:
         wanted = np.asarray(requested, dtype=np.float64)
         action, steps = np.empty_like(wanted), np.zeros_like(wanted)
         following = fast = boxed = sudden = False
-        for part in self._parts:
-            at = part.entries
-            done = _limited(
-                part, wanted[at], position[at], state.sent[at], state.previous_step[at], seconds
-            )
+        bounds = self._bounds if seconds == self._dt else self._squared_bounds(seconds)
+        for part, at, most in zip(self._parts, self._places, bounds, strict=True):
+            ask, here, sent = wanted[at], position[at], state.sent[at]
+            base = here if math.isnan(sent[0]) else sent
+            previous = state.previous_step[at]
+            if part.inside(ask, here, base, previous, most):
+                action[at], steps[at] = ask, ask - base
+                continue
+            done = _limited(part, ask, here, sent, previous, seconds)
             action[at], steps[at] = done.target, done.step
             following |= done.following
             fast |= done.fast
@@ -176,6 +187,9 @@ class Limiter:
         return LimitResult(
             action=position.copy(), state=self.at_rest(position), held=True, reason=reason
         )
+
+    def _squared_bounds(self, seconds: float) -> tuple[Array, ...]:
+        return tuple(part.squared_bounds(seconds) for part in self._parts)
 
     def _measured(self, measured: ArrayLike) -> Array:
         problem = self.problem(measured)
@@ -272,6 +286,13 @@ def _slower(part: Part, step: Array, previous: Array) -> NDArray[np.bool_]:
     straight = part.norms(step - part.spread(length) * way) <= part.tolerance
     slower: NDArray[np.bool_] = moving & (length >= 0.0) & (length <= before) & straight
     return slower
+
+
+def _place(entries: NDArray[np.int_]) -> slice | NDArray[np.int_]:
+    """Return a part's entries as a slice if they lie side by side, else as indices."""
+    first, count = int(entries[0]), len(entries)
+    together = np.array_equal(entries, np.arange(first, first + count))
+    return slice(first, first + count) if together else entries
 
 
 def action_problem(action: ArrayLike, names: tuple[str, ...]) -> str:

@@ -36,8 +36,13 @@ def matrix_from_6d(values: ArrayLike) -> Array:
     length = math.hypot(*rest)
     if not length > _DEGENERATE or not math.isfinite(length):
         raise ValueError("its second column has no direction of its own")
-    y = rest / length
-    return np.stack([x, y, np.cross(x, y)], axis=1)
+    # Floats, since numpy's cross product of two short vectors takes longer than all the rest.
+    (a, b, c), (d, e, f) = x.tolist(), (rest / length).tolist()
+    return np.array([
+        [a, d, b * f - c * e],
+        [b, e, c * d - a * f],
+        [c, f, a * e - b * d],
+    ])
 
 
 def sixd_from_matrix(matrix: ArrayLike) -> Array:

@@ -122,6 +122,21 @@ def test_holding_the_measured_position_and_the_last_target_is_always_allowed(
         np.testing.assert_array_equal(stayed.action, near)
 
 
+@given(measured=inside, lead=leads, requested=inside, step=steps)
+def test_the_quick_test_of_a_target_within_all_bounds_changes_no_bit(
+    measured: Array, lead: Array, requested: Array, step: Array
+) -> None:
+    thorough = Limiter(EMBODIMENT)
+    thorough._bounds = tuple(np.zeros_like(squares) for squares in LIMITER._bounds)
+    before = state(step, np.clip(measured + lead, EMBODIMENT.lower, EMBODIMENT.upper))
+    near = before.sent + 0.3 * step + 0.1 * (requested - before.sent)
+    for target in (requested, near, before.sent):
+        quick, slow = (one.limit(target, measured, before) for one in (LIMITER, thorough))
+        assert quick.action.tobytes() == slow.action.tobytes()
+        np.testing.assert_array_equal(quick.state.previous_step, slow.state.previous_step)
+        assert quick.note == slow.note
+
+
 def test_a_blocked_arm_winds_up_no_further_than_the_bound_and_leaves_at_once() -> None:
     blocked, memory = np.zeros(4), LIMITER.initial_state()
     for _ in range(100):

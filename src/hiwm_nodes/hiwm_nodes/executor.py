@@ -7,9 +7,9 @@ handles everything else: services, clients, events and coroutines. A response th
 could not deliver, because it had not yet discovered the client that asked, is sent again.
 test_executor.py tests that callbacks run as they do under rclpy.
 
-A joint state at 500 Hz costs 0.16 to 0.28 ms of CPU time here and 0.44 to 0.46 ms under
-SingleThreadedExecutor. The EventsExecutor of rclpy 7.1.6 refuses guard conditions, which three of
-our nodes need, and with the pinned wheels it kept a core busy without delivering a single message.
+`scripts/bench --rows executor` compares it with those of rclpy (docs/benchmarks.md). The
+EventsExecutor of rclpy 7.1.6 refuses guard conditions, which three of our nodes need, and with the
+pinned wheels it keeps a core busy without delivering a single message.
 """
 
 import inspect
