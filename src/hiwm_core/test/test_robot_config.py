@@ -188,6 +188,8 @@ TWO_OUTPUTS = {
         ("outputs.left.time_from_start_s", 0.1, ["time_from_start_s", "does not apply"]),
         ("outputs.left.rate_hz", 1000, ["outputs.left.rate_hz", "200"]),
         ("outputs.left_gripper.interpolate", "linear", ["rate_hz", "50 to 100"]),
+        ("outputs.left_gripper.max_step", 0.1, ["left_gripper.max_step", "give rate_hz"]),
+        ("outputs.right.max_step", 0.1, ["outputs.right.max_step", "leave it out"]),
         ("outputs.left_gripper.joints.x", "y", ["2 joints", "one output for each"]),
         ("outputs.left_gripper.joints.left_gripper.open", 0.6197, ["left_gripper.open"]),
         ("outputs.again", TWO_OUTPUTS, ["left_waist", "two outputs", "left and again"]),

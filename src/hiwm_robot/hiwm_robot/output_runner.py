@@ -65,6 +65,8 @@ class OutputRunner:
         self._goal: Array = np.zeros(0)
         self._begun = 0.0  # when the segment from start to goal began
         self._heard = 0.0  # when the last target or hold came
+        self._max_step = output.max_step
+        self._shown: Array = np.zeros(0)  # with a largest step: the last values sent, or measured
         self._sent: Array | None = None  # on change: the last goal
         self._sent_at = -np.inf
 
@@ -86,6 +88,8 @@ class OutputRunner:
             now: steady clock.
         """
         moving = self.mode in (Mode.MOVING, Mode.HOLDING)
+        if not moving:
+            self._shown = measured
         self._begin(self._value(now) if moving else measured, values, now)
         self.mode = Mode.MOVING
         return self._at_once(now)
@@ -108,6 +112,8 @@ class OutputRunner:
             self._heard = now
             self.mode = Mode.HOLDING
         else:
+            if self.mode in (Mode.IDLE, Mode.STOPPED):
+                self._shown = values
             self._begin(values, values, now)
             self.mode = Mode.HOLDING
         return self._at_once(now)
@@ -143,7 +149,11 @@ class OutputRunner:
 
     def _sample(self, now: float) -> Sample | None:
         if not self._on_change:
-            return Sample(values=self._value(now), zero=self.mode is Mode.ZERO)
+            values = self._value(now)
+            if self._max_step is not None:
+                step = np.clip(values - self._shown, -self._max_step, self._max_step)
+                values = self._shown = self._shown + step
+            return Sample(values=values, zero=self.mode is Mode.ZERO)
         # A goal that was held back is sent by a later sample.
         same = self._sent is not None and bool(np.all(np.abs(self._goal - self._sent) < SAME_GOAL))
         if same or now - self._sent_at < self._goal_gap_s:

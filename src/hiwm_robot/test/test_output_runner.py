@@ -153,6 +153,26 @@ def test_a_stopped_output_sends_nothing_and_starts_from_the_measured_position() 
     np.testing.assert_array_equal(values(one.sample(1.0, moved)), moved)
 
 
+@settings(deadline=None)
+@given(times=st.lists(st.floats(0.0, 0.5), min_size=2, max_size=30), rest=st.booleans())
+def test_with_a_largest_step_no_message_exceeds_it_however_late_and_the_target_is_reached(
+    times: list[float], rest: bool
+) -> None:
+    one = runner("hold_measured", max_step=0.05)
+    one.target(B, A, 0.0)
+    last = A
+    for now in sorted(times):
+        if rest and now > 0.25 and one.mode is Mode.MOVING:
+            one.hold(A, now)
+        sent = values(one.sample(now, A))
+        assert np.abs(sent - last).max() <= 0.05 + 1e-12
+        last = sent
+    one.target(B, A, 1.0)
+    for i in range(30):
+        sent = values(one.sample(1.2 + 0.001 * i, A))
+    np.testing.assert_allclose(sent, B)
+
+
 def test_a_gripper_goal_is_sent_on_change_only() -> None:
     one = gripper()
     half = np.array([0.5])

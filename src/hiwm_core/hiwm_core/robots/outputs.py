@@ -93,6 +93,8 @@ class Output:
     # Messages per second between targets; absent: one message per target [Hz]
     rate_hz: float | None = number(None, lower=1.0, upper=200.0)
     interpolate: Literal["linear", "none"] | None = None  # linear if there is a rate
+    # Largest change of a joint from one message to the next, embodiment units; needs a rate
+    max_step: float | None = number(None, lower=1e-5, upper=10.0)
     # Without a command or hold for this long, the output applies `silence` by itself [s]
     silence_after_s: float = number(0.5, lower=0.02, upper=5.0)
     time_from_start_s: float | None = number(None, lower=1e-3, upper=10.0)
@@ -218,6 +220,13 @@ class Output:
         if self.rate_hz is None and self.interpolate == "linear":
             raise ConfigError(
                 "interpolate without rate_hz", where="rate_hz", remedy="give 50 to 100"
+            )
+        if self.max_step is not None and (self.rate_hz is None or spec.drives != "joints"):
+            raise ConfigError(
+                f"{self.adapter} with max_step"
+                + ("" if spec.drives != "joints" else ", without rate_hz"), where="max_step",
+                remedy="leave it out" if spec.drives != "joints"
+                else "give rate_hz: the steps between two targets must be small",
             )
         if spec.drives == "gripper":
             if self.rate_hz is not None and self.rate_hz > GOALS_PER_S:
