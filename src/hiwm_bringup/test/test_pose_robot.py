@@ -296,8 +296,8 @@ def test_an_imagined_session_refuses_what_the_robot_refuses(
         ticks = [dream.step(LOW) for _ in range(12)]
         held = next(tick.applied_note for tick in ticks if "held" in tick.applied_note)
         assert "would leave the workspace: left tool0 would be" in held
-        # A model of two training steps may say that the arm is below the table. It may hold there or
-        # come back up; no target leads it down there.
+        # A model of two training steps may say that the arm is below the table. It may hold there,
+        # or come back up; no target leads it down there.
         height = HOME[HEIGHT]
         for tick in ticks:
             before, height = height, tick.applied_action[HEIGHT]
