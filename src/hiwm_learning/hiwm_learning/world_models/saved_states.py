@@ -17,16 +17,16 @@ Parts = Mapping[str, NDArray[Any]]
 class SavedState:
     """A state of an imagined world; a family adds its own fields.
 
-    A family names its arrays in `ARRAYS`, and extends `to_parts` and `_fields` by whatever else it
-    has.
+    A family names its arrays in `ARRAYS` and its whole numbers in `NUMBERS`, and extends `to_parts`
+    and `_fields` by whatever else it has.
     """
 
     ARRAYS: ClassVar[tuple[str, ...]] = ()
+    NUMBERS: ClassVar[tuple[str, ...]] = ("step",)
 
     sent: NDArray[np.float64]  # [A] the limiter's memory: last target, NaN before the first
     previous_step: NDArray[np.float64]  # [A] and the step that led to it
     step: int  # control steps since the episode started
-    seed: int  # of the episode
 
     @property
     def limiter(self) -> LimiterState:
@@ -37,7 +37,8 @@ class SavedState:
         """Return arrays and JSON values for a blob store."""
         names = (*self.ARRAYS, "sent", "previous_step")
         return (
-            {name: getattr(self, name) for name in names}, {"step": self.step, "seed": self.seed}
+            {name: getattr(self, name) for name in names},
+            {name: getattr(self, name) for name in self.NUMBERS},
         )
 
     @classmethod
@@ -62,4 +63,4 @@ class SavedState:
         # States saved before limits worked from the last target have none; the next target then
         # starts from the measured position.
         sent = parts.get("sent", np.full(arrays["previous_step"].shape, np.nan))
-        return {**arrays, "sent": sent, "step": int(meta["step"]), "seed": int(meta["seed"])}
+        return {**arrays, "sent": sent, **{name: int(meta[name]) for name in cls.NUMBERS}}

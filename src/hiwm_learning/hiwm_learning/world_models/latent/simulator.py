@@ -60,6 +60,7 @@ class LatentState(SavedState):
     """
 
     ARRAYS: ClassVar[tuple[str, ...]] = ("reference", "proprioception", "before", "action")
+    NUMBERS: ClassVar[tuple[str, ...]] = ("step", "seed")
 
     latents: tuple[NDArray[np.float16], ...]  # T of [C, Z, h, w], oldest first
     reference: NDArray[np.float16]  # [C, Z, h, w] of the episode's first frame
@@ -67,6 +68,7 @@ class LatentState(SavedState):
     before: NDArray[np.float64]  # [P] one step earlier
     action: NDArray[np.float64]  # [A] that led here, after limits; NaN before the first
     doubt: float  # expected error by now, a share of the distance between unrelated frames
+    seed: int  # of the episode
 
     def to_parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return arrays and JSON values for a blob store."""

@@ -40,11 +40,13 @@ class ImaginedState(SavedState):
     """Everything an imagined world is at one step."""
 
     ARRAYS: ClassVar[tuple[str, ...]] = ("poses", "previous", "own", "own_previous")
+    NUMBERS: ClassVar[tuple[str, ...]] = ("step", "seed")
 
     poses: NDArray[np.float32]  # [L, 4] latents: x, y (m), cos, sin of each layer
     previous: NDArray[np.float32]  # [L, 4] one step earlier: the action window's trace
     own: NDArray[np.float32]  # [M, L, 4] likewise, as predicted by each member on its own
     own_previous: NDArray[np.float32]  # [M, L, 4] one step earlier
+    seed: int  # of the episode
 
 
 class Simulator:

@@ -7,7 +7,7 @@ model can continue it.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,10 @@ from hiwm_core.limits import LimiterState, LimitResult
 from hiwm_core.measured import measured_columns
 from hiwm_core.workspace_check import WorkspaceCheck
 from hiwm_core.world_heads import HEADS
-from hiwm_learning.action_gate import ActionGate, limiter_memory
+from hiwm_learning.action_gate import ActionGate
 from hiwm_learning.world_models.remote.connection import WorldConnection
 from hiwm_learning.world_models.remote.protocol import Told, WorldMetadata, read_states
+from hiwm_learning.world_models.saved_states import Parts, SavedState
 from hiwm_learning.world_models.simulators import Images, ImaginedObservation, Reading, reading
 
 _RATINGS = (*HEADS, "strangeness")
@@ -28,30 +29,41 @@ _PART, _VIEW = "server_", "view_"  # names of the server's bytes and of frames i
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemoteState:
+class RemoteState(SavedState):
     """A state of the server, what it shows, and the limiter's memory."""
+
+    ARRAYS: ClassVar[tuple[str, ...]] = ("proprioception",)
 
     id: str  # under which the server knows it
     parts: Mapping[str, bytes]  # of the server; empty if it cannot restore
     images: tuple[NDArray[np.uint8], ...]  # of each camera, [H, W, 3]
     ratings: Mapping[str, float]  # of the heads, and strangeness; NaN: not known
     proprioception: NDArray[np.float64]  # [P] in the embodiment's units
-    sent: NDArray[np.float64]  # [A] the limiter's memory: last target, NaN before the first
-    previous_step: NDArray[np.float64]  # [A] and the step that led to it
-    step: int  # control steps since the episode started
 
     def to_parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return arrays and JSON values for a blob store, which keeps equal parts once."""
-        arrays: dict[str, NDArray[Any]] = {
-            "proprioception": self.proprioception, "sent": self.sent,
-            "previous_step": self.previous_step,
-            **{f"{_VIEW}{i}": image for i, image in enumerate(self.images)},
-            **{_PART + name: np.frombuffer(part, np.uint8) for name, part in self.parts.items()},
-        }
+        arrays, meta = super().to_parts()
+        arrays.update({f"{_VIEW}{i}": image for i, image in enumerate(self.images)})
+        arrays.update({
+            _PART + name: np.frombuffer(part, np.uint8) for name, part in self.parts.items()
+        })
         # Floats as hex: exact through JSON.
-        return arrays, {
-            "server_state": self.id, "step": self.step,
-            "ratings": {name: float(value).hex() for name, value in self.ratings.items()},
+        ratings = {name: float(value).hex() for name, value in self.ratings.items()}
+        return arrays, {"server_state": self.id, "ratings": ratings, **meta}
+
+    @classmethod
+    def _fields(cls, parts: Parts, meta: Mapping[str, Any]) -> dict[str, Any]:
+        views = sorted(
+            (name for name in parts if name.startswith(_VIEW)), key=lambda name: int(name[5:])
+        )
+        return {
+            "id": meta["server_state"],
+            "ratings": {name: float.fromhex(meta["ratings"][name]) for name in _RATINGS},
+            "parts": {
+                name.removeprefix(_PART): part.tobytes()
+                for name, part in parts.items() if name.startswith(_PART)
+            },
+            "images": tuple(parts[name] for name in views), **super()._fields(parts, meta),
         }
 
 
@@ -128,7 +140,7 @@ class RemoteSimulator:
         """
         limited = self._gate.limit_many(
             actions, [state.proprioception for state in states],
-            [LimiterState(sent=state.sent, previous_step=state.previous_step) for state in states],
+            [state.limiter for state in states],
         )
         request = {
             "request": "step", "states": [state.id for state in states],
@@ -182,25 +194,7 @@ class RemoteSimulator:
                 where=self._server.url,
                 remedy="begin at a recorded frame, or serve a model that hands out its states",
             )
-        views = sorted(
-            (name for name in parts if name.startswith(_VIEW)), key=lambda name: int(name[5:])
-        )
-        try:
-            return RemoteState(
-                id=meta["server_state"], step=int(meta["step"]),
-                ratings={name: float.fromhex(meta["ratings"][name]) for name in _RATINGS},
-                parts={
-                    name.removeprefix(_PART): part.tobytes()
-                    for name, part in parts.items() if name.startswith(_PART)
-                },
-                images=tuple(parts[name] for name in views),
-                proprioception=parts["proprioception"], **limiter_memory(parts),
-            )
-        except KeyError as error:
-            raise CheckpointError(
-                f"the saved state has no {error}", where="branch store",
-                remedy="it was saved by another kind of world; restore one of this session",
-            ) from None
+        return RemoteState.from_parts(parts, meta)
 
     def _send_again(self, states: Sequence[RemoteState], places: Any) -> None:
         """Give the server the states that it no longer has."""
