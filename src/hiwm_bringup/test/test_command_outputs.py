@@ -180,6 +180,10 @@ OTHERS = {
         "src/hiwm_standins/yam_pair/hiwm_yam_pair/grasps.py",
         "src/hiwm_standins/yam_pair/hiwm_yam_pair/urdf.py",
     ),
+    "serves a policy, and writes nothing": (
+        "scripts/serve_lerobot.py",
+        "src/hiwm_learning/hiwm_learning/policies/remote/serve.py",
+    ),
     "writes only into a new temporary folder": (
         "src/hiwm_core/hiwm_core/bags/bit_flips.py",
         "src/hiwm_recording/hiwm_recording/closing_memory.py",
@@ -204,7 +208,8 @@ OTHERS = {
     "serves until it is interrupted, and writes nothing": (
         "src/hiwm_learning/hiwm_learning/world_models/remote/serve.py",
     ),
-    "plays a part in tests, and writes nothing": (
+    "plays a part in tests or benchmarks, and writes nothing": (
+        "benchmarks/hiwm_benchmarks/executor_echo.py",
         "src/hiwm_bringup/test/outside_robot/driver.py",
         "test_support/hiwm_test_support/sample_world.py",
     ),
