@@ -34,9 +34,7 @@ TRAITS = {
     # UR ignores a target that needs more than its joints' largest speed, with a popup. Behind Servo
     # no output of ours sends it targets.
     "ur5e": Traits(lag_s=0.02, fastest=float(np.pi)),
-    # A forward controller passes each message on at once, for one cycle of 2 ms. Two may be late
-    # together.
-    "ur5e_forward": Traits(fastest=float(np.pi), most_step=float(np.pi) * 0.002 / 2),
+    "ur5e_forward": Traits(fastest=float(np.pi)),
     "so101": Traits(lag_s=0.1, dead_band=0.02),
     "i2rt_yam_pair": Traits(from_desired=True),
     "xarm7": Traits(allow_stalling=True),

@@ -53,8 +53,6 @@ class Traits:
     lag_s: float = 0.05
     dead_band: float = 0.0  # of a joint, in the driver's unit
     fastest: float = 0.0  # a command that needs more is ignored, 1/s of the driver's unit; 0: none
-    # Of an array's message: largest change of a joint, in the embodiment's unit; 0: any
-    most_step: float = 0.0
     from_desired: bool = False  # of trajectory controllers
     camera_hz: float = 20.0
     tool_axes: bool = False  # twists are along the tool's axes
@@ -207,7 +205,6 @@ class Drivers:
         joints = Joints(
             output, self._embodiment, self.body, lag_s=self._traits.lag_s,
             dead_band=self._traits.dead_band, fastest=self._traits.fastest,
-            most_step=self._traits.most_step,
         )
         match output.adapter:
             case "joint_trajectory":

@@ -49,7 +49,7 @@ class Joints:
 
     def __init__(
         self, output: Output, embodiment: Embodiment, body: Body, *, lag_s: float,
-        dead_band: float, fastest: float, most_step: float = 0.0,
+        dead_band: float, fastest: float,
     ) -> None:
         self.entries = output.entries
         self.names = tuple(entry.driver for entry in self.entries)
@@ -65,7 +65,6 @@ class Joints:
         self._plant = Plant(self.measured, max_speed=speeds, lag_s=lag_s, dead_band=dead_band)
         self._last: Array | None = None
         self._fastest = fastest
-        self._most_step = most_step
         self.forget()
 
     @property
@@ -86,8 +85,6 @@ class Joints:
             for action, step in zip(self._actions, steps, strict=True):
                 allowed = action.max_velocity * self._period_s
                 self.body.step = max(self.body.step, float(step / allowed))
-            if self._most_step and steps.max() > self._most_step + 1e-9:
-                self.body.errors.append(f"one message asked for a step of {steps.max():.4f}")
         self._last = target
 
     def move(self, command: Array, dt: float) -> None:
