@@ -91,25 +91,31 @@ URDF = """<robot name="pushers"><link name="table"/>
 <axis xyz="0 1 0"/><limit lower="-1" upper="1" effort="1" velocity="1"/></joint></robot>"""
 
 
-def test_robot_bounds_the_actions_by_its_workspace(
-    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_users_robot_bounds_the_actions_by_its_workspace(
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "pushers.urdf").write_text(URDF)
+    """The robot is two files outside the checkout, found by its name."""
+    monkeypatch.setenv("HIWM_CONFIG_DIR", str(tmp_path / "config"))
+    folder = tmp_path / "config" / "robots"
+    folder.mkdir(parents=True)
+    (folder / "pushers.urdf").write_text(URDF)
     robot = yaml.safe_load(find_config("robots", "standin").read_text())
     # A box that no pusher fits into: whatever leads away from the start is held.
     robot["workspace"] = {
         "urdf": "pushers.urdf", "frame": "table", "links": ["left_pusher", "right_pusher"],
         "box": {"lower": [9.0, 9.0, 9.0], "upper": [9.1, 9.1, 9.1]},
     }
-    (tmp_path / "pushers.yaml").write_text(yaml.safe_dump(robot))
+    robot["name"] = "pushers"
+    (folder / "pushers.yaml").write_text(yaml.safe_dump(robot))
     once = {"processes": 1, "trials": 1, "horizon": 3}
     best = {}
-    for name, more in (("free", {}), ("held", {"robot": tmp_path / "pushers.yaml"})):
+    for name, more in (("free", {}), ("held", {"robot": "pushers"})):
         assert main(words(models, tmp_path / name, **once, **more)) == 0
         best[name] = lines(tmp_path / name, "a")[0]["best"]
     assert best["free"] != best["held"]
     conditions = json.loads((tmp_path / "held/a/imagination/evaluation.json").read_text())
-    assert conditions["workspace"] == "standin"
+    assert conditions["workspace"] == "pushers"
     assert main(words(models, tmp_path / "none", robot="standin", **once)) == 1
     assert "robot standin has no workspace (--robot)" in capsys.readouterr().err
 
