@@ -19,6 +19,7 @@ from .bridge_outputs import measure_bridge_outputs
 from .console_cameras import measure_console_cameras
 from .continuations import continued
 from .executors import measure_executors
+from .exports import measure_exports
 from .graph import Graph
 from .headset import measure_headset
 from .leader import measure_leader
@@ -32,6 +33,7 @@ from .rows import (
     CONSOLE_PAGE,
     CONTINUED,
     EXECUTORS,
+    EXPORTS,
     FLAT,
     HEADSET,
     INVERSE_KINEMATICS,
@@ -219,6 +221,7 @@ def _rate(times: list[float]) -> float:
 # Runs that start their own processes, or none.
 _OTHERS = {
     SPACEMOUSE: measure_spacemouse, LEADER: measure_leader, ROLLOUTS: measure_rollouts,
+    EXPORTS: measure_exports,
     ARM_CHECKS: measure_arm_checks, INVERSE_KINEMATICS: measure_inverse_kinematics,
     TIP_COMMANDS: measure_tip_commands, HEADSET: measure_headset,
     CONSOLE_CAMERAS: measure_console_cameras,

@@ -35,7 +35,7 @@ CONSOLE_PAGE, CONSOLE_COST = "console_page", "console_cost"
 CONSOLE_CAMERAS = "console_cameras"
 SPACEMOUSE, LEADER = "spacemouse", "leader"
 CONTINUED = "imagination_continued"
-ROLLOUTS = "rollouts"
+ROLLOUTS, EXPORTS = "rollouts", "exports"
 ARM_CHECKS = "arm_checks"
 BRIDGE_OUTPUTS = "bridge_outputs"
 THREE_CAMERAS = "three_cameras"
@@ -103,6 +103,8 @@ ROWS = (
         unit="x", at_least=8, aim=4, run=CONTINUED),
     Row(key="rollout_rate", text="rollouts in the layered world, batch 64, policy included",
         unit="steps/s", at_least=1000, aim=3000, higher_is_better=True, run=ROLLOUTS),
+    Row(key="export_rate", text="export to LeRobot v3.0, one 128 px camera, H.264",
+        unit="frames/s", at_least=300, aim=1000, higher_is_better=True, run=EXPORTS),
     Row(key="limits_and_collisions",
         text="limits, workspace and collision check of two 6-DoF arms, p99",
         unit="ms", at_least=2, aim=0.5, run=ARM_CHECKS),

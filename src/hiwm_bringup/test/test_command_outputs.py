@@ -52,6 +52,19 @@ class Command:
 
 COMMANDS = {
     "build_dataset": Command("hiwm_learning.datasets.build", "{data} -o {out}"),
+    "export_lerobot": Command("hiwm_exchange.export_lerobot", "{data} -o {out}"),
+    "export_lerobot-cache": Command(
+        "hiwm_exchange.export_lerobot",
+        "--set base --demonstrations {data} -o {data}_new --cache {out}",
+    ),
+    "export_video": Command(
+        "hiwm_exchange.export_video", "{data}/bag -o {out}", "file", suffix=".mp4",
+        input_file="bag/new.mp4",
+    ),
+    "import_lerobot": Command("hiwm_exchange.import_lerobot", "{data} -o {out}"),
+    "import_bags": Command(
+        "hiwm_exchange.import_bags", "{data} -o {out} --robot-file standin"
+    ),
     "train_policy": Command(
         "hiwm_learning.policies.train", "{data} -o {out} --steps 1", "file", suffix=".safetensors"
     ),

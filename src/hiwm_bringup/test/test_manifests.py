@@ -39,7 +39,6 @@ FROM_PIP = {
     "aiohttp": "aiohttp",
     "av": "av",
     "pyarrow": "pyarrow",
-    "h5py": "h5py",
     "torch": "torch",
     "mujoco": "mujoco",
     "diffusers": "diffusers",

@@ -74,14 +74,16 @@ class SetOptions:
 
 
 def make_set(
-    options: SetOptions, cache: Path, write: Callable[[str], None]
-) -> tuple[Episodes, WeightedSet]:
-    """Return a set's episodes and weights.
+    options: SetOptions, cache: Path, write: Callable[[str], None],
+    cameras: Sequence[str] | None = None,
+) -> tuple[Episodes, WeightedSet, Path]:
+    """Return a set's episodes and weights, and the store of the episodes.
 
     Args:
         options: the parts of the set.
         cache: folder of built training sets, which are reused for the same bags.
         write: receives progress lines.
+        cameras: cameras whose images to read; all when None.
 
     Raises:
         BagError: a part is missing, or has no frame to learn from.
@@ -108,7 +110,8 @@ def make_set(
         )
     if options.kind == "hi-wm":
         _require(options.corrections, "--corrections", "a session with interventions")
-    episodes = load_episodes(_built(places, cache, write, options.resample_hz))
+    store = _built(places, cache, write, options.resample_hz)
+    episodes = load_episodes(store, cameras)
     weighted = weigh(
         episodes, options.scheme if options.kind == "hi-wm" else Scheme.UNIFORM,
         min_trust=options.min_trust, low_trust_factor=options.low_trust_factor,
@@ -140,7 +143,7 @@ def make_set(
             remedy="audit the sessions' bags with python -m hiwm_recording.audit, or lower "
             "--min-trust",
         )
-    return episodes, weighted
+    return episodes, weighted, store
 
 
 def successes(
@@ -259,7 +262,7 @@ def _built(
     resample_hz: float | None = None,
 ) -> Path:
     """Return the training set of all bags in some folders; build it unless it exists."""
-    path = cache / f"{_content(find_bags(places), resample_hz)[:16]}.zarr"
+    path = cache / f"{bags_content(find_bags(places), resample_hz)[:16]}.zarr"
     cache.mkdir(parents=True, exist_ok=True)
     # Parallel trainings may need the same set: one builds it, the others wait.
     with path.with_suffix(".lock").open("a") as lock:
@@ -271,12 +274,12 @@ def _built(
     return path
 
 
-def _is_cache(folder: Path) -> bool:
+def is_set_cache(folder: Path) -> bool:
     """Return whether a folder contains only sets of `_built`, their locks and unfinished sets."""
     return all(_OF_A_CACHE.fullmatch(entry.name) for entry in folder.iterdir())
 
 
-def _content(bags: Sequence[Path], resample_hz: float | None) -> str:
+def bags_content(bags: Sequence[Path], resample_hz: float | None) -> str:
     """Return a digest of everything that a training set is built from.
 
     A bag counts by its place, its metadata, which has a checksum and the times of its messages,
@@ -311,14 +314,16 @@ def describe(kind: str, description: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="posttrain", description=__doc__, formatter_class=argparse.RawTextHelpFormatter,
-    )
-    parser.add_argument("set", choices=SETS)
+def add_part_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Add the options that select the parts of a set and weigh them.
+
+    Args:
+        parser: of a command.
+        required: whether demonstrations must be given.
+    """
     parser.add_argument(
-        "--demonstrations", nargs="+", type=path_argument, required=True, metavar="PLACE"
+        "--demonstrations", nargs="+", type=path_argument, required=required, default=[],
+        metavar="PLACE", help="sessions of demonstrations",
     )
     parser.add_argument(
         "--rollouts", nargs="+", type=path_argument, default=[], metavar="SESSION",
@@ -328,8 +333,6 @@ def build_parser() -> argparse.ArgumentParser:
         "--corrections", nargs="+", type=path_argument, default=[], metavar="SESSION",
         help="hi-wm: sessions with interventions",
     )
-    add_policy_options(parser)
-    add_resample_option(parser)
     parser.add_argument("--weights", choices=[str(s) for s in Scheme], default=str(Scheme.RAC))
     parser.add_argument("--min-trust", type=float, default=0.0,
         help="0..1; imagined frames below it are of low trust",)
@@ -355,6 +358,34 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"wm-cl: only successes where half or more of the {NEIGHBOURS} trials from the "
         "nearest\nstart poses failed",
     )
+
+
+def set_options(options: argparse.Namespace, kind: str) -> SetOptions:
+    """Return the parts of a set from a command line.
+
+    Args:
+        options: with those of `add_part_options`, --episodes and --resample-to.
+        kind: one of SETS.
+    """
+    return SetOptions(
+        kind=kind, demonstrations=tuple(options.demonstrations),
+        rollouts=tuple(options.rollouts), corrections=tuple(options.corrections),
+        scheme=Scheme(options.weights), min_trust=options.min_trust,
+        low_trust_factor=options.low_trust_factor, demonstration_episodes=options.episodes,
+        further_frames=options.further_frames, correction_frames=options.correction_frames,
+        trials=options.trials, contested=options.contested, resample_hz=options.resample_to,
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="posttrain", description=__doc__, formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument("set", choices=SETS)
+    add_part_options(parser)
+    add_policy_options(parser)
+    add_resample_option(parser)
     parser.add_argument(
         "--steps", type=int, required=True, help="optimiser steps"
     )
@@ -376,19 +407,8 @@ def _posttrain(options: argparse.Namespace) -> int:
     description: Path = options.output.with_suffix(".set.json")
     check_policy_outputs(options, places)
     check_output_file(description, "a set's description", json_with("set", "scheme"), inputs=places)
-    check_output_folder(cache, "a folder of training sets", _is_cache, inputs=places)
-    episodes, weighted = make_set(
-        SetOptions(
-            kind=options.set, demonstrations=tuple(options.demonstrations),
-            rollouts=tuple(options.rollouts), corrections=tuple(options.corrections),
-            scheme=Scheme(options.weights), min_trust=options.min_trust,
-            low_trust_factor=options.low_trust_factor, demonstration_episodes=options.episodes,
-            further_frames=options.further_frames, correction_frames=options.correction_frames,
-            trials=options.trials, contested=options.contested,
-            resample_hz=options.resample_to,
-        ),
-        cache, say,
-    )
+    check_output_folder(cache, "a folder of training sets", is_set_cache, inputs=places)
+    episodes, weighted, _ = make_set(set_options(options, options.set), cache, say)
     data = {"set": options.set, **weighted.description}
     say(describe(options.set, weighted.description))
     write_file(description, json.dumps(data, indent=1) + "\n")

@@ -27,7 +27,22 @@ MOST_BYTES = 64_000_000
 def embodiment_image(message: Any, camera: CameraSpec, topic: CameraTopic) -> Image:
     """Return a driver's Image or CompressedImage in the embodiment's encoding and size.
 
-    An image that already fits is returned unchanged. A larger one is area-averaged.
+    An image that already fits is returned unchanged; for errors see `embodiment_pixels`.
+    """
+    if hasattr(message, "encoding"):
+        _check_raw(message, topic, f"camera {camera.name}")
+        untouched = topic.crop is None and topic.rotate == 0 and message.encoding == "rgb8"
+        fits = (message.width, message.height) == (camera.width, camera.height)
+        if untouched and fits and message.step == message.width * 3:
+            return message
+    pixels = embodiment_pixels(message, camera, topic)
+    return image_message(pixels, message.header.stamp, message.header.frame_id)
+
+
+def embodiment_pixels(message: Any, camera: CameraSpec, topic: CameraTopic) -> Pixels:
+    """Return the pixels of a driver's Image or CompressedImage in the embodiment's size, rgb.
+
+    A larger image is area-averaged. The message may be of rclpy or of rosbags.
 
     Raises:
         ConfigError: an encoding, size or aspect ratio that cannot be converted, or a damaged frame.
@@ -35,10 +50,6 @@ def embodiment_image(message: Any, camera: CameraSpec, topic: CameraTopic) -> Im
     where = f"camera {camera.name}"
     if hasattr(message, "encoding"):
         _check_raw(message, topic, where)
-        untouched = topic.crop is None and topic.rotate == 0 and message.encoding == "rgb8"
-        fits = (message.width, message.height) == (camera.width, camera.height)
-        if untouched and fits and message.step == message.width * 3:
-            return message
         pixels = _raw_pixels(message)
     else:
         pixels = _decoded(message, where)
@@ -54,7 +65,7 @@ def embodiment_image(message: Any, camera: CameraSpec, topic: CameraTopic) -> Im
         # BOX weights each source pixel by its area inside the target pixel.
         resized = picture.resize((camera.width, camera.height), Picture.Resampling.BOX)
         pixels = np.asarray(resized)
-    return image_message(pixels, message.header.stamp, message.header.frame_id)
+    return pixels
 
 
 def _raw_pixels(message: Any) -> Pixels:

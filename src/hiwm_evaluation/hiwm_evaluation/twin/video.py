@@ -16,7 +16,9 @@ from hiwm_core.atomic_files import replace_file
 _QUALITY = "18"
 
 
-def write_video(path: Path, pictures: Iterable[NDArray[np.uint8]], fps: float) -> None:
+def write_video(
+    path: Path, pictures: Iterable[NDArray[np.uint8]], fps: float, comment: str = ""
+) -> None:
     """Write pictures [H, W, 3] rgb, all of one size with even sides, as a video.
 
     The file appears when it is complete; whatever stops the writing leaves none.
@@ -25,12 +27,16 @@ def write_video(path: Path, pictures: Iterable[NDArray[np.uint8]], fps: float) -
         path: of the file, `.mp4`.
         pictures: at least one.
         fps: pictures per second.
+        comment: in the file's metadata.
     """
-    replace_file(path, lambda file: _encode(file, pictures, fps))
+    replace_file(path, lambda file: _encode(file, pictures, fps, comment))
 
 
-def _encode(file: BinaryIO, pictures: Iterable[NDArray[np.uint8]], fps: float) -> None:
+def _encode(
+    file: BinaryIO, pictures: Iterable[NDArray[np.uint8]], fps: float, comment: str
+) -> None:
     with av.open(file, "w", format="mp4") as container:
+        container.metadata["comment"] = comment
         stream: VideoStream | None = None
         for picture in pictures:
             if stream is None:

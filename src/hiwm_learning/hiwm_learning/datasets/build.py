@@ -2,32 +2,18 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hiwm_core.bags import Segment
-from hiwm_core.bags.resample import segment_period
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.output_folders import check_output_folder
-from hiwm_core.provenance import Provenance, assign
+from hiwm_core.provenance import Provenance
 from hiwm_core.user_paths import path_argument
-from hiwm_learning.datasets.episodes import (
-    EpisodeInfo,
-    EpisodeWriter,
-    is_training_set,
-    load_episodes,
-)
-from hiwm_learning.datasets.periods import OnePeriod, add_resample_option
-from hiwm_learning.datasets.session_trees import SessionTrees
-from hiwm_learning.datasets.usable_segments import find_bags, usable_segment
-
-# Codes of the provenance column: positions in `Provenance`, whose order never changes.
-_CODES = {provenance: code for code, provenance in enumerate(Provenance)}
+from hiwm_learning.datasets.episodes import EpisodeWriter, is_training_set, load_episodes
+from hiwm_learning.datasets.periods import add_resample_option
+from hiwm_learning.datasets.recorded import RecordedEpisodes
+from hiwm_learning.datasets.usable_segments import find_bags
 
 
 def build_dataset(
@@ -54,37 +40,19 @@ def build_dataset(
     check_output_folder(output, "a training set", is_training_set, inputs=places)
     bags = find_bags(places)
     writer: EpisodeWriter | None = None
-    left_out: list[str] = []
     frames = 0
-    periods = OnePeriod(resample_hz)
-    trees = SessionTrees(without=without_tree, write=write)
-
-    def leave_out(text: str) -> None:
-        left_out.append(text)
-        write(f"left out {text}")
-
+    reader = RecordedEpisodes(
+        embodiment=embodiment, resample_hz=resample_hz, without_tree=without_tree, write=write
+    )
     try:
-        for number, bag in enumerate(bags, 1):
-            segment = usable_segment(bag, embodiment, leave_out)
-            if segment is None:
-                continue
-            embodiment = embodiment or segment.embodiment
-            tree = trees.of(bag, segment.lineage.branch_id)
-            if segment.lineage.branch_id in tree.discarded:
-                leave_out(f"{bag.name}: its branch was discarded")
-                continue
-            segment = periods.admit(segment)
-            if segment.length < 2:
-                leave_out(f"{bag.name}: only one tick, so no action")
-                continue
+        for number, episode in reader.read(bags):
             writer = writer or EpisodeWriter(
-                output, embodiment, tuple(str(name) for name in Provenance)
+                output, episode.segment.embodiment, tuple(str(name) for name in Provenance)
             )
-            label = trees.label(bag, segment.lineage.branch_id).label
-            writer.add(_info(segment, label), _columns(segment, tree.provenance))
-            frames += segment.length
-            if number % 20 == 0 or number == len(bags):
-                write(f"{number}/{len(bags)} bags  {frames} frames")
+            writer.add(episode.info, episode.columns)
+            frames += episode.segment.length
+            if (number + 1) % 20 == 0 or number + 1 == len(bags):
+                write(f"{number + 1}/{len(bags)} bags  {frames} frames")
     except BaseException:
         if writer is not None:
             writer.abandon()
@@ -92,45 +60,8 @@ def build_dataset(
     if writer is None:
         raise BagError("no usable bag", where=", ".join(map(str, places)),
                        remedy="audit them with python -m hiwm_recording.audit")
-    writer.close({"left_out": left_out, "lost_marks": trees.missing})
-    return left_out
-
-
-def _provenance(
-    segment: Segment, tree: Mapping[str, Provenance]
-) -> NDArray[np.uint8]:
-    branch = segment.lineage.branch_id
-    names = [f"{branch}:{step + 1}" for step in segment.steps]
-    assigned = assign([int(source) for source in segment.source], names, tree)
-    return np.array([_CODES[provenance] for provenance in assigned], np.uint8)
-
-
-def _info(segment: Segment, label: str) -> EpisodeInfo:
-    lineage, period = segment.lineage, segment_period(segment)
-    return EpisodeInfo(
-        bag=segment.path.name, session_id=lineage.session_id, episode_id=lineage.episode_id,
-        branch_id=lineage.branch_id, parent_branch_id=lineage.parent_branch_id,
-        fork_step=lineage.fork_step, world=lineage.world, stand_in=lineage.stand_in,
-        task=lineage.task, task_hash=lineage.task_hash,
-        label=label, robot=lineage.robot,
-        period_s=period.nominal_s, measured_period_s=period.seconds,
-    )
-
-
-def _columns(
-    segment: Segment, tree: Mapping[str, Provenance]
-) -> dict[str, NDArray[Any]]:
-    return {
-        **{f"images/{name}": images for name, images in segment.observations.items()},
-        "proprio": segment.proprio,
-        "actions": segment.actions,
-        "source": segment.source,
-        "provenance": _provenance(segment, tree),
-        "steps": segment.steps,
-        "trust": segment.trust,
-        "progress": segment.progress,
-        "success": segment.success,
-    }
+    writer.close({"left_out": reader.left_out, "lost_marks": reader.missing})
+    return reader.left_out
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,309 @@
+"""Ticks from a bag that somebody recorded with `ros2 bag record`: raw topics, without ticks.
+
+Ticks lie one control period apart, from the moment when every stream has been seen. A tick shows
+the newest message of each stream that had arrived by its time, as the bridge does live. The action
+of a tick is the newest target that had arrived before the next tick; an entry that was never
+commanded has the next measured state. Times are those of arrival, which every bag has. A stream
+that is stale for longer than the robot file allows ends the segment.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.typesys import Stores, get_typestore
+
+from hiwm_core.bags import Lineage, Segment
+from hiwm_core.control import Source
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.errors import BagError
+from hiwm_core.frames import JointValues, RobotReader
+from hiwm_core.robot_config import RobotConfig
+from hiwm_core.session_lineage import software_version
+from hiwm_exchange.command_topics import CommandTopic, apply_targets, has_targets
+from hiwm_exchange.segments import (
+    IMPORTED,
+    NEXT_STATE,
+    ImportOptions,
+    check_limits,
+    made_task,
+    next_states,
+    without_gaps,
+)
+from hiwm_robot.camera_images import embodiment_pixels
+
+# Ticks of a segment at most, so that an hour's bag needs no hour's memory.
+LONGEST = 3000
+
+
+@dataclass(kw_only=True)
+class _Ticks:
+    """The ticks of one stretch."""
+
+    stamps_ns: list[int] = field(default_factory=list)
+    images: dict[str, list[NDArray[np.uint8]]] = field(default_factory=dict)
+    proprio: list[NDArray[np.float32]] = field(default_factory=list)
+    measured: list[NDArray[np.float64]] = field(default_factory=list)
+    commanded: list[NDArray[np.float64]] = field(default_factory=list)  # by the tick's time
+
+
+class RawBag:
+    """A foreign bag, MCAP or SQLite, seen through a robot file.
+
+    Args:
+        path: folder of the bag.
+        robot: names its topics; they may have any prefix in the bag.
+        embodiment: the robot's.
+        write: receives a line for each command topic that the bag lacks.
+
+    Raises:
+        BagError: the bag cannot be read, or lacks a stream of the robot.
+    """
+
+    def __init__(
+        self, path: Path, robot: RobotConfig, embodiment: Embodiment,
+        write: Callable[[str], None],
+    ) -> None:
+        self._path, self._robot, self._embodiment = path, robot, embodiment
+        self._reader = RobotReader(embodiment)
+        with self._opened() as bag:
+            topics = sorted({connection.topic for connection in bag.connections})
+        self._joints = {
+            self._topic(source.topic, topics): source for source in robot.joint_states.values()
+        }
+        self._poses = {
+            self._topic(source.topic, topics): name for name, source in robot.poses.items()
+            if name in embodiment.pose_names
+        }
+        self._cameras = {
+            self._topic(robot.cameras[camera.name].image, topics): camera
+            for camera in embodiment.cameras
+        }
+        self._commands: dict[str, list[CommandTopic]] = {}
+        for name, output in robot.outputs.items():
+            found = _find(output.topic, topics) if has_targets(output) else ""
+            if found:
+                self._commands.setdefault(found, []).append(CommandTopic(output, embodiment))
+            else:
+                write(f"{path.name}: no targets of output {name} ({output.address}): its entries "
+                      f"have the {NEXT_STATE}")
+
+    def segments(self, number: int, options: ImportOptions) -> Iterator[Segment]:
+        """Yield the segments of the bag.
+
+        Args:
+            number: of the bag in its session, from 0.
+            options: task, robot and source of the segments.
+
+        Raises:
+            BagError: the bag cannot be read, or has no tick.
+            ConfigError: a message does not fit the embodiment, or an action is outside its limits.
+        """
+        part = 0
+        for ticks in self._stretches():
+            if len(ticks.stamps_ns) < 2:
+                continue
+            part += 1
+            yield from without_gaps(
+                self._segment(ticks, number, part, options), 1.0 / self._embodiment.rate_hz
+            )
+        if not part:
+            raise BagError(
+                "no stretch in which every stream was fresh", where=str(self._path),
+                remedy="compare the topics and stale_after_s of the robot file with the bag "
+                "(ros2 bag info)",
+            )
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def _stretches(self) -> Iterator[_Ticks]:
+        """Yield stretches of ticks in which every stream is fresh."""
+        period_ns = round(1e9 / self._embodiment.rate_hz)
+        state = _State(self._embodiment)
+        ticks, next_ns, now_ns = _Ticks(), 0, 0
+        wanted = {*self._joints, *self._poses, *self._cameras, *self._commands}
+        with self._opened() as bag:
+            connections = [one for one in bag.connections if one.topic in wanted]
+            for connection, now_ns, raw in bag.messages(connections):
+                while next_ns and now_ns > next_ns:
+                    if self._fresh(state, next_ns):
+                        self._tick(state, ticks, next_ns)
+                    elif ticks.stamps_ns:
+                        yield ticks
+                        ticks = _Ticks()
+                    next_ns += period_ns
+                    if not ticks.stamps_ns and not self._fresh(state, next_ns):
+                        next_ns = 0  # the next stretch begins when every stream is there again
+                    if len(ticks.stamps_ns) >= LONGEST:
+                        yield ticks
+                        ticks = _Ticks()
+                self._take(state, connection.topic, now_ns,
+                           bag.deserialize(raw, connection.msgtype))
+                if not next_ns and self._fresh(state, now_ns):
+                    next_ns = now_ns
+            if next_ns and next_ns == now_ns and self._fresh(state, next_ns):
+                self._tick(state, ticks, next_ns)
+        yield ticks
+
+    def _take(self, state: "_State", topic: str, now_ns: int, message: Any) -> None:
+        if topic in self._joints:
+            state.seen[topic] = now_ns
+            for entry in self._joints[topic].entries:
+                state.joint(entry.joint, entry.driver, entry.gripper, message)
+        if topic in self._cameras:
+            state.seen[topic], state.images[topic] = now_ns, message
+        if topic in self._poses:
+            state.seen[topic], state.poses[self._poses[topic]] = now_ns, message
+        for command in self._commands.get(topic, []):
+            apply_targets(state.commanded, command.targets(message))
+
+    def _fresh(self, state: "_State", now_ns: int) -> bool:
+        """Return whether every stream has been seen and is young enough."""
+        limits: list[tuple[str, float | None]] = [
+            *((topic, source.stale_after_s) for topic, source in self._joints.items()),
+            *((topic, self._robot.poses[name].stale_after_s)
+              for topic, name in self._poses.items()),
+            *((topic, self._robot.cameras[camera.name].stale_after_s)
+              for topic, camera in self._cameras.items()),
+        ]
+        return all(
+            topic in state.seen
+            and now_ns - state.seen[topic] <= 1e9 * (own or self._robot.stale_after_s)
+            for topic, own in limits
+        ) and state.missing(self._joints.values()) == []
+
+    def _tick(self, state: "_State", ticks: _Ticks, now_ns: int) -> None:
+        reading = self._reader.read(state.joint_values(), state.poses)
+        ticks.stamps_ns.append(now_ns)
+        for topic, camera in self._cameras.items():
+            pixels = embodiment_pixels(
+                state.images[topic], camera, self._robot.cameras[camera.name]
+            )
+            ticks.images.setdefault(camera.name, []).append(pixels)
+        ticks.proprio.append(reading.proprio)
+        ticks.measured.append(reading.measured)
+        ticks.commanded.append(state.commanded.copy())
+
+    # -- segments --------------------------------------------------------------------------------
+
+    def _segment(
+        self, ticks: _Ticks, number: int, part: int, options: ImportOptions
+    ) -> Segment:
+        embodiment, length = self._embodiment, len(ticks.stamps_ns)
+        measured = np.stack(ticks.measured).astype(np.float32)
+        followed = next_states(measured)
+        commanded = np.full_like(followed, np.nan)
+        commanded[:-1] = np.stack(ticks.commanded)[1:]
+        given = np.isfinite(commanded)
+        limits = (embodiment.lower, embodiment.upper)
+        actions = np.where(given, commanded, np.clip(followed, *limits)).astype(np.float32)
+        where = f"{self._path}: commands"
+        actions[:-1] = check_limits(actions[:-1], embodiment, where, clip=options.clip)
+        name = f"bag_{number + 1:04d}_{part:03d}"
+        task = options.task or made_task("", embodiment, length)
+        lineage = Lineage(
+            session_id=options.session_id, episode_id=name, branch_id=f"{name}-b000",
+            epoch=number + 1, started_from=f"import of {self._path.name}", world="hardware",
+            robot=options.robot or self._robot.name, stand_in=self._robot.stand_in,
+            embodiment=embodiment.name, embodiment_hash=embodiment.hash,
+            embodiment_yaml=embodiment.text, task=task.name, task_hash=task.hash,
+            task_yaml=task.text, software_version=software_version(),
+            period_s=1.0 / embodiment.rate_hz,
+        )
+        source = np.full(length, int(options.source), np.uint8)
+        ones = np.ones(length, np.float32)
+        unknown = np.full(length, np.nan, np.float32)
+        return Segment(
+            path=self._path, lineage=lineage, embodiment=embodiment, epoch=number + 1,
+            stamps_ns=np.array(ticks.stamps_ns, np.int64), steps=np.arange(length),
+            state_ids=[""] * length,
+            observations={name: np.stack(images) for name, images in ticks.images.items()},
+            proprio=np.stack(ticks.proprio), measured=measured, actions=actions, source=source,
+            device=[_device(row, embodiment) for row in given],
+            applied_source=np.concatenate(([Source.NONE], source[:-1])).astype(np.uint8),
+            trust=ones, progress=unknown, success=unknown, labels=None,
+        )
+
+    # -- the file --------------------------------------------------------------------------------
+
+    def _opened(self) -> Any:
+        try:
+            return AnyReader([self._path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+        except (AnyReaderError, OSError) as error:
+            raise BagError(
+                f"cannot be read: {error}", where=str(self._path),
+                remedy="give the folder of a bag, with its metadata.yaml (ros2 bag reindex)",
+            ) from None
+
+    def _topic(self, name: str, topics: list[str]) -> str:
+        found = _find(name, topics)
+        if not found:
+            raise BagError(
+                f"no topic {name}", where=str(self._path),
+                remedy=f"correct the robot file; the bag has {', '.join(topics)}",
+            )
+        return found
+
+
+class _State:
+    """The newest of everything."""
+
+    def __init__(self, embodiment: Embodiment) -> None:
+        self.seen: dict[str, int] = {}  # topic -> time of arrival, ns
+        self.images: dict[str, Any] = {}  # by topic
+        self.poses: dict[str, Any] = {}  # by stream
+        self.commanded = np.full(embodiment.action_dim, np.nan)
+        self._joints: dict[str, tuple[float, float, float]] = {}  # position, velocity, effort
+
+    def joint(self, joint: str, driver: str, gripper: Any, message: Any) -> None:
+        """Take a joint out of a joint state; one that it does not name keeps its value."""
+        names = list(message.name)
+        if driver not in names:
+            return
+        i = names.index(driver)
+        values = [
+            float(field[i]) if i < len(field) else 0.0
+            for field in (message.position, message.velocity, message.effort)
+        ]
+        if gripper is not None:
+            values = [gripper.ratio(values[0]), values[1] / gripper.span, values[2]]
+        self._joints[joint] = (values[0], values[1], values[2])
+
+    def missing(self, sources: Any) -> list[str]:
+        """Return joints that have not been seen."""
+        return [
+            entry.joint for source in sources for entry in source.entries
+            if entry.joint not in self._joints
+        ]
+
+    def joint_values(self) -> JointValues:
+        """Return all joints."""
+        position, velocity, effort = zip(*self._joints.values(), strict=True)
+        return JointValues(
+            name=list(self._joints), position=position, velocity=velocity, effort=effort
+        )
+
+
+def _find(name: str, topics: list[str]) -> str:
+    """Return the topic of a relative or absolute name, in whatever namespace; empty if none."""
+    if not name:
+        return ""
+    bare = "/" + name.strip("/")
+    found = [topic for topic in topics if topic == bare] or [
+        topic for topic in topics if topic.endswith(bare)
+    ]
+    return found[0] if found else ""
+
+
+def _device(given: NDArray[np.bool_], embodiment: Embodiment) -> str:
+    """Return what the tick's action was made of."""
+    if given.all():
+        return IMPORTED
+    if not given.any():
+        return NEXT_STATE
+    names = [entry.name for entry, one in zip(embodiment.actions, given, strict=True) if not one]
+    return f"{IMPORTED}; {NEXT_STATE}: {', '.join(names)}"

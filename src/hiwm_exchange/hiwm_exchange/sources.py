@@ -1,0 +1,240 @@
+"""What is exported: bags as recorded, or a post-training set with its weights as copies."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import yaml
+import zarr
+from numpy.typing import NDArray
+
+from hiwm_core.embodiment import Embodiment
+from hiwm_core.errors import BagError, HiwmError
+from hiwm_core.tasks import load_task
+from hiwm_exchange.features import has_action, piece_of
+from hiwm_exchange.lerobot.writer import Piece
+from hiwm_exchange.plan import Entry, EpisodesPer, path_plan, segment_plan
+from hiwm_exchange.repetition import Run, copies_of, realised, runs_of
+from hiwm_learning.datasets.episodes import Episodes
+from hiwm_learning.datasets.recorded import RecordedEpisode, RecordedEpisodes
+from hiwm_learning.datasets.usable_segments import find_bags
+from hiwm_learning.posttrain import SetOptions, bags_content, make_set
+
+# Bags kept in memory: paths that fork from one branch follow each other.
+_KEPT_BAGS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """One episode to write."""
+
+    pieces: tuple[Piece, ...]
+    task: str  # in words
+    copies: int = 1
+
+
+class Source(Protocol):
+    """Episodes in the order of a plan. `read` is called from one thread, in order."""
+
+    embodiment: Embodiment
+    period_s: float
+    entries: int
+    fingerprint: str  # changes with everything that is exported
+    robot_type: str
+
+    def read(self, entry: int) -> Exported | None:
+        """Return an episode; None if it is left out."""
+
+    def description(self) -> dict[str, Any]:
+        """Return what was exported, JSON values; called at the end."""
+
+
+class BagSource:
+    """Recorded sessions.
+
+    Args:
+        places: sessions, or folders of bags.
+        per: what makes an episode.
+        resample_hz: see `RecordedEpisodes`, as `without_tree`.
+        without_tree: use bags of a session whose tree is lost.
+        write: receives progress lines.
+
+    Raises:
+        BagError: no bag, or none usable.
+    """
+
+    def __init__(
+        self, places: Sequence[Path], per: EpisodesPer, *, resample_hz: float | None,
+        without_tree: bool, write: Callable[[str], None],
+    ) -> None:
+        bags = find_bags(places)
+        self._per = per
+        self._bags = RecordedEpisodes(
+            embodiment=None, resample_hz=resample_hz, without_tree=without_tree, write=write
+        )
+        self._plan: list[Entry] = (
+            segment_plan(bags) if per == "segment"
+            else path_plan(bags, self._bags.is_discarded, write)
+        )
+        self._kept: OrderedDict[Path, RecordedEpisode | None] = OrderedDict()
+        self.entries = len(self._plan)
+        self.fingerprint = hashlib.sha256(
+            f"{per} {bags_content(bags, resample_hz)}".encode()
+        ).hexdigest()
+        first = next((found for found in map(self._first_bag, self._plan) if found), None)
+        if first is None:
+            raise BagError(
+                "no usable bag", where=", ".join(map(str, places)),
+                remedy="audit them with python -m hiwm_recording.audit",
+            )
+        self.embodiment = first.segment.embodiment
+        self.period_s = first.info.period_s
+        self.robot_type = first.info.robot or self.embodiment.name
+        self._recorded_on = {first.info.recorded_on}
+        self._tasks = {first.segment.lineage.task: first.segment.lineage.task_yaml}
+
+    def read(self, entry: int) -> Exported | None:
+        """Return an episode; None if one of its bags is left out."""
+        pieces: list[Piece] = []
+        task = ""
+        for part in self._plan[entry]:
+            episode = self._bag(part.bag)
+            if episode is None or not has_action(episode.columns):
+                return None
+            cameras = {camera.name for camera in self.embodiment.cameras}
+            columns = {
+                name: values for name, values in episode.columns.items()
+                if not name.startswith("images/")
+            }
+            images = {name: episode.columns[f"images/{name}"] for name in cameras}
+            if part.before_step is not None:
+                kept = episode.segment.steps < part.before_step
+                columns = {name: values[kept] for name, values in columns.items()}
+                images = {name: values[kept] for name, values in images.items()}
+            if len(columns["steps"]):
+                pieces.append(piece_of(episode.info, columns, images))
+            lineage = episode.segment.lineage
+            task = instruction(lineage.task_yaml, lineage.task)
+            self._recorded_on.add(episode.info.recorded_on)
+            self._tasks[lineage.task] = lineage.task_yaml
+        return Exported(pieces=tuple(pieces), task=task) if pieces else None
+
+    def description(self) -> dict[str, Any]:
+        """Return what was exported."""
+        return {
+            "episodes_per": self._per, "left_out": self._bags.left_out,
+            "lost_marks": self._bags.missing, "recorded_on": sorted(self._recorded_on),
+            "tasks": self._tasks,
+        }
+
+    def _first_bag(self, entry: Entry) -> RecordedEpisode | None:
+        return self._bag(entry[0].bag)
+
+    def _bag(self, bag: Path) -> RecordedEpisode | None:
+        if bag not in self._kept:
+            self._kept[bag] = self._bags.episode(bag)
+            while len(self._kept) > _KEPT_BAGS:
+                self._kept.popitem(last=False)
+        return self._kept[bag]
+
+
+@dataclass(kw_only=True)
+class SetSource:
+    """A post-training set: every run of learnt frames is an episode, with copies for its weight.
+
+    Args:
+        options: the parts of the set.
+        growth: frames written for each frame learnt from.
+        cache: folder of built training sets.
+        write: receives progress lines.
+    """
+
+    options: SetOptions
+    growth: float
+    cache: Path
+    write: Callable[[str], None]
+    embodiment: Embodiment = field(init=False)
+    period_s: float = field(init=False)
+    entries: int = field(init=False)
+    fingerprint: str = field(init=False)
+    robot_type: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Select and weigh the set. Raises BagError: see `make_set`."""
+        self._episodes, weighted, store = make_set(self.options, self.cache, self.write, ())
+        self.weighted = weighted
+        self._images = zarr.open_group(str(store), mode="r")
+        self._runs = runs_of(self._episodes, weighted.weights)
+        self._copies = copies_of(self._runs, self.growth)
+        self._chosen = [i for i, count in enumerate(self._copies) if count]
+        self.embodiment = self._episodes.embodiment
+        self.period_s = self._episodes.period_s
+        self.entries = len(self._chosen)
+        first = self._episodes.infos[self._runs[0].episode]
+        self.robot_type = first.robot or self.embodiment.name
+        self.fingerprint = hashlib.sha256(repr((
+            store.name, self._runs, self._copies
+        )).encode()).hexdigest()
+
+    def read(self, entry: int) -> Exported | None:
+        """Return a run as an episode."""
+        number = self._chosen[entry]
+        run = self._runs[number]
+        info = self._episodes.infos[run.episode]
+        frames = slice(run.start, run.end)
+        piece = piece_of(
+            info, frame_columns(self._episodes, frames), self._run_images(run),
+            self.weighted.weights[frames],
+        )
+        return Exported(
+            pieces=(piece,), task=task_instruction(info.task), copies=self._copies[number]
+        )
+
+    def description(self) -> dict[str, Any]:
+        """Return what was exported."""
+        return {
+            "set": self.options.kind, "weighted": self.weighted.description, "growth": self.growth,
+            "realised": realised(self._episodes, self._runs, self._copies),
+            "recorded_on": sorted({info.recorded_on for info in self._episodes.infos}),
+        }
+
+    def _run_images(self, run: Run) -> dict[str, NDArray[np.uint8]]:
+        return {
+            camera.name: np.asarray(
+                cast(Any, self._images[f"images/{camera.name}"])[run.start : run.end]
+            )
+            for camera in self.embodiment.cameras
+        }
+
+
+def frame_columns(episodes: Episodes, frames: slice) -> dict[str, NDArray[Any]]:
+    """Return the columns of some frames of a training set, without images."""
+    return {
+        "proprio": episodes.proprio[frames], "actions": episodes.actions[frames],
+        "source": episodes.source[frames], "provenance": episodes.provenance[frames],
+        "steps": episodes.steps[frames], "trust": episodes.trust[frames],
+        "progress": episodes.progress[frames], "success": episodes.success[frames],
+    }
+
+
+def instruction(task_yaml: str, name: str) -> str:
+    """Return a task in words, from its recorded text; the name if the text has none."""
+    try:
+        data = yaml.safe_load(task_yaml)
+        return str(data["instruction"])
+    except (yaml.YAMLError, KeyError, TypeError):
+        return name or "no task"
+
+
+def task_instruction(name: str) -> str:
+    """Return a task in words, by its name; the name if it is not installed."""
+    try:
+        return load_task(name).instruction
+    except HiwmError:
+        return name or "no task"
+
+

@@ -1,0 +1,70 @@
+"""Where imported segments go: bags of a new session, or a training set."""
+
+import secrets
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from hiwm_core.atomic_files import replace_file, replaced_folder
+from hiwm_core.bags import Segment
+from hiwm_core.bags.disk import disk_refusal
+from hiwm_core.bags.session import BAGS_FOLDER
+from hiwm_core.episode_labels import EpisodeLabel, fingerprint, write_bag_label
+from hiwm_core.errors import BagError
+from hiwm_core.output_folders import check_output_folder
+from hiwm_exchange.bag_writer import SENDER, write_bag
+
+Labelled = tuple[Segment, str]  # a segment and its label; empty: none
+
+
+def check_new(output: Path, inputs: Iterable[Path]) -> None:
+    """Raise ConfigError if an import would overwrite anything, or lies in an input."""
+    check_output_folder(output, "a new folder", lambda folder: False, inputs=inputs)
+
+
+def new_session_id(output: Path) -> str:
+    """Return the id of an imported session: its folder's name and a random suffix."""
+    return f"{output.absolute().name}-{secrets.token_hex(4)}"
+
+
+def write_session(
+    output: Path, session_id: str, segments: Iterable[Labelled], write: Callable[[str], None]
+) -> tuple[int, int]:
+    """Write segments as the bags of a session; return the numbers of bags and of ticks.
+
+    The folder appears when it is complete; an error leaves nothing.
+
+    Args:
+        output: of the session; a new or empty folder.
+        session_id: of the session.
+        segments: in order.
+        write: receives a line for each bag that fails its audit, and progress.
+
+    Raises:
+        BagError: no segment, or the disk refuses; and whatever the segments raise.
+    """
+    bags = ticks = 0
+    try:
+        with replaced_folder(output) as folder:
+            replace_file(folder / "session_id", session_id)
+            for segment, label in segments:
+                audit = write_bag(folder / BAGS_FOLDER, segment)
+                if label:
+                    bag = folder / BAGS_FOLDER / audit.bag
+                    write_bag_label(
+                        bag, EpisodeLabel(label=label, who=SENDER), seen=fingerprint(bag)
+                    )
+                if not audit.ok:
+                    write(f"{audit.bag}: {'; '.join(audit.problems)}")
+                bags, ticks = bags + 1, ticks + audit.ticks
+                if bags % 20 == 0:
+                    write(f"{bags} bags  {ticks} ticks")
+            if not bags:
+                raise BagError(
+                    "no episode was imported", where=str(output),
+                    remedy="see the lines above for what was left out",
+                )
+    except OSError as error:
+        raise BagError(
+            disk_refusal(error, output), where=str(output), remedy="make room there"
+        ) from error
+    return bags, ticks
