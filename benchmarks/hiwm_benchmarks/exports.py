@@ -57,8 +57,8 @@ def _segment(number: int) -> Segment:
         noisy[40:60, left : left + 20] = (200, 40, 60)
         frames[t] = noisy.clip(0, 255)
     home = np.array(embodiment.home, np.float32)
-    actions = np.tile(home, (TICKS, 1)) + 0.01 * np.sin(np.arange(TICKS))[:, None]
-    actions = actions.clip(embodiment.lower, embodiment.upper).astype(np.float32)
+    targets = np.tile(home, (TICKS, 1)) + 0.01 * np.sin(np.arange(TICKS))[:, None]
+    actions = targets.clip(embodiment.lower, embodiment.upper).astype(np.float32)
     actions[-1] = np.nan
     task = made_task("lay the rope into the clips", embodiment, TICKS)
     name = f"ep_{number:04d}"

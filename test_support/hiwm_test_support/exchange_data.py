@@ -1,6 +1,7 @@
 """A small recorded session with a fork, and a reader of LeRobot sets from the specification."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def picture(step: int) -> NDArray[np.uint8]:
 
 
 def segment(
-    branch: str, sources: list[int], *, first_step: int = 0, epoch: int = 1, parent: str = "",
+    branch: str, sources: Sequence[int], *, first_step: int = 0, epoch: int = 1, parent: str = "",
     fork_step: int = -1, session: str = "session", episode: str = "ep_0001",
     period_s: float = PERIOD_S,
 ) -> Segment:
@@ -143,7 +144,7 @@ class SpecificationReader:
         start = episode.get(f"videos/{key}/from_timestamp", 0.0)
         with av.open(str(self.folder / place)) as container:
             frames = {
-                float(frame.pts * frame.time_base): frame.to_ndarray(format="rgb24")
+                float(frame.time or 0.0): frame.to_ndarray(format="rgb24")
                 for frame in container.decode(video=0)
             }
         found = []
