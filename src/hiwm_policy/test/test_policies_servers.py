@@ -126,14 +126,14 @@ def test_a_server_drives_a_moving_arm_and_every_trouble_pauses(rig: Rig) -> None
         "hiwm_policy", "policy", domain=rig.context.get_domain_id(),
         parameters={"policy": "openpi", "port": port},
     ) as node:
-        rig.start(lockstep=False, kind="hardware", instruction="push the block")
+        rig.start(lockstep=False, kind="hardware", instruction="move the block")
         rig.wait_for_policy()
         for latency in (0.05, 0.3):
             server.latency_s = latency
             robot.start()
             covered = robot.run(lambda count: count >= 25)
             assert all(covered), (latency, covered)  # no stop-and-go
-        assert server.asked[-1]["prompt"] == "push the block"
+        assert server.asked[-1]["prompt"] == "move the block"
         assert server.asked[-1]["image"].shape == (64, 64, 3)
 
         server.latency_s = 0.9

@@ -336,9 +336,9 @@ def test_interrupted_nodes_exit_cleanly(graph: Graph) -> None:
 def lockstep_run(
     steps: int, seed: int, pause_s: float = 0.0
 ) -> tuple[list[Tick], list[np.ndarray], list[bytes]]:
-    """Push the T in fast mode, from a start drawn with a seed; return the episode.
+    """Drive an arm through the object in fast mode, from a start drawn with a seed.
 
-    Before each tenth command, nothing is sent for `pause_s`. Returns ticks, truths and images.
+    Before each tenth command, nothing is sent for `pause_s`. Return ticks, truths and images.
     """
     with ExitStack() as stack:
         graph = Graph(stack)
@@ -352,7 +352,7 @@ def lockstep_run(
         graph.until(lambda: graph.ticks[-1].epoch == answer.epoch)
         start = stamp_ns(graph.ticks[-1].header.stamp)
         graph.until(lambda: start in graph.truths)
-        goal = np.array([*graph.truths[start][:2], *HOME[2:]])  # the left arm, through the T
+        goal = np.array([*graph.truths[start][:2], *HOME[2:]])  # the left arm, through the object
 
         def answer_tick(tick: Tick) -> Any:
             if tick.step % 10 == 9:

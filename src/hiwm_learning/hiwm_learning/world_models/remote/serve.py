@@ -1,6 +1,6 @@
 """Serve a world model of ours to clients on this or another machine.
 
-    scripts/serve_world models/world_push_t.safetensors --port 8765
+    scripts/serve_world models/world_TASK.safetensors --port 8765
 """
 
 import argparse
