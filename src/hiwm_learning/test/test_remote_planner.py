@@ -1,6 +1,9 @@
 """A policy behind a server as a planner; our own server plans as the checkpoint does."""
 
 import dataclasses
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, ServerErro
 from hiwm_learning.policies import families
 from hiwm_learning.policies.families import make_planner, policy_names
 from hiwm_learning.policies.planning import Planner, PlannerOptions, PlannerWorld, load_planner
+from hiwm_learning.policies.remote import serve
 from hiwm_learning.policies.remote.planner import RemotePlanner
 from hiwm_learning.policies.remote.serve import CheckpointService
 from hiwm_test_support.policies import write_untrained_policy
@@ -199,3 +203,22 @@ def test_checkpoints_servers_and_plug_ins_are_one_list(
     monkeypatch.setattr(families, "entry_points", lambda group: [_Entry(broken)])
     with pytest.raises(ConfigError, match="cannot be imported: ImportError: no module"):
         make_planner("mine", PlannerOptions())
+
+
+def test_the_command_serves_until_it_is_interrupted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert serve.main([str(tmp_path / "none.safetensors")]) == 1
+    assert capsys.readouterr().err.startswith("serve_policy: ")
+    path = write_untrained_policy(tmp_path, PLANE)
+    with subprocess.Popen(
+        [sys.executable, "-m", serve.__name__, str(path), "--port", "0"],
+        stdout=subprocess.PIPE, text=True,
+    ) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().rpartition(":")[2])
+        planner = RemotePlanner(PlannerOptions(port=port))
+        planner.fit(world())
+        planner.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
