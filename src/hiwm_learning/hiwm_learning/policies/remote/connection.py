@@ -136,9 +136,10 @@ class ServerConnection:
                 f"{self.url!r} is no address: {error}", where="host",
                 remedy="give a name, an address, or ws://NAME",
             ) from None
-        except (InvalidHandshake, EOFError, AssertionError) as error:
-            # The library's own assertion fails where the peer talks first and hangs up.
-            raise self._other_protocol(str(error)) from None
+        except (InvalidHandshake, ConnectionClosed, EOFError, AssertionError) as error:
+            # A peer that talks first and hangs up: depending on the moment the connection is
+            # closed, or the library's own assertion fails.
+            raise self._other_protocol(str(error) or "it closes the connection") from None
         except TimeoutError:
             if found := who_answers(self._host, self._port):
                 raise self._other_protocol(found) from None
