@@ -22,6 +22,7 @@ from .executors import measure_executors
 from .exports import measure_exports
 from .graph import Graph
 from .headset import measure_headset
+from .large_tree import measure_large_tree
 from .leader import measure_leader
 from .policy_server import measure_policy_server
 from .rollouts import measure_rollouts
@@ -37,6 +38,7 @@ from .rows import (
     FLAT,
     HEADSET,
     INVERSE_KINEMATICS,
+    LARGE_TREE,
     LEADER,
     PACED,
     POLICY_SERVER,
@@ -228,6 +230,7 @@ _OTHERS = {
     POLICY_SERVER: measure_policy_server,
     BRIDGE_OUTPUTS: measure_bridge_outputs, THREE_CAMERAS: measure_three_cameras,
     EXECUTORS: measure_executors,
+    LARGE_TREE: measure_large_tree,
 }
 _Watch = Callable[[Graph, Watcher, Path, Options], dict[str, Measured]]
 _FAST = {

@@ -41,6 +41,7 @@ BRIDGE_OUTPUTS = "bridge_outputs"
 THREE_CAMERAS = "three_cameras"
 POLICY_SERVER = "policy_server"
 EXECUTORS = "executors"
+LARGE_TREE = "large_tree"
 INVERSE_KINEMATICS, TIP_COMMANDS, HEADSET = "inverse_kinematics", "tip_commands", "headset"
 
 ROWS = (
@@ -72,6 +73,12 @@ ROWS = (
         unit="ms", at_least=2000, aim=500, run=CONSOLE_PAGE),
     Row(key="console_rollback", text="console: rollback click to frame, 2,000 states, p95",
         unit="ms", at_least=500, aim=200, run=CONSOLE_PAGE),
+    Row(key="large_tree_opening",
+        text="console: page opens on the present state of a tree of 1,000,000 states", unit="s",
+        at_least=2, aim=1, run=LARGE_TREE),
+    Row(key="large_tree_rollback",
+        text="rollback in a tree of 1,000,000 states, call to the first frame, p50", unit="ms",
+        at_least=20, aim=10, run=LARGE_TREE),
     Row(key="console_cost", text="console with two viewers: loss of tick rate at rate 0",
         unit="%", at_least=15, aim=5, run=CONSOLE_COST),
     Row(key="console_cameras",

@@ -53,6 +53,8 @@ from hiwm_nodes.session import hold_role, session_folder
 # A rollback in a long tree takes longer than a tick; no tick may be lost meanwhile.
 _EVERY_TICK = QoSProfile(depth=500, reliability=ReliabilityPolicy.RELIABLE)
 _DEFAULT_PROPOSALS = 5
+# Newest nodes that proposals are made of: looking through them takes less than a second.
+_PROPOSED_FROM = 20_000
 # Most nodes and branches in one BranchTree message: about 200 KB.
 PAGE = 500
 
@@ -360,7 +362,9 @@ class BranchManager(Node):
         response.tree = self._message(self._store.page(request.since, limit))
 
     def _propose(self, request: Propose.Request, response: Propose.Response) -> None:
-        proposals = propose_forks(self._store.tree(), request.count or _DEFAULT_PROPOSALS)
+        proposals = propose_forks(
+            self._store.newest(_PROPOSED_FROM), request.count or _DEFAULT_PROPOSALS
+        )
         response.node_ids = [proposal.node_id for proposal in proposals]
         response.scores = [proposal.score for proposal in proposals]
         response.reasons = [proposal.reason for proposal in proposals]

@@ -184,6 +184,7 @@ COMMANDS = {
 # Commands without a row, by the reason.
 OTHERS = {
     "prints only": (
+        "benchmarks/hiwm_benchmarks/session_size.py",
         "src/hiwm_core/hiwm_core/check_robot.py",
         "src/hiwm_core/hiwm_core/check_task.py",
         "src/hiwm_core/hiwm_core/session_lock.py",
@@ -198,6 +199,7 @@ OTHERS = {
         "src/hiwm_learning/hiwm_learning/policies/remote/serve.py",
     ),
     "writes only into a new temporary folder": (
+        "benchmarks/hiwm_benchmarks/training_memory.py",
         "src/hiwm_core/hiwm_core/bags/bit_flips.py",
         "src/hiwm_recording/hiwm_recording/closing_memory.py",
     ),

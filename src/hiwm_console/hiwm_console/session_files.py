@@ -65,6 +65,17 @@ class SessionFiles:
         text = json.dumps(tree_columns(page), separators=(",", ":"), allow_nan=False)
         return text, page.revision
 
+    def present(self) -> str:
+        """Return the world's episode as a JSON message; empty if a page holds the whole tree.
+
+        Raises:
+            StoreError: as `tree`.
+        """
+        if self._tree().revision <= PAGE:
+            return ""
+        columns = tree_columns(self._tree().present_episode(PAGE)) | {"type": "present"}
+        return json.dumps(columns, separators=(",", ":"), allow_nan=False)
+
     def revision(self) -> int:
         """Return the tree's revision; 0 if there is no tree yet."""
         try:

@@ -320,6 +320,9 @@ class WebServer:
     def _send_tree(self, client: Client, since: int) -> None:
         async def send() -> None:
             with contextlib.suppress(HiwmError):
+                # A large tree needs many pages: what the world is in comes first.
+                if not since and (present := await self._read(self._session.present)):
+                    client.send_text(present)
                 text, _ = await self._read(self._session.tree, since)
                 client.send_text(text)
 

@@ -57,6 +57,20 @@ def test_only_changes_are_sent_again(tmp_path):
     store.close()
 
 
+def test_the_world_s_episode_of_a_large_tree_comes_first(tmp_path, monkeypatch):
+    files = SessionFiles(write_session(tmp_path / "s"))
+    assert files.present() == ""  # one page holds the tree
+    monkeypatch.setattr(session_files, "PAGE", 10)
+    shown = json.loads(files.present())
+    assert (shown["type"], shown["revision"], shown["head"]) == ("present", 0, "ep_0001-b002:18")
+    assert {one["id"] for one in shown["branches"]} == {f"ep_0001-b{i:03d}" for i in range(3)}
+    # Its newest nodes.
+    assert [(run["branch"], run["step"], len(run["source"])) for run in shown["runs"]] == [
+        ("ep_0001-b002", 9, 10)
+    ]
+    files.close()
+
+
 def test_a_folder_that_is_not_there_yet_shows_nothing(tmp_path):
     files = SessionFiles(tmp_path / "later")
     assert files.revision() == 0 and files.description() == {}

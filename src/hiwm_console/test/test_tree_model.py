@@ -16,8 +16,10 @@ MODEL = Path(__file__).parents[1] / "hiwm_console" / "page" / "tree_model.js"
 NODE = shutil.which("node")
 SCRIPT = """
 const { Tree } = await import(process.argv[1]);
-const { pages, lost } = JSON.parse(process.argv[2]);
+const { pages, lost, early } = JSON.parse(process.argv[2]);
 const tree = new Tree();
+for (const page of early) tree.show(page);
+const ahead = tree.count;
 const missing = lost.map((page) => tree.apply(page));
 while (tree.revision < pages.at(-1).latest) {
   tree.apply(pages.find((page) => page.since <= tree.revision && tree.revision < page.revision));
@@ -25,7 +27,7 @@ while (tree.revision < pages.at(-1).latest) {
 const nodes = [...tree.branches.values()].flatMap((branch) => branch.nodes.map((node) => node.id));
 const labels = Object.fromEntries([...tree.branches.values()].map(({ id, label }) => [id, label]));
 const line = tree.line(tree.node(tree.head)).map((node) => node.id);
-console.log(JSON.stringify({ nodes, labels, line, missing }));
+console.log(JSON.stringify({ nodes, labels, line, missing, ahead, count: tree.count }));
 """
 
 
@@ -64,9 +66,11 @@ PAGES = [
 def test_the_page_converges_whatever_it_missed(seed: int) -> None:
     rng = random.Random(seed)
     lost = rng.sample(PAGES, rng.randint(1, 3))
+    # The present episode comes first, with a label that has changed since.
+    early = [page(0, 0, [branch("b", "a:4", "failure")], run("b", 5, 2))] if seed % 2 else []
     answer = subprocess.run(
         [str(NODE), "--input-type=module", "-e", SCRIPT, MODEL.as_uri(),
-         json.dumps({"pages": PAGES, "lost": lost})],
+         json.dumps({"pages": PAGES, "lost": lost, "early": early})],
         capture_output=True, text=True, check=True, timeout=60,
     )
     found = json.loads(answer.stdout)
@@ -74,3 +78,4 @@ def test_the_page_converges_whatever_it_missed(seed: int) -> None:
     assert found["labels"] == {"a": "", "b": "success"}
     assert found["line"] == ["a:0", "a:1", "a:2", "a:3", "a:4", "b:5", "b:6"]
     assert found["missing"][0] is True
+    assert (found["ahead"], found["count"]) == (2 if early else 0, 7)

@@ -125,6 +125,31 @@ class BranchReader:
         condition = "" if include_discarded else "WHERE b.discarded = 0"
         return [_node(row) for row in self._rows(f"{_SELECT_NODE} {condition} ORDER BY n.rowid")]
 
+    def newest(self, count: int) -> list[Node]:
+        """Return the nodes that were added last, parents before children."""
+        rows = self._rows(f"{_SELECT_NODE} ORDER BY n.rowid DESC LIMIT ?", count)
+        return [_node(row) for row in reversed(rows)]
+
+    def present_episode(self, limit: int) -> TreePage:
+        """Return the branches of the world's episode and its `limit` newest nodes.
+
+        A reader that shows them at once may fetch the pages of a large tree afterwards.
+        """
+        with self._snapshot():
+            latest, head_id = self.revision, self.head_id
+            of_head = "episode_id = (SELECT episode_id FROM nodes WHERE node_id = ?)"
+            nodes = self._rows(
+                f"{_SELECT_NODE} WHERE n.{of_head} ORDER BY n.rowid DESC LIMIT ?", head_id, limit
+            )
+            branches = self._rows(
+                f"SELECT * FROM branches WHERE {of_head} ORDER BY rowid", head_id
+            )
+        return TreePage(
+            since=0, revision=0, latest=latest, head_id=head_id,
+            branches=[_branch(row) for row in branches],
+            nodes=[_node(row) for row in reversed(nodes)],
+        )
+
     def page(self, since: int, limit: int) -> TreePage:
         """Return the first `limit` nodes and branches that changed after `since`.
 

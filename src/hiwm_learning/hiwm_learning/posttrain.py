@@ -37,12 +37,14 @@ from hiwm_learning.datasets.periods import add_resample_option
 from hiwm_learning.datasets.session_trees import tree_state
 from hiwm_learning.datasets.usable_segments import find_bags
 from hiwm_learning.datasets.weights import Scheme, WeightedSet, weigh
+from hiwm_learning.parallel import ALONE, Team, team_of
 from hiwm_learning.policies.command import (
     add_policy_options,
     check_policy_outputs,
     fit_policy,
     policy_trainer,
     say,
+    streamed_to,
 )
 from hiwm_learning.training_command import run_training
 from hiwm_learning.training_loop import Budget
@@ -75,7 +77,7 @@ class SetOptions:
 
 def make_set(
     options: SetOptions, cache: Path, write: Callable[[str], None],
-    cameras: Sequence[str] | None = None,
+    cameras: Sequence[str] | None = None, on_disk: Path | None = None, team: Team = ALONE,
 ) -> tuple[Episodes, WeightedSet, Path]:
     """Return a set's episodes and weights, and the store of the episodes.
 
@@ -84,6 +86,8 @@ def make_set(
         cache: folder of built training sets, which are reused for the same bags.
         write: receives progress lines.
         cameras: cameras whose images to read; all when None.
+        on_disk: see `load_episodes`.
+        team: the processes that train together.
 
     Raises:
         BagError: a part is missing, or has no frame to learn from.
@@ -111,7 +115,7 @@ def make_set(
     if options.kind == "hi-wm":
         _require(options.corrections, "--corrections", "a session with interventions")
     store = _built(places, cache, write, options.resample_hz)
-    episodes = load_episodes(store, cameras)
+    episodes = load_episodes(store, cameras, on_disk, team)
     weighted = weigh(
         episodes, options.scheme if options.kind == "hi-wm" else Scheme.UNIFORM,
         min_trust=options.min_trust, low_trust_factor=options.low_trust_factor,
@@ -405,18 +409,31 @@ def _posttrain(options: argparse.Namespace) -> int:
     places = [*options.demonstrations, *options.rollouts, *options.corrections]
     cache: Path = options.cache or options.output.parent / "sets"
     description: Path = options.output.with_suffix(".set.json")
-    check_policy_outputs(options, places)
-    check_output_file(description, "a set's description", json_with("set", "scheme"), inputs=places)
-    check_output_folder(cache, "a folder of training sets", is_set_cache, inputs=places)
-    episodes, weighted, _ = make_set(set_options(options, options.set), cache, say)
+    team = team_of(options.device, options.parts)
+    report = say if team.leads else _say_nothing
+    if team.leads:
+        check_policy_outputs(options, places)
+        check_output_file(
+            description, "a set's description", json_with("set", "scheme"), inputs=places
+        )
+        check_output_folder(cache, "a folder of training sets", is_set_cache, inputs=places)
+    team.wait()
+    episodes, weighted, _ = make_set(
+        set_options(options, options.set), cache, report, None, streamed_to(options), team
+    )
     data = {"set": options.set, **weighted.description}
-    say(describe(options.set, weighted.description))
-    write_file(description, json.dumps(data, indent=1) + "\n")
+    report(describe(options.set, weighted.description))
+    if team.leads:
+        write_file(description, json.dumps(data, indent=1) + "\n")
     trainer = policy_trainer(
         options, episodes, weighted.weights, data, sampling="weighted",
-        name=f"{options.backbone}-{options.set}-s{options.seed}",
+        name=f"{options.backbone}-{options.set}-s{options.seed}", team=team,
     )
-    return fit_policy(options, trainer, Budget(steps=options.steps))
+    return fit_policy(options, trainer, Budget(steps=options.steps), team)
+
+
+def _say_nothing(line: str) -> None:
+    """Drop the lines of all processes but the first."""
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from hiwm_core.output_folders import (
 from hiwm_core.user_paths import path_argument
 from hiwm_learning.checkpoints import is_checkpoint
 from hiwm_learning.datasets.periods import add_resample_option
+from hiwm_learning.parallel import leave
 
 WORK_FOLDER = "a work folder of training"
 is_start_file = npz_with("names", "images", "proprioception", "start_values")
@@ -33,6 +34,15 @@ def add_run_options(parser: argparse.ArgumentParser, *, threads: int = 1) -> Non
         "--threads", type=int, default=threads, help="CPU threads (default: %(default)s)"
     )
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
+
+
+def add_parts_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option of trainings that run on several processes; see `parallel`."""
+    parser.add_argument(
+        "--parts", type=int, default=0,
+        help="parts of a step's batch, each of the full size; a multiple of the processes that "
+        "torchrun started (default: one for each)",
+    )
 
 
 def add_world_model_options(
@@ -66,10 +76,16 @@ def check_world_model_outputs(options: argparse.Namespace) -> Path:
     check_output_file(
         starts_file(output), "a start file", is_start_file, inputs=options.data
     )
-    work: Path = options.work or output.with_suffix(".work")
+    work = work_folder(options)
     check_output_folder(
         work, WORK_FOLDER, lambda folder: folder_mark(folder) == WORK_FOLDER, inputs=options.data
     )
+    return work
+
+
+def work_folder(options: argparse.Namespace) -> Path:
+    """Return the folder of a world-model training's stages."""
+    work: Path = options.work or options.output.with_suffix(".work")
     return work
 
 
@@ -89,3 +105,5 @@ def run_training(train: Callable[[argparse.Namespace], int], options: argparse.N
     except KeyboardInterrupt:
         print("interrupted; --resume continues from the last checkpoint", file=sys.stderr)
         return 130
+    finally:
+        leave()

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from hiwm_learning.checkpoints import load_training_state, save_training_state
+from hiwm_learning.parallel import ALONE, Team
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +70,12 @@ def train(
     checkpoint_every_s: float = 300.0, report_every_s: float = 10.0,
     held_out_every_s: float = 60.0,
     clock: Callable[[], float] = time.monotonic, write: Callable[[str], None] = print,
+    team: Team = ALONE,
 ) -> Outcome:
     """Train until the budget is used or SIGINT or SIGTERM arrives, then write a checkpoint.
+
+    On several processes, the first one measures time, reports and exports; each keeps its own state
+    for resuming.
 
     Args:
         trainable: network, data and optimiser.
@@ -82,10 +87,12 @@ def train(
         held_out_every_s: seconds between held-out measurements.
         clock: returns monotonic seconds.
         write: receives progress lines.
+        team: the processes that train together.
 
     Raises:
         CheckpointError: `resume` is set and the state cannot be read.
     """
+    state_path = team.own_file(state_path)
     step, before_s = 0, 0.0
     if resume:
         state = load_training_state(state_path)
@@ -104,18 +111,31 @@ def train(
             state_path,
             {"step": step, "elapsed_s": elapsed_s, "trainable": trainable.state()},
         )
-        trainable.export(step, elapsed_s, scores)
+        if team.leads:
+            trainable.export(step, elapsed_s, scores)
+        team.wait()
 
     with _interruption() as interrupted:
-        while not (stopped := interrupted()):
-            progress = budget.progress(step, before_s + clock() - started)
-            if progress >= 1.0:
+        while True:
+            # The first process decides for all: another rate or another end would part them.
+            now = clock()
+            progress, stop, save_now = team.agree([
+                budget.progress(step, before_s + now - started), float(interrupted()),
+                float(now - checkpointed >= checkpoint_every_s),
+            ])
+            stopped = bool(stop)
+            if save_now:
+                save()
+                checkpointed = clock()
+            if stopped or progress >= 1.0:
                 break
             for name, value in trainable.train_step(step, progress).items():
                 sums[name] = sums.get(name, 0.0) + value
             step += 1
             count += 1
             now = clock()
+            if not team.leads:
+                continue
             if now - measured >= held_out_every_s:
                 scores = trainable.held_out()
                 measured = clock()
@@ -126,10 +146,8 @@ def train(
                 ))
                 reported, count = now, 0
                 sums.clear()
-            if now - checkpointed >= checkpoint_every_s:
-                save()
-                checkpointed = clock()
-        scores = trainable.held_out()
+        if team.leads:
+            scores = trainable.held_out()
         save()
     elapsed_s = before_s + clock() - started
     write(

@@ -1,19 +1,22 @@
 """All training refuses segments of different control periods, or resamples them."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from hiwm_core.bags import Lineage, RecordingSession, session_bags
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.errors import BagError, CheckpointError
+from hiwm_core.errors import BagError, CheckpointError, ConfigError
 from hiwm_learning.datasets import load_episodes
 from hiwm_learning.datasets.build import build_dataset, main
 from hiwm_learning.policies.command import BACKBONES
 from hiwm_learning.policies.trainer import PolicyTrainer
 from hiwm_learning.world_models.latent.clips import read_clips
+from hiwm_learning.world_models.latent.subset import Subset
 from hiwm_learning.world_models.recordings import read_recordings
 from hiwm_test_support.bags import RecordedWorld
 from hiwm_test_support.shipped import TASK
@@ -111,6 +114,26 @@ def test_a_few_first_bags_are_enough_to_train_and_hold_out(five: Path, tmp_path:
     assert "held out only ep_0001-b002: there are few segments" in said
     with pytest.raises(BagError, match="record at least two"):
         read_clips([five], ("top",), EMBODIMENT, TASK, said.append)
+
+
+def test_clips_on_disk_are_those_in_memory(ten: Path, tmp_path: Path) -> None:
+    three = record(tmp_path / "three", 3)
+    for folder in (ten, three):
+        read = partial(read_clips, [folder], ("top",), EMBODIMENT, TASK, lambda _: None)
+        for there, here in zip(read(on_disk=tmp_path), read(), strict=True):
+            for name in ("frames", "proprioception", "actions", "first", "last"):
+                torch.testing.assert_close(
+                    getattr(there, name), getattr(here, name), rtol=0, atol=0, equal_nan=True
+                )
+            assert [start.name for start in there.starts] == [start.name for start in here.starts]
+            assert all(
+                (one.frames[0] == other.frames[0]).all()
+                for one, other in zip(there.starts, here.starts, strict=True)
+            )
+    assert [path.name for path in tmp_path.iterdir()] == ["three"]  # the files have no names
+    subset = Subset(frames=10, shares={}, seed=0)
+    with pytest.raises(ConfigError, match="a subset with --stream"):
+        read_clips([ten], ("top",), EMBODIMENT, TASK, print, subset=subset, on_disk=tmp_path)
 
 
 def test_a_policy_starts_only_from_one_of_the_same_period(

@@ -56,10 +56,11 @@ def test_samples_stay_in_their_episode_and_start_at_weighted_actions(
     known = np.isfinite(data.actions).all(axis=1)
     weights = (np.array([1.0, 0.5, 0.5, 0, 0, 0])[data.provenance] * known).astype(np.float32)
     windows = chunk_windows(data, weights, seen, horizon)
-    newest = windows.observations[:, -1] if len(windows) else np.zeros(0, int)
-    assert sorted(newest) == list(np.flatnonzero(weights > 0))
+    every = np.arange(len(windows))
+    assert list(windows.newest) == list(np.flatnonzero(weights > 0))
     for observed, acted, weight, number in zip(
-        windows.observations, windows.actions, windows.weights, windows.episodes, strict=True
+        windows.observations(every), windows.actions(every), windows.weights(every),
+        windows.episodes, strict=True,
     ):
         owner = data.episode_of
         assert set(owner[observed]) == set(owner[acted]) == {number}
@@ -73,10 +74,13 @@ def test_samples_stay_in_their_episode_and_start_at_weighted_actions(
 def test_the_ends_of_an_episode_are_repeated() -> None:
     data = episodes([4, 5], [0] * 9)
     windows = chunk_windows(data, demonstration_weights(data), 2, 3)
-    np.testing.assert_array_equal(windows.observations[0], [0, 0])
-    np.testing.assert_array_equal(windows.actions[0], [0, 1, 2])
-    np.testing.assert_array_equal(windows.actions[2], [2, 2, 2])  # frame 3's action is unknown
-    np.testing.assert_array_equal(windows.observations[3], [4, 4])
+    observations, actions = (
+        read(np.arange(len(windows))) for read in (windows.observations, windows.actions)
+    )
+    np.testing.assert_array_equal(observations[0], [0, 0])
+    np.testing.assert_array_equal(actions[0], [0, 1, 2])
+    np.testing.assert_array_equal(actions[2], [2, 2, 2])  # frame 3's action is unknown
+    np.testing.assert_array_equal(observations[3], [4, 4])
 
 
 def test_a_base_policy_learns_only_from_demonstrations() -> None:

@@ -58,7 +58,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return cache
 
     monkeypatch.setattr(posttrain, "_built", build)
-    monkeypatch.setattr(posttrain, "load_episodes", lambda path, cameras: held["episodes"])
+    monkeypatch.setattr(posttrain, "load_episodes", lambda path, *_: held["episodes"])
     return held
 
 

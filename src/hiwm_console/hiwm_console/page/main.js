@@ -66,6 +66,16 @@ function askForTree() {
 }
 
 let followed = -1; // row the tree was last scrolled to
+function showTree() {
+  if (state.following || !tree.node(state.chosen)) {
+    state.chosen = tree.head;
+    const node = tree.node(tree.head);
+    if (node && node.branch.row !== followed) { followed = node.branch.row; view.reveal(node); }
+  }
+  $("tree-text").textContent = `${tree.branches.size} ${tree.branches.size === 1 ? "branch" : "branches"}, ${tree.count} states`;
+  showChosen();
+}
+
 const receivers = {
   hello(data) {
     tree.clear(); // the server sends the session's first page next
@@ -95,15 +105,9 @@ const receivers = {
   tree(data) {
     const before = tree.revision;
     if (tree.apply(data)) askForTree();
-    if (tree.revision === before) return;
-    if (state.following || !tree.node(state.chosen)) {
-      state.chosen = tree.head;
-      const node = tree.node(tree.head);
-      if (node && node.branch.row !== followed) { followed = node.branch.row; view.reveal(node); }
-    }
-    $("tree-text").textContent = `${tree.branches.size} ${tree.branches.size === 1 ? "branch" : "branches"}, ${tree.count} states`;
-    showChosen();
+    if (data.revision > before) showTree();
   },
+  present(data) { tree.show(data); showTree(); },
   answer: answered,
   notice({ text }) {
     toast(text === `${state.seats?.people[state.id]} has the controls` ? "you have the controls" : text);

@@ -18,8 +18,27 @@ export class Tree {
   // then the page after this.revision is needed.
   apply(message) {
     if (message.revision <= this.revision) return this.revision < message.latest;
-    if (message.since > this.revision) return true;
-    for (const entry of message.branches) Object.assign(this.branch(entry.id), entry);
+    if (message.since > this.revision) {
+      this.show(message);
+      return true;
+    }
+    this.merge(message, false);
+    this.revision = message.revision;
+    this.arrange();
+    return this.revision < message.latest;
+  }
+
+  // Shows what is new in a message ahead of the pages that lead to it: a large tree needs many. What
+  // is known stays, since the message may be older; the pages bring every change.
+  show(message) {
+    this.merge(message, true);
+    this.arrange();
+  }
+
+  merge(message, onlyNew) {
+    for (const entry of message.branches) {
+      if (!onlyNew || !this.branch(entry.id).kind) Object.assign(this.branch(entry.id), entry);
+    }
     for (const run of message.runs) {
       const branch = this.branch(run.branch);
       if (branch.first < 0) branch.first = run.step;
@@ -29,6 +48,7 @@ export class Tree {
       }
       for (let i = 0; i < run.source.length; i++) {
         const place = run.step + i - branch.first;
+        if (onlyNew && branch.nodes[place]) continue;
         if (!branch.nodes[place]) this.count++;
         branch.nodes[place] = {
           id: `${run.branch}:${run.step + i}`, branch, step: run.step + i,
@@ -37,10 +57,7 @@ export class Tree {
         };
       }
     }
-    this.revision = message.revision;
     this.head = message.head;
-    this.arrange();
-    return this.revision < message.latest;
   }
 
   // The branch of an id; its nodes may arrive in an earlier page than it does.

@@ -1,4 +1,4 @@
-"""The zarr store of a training set, and its arrays in memory.
+"""The zarr store of a training set, and its arrays in memory or mapped from disk.
 
 Each quantity is one flat array over the frames of all episodes. `episode_ends` marks where each
 episode ends. An episode is one segment: a run on one branch between forks. The store includes the
@@ -25,6 +25,8 @@ from hiwm_core.control_period import UNKNOWN
 from hiwm_core.embodiment import Embodiment, parse_embodiment
 from hiwm_core.errors import BagError
 from hiwm_core.formats import MIGRATE
+from hiwm_learning.datasets.mapped_copies import MappedCopies
+from hiwm_learning.parallel import ALONE, Team
 
 FORMAT = 2
 # The files of a zarr store: metadata, and chunks named by their indices.
@@ -65,7 +67,7 @@ class EpisodeInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Episodes:
-    """A training set in memory: N frames of E consecutive episodes."""
+    """A training set: N frames of E consecutive episodes, in memory or mapped from disk."""
 
     embodiment: Embodiment
     infos: tuple[EpisodeInfo, ...]  # [E]
@@ -124,7 +126,7 @@ class Episodes:
         """Return a sha256 that identifies the training set, hex."""
         digest = hashlib.sha256()
         for array in (self.ends, self.proprio, self.actions, self.provenance):
-            digest.update(np.ascontiguousarray(array).tobytes())
+            digest.update(memoryview(np.ascontiguousarray(array)).cast("B"))
         return digest.hexdigest()
 
 
@@ -252,15 +254,21 @@ def is_training_set(path: Path) -> bool:
     )
 
 
-def load_episodes(path: Path, cameras: Sequence[str] | None = None) -> Episodes:
-    """Return a store's arrays in memory.
+def load_episodes(
+    path: Path, cameras: Sequence[str] | None = None, on_disk: Path | None = None,
+    team: Team = ALONE,
+) -> Episodes:
+    """Return a store's arrays, in memory or on disk.
 
     Args:
         path: folder of the store.
         cameras: cameras whose images to read, by far the largest part; all when None.
+        on_disk: folder for uncompressed copies of the arrays, which are mapped instead of read; the
+            files have no name any more when this returns, so that they vanish with the process.
+        team: the processes that read together; they share the copies.
 
     Raises:
-        BagError: no store there, or another format.
+        BagError: no store there, another format, or no room for the copies.
     """
     try:
         root = zarr.open_group(str(path), mode="r")
@@ -277,11 +285,17 @@ def load_episodes(path: Path, cameras: Sequence[str] | None = None) -> Episodes:
         )
     embodiment = parse_embodiment(cast(str, attributes["embodiment_text"]), str(path))
 
+    copies = None if on_disk is None else MappedCopies(on_disk, team)
+
     def read(name: str) -> NDArray[Any]:
-        return np.asarray(cast(Any, root[name])[:])
+        array = cast(Any, root[name])
+        # The ends are few.
+        if copies is None or name == "episode_ends":
+            return np.asarray(array[:])
+        return copies.of(array, name)
 
     columns = {name: read(name) for name in _COLUMNS}
-    return Episodes(
+    found = Episodes(
         embodiment=embodiment,
         infos=tuple(
             EpisodeInfo(**data) for data in cast(list[dict[str, Any]], attributes["episodes"])
@@ -294,3 +308,6 @@ def load_episodes(path: Path, cameras: Sequence[str] | None = None) -> Episodes:
         provenance_names=tuple(cast(list[str], attributes["provenance_names"])),
         **columns,
     )
+    if copies is not None:
+        copies.unlink()
+    return found

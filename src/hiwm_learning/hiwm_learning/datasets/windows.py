@@ -1,6 +1,6 @@
 """The frames, actions and weights of each training sample."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,26 +9,59 @@ from hiwm_core.branch_records import Label
 from hiwm_core.provenance import Provenance
 from hiwm_learning.datasets.episodes import Episodes
 
+_BLOCK = 65536  # frames
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkWindows:
-    """M training samples as indices into an `Episodes`."""
+    """M training samples of an `Episodes` of N frames; indices are computed when asked for.
 
-    observations: NDArray[np.int64]  # [M, S], newest last; padded with the episode's first frame
-    actions: NDArray[np.int64]  # [M, K], first = after the newest frame; padded with the last
-    weights: NDArray[np.float32]  # [M, K]
-    episodes: NDArray[np.int64]  # [M]
+    History and chunk stay within one episode. The first frame is repeated for the history before
+    it, as in the policy node at the start of an epoch. The last known action is repeated after the
+    end, which holds the arms still.
+    """
+
+    newest: NDArray[np.int64]  # [M] newest frame of each sample, whose action is the first
+    ends: NDArray[np.int64]  # [E] one past the last frame of each episode
+    # [N] newest frame with a known action, up to each frame of its episode
+    answered: NDArray[np.int32]
+    frame_weights: NDArray[np.float32]  # [N] of each frame's action
+    observation_steps: int  # frames in a policy's input, S
+    horizon: int  # actions in a chunk, K
 
     def __len__(self) -> int:
         """Return M."""
-        return len(self.observations)
+        return len(self.newest)
+
+    @property
+    def episodes(self) -> NDArray[np.int64]:
+        """Episode of each sample, [M]."""
+        return np.searchsorted(self.ends, self.newest, side="right")
+
+    def observations(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the frames [B, S] of samples [B], newest last."""
+        newest = self.newest[chosen]
+        starts = np.concatenate(([0], self.ends))[self._owner(newest)]
+        past = newest[:, None] - np.arange(self.observation_steps - 1, -1, -1)
+        return np.maximum(past, starts[:, None])
+
+    def actions(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the frames [B, K] whose actions are the chunks of samples [B]."""
+        newest = self.newest[chosen]
+        last = self.ends[self._owner(newest)] - 1
+        ahead = np.minimum(newest[:, None] + np.arange(self.horizon), last[:, None])
+        return self.answered[ahead].astype(np.int64)
+
+    def weights(self, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the weights [B, K] of the actions of samples [B]."""
+        return self.frame_weights[self.actions(chosen)]
 
     def take(self, chosen: NDArray[np.bool_]) -> "ChunkWindows":
         """Return the samples that a mask [M] selects."""
-        return ChunkWindows(
-            observations=self.observations[chosen], actions=self.actions[chosen],
-            weights=self.weights[chosen], episodes=self.episodes[chosen],
-        )
+        return replace(self, newest=self.newest[chosen])
+
+    def _owner(self, frames: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.searchsorted(self.ends, frames, side="right")
 
 
 def demonstration_weights(episodes: Episodes, first: int | None = None) -> NDArray[np.float32]:
@@ -55,10 +88,6 @@ def chunk_windows(
 ) -> ChunkWindows:
     """Return one sample for each frame whose action has a weight above 0.
 
-    History and chunk stay within one episode. The first frame is repeated for the history before
-    it, as in the policy node at the start of an epoch. The last known action is repeated after the
-    end, which holds the arms still.
-
     Args:
         episodes: the training set.
         weights: [N], of each frame's action; 0 is used where the action is unknown.
@@ -66,32 +95,19 @@ def chunk_windows(
         horizon: actions in a chunk, K.
     """
     known = _known(episodes)
-    weights = np.where(known, weights, np.float32(0.0)).astype(np.float32)
-    observations, actions, owners = [], [], []
-    for number, (start, end) in enumerate(zip(episodes.starts, episodes.ends, strict=True)):
-        index = np.arange(start, end)
-        answered = index[known[start:end]]
-        if not len(answered):
-            continue
-        starts = index[weights[start:end] > 0]
-        past = starts[:, None] - np.arange(observation_steps - 1, -1, -1)
-        ahead = starts[:, None] + np.arange(horizon)
-        observations.append(np.maximum(past, start))
-        # The newest known action at or before each step; the actions at `starts` are known.
-        actions.append(answered[np.searchsorted(answered, ahead, side="right") - 1])
-        owners.append(np.full(len(starts), number))
-    if not owners:
-        empty = np.zeros((0, 0), np.int64)
-        return ChunkWindows(
-            observations=empty, actions=empty, weights=empty.astype(np.float32),
-            episodes=np.zeros(0, np.int64),
-        )
-    chosen = np.concatenate(actions)
+    frame_weights = np.where(known, weights, np.float32(0.0)).astype(np.float32)
+    # Before the first known action of an episode there is no sample that could ask.
+    numbers = np.where(known, np.arange(len(known), dtype=np.int32), np.int32(0))
     return ChunkWindows(
-        observations=np.concatenate(observations), actions=chosen, weights=weights[chosen],
-        episodes=np.concatenate(owners),
+        newest=np.flatnonzero(frame_weights > 0), ends=episodes.ends,
+        answered=np.maximum.accumulate(numbers), frame_weights=frame_weights,
+        observation_steps=observation_steps, horizon=horizon,
     )
 
 
 def _known(episodes: Episodes) -> NDArray[np.bool_]:
-    return np.asarray(np.isfinite(episodes.actions).all(axis=1))
+    # By blocks: a set on disk must not be in memory all at once.
+    blocks = range(0, len(episodes.actions), _BLOCK)
+    return np.concatenate([
+        np.isfinite(episodes.actions[start : start + _BLOCK]).all(axis=1) for start in blocks
+    ] or [np.zeros(0, np.bool_)])

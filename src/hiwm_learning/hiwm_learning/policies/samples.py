@@ -30,6 +30,9 @@ Sampling = Literal["uniform", "weighted"]
 # demonstrations end at rest, and does not move after a rollback.
 HIDDEN_HISTORY = 0.5
 HELD_OUT_SHARE = 0.08  # of the episodes
+# Scales are fitted to this many samples: more would change them by less than their rounding, and a
+# set on disk must not be in memory all at once.
+MOST_STATES = 200_000
 # First words of the seeds, so that no two random streams are equal.
 _ORDER, _SPLIT = 1, 3
 
@@ -58,11 +61,9 @@ class Samples:
         self._shifts = [largest_shift(camera, alone=len(cameras) == 1) for camera in cameras]
         self._proprio_shift = metres_per_pixel(episodes.embodiment.proprioception, cameras[0])
         self._action_shift = metres_per_pixel(episodes.embodiment.actions, cameras[0])
-        self._weights = windows.weights
         self._mass: NDArray[np.float64] | None = None  # cumulative, including each sample
         if sampling == "weighted" and len(windows):
-            self._mass = np.cumsum(windows.weights[:, 0], dtype=np.float64)
-            self._weights = (windows.weights > 0).astype(np.float32)
+            self._mass = np.cumsum(windows.frame_weights[windows.newest], dtype=np.float64)
         self._order_of = -1
         self._order: NDArray[np.int64] = np.zeros(0, np.int64)
 
@@ -81,9 +82,18 @@ class Samples:
         return max(1, len(self) // self._size)
 
     def states(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the newest proprioception [M, P] and the chunk [M, K, A] of every sample."""
-        newest = self._windows.observations[:, -1]
-        return self._episodes.proprio[newest], self._episodes.actions[self._windows.actions]
+        """Return the newest proprioception [M, P] and the chunk [M, K, A] of every sample.
+
+        Of more than `MOST_STATES` samples, as many, evenly spaced.
+        """
+        chosen = np.arange(len(self))
+        if len(self) > MOST_STATES:
+            chosen = np.linspace(0, len(self) - 1, MOST_STATES).astype(np.int64)
+        newest = self._windows.newest[chosen]
+        return (
+            np.asarray(self._episodes.proprio[newest]),
+            np.asarray(self._episodes.actions[self._windows.actions(chosen)]),
+        )
 
     def drawn(self, step: int) -> NDArray[np.int64]:
         """Return the samples of a step, [size]; all samples if there are fewer."""
@@ -103,11 +113,14 @@ class Samples:
         rng: np.random.Generator | None = None,
     ) -> Batch:
         """Return samples [N] as tensors, augmented if `rng` is given."""
-        observed, acted = self._windows.observations[chosen], self._windows.actions[chosen]
-        actions, light = self._episodes.actions[acted], None
+        observed, acted = self._windows.observations(chosen), self._windows.actions(chosen)
+        actions, light = np.asarray(self._episodes.actions[acted]), None
+        weights = self._windows.weights(chosen)
+        if self._mass is not None:
+            weights = (weights > 0).astype(np.float32)
         if rng is None:
-            images = [frames[observed] for frames in self._frames]
-            proprio = self._episodes.proprio[observed]
+            images = [np.asarray(frames[observed]) for frames in self._frames]
+            proprio = np.asarray(self._episodes.proprio[observed])
         else:
             hidden = rng.random((len(chosen), 1)) < HIDDEN_HISTORY
             observed = np.where(hidden, observed[:, -1:], observed)
@@ -126,7 +139,7 @@ class Samples:
             images=tuple(torch.from_numpy(image).to(device) for image in images),
             proprio=torch.from_numpy(proprio).to(device),
             actions=torch.from_numpy(actions).to(device),
-            weights=torch.from_numpy(self._weights[chosen]).to(device), light=light,
+            weights=torch.from_numpy(weights).to(device), light=light,
         )
 
 

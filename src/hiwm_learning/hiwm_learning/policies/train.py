@@ -10,12 +10,14 @@ from collections.abc import Sequence
 
 from hiwm_core.user_paths import path_argument
 from hiwm_learning.datasets import demonstration_weights, load_episodes
+from hiwm_learning.parallel import team_of
 from hiwm_learning.policies.command import (
     add_policy_options,
     check_policy_outputs,
     fit_policy,
     policy_trainer,
     say,
+    streamed_to,
 )
 from hiwm_learning.training_command import run_training
 from hiwm_learning.training_loop import Budget
@@ -49,19 +51,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    check_policy_outputs(options, [options.dataset])
-    episodes = load_episodes(options.dataset)
+    team = team_of(options.device, options.parts)
+    if team.leads:
+        check_policy_outputs(options, [options.dataset])
+    episodes = load_episodes(options.dataset, on_disk=streamed_to(options), team=team)
     trainer = policy_trainer(
         options, episodes, demonstration_weights(episodes, options.episodes),
         {"provenance": {"demonstration": 1.0}}, name=options.backbone, sampling="uniform",
+        team=team,
     )
     steps = options.steps
     if steps is None:
         steps = round(options.epochs * trainer.steps_per_epoch)
     steps = max(1, steps)
-    say(f"{trainer.samples} samples, {trainer.steps_per_epoch} steps per epoch, {steps} in total")
+    if team.leads:
+        say(f"{trainer.samples} samples, {trainer.steps_per_epoch} steps per epoch, {steps} in all")
     return fit_policy(
-        options, trainer, Budget(steps=steps, minutes=options.minutes),
+        options, trainer, Budget(steps=steps, minutes=options.minutes), team,
         checkpoint_every_s=options.checkpoint_minutes * 60.0,
     )
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from hiwm_core.control_period import alike
-from hiwm_core.errors import CheckpointError
+from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_learning.checkpoints import (
     Checkpoint,
     CheckpointInfo,
@@ -21,6 +21,7 @@ from hiwm_learning.checkpoints import (
 )
 from hiwm_learning.datasets import Episodes
 from hiwm_learning.model_card import write_card
+from hiwm_learning.parallel import ALONE, Team
 from hiwm_learning.policies.backbones import backbone_of, config_from_checkpoint
 from hiwm_learning.policies.chunk_policy import ChunkPolicy, PolicyConfig
 from hiwm_learning.policies.samples import Sampling, split_samples
@@ -54,26 +55,34 @@ class PolicyTrainer:
         device: where to train.
         sampling: how the weights are applied; see `Sampling`.
         start_from: checkpoint with the initial weights and scales; random weights when None.
+        team: the processes that train together. A step's batch has `BATCH` samples for each part.
 
     Raises:
         BagError: all weights are 0.
+        ConfigError: fewer samples than parts.
         CheckpointError: `start_from` is of another kind, network or embodiment.
     """
 
     def __init__(
         self, episodes: Episodes, config: PolicyConfig, *, weights: NDArray[np.float32],
         data: Mapping[str, Any], seed: int, output: Path, name: str, device: str = "cpu",
-        sampling: Sampling = "uniform", start_from: Path | None = None,
+        sampling: Sampling = "uniform", start_from: Path | None = None, team: Team = ALONE,
     ) -> None:
         self._episodes = episodes
+        self._team = team
         self._config = config
         self._seed = seed
         self._output = output
         self._name = name
         self._device = torch.device(device)
         self._train, self._held_out = split_samples(
-            episodes, weights, config, sampling=sampling, seed=seed, size=BATCH
+            episodes, weights, config, sampling=sampling, seed=seed, size=BATCH * team.parts
         )
+        if len(self._train) < team.parts:
+            raise ConfigError(
+                f"{len(self._train)} samples for {team.parts} parts", where="training set",
+                remedy="use fewer processes or parts",
+            )
         torch.manual_seed(seed)
         policy = backbone_of(config).build(config)
         start = None
@@ -87,7 +96,7 @@ class PolicyTrainer:
         self._identity = {
             "seed": seed, "data": episodes.fingerprint(), "config": config.to_dict(),
             "weights": hashlib.sha256(np.ascontiguousarray(weights).tobytes()).hexdigest(),
-            "sampling": sampling, "start": start.hash if start else "",
+            "sampling": sampling, "start": start.hash if start else "", "parts": team.parts,
         }
         self._data = {
             **episodes.summary(), "weights": dict(data), "sampling": sampling,
@@ -96,6 +105,7 @@ class PolicyTrainer:
             "episodes_held_out": self._held_out.episodes, "held_out_samples": len(self._held_out),
         }
         self._policy = policy.to(self._device)
+        team.share(self._policy)
         self._average = copy.deepcopy(self._policy).requires_grad_(False).eval()
         self._optimiser = torch.optim.AdamW(
             self._policy.parameters(), lr=config.learning_rate, weight_decay=WEIGHT_DECAY
@@ -117,16 +127,19 @@ class PolicyTrainer:
         return len(self._train)
 
     def train_step(self, step: int, progress: float) -> dict[str, float]:
-        """Take one optimiser step; its randomness follows from seed and step."""
-        rng = np.random.default_rng((self._seed, _STEP, step))
-        torch.manual_seed(int(rng.integers(2**63)))  # dropout
+        """Take one optimiser step; its randomness follows from seed, step and part."""
         for group in self._optimiser.param_groups:
             group["lr"] = self._config.learning_rate * rate_factor(progress, step)
-        batch = self._train.batch(self._train.drawn(step), self._device, rng)
         self._policy.train()
-        losses = self._policy.loss(batch, rng)
         self._optimiser.zero_grad(set_to_none=True)
-        losses["loss"].backward()
+        drawn, parts = self._train.drawn(step), self._team.parts
+        for part in self._team.mine:
+            rng = np.random.default_rng((self._seed, _STEP, step, *([part] if part else ())))
+            torch.manual_seed(int(rng.integers(2**63)))  # dropout
+            batch = self._train.batch(drawn[part::parts], self._device, rng)
+            losses = self._policy.loss(batch, rng)
+            (losses["loss"] / parts).backward()
+        self._team.sum_gradients(self._policy.parameters())
         torch.nn.utils.clip_grad_norm_(self._policy.parameters(), GRADIENT_NORM)
         self._optimiser.step()
         decay = min(AVERAGE_DECAY, (1 + step) / (10 + step))

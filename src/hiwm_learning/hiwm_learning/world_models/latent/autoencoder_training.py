@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hiwm_learning.parallel import ALONE, Team
 from hiwm_learning.world_models.latent.clips import Clips
 from hiwm_learning.world_models.latent.model import LatentWorldModel, floats
 from hiwm_learning.world_models.latent.stage import Stage
@@ -50,7 +51,7 @@ def usual_pictures(clips: Clips, seed: int) -> Usual:
 
 def autoencoder_stage(
     model: LatentWorldModel, clips: Clips, held_out: Clips, *, seed: int, device: torch.device,
-    batch: int = BATCH,
+    batch: int = BATCH, team: Team = ALONE,
 ) -> Stage:
     """Return the stage that fits a model's coders in place.
 
@@ -60,7 +61,8 @@ def autoencoder_stage(
         held_out: to measure on.
         seed: of everything random.
         device: of the model.
-        batch: pairs a step.
+        batch: pairs in each part of a step.
+        team: the processes that train together.
     """
     usual = usual_pictures(clips, seed)
     pictures = usual.pictures.to(device)
@@ -100,7 +102,8 @@ def autoencoder_stage(
         return {"psnr": psnr(model.decode(model.encode(frames, joints), joints), frames)}
 
     return Stage(
-        model.coders, losses, rate=RATE, seed=seed, device=device, measure=measure
+        model.coders, [losses] * len(team.mine), rate=RATE, seed=seed, device=device,
+        measure=measure, team=team,
     )
 
 

@@ -17,13 +17,14 @@ from hiwm_core.bags.resample import segment_period
 from hiwm_core.bags.task_labels import progress_labels, start_values, success_labels
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.episode_labels import EpisodeLabel
-from hiwm_core.errors import BagError
+from hiwm_core.errors import BagError, ConfigError
 from hiwm_core.tasks import Task
 from hiwm_learning.datasets.periods import OnePeriod
 from hiwm_learning.datasets.person_labels import PersonLabels
 from hiwm_learning.datasets.usable_segments import find_bags, usable_segment
+from hiwm_learning.world_models.latent.on_disk import TensorFile
 from hiwm_learning.world_models.latent.subset import Subset
-from hiwm_learning.world_models.latent.views import Size, scaled
+from hiwm_learning.world_models.latent.views import Size, side_by_side
 from hiwm_learning.world_models.recordings import HELD_OUT_EVERY, SHORTEST
 
 
@@ -93,6 +94,7 @@ def read_clips(
     folders: Sequence[Path], cameras: tuple[str, ...], embodiment: Embodiment, task: Task,
     report: Callable[[str], None], resample_hz: float | None = None, size: Size | None = None,
     old: Sequence[Path] = (), old_share: float = 0.5, subset: Subset | None = None,
+    on_disk: Path | None = None,
 ) -> tuple[Clips, Clips]:
     """Return training and held-out clips of all usable segments below folders of data.
 
@@ -112,11 +114,18 @@ def read_clips(
         old: folders of bags that the model has learned from before.
         old_share: of the ticks drawn in training, those of old folders.
         subset: of the segments to train on; None takes all. It changes nothing that is held out.
+        on_disk: folder where frames stay, mapped; None keeps them in memory.
 
     Raises:
+        ConfigError: a subset of what stays on disk.
         BagError: fewer than two usable bags, or bags of another embodiment or of several
             control periods.
     """
+    if subset is not None and on_disk is not None:
+        raise ConfigError(
+            "a subset with --stream", where="--frames or --share", remedy="omit one of them"
+        )
+    files = None if on_disk is None else (TensorFile(on_disk), TensorFile(on_disk))
     periods = OnePeriod(resample_hz)
     labels = PersonLabels(report)
     parts: tuple[list[tuple[str, Segment]], list[tuple[str, Segment]]] = ([], [])
@@ -133,6 +142,12 @@ def read_clips(
                 report(f"left out {path.name}: {segment.length} ticks, fewer than {SHORTEST}")
                 continue
             held_out = index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+            if files is not None:
+                files[held_out].append(_views(segment, cameras, size))
+                # The first frames are where imagination may begin.
+                segment = replace(segment, observations={
+                    name: segment.observations[name][:1].copy() for name in cameras
+                })
             parts[held_out].append((folder.name, segment))
             if not held_out:
                 is_old.append(number >= len(folders))
@@ -142,6 +157,8 @@ def read_clips(
     if not parts[1] and len(parts[0]) > 1:
         parts[1].append(parts[0].pop())
         is_old.pop()
+        if files is not None:
+            files[1].append(files[0].pop(parts[1][0][1].length))
         report(f"held out only {parts[1][0][1].lineage.branch_id}: there are few segments")
     if not parts[0] or not parts[1]:
         raise BagError(
@@ -152,11 +169,14 @@ def read_clips(
     if subset is not None:
         kept = subset.of([(kind, segment.length) for kind, segment in parts[0]])
         report(f"a subset: {len(kept)} of {len(parts[0])} segments")
-    clips = clips_of([parts[0][i] for i in kept], cameras, task, size, labels.of)
+    frames = (None, None) if files is None else tuple(file.tensor() for file in files)
+    clips = clips_of(
+        [parts[0][i] for i in kept], cameras, task, size, labels.of, frames[0]
+    )
     old_ticks = torch.cat([torch.full((parts[0][i][1].length,), is_old[i]) for i in kept])
     return (
         replace(clips, weights=sampling_weights(old_ticks, old_share)),
-        clips_of(parts[1], cameras, task, size, labels.of),
+        clips_of(parts[1], cameras, task, size, labels.of, frames[1]),
     )
 
 
@@ -170,10 +190,12 @@ def sampling_weights(old: Tensor, share: float) -> Tensor | None:
 def clips_of(
     segments: Sequence[tuple[str, Segment]], cameras: tuple[str, ...], task: Task,
     size: Size | None = None, label_of: Callable[[Segment], EpisodeLabel] | None = None,
+    frames: Tensor | None = None,
 ) -> Clips:
     """Return segments, each with its kind of data, cut into runs wherever an action is unknown.
 
-    `label_of` returns what a person said of a segment; None uses no labels.
+    `label_of` returns what a person said of a segment; None uses no labels. `frames` are those of
+    all segments, if they are not in memory.
     """
     actions = np.concatenate([segment.actions for _, segment in segments])
     ends = np.isnan(actions).any(axis=1)
@@ -191,20 +213,14 @@ def clips_of(
         success_labels(segment, task, one)
         for (_, segment), one in zip(segments, said, strict=True)
     ]
-    wanted = size or segments[0][1].observations[cameras[0]].shape[1:3]
-    views = [
-        torch.cat([
-            scaled(torch.from_numpy(segment.observations[name]), wanted)
-            for _, segment in segments
-        ])
-        for name in cameras
-    ]
+    if frames is None:
+        frames = torch.cat([_views(segment, cameras, size) for _, segment in segments])
     periods = [segment_period(segment) for _, segment in segments]
     counts: Counter[str] = Counter()
     for kind, segment in segments:
         counts[kind] += segment.length
     return Clips(
-        frames=views[0].unsqueeze(1) if len(views) == 1 else torch.stack(views, dim=1),
+        frames=frames,
         proprioception=torch.from_numpy(np.concatenate([s.proprio for _, s in segments])),
         measured=torch.from_numpy(np.concatenate([s.measured for _, s in segments])).float(),
         actions=torch.from_numpy(actions),
@@ -229,4 +245,12 @@ def clips_of(
             "period_s": statistics.median(period.nominal_s for period in periods),
             "measured_period_s": round(statistics.median(p.seconds for p in periods), 6),
         },
+    )
+
+
+def _views(segment: Segment, cameras: Sequence[str], size: Size | None) -> Tensor:
+    """Return the frames [T, C, H, W, 3] of a segment in one size, the first camera's if None."""
+    return side_by_side(
+        [torch.from_numpy(segment.observations[name]) for name in cameras],
+        size or segment.observations[cameras[0]].shape[1:3],
     )

@@ -1,15 +1,19 @@
 """Second stage: dynamics, joints and heads learn on the latents of the frozen coders."""
 
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hiwm_learning.parallel import ALONE, Team
 from hiwm_learning.world_models.latent.autoencoder_training import psnr
 from hiwm_learning.world_models.latent.clips import Clips
 from hiwm_learning.world_models.latent.model import LatentWorldModel, Worlds, floats
-from hiwm_learning.world_models.latent.rollout_pool import LatentRecordings, RolloutPool
+from hiwm_learning.world_models.latent.on_disk import TensorFile
+from hiwm_learning.world_models.latent.rollout_pool import LatentRecordings, Pools, RolloutPool
 from hiwm_learning.world_models.latent.stage import Export, Stage
 from hiwm_learning.world_models.latent.warping import warped
 from hiwm_learning.world_models.outcome_losses import mean_known
@@ -28,6 +32,7 @@ NEAR_GOAL = 0.75
 ENCODED_AT_ONCE = 128
 HORIZONS = (1, 10, 25, 50)
 MEASURED = 48
+_POOL_SEED = 9_176_263  # keeps the pools of a step's parts apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +64,16 @@ def fit_joints(model: LatentWorldModel, clips: Clips) -> None:
 
 @torch.no_grad()
 def encoded(
-    model: LatentWorldModel, clips: Clips, device: torch.device, warp_px: float = 0.0
+    model: LatentWorldModel, clips: Clips, device: torch.device, warp_px: float = 0.0,
+    on_disk: Path | None = None,
 ) -> Tensor:
-    """Return latents [N, C, Z, h, w] float16 of all frames, warped by up to `warp_px`."""
+    """Return latents [N, C, Z, h, w] float16 of all frames, warped by up to `warp_px`.
+
+    With a folder `on_disk` they stay there, mapped.
+    """
     generator = torch.Generator().manual_seed(0)
-    found = []
+    found: list[Tensor] = []
+    file = None if on_disk is None else TensorFile(on_disk)
     for start in range(0, len(clips), ENCODED_AT_ONCE):
         rows = slice(start, start + ENCODED_AT_ONCE)
         frames = clips.frames[rows].to(device)
@@ -72,8 +82,11 @@ def encoded(
             bent = (images.clamp(0.0, 1.0) * 255.0 + 0.5).to(torch.uint8)
             frames = bent.movedim(1, -1).unflatten(0, frames.shape[:2])
         latents = model.encode(frames, clips.proprioception[rows].to(device))
-        found.append(latents.half().cpu())
-    return torch.cat(found)
+        if file is not None:
+            file.append(latents.half().cpu())
+        else:
+            found.append(latents.half().cpu())
+    return torch.cat(found) if file is None else file.tensor()
 
 
 def set_background(model: LatentWorldModel, latents: Tensor, seed: int) -> None:
@@ -90,7 +103,8 @@ def set_background(model: LatentWorldModel, latents: Tensor, seed: int) -> None:
 
 def dynamics_stage(
     model: LatentWorldModel, clips: Clips, held_out: Clips, *, seed: int, device: torch.device,
-    options: DynamicsOptions, on_export: Export | None = None,
+    options: DynamicsOptions, on_export: Export | None = None, team: Team = ALONE,
+    on_disk: Path | None = None,
 ) -> Stage:
     """Return the stage that fits dynamics, joints and heads in place.
 
@@ -102,17 +116,25 @@ def dynamics_stage(
         device: of the model.
         options: pool and warps.
         on_export: see `Stage`.
+        team: the processes that train together; each part of a step has a pool of its own.
+        on_disk: folder where latents stay, mapped; None keeps them in memory.
     """
     model.coders.eval().requires_grad_(False)
-    clean = encoded(model, clips, device)
-    bent = encoded(model, clips, device, options.warp_px) if options.warp_px else clean[:0]
+    clean = encoded(model, clips, device, on_disk=on_disk)
+    bent = (
+        encoded(model, clips, device, options.warp_px, on_disk) if options.warp_px else clean[:0]
+    )
     measured = encoded(model, held_out, device)
     set_background(model, clean, seed)
     model.known.fit(clean, measured, torch.Generator().manual_seed(seed))
-    pool = RolloutPool(
-        clips, LatentRecordings(clean=clean, warped=bent), size=options.pool,
-        context=model.config.dynamics.context, oldest=options.oldest, seed=seed,
-    )
+    pools = [
+        RolloutPool(
+            clips, LatentRecordings(clean=clean, warped=bent), size=options.pool,
+            context=model.config.dynamics.context, oldest=options.oldest,
+            seed=seed + _POOL_SEED * part,
+        )
+        for part in team.mine
+    ]
     with torch.no_grad():
         points = torch.cat([
             model.points(part.to(device)).cpu()
@@ -120,7 +142,9 @@ def dynamics_stage(
         ])
     outcome = _OutcomeRows(clips)
 
-    def losses(generator: torch.Generator, step: int, progress: float) -> dict[str, Tensor]:
+    def losses(
+        pool: RolloutPool, generator: torch.Generator, step: int, progress: float
+    ) -> dict[str, Tensor]:
         rows = pool.rows
         windows = pool.windows.float()
         noisy = torch.rand(len(rows), generator=generator) < 0.5
@@ -155,9 +179,9 @@ def dynamics_stage(
         }
 
     return Stage(
-        _Parts(model), losses, rate=RATE, seed=seed, device=device,
-        measure=lambda: open_loop(model, held_out, measured, device), on_export=on_export,
-        remembered=pool,
+        _Parts(model), [partial(losses, pool) for pool in pools], rate=RATE, seed=seed,
+        device=device, measure=lambda: open_loop(model, held_out, measured, device),
+        on_export=on_export, remembered=Pools(pools), team=team,
     )
 
 

@@ -40,9 +40,13 @@ class KnownCells(nn.Module):
     @torch.no_grad()
     def fit(self, latents: Tensor, held_out: Tensor, generator: torch.Generator) -> None:
         """Learn from latents [N, C, Z, h, w] of recorded frames; held-out ones set the limit."""
-        cells = latents.movedim(2, -1).flatten(0, -2)
-        rows = torch.randint(len(cells), (min(SAMPLE, len(cells)),), generator=generator)
-        sample = cells[rows].float().to(self.means.device)
+        # Cells are counted with Z last, and picked one by one: latents may stay on disk.
+        frames, cameras, _, height, width = latents.shape
+        count = frames * cameras * height * width
+        cells = torch.randint(count, (min(SAMPLE, count),), generator=generator)
+        x, y = cells % width, cells // width % height
+        rows = cells // (width * height)
+        sample = latents[rows // cameras, rows % cameras, :, y, x].float().to(self.means.device)
         self.means.copy_(_clustered(sample, generator))
         self.limit.fill_(1.0)
         seen = torch.cat([

@@ -1,11 +1,12 @@
 """A stage of training as `training_loop` runs it: optimiser, averaged weights, exact resume."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from hiwm_learning.parallel import ALONE, Team
 from hiwm_learning.training_loop import rate_factor
 
 AVERAGE_DECAY = 0.999
@@ -16,6 +17,8 @@ T = TypeVar("T")
 Export = Callable[[int, float, dict[str, float]], None]
 # (generator, step, progress) -> named losses; "loss" is the one to minimise.
 Losses = Callable[[torch.Generator, int, float], dict[str, Tensor]]
+# Keeps the random numbers of a step's parts apart.
+_PART_SEED = 7_368_787
 
 
 class Remembered(Protocol):
@@ -33,40 +36,45 @@ class Stage:
 
     Args:
         module: what is trained.
-        losses: of one step; the generator on the CPU is a function of seed and step.
+        losses: of one step, of each part of its batch that this process computes; the generator on
+            the CPU is a function of seed, step and part.
         rate: highest learning rate.
         seed: of everything random.
         device: of the module.
         measure: returns scores on held-out data; called with the averaged weights in place.
         on_export: writes the checkpoint for use elsewhere; likewise.
         remembered: further state of `losses`.
+        team: the processes that train together.
     """
 
     def __init__(
-        self, module: nn.Module, losses: Losses, *, rate: float, seed: int, device: torch.device,
-        measure: Callable[[], dict[str, float]], on_export: Export | None = None,
-        remembered: Remembered | None = None,
+        self, module: nn.Module, losses: Sequence[Losses], *, rate: float, seed: int,
+        device: torch.device, measure: Callable[[], dict[str, float]],
+        on_export: Export | None = None, remembered: Remembered | None = None, team: Team = ALONE,
     ) -> None:
-        self._module, self._losses = module, losses
+        self._module, self._losses, self._team = module, losses, team
         self._rate, self._seed, self._device = rate, seed, device
         self._measure, self._on_export, self._remembered = measure, on_export, remembered
         self._optimiser = torch.optim.AdamW(
             module.parameters(), lr=rate, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.98)
         )
+        team.share(module)
         self._average = {k: v.detach().clone() for k, v in module.state_dict().items()}
 
     def train_step(self, step: int, progress: float) -> dict[str, float]:
         """Take one optimiser step."""
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
         for group in self._optimiser.param_groups:
             group["lr"] = self._rate * rate_factor(progress, step)
-        # A GPU computes in half of the bits; a CPU would only become slower.
-        with torch.autocast(
-            self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"
-        ):
-            found = self._losses(generator, step, progress)
         self._optimiser.zero_grad(set_to_none=True)
-        found["loss"].backward()
+        for part, losses in zip(self._team.mine, self._losses, strict=True):
+            seed = self._seed * 1_000_003 + step + _PART_SEED * part
+            # A GPU computes in half of the bits; a CPU would only become slower.
+            with torch.autocast(
+                self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"
+            ):
+                found = losses(torch.Generator().manual_seed(seed), step, progress)
+            (found["loss"] / self._team.parts).backward()
+        self._team.sum_gradients(self._module.parameters())
         nn.utils.clip_grad_norm_(self._module.parameters(), GRADIENT_NORM)
         self._optimiser.step()
         decay = min(AVERAGE_DECAY, (1 + step) / (10 + step))

@@ -11,10 +11,13 @@ from hiwm_core.errors import ConfigError
 from hiwm_core.output_folders import claim_folder
 from hiwm_learning import training_loop
 from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
+from hiwm_learning.parallel import team_of
 from hiwm_learning.training_command import (
     WORK_FOLDER,
+    add_parts_option,
     add_world_model_options,
     check_world_model_outputs,
+    work_folder,
 )
 from hiwm_learning.training_loop import Budget
 from hiwm_learning.world_models.latent.autoencoder_training import BATCH, autoencoder_stage
@@ -60,8 +63,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--autoencoder-steps", type=int, default=10**7, help="the same in steps")
     parser.add_argument("--autoencoder-batch", type=int, default=BATCH, help="pairs of frames")
+    add_parts_option(parser)
     add_growth_options(parser)
     add_subset_options(parser)
+    parser.add_argument(
+        "--stream", action="store_true",
+        help="keep frames and latents on disk, uncompressed in the work folder while it trains: "
+        "memory does not grow with them",
+    )
     parser.add_argument("--pool", type=int, default=POOL, help="rollouts kept alive")
     parser.add_argument("--oldest", type=int, default=OLDEST, help="age limit of a rollout, steps")
     parser.add_argument("--warp", type=float, default=WARP_PX, help="of start frames, px; 0: none")
@@ -83,11 +92,15 @@ class _Run:
                 remedy="use --torch-device cpu, or a machine with a GPU",
             )
         self._device = torch.device(options.torch_device)
+        self._team = team = team_of(options.torch_device, options.parts)
         check_growth(options)
-        work = check_world_model_outputs(options)
+        work = check_world_model_outputs(options) if team.leads else work_folder(options)
         task, embodiment = task_of(options.data, options.task)
-        claim_folder(work, WORK_FOLDER)
+        if team.leads:
+            claim_folder(work, WORK_FOLDER)
+        team.wait()
         self._work: Path = work
+        self._on_disk = work if options.stream else None
         self._task, self._embodiment = task, embodiment
         torch.manual_seed(options.seed)
         config = latent_config(embodiment, network=options.network, tokens=options.tokens)
@@ -102,7 +115,7 @@ class _Run:
         clips, held_out = read_clips(
             options.data, model.config.cameras, self._embodiment, self._task, self._report,
             options.resample_to, (model.config.height, model.config.width), options.old_data,
-            options.old_share, subset_of(options),
+            options.old_share, subset_of(options), self._on_disk,
         )
         self._heads = (*outcome_heads(clips.progress_labels, clips.success_labels), "trust")
         self._report(heads_line(self._heads))
@@ -112,10 +125,11 @@ class _Run:
             f"on {self._device.type}; coders {_count(model.coders)}, dynamics "
             f"{_count(model.dynamics)} parameters; {len(clips)} frames, {len(held_out)} held out"
         )
-        _write_starts(options.output, held_out)
+        if self._team.leads:
+            _write_starts(options.output, held_out)
         first = autoencoder_stage(
             model, clips, held_out, seed=options.seed, device=self._device,
-            batch=options.autoencoder_batch,
+            batch=options.autoencoder_batch, team=self._team,
         )
         budget = Budget(steps=options.autoencoder_steps, minutes=options.autoencoder_minutes)
         if self._fit(first, budget, "autoencoder"):
@@ -134,6 +148,7 @@ class _Run:
             options=DynamicsOptions(
                 pool=options.pool, oldest=options.oldest, warp_px=options.warp
             ),
+            team=self._team, on_disk=self._on_disk,
         )
         budget = Budget(steps=options.steps, minutes=options.minutes)
         return 130 if self._fit(second, budget, "dynamics") else 0
@@ -146,13 +161,15 @@ class _Run:
         path = self._work / f"{name}.pt"
         self._report(f"{name}: up to {budget.steps} steps, {budget.minutes:g} minutes")
         outcome = training_loop.train(
-            stage, budget, state_path=path, resume=self._options.resume and path.exists(),
+            stage, budget, state_path=path, team=self._team,
+            resume=self._options.resume and self._team.own_file(path).exists(),
             report_every_s=30, held_out_every_s=300, checkpoint_every_s=600, write=self._report,
         )
         return outcome.interrupted
 
     def _report(self, line: str) -> None:
-        print(f"[{(time.monotonic() - self._begun) / 60:5.1f} min] {line}", flush=True)
+        if self._team.leads:
+            print(f"[{(time.monotonic() - self._begun) / 60:5.1f} min] {line}", flush=True)
 
     def _info(
         self, clips: Clips, held_out: Clips, steps: int, minutes: float, scores: dict[str, float]

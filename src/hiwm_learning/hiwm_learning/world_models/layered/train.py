@@ -24,6 +24,7 @@ from hiwm_learning.checkpoints import (
     save_checkpoint,
     save_training_state,
 )
+from hiwm_learning.parallel import require_alone
 from hiwm_learning.training_command import (
     WORK_FOLDER,
     add_world_model_options,
@@ -61,6 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def train(options: argparse.Namespace) -> int:
     """Train and return the exit code; 130 when interrupted."""
+    require_alone("--family layered")
     begun = time.monotonic()
 
     def report(line: str) -> None:

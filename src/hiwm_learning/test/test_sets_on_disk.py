@@ -1,0 +1,106 @@
+"""A training set on disk is the one in memory, and leaves no file behind."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hiwm_core.errors import BagError
+from hiwm_learning.datasets import load_episodes
+from hiwm_learning.datasets.episodes import Episodes
+from hiwm_learning.policies.trainer import PolicyTrainer
+from hiwm_learning.world_models.latent.dynamics_training import (
+    DynamicsOptions,
+    dynamics_stage,
+    fit_joints,
+)
+from hiwm_learning.world_models.latent.known_cells import KnownCells
+from hiwm_learning.world_models.latent.on_disk import TensorFile
+from hiwm_test_support.latent_worlds import embodiment_with, moving_square, untrained_world
+from hiwm_test_support.policies import dot_episodes, small_config
+
+
+def trained(episodes: Episodes, output: Path) -> dict[str, Any]:
+    trainer = PolicyTrainer(
+        episodes, small_config("act"), weights=np.ones(len(episodes.actions), np.float32), data={},
+        seed=0, output=output, name="dot", sampling="weighted",
+    )
+    for step in range(3):
+        trainer.train_step(step, 0.0)
+    return trainer.policy.state_dict()
+
+
+def test_a_policy_learns_the_same_from_a_set_on_disk(tmp_path: Path) -> None:
+    here = dot_episodes(tmp_path / "set.zarr", 10)
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    there = load_episodes(tmp_path / "set.zarr", on_disk=folder)
+    assert isinstance(there.images["top"], np.memmap) and isinstance(there.proprio, np.memmap)
+    assert list(folder.iterdir()) == []
+    assert there.fingerprint() == here.fingerprint()
+    np.testing.assert_array_equal(there.images["top"], here.images["top"])
+    one, other = (trained(each, tmp_path / "policy.safetensors") for each in (there, here))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dot_episodes(tmp_path / "set.zarr", 1)
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np.lib.format, "write_array_header_2_0", full)
+    with pytest.raises(BagError, match="make room there, or train with the set in memory"):
+        load_episodes(tmp_path / "set.zarr", on_disk=folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_world_learns_the_same_from_latents_on_disk(tmp_path: Path) -> None:
+    clips = moving_square(embodiment_with(32), runs=3, length=12, seed=0)
+    states = []
+    for on_disk in (tmp_path, None):
+        model = untrained_world(embodiment_with(32)).train().requires_grad_(True)
+        fit_joints(model, clips)
+        stage = dynamics_stage(
+            model, clips, clips, seed=0, device=torch.device("cpu"), on_disk=on_disk,
+            options=DynamicsOptions(pool=4, oldest=6),
+        )
+        for step in range(2):
+            stage.train_step(step, 0.0)
+        states.append({name: value.clone() for name, value in model.state_dict().items()})
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_on_disk_are_appended_and_removed_from_the_end(tmp_path: Path) -> None:
+    file, rows = TensorFile(tmp_path), torch.arange(24).reshape(6, 4).to(torch.int16)
+    file.append(rows[:2])
+    file.append(rows[2:])
+    assert torch.equal(file.tensor(), rows)
+    assert torch.equal(file.pop(1), rows[5:])
+    file.append(rows[:1])
+    assert torch.equal(file.tensor(), torch.cat([rows[:5], rows[:1]]))
+
+
+def test_the_cells_that_are_clustered_are_picked_from_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    latents = torch.arange(2 * 3 * 4 * 5 * 6).reshape(2, 3, 4, 5, 6).half()
+    picked = []
+
+    def clustered(sample: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        picked.append(sample)
+        return torch.zeros(512, 4)
+
+    monkeypatch.setattr("hiwm_learning.world_models.latent.known_cells._clustered", clustered)
+    KnownCells(4).fit(latents, latents, torch.Generator().manual_seed(0))
+    cells = latents.movedim(2, -1).flatten(0, -2)
+    rows = torch.randint(len(cells), (len(cells),), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(picked[0], cells[rows].float())
