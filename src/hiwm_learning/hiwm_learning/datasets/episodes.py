@@ -126,7 +126,8 @@ class Episodes:
         """Return a sha256 that identifies the training set, hex."""
         digest = hashlib.sha256()
         for array in (self.ends, self.proprio, self.actions, self.provenance):
-            digest.update(memoryview(np.ascontiguousarray(array)).cast("B"))
+            if array.size:
+                digest.update(np.ascontiguousarray(array).data.cast("B"))
         return digest.hexdigest()
 
 

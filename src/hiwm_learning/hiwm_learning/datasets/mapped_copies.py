@@ -56,7 +56,8 @@ class MappedCopies:
                     remedy="make room there, or train with the set in memory",
                 ) from error
         self._team.wait()
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return mapped
 
     def unlink(self) -> None:
         """Remove the names of the files; what is mapped stays until the last process ends."""

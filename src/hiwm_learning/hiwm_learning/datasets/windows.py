@@ -43,14 +43,16 @@ class ChunkWindows:
         newest = self.newest[chosen]
         starts = np.concatenate(([0], self.ends))[self._owner(newest)]
         past = newest[:, None] - np.arange(self.observation_steps - 1, -1, -1)
-        return np.maximum(past, starts[:, None])
+        frames: NDArray[np.int64] = np.maximum(past, starts[:, None])
+        return frames
 
     def actions(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the frames [B, K] whose actions are the chunks of samples [B]."""
         newest = self.newest[chosen]
         last = self.ends[self._owner(newest)] - 1
         ahead = np.minimum(newest[:, None] + np.arange(self.horizon), last[:, None])
-        return self.answered[ahead].astype(np.int64)
+        frames: NDArray[np.int64] = self.answered[ahead].astype(np.int64)
+        return frames
 
     def weights(self, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the weights [B, K] of the actions of samples [B]."""

@@ -169,14 +169,14 @@ def read_clips(
     if subset is not None:
         kept = subset.of([(kind, segment.length) for kind, segment in parts[0]])
         report(f"a subset: {len(kept)} of {len(parts[0])} segments")
-    frames = (None, None) if files is None else tuple(file.tensor() for file in files)
+    mapped = [None, None] if files is None else [file.tensor() for file in files]
     clips = clips_of(
-        [parts[0][i] for i in kept], cameras, task, size, labels.of, frames[0]
+        [parts[0][i] for i in kept], cameras, task, size, labels.of, mapped[0]
     )
     old_ticks = torch.cat([torch.full((parts[0][i][1].length,), is_old[i]) for i in kept])
     return (
         replace(clips, weights=sampling_weights(old_ticks, old_share)),
-        clips_of(parts[1], cameras, task, size, labels.of, frames[1]),
+        clips_of(parts[1], cameras, task, size, labels.of, mapped[1]),
     )
 
 
