@@ -1,9 +1,10 @@
 """First stage: frames are redrawn, and the robot leaves the latents.
 
-Two frames of a run, a few steps apart, are encoded, and the first is decoded. The distance between
-their latents is a penalty. The decoder knows the robot's joint state anyway, so the robot is the
-cheapest thing to leave out of the latents; objects cannot be left out. The penalty starts at full
-weight and falls later: first the robot leaves, then the picture gets sharp.
+Two frames of a run are encoded. Many latents are drawn with the joint state of the pair's other
+frame, and shall show that frame: a robot that the latents hold would be drawn twice. Objects that
+have moved in between are no fault of the latents, so pixels that stay far off count less. Besides,
+the distance between the two latents is a penalty: what an arm hides shall not come and go. Both
+fade during the training: first the robot leaves, then the picture gets sharp.
 """
 
 import math
@@ -19,11 +20,16 @@ from hiwm_learning.world_models.latent.stage import Stage
 
 RATE = 2e-3
 BATCH = 24  # pairs
-APART = 8  # steps between the frames of a pair, at most
+APART = 30  # steps between the frames of a pair, at most
+# Share of the latents that are drawn with the other frame's joints, and at the end.
+EXCHANGED, EXCHANGED_END = 0.5, 0.12
+# There, a pixel that is this far off counts half as much, of the brightness range.
+DISPUTED = 0.15
 # Of the latents' unit deviation: predicted latents are never quite those of a frame.
 LATENT_NOISE = 0.08
-# Weight of the penalty beside the reconstruction, its share at the end, and where it falls.
-SLOWNESS, SLOW_END, SLOW_FROM, SLOW_TO = 1.0, 0.12, 0.35, 0.70
+# Weight of the penalty beside the reconstruction, and its share at the end.
+SLOWNESS, SLOW_END = 1.0, 0.3
+FADE_FROM, FADE_TO = 0.25, 0.70  # of the training
 WARM_STEPS = 400
 # Pixels this far from the usual picture weigh more: most of a scene is still.
 DIFFERENT, DIFFERENT_WEIGHT = 0.06, 8.0
@@ -76,6 +82,9 @@ def autoencoder_stage(
         both = torch.cat([rows, other])
         posture = model.posture(clips.proprioception[both].to(device))
         images = floats(clips.frames[both].to(device))
+        exchanged = round(batch * faded(EXCHANGED, EXCHANGED_END, progress))
+        shown = torch.arange(batch)
+        shown[:exchanged] += batch
         redrawing, slowness = posture.new_zeros(()), posture.new_zeros(())
         for index, coder in enumerate(model.camera_coders()):
             robot = coder.robot(posture)
@@ -85,11 +94,13 @@ def autoencoder_stage(
             distance = (((now - later) ** 2).sum(1) + 1e-3).sqrt().mean()
             slowness = slowness + usual.stillness[index].item() * distance
             noise = torch.randn(now.shape, generator=generator).to(device)
-            first = type(robot)(fine=robot.fine[:batch], coarse=robot.coarse[:batch])
-            drawn = coder.decode(now + LATENT_NOISE * noise, first)
-            error = drawn - images[:batch, index]
-            unusual = (images[:batch, index] - pictures[index]).abs().amax(1, keepdim=True)
+            posed = type(robot)(fine=robot.fine[shown], coarse=robot.coarse[shown])
+            wanted = images[shown, index]
+            error = coder.decode(now + LATENT_NOISE * noise, posed) - wanted
+            unusual = (wanted - pictures[index]).abs().amax(1, keepdim=True)
             weight = 1.0 + DIFFERENT_WEIGHT * (unusual > DIFFERENT).float()
+            disputed = (error[:exchanged].detach().abs().amax(1, keepdim=True) / DISPUTED) ** 2
+            weight[:exchanged] /= 1.0 + disputed * min(1.0, progress / FADE_FROM)
             redrawing = redrawing + 4.0 * (weight * error**2).mean()
             redrawing = redrawing + 0.2 * (weight * error.abs()).mean()
         loss = redrawing + slowness_weight(step, progress) * slowness
@@ -97,9 +108,16 @@ def autoencoder_stage(
 
     def measure() -> dict[str, float]:
         rows = torch.linspace(0, len(held_out) - 1, min(MEASURED, len(held_out))).long()
-        frames = held_out.frames[rows].to(device)
-        joints = held_out.proprioception[rows].to(device)
-        return {"psnr": psnr(model.decode(model.encode(frames, joints), joints), frames)}
+        later = torch.minimum(rows + APART // 2, held_out.last[rows])
+        frames, joints = held_out.frames.to(device), held_out.proprioception.to(device)
+        latents = model.encode(frames[rows], joints[rows])
+        return {
+            "psnr": psnr(model.decode(latents, joints[rows]), frames[rows]),
+            # Of later frames, with their joints and the latents of now: without the robot in the
+            # latents, it is well above that of the frames of now.
+            "psnr_exchanged": psnr(model.decode(latents, joints[later]), frames[later]),
+            "psnr_copied": psnr(frames[rows], frames[later]),
+        }
 
     return Stage(
         model.coders, [losses] * len(team.mine), rate=RATE, seed=seed, device=device,
@@ -109,9 +127,13 @@ def autoencoder_stage(
 
 def slowness_weight(step: int, progress: float) -> float:
     """Return the weight of the penalty on changing latents."""
-    fallen = min(1.0, max(0.0, (progress - SLOW_FROM) / (SLOW_TO - SLOW_FROM)))
-    share = SLOW_END + (1.0 - SLOW_END) * 0.5 * (1.0 + math.cos(math.pi * fallen))
-    return SLOWNESS * min(1.0, step / WARM_STEPS) * share
+    return min(1.0, step / WARM_STEPS) * faded(SLOWNESS, SLOWNESS * SLOW_END, progress)
+
+
+def faded(first: float, last: float, progress: float) -> float:
+    """Return a value that goes from the first to the last over a part of the training."""
+    fallen = min(1.0, max(0.0, (progress - FADE_FROM) / (FADE_TO - FADE_FROM)))
+    return last + (first - last) * 0.5 * (1.0 + math.cos(math.pi * fallen))
 
 
 def psnr(found: Tensor, wanted: Tensor) -> float:
