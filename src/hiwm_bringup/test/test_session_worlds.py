@@ -1,7 +1,11 @@
-"""The whole graph from launch to exit: the same tests in imagination and on the stand-in."""
+"""The whole graph from launch to exit: the same tests in imagination and on the stand-in.
+
+In imagination the policy is behind a server of the openpi protocol; on the stand-in it is local.
+"""
 
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,18 +15,22 @@ import pytest
 from hiwm_core.bags import Segment, read_segment, session_bags
 from hiwm_core.branch_reader import BranchReader
 from hiwm_core.branch_records import Branch, BranchKind, Node
+from hiwm_core.config_files import default_task
 from hiwm_core.control import Source
 from hiwm_core.session_summary import summarise
+from hiwm_learning.policies.planning import load_planner
+from hiwm_learning.policies.remote.serve import CheckpointService
 from hiwm_recording.audit import main as audit
+from hiwm_test_support.policy_servers import PolicyServer
 
 sys.path.insert(0, str(Path(__file__).parent))
-from launched_session import LaunchedSession  # noqa: E402
+from launched_session import ROOT, LaunchedSession  # noqa: E402
 
 # The first test of a world launches its session.
 pytestmark = [pytest.mark.nodes, pytest.mark.slow, pytest.mark.timeout(600)]
 
 WORLDS = {
-    "imagination": {"world": "imagination", "rate": "0.0"},
+    "imagination": {"world": "imagination", "rate": "0.0", "policy": "openpi"},
     "standin": {"world": "hardware", "robot": "standin", "fast": "true"},
 }
 CONTINUATIONS = 3
@@ -41,6 +49,15 @@ class Session:
     segments: dict[str, Segment]  # by branch
 
 
+def served_policy() -> PolicyServer:
+    """Serve the shipped policy of the default task."""
+    path = ROOT / "models" / f"policy_{default_task()}.safetensors"
+    service = CheckpointService(load_planner(path))
+    server = PolicyServer(service.metadata)
+    server.answer = service.infer  # type: ignore[method-assign]
+    return server
+
+
 @pytest.fixture(scope="module", params=WORLDS)
 def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             ) -> Iterator[Session]:
@@ -50,7 +67,10 @@ def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         **WORLDS[request.param], "device": "scripted", "failures": 1, "branches": CONTINUATIONS,
         "max_seconds": 300.0, "seed": 1, "view": "true",
     }
-    with LaunchedSession(folder, arguments) as graph:
+    with ExitStack() as stack:
+        if "policy" in arguments:
+            arguments["port"] = stack.enter_context(served_policy()).port
+        graph = stack.enter_context(LaunchedSession(folder, arguments))
         code = graph.wait()
         output = graph.output
     with BranchReader(folder / "tree.sqlite") as reader:
@@ -80,6 +100,8 @@ def test_the_policy_acts_and_corrections_are_recorded(session: Session) -> None:
     sources = np.concatenate([segment.source for segment in session.segments.values()])
     assert np.count_nonzero(sources == Source.POLICY) > 0, "the policy never acted"
     assert np.count_nonzero(sources == Source.HUMAN) > 0, "no correction was recorded"
+    if session.world == "imagination":
+        assert "connected to ws://127.0.0.1:" in session.output  # with what the server said
     for segment in session.segments.values():
         moved = segment.source != Source.NONE
         assert np.isfinite(segment.actions[moved]).all()
