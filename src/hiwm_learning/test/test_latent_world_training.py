@@ -95,7 +95,7 @@ def test_drawing_with_other_joints_drives_the_robot_out_of_the_latents(
     for name, value in (("EXCHANGED", exchanged), ("EXCHANGED_END", exchanged), ("SLOWNESS", 0.0)):
         monkeypatch.setattr(autoencoder_training, name, value)
     stage = make_autoencoder_stage(make_model(), clips)
-    for step in range(150):
+    for step in range(100):
         stage.train_step(step, 0.0)
     stage.take_average()
     scores = stage.held_out()

@@ -75,10 +75,12 @@ def read_recordings(
     periods = OnePeriod(resample_hz)
     labels = PersonLabels(report)
     recordings: list[Recording] = []
-    for folder in folders:
+    for folder, label in zip(folders, distinct_names(folders), strict=True):
         paths = find_bags([folder])
 
-        def read(item: tuple[int, Path], folder: Path = folder) -> Recording | None:
+        def read(
+            item: tuple[int, Path], folder: Path = folder, label: str = label
+        ) -> Recording | None:
             index, path = item
             segment = usable_segment(path, embodiment, lambda text: report(f"left out {text}"))
             if segment is None:
@@ -89,7 +91,7 @@ def read_recordings(
                 return None
             period, said = segment_period(segment), labels.of(segment)
             return Recording(
-                name=f"{folder.name}/{path.name}", kind=folder.name,
+                name=f"{label}/{path.name}", kind=folder.name,
                 frames=torch.from_numpy(segment.observations[cameras[0]]),
                 others={
                     name: torch.from_numpy(segment.observations[name]) for name in cameras[1:]
@@ -112,6 +114,17 @@ def read_recordings(
         report(f"{folder.name}: {len(found)} of {len(paths)} segments, {frames} frames")
         recordings += found
     return recordings
+
+
+def distinct_names(folders: Sequence[Path]) -> list[str]:
+    """Return a name for each folder: as many last parts of the paths as tell them apart."""
+    parts = [folder.absolute().parts for folder in folders]
+    longest = max((len(one) for one in parts), default=1)
+    for count in range(1, longest + 1):
+        names = ["/".join(one[-count:]) for one in parts]
+        if len(set(names)) == len(set(parts)):
+            break
+    return names if parts else []
 
 
 def outcome_heads(progress: Tensor, success: Tensor) -> tuple[str, ...]:
