@@ -1,5 +1,6 @@
 """A bag as a lab records it: raw driver topics of the stand-in's robot file, without ticks."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hiwm_test_support.exchange_data import picture
 
 JOINTS = ["right_x_joint", "left_x_joint", "left_y_joint", "right_y_joint"]
 SECOND = 10**9
+TRAJECTORY = "/lab/driver/arm_controller/joint_trajectory"
 
 
 def message(kind: str, /, **fields: Any) -> tuple[str, bytes]:
@@ -44,33 +46,45 @@ def image(now_ns: int, step: int) -> tuple[str, bytes]:
     )
 
 
-def trajectory(now_ns: int, value: float) -> tuple[str, bytes]:
-    """Return a trajectory of one point."""
+def trajectory(now_ns: int, *points: tuple[float, float]) -> tuple[str, bytes]:
+    """Return a trajectory of points: a value, and its time from the start in s."""
     types = recording_types().types
-    point = types["trajectory_msgs/msg/JointTrajectoryPoint"](
-        positions=np.array([0.02, 0.0, 0.01, 0.03]) + value, velocities=np.zeros(0),
-        accelerations=np.zeros(0), effort=np.zeros(0),
-        time_from_start=types["builtin_interfaces/msg/Duration"](sec=0, nanosec=0),
-    )
     return message(
-        "trajectory_msgs/msg/JointTrajectory", header=header(0), joint_names=JOINTS,
-        points=[point],
+        "trajectory_msgs/msg/JointTrajectory", header=header(now_ns), joint_names=JOINTS,
+        points=[types["trajectory_msgs/msg/JointTrajectoryPoint"](
+            positions=np.array([0.02, 0.0, 0.01, 0.03]) + value, velocities=np.zeros(0),
+            accelerations=np.zeros(0), effort=np.zeros(0),
+            time_from_start=types["builtin_interfaces/msg/Duration"](
+                sec=int(after_s), nanosec=round(1e9 * (after_s % 1.0))
+            ),
+        ) for value, after_s in points],
     )
 
 
-def raw_bag(path: Path, *, commands: bool = True, pause: bool = False) -> Path:
-    """Record 3 s: joints at 100 Hz, the camera at 15 Hz, commands at 10 Hz, 30 ms after a tick."""
+def raw_bag(
+    path: Path, *, commands: int = 30, pause: bool = False,
+    more: Sequence[tuple[int, str, tuple[str, bytes]]] = (),
+) -> Path:
+    """Record 3 s: joints at 100 Hz, the camera at 15 Hz, commands at 10 Hz, 30 ms after a tick.
+
+    Args:
+        path: folder of the bag.
+        commands: number of them.
+        pause: without images in the second second.
+        more: time since the start in ns, topic, type and bytes of further messages.
+    """
     bag = open_bag(path, {})
-    sent: list[tuple[int, str, tuple[str, bytes]]] = []
+    sent: list[tuple[int, str, tuple[str, bytes]]] = list(more)
     for k in range(300):
         sent.append((k * 10_000_000, "/lab/driver/joint_states", joints(k * 10_000_000, k * 1e-4)))
     for k in range(45):
         at = k * SECOND // 15
         if not (pause and SECOND <= at < 2 * SECOND):
             sent.append((at, "/lab/driver/camera_top/image_raw", image(at, k)))
-    for k in range(30 if commands else 0):
-        sent.append((k * SECOND // 10 + 30_000_000, "/lab/driver/arm_controller/joint_trajectory",
-                     trajectory(0, k * 1e-3 + 5e-4)))
+    for k in range(commands):
+        sent.append((
+            k * SECOND // 10 + 30_000_000, TRAJECTORY, trajectory(0, (k * 1e-3 + 5e-4, 0.0))
+        ))
     for at, topic, (kind, raw) in sorted(sent, key=lambda one: one[0]):
         bag.write(Topic(name=topic, message_type=kind), 100 * SECOND + at, raw)
     bag.close({})

@@ -31,7 +31,8 @@ from hiwm_exchange.lerobot.layout import Layout, Version
 from hiwm_exchange.lerobot.video import CODECS
 from hiwm_exchange.lerobot.writer import DatasetWriter, Piece, SetSpec
 from hiwm_exchange.like import like_another
-from hiwm_exchange.sources import BagSource, Exported, SetSource, Source
+from hiwm_exchange.mapping import DataMapping, load_mapping
+from hiwm_exchange.sources import BagSource, EpisodeSource, Exported, SetSource
 from hiwm_learning.datasets.periods import add_resample_option
 from hiwm_learning.posttrain import (
     SETS,
@@ -49,9 +50,10 @@ _RATE_TOLERANCE = 1e-3
 
 
 def export(
-    source: Source, folder: Path, *, version: Version = "v3.0", codec: str = "h264",
-    like: Path | None = None, cameras: dict[str, str] | None = None, task: str = "",
-    robot_type: str = "", write: Callable[[str], None] = print,
+    source: EpisodeSource, folder: Path, *, version: Version = "v3.0", codec: str = "h264",
+    like: Path | None = None, cameras: dict[str, str] | None = None,
+    mapping: DataMapping | None = None, task: str = "", robot_type: str = "",
+    write: Callable[[str], None] = print,
 ) -> int:
     """Write a data set, or what it lacks; return the number of its frames.
 
@@ -62,6 +64,7 @@ def export(
         codec: a key of `CODECS`; of the other set with `like`.
         like: another data set, whose features are written.
         cameras: with `like`, our camera -> their feature.
+        mapping: with `like`, of their entries to ours; None: by name.
         task: what is done, in words; empty: the instruction of the recorded task.
         robot_type: empty: the recorded robot, or the embodiment.
         write: receives progress lines.
@@ -73,16 +76,21 @@ def export(
     fps = whole_rate(source.period_s)
     features = policy_features(source.embodiment, fps, codec)
     convert: Callable[[Piece], Piece] | None = None
+    lines: tuple[str, ...] = ()
     if like is None:
         spec = SetSpec(
             features={**features, **our_features()}, fps=fps,
             robot_type=robot_type or source.robot_type,
         )
     else:
-        other = like_another(read_info(like), features, fps, cameras or {})
-        spec, convert = other.spec, other.piece
+        other = like_another(
+            read_info(like), features, source.embodiment, fps, cameras or {}, mapping
+        )
+        spec, convert, lines = other.spec, other.piece, other.lines
+        for line in lines:
+            write(line)
     plan = hashlib.sha256(
-        repr((source.fingerprint, version, spec, task)).encode()
+        repr((source.fingerprint, version, spec, task, lines)).encode()
     ).hexdigest()
     with _one_writer(folder):
         if _is_complete(folder, plan):
@@ -119,8 +127,8 @@ def whole_rate(period_s: float) -> int:
 
 
 def _write_episodes(
-    source: Source, writer: DatasetWriter, convert: Callable[[Piece], Piece] | None, task: str,
-    write: Callable[[str], None],
+    source: EpisodeSource, writer: DatasetWriter, convert: Callable[[Piece], Piece] | None,
+    task: str, write: Callable[[str], None],
 ) -> None:
     if writer.next_entry:
         write(f"continues after {writer.episodes} episodes, {writer.frames} frames")
@@ -136,7 +144,7 @@ def _write_episodes(
                   f"{writer.frames} frames  {rate:.0f} frames/s")
 
 
-def _read_ahead(source: Source, first: int) -> Iterator[tuple[int, Exported | None]]:
+def _read_ahead(source: EpisodeSource, first: int) -> Iterator[tuple[int, Exported | None]]:
     """Yield the episodes of a source; the next one is read while one is written."""
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(source.read, first) if first < source.entries else None
@@ -211,6 +219,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--camera", action="append", default=[], metavar="NAME=FEATURE",
         help="with --like: the feature that a camera of ours fills; repeatable",
     )
+    parser.add_argument(
+        "--mapping", type=path_argument, metavar="FILE",
+        help="with --like: which of that set's entries is which of ours, with scale and offset; "
+        "the file that an import of that set needs (default: by name)",
+    )
     parser.add_argument("--task-text", default="", help="the task in words, in place of the bags'")
     parser.add_argument("--robot-type", default="", help="in place of the recorded robot")
     parser.add_argument(
@@ -248,12 +261,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     parts = [*options.demonstrations, *options.rollouts, *options.corrections]
-    inputs = [*options.places, *parts, *([options.like] if options.like else [])]
+    inputs = [*options.places, *parts, *([options.like] if options.like else []),
+              *([options.mapping] if options.mapping else [])]
     _check_options(options, parts)
     cameras = dict(_camera(text) for text in options.camera)
+    mapping = load_mapping(options.mapping) if options.mapping else None
     # With the mark of another command, or a user's own files, nothing is written.
     check_output_folder(options.output, WHAT, is_export, inputs=inputs)
-    source: Source
+    source: EpisodeSource
     if options.set:
         cache = options.cache or options.output.parent / "sets"
         check_output_folder(cache, "a folder of training sets", is_set_cache, inputs=inputs)
@@ -270,7 +285,8 @@ def _run(options: argparse.Namespace) -> None:
     claim_folder(options.output, WHAT, inputs=inputs)
     frames = export(
         source, options.output, version=options.format, codec=options.codec, like=options.like,
-        cameras=cameras, task=options.task_text, robot_type=options.robot_type, write=say,
+        cameras=cameras, mapping=mapping, task=options.task_text,
+        robot_type=options.robot_type, write=say,
     )
     if isinstance(source, SetSource):
         for name, share in source.description()["realised"].items():
@@ -303,6 +319,7 @@ def _check_options(options: argparse.Namespace, parts: Sequence[Path]) -> None:
          "give the sessions of demonstrations"),
         (not options.growth > 0.0, f"--growth {options.growth:g}", "give a number above 0"),
         (bool(options.camera) and not options.like, "--camera without --like", "leave it out"),
+        (bool(options.mapping) and not options.like, "--mapping without --like", "leave it out"),
     ):
         if given:
             raise ConfigError(without, where="export_lerobot", remedy=remedy)

@@ -194,7 +194,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"error: cannot write ({options.output}): {reason(error)}", file=sys.stderr)
         return 1
-    print(f"{options.output}: {max(int(one.steps[-1]) for one in segments) + 1} steps")
+    first, last = (pick(int(one.steps[i]) for one in segments) for pick, i in ((min, 0), (max, -1)))
+    print(f"{options.output}: steps {first} to {last}")
     return 0
 
 

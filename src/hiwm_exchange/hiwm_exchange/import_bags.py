@@ -8,7 +8,7 @@ states how messages are aligned.
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from hiwm_core.embodiment import load_embodiment
@@ -17,7 +17,8 @@ from hiwm_core.robot_config import load_robot
 from hiwm_core.user_paths import path_argument
 from hiwm_exchange.import_lerobot import add_import_options, import_options
 from hiwm_exchange.raw_bags import RawBag
-from hiwm_exchange.targets import Labelled, check_new, new_session_id, write_session
+from hiwm_exchange.segments import ImportOptions
+from hiwm_exchange.targets import Labelled, check_new, new_session_id, report, write_session
 
 
 def raw_bags_in(places: Sequence[Path]) -> list[Path]:
@@ -38,6 +39,40 @@ def raw_bags_in(places: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def readable(
+    bags: Sequence[Path], opened: Callable[[Path], RawBag], options: ImportOptions,
+    left_out: list[str],
+) -> Iterator[Labelled]:
+    """Yield the segments of bags; of a damaged one, the stretches before the damage.
+
+    Args:
+        bags: folders.
+        opened: gives the reader of one.
+        options: what the bags do not say.
+        left_out: receives a line for each bag that cannot be read whole, which is printed too.
+
+    Raises:
+        BagError: none can be read.
+        ConfigError: the content of one does not fit the embodiment.
+    """
+    any_read = False
+    first: BagError | None = None
+    for number, path in enumerate(bags):
+        kept = 0
+        try:
+            for segment in opened(path).segments(number, options):
+                yield segment, ""
+                any_read, kept = True, kept + 1
+        except BagError as error:
+            first = first or error
+            left_out.append(
+                f"left out {path.name}{f' after {kept} segments' if kept else ''}: {error}"
+            )
+            print(left_out[-1])
+    if first and not any_read:
+        raise first
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
@@ -49,12 +84,16 @@ def build_parser() -> argparse.ArgumentParser:
         "--output", "-o", required=True, type=path_argument, help="the session; a new folder"
     )
     parser.add_argument("--robot-file", required=True, help="name or path of the robot file")
+    parser.add_argument(
+        "--prefix", default="", metavar="/NAME",
+        help="namespace of the robot's topics, where several in a bag end alike",
+    )
     add_import_options(parser)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Import from the command line and return the exit code."""
+    """Import from the command line and return the exit code; see `INCOMPLETE`."""
     options = build_parser().parse_args(arguments)
     try:
         check_new(options.output, options.bags)
@@ -62,17 +101,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         embodiment = load_embodiment(robot.embodiment)
         told = import_options(options, new_session_id(options.output))
 
-        def segments() -> Iterator[Labelled]:
-            for number, path in enumerate(raw_bags_in(options.bags)):
-                for segment in RawBag(path, robot, embodiment, print).segments(number, told):
-                    yield segment, ""
+        left_out: list[str] = []
 
-        bags, ticks = write_session(options.output, told.session_id, segments(), print)
+        def opened(path: Path) -> RawBag:
+            return RawBag(path, robot, embodiment, print, options.prefix)
+
+        segments = readable(raw_bags_in(options.bags), opened, told, left_out)
+        written = write_session(options.output, told.session_id, segments, print)
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{options.output}: {bags} bags, {ticks} ticks, embodiment {embodiment.name}")
-    return 0
+    return report(options.output, written, embodiment.name, len(left_out))
 
 
 if __name__ == "__main__":

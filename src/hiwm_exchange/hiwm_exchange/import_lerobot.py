@@ -23,7 +23,7 @@ from hiwm_exchange.lerobot import layout as places
 from hiwm_exchange.lerobot.reader import LeRobotReader
 from hiwm_exchange.mapping import DataMapping, default_mapping, load_mapping
 from hiwm_exchange.segments import ImportOptions, segments_of
-from hiwm_exchange.targets import Labelled, check_new, new_session_id, write_session
+from hiwm_exchange.targets import Labelled, check_new, new_session_id, report, write_session
 
 SOURCES = {"demonstration": Source.DEMONSTRATION, "policy": Source.POLICY, "human": Source.HUMAN}
 
@@ -116,7 +116,7 @@ def import_options(options: argparse.Namespace, session_id: str) -> ImportOption
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Import from the command line and return the exit code."""
+    """Import from the command line and return the exit code; see `INCOMPLETE`."""
     options = build_parser().parse_args(arguments)
     try:
         check_new(options.output, [options.data, *([options.mapping] if options.mapping else [])])
@@ -129,15 +129,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             description = reader.description if isinstance(reader, LeRobotReader) else {}
             mapping = default_mapping(options.embodiment, description)
         told = import_options(options, new_session_id(options.output))
-        bags, ticks = write_session(
+        written = write_session(
             options.output, told.session_id,
             imported(reader, mapping, told, skip=options.skip), print,
         )
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{options.output}: {bags} bags, {ticks} ticks, embodiment {mapping.embodiment.name}")
-    return 0
+    return report(options.output, written, mapping.embodiment.name)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ Needs h5py, which is not among our requirements: `pip install h5py`.
 
 import importlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -80,10 +79,6 @@ class IwsReader:
             images=lambda feature: self._images(path, feature, len(times)),
             cameras=tuple(cameras),
         )
-
-    def __iter__(self) -> Iterator[ForeignEpisode]:
-        """Yield every episode in order."""
-        return map(self.episode, range(len(self)))
 
     def _images(self, path: Path, feature: str, length: int) -> NDArray[np.uint8]:
         with self._open(path) as file:

@@ -1,7 +1,8 @@
 """Which bags make which episode of an exported set: one for each segment, or for each path.
 
 A path leads from the start of an episode to the end of a branch that nothing forks from. Steps
-before a fork are those of the parent branch. Only the bags' metadata are read.
+before a fork are those of the parent branch. A discarded branch ends no path; its steps before a
+fork belong to the branch that was kept. Only the bags' metadata are read.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ class Part:
 
     bag: Path
     before_step: int | None = None  # only the steps before this one; all when None
+    is_discarded: bool = False  # as a branch: the steps before a fork count all the same
 
 
 Entry = tuple[Part, ...]  # of one episode, in order
@@ -32,6 +34,7 @@ class _Branch:
     bags: list[tuple[int, int, Path]]  # epoch, part, bag
     parent: str
     fork_step: int
+    is_discarded: bool
 
 
 def segment_plan(bags: Sequence[Path]) -> list[Entry]:
@@ -46,7 +49,7 @@ def path_plan(
 
     Args:
         bags: of any number of sessions.
-        is_discarded: whether a person discarded the branch of a bag; it is no part of the tree.
+        is_discarded: whether a person discarded the branch of a bag.
         write: receives a line for each bag or path that is left out.
     """
     trees: dict[tuple[str, str], dict[str, _Branch]] = {}
@@ -56,23 +59,37 @@ def path_plan(
         except (BagError, ValueError) as error:
             write(f"left out {bag.name}: {error}")
             continue
-        if is_discarded(bag, lineage.branch_id):
-            write(f"left out {bag.name}: its branch was discarded")
-            continue
         tree = trees.setdefault((lineage.session_id, lineage.episode_id), {})
         branch = tree.setdefault(lineage.branch_id, _Branch(
-            bags=[], parent=lineage.parent_branch_id, fork_step=lineage.fork_step
+            bags=[], parent=lineage.parent_branch_id, fork_step=lineage.fork_step,
+            is_discarded=is_discarded(bag, lineage.branch_id),
         ))
         branch.bags.append((lineage.epoch, lineage.part, bag))
     plan: list[Entry] = []
     for tree in trees.values():
-        parents = {branch.parent for branch in tree.values()}
-        for name in tree:
-            if name not in parents:
+        inner = _ancestors(tree)
+        for name, branch in tree.items():
+            if name in inner:
+                continue
+            if branch.is_discarded:
+                for _, _, bag in branch.bags:
+                    write(f"left out {bag.name}: its branch was discarded")
+            else:
                 entry = _path(tree, name, write)
                 if entry:
                     plan.append(entry)
     return plan
+
+
+def _ancestors(tree: dict[str, _Branch]) -> set[str]:
+    """Return the branches that a kept branch comes from."""
+    found: set[str] = set()
+    for branch in tree.values():
+        name = "" if branch.is_discarded else branch.parent
+        while name and name not in found:
+            found.add(name)
+            name = tree[name].parent if name in tree else ""
+    return found
 
 
 def _path(tree: dict[str, _Branch], leaf: str, write: Callable[[str], None]) -> Entry:
@@ -90,6 +107,7 @@ def _path(tree: dict[str, _Branch], leaf: str, write: Callable[[str], None]) -> 
             write(f"left out the path to {leaf}: {why}")
             return ()
         seen.add(name)
-        parts.append(Part(bag=branch.bags[0][2], before_step=before))
+        parts.append(Part(bag=branch.bags[0][2], before_step=before,
+                          is_discarded=branch.is_discarded))
         name, before = branch.parent, branch.fork_step
     return tuple(reversed(parts))

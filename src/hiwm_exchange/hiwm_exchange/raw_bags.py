@@ -2,19 +2,21 @@
 
 Ticks lie one control period apart, from the moment when every stream has been seen. A tick shows
 the newest message of each stream that had arrived by its time, as the bridge does live. The action
-of a tick is the newest target that had arrived before the next tick; an entry that was never
-commanded has the next measured state. Times are those of arrival, which every bag has. A stream
-that is stale for longer than the robot file allows ends the segment.
+of a tick is what the newest command that had arrived before the next tick asks for at that tick.
+A command counts until its output's `silence_after_s` after its last target, and not across a gap;
+an entry without one has the next measured state. Times are those of arrival, which every bag has.
+A stream that is stale for longer than the robot file allows ends the segment.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from hiwm_core.bags import Lineage, Segment
@@ -24,7 +26,7 @@ from hiwm_core.errors import BagError
 from hiwm_core.frames import JointValues, RobotReader
 from hiwm_core.robot_config import RobotConfig
 from hiwm_core.session_lineage import software_version
-from hiwm_exchange.command_topics import CommandTopic, apply_targets, has_targets
+from hiwm_exchange.command_topics import CommandTopic, Track, has_targets
 from hiwm_exchange.segments import (
     IMPORTED,
     NEXT_STATE,
@@ -59,18 +61,21 @@ class RawBag:
         robot: names its topics; they may have any prefix in the bag.
         embodiment: the robot's.
         write: receives a line for each command topic that the bag lacks.
+        prefix: of the topics, where several in the bag end alike; empty: whatever fits.
 
     Raises:
-        BagError: the bag cannot be read, or lacks a stream of the robot.
+        BagError: the bag cannot be read, lacks a stream of the robot, or has several topics that
+            may be one.
     """
 
     def __init__(
         self, path: Path, robot: RobotConfig, embodiment: Embodiment,
-        write: Callable[[str], None],
+        write: Callable[[str], None], prefix: str = "",
     ) -> None:
         self._path, self._robot, self._embodiment = path, robot, embodiment
+        self._prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
         self._reader = RobotReader(embodiment)
-        with self._opened() as bag:
+        with _damage(path), _reader_of(path) as bag:
             topics = sorted({connection.topic for connection in bag.connections})
         self._joints = {
             self._topic(source.topic, topics): source for source in robot.joint_states.values()
@@ -85,7 +90,7 @@ class RawBag:
         }
         self._commands: dict[str, list[CommandTopic]] = {}
         for name, output in robot.outputs.items():
-            found = _find(output.topic, topics) if has_targets(output) else ""
+            found = self._find(output.topic, topics) if has_targets(output) else ""
             if found:
                 self._commands.setdefault(found, []).append(CommandTopic(output, embodiment))
             else:
@@ -126,28 +131,33 @@ class RawBag:
         state = _State(self._embodiment)
         ticks, next_ns, now_ns = _Ticks(), 0, 0
         wanted = {*self._joints, *self._poses, *self._cameras, *self._commands}
-        with self._opened() as bag:
-            connections = [one for one in bag.connections if one.topic in wanted]
-            for connection, now_ns, raw in bag.messages(connections):
-                while next_ns and now_ns > next_ns:
-                    if self._fresh(state, next_ns):
-                        self._tick(state, ticks, next_ns)
-                    elif ticks.stamps_ns:
-                        yield ticks
-                        ticks = _Ticks()
-                    next_ns += period_ns
-                    if not ticks.stamps_ns and not self._fresh(state, next_ns):
-                        next_ns = 0  # the next stretch begins when every stream is there again
-                    if len(ticks.stamps_ns) >= LONGEST:
-                        yield ticks
-                        ticks = _Ticks()
-                self._take(state, connection.topic, now_ns,
-                           bag.deserialize(raw, connection.msgtype))
-                if not next_ns and self._fresh(state, now_ns):
-                    next_ns = now_ns
-            if next_ns and next_ns == now_ns and self._fresh(state, next_ns):
-                self._tick(state, ticks, next_ns)
+        for topic, now_ns, message in self._messages(wanted):
+            while next_ns and now_ns > next_ns:
+                if self._fresh(state, next_ns):
+                    self._tick(state, ticks, next_ns)
+                elif ticks.stamps_ns:
+                    yield ticks
+                    ticks = _Ticks()
+                    state.orders.clear()
+                next_ns += period_ns
+                if not ticks.stamps_ns and not self._fresh(state, next_ns):
+                    next_ns = 0  # the next stretch begins when every stream is there again
+                if len(ticks.stamps_ns) >= LONGEST:
+                    yield ticks
+                    ticks = _Ticks()
+            self._take(state, topic, now_ns, message)
+            if not next_ns and self._fresh(state, now_ns):
+                next_ns = now_ns
+        if next_ns and next_ns == now_ns and self._fresh(state, next_ns):
+            self._tick(state, ticks, next_ns)
         yield ticks
+
+    def _messages(self, topics: set[str]) -> Iterator[tuple[str, int, Any]]:
+        """Yield topic, time of arrival in ns, and content of each message of some topics."""
+        with _damage(self._path), _reader_of(self._path) as bag:
+            connections = [one for one in bag.connections if one.topic in topics]
+            for connection, now_ns, raw in bag.messages(connections):
+                yield connection.topic, now_ns, bag.deserialize(raw, connection.msgtype)
 
     def _take(self, state: "_State", topic: str, now_ns: int, message: Any) -> None:
         if topic in self._joints:
@@ -159,7 +169,10 @@ class RawBag:
         if topic in self._poses:
             state.seen[topic], state.poses[self._poses[topic]] = now_ns, message
         for command in self._commands.get(topic, []):
-            apply_targets(state.commanded, command.targets(message))
+            state.orders |= {
+                place: _Order(now_ns, track, command.silence_after_s)
+                for place, track in command.tracks(message).items()
+            }
 
     def _fresh(self, state: "_State", now_ns: int) -> bool:
         """Return whether every stream has been seen and is young enough."""
@@ -186,7 +199,7 @@ class RawBag:
             ticks.images.setdefault(camera.name, []).append(pixels)
         ticks.proprio.append(reading.proprio)
         ticks.measured.append(reading.measured)
-        ticks.commanded.append(state.commanded.copy())
+        ticks.commanded.append(state.commanded(now_ns))
 
     # -- segments --------------------------------------------------------------------------------
 
@@ -228,25 +241,43 @@ class RawBag:
             trust=ones, progress=unknown, success=unknown, labels=None,
         )
 
-    # -- the file --------------------------------------------------------------------------------
-
-    def _opened(self) -> Any:
-        try:
-            return AnyReader([self._path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
-        except (AnyReaderError, OSError) as error:
-            raise BagError(
-                f"cannot be read: {error}", where=str(self._path),
-                remedy="give the folder of a bag, with its metadata.yaml (ros2 bag reindex)",
-            ) from None
+    # -- topics ----------------------------------------------------------------------------------
 
     def _topic(self, name: str, topics: list[str]) -> str:
-        found = _find(name, topics)
+        found = self._find(name, topics)
         if not found:
             raise BagError(
                 f"no topic {name}", where=str(self._path),
                 remedy=f"correct the robot file; the bag has {', '.join(topics)}",
             )
         return found
+
+    def _find(self, name: str, topics: list[str]) -> str:
+        """Return the topic of a name of the robot file; empty if the bag has none.
+
+        It has the prefix, or the name as it is; without a prefix, else any namespace.
+        """
+        bare = "/" + name.strip("/")
+        for whole in (self._prefix + bare, bare):
+            if whole in topics:
+                return whole
+        found = [one for one in topics if one.endswith(bare)] if name and not self._prefix else []
+        if len(found) > 1:
+            raise BagError(
+                f"several topics end in {bare}: {', '.join(found)}", where=str(self._path),
+                remedy=f"give --prefix, as --prefix {found[0].removesuffix(bare)}, or full names "
+                "in the robot file",
+            )
+        return found[0] if found else ""
+
+
+@dataclass(frozen=True)
+class _Order:
+    """The newest command of an entry."""
+
+    arrived_ns: int
+    track: Track
+    lasts_s: float  # after its last target
 
 
 class _State:
@@ -256,7 +287,8 @@ class _State:
         self.seen: dict[str, int] = {}  # topic -> time of arrival, ns
         self.images: dict[str, Any] = {}  # by topic
         self.poses: dict[str, Any] = {}  # by stream
-        self.commanded = np.full(embodiment.action_dim, np.nan)
+        self.orders: dict[int, _Order] = {}  # by entry of the action array
+        self._actions = embodiment.action_dim
         self._joints: dict[str, tuple[float, float, float]] = {}  # position, velocity, effort
 
     def joint(self, joint: str, driver: str, gripper: Any, message: Any) -> None:
@@ -273,6 +305,15 @@ class _State:
             values = [gripper.ratio(values[0]), values[1] / gripper.span, values[2]]
         self._joints[joint] = (values[0], values[1], values[2])
 
+    def commanded(self, now_ns: int) -> NDArray[np.float64]:
+        """Return what the newest commands ask for at a time, [A]; NaN where they are too old."""
+        targets = np.full(self._actions, np.nan)
+        for entry, order in self.orders.items():
+            after_s = 1e-9 * (now_ns - order.arrived_ns)
+            if after_s <= order.track.end_s + order.lasts_s:
+                targets[entry] = order.track.at(after_s)
+        return targets
+
     def missing(self, sources: Any) -> list[str]:
         """Return joints that have not been seen."""
         return [
@@ -288,15 +329,20 @@ class _State:
         )
 
 
-def _find(name: str, topics: list[str]) -> str:
-    """Return the topic of a relative or absolute name, in whatever namespace; empty if none."""
-    if not name:
-        return ""
-    bare = "/" + name.strip("/")
-    found = [topic for topic in topics if topic == bare] or [
-        topic for topic in topics if topic.endswith(bare)
-    ]
-    return found[0] if found else ""
+def _reader_of(path: Path) -> AnyReader:
+    return AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Raise BagError in place of whatever the libraries raise for a bag that they cannot read."""
+    try:
+        yield
+    except Exception as error:
+        raise BagError(
+            f"cannot be read: {str(error) or type(error).__name__}", where=str(path),
+            remedy="give the folder of a bag, with its metadata.yaml (ros2 bag reindex)",
+        ) from error
 
 
 def _device(given: NDArray[np.bool_], embodiment: Embodiment) -> str:

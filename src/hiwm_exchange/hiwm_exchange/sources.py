@@ -12,12 +12,13 @@ import yaml
 import zarr
 from numpy.typing import NDArray
 
+from hiwm_core.bags import Lineage
+from hiwm_core.bags.metadata import read_information
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.errors import BagError, HiwmError
-from hiwm_core.tasks import load_task
+from hiwm_core.errors import BagError, ConfigError
 from hiwm_exchange.features import has_action, piece_of
 from hiwm_exchange.lerobot.writer import Piece
-from hiwm_exchange.plan import Entry, EpisodesPer, path_plan, segment_plan
+from hiwm_exchange.plan import Entry, EpisodesPer, Part, path_plan, segment_plan
 from hiwm_exchange.repetition import Run, copies_of, realised, runs_of
 from hiwm_learning.datasets.episodes import Episodes
 from hiwm_learning.datasets.recorded import RecordedEpisode, RecordedEpisodes
@@ -37,7 +38,7 @@ class Exported:
     copies: int = 1
 
 
-class Source(Protocol):
+class EpisodeSource(Protocol):
     """Episodes in the order of a plan. `read` is called from one thread, in order."""
 
     embodiment: Embodiment
@@ -65,6 +66,7 @@ class BagSource:
 
     Raises:
         BagError: no bag, or none usable.
+        ConfigError: paths of several branches are to be resampled.
     """
 
     def __init__(
@@ -80,12 +82,19 @@ class BagSource:
             segment_plan(bags) if per == "segment"
             else path_plan(bags, self._bags.is_discarded, write)
         )
+        if resample_hz is not None and any(len(entry) > 1 for entry in self._plan):
+            # Each bag has a grid of times of its own: the seams would be of another period.
+            raise ConfigError(
+                "paths of several branches cannot be resampled",
+                where="export_lerobot: --episodes-per path --resample-to",
+                remedy="leave out one of the two",
+            )
         self._kept: OrderedDict[Path, RecordedEpisode | None] = OrderedDict()
         self.entries = len(self._plan)
         self.fingerprint = hashlib.sha256(
             f"{per} {bags_content(bags, resample_hz)}".encode()
         ).hexdigest()
-        first = next((found for found in map(self._first_bag, self._plan) if found), None)
+        first = next((found for found in (self._bag(one[0]) for one in self._plan) if found), None)
         if first is None:
             raise BagError(
                 "no usable bag", where=", ".join(map(str, places)),
@@ -102,7 +111,7 @@ class BagSource:
         pieces: list[Piece] = []
         task = ""
         for part in self._plan[entry]:
-            episode = self._bag(part.bag)
+            episode = self._bag(part)
             if episode is None or not has_action(episode.columns):
                 return None
             cameras = {camera.name for camera in self.embodiment.cameras}
@@ -131,12 +140,10 @@ class BagSource:
             "tasks": self._tasks,
         }
 
-    def _first_bag(self, entry: Entry) -> RecordedEpisode | None:
-        return self._bag(entry[0].bag)
-
-    def _bag(self, bag: Path) -> RecordedEpisode | None:
+    def _bag(self, part: Part) -> RecordedEpisode | None:
+        bag = part.bag
         if bag not in self._kept:
-            self._kept[bag] = self._bags.episode(bag)
+            self._kept[bag] = self._bags.episode(bag, also_discarded=part.is_discarded)
             while len(self._kept) > _KEPT_BAGS:
                 self._kept.popitem(last=False)
         return self._kept[bag]
@@ -176,6 +183,9 @@ class SetSource:
         self.entries = len(self._chosen)
         first = self._episodes.infos[self._runs[0].episode]
         self.robot_type = first.robot or self.embodiment.name
+        self._tasks = _recorded_tasks((
+            *self.options.demonstrations, *self.options.rollouts, *self.options.corrections
+        ))
         self.fingerprint = hashlib.sha256(repr((
             store.name, self._runs, self._copies
         )).encode()).hexdigest()
@@ -191,7 +201,8 @@ class SetSource:
             self.weighted.weights[frames],
         )
         return Exported(
-            pieces=(piece,), task=task_instruction(info.task), copies=self._copies[number]
+            pieces=(piece,), copies=self._copies[number],
+            task=instruction(self._tasks.get(info.task_hash, ""), info.task),
         )
 
     def description(self) -> dict[str, Any]:
@@ -230,11 +241,14 @@ def instruction(task_yaml: str, name: str) -> str:
         return name or "no task"
 
 
-def task_instruction(name: str) -> str:
-    """Return a task in words, by its name; the name if it is not installed."""
-    try:
-        return load_task(name).instruction
-    except HiwmError:
-        return name or "no task"
-
-
+def _recorded_tasks(places: Sequence[Path]) -> dict[str, str]:
+    """Return the texts of the tasks that bags were recorded with, by their hash."""
+    tasks: dict[str, str] = {}
+    for bag in find_bags(places):
+        try:
+            custom = read_information(bag).get("custom_data") or {}
+        except BagError:
+            continue  # the training set left it out
+        lineage = Lineage.from_custom_data(custom)
+        tasks[lineage.task_hash] = lineage.task_yaml
+    return tasks

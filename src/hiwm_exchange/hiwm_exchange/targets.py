@@ -1,8 +1,10 @@
 """Where imported segments go: bags of a new session, or a training set."""
 
 import secrets
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from hiwm_core.atomic_files import replace_file, replaced_folder
 from hiwm_core.bags import Segment
@@ -13,7 +15,17 @@ from hiwm_core.errors import BagError
 from hiwm_core.output_folders import check_output_folder
 from hiwm_exchange.bag_writer import SENDER, write_bag
 
+# Exit code of an import that left a bag out, or wrote one that fails its audit.
+INCOMPLETE = 3
 Labelled = tuple[Segment, str]  # a segment and its label; empty: none
+
+
+class Written(NamedTuple):
+    """What an import wrote."""
+
+    bags: int
+    ticks: int
+    failed: int  # bags that fail their audit
 
 
 def check_new(output: Path, inputs: Iterable[Path]) -> None:
@@ -28,8 +40,8 @@ def new_session_id(output: Path) -> str:
 
 def write_session(
     output: Path, session_id: str, segments: Iterable[Labelled], write: Callable[[str], None]
-) -> tuple[int, int]:
-    """Write segments as the bags of a session; return the numbers of bags and of ticks.
+) -> Written:
+    """Write segments as the bags of a session; return how many there are.
 
     The folder appears when it is complete; an error leaves nothing.
 
@@ -42,7 +54,7 @@ def write_session(
     Raises:
         BagError: no segment, or the disk refuses; and whatever the segments raise.
     """
-    bags = ticks = 0
+    bags = ticks = failed = 0
     try:
         with replaced_folder(output) as folder:
             replace_file(folder / "session_id", session_id)
@@ -54,7 +66,8 @@ def write_session(
                         bag, EpisodeLabel(label=label, who=SENDER), seen=fingerprint(bag)
                     )
                 if not audit.ok:
-                    write(f"{audit.bag}: {'; '.join(audit.problems)}")
+                    failed += 1
+                    write(f"{audit.bag}: fails its audit: {'; '.join(audit.problems)}")
                 bags, ticks = bags + 1, ticks + audit.ticks
                 if bags % 20 == 0:
                     write(f"{bags} bags  {ticks} ticks")
@@ -67,4 +80,23 @@ def write_session(
         raise BagError(
             disk_refusal(error, output), where=str(output), remedy="make room there"
         ) from error
-    return bags, ticks
+    return Written(bags, ticks, failed)
+
+
+def report(output: Path, written: Written, embodiment: str, left_out: int = 0) -> int:
+    """Print what an import wrote, and return the exit code.
+
+    Args:
+        output: the session.
+        written: what it has.
+        embodiment: its name.
+        left_out: number of bags that could not be read whole.
+    """
+    print(f"{output}: {written.bags} bags, {written.ticks} ticks, embodiment {embodiment}")
+    if not written.failed and not left_out:
+        return 0
+    print(
+        f"incomplete: bags that could not be read whole: {left_out}; bags written that fail their "
+        f"audit: {written.failed}; see above", file=sys.stderr,
+    )
+    return INCOMPLETE

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import av
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,7 @@ from hiwm_exchange import export_lerobot
 from hiwm_exchange.export_lerobot import WHAT, export, main
 from hiwm_exchange.lerobot import writer as writer_module
 from hiwm_exchange.sources import BagSource, Exported
+from hiwm_learning.datasets.session_trees import SessionTree, SessionTrees
 from hiwm_test_support.exchange_data import (
     SpecificationReader,
     at_period,
@@ -84,6 +86,35 @@ def test_one_episode_for_each_path_from_root_to_leaf(tmp_path: Path) -> None:
         assert rows["intervention"] == [False] * 12 + [True] * 6 + [False] * 3
 
 
+def test_a_discarded_branch_gives_its_steps_to_a_kept_correction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = record(tmp_path / "session", forked())
+    marks = SessionTree(discarded=frozenset(("ep_0001-b000", "ep_0001-b002")))
+    monkeypatch.setattr(SessionTrees, "_read", lambda *_arguments: marks)
+    arguments = [str(session), "-o", str(tmp_path / "set"), "--episodes-per", "path"]
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "left out ep_0001-b002_e0003: its branch was discarded" in said
+    assert "b000" not in said
+    read = SpecificationReader(tmp_path / "set")
+    assert len(read.episodes) == 1
+    assert read.rows(0)["hiwm.branch"] == ["ep_0001-b000"] * 12 + ["ep_0001-b001"] * 9
+    assert read.rows(0)["hiwm.step"] == list(range(21))
+
+
+def test_a_path_of_several_branches_is_not_resampled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = record(tmp_path / "session", forked())
+    assert main([
+        str(session), "-o", str(tmp_path / "set"), "--episodes-per", "path", "--without-tree",
+        "--resample-to", "8",
+    ]) == 1
+    assert "--episodes-per path --resample-to" in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
+
+
 def test_a_cut_off_export_continues_and_ends_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +182,51 @@ def test_a_set_like_another_has_exactly_its_features(tmp_path: Path) -> None:
     assert beside["hiwm.provenance"][0] == "demonstration" and len(beside["index"]) == 17
 
 
+def test_a_mapping_fills_a_set_of_other_names_units_and_axes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = demonstrations(tmp_path / "session", 1)
+    theirs, mapping = tmp_path / "theirs", tmp_path / "mapping.yaml"
+    main([str(session), "-o", str(theirs)])
+    path = theirs / "meta/info.json"
+    info = json.loads(path.read_text())
+    info["features"] = {
+        name: feature for name, feature in info["features"].items()
+        if not name.startswith(("hiwm.", "intervention"))
+    }
+    info["features"][CAMERA] |= {
+        "shape": [3, 36, 48], "names": ["channels", "height", "width"]
+    }
+    # Two of the names are ours, and they stand for another entry.
+    names = {"motors": ["left_y", "left_x", "elbow.pos", "wrist.pos"]}
+    info["features"]["action"]["names"] = names
+    path.write_text(json.dumps(info))
+    arguments = [str(session), "-o", str(tmp_path / "like"), "--like", str(theirs)]
+    capsys.readouterr()
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert "features.action.names" in error and "elbow.pos, wrist.pos" in error
+    assert "--mapping" in error
+    mapping.write_text(
+        "embodiment: planar_bimanual\nactions:\n"
+        "  left_x: {at: left_y, scale: 0.01, offset: 0.001}\n"
+        "  left_y: left_x\n  right_x: 2\n"
+    )
+    assert main([*arguments, "--mapping", str(mapping)]) == 1
+    assert f"correct {mapping}" in capsys.readouterr().err
+    mapping.write_text(mapping.read_text() + "  right_y: wrist.pos\n")
+    assert main([*arguments, "--mapping", str(mapping)]) == 0
+    assert (
+        "action: left_y = (left_x - 0.001) / 0.01 [m], left_x = left_y [m], elbow.pos = right_x "
+        "[m], wrist.pos = right_y [m]"
+    ) in capsys.readouterr().out
+    read = SpecificationReader(tmp_path / "like")
+    assert read.info["features"] == info["features"]
+    assert np.allclose(read.rows(0)["action"][0], [(0.002 - 0.001) / 0.01, 0.012, 0.022, 0.032])
+    assert np.allclose(read.rows(0)["observation.state"][0], np.arange(4) * 0.01)
+    assert read.images(0, CAMERA).shape == (17, 36, 48, 3)
+
+
 def test_another_set_that_cannot_be_filled_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,8 +277,12 @@ def test_bags_of_unequal_periods_are_refused(
     assert not (tmp_path / "set/meta/info.json").exists()
 
 
-def test_a_full_disk_keeps_what_is_finished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("error", "words"), [
+    (OSError(28, "No space left on device"), "disk is full.*it continues"),
+    (av.FFmpegError(-22, "bad size"), "video cannot be encoded.*--codec"),
+])
+def test_a_refused_write_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
     session = demonstrations(tmp_path / "session", 1)
     source = BagSource(
@@ -210,9 +290,9 @@ def test_a_full_disk_keeps_what_is_finished(
     )
     claim_folder(tmp_path / "set", WHAT)
 
-    def full(*_arguments: object) -> None:
-        raise OSError(28, "No space left on device")
+    def refused(*_arguments: object) -> None:
+        raise error
 
-    monkeypatch.setattr(writer_module, "table_of", full)
-    with pytest.raises(BagError, match="it continues"):
+    monkeypatch.setattr(writer_module, "table_of", refused)
+    with pytest.raises(BagError, match=words):
         export(source, tmp_path / "set", write=lambda line: None)

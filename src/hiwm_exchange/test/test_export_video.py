@@ -52,6 +52,17 @@ def test_an_episode_is_written_and_only_a_video_of_ours_replaced(
     assert output.read_bytes() == b"theirs" and "left unchanged" in capsys.readouterr().err
 
 
+def test_the_steps_of_a_branch_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = record(tmp_path / "session", [
+        segment("b", [Source.POLICY] * 3, first_step=12, parent="a", fork_step=12)
+    ])
+    bag = next((session / "bags").iterdir())
+    assert main([str(bag), "-o", str(tmp_path / "v.mp4")]) == 0
+    assert "v.mp4: steps 12 to 15" in capsys.readouterr().out
+
+
 def test_bags_of_unequal_periods_are_not_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

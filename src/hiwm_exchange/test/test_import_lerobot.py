@@ -164,6 +164,8 @@ def test_episodes_are_resampled_to_the_control_period(theirs: Path, tmp_path: Pa
     ("video", (".mp4", "missing", "git lfs pull")),
     ("pointer", (".mp4", "cannot be decoded", "git lfs pull")),
     ("table", ("file-000.parquet", "missing")),
+    ("episodes", ("meta/episodes", "cannot be read", "git lfs pull")),
+    ("tasks", ("meta/tasks.parquet", "cannot be read", "git lfs pull")),
     ("periods", ("timestamp", "unequal periods", "frame 3")),
     ("limits", ("action", "outside -0.18 to 0.18", "frame 2", "--clip")),
     ("nan", ("observation.state", "left_y is nan at frame 4", "--skip")),
@@ -182,6 +184,9 @@ def test_bad_input_is_named_with_its_field_and_remedy(
         video.unlink()
     elif damage == "pointer":
         video.write_text("version https://git-lfs.github.com/spec/v1\n")
+    elif damage in ("episodes", "tasks"):
+        (table,) = (theirs / "meta").rglob("*000.parquet" if damage == "episodes" else "tasks.*")
+        table.write_text("version https://git-lfs.github.com/spec/v1\n")
     elif damage == "table":
         (theirs / "data/chunk-000/file-000.parquet").unlink()
     elif damage == "periods":

@@ -1,5 +1,6 @@
 """Post-training sets as LeRobot data sets: weights become copies."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,19 @@ def test_corrections_get_half_of_a_sirius_set(tmp_path: Path, version: str) -> N
     first, last = (read.images(number, "observation.images.top")
                    for number in (copies[0], copies[-1]))
     assert (first == last).all(), "copies show the same frames"
+
+
+def test_the_instruction_is_the_recorded_one(tmp_path: Path) -> None:
+    given = segment("ep_0000-b000", [Source.DEMONSTRATION] * 16, session="demos")
+    text = given.lineage.task_yaml.replace("push the T onto its drawn goal", "words of that day")
+    assert text != given.lineage.task_yaml
+    demos = record(tmp_path / "demos", [replace(
+        given, lineage=replace(given.lineage, task_yaml=text, task_hash="that day's")
+    )])
+    assert main([
+        "--set", "base", "--demonstrations", str(demos), "-o", str(tmp_path / "set"),
+    ]) == 0
+    assert SpecificationReader(tmp_path / "set").tasks == ["words of that day"]
 
 
 def test_base_takes_only_demonstrations(

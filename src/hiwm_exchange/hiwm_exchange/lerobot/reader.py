@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hiwm_exchange.foreign import ForeignEpisode
 from hiwm_exchange.lerobot import layout as places
 from hiwm_exchange.lerobot.info import SetInfo, read_info
 from hiwm_exchange.lerobot.layout import CHUNK, INDEX_FEATURES
-from hiwm_exchange.lerobot.tables import column_array, read_tasks
+from hiwm_exchange.lerobot.tables import column_array, entry_names, read_tasks
 from hiwm_exchange.lerobot.video import read_frames
 
 # A timestamp may differ from frame / fps by this, s; LeRobot's own tolerance.
@@ -43,9 +44,7 @@ class LeRobotReader:
         self._episodes = self._read_episodes()
         self._table: tuple[Path, Any] | None = None
         self.names = {
-            name: tuple(map(str, feature["names"]))
-            for name, feature in self.info.features.items()
-            if isinstance(feature.get("names"), list)
+            name: entry_names(feature) for name, feature in self.info.features.items()
         }
         self.cameras = tuple(
             name for name, feature in self.info.features.items()
@@ -55,10 +54,6 @@ class LeRobotReader:
     def __len__(self) -> int:
         """Return the number of episodes."""
         return self.info.episodes
-
-    def __iter__(self) -> Iterator[ForeignEpisode]:
-        """Yield every episode in order."""
-        return map(self.episode, range(len(self)))
 
     def episode(self, number: int) -> ForeignEpisode:
         """Return an episode; its images are read on request.
@@ -176,11 +171,13 @@ class LeRobotReader:
             }
         found: dict[int, dict[str, Any]] = {}
         for path in sorted((self.folder / "meta" / "episodes").glob("*/*.parquet")):
-            names = [
-                name for name in pq.read_schema(str(path)).names if not name.startswith("stats/")
-            ]
-            for line in _read_table(path, names).to_pylist():
-                found[int(line["episode_index"])] = line
+            with _damage(path):
+                names = [
+                    name for name in pq.read_schema(str(path)).names
+                    if not name.startswith("stats/")
+                ]
+                for line in pq.read_table(str(path), columns=names).to_pylist():
+                    found[int(line["episode_index"])] = line
         return found
 
     def _read_tasks(self) -> list[str]:
@@ -190,7 +187,8 @@ class LeRobotReader:
         path = self.folder / places.TASKS_TABLE
         if not path.is_file():
             return []
-        return read_tasks(path)
+        with _damage(path):
+            return read_tasks(path)
 
     def _task(self, index: int, where: str) -> str:
         if not self._tasks:
@@ -203,14 +201,21 @@ class LeRobotReader:
         return self._tasks[index]
 
 
-def _read_table(path: Path, names: list[str] | None = None) -> Any:
+def _read_table(path: Path) -> Any:
     if not path.is_file():
         raise BagError(
             "the table is missing", where=str(path), remedy="download the whole data set"
         )
+    with _damage(path):
+        return pq.read_table(str(path))
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Raise BagError in place of what a damaged table raises."""
     try:
-        return pq.read_table(str(path), columns=names)
-    except (pa.ArrowException, OSError) as error:
+        yield
+    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
         raise BagError(
             f"the table cannot be read: {error}", where=str(path),
             remedy="download it again; files of git lfs may be pointers (git lfs pull)",

@@ -21,6 +21,29 @@ def is_video(feature: Mapping[str, Any]) -> bool:
     return bool(feature["dtype"] == "video")
 
 
+def image_size(feature: Mapping[str, Any]) -> tuple[int, int]:
+    """Return height and width of a camera's feature: by its names, else by where the channels are.
+
+    Sets have [height, width, channels] or [channels, height, width].
+    """
+    shape, names = list(feature["shape"]), list(feature.get("names") or ())
+    if "height" in names and "width" in names:
+        return shape[names.index("height")], shape[names.index("width")]
+    height, width = shape[1:] if shape[0] in (1, 3) and shape[2] not in (1, 3) else shape[:2]
+    return height, width
+
+
+def entry_names(feature: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of a feature's entries; empty if it has none.
+
+    They are a list, or the only list of a mapping, such as `{motors: [waist, shoulder]}`.
+    """
+    names = feature.get("names")
+    if isinstance(names, dict) and len(names) == 1:
+        (names,) = names.values()
+    return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
 def schema_of(features: Features) -> Any:
     """Return the schema of a table with some features; videos have no column."""
     return pa.schema([

@@ -64,10 +64,6 @@ class VideoWriter:
         self._container.mux(self._stream.encode())
         self._container.close()
 
-    def abandon(self) -> None:
-        """Close the file; its content is of no use."""
-        self._container.close()
-
 
 def read_frames(path: Path, start_s: float, count: int, fps: float) -> Iterator[NDArray[np.uint8]]:
     """Yield `count` images [H, W, 3] rgb, from `start_s` on.

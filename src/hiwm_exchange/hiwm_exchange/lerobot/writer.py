@@ -33,11 +33,10 @@ from hiwm_exchange.lerobot.statistics import (
     merged,
     without_quantiles,
 )
-from hiwm_exchange.lerobot.tables import is_video, schema_of, table_of, write_tasks
+from hiwm_exchange.lerobot.tables import image_size, is_video, schema_of, table_of, write_tasks
 from hiwm_exchange.lerobot.video import VideoWriter
 
-# Frames after which a shard of v3.0 is closed: what a cut-off export does again at most. Files stay
-# below LeRobot's own limits of 100 MB (tables) and 200 MB (videos) up to cameras of 640x480.
+# Frames after which a shard of v3.0 is closed: what a cut-off export does again at most.
 SHARD_FRAMES = 20_000
 _JOURNAL = ".hiwm_export"
 Rows = dict[str, NDArray[Any]]
@@ -120,12 +119,12 @@ class DatasetWriter:
         for journal in self._journals():
             self._count(journal)
 
-    def add(self, entry: int, pieces: Iterable[Piece], task: str, copies: int = 1) -> bool:
-        """Write an episode; return whether it has a frame.
+    def add(self, entry: int, pieces: Iterable[Piece], task: str, copies: int = 1) -> None:
+        """Write an episode.
 
         Args:
             entry: its number in the plan.
-            pieces: its frames; read one by one.
+            pieces: its frames, at least one; read one by one.
             task: what is done, in words.
             copies: how often it counts; the videos of v3.0 are shared.
 
@@ -144,16 +143,12 @@ class DatasetWriter:
                     images = piece.images[key]
                     video.append(images)
                     histograms[key].take(images, max(1, len(images) // IMAGES_SAMPLED))
-            if parts:
-                rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-                stats = {key: found.stats() for key, found in histograms.items()}
-                starts = {key: frame / self._spec.fps for key, frame in begun.items()}
-                self._add_copies(shard, rows, stats, starts, task, copies, entry)
-            elif self._per_episode:
-                self._abandon()
+            rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            stats = {key: found.stats() for key, found in histograms.items()}
+            starts = {key: frame / self._spec.fps for key, frame in begun.items()}
+            self._add_copies(shard, rows, stats, starts, task, copies, entry)
             if self._shard is not None and self._shard.frames >= self._shard_frames:
                 self._commit([self._shard], entry + 1)
-            return bool(parts)
 
     def finish(self, description: Mapping[str, Any], entries: int) -> None:
         """Write the metadata of the data set.
@@ -192,7 +187,11 @@ class DatasetWriter:
 
     def abandon(self) -> None:
         """Close the files of an unfinished shard; finished ones stay for the next run."""
-        self._abandon()
+        if self._shard is not None:
+            self.episodes -= len(self._shard.episodes)
+            self.frames -= self._shard.frames
+            _close(self._shard)
+            self._shard = None
 
     # -- shards ----------------------------------------------------------------------------------
 
@@ -206,7 +205,7 @@ class DatasetWriter:
             )
         videos = {}
         for key, feature in self._spec.videos.items() if with_videos else ():
-            height, width = feature["shape"][:2]
+            height, width = image_size(feature)
             videos[key] = VideoWriter(
                 self._file(self._layout.video_file(key, number)), fps=self._spec.fps,
                 width=width, height=height, codec=str(feature["info"]["video.codec"]),
@@ -283,13 +282,6 @@ class DatasetWriter:
             self._shards = shard.number + 1
         self.next_entry = next_entry
         self._shard = None
-
-    def _abandon(self) -> None:
-        if self._shard is not None:
-            self.episodes -= len(self._shard.episodes)
-            self.frames -= self._shard.frames
-            _close(self._shard)
-            self._shard = None
 
     # -- journals --------------------------------------------------------------------------------
 
@@ -382,11 +374,15 @@ class DatasetWriter:
     def _disk_errors(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, av.FFmpegError) as error:
-            reason = disk_refusal(error, self._folder) if isinstance(error, OSError) else str(error)
+        except OSError as error:  # also those of FFmpeg that have a number of the system
             raise BagError(
-                reason, where=str(self._folder),
+                disk_refusal(error, self._folder), where=str(self._folder),
                 remedy="make room there and run the command again: it continues",
+            ) from error
+        except av.FFmpegError as error:
+            raise BagError(
+                f"the video cannot be encoded: {error}", where=str(self._folder),
+                remedy="another --codec into a new folder, or other image sizes, may fit",
             ) from error
 
 

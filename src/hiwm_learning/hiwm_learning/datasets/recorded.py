@@ -77,15 +77,20 @@ class RecordedEpisodes:
             if episode is not None:
                 yield number, episode
 
-    def episode(self, bag: Path) -> RecordedEpisode | None:
-        """Return a bag as an episode, or None if it is left out; for errors see `read`."""
+    def episode(self, bag: Path, *, also_discarded: bool = False) -> RecordedEpisode | None:
+        """Return a bag as an episode, or None if it is left out; for errors see `read`.
+
+        Args:
+            bag: its folder.
+            also_discarded: use it although a person discarded its branch.
+        """
         segment = usable_segment(bag, self._embodiment, self._leave_out)
         if segment is None:
             return None
         self._embodiment = self._embodiment or segment.embodiment
         branch = segment.lineage.branch_id
         tree = self._trees.of(bag, branch)
-        if branch in tree.discarded:
+        if branch in tree.discarded and not also_discarded:
             self._leave_out(f"{bag.name}: its branch was discarded")
             return None
         segment = self._periods.admit(segment)
