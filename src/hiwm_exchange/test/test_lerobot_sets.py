@@ -9,6 +9,7 @@ from hiwm_core.control import Source
 from hiwm_exchange.export_lerobot import main
 from hiwm_exchange.repetition import Run, copies_of
 from hiwm_test_support.exchange_data import SpecificationReader, demonstrations, record, segment
+from hiwm_test_support.shipped import TASK
 
 
 def run(weight: float, length: int, provenance: int = 0) -> Run:
@@ -58,7 +59,7 @@ def test_corrections_get_half_of_a_sirius_set(tmp_path: Path, version: str) -> N
 
 def test_the_instruction_is_the_recorded_one(tmp_path: Path) -> None:
     given = segment("ep_0000-b000", [Source.DEMONSTRATION] * 16, session="demos")
-    text = given.lineage.task_yaml.replace("push the T onto its drawn goal", "words of that day")
+    text = given.lineage.task_yaml.replace(TASK.instruction, "words of that day")
     assert text != given.lineage.task_yaml
     demos = record(tmp_path / "demos", [replace(
         given, lineage=replace(given.lineage, task_yaml=text, task_hash="that day's")
