@@ -15,11 +15,10 @@ from hiwm_core.bags import Lineage, Segment
 from hiwm_core.control import Source
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.session_lineage import software_version
-from hiwm_core.tasks import load_task
 from hiwm_exchange.bag_writer import write_bag
+from hiwm_test_support.shipped import TASK
 
 EMBODIMENT = load_embodiment("planar_bimanual")
-TASK = load_task("push_t")
 PERIOD_S = 0.1
 
 

@@ -24,6 +24,7 @@ from hiwm_test_support.exchange_data import (
     record,
     segment,
 )
+from hiwm_test_support.shipped import TASK
 
 CAMERA = "observation.images.top"
 
@@ -42,7 +43,7 @@ def test_a_session_is_read_back_by_the_specification(tmp_path: Path, version: st
     read = SpecificationReader(output)
     assert read.info["codebase_version"] == version
     assert (read.info["total_episodes"], read.info["total_frames"], read.info["fps"]) == (3, 39, 10)
-    assert read.tasks == ["push the T onto its drawn goal"]
+    assert read.tasks == [TASK.instruction]
     at = 0
     for number, given in enumerate(segments):
         rows = read.rows(number)

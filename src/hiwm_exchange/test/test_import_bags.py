@@ -25,13 +25,14 @@ from hiwm_test_support.raw_bags import (
     raw_bag,
     trajectory,
 )
+from hiwm_test_support.shipped import TASK
 
 EMBODIMENT = load_embodiment("planar_bimanual")
 
 
 def imported(bag: Path, output: Path, *more: str) -> list[Any]:
     assert main([
-        str(bag), "-o", str(output), "--robot-file", "standin", "--task", "push_t", *more
+        str(bag), "-o", str(output), "--robot-file", "standin", "--task", TASK.name, *more
     ]) == 0
     return [read_segment(one) for one in sorted((output / "bags").iterdir())]
 

@@ -23,6 +23,7 @@ from hiwm_exchange.lerobot.video import VideoWriter
 from hiwm_learning.datasets import load_episodes
 from hiwm_learning.datasets.build import build_dataset
 from hiwm_test_support.exchange_data import demonstrations, forked, record
+from hiwm_test_support.shipped import TASK
 
 CAMERA = "observation.images.top"
 
@@ -93,7 +94,7 @@ def test_an_export_comes_back_with_the_same_arrays(
             assert np.array_equal(getattr(read, name), getattr(given, name), equal_nan=True), name
         error = read.observations["top"].astype(float) - given.observations["top"]
         assert 10 * np.log10(255**2 / (error**2).mean()) > 32
-        assert read.lineage.world == "imagination" and read.lineage.task == "push_t"
+        assert read.lineage.world == "imagination" and read.lineage.task == TASK.name
         assert json.loads((bag / "audit.json").read_text())["ok"]
     build_dataset([tmp_path / "back"], tmp_path / "set.zarr", write=lambda line: None)
     assert load_episodes(tmp_path / "set.zarr").summary()["frames"] == 39

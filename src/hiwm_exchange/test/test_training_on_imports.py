@@ -10,6 +10,7 @@ from hiwm_learning.world_models.families import load_simulator
 from hiwm_learning.world_models.train import main as train
 from hiwm_test_support.exchange_data import EMBODIMENT, demonstrations
 from hiwm_test_support.raw_bags import raw_bag
+from hiwm_test_support.shipped import TASK
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -37,6 +38,6 @@ def test_on_raw_bags(tmp_path: Path) -> None:
         raw_bag(tmp_path / "lab" / f"bag_{number}")
     assert import_bags.main([
         str(tmp_path / "lab"), "-o", str(tmp_path / "raw"), "--robot-file", "standin",
-        "--task", "push_t",
+        "--task", TASK.name,
     ]) == 0
     trained(tmp_path / "raw", tmp_path / "world.safetensors")
