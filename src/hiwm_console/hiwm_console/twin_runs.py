@@ -70,6 +70,7 @@ class TwinRuns:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
+        self._starting = self._stopped = False
         self._waiting: asyncio.Task[None] | None = None
         self.name = ""  # of the present or last run's folder
         self.error = ""  # last line of a run that failed
@@ -77,7 +78,7 @@ class TwinRuns:
     @property
     def running(self) -> bool:
         """Whether a run is in progress."""
-        return self._process is not None
+        return self._starting or self._process is not None
 
     async def start(self, request: TwinRequest) -> str:
         """Start a run and return its folder's name.
@@ -93,17 +94,22 @@ class TwinRuns:
         while (self._folder / f"twin_{number:04d}").exists():
             number += 1
         self.name, self.error = f"twin_{number:04d}", ""
-        self._process = await asyncio.create_subprocess_exec(
-            *COMMAND, *request.words(self._folder / self.name),
-            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
+        self._starting, self._stopped = True, False  # before anyone else may ask
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *COMMAND, *request.words(self._folder / self.name),
+                stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+        finally:
+            self._starting = False
         self._waiting = asyncio.ensure_future(self._wait(self._process))
         return self.name
 
     def stop(self) -> None:
-        """End the run; it writes what there is."""
-        if self._process is not None:
+        """End the run; it writes what there is. A second request changes nothing."""
+        if self._process is not None and not self._stopped:
+            self._stopped = True
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGINT)
 

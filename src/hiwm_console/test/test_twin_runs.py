@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -103,6 +104,16 @@ def test_a_run_is_watched_while_it_runs_and_stopped(rig: ConsoleRig, tmp_path: P
     assert listed(rig)["run"]["error"] == ""
     assert json.loads((tmp_path / "mine" / "twin_0001" / NUMBERS).read_text())["interrupted"]
     assert post(rig, "twin/runs", GOOD)[1]["name"] == "twin_0002"
+
+
+def test_two_pages_cannot_start_the_same_run(rig: ConsoleRig, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: post(rig, "twin/runs", GOOD), range(4)))
+    assert sorted(status for status, _ in answers) == [200, 400, 400, 400]
+    post(rig, "twin/stop", {})
+    post(rig, "twin/stop", {})  # a second SIGINT would end the writing
+    wait_until(lambda: not listed(rig)["run"]["running"])
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["twin_0001"]
 
 
 def test_a_run_that_fails_says_why(rig: ConsoleRig) -> None:

@@ -72,6 +72,12 @@ def test_a_moved_camera_is_named_with_its_shift(
     assert len(finding.problems) == 1 and "move the camera back" in finding.problems[0]
 
 
+def test_a_large_picture_is_searched_on_a_thinned_grid() -> None:
+    starts = [scene(at).repeat(6, 0).repeat(6, 1) for at in range(10, 50, 4)]
+    large = ViewCheck(GreySimulator(), starts, np.zeros((len(starts), 2)))
+    assert found(large, np.roll(starts[2], (-6, 12), (0, 1))).moved_px == (12, -6)
+
+
 @pytest.mark.parametrize("factor", [0.7, 1.25])
 def test_other_light_is_named_and_is_not_a_moved_camera(
     check: ViewCheck, factor: float

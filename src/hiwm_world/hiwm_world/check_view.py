@@ -64,6 +64,11 @@ class SeenCheck:
         ]
 
 
+def check_picture(path: Path, inputs: Sequence[Path] = ()) -> None:
+    """Raise ConfigError if the picture would replace something else, or meets an input."""
+    check_output_file(path, "a picture of a view check", is_view_check, inputs=inputs)
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run from the command line and return the exit code."""
     parser = argparse.ArgumentParser(
@@ -92,10 +97,7 @@ def _run(options: argparse.Namespace) -> int:
             f"{options.view!r} is no view", where="view", remedy="give live or bag:PATH@STEP"
         )
     read = [options.checkpoint, starts_file(options.checkpoint)]
-    check_output_file(
-        options.output, "a picture of a view check", is_view_check,
-        inputs=[*read, place.bag] if isinstance(place, BagStep) else read,
-    )
+    check_picture(options.output, [*read, place.bag] if isinstance(place, BagStep) else read)
     task = load_task(options.task or load_checkpoint(options.checkpoint).info.task)
     embodiment = load_embodiment(task.embodiment)
     simulator, _ = load_simulator(options.checkpoint, embodiment)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -145,7 +146,12 @@ def _run(options: argparse.Namespace) -> int:
         print("interrupted: writing what there is", file=sys.stderr)
     finally:
         truths.close()
-    numbers = files.finish(interrupted=interrupted)
+    # A second Ctrl-C must not spoil what the first one asked for.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        numbers = files.finish(interrupted=interrupted)
+    finally:
+        signal.signal(signal.SIGINT, before)
     _print_table(numbers)
     print(f"{options.output / VIDEO}: {len(numbers['rows'])} pictures")
     return 130 if interrupted else 0

@@ -73,8 +73,17 @@ class TwinFiles:
             self._told = time.monotonic()
 
     def finish(self, *, interrupted: bool) -> dict[str, Any]:
-        """Write video, table and all numbers; return the content of `twin.json`."""
+        """Write table, all numbers and video; return the content of `twin.json`.
+
+        The video takes longest, so it is last: whoever kills the run then loses nothing else.
+        """
         rows = self._twin.rows(self._measure)
+        table = io.StringIO()
+        writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        replace_file(self._folder / TABLE, table.getvalue())
+        self._write(rows, running=True, interrupted=interrupted)
         picture = TwinPicture(
             self._twin.cameras, rows, self._measure.error_unit, self._measure.bad_error
         )
@@ -82,11 +91,6 @@ class TwinFiles:
             self._folder / VIDEO,
             (picture.draw(step, n) for n, step in enumerate(self._twin.steps)), self._fps,
         )
-        table = io.StringIO()
-        writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        replace_file(self._folder / TABLE, table.getvalue())
         return self._write(rows, running=False, interrupted=interrupted)
 
     def _write(

@@ -17,11 +17,12 @@ from hiwm_learning.world_models.simulators import Images, WorldSimulator
 Array = NDArray[np.float64]
 Picture = NDArray[np.uint8]
 
-FARTHEST_PX = 8  # longest shift that is looked for
+# Longest shift that is looked for, of a picture that is thinned to about so many rows.
+FARTHEST_PX, ROWS = 8, 160
 # A shift is believed if it explains this share of the difference of the still pixels.
 EXPLAINED = 0.15
 STILL, STILL_QUANTILE = 0.06, 0.9  # a still pixel: so near to usual in so many start frames
-# Least limits, so that a set of equal start frames does not cry wolf: of brightness, of still
+# Least limits, so that equal start frames raise no false alarm: of brightness, of still
 # pixels that differ, and of a patch's redrawing error.
 LEAST_GAIN, LEAST_CHANGED, LEAST_ERROR = 0.06, 0.02, 0.04
 BEYOND = 1.5  # limits lie this much beyond the start frames' own spread
@@ -186,11 +187,15 @@ class _Usual:
 
     def _shift(self, found: Array) -> tuple[int, int]:
         """Return by how many pixels the scene has moved to the right and down."""
-        gray = found.mean(axis=-1) / max(float(found[self._still].mean()), 1e-6)
-        usual = self._median.mean(axis=-1) / max(float(self._median[self._still].mean()), 1e-6)
+        thin = max(1, found.shape[0] // ROWS)
+        some = (slice(None, None, thin), slice(None, None, thin))
+        gray = found[some].mean(axis=-1) / max(float(found[self._still].mean()), 1e-6)
+        usual = self._median[some].mean(axis=-1) / max(
+            float(self._median[self._still].mean()), 1e-6
+        )
         far = FARTHEST_PX
         inner = (slice(far, -far), slice(far, -far))
-        still = self._still[inner]
+        still = self._still[some][inner]
         if not still.any():
             return 0, 0
         height, width = gray.shape
@@ -202,7 +207,9 @@ class _Usual:
             for right in range(-far, far + 1) for down in range(-far, far + 1)
         }
         best = min(errors, key=lambda shift: (errors[shift], abs(shift[0]) + abs(shift[1])))
-        return best if errors[best] < (1.0 - EXPLAINED) * errors[0, 0] else (0, 0)
+        if errors[best] >= (1.0 - EXPLAINED) * errors[0, 0]:
+            return 0, 0
+        return thin * best[0], thin * best[1]
 
 
 def patch_errors(picture: Picture, redrawn: Picture) -> Array:

@@ -109,14 +109,17 @@ def autoencoder_stage(
     def measure() -> dict[str, float]:
         rows = torch.linspace(0, len(held_out) - 1, min(MEASURED, len(held_out))).long()
         later = torch.minimum(rows + APART // 2, held_out.last[rows])
-        frames, joints = held_out.frames.to(device), held_out.proprioception.to(device)
-        latents = model.encode(frames[rows], joints[rows])
+        frames, after = held_out.frames[rows].to(device), held_out.frames[later].to(device)
+        joints, joints_after = (
+            held_out.proprioception[at].to(device) for at in (rows, later)
+        )
+        latents = model.encode(frames, joints)
         return {
-            "psnr": psnr(model.decode(latents, joints[rows]), frames[rows]),
+            "psnr": psnr(model.decode(latents, joints), frames),
             # Of later frames, with their joints and the latents of now: without the robot in the
             # latents, it is well above that of the frames of now.
-            "psnr_exchanged": psnr(model.decode(latents, joints[later]), frames[later]),
-            "psnr_copied": psnr(frames[rows], frames[later]),
+            "psnr_exchanged": psnr(model.decode(latents, joints_after), after),
+            "psnr_copied": psnr(frames, after),
         }
 
     return Stage(
