@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mcap.writer import MCAP0_MAGIC
 
 from hiwm_core.bag_digest import read_digest
 from hiwm_core.bags import (
@@ -147,6 +148,14 @@ def test_recovery_skips_a_bad_chunk_and_continues(bag: Path, number: int) -> Non
     if number == 3:
         with pytest.raises(BagError, match="gap between steps"):
             read_segment(bag)
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_a_header_that_has_become_something_else_is_damage(bag: Path, bit: int) -> None:
+    flip(mcap_path(bag), len(MCAP0_MAGIC), bit)  # its opcode
+    audit = recover_bag(bag)
+    assert audit.ticks == TICKS
+    assert read_segment(bag).length == TICKS
 
 
 @settings(deadline=None, max_examples=10)

@@ -178,7 +178,10 @@ class McapFile:
         ended = False
         try:
             for record in _records(source, checked=True):
-                if isinstance(record, records.Chunk):
+                if begin == len(MCAP0_MAGIC) and not isinstance(record, records.Header):
+                    # A wrong bit can make a message of it, or a definition.
+                    self.damage.append("its first record is no header")
+                elif isinstance(record, records.Chunk):
                     yield from self._take_chunk(record, begin, source.position)
                 elif isinstance(record, records.DataEnd):
                     self._data_ended = True
