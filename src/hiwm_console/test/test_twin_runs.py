@@ -110,6 +110,7 @@ def test_two_pages_cannot_start_the_same_run(rig: ConsoleRig, tmp_path: Path) ->
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: post(rig, "twin/runs", GOOD), range(4)))
     assert sorted(status for status, _ in answers) == [200, 400, 400, 400]
+    wait_until(lambda: listed(rig)["runs"] == ["twin_0001"])
     post(rig, "twin/stop", {})
     post(rig, "twin/stop", {})  # a second SIGINT would end the writing
     wait_until(lambda: not listed(rig)["run"]["running"])
