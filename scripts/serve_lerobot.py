@@ -4,11 +4,17 @@
 Copy this one file to the machine with your LeRobot environment and run it there::
 
     pip install msgpack websockets
-    python serve_lerobot.py PATH_OR_HUB_NAME --port 8000 --device cuda
+    export HIWM_POLICY_API_KEY=A_LONG_WORD
+    python serve_lerobot.py PATH_OR_HUB_NAME --host 0.0.0.0 --port 8000 --device cuda
 
-It needs lerobot 0.4 or later and nothing of hiwm. Then start a session here::
+It needs lerobot 0.4 or later and nothing of hiwm. Then start a session here, with the same key::
 
+    export HIWM_POLICY_API_KEY=A_LONG_WORD
     python -m hiwm_bringup.launcher launch/session.launch.xml policy:=openpi host:=THAT_MACHINE
+
+Without ``--host``, only this machine can connect. The traffic is not encrypted: in a network that
+others use, leave ``--host`` out, run ``ssh -N -L 8000:127.0.0.1:8000 THAT_MACHINE`` here and start
+the session with ``host:=127.0.0.1``.
 
 The metadata describe the observation, so that hiwm needs no layout file if the policy's data set
 has the embodiment's own numbers: each camera of the policy is called as one of the embodiment's
@@ -22,6 +28,7 @@ that key.
 import argparse
 import hmac
 import http
+import ipaddress
 import logging
 import os
 import threading
@@ -178,8 +185,9 @@ def make_server(service, host, port, api_key=""):
     def gate(connection, request):
         if request.path == "/healthz":
             return connection.respond(http.HTTPStatus.OK, "OK\n")
-        given = request.headers.get("Authorization", "")
-        if api_key and not hmac.compare_digest(given.encode(), f"Api-Key {api_key}".encode()):
+        # The library decodes headers by ISO 8859-1, or by ASCII with escapes.
+        given = request.headers.get("Authorization", "").encode("latin-1", "surrogateescape")
+        if api_key and not hmac.compare_digest(given, f"Api-Key {api_key}".encode()):
             return connection.respond(http.HTTPStatus.UNAUTHORIZED, "wrong API key\n")
         return None
 
@@ -195,10 +203,17 @@ def make_server(service, host, port, api_key=""):
             connection.send(traceback.format_exc())
             connection.close(1011, "the previous frame is the traceback")
 
-    return serve(
+    server = serve(
         talk, host, port, process_request=gate, compression=None, max_size=2**28,
         ping_interval=None,
     )
+    address = server.socket.getsockname()[0]
+    if not api_key and not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+        logging.warning(
+            "every machine that reaches %s may use this server: set HIWM_POLICY_API_KEY here and "
+            "at the client, or bind 127.0.0.1 and use an SSH tunnel", address,
+        )
+    return server
 
 
 def main():

@@ -15,7 +15,9 @@ from websockets.sync.server import serve
 from hiwm_core.errors import HiwmError, ServerError
 from hiwm_core.wire_codec import pack
 from hiwm_learning.policies.remote.connection import ServerConnection, ServerTracebackError
+from hiwm_learning.policies.remote.serve import make_server
 from hiwm_test_support.policy_servers import PolicyServer
+from hiwm_test_support.stalled_servers import TOO_LARGE, never_reading
 
 
 @contextmanager
@@ -49,9 +51,9 @@ def raw(first: bytes, then: bytes = b"") -> Iterator[int]:
     listener.close()
 
 
-def refusal(port: int, value: Any = None) -> str:
+def refusal(port: int, value: Any = None, key: str = "") -> str:
     """Return why a server is refused, on connecting or on asking."""
-    link = ServerConnection("127.0.0.1", port)
+    link = ServerConnection("127.0.0.1", port, key)
     with pytest.raises(HiwmError) as caught:
         link.open(0.8)
         link.ask(value, 5.0)
@@ -72,11 +74,12 @@ def test_metadata_come_first_and_each_message_gets_its_reply() -> None:
 
 
 def test_an_api_key_is_sent_and_a_missing_one_is_explained() -> None:
-    with PolicyServer(api_key="secret") as server:
-        link = ServerConnection("127.0.0.1", server.port, "secret")
+    with PolicyServer(api_key="geheim-ü") as server:
+        link = ServerConnection("127.0.0.1", server.port, "geheim-ü")
         link.open(5.0)
         link.close()
         assert "HIWM_POLICY_API_KEY" in refusal(server.port)
+        assert "HIWM_POLICY_API_KEY" in refusal(server.port, key="ключ")
 
 
 def test_the_servers_traceback_is_shown_and_the_connection_is_made_again() -> None:
@@ -106,6 +109,22 @@ def test_a_late_reply_is_never_taken_for_the_next_one() -> None:
         with pytest.raises(ServerError, match="no reply within 0.05 s"):
             link.ask({}, 0.05)
         assert not link.connected
+
+
+def test_a_server_that_stops_reading_is_late() -> None:
+    with never_reading(pack({})) as port:
+        link = ServerConnection("127.0.0.1", port)
+        link.open(5.0)
+        with pytest.raises(ServerError, match="no reply within 0.5 s"):
+            link.tell(TOO_LARGE, 0.5)
+        assert not link.connected
+
+
+def test_a_server_for_other_machines_wants_a_key(caplog: pytest.LogCaptureFixture) -> None:
+    for host, key in (("127.0.0.1", ""), ("0.0.0.0", "secret"), ("0.0.0.0", "")):
+        assert "HIWM_POLICY_API_KEY" not in caplog.text
+        make_server({}, dict, host=host, port=0, api_key=key).socket.close()
+    assert "HIWM_POLICY_API_KEY" in caplog.text
 
 
 def test_a_server_that_goes_is_lost_and_one_that_comes_is_found() -> None:

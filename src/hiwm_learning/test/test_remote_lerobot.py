@@ -101,6 +101,24 @@ def test_its_messages_are_ours(script: ModuleType) -> None:
         script.unpack(wire_codec.pack({b"__ndarray__": True, b"dtype": "O", b"data": b""}))
 
 
+def test_a_key_of_any_text_is_checked_and_a_server_for_all_without_one_is_warned_of(
+    script: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = script.Service(PlayedPolicy(1), "x", {TOP: "top"})
+    server = script.make_server(service, "0.0.0.0", 0, "ключ")
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    port = server.socket.getsockname()[1]
+    RemotePlanner(PlannerOptions(port=port, api_key="ключ")).close()
+    with pytest.raises(ServerError, match="wants an API key"):
+        RemotePlanner(PlannerOptions(port=port, api_key="geheim-ü"))
+    server.shutdown()
+    thread.join()
+    assert "HIWM_POLICY_API_KEY" not in caplog.text
+    script.make_server(service, "0.0.0.0", 0).socket.close()
+    assert "HIWM_POLICY_API_KEY" in caplog.text
+
+
 def test_a_camera_that_the_policy_lacks_is_refused(script: ModuleType) -> None:
     with pytest.raises(SystemExit, match="no image front; there are observation"):
         script.Service(PlayedPolicy(1), "x", {"front": "top"})

@@ -16,6 +16,7 @@ from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, ServerErro
 from hiwm_learning.policies import families
 from hiwm_learning.policies.families import make_planner, policy_names
 from hiwm_learning.policies.planning import Planner, PlannerOptions, PlannerWorld, load_planner
+from hiwm_learning.policies.remote import planner as planner_module
 from hiwm_learning.policies.remote import serve
 from hiwm_learning.policies.remote.planner import RemotePlanner
 from hiwm_learning.policies.remote.serve import CheckpointService
@@ -115,6 +116,52 @@ def test_the_connection_is_made_again_and_every_trouble_is_told_once() -> None:
         with pytest.raises(ServerError, match="another policy is served now"):
             remote.plan({"top": images}, proprio, (1, 1, 9))
         assert not other.asked
+    remote.close()
+
+
+@pytest.mark.parametrize(("now", "error", "words"), [
+    ({"policy": "pi0"}, ConfigError, "does not describe its observations"),
+    (metadata() | {"embodiment_hash": "f" * 64}, CheckpointError, "f" * 64),
+    (metadata() | {"embodiment_hash": PLANE.hash, "control_period_s": 0.2}, CheckpointError,
+     "0.200 s (5 Hz)"),
+    (metadata(horizon=9), ServerError, "another policy is served now"),
+])
+def test_another_server_in_its_place_never_drives(
+    monkeypatch: pytest.MonkeyPatch, now: dict[str, Any], error: type[HiwmError], words: str
+) -> None:
+    monkeypatch.setattr(planner_module, "_IDLE_OPEN_S", 5.0)
+    images, proprio = observed(1, 1)[0]["top"][0], observed(1, 1)[1][0]
+    with PolicyServer(metadata()) as server:
+        remote = planner_for(server)
+        remote.fit(world())
+        remote.plan({"top": images}, proprio, (1, 1, 0))
+    with PolicyServer(now, port=server.port) as other:
+        remote._link.close()
+        remote.idle()  # tells, and does not raise
+        assert words in str(remote.status()["connection"])
+        for step in (4, 8):
+            with pytest.raises(error) as caught:
+                remote.plan({"top": images}, proprio, (1, 1, step))
+            assert words in str(caught.value)
+        assert not other.asked
+    remote.close()
+
+
+def test_only_the_first_reply_of_a_session_may_take_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(planner_module, "_IDLE_OPEN_S", 5.0)
+    images, proprio = observed(1, 1)[0]["top"][0], observed(1, 1)[1][0]
+    told = metadata(timeout_s=0.3)
+    with PolicyServer(told, latency_s=0.8) as server:
+        remote = planner_for(server)
+        remote.fit(world())
+        assert remote.plan({"top": images}, proprio, (1, 1, 0)).shape == (8, 4)
+    with PolicyServer(told, latency_s=0.8, port=server.port):
+        remote._link.close()
+        remote.idle()
+        with pytest.raises(ServerError, match="no reply within 0.3 s"):
+            remote.plan({"top": images}, proprio, (1, 1, 4))
     remote.close()
 
 

@@ -20,6 +20,7 @@ from hiwm_core.wire_codec import pack, unpack
 from hiwm_learning.checkpoints import load_checkpoint
 from hiwm_learning.world_models import train
 from hiwm_learning.world_models.families import load_simulator
+from hiwm_learning.world_models.remote import connection as connection_module
 from hiwm_learning.world_models.remote import server as server_module
 from hiwm_learning.world_models.remote.connection import API_KEY, WorldConnection
 from hiwm_learning.world_models.remote.family import SERVER
@@ -31,8 +32,9 @@ from hiwm_learning.world_models.remote.protocol import (
     read_states,
 )
 from hiwm_learning.world_models.remote.server import WorldServer
-from hiwm_learning.world_models.remote.simulator import RemoteSimulator
+from hiwm_learning.world_models.remote.simulator import RemoteSimulator, RemoteState
 from hiwm_test_support.remote_worlds import connected_checkpoint, drawn_server
+from hiwm_test_support.stalled_servers import TOO_LARGE, never_reading
 
 TASK = load_task(default_task())
 EMBODIMENT = load_embodiment(TASK.embodiment)
@@ -117,11 +119,57 @@ def test_a_state_that_the_server_dropped_is_sent_again(monkeypatch: pytest.Monke
     simulator = remote(served(world), world)
     first = simulator.begin(FRAME, HOME, seed=0)
     state = first
-    for _ in range(4):
+    for _ in range(6):
         state, _ = simulator.step(state, HOME)
     (again, other), _ = simulator.step_many([first, state], [HOME, HOME])
     assert (simulator.observe(again).image == 1).all()
-    assert (simulator.observe(other).image == 5).all()
+    assert (simulator.observe(other).image == 7).all()
+
+
+def counts(simulator: RemoteSimulator, states: list[RemoteState]) -> list[int]:
+    return [int(one.image[0, 0, 0]) for one in simulator.observe_many(states)]
+
+
+def test_batches_larger_than_what_the_server_keeps_continue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server_module, "STATES_KEPT", 2)
+    world = Counter()
+    server = served(world)
+    one, two = remote(server, world), remote(server, world)
+    states = [one.begin(FRAME, HOME, seed=0)]
+    for _ in range(8):
+        states.append(one.step(states[-1], HOME)[0])
+    others = states
+    for done in range(1, 4):
+        states, _ = one.step_many(states, [HOME] * 9)
+        others, _ = two.step_many(others, [HOME] * 9)
+        assert counts(one, states) == counts(two, others) == list(range(done, done + 9))
+    assert len(server._states) <= 4 * 9
+
+
+@pytest.mark.parametrize("times", [2, 99])
+def test_restored_states_that_are_lost_at_once_are_sent_again_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    world = Counter()
+    server = served(world)
+    simulator = remote(server, world)
+    state = simulator.begin(FRAME, HOME, seed=0)
+    server._states.clear()
+    keep, left = server._keep, [times]
+
+    def forget(name: str, one: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            keep(name, one)
+
+    monkeypatch.setattr(server, "_keep", forget)
+    if times == 2:
+        assert counts(simulator, [simulator.step(state, HOME)[0]]) == [1]
+        return
+    with pytest.raises(ServerError, match="loses restored states at once, in a batch of 1"):
+        simulator.step(state, HOME)
 
 
 def test_a_server_without_states_refuses_restoring_and_lost_episodes(
@@ -130,8 +178,9 @@ def test_a_server_without_states_refuses_restoring_and_lost_episodes(
     monkeypatch.setattr(server_module, "STATES_KEPT", 1)
     world = Counter(can_restore=False)
     simulator = remote(served(world), world)
-    first = simulator.begin(FRAME, HOME, seed=0)
-    after, _ = simulator.step(first, HOME)
+    first = after = simulator.begin(FRAME, HOME, seed=0)
+    for _ in range(5):
+        after, _ = simulator.step(after, HOME)
     assert not simulator.can_restore and not after.parts
     with pytest.raises(CheckpointError, match="cannot restore"):
         simulator.restored(*after.to_parts())
@@ -239,12 +288,45 @@ def test_a_silent_server_is_late_and_a_wrong_address_is_refused() -> None:
         WorldConnection("http://127.0.0.1:1", 1.0)
 
 
-def test_a_key_opens_a_server_and_healthz_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = served(Counter(), api_key="secret")
-    with pytest.raises(ServerError, match="401"):
-        WorldConnection(server.url, 5.0).metadata()
-    monkeypatch.setenv(API_KEY, "secret")
+def test_a_server_that_stops_reading_is_late() -> None:
+    with never_reading(pack(METADATA.message())) as port:
+        connection = WorldConnection(f"ws://127.0.0.1:{port}", 0.5)
+        with pytest.raises(ServerError, match="no answer within 0.5 s"):
+            connection.ask({"request": "step", "actions": TOO_LARGE})
+
+
+@pytest.mark.parametrize("error", [EOFError(), AssertionError("connection is closed")])
+def test_a_peer_that_hangs_up_in_the_opening_is_named(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def connect(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(connection_module, "connect", connect)
+    with pytest.raises(ServerError, match="cannot be reached"):
+        WorldConnection("ws://127.0.0.1:1", 1.0).metadata()
+
+
+@pytest.mark.parametrize("key", ["secret", "ключ"])
+def test_a_key_opens_a_server_and_a_wrong_one_does_not(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    server = served(Counter(), api_key=key)
+    for wrong in ("", "geheim-ü"):
+        monkeypatch.setenv(API_KEY, wrong)
+        with pytest.raises(ServerError, match="401"):
+            WorldConnection(server.url, 5.0).metadata()
+    monkeypatch.setenv(API_KEY, key)
     assert WorldConnection(server.url, 5.0).metadata() == METADATA
+
+
+def test_a_server_for_other_machines_wants_a_key() -> None:
+    lines: list[str] = []
+    for host, key in (("127.0.0.1", ""), ("0.0.0.0", "secret"), ("0.0.0.0", "")):
+        assert not lines
+        with WorldServer(Counter(), host=host, api_key=key, log=lines.append).running():
+            pass
+    assert API_KEY in lines[0]
 
 
 def test_connecting_writes_a_checkpoint_for_exactly_that_model(

@@ -4,6 +4,7 @@ During inference the node keeps receiving ticks and control states. So it knows 
 the chunk is still needed.
 """
 
+import functools
 import itertools
 import queue
 import threading
@@ -86,6 +87,7 @@ class InferenceThread:
         )
         self._sequence = itertools.count()
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._trouble = ""
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
         self._thread.start()
 
@@ -113,6 +115,11 @@ class InferenceThread:
         except queue.Empty:
             return None
 
+    @property
+    def trouble(self) -> str:
+        """Return the last error that no question could report, or nothing."""
+        return self._trouble
+
     def close(self) -> None:
         """Stop the thread after the current question."""
         self._put(0, None)
@@ -126,15 +133,10 @@ class InferenceThread:
         torch.set_num_threads(self._threads)
         while (question := self._next()) is not None:
             if isinstance(question, _Batch):
-                self._plan_rows(question)
-                continue
-            actions, failure = None, ""
-            try:
-                actions = self._planner.plan(question.images, question.proprio, question.seed)
-            except Exception as error:  # passed to the node, which pauses the session with it
-                failure = reason_of(error)
-            self._answers.put(Answer(question=question, actions=actions, failure=failure))
-            self._answered()
+                self._guarded(functools.partial(self._plan_rows, question))
+            else:
+                self._plan(question)
+                self._guarded(self._answered)
 
     def _next(self) -> Question | _Batch | None:
         """Return the next question; while there is none, the planner may look after itself."""
@@ -142,7 +144,22 @@ class InferenceThread:
             try:
                 return self._questions.get(timeout=_IDLE_S)[2]
             except queue.Empty:
-                self._planner.idle()
+                self._guarded(self._planner.idle)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Do work whose error must not end the thread."""
+        try:
+            work()
+        except Exception as error:  # a plug-in may raise anything
+            self._trouble = reason_of(error)
+
+    def _plan(self, question: Question) -> None:
+        actions, failure = None, ""
+        try:
+            actions = self._planner.plan(question.images, question.proprio, question.seed)
+        except Exception as error:  # passed to the node, which pauses the session with it
+            failure = reason_of(error)
+        self._answers.put(Answer(question=question, actions=actions, failure=failure))
 
     def _plan_rows(self, batch: _Batch) -> None:
         """Plan the next rows of a batch."""
@@ -159,9 +176,11 @@ class InferenceThread:
                 },
                 np.stack([row.proprio for row in rows]), [(row.seed,) for row in rows],
             ))
+            if first + len(rows) < len(batch.rows):
+                return
+            plans = np.concatenate(batch.plans)
         except Exception as error:  # passed to the client
             batch.failure = reason_of(error)
             batch.done(None, batch.failure)
             return
-        if first + len(rows) == len(batch.rows):
-            batch.done(np.concatenate(batch.plans), "")
+        batch.done(plans, "")

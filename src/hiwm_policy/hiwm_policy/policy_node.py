@@ -160,6 +160,7 @@ class PolicyNode(Node):
         was, self._refusal = self._refusal, ""
         try:
             self._planner.fit(world)
+            self._check_execute()  # a chunk has as many actions as its time at the new rate
         except (CheckpointError, ConfigError) as error:
             self._refusal = f"no plans: {error}"
             self._diagnostics.report(ERROR, self._refusal)
@@ -200,13 +201,20 @@ class PolicyNode(Node):
         if self._schedule.on_observation(observation.epoch, observation.step):
             self._history.clear()
         self._history.append(observation)
-        if self._chunks and (late := self._chunks.on_observation(time.monotonic())):
+        if self._chunks and (
+            late := self._chunks.on_observation(time.monotonic(), self._lost_connection)
+        ):
             self._fail(
                 TickId(observation.epoch, observation.step), observation.stamp_ns,
                 self._refusal or late,
             )
             self._schedule.fail()
         self._plan_if_due(new_tick=True)
+
+    def _lost_connection(self) -> str:
+        """Return why the policy's server is not connected, or nothing."""
+        connection = str(self._planner.status().get("connection", "open"))
+        return "" if connection == "open" else connection
 
     def _plan_if_due(self, *, new_tick: bool = False) -> None:
         if self._refusal or (self._chunks and self._schedule.plan and not new_tick):
@@ -318,6 +326,7 @@ class PolicyNode(Node):
             "inference_ms": f"{self._inference_s * 1000:.1f}", "plans": self._plans,
             "plans_outdated": self._dropped, "plans_failed": self._failures,
             "observations_incomplete": self._feed.dropped if self._feed else 0,
+            **({"inference_trouble": trouble} if (trouble := self._inference.trouble) else {}),
             **self._planner.status(),
         }
 

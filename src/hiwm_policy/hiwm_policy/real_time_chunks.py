@@ -4,6 +4,8 @@ Connects `ChunkPace` (how early to plan) and `blended` (how one chunk leads to t
 schedule. Time is the caller's steady clock. Tested by `test_policies_real_time.py`.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,15 +42,23 @@ class RealTimeChunks:
         self._chunk: Chunk | None = None  # that the arbiter executes
         self._waiting_since: float | None = None  # the robot stands at the end of its chunk
 
-    def on_observation(self, now: float) -> str:
-        """Process an observation that the schedule has seen; return why to pause, or nothing."""
+    def on_observation(self, now: float, lost: Callable[[], str] = str) -> str:
+        """Process an observation that the schedule has seen; return why to pause, or nothing.
+
+        Args:
+            now: s.
+            lost: returns why the policy's server is not connected, or nothing.
+        """
         if not self._schedule.ran_out(self._horizon):
             self._waiting_since = None
             return ""
         if self._waiting_since is None:
             self._waiting_since = now
         waited = now - self._waiting_since
-        return self._late(waited) if self._pace.too_slow(waited) else ""
+        if not self._pace.too_slow(waited):
+            return ""
+        late, connection = self._late(waited), lost()
+        return f"no plan for {waited:.2f} s, the connection is {connection}" if connection else late
 
     def on_plan(
         self, tick_id: TickId, actions: Array, latency_s: float, running: TickId | None

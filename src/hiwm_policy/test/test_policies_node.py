@@ -209,6 +209,9 @@ def test_a_slowed_robot_gets_no_plans_until_its_rate_is_restored(
     rate(10.0)
     rig.wait(lambda: len(rig.plans) == 2)
     assert rig.plans[-1].step == 3
+    fake.horizon = 1  # as a server's chunks have fewer actions at a lower rate
+    rate(10.0)
+    rig.wait(lambda: any("exceeds the chunk of 1" in status.message for status in rig.statuses))
 
 
 def test_a_missing_checkpoint_stops_the_node_with_one_line(context: Context) -> None:

@@ -34,7 +34,7 @@ class Drive:
 
 def drive(
     latency_ms: Callable[[int], int], *, ticks: int = 120, horizon: int = 16, execute: int = 8,
-    rollback_at: int = -1,
+    rollback_at: int = -1, lost: str = "",
 ) -> Drive:
     """Drive a robot whose policy aims at the number of the step, in mm, plus a plan's own error.
 
@@ -44,6 +44,7 @@ def drive(
         horizon: actions of a chunk.
         execute: actions as trained.
         rollback_at: tick at which a new epoch begins.
+        lost: why the policy's server is not connected.
     """
     schedule = PlanSchedule(execute)
     chunks = RealTimeChunks(
@@ -94,7 +95,7 @@ def drive(
         schedule.on_observation(epoch, step)
         if started:
             found.actions.append(buffer.action_for(epoch, step, lockstep=False))
-        found.paused = chunks.on_observation(now / 1000)
+        found.paused = chunks.on_observation(now / 1000, lambda: lost)
         ask(now)
     return found
 
@@ -130,6 +131,12 @@ def test_a_lost_server_pauses_after_a_second() -> None:
     found = drive(lambda number: 50 if number < 3 else 60_000)
     assert "too slow" in found.paused
     assert [action is None for action in found.actions].count(True) <= 12
+
+
+def test_a_lost_connection_is_the_reason_and_not_the_policys_speed() -> None:
+    found = drive(lambda number: 50 if number < 3 else 60_000, lost="lost: no server answers")
+    assert "the connection is lost: no server answers" in found.paused
+    assert "too slow" not in found.paused
 
 
 def test_a_single_late_answer_does_not_pause() -> None:

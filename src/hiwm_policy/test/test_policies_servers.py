@@ -161,6 +161,8 @@ def test_a_server_drives_a_moving_arm_and_every_trouble_pauses(rig: Rig) -> None
             ))
             robot.start()
             assert all(robot.run(lambda count: count >= 12))
+        failure = robot.failure()  # the server is gone while the arm moves
+        assert "lost" in failure and "too slow" not in failure
         values = {value.key: value.value for value in rig.statuses[-1].values}
         assert float(values["round_trip_ms"]) > 0 and "test_policy" in values["server_metadata"]
         assert any(status.level == DiagnosticStatus.ERROR for status in rig.statuses)

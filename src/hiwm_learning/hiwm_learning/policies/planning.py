@@ -80,7 +80,10 @@ class Planner(Protocol):
         """Do what is due while nothing is asked; called about once a second."""
 
     def status(self) -> dict[str, object]:
-        """Return values for /diagnostics; called in another thread."""
+        """Return values for /diagnostics; called in another thread.
+
+        A server's ``connection`` is ``open``, or says why not.
+        """
 
     def news(self) -> list[str]:
         """Return lines for the log since the last call; called in another thread."""

@@ -13,9 +13,11 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.sync.client import ClientConnection, connect
 
 from hiwm_core.errors import ServerError, WireError
+from hiwm_core.server_access import key_header
 from hiwm_core.wire_codec import pack, unpack
 from hiwm_learning.policies.planning import API_KEY_VARIABLE
 from hiwm_learning.policies.remote.who_answers import who_answers
+from hiwm_learning.websocket_sending import send_within
 
 # Larger than any chunk of actions; a wrong server cannot fill the memory.
 _MOST_BYTES = 256 * 2**20
@@ -58,6 +60,7 @@ class ServerConnection:
         self._socket: ClientConnection | None = None
         self._closing = ExitStack()
         self.metadata: dict[Any, Any] = {}
+        self.trouble = ""  # why the last of the attempts that still go on failed
 
     @property
     def connected(self) -> bool:
@@ -72,15 +75,20 @@ class ServerConnection:
             WireError: another encoding.
         """
         deadline = time.monotonic() + timeout_s
-        while not self.connected:
-            self.close()
-            try:
-                self._open(min(_OPEN_S, max(0.1, deadline - time.monotonic())))
-            except OSError as error:  # TimeoutError is one
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise self._no_server(error) from None
-                time.sleep(min(_AGAIN_S, left))
+        try:
+            while not self.connected:
+                self.close()
+                try:
+                    self._open(min(_OPEN_S, max(0.1, deadline - time.monotonic())))
+                except OSError as error:  # TimeoutError is one
+                    left = deadline - time.monotonic()
+                    found = self._no_server(error)
+                    if left <= 0:
+                        raise found from None
+                    self.trouble = str(found)
+                    time.sleep(min(_AGAIN_S, left))
+        finally:
+            self.trouble = ""
 
     def ask(self, value: Any, timeout_s: float) -> Any:
         """Return the server's reply to a message.
@@ -97,12 +105,16 @@ class ServerConnection:
         self.exchange(pack(value), timeout_s)
 
     def exchange(self, data: bytes, timeout_s: float) -> bytes | str:
-        """Return the server's raw reply to raw bytes; raises ServerError."""
+        """Return the server's raw reply to raw bytes; raises ServerError.
+
+        The timeout bounds sending and waiting together.
+        """
         if self._socket is None:
             raise ServerError("not connected", where=self.url, remedy="connect first")
         try:
-            self._socket.send(data)
-            return self._socket.recv(timeout_s)
+            deadline = time.monotonic() + timeout_s
+            send_within(self._socket, data, timeout_s)
+            return self._socket.recv(max(0.0, deadline - time.monotonic()))
         except TimeoutError:
             self.close()
             raise ServerError(
@@ -122,12 +134,12 @@ class ServerConnection:
         self._closing.close()
 
     def _open(self, timeout_s: float) -> None:
-        headers = {"Authorization": f"Api-Key {self._api_key}"} if self._api_key else None
         try:
             # A server may answer no ping while it computes.
             self._socket = self._closing.enter_context(connect(
-                self.url, compression=None, max_size=_MOST_BYTES, additional_headers=headers,
-                open_timeout=timeout_s, close_timeout=1.0, ping_interval=None, proxy=None,
+                self.url, compression=None, max_size=_MOST_BYTES, open_timeout=timeout_s,
+                close_timeout=1.0, ping_interval=None, proxy=None,
+                additional_headers=key_header(self._api_key),
             ))
         except InvalidStatus as error:
             raise self._refused(error.response.status_code) from None

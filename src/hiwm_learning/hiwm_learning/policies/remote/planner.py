@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiwm_core.control_period import require_period
-from hiwm_core.errors import CheckpointError, ConfigError, ServerError, WireError
+from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, ServerError
 from hiwm_learning.policies.planning import Array, Images, PlannerOptions, PlannerWorld
 from hiwm_learning.policies.remote.connection import ServerConnection, ServerTracebackError
 from hiwm_learning.policies.remote.layout import PolicyLayout, find_layout, parse_layout
@@ -66,7 +66,7 @@ class RemotePlanner:
         self._session = ""  # that the server was reset for
         self._round_trips: deque[float] = deque(maxlen=_REMEMBERED)
         self._server_ms = float("nan")
-        self._answered = False  # since connecting
+        self._answered = False  # ever
         self._trouble = "" if self._link.connected else "not connected yet"
 
     def fit(self, world: PlannerWorld) -> None:
@@ -116,14 +116,15 @@ class RemotePlanner:
             return
         try:
             self._tried(lambda: self._connect(_IDLE_OPEN_S))
-        except (ServerError, WireError, CheckpointError):
+        except HiwmError:
             return  # shown by `status`
 
     def status(self) -> dict[str, object]:
         """Return address, connection, latencies and metadata; see `Planner`."""
+        trouble = self._link.trouble or self._trouble or "the server closed it"
         values: dict[str, object] = {
             "server": self._link.url,
-            "connection": "open" if self._link.connected else f"lost: {self._trouble}",
+            "connection": "open" if self._link.connected else f"lost: {trouble}",
         }
         if self._round_trips:
             times = 1000.0 * np.array(self._round_trips)
@@ -171,23 +172,29 @@ class RemotePlanner:
     def _connect(self, timeout_s: float) -> None:
         if self._link.connected:
             return
-        self._answered, self._session = False, ""
+        self._session = ""
         self._link.open(timeout_s)
+        try:
+            self._check_server()
+        except Exception:
+            self._link.close()  # an open connection counts as checked
+            raise
+        self._announce()
+
+    def _check_server(self) -> None:
         if self._where.startswith("metadata") and self._described() != self._layout:
-            self._link.close()
             raise ServerError(
                 "another policy is served now, with another layout", where=self._link.url,
                 remedy="restart the session, or serve the policy that it began with",
             )
         if self._world is not None:
             self._check_metadata(self._world)
-        self._announce()
 
     def _tried(self, work: Callable[[], T]) -> T:
         """Return what `work` does, and keep why it fails."""
         try:
             result = work()
-        except (ServerError, WireError, CheckpointError) as error:
+        except HiwmError as error:
             if str(error) != self._trouble:
                 self._news.append(
                     f"{error}\n{error.text}" if isinstance(error, ServerTracebackError)

@@ -6,7 +6,6 @@ Tested by ``test_remote_planner.py``.
 """
 
 import argparse
-import hmac
 import logging
 import os
 import signal
@@ -27,6 +26,7 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
 from hiwm_core.errors import HiwmError, WireError
+from hiwm_core.server_access import exposure, has_key
 from hiwm_core.user_paths import path_argument
 from hiwm_core.wire_codec import pack, unpack
 from hiwm_learning.policies.planning import API_KEY_VARIABLE, PolicyPlanner, load_planner
@@ -141,8 +141,7 @@ def make_server(
     def gate(connection: ServerConnection, request: Request) -> Response | None:
         if request.path == "/healthz":
             return connection.respond(HTTPStatus.OK, "OK\n")
-        given = request.headers.get("Authorization", "")
-        if api_key and not hmac.compare_digest(given.encode(), f"Api-Key {api_key}".encode()):
+        if not has_key(request.headers.get("Authorization", ""), api_key):
             return connection.respond(HTTPStatus.UNAUTHORIZED, "wrong or missing API key\n")
         return None
 
@@ -160,10 +159,13 @@ def make_server(
             connection.send(traceback.format_exc())
             connection.close(CloseCode.INTERNAL_ERROR, "the previous frame is the traceback")
 
-    return serve(
+    server = serve(
         talk, host, port, process_request=gate, compression=None, max_size=_MOST_BYTES,
         ping_interval=None,
     )
+    if warning := exposure(server.socket.getsockname()[0], api_key, API_KEY_VARIABLE):
+        logging.warning(warning)
+    return server
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -173,7 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
         epilog=f"With {API_KEY_VARIABLE} in the environment, clients must send that key.",
     )
     parser.add_argument("checkpoint", type=path_argument, help="policy checkpoint, .safetensors")
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 = for other machines too")
     parser.add_argument("--port", type=int, default=8000, help="TCP port; 0 = any free one")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of inference")

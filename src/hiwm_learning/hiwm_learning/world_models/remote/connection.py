@@ -11,7 +11,9 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.sync.client import ClientConnection, connect
 
 from hiwm_core.errors import ConfigError, ServerError, WireError
+from hiwm_core.server_access import key_header
 from hiwm_core.wire_codec import pack, unpack
+from hiwm_learning.websocket_sending import send_within
 from hiwm_learning.world_models.remote.protocol import MOST_BYTES, WorldMetadata, read_metadata
 
 # Sent as `Authorization: Api-Key ...`, as openpi does. Never stored in a file.
@@ -82,8 +84,7 @@ class WorldConnection:
         with self._lock:
             socket, _ = self._connected()
             try:
-                socket.send(pack(request))
-                return self._received(socket)
+                return self._answer(socket, pack(request))
             except (ServerError, WireError):
                 self._drop()
                 raise
@@ -101,21 +102,23 @@ class WorldConnection:
             return self._socket, self._metadata
         if self._failure is not None and time.monotonic() < self._rest_until:
             raise self._failure
-        key = os.environ.get(API_KEY)
         try:
             opened = connect(
                 self.url, compression=None, max_size=MOST_BYTES, proxy=None, ping_interval=None,
                 open_timeout=CONNECT_S, close_timeout=1.0,
-                additional_headers={"Authorization": f"Api-Key {key}"} if key else None,
+                additional_headers=key_header(os.environ.get(API_KEY, "")),
             )
             socket = self._open.enter_context(opened)
-        except (InvalidHandshake, InvalidURI, ConnectionClosed, OSError) as error:
+        except (
+            InvalidHandshake, InvalidURI, ConnectionClosed, OSError, EOFError, AssertionError,
+        ) as error:
+            # The last two: a peer that talks first or hangs up, depending on the moment.
             self._failure = self._lost(f"cannot be reached: {error or type(error).__name__}")
             self._rest_until = time.monotonic() + _REST_S
             raise self._failure from error
         self._socket = socket
         try:
-            found = read_metadata(self._received(socket))
+            found = read_metadata(self._received(socket, self._timeout_s))
             if self._model and found.model != self._model:
                 raise OtherModelError(
                     f"the server runs model {found.model[:24]!r}, this world is of "
@@ -132,11 +135,20 @@ class WorldConnection:
         self._metadata, self._failure = found, None
         return socket, found
 
-    def _received(self, socket: ClientConnection) -> Any:
+    def _answer(self, socket: ClientConnection, request: bytes) -> Any:
+        """Send a request and return its reply; the timeout bounds both together."""
+        deadline = time.monotonic() + self._timeout_s
         try:
-            message = socket.recv(timeout=self._timeout_s)
+            send_within(socket, request, self._timeout_s)
         except TimeoutError:
-            raise self._lost(f"gave no answer within {self._timeout_s:g} s") from None
+            raise self._late() from None
+        return self._received(socket, max(0.0, deadline - time.monotonic()))
+
+    def _received(self, socket: ClientConnection, timeout_s: float) -> Any:
+        try:
+            message = socket.recv(timeout=timeout_s)
+        except TimeoutError:
+            raise self._late() from None
         if isinstance(message, str):
             # A traceback: its last line is the error.
             lines = message.strip().splitlines() or ["no reason"]
@@ -150,6 +162,9 @@ class WorldConnection:
         self._socket = self._metadata = None
         with contextlib.suppress(OSError, ConnectionClosed):
             self._open.close()
+
+    def _late(self) -> ServerError:
+        return self._lost(f"gave no answer within {self._timeout_s:g} s")
 
     def _lost(self, what: str) -> ServerError:
         return ServerError(

@@ -4,7 +4,6 @@ A model implements `ServedWorld`; `WorldServer` does the rest. Needed: numpy, ms
 and `hiwm_core`. Requests are answered one at a time, whatever the number of clients.
 """
 
-import hmac
 import threading
 import traceback
 import uuid
@@ -22,7 +21,9 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
 from hiwm_core.errors import ConfigError, HiwmError, WireError, reason
+from hiwm_core.server_access import exposure, has_key
 from hiwm_core.wire_codec import pack, unpack
+from hiwm_learning.world_models.remote.connection import API_KEY
 from hiwm_learning.world_models.remote.protocol import (
     MOST_BYTES,
     Shown,
@@ -34,8 +35,10 @@ from hiwm_learning.world_models.remote.protocol import (
 )
 
 StateT = TypeVar("StateT")
-# States that a server keeps at hand; a client sends older ones again.
+# States that a server keeps at hand; a client sends older ones again. Large batches raise the
+# number, so that several clients with such batches find their states again.
 STATES_KEPT = 256
+_BATCHES_KEPT = 4
 _FAILED = 1011  # close code, after the traceback
 
 
@@ -91,6 +94,7 @@ class WorldServer(Generic[StateT]):
         self._world, self._starts, self._key, self._log = world, starts, api_key, log
         self._lock = threading.Lock()
         self._states: OrderedDict[str, StateT] = OrderedDict()
+        self._room = STATES_KEPT
         try:
             self._server: Server = serve(
                 self._serve_client, host, port, compression=None, max_size=MOST_BYTES,
@@ -101,7 +105,10 @@ class WorldServer(Generic[StateT]):
                 f"cannot listen: {reason(error)}", where=f"{host}:{port}",
                 remedy="give another --host or --port",
             ) from None
-        self.port: int = self._server.socket.getsockname()[1]
+        address: tuple[str, int] = self._server.socket.getsockname()[:2]
+        self.port = address[1]
+        if warning := exposure(address[0], api_key, API_KEY):
+            log(warning)
         self.url = f"ws://{host}:{self.port}"
 
     def serve_forever(self) -> None:
@@ -126,8 +133,7 @@ class WorldServer(Generic[StateT]):
     def _on_request(self, connection: ServerConnection, request: Request) -> Response | None:
         if request.path == "/healthz":
             return connection.respond(HTTPStatus.OK, "OK\n")
-        sent = request.headers.get("Authorization", "")
-        if self._key and not hmac.compare_digest(sent, f"Api-Key {self._key}"):
+        if not has_key(request.headers.get("Authorization", ""), self._key):
             return connection.respond(HTTPStatus.UNAUTHORIZED, "a wrong or missing API key\n")
         return None
 
@@ -182,6 +188,7 @@ class WorldServer(Generic[StateT]):
     def _step(self, request: Mapping[str, Any]) -> dict[str, Any]:
         ids = [str(name) for name in request.get("states") or ()]
         chunk = read_actions(request, self._world.metadata.actions, len(ids))
+        self._room = max(self._room, _BATCHES_KEPT * len(ids))
         unknown = [i for i, name in enumerate(ids) if name not in self._states]
         if unknown:
             return {"unknown": unknown}
@@ -219,7 +226,7 @@ class WorldServer(Generic[StateT]):
     def _keep(self, name: str, state: StateT) -> None:
         self._states[name] = state
         self._states.move_to_end(name)
-        while len(self._states) > STATES_KEPT:
+        while len(self._states) > self._room:
             self._states.popitem(last=False)
 
 

@@ -25,6 +25,8 @@ from hiwm_learning.world_models.saved_states import Parts, SavedState
 from hiwm_learning.world_models.simulators import Images, ImaginedObservation, Reading, reading
 
 _RATINGS = (*HEADS, "strangeness")
+# Other clients may push out restored states before the step that needs them.
+_RESTORE_TRIES = 5
 _PART, _VIEW = "server_", "view_"  # names of the server's bytes and of frames in a saved state
 
 
@@ -136,7 +138,7 @@ class RemoteSimulator:
 
         Raises:
             ServerError, WireError: as `begin`; or the server has lost a state that it cannot
-                restore.
+                restore, or loses restored states at once.
         """
         limited = self._gate.limit_many(
             actions, [state.proprioception for state in states],
@@ -146,11 +148,7 @@ class RemoteSimulator:
             "request": "step", "states": [state.id for state in states],
             "actions": np.stack([result.action for result in limited])[:, None],
         }
-        reply = self._server.ask(request)
-        if isinstance(reply, dict) and "unknown" in reply:
-            self._send_again(states, reply["unknown"])
-            reply = self._server.ask(request)
-        rows = read_states(reply, self._metadata, len(states), 1)
+        rows = read_states(self._stepped(states, request), self._metadata, len(states), 1)
         return [
             self._state(row[0], self._followed(before, result), result.state, step=before.step + 1)
             for row, before, result in zip(rows, states, limited, strict=True)
@@ -195,6 +193,19 @@ class RemoteSimulator:
                 remedy="begin at a recorded frame, or serve a model that hands out its states",
             )
         return RemoteState.from_parts(parts, meta)
+
+    def _stepped(self, states: Sequence[RemoteState], request: dict[str, Any]) -> Any:
+        """Return the reply to a step; the server gets the states that it no longer has."""
+        for _ in range(1 + _RESTORE_TRIES):
+            reply = self._server.ask(request)
+            if not isinstance(reply, dict) or "unknown" not in reply:
+                return reply
+            self._send_again(states, reply["unknown"])
+        raise ServerError(
+            f"the server loses restored states at once, in a batch of {len(states)}",
+            where=self._server.url,
+            remedy="use smaller batches or fewer clients, or let the server keep more states",
+        )
 
     def _send_again(self, states: Sequence[RemoteState], places: Any) -> None:
         """Give the server the states that it no longer has."""
