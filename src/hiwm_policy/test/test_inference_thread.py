@@ -87,9 +87,13 @@ def test_chunks_of_different_lengths_fail_their_batch_only(asked: Asked) -> None
 
 
 def test_a_client_that_is_gone_does_not_end_the_thread(asked: Asked) -> None:
+    called: SimpleQueue[None] = SimpleQueue()
+
     def gone(plans: Any, failure: str) -> None:
+        called.put(None)
         raise RuntimeError("the guard condition is destroyed")
 
     asked.planner.lengths = [4]
     asked.thread.ask_many([row()], gone)
+    called.get(timeout=WAIT_S)  # a question would go before the batch
     assert asked.plans()
