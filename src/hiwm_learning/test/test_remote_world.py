@@ -17,10 +17,10 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, HiwmError, ServerError, WireError
 from hiwm_core.tasks import load_task
 from hiwm_core.wire_codec import pack, unpack
+from hiwm_learning import websocket_client
 from hiwm_learning.checkpoints import load_checkpoint
 from hiwm_learning.world_models import train
 from hiwm_learning.world_models.families import load_simulator
-from hiwm_learning.world_models.remote import connection as connection_module
 from hiwm_learning.world_models.remote import server as server_module
 from hiwm_learning.world_models.remote.connection import API_KEY, WorldConnection
 from hiwm_learning.world_models.remote.family import SERVER
@@ -302,7 +302,7 @@ def test_a_peer_that_hangs_up_in_the_opening_is_named(
     def connect(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(connection_module, "connect", connect)
+    monkeypatch.setattr(websocket_client, "connect", connect)
     with pytest.raises(ServerError, match="cannot be reached"):
         WorldConnection("ws://127.0.0.1:1", 1.0).metadata()
 

@@ -9,18 +9,15 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.sync.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI
+from websockets.sync.client import ClientConnection
 
 from hiwm_core.errors import ServerError, WireError
-from hiwm_core.server_access import key_header
 from hiwm_core.wire_codec import pack, unpack
 from hiwm_learning.policies.planning import API_KEY_VARIABLE
 from hiwm_learning.policies.remote.who_answers import who_answers
-from hiwm_learning.websocket_sending import send_within
+from hiwm_learning.websocket_client import NO_HANDSHAKE, exchange, last_line, opening
 
-# Larger than any chunk of actions; a wrong server cannot fill the memory.
-_MOST_BYTES = 256 * 2**20
 # Between attempts to reach a server that is starting, s.
 _AGAIN_S = 0.5
 _OPEN_S = 5.0
@@ -35,9 +32,8 @@ class ServerTracebackError(ServerError):
     """
 
     def __init__(self, text: str, where: str) -> None:
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
         super().__init__(
-            f"the server failed: {lines[-1] if lines else 'no reason given'}", where=where,
+            f"the server failed: {last_line(text)}", where=where,
             remedy="read its traceback in this log, or the server's log",
         )
         self.text = text
@@ -112,9 +108,7 @@ class ServerConnection:
         if self._socket is None:
             raise ServerError("not connected", where=self.url, remedy="connect first")
         try:
-            deadline = time.monotonic() + timeout_s
-            send_within(self._socket, data, timeout_s)
-            return self._socket.recv(max(0.0, deadline - time.monotonic()))
+            return exchange(self._socket, data, timeout_s)
         except TimeoutError:
             self.close()
             raise ServerError(
@@ -135,12 +129,9 @@ class ServerConnection:
 
     def _open(self, timeout_s: float) -> None:
         try:
-            # A server may answer no ping while it computes.
-            self._socket = self._closing.enter_context(connect(
-                self.url, compression=None, max_size=_MOST_BYTES, open_timeout=timeout_s,
-                close_timeout=1.0, ping_interval=None, proxy=None,
-                additional_headers=key_header(self._api_key),
-            ))
+            self._socket = self._closing.enter_context(
+                opening(self.url, self._api_key, timeout_s)
+            )
         except InvalidStatus as error:
             raise self._refused(error.response.status_code) from None
         except InvalidURI as error:
@@ -148,9 +139,7 @@ class ServerConnection:
                 f"{self.url!r} is no address: {error}", where="host",
                 remedy="give a name, an address, or ws://NAME",
             ) from None
-        except (InvalidHandshake, ConnectionClosed, EOFError, AssertionError) as error:
-            # A peer that talks first and hangs up: depending on the moment the connection is
-            # closed, or the library's own assertion fails.
+        except NO_HANDSHAKE as error:
             raise self._other_protocol(str(error) or "it closes the connection") from None
         except TimeoutError:
             if found := who_answers(self._host, self._port):

@@ -30,8 +30,7 @@ from hiwm_core.server_access import exposure, has_key
 from hiwm_core.user_paths import path_argument
 from hiwm_core.wire_codec import pack, unpack
 from hiwm_learning.policies.planning import API_KEY_VARIABLE, PolicyPlanner, load_planner
-
-_MOST_BYTES = 256 * 2**20
+from hiwm_learning.websocket_client import MOST_BYTES
 
 Infer = Callable[[Any], dict[str, Any]]
 
@@ -160,7 +159,7 @@ def make_server(
             connection.close(CloseCode.INTERNAL_ERROR, "the previous frame is the traceback")
 
     server = serve(
-        talk, host, port, process_request=gate, compression=None, max_size=_MOST_BYTES,
+        talk, host, port, process_request=gate, compression=None, max_size=MOST_BYTES,
         ping_interval=None,
     )
     if warning := exposure(server.socket.getsockname()[0], api_key, API_KEY_VARIABLE):

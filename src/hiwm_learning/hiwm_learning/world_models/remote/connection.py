@@ -7,14 +7,13 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
-from websockets.sync.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidURI
+from websockets.sync.client import ClientConnection
 
 from hiwm_core.errors import ConfigError, ServerError, WireError
-from hiwm_core.server_access import key_header
 from hiwm_core.wire_codec import pack, unpack
-from hiwm_learning.websocket_sending import send_within
-from hiwm_learning.world_models.remote.protocol import MOST_BYTES, WorldMetadata, read_metadata
+from hiwm_learning.websocket_client import NO_HANDSHAKE, exchange, last_line, opening
+from hiwm_learning.world_models.remote.protocol import WorldMetadata, read_metadata
 
 # Sent as `Authorization: Api-Key ...`, as openpi does. Never stored in a file.
 API_KEY = "HIWM_SERVER_API_KEY"
@@ -103,22 +102,20 @@ class WorldConnection:
         if self._failure is not None and time.monotonic() < self._rest_until:
             raise self._failure
         try:
-            opened = connect(
-                self.url, compression=None, max_size=MOST_BYTES, proxy=None, ping_interval=None,
-                open_timeout=CONNECT_S, close_timeout=1.0,
-                additional_headers=key_header(os.environ.get(API_KEY, "")),
+            socket = self._open.enter_context(
+                opening(self.url, os.environ.get(API_KEY, ""), CONNECT_S)
             )
-            socket = self._open.enter_context(opened)
-        except (
-            InvalidHandshake, InvalidURI, ConnectionClosed, OSError, EOFError, AssertionError,
-        ) as error:
-            # The last two: a peer that talks first or hangs up, depending on the moment.
+        except (*NO_HANDSHAKE, InvalidURI, OSError) as error:
             self._failure = self._lost(f"cannot be reached: {error or type(error).__name__}")
             self._rest_until = time.monotonic() + _REST_S
             raise self._failure from error
         self._socket = socket
         try:
-            found = read_metadata(self._received(socket, self._timeout_s))
+            try:
+                first = socket.recv(self._timeout_s)
+            except TimeoutError:
+                raise self._late() from None
+            found = read_metadata(self._unpacked(first))
             if self._model and found.model != self._model:
                 raise OtherModelError(
                     f"the server runs model {found.model[:24]!r}, this world is of "
@@ -136,24 +133,17 @@ class WorldConnection:
         return socket, found
 
     def _answer(self, socket: ClientConnection, request: bytes) -> Any:
-        """Send a request and return its reply; the timeout bounds both together."""
-        deadline = time.monotonic() + self._timeout_s
+        """Send a request and return its reply."""
         try:
-            send_within(socket, request, self._timeout_s)
+            reply = exchange(socket, request, self._timeout_s)
         except TimeoutError:
             raise self._late() from None
-        return self._received(socket, max(0.0, deadline - time.monotonic()))
+        return self._unpacked(reply)
 
-    def _received(self, socket: ClientConnection, timeout_s: float) -> Any:
-        try:
-            message = socket.recv(timeout=timeout_s)
-        except TimeoutError:
-            raise self._late() from None
+    def _unpacked(self, message: bytes | str) -> Any:
         if isinstance(message, str):
-            # A traceback: its last line is the error.
-            lines = message.strip().splitlines() or ["no reason"]
             raise ServerError(
-                f"the world server failed: {lines[-1]}", where=self.url,
+                f"the world server failed: {last_line(message)}", where=self.url,
                 remedy="see the server's log",
             )
         return unpack(message)

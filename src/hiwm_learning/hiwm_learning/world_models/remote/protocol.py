@@ -15,8 +15,6 @@ from hiwm_core.errors import WireError
 from hiwm_core.world_heads import HEADS
 
 PROTOCOL, VERSION = "hiwm-world", 1
-# Frames of 64 worlds with three cameras of 480 x 640 fit.
-MOST_BYTES = 256_000_000
 _WHERE = "world server"
 _NUMBER = (float, int, np.number)
 

@@ -23,9 +23,9 @@ from websockets.sync.server import Server, ServerConnection, serve
 from hiwm_core.errors import ConfigError, HiwmError, WireError, reason
 from hiwm_core.server_access import exposure, has_key
 from hiwm_core.wire_codec import pack, unpack
+from hiwm_learning.websocket_client import MOST_BYTES
 from hiwm_learning.world_models.remote.connection import API_KEY
 from hiwm_learning.world_models.remote.protocol import (
-    MOST_BYTES,
     Shown,
     Told,
     WorldMetadata,
