@@ -252,6 +252,8 @@ class OperatorScript:
         if answer.ok:
             self._epoch = max(self._epoch, answer.epoch)
         if self._phase is Phase.PAUSE:
+            if self._options.rollback_steps == 0:
+                return self._begin_branch("correcting from the current state")
             tick = view.tick
             steps = min(self._options.rollback_steps, tick.step if tick else 0)
             return self._ask(

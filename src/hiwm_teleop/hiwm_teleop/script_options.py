@@ -11,7 +11,7 @@ class ScriptOptions:
 
     failures: int = 2  # failure states corrected before the session ends
     branches: int = 3  # continuations of each failure state
-    rollback_steps: int = 15  # how far back the failure state lies
+    rollback_steps: int = 15  # how far back the failure state lies; 0: no rollback, no branches
     correction_ticks: int = 120  # longest correction
     operator_ticks: int = 1_000_000  # of corrections in total; no new failure starts after them
     follow_ticks: int = 40  # watch the policy for this long after a handback

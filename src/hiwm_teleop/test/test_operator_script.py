@@ -230,6 +230,15 @@ def test_without_rollback_it_corrects_from_where_things_are_in_every_episode():
     assert [label for _, label in world.labels] == [Label.SUCCESS] * 3
 
 
+def test_with_no_rollback_steps_it_corrects_once_in_place_although_the_world_could_go_back():
+    world = PlayedWorld()
+    script, said = play(world, rollback_steps=0)
+    assert script.failures == 2 and world.asked[-1].exit_code == 0
+    assert not {EventKind.ROLLBACK, EventKind.FORK} & set(kinds(world))
+    assert len(world.takeovers) == 2
+    assert sum("correcting from the current state" in line for line in said) == 2
+
+
 def test_a_refused_reset_ends_the_session_in_good_order():
     world = PlayedWorld(auto_reset=False)
     _, said = play(world, failures=5)

@@ -30,7 +30,8 @@ class ScriptedDevice(Device):
             default=3, description="continuations of each failure state", lower=1, upper=100
         ),
         "rollback_steps": DeviceOption(
-            default=15, description="steps back from a detected failure", lower=1, upper=1000
+            default=15, lower=0, upper=1000,
+            description="steps back from a detected failure; 0 corrects in place, once",
         ),
         "correction_ticks": DeviceOption(
             default=120, description="longest correction [ticks]", lower=1, upper=10_000
