@@ -4,7 +4,9 @@
 ``test_evaluation.py``.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 
 from hiwm_core.control import Mode, Source
 from hiwm_core.errors import ConfigError
@@ -82,6 +84,7 @@ class Evaluation:
         self._first_step = 0
         self._acted = False  # whether the policy has acted in this trial
         self._last: TrialTick | None = None
+        self._trusts: list[float] = []  # of the policy's ticks
         self._device = ""
         self._policy_seen = False
 
@@ -281,6 +284,8 @@ class Evaluation:
         if not self._acted:
             return []
         self._judge.on_tick(tick.step, tick.stamp_ns, tick.success)
+        if not math.isnan(tick.trust):
+            self._trusts.append(tick.trust)
         return self._verdict()
 
     def _verdict(self, *, final: bool = False) -> list[Action]:
@@ -312,6 +317,7 @@ class Evaluation:
             judged_by=judged_by or self._judge.name, policy=self._device,
             episode_id=self._last.episode_id if self._last else "",
             seconds=round(self._clock() - self._started, 3),
+            trust=round(fmean(self._trusts), 4) if self._trusts else None,
         )
         self._aborts = self._aborts + 1 if outcome is Outcome.ABORTED else 0
         actions: list[Action] = [Record(result=result)]

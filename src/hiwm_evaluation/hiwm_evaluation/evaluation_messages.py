@@ -1,5 +1,6 @@
 """Inputs and outputs of an `Evaluation`, and the phases of a trial."""
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -53,6 +54,7 @@ class TrialTick:
     source: int
     device: str
     episode_id: str
+    trust: float = math.nan
 
 
 class Phase(Enum):

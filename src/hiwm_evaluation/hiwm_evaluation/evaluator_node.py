@@ -109,7 +109,7 @@ class EvaluatorNode(Node):
             self._do(self._evaluation.on_tick(TrialTick(
                 epoch=message.epoch, step=message.step, stamp_ns=stamp_ns(message.header.stamp),
                 success=message.success, source=message.applied_source,
-                device=message.applied_device, episode_id=message.episode_id,
+                device=message.applied_device, episode_id=message.episode_id, trust=message.trust,
             )))
 
     def _on_truth(self, message: GroundTruth) -> None:

@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,9 @@ class TrialResult:
     policy: str  # name and first 8 hash digits; empty if it sent nothing
     episode_id: str
     seconds: float  # wall time of the trial
+    # Mean of the world's trust in its frames, 0..1, 1 on hardware. None where it gave none, and in
+    # trials from before it was recorded.
+    trust: float | None = None
 
 
 def sampled_starts(task: Task, seed: int, count: int) -> list[StartValues]:
@@ -286,11 +289,12 @@ def read_results(path: Path) -> dict[int, TrialResult]:
     """
     content = path.read_bytes()
     names = {field.name for field in fields(TrialResult)}
+    required = {field.name for field in fields(TrialResult) if field.default is MISSING}
     results = {}
     for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
         try:
             data = json.loads(line)
-            if set(data) != names:
+            if not required <= set(data) <= names:
                 raise ValueError("it has other fields")
             data["start"], data["outcome"] = tuple(data["start"]), Outcome(data["outcome"])
             result = TrialResult(**data)

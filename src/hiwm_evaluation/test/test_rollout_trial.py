@@ -46,3 +46,17 @@ def test_an_aborted_trial_keeps_its_reason() -> None:
     run.observe(success=0.0)
     assert run.abort("the plan was not finite").outcome is Outcome.ABORTED
     assert run.result is not None and run.result.reason == "the plan was not finite"
+
+
+def test_a_trial_has_the_mean_trust_of_the_policys_ticks() -> None:
+    imagined, doubtless = trial(HeadJudge(0.5)), trial(HeadJudge(0.5))
+    for step, trust in enumerate((0.0, 0.5, math.nan, 0.6, 0.7)):  # the first is the reset's
+        imagined.observe(success=0.1, trust=trust)
+        doubtless.observe(success=0.1, trust=math.nan)
+        assert (imagined.result is None) is (step < 4)
+    assert imagined.result is not None and imagined.result.trust == 0.6
+    assert doubtless.result is not None and doubtless.result.trust is None
+    real = trial(GroundTruthJudge(0.85))
+    while not real.observe(progress=0.0):
+        pass
+    assert real.result is not None and real.result.trust == 1.0

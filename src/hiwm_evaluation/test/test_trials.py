@@ -64,6 +64,16 @@ def test_a_trial_whose_line_was_cut_by_a_kill_is_run_again(tmp_path: Path, kept:
     assert len(lines.read_text().splitlines()) == 2
 
 
+def test_a_trial_from_before_trust_was_recorded_has_none(tmp_path: Path) -> None:
+    folder = TrialFolder(tmp_path, CONDITIONS, STARTS, NAMES)
+    folder.append(result(0, trust=0.7))
+    folder.append(result(1))
+    folder.close()
+    lines = tmp_path / "trials.jsonl"
+    lines.write_text(lines.read_text().replace(', "trust": null', ""))
+    assert [found.trust for found in read_results(lines).values()] == [0.7, None]
+
+
 def test_results_are_read_while_a_line_is_being_written(tmp_path: Path) -> None:
     folder = TrialFolder(tmp_path, CONDITIONS, STARTS, NAMES)
     folder.append(result(0, Outcome.ABORTED))

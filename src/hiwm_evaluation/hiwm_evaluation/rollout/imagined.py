@@ -157,7 +157,7 @@ class ImaginedTrials:
         readings = self._simulator.read_many(self._filled([run.state for run in runs]))
         for run, reading in zip(runs, readings[: len(runs)], strict=True):
             if np.isfinite(reading.proprioception).all():
-                run.trial.observe(success=reading.success)
+                run.trial.observe(success=reading.success, trust=reading.trust)
             else:
                 run.trial.abort(
                     f"the world model gave a state that is not finite at step {run.step}"

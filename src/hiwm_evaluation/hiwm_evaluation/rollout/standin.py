@@ -13,7 +13,7 @@ from hiwm_core.tasks import Task
 from hiwm_evaluation.rollout.pilot import Pilot
 from hiwm_evaluation.rollout.trial import MakeTrial, trial_epoch
 from hiwm_evaluation.trials import StartValues, TrialResult
-from hiwm_learning.policies.planning import Planner
+from hiwm_learning.policies.planning import Images, Planner
 from hiwm_robot.standin_robot import StandinRobot
 
 
@@ -28,12 +28,13 @@ class StandinTrials:
         make_trial: starts a trial.
         starts: of every trial, values in the task's order.
         seed: of the evaluation.
+        watch: receives every camera's image at every step; None: none is rendered for it.
     """
 
     def __init__(
         self, body: StandinRobot, task: Task, embodiment: Embodiment,
         planner: Callable[[int], Planner], make_trial: MakeTrial, *,
-        starts: Sequence[StartValues], seed: int,
+        starts: Sequence[StartValues], seed: int, watch: Callable[[Images], None] | None = None,
     ) -> None:
         self._body = body
         self._names = task.start_names
@@ -45,6 +46,7 @@ class StandinTrials:
         self._make_trial = make_trial
         self._starts = starts
         self._seed = seed
+        self._watch = watch
 
     def run(self, wanted: Iterable[tuple[int, int]]) -> Iterator[tuple[int, TrialResult]]:
         """Yield policies and results in the given order."""
@@ -61,6 +63,8 @@ class StandinTrials:
         step = 0
         while not trial.observe(progress=self._progress(scene.truth)):
             measured = body.measured
+            if self._watch:
+                self._watch(body.images)
             if pilot.looks(step):
                 pilot.see(body.images, self._robot.read(JointValues(
                     name=names, position=scene.joint_positions.tolist(),

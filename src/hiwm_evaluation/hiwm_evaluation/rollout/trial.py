@@ -57,12 +57,15 @@ class JudgedTrial:
                 request.number, accepted=True, message="", epoch=self._epoch
             )
 
-    def observe(self, *, success: float = math.nan, progress: float | None = None) -> bool:
+    def observe(
+        self, *, success: float = math.nan, progress: float | None = None, trust: float = 1.0
+    ) -> bool:
         """Handle the next observation, from the reset on; return whether the trial is over.
 
         Args:
             success: the world model's probability of success.
             progress: from the stand-in's ground truth.
+            trust: the world model's, 0..1 or NaN; a stand-in's is 1.
         """
         if progress is not None:
             self._take(self._evaluation.on_truth(self._step, progress))
@@ -70,7 +73,7 @@ class JudgedTrial:
         self._take(self._evaluation.on_tick(TrialTick(
             epoch=self._epoch, step=self._step, stamp_ns=self._step, success=success,
             source=Source.POLICY if acted else Source.NONE, device=self._policy if acted else "",
-            episode_id=f"ep_{self._epoch:04d}",
+            episode_id=f"ep_{self._epoch:04d}", trust=trust,
         )))
         self._step += 1
         return self.result is not None
