@@ -126,6 +126,10 @@ COMMANDS = {
         input_file="bag",
     ),
     "report": Command("hiwm_evaluation.report", "{data} -o {out}", "files"),
+    "results": Command(
+        "hiwm_evaluation.results_page", "page {data} -o {out}", "file", suffix=".md"
+    ),
+    "results-pictures": Command("hiwm_evaluation.results_page", "pictures {data} act-s0 -o {out}"),
     "reproduce": Command(
         "hiwm_evaluation.study.__main__",
         "{task} --world-model {data}/world.safetensors --folder {out} --block tune",

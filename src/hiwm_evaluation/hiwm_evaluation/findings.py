@@ -150,7 +150,11 @@ class Effort:
 
 def pooled(cells: Iterable[Cell], world: World) -> Rate:
     """Return the rate over all trials of some cells in one world; 0 trials if all are missing."""
-    found = [cell.evaluations[world] for cell in cells if world in cell.evaluations]
+    return rate_of([cell.evaluations[world] for cell in cells if world in cell.evaluations])
+
+
+def rate_of(found: Sequence[Evaluation]) -> Rate:
+    """Return the rate over all trials of some evaluations."""
     counts = [evaluation.counts for evaluation in found]
     return Rate(
         successes=sum(wins for wins, _ in counts), trials=sum(n for _, n in counts),

@@ -20,6 +20,17 @@ from hiwm_core.errors import HiwmError, StoreError
 from hiwm_core.output_folders import check_output_file
 from hiwm_core.provenance import Provenance
 from hiwm_core.user_paths import path_argument
+from hiwm_evaluation.control_figures import branching_figure
+from hiwm_evaluation.control_findings import (
+    branching_points,
+    other_agreements,
+    trusted_agreements,
+)
+from hiwm_evaluation.control_sections import (
+    branching_section,
+    other_world_section,
+    trust_section,
+)
 from hiwm_evaluation.figures import agreement_figure, gains_figure, rates_figure
 from hiwm_evaluation.findings import agreement, agreement_of, effort, gains, independent
 from hiwm_evaluation.page import (
@@ -44,12 +55,15 @@ from hiwm_evaluation.report_results import (
     success_section,
 )
 from hiwm_evaluation.study_file import OperatorSession, Study, World, read_study
-from hiwm_evaluation.summary import agreement_limits, summary
+from hiwm_evaluation.summary import agreement_limits, controls_summary, summary
+from hiwm_evaluation.task_study import task_study
 
 PAGE_FILE = "report.html"
 SUMMARY_FILE = "summary.md"
 OWN_FOLDER = "report"  # in the study
 _PICTURES = ("rates.png", "gains.png", "agreement.png")
+# Only of studies with such results.
+_OTHER_WORLD_PICTURE, _BRANCHING_PICTURE = "agreement_other.png", "branching.png"
 # Yields of sessions of unequal length are compared per this operator time.
 _YIELD_S = 600.0
 
@@ -65,7 +79,10 @@ def write_report(study_folder: Path, folder: Path) -> Path:
     own = folder.resolve() == (study_folder / OWN_FOLDER).resolve()
     check_output_file(
         folder / PAGE_FILE, "a report", _is_report, inputs=[] if own else [study_folder],
-        companions=[folder / name for name in (SUMMARY_FILE, *_PICTURES)],
+        companions=[
+            folder / name
+            for name in (SUMMARY_FILE, *_PICTURES, _OTHER_WORLD_PICTURE, _BRANCHING_PICTURE)
+        ],
     )
     study = read_study(study_folder)
     agreed = agreement(study)
@@ -74,14 +91,23 @@ def write_report(study_folder: Path, folder: Path) -> Path:
     pictures = dict(zip(_PICTURES, map(_png, (
         rates_figure(study), gains_figure(gained), agreement_figure(agreed)
     )), strict=True))
+    other, branched = other_agreements(study), branching_points(study)
+    trusted = trusted_agreements(study)
+    if other is not None:
+        pictures[_OTHER_WORLD_PICTURE] = _png(agreement_figure(other[1], "the second world model"))
+    if branched:
+        pictures[_BRANCHING_PICTURE] = _png(branching_figure(branched))
     parts = [
         *introduction_section(study),
         *success_section(study, pictures["rates.png"]),
-        *paper_section(),
+        *paper_section(task_study(study.task).paper),
         *gains_section(gained, pictures["gains.png"]),
         *costs_section(study),
         *agreement_section(agreed, apart, pictures["agreement.png"], agreement_limits(study)),
         *false_outcomes_section(study),
+        *trust_section(trusted),
+        *other_world_section(study, other, pictures.get(_OTHER_WORLD_PICTURE, b"")),
+        *branching_section(branched, pictures.get(_BRANCHING_PICTURE, b"")),
         *_operator(study.operator),
         *_sets(study),
         *_world_model(study.world_model),
@@ -92,7 +118,11 @@ def write_report(study_folder: Path, folder: Path) -> Path:
         for name, content in pictures.items():
             replace_file(folder / name, content)
         replace_file(page, document(f"Study of {study.task}", parts))
-        replace_file(folder / SUMMARY_FILE, summary(study, gained, agreed, apart))
+        replace_file(
+            folder / SUMMARY_FILE,
+            summary(study, gained, agreed, apart)
+            + controls_summary(study, trusted, other, branched),
+        )
     except OSError as error:
         raise StoreError(
             f"cannot be written: {error.strerror or error}", where=str(folder),

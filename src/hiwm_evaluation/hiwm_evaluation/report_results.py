@@ -40,16 +40,7 @@ from hiwm_evaluation.page import (
 )
 from hiwm_evaluation.statistics import PairedCounts, wilson_interval
 from hiwm_evaluation.study_file import Backbone, Cell, Study, TrainingSet, World
-
-# Planar pushing on real robots: Hi-WM, arXiv 2604.21741. It gives rates; all six are multiples
-# of 1/34.
-PAPER_TRIALS = 34
-PAPER_SUCCESSES: dict[str, dict[TrainingSet, int]] = {
-    "Diffusion Policy (DP)": {
-        TrainingSet.BASE: 18, TrainingSet.WM_CL: 22, TrainingSet.HI_WM: 29,
-    },
-    "pi0": {TrainingSet.BASE: 26, TrainingSet.WM_CL: 27, TrainingSet.HI_WM: 33},
-}
+from hiwm_evaluation.task_study import PaperFigures
 
 
 def introduction_section(study: Study) -> list[str]:
@@ -138,27 +129,38 @@ def _in(world: World) -> str:
     return "on the stand-in" if world is World.STAND_IN else "in imagination"
 
 
-def paper_section() -> list[str]:
-    """Return the paper's own numbers, labelled as such."""
+def paper_section(paper: PaperFigures | None) -> list[str]:
+    """Return the paper's own numbers for the task, labelled as such."""
+    if paper is None:
+        return [paragraph("There are no figures of the paper for this task.")]
     rows = []
-    for name, successes in PAPER_SUCCESSES.items():
+    for name in paper.success_percent:
         cells = [name]
         for which in PAPER_SETS:
-            wins = successes[which]
-            low, high = wilson_interval(wins, PAPER_TRIALS)
-            cells.append(f"{100 * wins / PAPER_TRIALS:.1f} % ({percent_range((low, high))})")
-        cells += [points((successes[a] - successes[b]) / PAPER_TRIALS) for a, b in PAPER_GAINS]
+            text = f"{paper.percent(name, which.value):.1f} %"
+            if paper.trials is not None:
+                wins = round(paper.share(name, which.value) * paper.trials)
+                text += f" ({percent_range(wilson_interval(wins, paper.trials))})"
+            cells.append(text)
+        cells += [
+            points(paper.share(name, a.value) - paper.share(name, b.value))
+            for a, b in PAPER_GAINS
+        ]
         rows.append(Row(cells=cells))
+    known = (
+        "which gives neither trials nor intervals." if paper.trials is None else
+        f"n about {paper.trials} per cell. The paper gives no intervals; those in brackets are "
+        f"Wilson's for n = {paper.trials}, computed here."
+    )
     return [
         table(
             ["the paper's policy", *(SET_NAMES[which] for which in PAPER_SETS),
              *(f"{SET_NAMES[a]} minus {SET_NAMES[b]}, points" for a, b in PAPER_GAINS)],
-            rows, caption="The paper's own numbers: planar pushing on real robots",
+            rows, caption=f"The paper's own numbers: {paper.subject} on real robots",
         ),
         paragraph(
-            f"From Hi-WM, arXiv 2604.21741, n about {PAPER_TRIALS} per cell. The paper gives no "
-            f"intervals; those in brackets are Wilson's for n = {PAPER_TRIALS}, computed here. "
-            "Robots, operators and policies differ from this study's; pi0 is not ACT."
+            f"From Hi-WM, arXiv 2604.21741, {known} Robots, operators and policies differ from "
+            "this study's; pi0 is not ACT."
         ),
     ]
 

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from hiwm_core.config_files import nearest
-from hiwm_core.config_schema import settings
+from hiwm_core.config_schema import number, settings
 from hiwm_core.errors import ConfigError, StoreError, reason
 from hiwm_evaluation.trials import Outcome, TrialResult, read_results
 
@@ -79,6 +79,7 @@ class Cell:
     checkpoint: str
     note: str
     evaluations: dict[World, Evaluation]  # no key if missing
+    other_imagined: Evaluation | None = None  # in the second world model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +121,22 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BranchingPolicy:
+    """A policy corrected with or without rollback and branches, or the base of such policies."""
+
+    cell: str  # its name
+    backbone: Backbone
+    seed: int
+    corrected: Literal["", "branched", "in place"]  # empty for the base
+    operator_frames: int  # learnt from
+    operator_seconds: float
+    session_seconds: float  # of the session until then, in which the operator also watches
+    corrections: int  # interventions
+    failure_states: int
+    evaluation: Evaluation | None  # on the stand-in
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """The data of a report."""
 
@@ -132,6 +149,8 @@ class Study:
     operator: tuple[OperatorSession, ...]
     sets: tuple[SetContent, ...]
     costs: tuple[Cost, ...]
+    branching: tuple[BranchingPolicy, ...]
+    other_world: Mapping[str, Any]  # of the second world model; empty if there is none
     remarks: tuple[str, ...]  # sentences for people: choices made on other starts, checks
     world_model: Mapping[str, Any]
     world_state: str  # what the world model's state is, and what its success head reads
@@ -149,6 +168,23 @@ class _CellEntry:
     note: str = ""
     hardware: str | None = None
     imagination: str | None = None
+    other_imagination: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _BranchingEntry:
+    """A policy of a comparison with and without branches, as it stands in study.json."""
+
+    cell: str
+    backbone: str
+    seed: int
+    corrected: Literal["", "branched", "in place"]
+    operator_frames: int = number(lower=0, upper=1e12)
+    operator_seconds: float = number(lower=0.0, upper=1e12)
+    session_seconds: float = number(lower=0.0, upper=1e12)
+    corrections: int = number(lower=0, upper=1e12)
+    failure_states: int = number(lower=0, upper=1e12)
+    hardware: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +200,8 @@ class _File:
     operator: tuple[OperatorSession, ...] = ()
     sets: tuple[SetContent, ...] = ()
     costs: tuple[Cost, ...] = ()
+    branching: tuple[_BranchingEntry, ...] = ()
+    other_world: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[Any, ...] = ()
     world_model: Mapping[str, Any] = field(default_factory=dict)
     world_state: str = ""
@@ -199,8 +237,12 @@ def read_study(folder: Path) -> Study:
     return Study(
         task=file.task, command=file.command, seeds=file.seeds, software=file.software,
         date=file.date, cells=cells, operator=file.operator, sets=file.sets, costs=file.costs,
-        remarks=tuple(map(str, file.remarks)), world_model=file.world_model,
-        world_state=file.world_state,
+        branching=tuple(
+            _branching_policy(entry, f"{path}: branching[{i}]", folder, file.task)
+            for i, entry in enumerate(file.branching)
+        ),
+        other_world=file.other_world, remarks=tuple(map(str, file.remarks)),
+        world_model=file.world_model, world_state=file.world_state,
     )
 
 
@@ -264,6 +306,25 @@ def _cell(entry: _CellEntry, where: str, folder: Path, task: str) -> Cell:
         backbone=Backbone(_one_of(entry.backbone, Backbone, "backbone", where)),
         set=TrainingSet(_one_of(entry.set, TrainingSet, "set", where)),
         checkpoint=entry.checkpoint or "", note=entry.note, evaluations=evaluations,
+        other_imagined=(
+            read_evaluation(folder / entry.other_imagination, World.IMAGINATION, task)
+            if entry.other_imagination else None
+        ),
+    )
+
+
+def _branching_policy(
+    entry: _BranchingEntry, where: str, folder: Path, task: str
+) -> BranchingPolicy:
+    return BranchingPolicy(
+        cell=entry.cell, backbone=Backbone(_one_of(entry.backbone, Backbone, "backbone", where)),
+        seed=entry.seed, corrected=entry.corrected, operator_frames=entry.operator_frames,
+        operator_seconds=entry.operator_seconds, session_seconds=entry.session_seconds,
+        corrections=entry.corrections, failure_states=entry.failure_states,
+        evaluation=(
+            read_evaluation(folder / entry.hardware, World.STAND_IN, task)
+            if entry.hardware else None
+        ),
     )
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from hiwm_evaluation.control_figures import CORRECTED_NAMES
+from hiwm_evaluation.control_findings import BranchingPoint, TrustedAgreement
 from hiwm_evaluation.figures import BACKBONE_NAMES, SET_NAMES
 from hiwm_evaluation.findings import (
     Agreement,
@@ -67,6 +69,57 @@ def summary(
     lines += [line for text in (agreement_limits(study), *study.remarks) if text
               for line in ("", text)]
     return "\n".join(lines) + "\n"
+
+
+def controls_summary(
+    study: Study, trusted: Sequence[TrustedAgreement],
+    other: tuple[Agreement, Agreement] | None, branched: Sequence[BranchingPoint],
+) -> str:
+    """Return the agreement at higher trust and in another world, and branching, as tables."""
+    lines: list[str] = []
+    if trusted:
+        lines += [
+            "", "| imagined trials of least trust left out | pairs | Pearson (95 %) | Spearman "
+            "(95 %) | MMRV (95 %) | false successes | false failures |",
+            "|---|---|---|---|---|---|---|",
+            *(
+                f"| {100 * some.left_out:.0f} % | {some.pairs.trials} | {_estimates(some.agreed)} "
+                f"| {some.pairs.first_only} | {some.pairs.second_only} |" for some in trusted
+            ),
+        ]
+    if other is not None:
+        second = study.other_world.get("name", "the second one")
+        lines += [
+            "", "| the same policies in two world models | n | Pearson (95 %) | Spearman (95 %) | "
+            "MMRV (95 %) |", "|---|---|---|---|---|",
+            *(
+                f"| {name} | {len(some.cells)} | {_estimates(some)} |"
+                for name, some in zip(("the study's", second), other, strict=True)
+            ),
+        ]
+    if branched:
+        lines += [
+            "", "| does branching pay? | operator s | session s | interventions | success on the "
+            "stand-in | 95 % |", "|---|---|---|---|---|---|",
+            *(
+                f"| {BACKBONE_NAMES[point.policy.backbone]}, "
+                f"{CORRECTED_NAMES[point.policy.corrected]} | "
+                f"{number(point.policy.operator_seconds, 0)} | "
+                f"{number(point.policy.session_seconds, 0)} | {point.policy.corrections} | "
+                f"{point.rate.successes}/{point.rate.trials}, {percent(point.rate.rate)} | "
+                f"{percent_range(point.rate.interval)} |"
+                for point in branched
+            ),
+        ]
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def _estimates(agreed: Agreement) -> str:
+    """Return the three statistics with their intervals, as cells of a row."""
+    return " | ".join(
+        f"{number(estimate.value, 3)} ({number(estimate.low, 3)} to {number(estimate.high, 3)})"
+        for estimate in agreed.estimates.values()
+    ) or "too few | |"
 
 
 def agreement_limits(study: Study) -> str:

@@ -65,8 +65,45 @@ def study_data() -> dict[str, Any]:
     }
 
 
-def write_evaluation(folder: Path, world: str, ends: str, /, **changes: Any) -> None:
-    """Write the folder of an evaluation through the evaluator's own writer."""
+def with_controls(folder: Path) -> dict[str, Any]:
+    """Write the evaluations of the controls of imagination, and return a study.json with them."""
+    data = study_data()
+    data["other_world"] = {"name": "latent-1234", "scores": {"frames": 50.0}}
+    for place, cell in enumerate(data["cells"][:5]):
+        cell["other_imagination"] = f"evaluations/{cell['name']}/other"
+        ends = "s" * (10 + 2 * (place % 3)) + "f" * (10 - 2 * (place % 3))
+        write_evaluation(folder / cell["other_imagination"], "imagination", ends)
+    data["branching"] = []
+    policies = [("", 0, "start")] + [
+        (corrected, frames, f"{corrected}-{frames}".replace(" ", "-"))
+        for frames in (600, 1200, 2400) for corrected in ("branched", "in place")
+    ]
+    for backbone in ("diffusion", "act"):
+        for corrected, frames, name in policies:
+            cell = f"{backbone}-{name}"
+            wins = 5 + frames // (200 if corrected == "branched" else 400)
+            data["branching"].append({
+                "cell": cell, "backbone": backbone, "seed": 300, "corrected": corrected,
+                "operator_frames": frames, "operator_seconds": frames / 10,
+                "session_seconds": frames / (5 if corrected == "branched" else 2.5),
+                "corrections": frames // (60 if corrected == "branched" else 80),
+                "failure_states": frames // (180 if corrected == "branched" else 80),
+                "hardware": f"evaluations/{cell}/hardware",
+            })
+            write_evaluation(
+                folder / "evaluations" / cell / "hardware", "hardware",
+                "s" * wins + "f" * (TRIALS - wins),
+            )
+    return data
+
+
+def write_evaluation(
+    folder: Path, world: str, ends: str, /, *, trusted: bool = False, **changes: Any
+) -> None:
+    """Write the folder of an evaluation through the evaluator's own writer.
+
+    With `trusted`, the trials have trust, which rises from trial to trial.
+    """
     conditions: dict[str, Any] = {
         "world": world, "stand_in": world == "hardware", "task": TASK.name, "seed": 1000,
         "horizon": 300, "success_threshold": 0.85 if world == "hardware" else 0.5,
@@ -77,6 +114,7 @@ def write_evaluation(folder: Path, world: str, ends: str, /, **changes: Any) -> 
             trial=trial, start=STARTS[trial], seed=1000 + trial, outcome=ENDS[end], reason="",
             steps=100, best=0.9, judged_by="ground truth", policy="push 12345678",
             episode_id=f"ep_{trial:04d}", seconds=1.5,
+            trust=round(0.3 + 0.03 * trial, 2) if trusted else None,
         ))
     trials.write_summary()
     trials.close()
@@ -84,7 +122,7 @@ def write_evaluation(folder: Path, world: str, ends: str, /, **changes: Any) -> 
 
 def write_study(
     folder: Path, data: Mapping[str, Any] | None = None,
-    cells: Mapping[str, Sequence[str]] = CELLS,
+    cells: Mapping[str, Sequence[str]] = CELLS, *, trusted: bool = False,
 ) -> Path:
     """Write a complete study and return its folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,5 +130,7 @@ def write_study(
     for name, ends in cells.items():
         for world, letters in zip(("hardware", "imagination"), ends, strict=True):
             if letters:
-                write_evaluation(folder / "evaluations" / name / world, world, letters)
+                write_evaluation(
+                    folder / "evaluations" / name / world, world, letters, trusted=trusted
+                )
     return folder

@@ -20,6 +20,7 @@ from hiwm_evaluation.rollout.command_line import main
 from hiwm_evaluation.study_file import World, read_evaluation
 from hiwm_evaluation.trials import read_results
 from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
+from hiwm_test_support.arms import two_arms
 from hiwm_test_support.layered_worlds import write_drawn_checkpoint
 from hiwm_test_support.policies import write_untrained_policy
 from hiwm_test_support.shipped import TASK
@@ -205,3 +206,14 @@ def test_an_output_that_is_not_its_own_is_refused_and_left_as_it_is(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and str(output) in line
     assert [*tmp_path.rglob("*"), *models["policy"].parent.rglob("*")] == everything
+
+
+def test_a_policy_of_another_embodiment_is_refused(
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_untrained_policy(tmp_path, two_arms())
+    for world in ("standin", "imagination"):
+        given = words(models, tmp_path / world, world=world)
+        assert main([*given, f"--policy=other={other}"]) == 1
+        assert "trained for embodiment" in capsys.readouterr().err
+        assert not list(tmp_path.glob(f"{world}/*/*/trials.jsonl"))

@@ -20,8 +20,10 @@ from hiwm_evaluation.study.policies import (
     POST_SETS,
     REPORT_STARTS,
     SESSION_STARTS,
+    TUNE_BLOCK,
     TUNING_STARTS,
     Block,
+    BlockKind,
     blocks,
     judged_cells,
 )
@@ -108,6 +110,25 @@ def test_a_started_stage_is_resumed(tmp_path: Path, said: list[str]) -> None:
     assert out.read_text() == "--resume"
 
 
+def test_an_optional_stage_may_fail_and_what_needs_it_is_left_out(
+    tmp_path: Path, said: list[str]
+) -> None:
+    stage, left = touching(tmp_path), tmp_path / "policy"
+    stages = [
+        python("policy", "print('no rollout succeeded'); raise SystemExit(1)", left, optional=True),
+        stage("trials", left), stage("after"),
+    ]
+    for _ in range(2):  # and the next run does not try again
+        runner = Runner(tmp_path / "study", 2, said.append)
+        runner.run(stages)
+        assert runner.lacking() == {"policy": "no rollout succeeded", "trials": "needs policy"}
+        assert not (tmp_path / "trials").exists()
+        assert (tmp_path / "after").read_text() == "x"
+    crashed = python("crashed", "raise SystemExit(3)", tmp_path / "none", optional=True)
+    with pytest.raises(HiwmError, match="stage crashed failed: exit code 3"):
+        Runner(tmp_path / "study", 2, said.append).run([crashed])
+
+
 def test_work_that_cannot_be_resumed_restarts(tmp_path: Path, said: list[str]) -> None:
     started = tmp_path / "session"
     started.mkdir()
@@ -154,7 +175,7 @@ def test_a_failure_stops_parallel_stages(tmp_path: Path, said: list[str]) -> Non
 
 
 def planned(budget: Budget, folder: Path, block: Block, world: Path | None) -> list[Stage]:
-    return Plan(ROOT, folder, TASK.name, budget, world=world, weights="rac").stages(block)
+    return Plan(ROOT, folder, TASK, budget, world=world, weights="rac").stages(block)
 
 
 @pytest.mark.parametrize("world_given", [True, False])
@@ -193,15 +214,19 @@ def test_there_are_enough_policies_for_a_correlation() -> None:
     for name in ("small", "full"):
         budget = BUDGETS[name]
         cells = [
-            cell for block in blocks(budget) if not block.tuning
+            cell for block in blocks(budget) if block.kind is not BlockKind.TUNE
             for cell in judged_cells(budget, block)
         ]
-        assert len({cell.name for cell in cells}) == len(cells) >= 24
+        assert len({cell.name for cell in cells}) == len(cells) >= 40
         keys = [(c.block.backbone, c.set, c.block.seed) for c in cells if c.set != "other"]
         assert len(set(keys)) == len(keys)
+        apart = [cell for cell in cells if cell.block.kind is BlockKind.AGREEMENT]
+        assert len({(c.block.backbone, c.training_seed) for c in apart}) == len(apart) >= 16
+        assert len({cell.base for cell in apart}) >= 8
         for block in blocks(budget):
             sets = {cell.set for cell in judged_cells(budget, block)}
-            assert block.tuning or sets - {"other"} == {"start", *POST_SETS}
+            if block.kind is BlockKind.SETS:
+                assert sets - {"other"} == {"start", *POST_SETS}
 
 
 def test_a_later_round_corrects_the_policy_of_the_previous_round(tmp_path: Path) -> None:
@@ -226,7 +251,7 @@ def test_a_later_round_corrects_the_policy_of_the_previous_round(tmp_path: Path)
         for learns in ("hi-wm", "stand-in")
     )
     differing = {word.partition(":=")[0] for word in imagined ^ real}
-    assert differing == {"world", "world_checkpoint", "starts", "rate", "robot", "fast"}
+    assert differing == {"world", "world_checkpoint", "starts", "rate", "fast"}
 
 
 def test_stages_wait_only_for_their_inputs_in_a_plan(tmp_path: Path) -> None:
@@ -318,7 +343,7 @@ def test_choices_and_corrections_do_not_use_report_starts(budget: str, tmp_path:
     for block in blocks(sizes):
         for stage in planned(sizes, tmp_path, block, None):
             if stage.name.endswith(("-hardware", "-imagination")):
-                seed = str(TUNING_STARTS if block.tuning else REPORT_STARTS)
+                seed = str(TUNING_STARTS if block.name == TUNE_BLOCK else REPORT_STARTS)
                 assert seed in stage.command or f"seed:={seed}" in stage.command
 
 
@@ -331,12 +356,44 @@ def test_rounds_of_corrections_have_separate_starts(a: int, n: int, b: int, m: i
     assert min(first, second) > REPORT_STARTS + 1000
 
 
+def test_branches_cost_the_same_steps_and_frames_as_corrections_in_place(tmp_path: Path) -> None:
+    budget = BUDGETS["small"]
+    block = next(block for block in blocks(budget) if block.kind is BlockKind.BRANCHING)
+    stages = {stage.name: stage for stage in planned(budget, tmp_path, block, WORLD_MODEL)}
+    branched, in_place = (
+        set(stages[f"diffusion-s300-{how}"].command) for how in ("branched", "in-place")
+    )
+    differing = {word for word in branched ^ in_place if "session_dir" not in word}
+    assert differing == {"branches:=3", "branches:=1", "rollback_steps:=0"}
+    for frames in budget.branching:
+        words = [stages[f"diffusion-{how}-{frames}"].command for how in ("branched", "in-place")]
+        only = {word for word in {*words[0]} - {*words[1]} if "policies" not in word}
+        assert only == {str(tmp_path / "sessions" / "diffusion-s300-branched")}
+        assert words[0][words[0].index("--correction-frames") + 1] == str(frames)
+    assert not any(name.endswith("-imagination") for name in stages)
+
+
+def test_policies_of_agreement_are_also_tried_in_a_second_world_model(tmp_path: Path) -> None:
+    budget, other = BUDGETS["small"], tmp_path / "other.safetensors"
+    block = next(block for block in blocks(budget) if block.kind is BlockKind.AGREEMENT)
+    stages = Plan(
+        ROOT, tmp_path, TASK, budget, world=WORLD_MODEL, other_world=other
+    ).stages(block)
+    tried = [stage for stage in stages if stage.name.endswith("-other")]
+    assert len(tried) == len(budget.agreement)
+    for stage in tried:
+        first = next(s for s in stages if s.name == stage.name.replace("-other", "-imagination"))
+        assert str(other) in stage.command and str(WORLD_MODEL) in first.command
+        assert len(set(stage.command) ^ set(first.command)) == 4  # world model, output folder
+    assert not any("session" in stage.name for stage in stages)
+
+
 def test_launch_arguments_are_declared(tmp_path: Path) -> None:
     for block in blocks(BUDGETS["small"]):
         for stage in planned(BUDGETS["small"], tmp_path, block, None):
             files = [Path(word) for word in stage.command if word.endswith(".launch.xml")]
             for file in files:
-                text = file.read_text()
+                text = file.read_text() + (ROOT / "config" / "defaults.launch.xml").read_text()
                 for word in stage.command:
                     name, value, _ = word.partition(":=")
                     assert not value or f'<arg name="{name}"' in text, (stage.name, word)

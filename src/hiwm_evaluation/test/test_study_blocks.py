@@ -13,7 +13,6 @@ from hiwm_evaluation.study import __main__ as command
 from hiwm_evaluation.study import blocks as blocks_module
 from hiwm_evaluation.study.blocks import (
     BLOCK_FILE,
-    StudySettings,
     chosen_weights,
     is_finished,
     write_block,
@@ -21,13 +20,16 @@ from hiwm_evaluation.study.blocks import (
 )
 from hiwm_evaluation.study.budgets import BUDGETS
 from hiwm_evaluation.study.policies import (
+    OTHER_WORLD,
     WORLDS,
     Block,
     blocks,
     checked_cell,
     judged_cells,
     start_cell,
+    worlds_of,
 )
+from hiwm_evaluation.study.settings import StudySettings
 from hiwm_evaluation.study_file import TrainingSet, World, read_study
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -55,6 +57,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> None:
         }
 
     monkeypatch.setattr(blocks_module, "operator_session", found)
+    monkeypatch.setattr(blocks_module, "attended_ticks", lambda path, frames: 4 * frames)
 
 
 def worked(folder: Path, block: Block, wins: dict[str, int] | None = None) -> Path:
@@ -66,21 +69,26 @@ def worked(folder: Path, block: Block, wins: dict[str, int] | None = None) -> Pa
             frames["demonstration"] += 12010
         if cell.set in ("hi-wm", "stand-in"):
             frames["human"] = 11990
+        if cell.frames:
+            frames["human"] = cell.frames + 3
         path = cell.checkpoint(folder).with_suffix(".set.json")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({
             "frames_by_provenance": frames, "mass_by_provenance": {"demonstration": 1.0},
             "dropped_low_trust": 0,
             "demonstrations": 240 if cell.set == "demonstrations" else 30,
+            "failure_states": cell.frames // 300, "continuations": cell.frames // 100,
         }))
     for cell in cells:
-        for world in WORLDS:
+        for world in worlds_of(block, other=True):
             ends = "s" * (wins or {}).get(cell.weights, 5)
             write_evaluation(
-                cell.evaluation(folder, world), world, ends + "f" * (20 - len(ends))
+                cell.evaluation(folder, world),
+                "imagination" if world == OTHER_WORLD else world, ends + "f" * (20 - len(ends)),
             )
-    for world in WORLDS if not block.tuning else ():
-        write_evaluation(checked_cell(BUDGET, block).check(folder, world), world, "sssssffss")
+    checked = checked_cell(BUDGET, block)
+    for world in WORLDS if checked else ():
+        write_evaluation(checked.check(folder, world), world, "sssssffss")
     return folder
 
 
@@ -99,7 +107,10 @@ def test_a_block_leaves_text_only_and_makes_a_study(tmp_path: Path) -> None:
         ".json", ".yaml", ".jsonl",
     }
     missing = write_study(results, BUDGET)
-    assert missing == ["tune", "act-s0", "diffusion-s1", "act-s1"]
+    assert missing == [
+        "tune", "act-s0", "diffusion-s1", "act-s1", "agreement-diffusion", "agreement-act",
+        "branching-diffusion", "branching-act",
+    ]
     study = read_study(results)
     assert {cell.set for cell in study.cells} == set(TrainingSet) - {TrainingSet.OTHER}
     assert all(cell.evaluations[world].counts == (5, 20) for cell in study.cells for world in World)
@@ -124,6 +135,70 @@ def test_blocks_are_merged_in_order_whenever_they_were_made(tmp_path: Path) -> N
     study = read_study(tmp_path / "results")
     assert [cell.backbone.value for cell in study.cells] == ["diffusion"] * 6 + ["act"] * 6
     assert len(study.operator) == 8 and study.seeds == (0,)
+
+
+def test_the_block_of_agreement_has_policies_of_its_own_in_two_world_models(tmp_path: Path) -> None:
+    block = blocks(BUDGET)[5]
+    assert block.name == "agreement-diffusion"
+    write_block(
+        tmp_path / "results", worked(tmp_path / "work", block), block,
+        replace(SETTINGS, other_world=WORLD_MODEL), weights="", seconds={},
+    )
+    write_study(tmp_path / "results", BUDGET)
+    study = read_study(tmp_path / "results")
+    assert [cell.seed for cell in study.cells] == list(range(200, 208))
+    assert {cell.set for cell in study.cells} == {TrainingSet.OTHER}
+    assert study.cells[0].note == "base policy, 10 demonstrations, 400 steps"
+    assert {cell.other_imagined and cell.other_imagined.counts for cell in study.cells} == {(5, 20)}
+    assert study.other_world["scores"] and not study.costs
+    content = json.loads((tmp_path / "results" / block.name / BLOCK_FILE).read_text())
+    other = content | {"block": "agreement-act", "other_world": {"name": "a third one"}}
+    (tmp_path / "results" / "agreement-act").mkdir()
+    (tmp_path / "results" / "agreement-act" / BLOCK_FILE).write_text(json.dumps(other))
+    with pytest.raises(StoreError, match="different second world models"):
+        write_study(tmp_path / "results", BUDGET)
+
+
+def test_the_block_of_branching_lists_costs_with_and_without(tmp_path: Path) -> None:
+    block = blocks(BUDGET)[7]
+    assert block.name == "branching-diffusion"
+    finished(tmp_path, block)
+    write_study(tmp_path / "results", BUDGET)
+    study = read_study(tmp_path / "results")
+    assert not study.cells and len(study.branching) == 7
+    base, with_branches, without = study.branching[:3]
+    assert (base.corrected, base.operator_frames, base.corrections) == ("", 0, 0)
+    assert (with_branches.corrected, without.corrected) == ("branched", "in place")
+    assert with_branches.operator_seconds == without.operator_seconds == 150.3
+    assert with_branches.session_seconds == 601.2
+    assert (with_branches.corrections, with_branches.failure_states) == (15, 5)
+    assert all(p.evaluation and p.evaluation.counts == (5, 20) for p in study.branching)
+    assert [session.branching for session in study.operator] == [True, False]
+
+
+def test_a_policy_that_could_not_be_trained_is_named(tmp_path: Path) -> None:
+    write_block(
+        tmp_path / "results", worked(tmp_path / "work", FIRST), FIRST, SETTINGS, weights="rac",
+        seconds={}, lacking={"diffusion-wm-cl-s0": "no rollout succeeded", "other": "not of it"},
+    )
+    write_study(tmp_path / "results", BUDGET)
+    study = read_study(tmp_path / "results")
+    assert TrainingSet.WM_CL not in {cell.set for cell in study.cells}
+    assert study.remarks[-1] == "There is no policy diffusion-wm-cl-s0: no rollout succeeded"
+
+
+def test_blocks_of_earlier_versions_are_merged_with_new_ones(tmp_path: Path) -> None:
+    """Settings that they do not have are not compared."""
+    path = finished(tmp_path, FIRST)
+    content = json.loads(path.read_text())
+    for name in ("branching", "other_world"):
+        del content[name]
+    del content["budget"]["agreement"]
+    content["budget"]["start_from"] = ""
+    path.write_text(json.dumps(content))
+    finished(tmp_path, SECOND)
+    write_study(tmp_path / "results", BUDGET)
+    assert len(read_study(tmp_path / "results").cells) == 12
 
 
 @pytest.mark.parametrize("key", ["task", "budget", "world", "weights"])
@@ -199,7 +274,7 @@ def test_a_finished_block_is_never_run_again(
     ran.clear()
     assert command.main([*arguments, "--block", "diffusion-s0", "--block", "tune"]) == 0
     assert not ran
-    assert "not run yet: act-s1" in capsys.readouterr().out
+    assert "not run yet: act-s1, agreement-diffusion" in capsys.readouterr().out
     assert (tmp_path / "results" / "report" / "report.html").is_file()
 
 

@@ -167,7 +167,7 @@ def successes(
 
     Raises:
         BagError: a session contains no evaluation or no bag, two sessions contain the same
-            episode, or no trial succeeded.
+            episode, no trial succeeded, or `contested` and starts are not planar poses.
         CheckpointError: its world model had no trained success head, and no person judged.
     """
     tried = [
@@ -175,6 +175,11 @@ def successes(
         if trial["outcome"] != "aborted" and (trials is None or trial["trial"] < trials)
     ]
     won = np.array([trial["outcome"] == "success" for _, trial in tried], bool)
+    if contested and any(len(trial["start"]) != 3 for _, trial in tried):
+        raise BagError(
+            "contested successes need starts of x, y and yaw", where=", ".join(map(str, sessions)),
+            remedy="omit --contested",
+        )
     kept = won & _among_failures([trial["start"] for _, trial in tried], won) if contested else won
     if not kept.any():
         raise BagError(

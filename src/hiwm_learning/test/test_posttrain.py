@@ -214,6 +214,15 @@ def test_contested_successes_are_among_failures(tmp_path: Path) -> None:
     assert posttrain.successes([session], write=print, trials=3) == {("s", "easy1"), ("s", "easy2")}
 
 
+def test_contested_starts_that_are_no_planar_poses_are_refused(tmp_path: Path) -> None:
+    session = rollouts(tmp_path / "s", one="success", two="failure")
+    path = session / "evaluation" / "trials.jsonl"
+    trials = [json.loads(line) | {"start": [0.1] * 16} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(trial) + "\n" for trial in trials))
+    with pytest.raises(BagError, match="starts of x, y and yaw"):
+        posttrain.successes([session], write=print, contested=True)
+
+
 def test_a_half_turn_either_way_is_the_same_start() -> None:
     starts = [[0, 0, 3.1], *([0, 0, -3.1 + 1e-3 * i] for i in range(4)),
               *([0, 0, 1 + 1e-3 * i] for i in range(6))]

@@ -1,9 +1,9 @@
 """Reproduce a study from seeds to its report, block by block.
 
-A block is one backbone and one training seed; the block `tune` comes first. Results of blocks are
-text. A block with results is not run again, so that blocks can be run on different machines and
-days. Ctrl-C stops at any time; the same command continues. The output of each stage is in logs/,
-its duration in done/.
+The block `tune` comes first. Every other block is one backbone and one training seed, or the
+agreement of the worlds, or branching (docs/study.md). Results of blocks are text. A block with
+results is not run again, so that blocks can be run on different machines and days. Ctrl-C stops at
+any time; the same command continues. The output of each stage is in logs/, its duration in done/.
 """
 
 import argparse
@@ -17,22 +17,32 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError, HiwmError
 from hiwm_core.output_folders import check_output_folder
 from hiwm_core.session_lineage import software_version
-from hiwm_core.tasks import load_task
+from hiwm_core.tasks import Task, load_task
 from hiwm_core.user_paths import path_argument
 from hiwm_evaluation.report import write_report
 from hiwm_evaluation.study.blocks import (
     BLOCK_FILE,
-    StudySettings,
     chosen_weights,
+    finished_blocks,
     is_finished,
     write_block,
     write_study,
 )
-from hiwm_evaluation.study.budgets import BUDGETS, Budget
-from hiwm_evaluation.study.policies import Block, blocks
+from hiwm_evaluation.study.budgets import BUDGETS, Budget, budget_of
+from hiwm_evaluation.study.estimate import block_minutes
+from hiwm_evaluation.study.policies import TUNE_BLOCK, Block, blocks
 from hiwm_evaluation.study.runner import Runner
+from hiwm_evaluation.study.settings import (
+    SETTINGS_FILE,
+    StudySettings,
+    require_same_blocks,
+    require_same_work,
+    require_separate_starts,
+)
 from hiwm_evaluation.study.stages import Plan
+from hiwm_evaluation.study.worlds import checked_world
 from hiwm_evaluation.study_file import STUDY_FILE
+from hiwm_evaluation.task_study import task_study
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,6 +60,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--world-model", type=path_argument, metavar="CHECKPOINT",
         help="use this world model (default: record its data and train it first)",
+    )
+    parser.add_argument(
+        "--other-world", type=path_argument, metavar="CHECKPOINT",
+        help="also try the policies of the agreement blocks in this world model, of lower quality "
+        "for example",
     )
     parser.add_argument(
         "--folder", type=path_argument, help="work folder (default: runs/study_TASK_BUDGET)"
@@ -71,7 +86,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--merge", action="store_true", help="only write the report of the finished blocks"
     )
-    parser.add_argument("--list", action="store_true", help="print the stages and exit")
+    parser.add_argument(
+        "--list", action="store_true",
+        help="print the stages and the estimated durations, and exit",
+    )
     return parser
 
 
@@ -81,23 +99,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root = Path(os.environ.get("HIWM_ROOT", ".")).absolute()
     folder = (options.folder or root / "runs" / f"study_{options.task}_{options.budget}").absolute()
     results = (options.results or folder / "results").absolute()
-    budget = BUDGETS[options.budget]
     try:
+        task = load_task(options.task)
+        budget = budget_of(options.budget, task.name)
         requested = _requested(options.block, budget)
         if not (root / "launch" / "evaluate.launch.xml").exists():
             raise ConfigError(
                 "no launch files there", where=f"HIWM_ROOT {root}",
                 remedy="run scripts/reproduce, or source scripts/env.sh first",
             )
+        if not (options.list or options.merge):
+            _check_folders(options, folder, results)
+        plan = Plan(
+            root, folder, task, budget, world=_world(options, task), weights="CHOSEN",
+            other_world=_other_world(options, task), spread=_spread(options),
+        )
         if options.list:
-            _list(Plan(
-                root, folder, load_task(options.task).name, budget, world=_world(options),
-                weights="CHOSEN", spread=_spread(options),
-            ), requested)
+            _list(plan, requested, options.jobs)
             return 0
         if not options.merge:
-            _run(options, root, folder, results, requested)
-            if not any(is_finished(results, b) for b in blocks(budget) if not b.tuning):
+            _run(options, task, plan, results, requested)
+            if not any(is_finished(results, b) for b in blocks(budget) if b.name != TUNE_BLOCK):
                 print(f"chosen: {chosen_weights(results)}; no finished block to report yet")
                 return 0
         missing = write_study(results, budget)
@@ -113,46 +135,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _is_study(folder: Path) -> bool:
-    return (folder / "logs").is_dir() and (folder / "done").is_dir()
+    begun = (folder / "logs").is_dir() and (folder / "done").is_dir()
+    return begun or (folder / SETTINGS_FILE).is_file()
 
 
 def _is_results(folder: Path) -> bool:
     return any(folder.glob(f"*/{BLOCK_FILE}")) or (folder / STUDY_FILE).is_file()
 
 
+def _check_folders(options: argparse.Namespace, folder: Path, results: Path) -> None:
+    """Refuse folders with other content than a study's."""
+    given = [path for path in (options.world_model, options.other_world) if path]
+    check_output_folder(folder, "a study", _is_study, inputs=given)
+    if results != folder / "results":
+        check_output_folder(results, "the results of a study", _is_results, inputs=given)
+
+
 def _run(
-    options: argparse.Namespace, root: Path, folder: Path, results: Path, requested: Sequence[Block]
+    options: argparse.Namespace, task: Task, plan: Plan, results: Path, requested: Sequence[Block]
 ) -> None:
     """Run the blocks that are not finished, one after the other."""
-    inputs = [options.world_model] if options.world_model else []
-    check_output_folder(folder, "a study", _is_study, inputs=inputs)
-    if results != folder / "results":
-        check_output_folder(results, "the results of a study", _is_results, inputs=inputs)
-    budget = BUDGETS[options.budget]
-    task = load_task(options.task)
-    runner = Runner(folder, options.jobs, lambda line: print(line, flush=True))
+    budget = plan.budget
+    require_separate_starts(task, budget)
+    settings = StudySettings(
+        task=task.name, budget=budget, world=plan.world, other_world=plan.other_world,
+        software=software_version(),
+        command=f"scripts/reproduce {task.name} --budget {options.budget}" + (
+            f" --world-model {options.world_model}" if options.world_model else ""
+        ) + (f" --other-world {options.other_world}" if options.other_world else ""),
+        rate_hz=load_embodiment(task.embodiment).rate_hz,
+    )
+    runner = Runner(plan.folder, options.jobs, lambda line: print(line, flush=True))
     for block in requested:
         if is_finished(results, block):
             print(f"block {block.name}: its results are in {results / block.name}", flush=True)
             continue
-        weights = "" if block.tuning else chosen_weights(results)
-        plan = Plan(
-            root, folder, task.name, budget, world=_world(options), weights=weights,
-            spread=_spread(options),
+        weights = chosen_weights(results) if block.weighted else ""
+        require_same_blocks(results, [
+            *finished_blocks(results, budget),
+            settings.common(weights) | {"block": f"this run of {block.name}"},
+        ])
+        require_same_work(
+            plan.folder, settings, trains=options.world_model is None, weights=weights
         )
-        stages = plan.stages(block)
+        stages = plan.with_weights(weights).stages(block)
         print(f"block {block.name}: {len(stages)} stages", flush=True)
         runner.run(stages)
         seconds = runner.seconds()
-        settings = StudySettings(
-            task=task.name, budget=budget, world=plan.world, software=software_version(),
-            command=f"scripts/reproduce {task.name} --budget {options.budget}" + (
-                f" --world-model {options.world_model}" if options.world_model else ""
-            ),
-            rate_hz=load_embodiment(task.embodiment).rate_hz,
-        )
         write_block(
-            results, folder, block, settings, weights=weights,
+            results, plan.folder, block, settings, weights=weights, lacking=runner.lacking(),
             seconds={stage.name: seconds[stage.name] for stage in stages},
         )
 
@@ -168,14 +199,18 @@ def _requested(names: Sequence[str] | None, budget: Budget) -> list[Block]:
     return [block for name, block in known.items() if not names or name in names]
 
 
-def _world(options: argparse.Namespace) -> Path | None:
+def _world(options: argparse.Namespace, task: Task) -> Path | None:
     """Return the path of --world-model; None without the option."""
     if options.world_model is None:
         return None
-    path = Path(options.world_model).absolute()
-    if not path.is_file():
-        raise ConfigError("no such file", where=str(path), remedy="give a world model's checkpoint")
-    return path
+    return checked_world(options.world_model, task, "--world-model")
+
+
+def _other_world(options: argparse.Namespace, task: Task) -> Path | None:
+    """Return the path of --other-world; None without the option."""
+    if options.other_world is None:
+        return None
+    return checked_world(options.other_world, task, "--other-world")
 
 
 def _spread(options: argparse.Namespace) -> list[str]:
@@ -186,14 +221,23 @@ def _spread(options: argparse.Namespace) -> list[str]:
     return ["--executor", "submitit", "--shards", str(options.shards), *settings]
 
 
-def _list(plan: Plan, requested: Sequence[Block]) -> None:
+def _list(plan: Plan, requested: Sequence[Block], jobs: int) -> None:
     known: set[str] = set()
+    speeds = task_study(plan.task).speeds
+    whole = 0.0
     for block in requested:
-        print(f"{block.name}:")
-        for stage in plan.stages(block):
+        stages = plan.stages(block)
+        minutes = block_minutes(stages, speeds, jobs)
+        whole += minutes
+        print(f"{block.name}: about {minutes:.0f} min")
+        for stage in stages:
             if stage.name not in known:
                 print(f"  {stage.name}: {shlex.join(stage.command)}")
             known.add(stage.name)
+    print(
+        f"about {whole / 60:.1f} h with {jobs} stages in parallel, each block in a new folder, "
+        "without training a world model"
+    )
 
 
 if __name__ == "__main__":

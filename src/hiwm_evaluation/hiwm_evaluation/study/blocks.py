@@ -12,7 +12,6 @@ import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,43 +22,35 @@ from hiwm_evaluation.findings import pair
 from hiwm_evaluation.study.budgets import Budget
 from hiwm_evaluation.study.policies import (
     CORRECTED,
-    TUNE,
+    OTHER_WORLD,
+    TUNE_BLOCK,
     TUNING_STARTS,
     WORLDS,
     Block,
+    BlockKind,
     Cell,
     blocks,
     checked_cell,
     judged_cells,
     start_cell,
+    worlds_of,
 )
-from hiwm_evaluation.study.sessions import operator_session
+from hiwm_evaluation.study.sessions import attended_ticks, operator_session
+from hiwm_evaluation.study.settings import StudySettings, plain, require_same_blocks
 from hiwm_evaluation.study_file import STUDY_FILE, World, read_evaluation
 from hiwm_learning.checkpoints import load_checkpoint
 
 BLOCK_FILE = "block.json"
 _KEPT = ("evaluation.json", "starts.yaml", "trials.jsonl")
 _IN = {"hardware": "on the stand-in", "imagination": "in imagination"}
-# Must be equal in all blocks of a study.
-_COMMON = ("task", "budget", "world", "weights")
+#: World of an evaluation -> key of a cell in study.json.
+_KEYS = {"hardware": "hardware", "imagination": "imagination", OTHER_WORLD: "other_imagination"}
 #: Kind of a world-model checkpoint -> its state, which the report states next to correlations.
 _WORLD_STATES = {
     "layered_world_model": "the object's pose and the arms' positions, and whose success head "
     "reads that pose",
     "latent_world_model": "a grid of learned latents, which its success head reads",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudySettings:
-    """Settings of a block."""
-
-    task: str
-    budget: Budget
-    world: Path  # the world model
-    command: str
-    software: str
-    rate_hz: float  # control rate of the embodiment, for seconds from frames
 
 
 def is_finished(results: Path, block: Block) -> bool:
@@ -73,12 +64,20 @@ def chosen_weights(results: Path) -> str:
     Raises:
         StoreError: the block has not been run, or cannot be read.
     """
-    return str(_read(results / TUNE / BLOCK_FILE)["weights"])
+    return str(_read(results / TUNE_BLOCK / BLOCK_FILE)["weights"])
+
+
+def finished_blocks(results: Path, budget: Budget) -> list[dict[str, Any]]:
+    """Return the content of block.json of each finished block."""
+    return [
+        _read(results / block.name / BLOCK_FILE)
+        for block in blocks(budget) if is_finished(results, block)
+    ]
 
 
 def write_block(
     results: Path, folder: Path, block: Block, settings: StudySettings, *, weights: str,
-    seconds: Mapping[str, float],
+    seconds: Mapping[str, float], lacking: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the results of a block whose stages are done, and return its block.json.
 
@@ -89,14 +88,18 @@ def write_block(
         settings: of the block.
         weights: chosen weighting of corrections; for the block `tune` it is chosen here.
         seconds: duration of each stage.
+        lacking: the reason for each policy that could not be trained.
 
     Raises:
         StoreError: an evaluation is missing or damaged.
     """
     place = results / block.name
     place.mkdir(parents=True, exist_ok=True)
-    cells = judged_cells(settings.budget, block)
-    worlds = WORLDS[:1] if block.tuning else WORLDS
+    every = judged_cells(settings.budget, block)
+    reasons = lacking or {}
+    absent = {cell.name: reasons[cell.name] for cell in every if cell.name in reasons}
+    cells = [cell for cell in every if cell.name not in absent]
+    worlds = worlds_of(block, other=settings.other_world is not None)
     for cell in cells:
         for world in worlds:
             target = place / f"{cell.name}-{world}"
@@ -105,31 +108,39 @@ def write_block(
                 shutil.copyfile(cell.evaluation(folder, world) / name, target / name)
     counts = {
         cell.weights: _counts(place / f"{cell.name}-hardware", settings.task) for cell in cells
-    } if block.tuning else {}
+    } if block.kind is BlockKind.TUNE else {}
+    chosen = max(counts, key=lambda name: counts[name][0]) if counts else weights
+    reported = cells if block.kind in (BlockKind.SETS, BlockKind.AGREEMENT) else []
+    checked = checked_cell(settings.budget, block)
     content = {
-        "block": block.name, "task": settings.task, "budget": _plain(asdict(settings.budget)),
-        "world": load_checkpoint(settings.world).hash,
-        "weights": max(counts, key=lambda name: counts[name][0]) if counts else weights,
+        "block": block.name, **settings.common(chosen),
         "command": settings.command, "software": settings.software,
         "date": datetime.now(UTC).date().isoformat(), "seed": block.seed,
         "tuned": counts,
-        "checked": [] if block.tuning else [
-            _checked(checked_cell(settings.budget, block), world, folder, settings.task)
-            for world in WORLDS
-        ],
-        "cells": [] if block.tuning else [
+        "checked": [
+            _checked(checked, world, folder, settings.task) for world in WORLDS if checked
+        ] + [f"There is no policy {name}: {why}" for name, why in absent.items()],
+        "cells": [
             {
-                "name": cell.name, "backbone": block.backbone, "set": cell.set, "seed": block.seed,
-                "note": cell.note, "checkpoint": cell.checkpoint(folder).name,
-                **{world: f"{block.name}/{cell.name}-{world}" for world in worlds},
+                "name": cell.name, "backbone": block.backbone, "set": cell.set,
+                "seed": cell.training_seed, "note": cell.note,
+                "checkpoint": cell.checkpoint(folder).name,
+                **{_KEYS[world]: f"{block.name}/{cell.name}-{world}" for world in worlds},
             }
-            for cell in cells
+            for cell in reported
         ],
-        "operator": _operator(folder, cells, settings) if not block.tuning else [],
-        "sets": [_content(cell, folder) for cell in cells if not block.tuning],
-        "costs": [] if block.tuning else _costs(folder, cells, settings),
+        "operator": [] if block.kind is BlockKind.TUNE else _operator(folder, cells, settings),
+        "sets": [_content(cell, folder) for cell in reported],
+        "costs": _costs(folder, cells, settings) if block.kind is BlockKind.SETS else [],
+        "branching": (
+            _branching(folder, cells, settings) if block.kind is BlockKind.BRANCHING else []
+        ),
         "world_model": _world_numbers(settings.world),
         "world_state": _WORLD_STATES.get(load_checkpoint(settings.world).info.kind, ""),
+        "other_world": (
+            _described(settings.other_world) if settings.other_world and OTHER_WORLD in worlds
+            else {}
+        ),
         "seconds": dict(seconds),
     }
     path = place / BLOCK_FILE
@@ -143,38 +154,39 @@ def write_study(results: Path, budget: Budget) -> list[str]:
     Raises:
         StoreError: no block is finished, one cannot be read, or they are not of one study.
     """
-    finished = [block for block in blocks(budget) if is_finished(results, block)]
-    found = [_read(results / block.name / BLOCK_FILE) for block in finished]
-    made = [content for content in found if content["cells"]]
+    found = finished_blocks(results, budget)
+    made = [content for content in found if content["block"] != TUNE_BLOCK]
     if not made:
         raise StoreError(
             "no block is finished", where=str(results), remedy="run one with --block"
         )
-    for content in found[1:]:
-        other = [key for key in _COMMON if content[key] != found[0][key]]
-        if other:
-            raise StoreError(
-                f"the blocks {found[0]['block']} and {content['block']} differ in "
-                f"{', '.join(other)}", where=str(results),
-                remedy="remove the folder of one of them and run it again",
-            )
+    require_same_blocks(results, found)
+    others = [content["other_world"] for content in made if content.get("other_world")]
+    if any(other != others[0] for other in others):
+        raise StoreError(
+            "the blocks of agreement have different second world models", where=str(results),
+            remedy="remove the folder of one of them and run it again with the same --other-world",
+        )
     study = {
         "task": made[0]["task"], "command": made[0]["command"],
-        "seeds": sorted({content["seed"] for content in made}),
+        "seeds": sorted({cell["seed"] for content in made for cell in content["cells"]}),
         "software": ", ".join(sorted({content["software"] for content in made})),
         "date": max(content["date"] for content in made),
         **{
-            name: [item for content in made for item in content[name]]
-            for name in ("cells", "operator", "sets", "costs")
+            # Blocks of earlier versions have no branching.
+            name: [item for content in made for item in content.get(name, [])]
+            for name in ("cells", "operator", "sets", "costs", "branching")
         },
         "world_model": made[0]["world_model"], "world_state": made[0]["world_state"],
+        "other_world": others[0] if others else {},
         "remarks": [
             *(_choice(content) for content in found if content["tuned"]),
             *(text for content in made for text in content["checked"]),
         ],
     }
     replace_file(results / STUDY_FILE, json.dumps(study, indent=1) + "\n")
-    return [block.name for block in blocks(budget) if block not in finished]
+    done = {content["block"] for content in found}
+    return [block.name for block in blocks(budget) if block.name not in done]
 
 
 def _choice(content: Mapping[str, Any]) -> str:
@@ -206,13 +218,40 @@ def _operator(
     folder: Path, cells: Sequence[Cell], settings: StudySettings
 ) -> list[dict[str, Any]]:
     """Return the operator's work in each session of a block."""
+    sessions = {
+        session: cell for cell in cells if cell.learns in CORRECTED
+        for session in cell.sessions(folder)
+    }
     return [
         operator_session(
             session, settings.rate_hz, on_robot=CORRECTED[cell.learns] == "hardware",
-            branching=CORRECTED[cell.learns] == "imagination" and settings.budget.branches > 1,
+            branching=cell.branched and CORRECTED[cell.learns] == "imagination"
+            and settings.budget.branches > 1,
         )
-        for cell in cells if cell.learns in CORRECTED for session in cell.sessions(folder)
+        for session, cell in sessions.items()
     ]
+
+
+def _branching(
+    folder: Path, cells: Sequence[Cell], settings: StudySettings
+) -> list[dict[str, Any]]:
+    """Return cost and evaluation of policies corrected with and without rollback and branches."""
+    found = []
+    for cell in cells:
+        description = _description(cell, folder)
+        frames = _frames(description, "human")
+        (session,) = cell.sessions(folder) or (None,)
+        watched = attended_ticks(session, frames) if session else 0
+        found.append({
+            "cell": cell.name, "backbone": cell.block.backbone, "seed": cell.training_seed,
+            "corrected": "" if not session else "branched" if cell.branched else "in place",
+            "operator_frames": frames, "operator_seconds": round(frames / settings.rate_hz, 1),
+            "session_seconds": round(watched / settings.rate_hz, 1),
+            "corrections": description.get("continuations", 0),
+            "failure_states": description.get("failure_states", 0),
+            "hardware": f"{cell.block.name}/{cell.name}-hardware",
+        })
+    return found
 
 
 def _costs(
@@ -269,9 +308,13 @@ def _world_numbers(path: Path) -> dict[str, float]:
     return {name: value for name, value in scores.items() if math.isfinite(value)}
 
 
-def _plain(value: Any) -> Any:
-    """Return a value after a round trip through JSON."""
-    return json.loads(json.dumps(value))
+def _described(path: Path) -> dict[str, Any]:
+    """Return what the report says about a second world model."""
+    checkpoint = load_checkpoint(path)
+    return plain({
+        "name": checkpoint.label, "hash": checkpoint.hash, "steps": checkpoint.info.steps,
+        "scores": _world_numbers(path),
+    })
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,7 +1,11 @@
-"""Sizes of studies."""
+"""Sizes of studies: general ones, and what a task's own file changes (``task_study.py``)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hiwm_core.config_schema import settings
+from hiwm_evaluation.task_study import task_study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -9,7 +13,10 @@ class Budget:
     """The size of a study."""
 
     episodes: Mapping[str, int]  # recorded on the stand-in, by kind of data
-    world_steps: int  # optimiser steps of the dynamics, if the study trains the world model
+    # Optimiser steps, if the study trains the world model: of the coders of a latent one, and of
+    # the dynamics.
+    coder_steps: int
+    world_steps: int
     demonstrations: int  # of a base policy: few, to leave room for gains
     base_steps: int  # optimiser steps of a base policy
     post_steps: int  # further steps, equal for every set
@@ -26,6 +33,9 @@ class Budget:
     operator_frames: int  # to learn from, per session; equal for every set
     branches: int  # continuations of each failure state in imagination
     session_starts: int  # start frames of imagined sessions
+    # Demonstrations and optimiser steps of each policy of a backbone, for the worlds' agreement.
+    agreement: tuple[tuple[int, int], ...]
+    branching: tuple[int, ...]  # operator frames to learn from, with and without branches
     size: str  # of the policies: tiny or full
     device: str  # for training policies: cpu or cuda
     # The first backbone's base policies start from the shipped one; only for testing the commands.
@@ -35,27 +45,65 @@ class Budget:
 BUDGETS: Mapping[str, Budget] = {
     "small": Budget(
         episodes={"demonstration": 270, "failure": 90, "exploration": 300, "edge": 80},
-        world_steps=12000, demonstrations=30, base_steps=1500, post_steps=1500, seeds=(0, 1),
-        backbones=("diffusion", "act"), trials=100, checked_trials=20,
+        coder_steps=4000, world_steps=12000, demonstrations=30, base_steps=1500, post_steps=1500,
+        seeds=(0, 1), backbones=("diffusion", "act"), trials=100, checked_trials=20,
         rollouts=50, more_rollouts=300, with_more_rollouts=("diffusion-s0",),
         weights=("rac", "sirius"), rounds=2, operator_ticks=6200, operator_frames=6000,
-        branches=3, session_starts=300, size="tiny", device="cpu",
+        branches=3, session_starts=300,
+        agreement=(
+            (10, 400), (20, 800), (30, 400), (30, 1500), (60, 800), (120, 800), (270, 800),
+            (270, 1500),
+        ),
+        branching=(1500, 3000, 6000), size="tiny", device="cpu",
     ),
     "full": Budget(
         episodes={"demonstration": 600, "failure": 180, "exploration": 600, "edge": 160},
-        world_steps=45000, demonstrations=30, base_steps=20000, post_steps=10000,
-        seeds=(0, 1, 2), backbones=("diffusion", "act"), trials=100, checked_trials=20,
+        coder_steps=15000, world_steps=45000, demonstrations=30, base_steps=20000,
+        post_steps=10000, seeds=(0, 1, 2), backbones=("diffusion", "act"), trials=100,
+        checked_trials=20,
         rollouts=200, more_rollouts=1200, with_more_rollouts=("diffusion-s0",),
         weights=("rac", "sirius"), rounds=2, operator_ticks=15300, operator_frames=15000,
-        branches=3, session_starts=1200, size="full", device="cuda",
+        branches=3, session_starts=1200,
+        agreement=(
+            (10, 3000), (20, 6000), (30, 3000), (30, 12000), (60, 6000), (120, 6000),
+            (300, 6000), (600, 12000),
+        ),
+        branching=(3000, 7500, 15000), size="full", device="cuda",
     ),
     # Runs every command of a block in minutes. Its numbers are meaningless.
     "smoke": Budget(
         episodes={"demonstration": 12, "failure": 2, "exploration": 2, "edge": 2},
-        world_steps=50, demonstrations=3, base_steps=2, post_steps=20, seeds=(0,),
+        coder_steps=20, world_steps=50, demonstrations=3, base_steps=2, post_steps=20, seeds=(0,),
         backbones=("diffusion",), trials=2, checked_trials=2,
         rollouts=6, more_rollouts=16, with_more_rollouts=("diffusion-s0",),
         weights=("rac", "sirius"), rounds=2, operator_ticks=150, operator_frames=120, branches=2,
-        session_starts=16, size="tiny", device="cpu", from_shipped=True,
+        session_starts=16, agreement=((3, 2), (6, 4), (12, 6)), branching=(60, 120), size="tiny",
+        device="cpu", from_shipped=True,
     ),
 }
+
+
+def budget_of(name: str, task: str) -> Budget:
+    """Return a budget with the sizes of a task.
+
+    Args:
+        name: one of `BUDGETS`.
+        task: name; config/studies/TASK.yaml may replace sizes.
+
+    Raises:
+        ConfigError: the file has an unknown budget, an unknown size, or a wrong value.
+    """
+    budgets = {str(key): sizes for key, sizes in task_study(task).budgets.items()}
+    if name not in budgets:
+        return BUDGETS[name]
+    return settings(
+        Budget, _plain(asdict(BUDGETS[name])) | dict(budgets[name]),
+        f"studies/{task}.yaml: budgets.{name}",
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with lists in place of tuples, as in a file."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple) else value

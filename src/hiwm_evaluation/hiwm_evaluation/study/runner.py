@@ -7,10 +7,11 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from hiwm_core.atomic_files import replace_file
 from hiwm_core.errors import HiwmError
 from hiwm_core.ros_domains import domain_id
 from hiwm_evaluation.study.stages import Stage
@@ -34,6 +35,7 @@ class Runner:
         self._lock = threading.Lock()
         self._stopping = False
         self._started = time.monotonic()
+        self._optional: list[Stage] = []
         for name in ("done", "logs"):
             (folder / name).mkdir(parents=True, exist_ok=True)
 
@@ -44,14 +46,25 @@ class Runner:
             for path in (self._folder / "done").glob("*.json")
         }
 
+    def lacking(self) -> dict[str, str]:
+        """Return the reason for each optional stage that failed or had no input."""
+        found = {
+            path.stem: json.loads(path.read_text()).get("lacking", "")
+            for path in (self._folder / "done").glob("*.json")
+        }
+        return {name: why for name, why in found.items() if why}
+
     def run(self, stages: Sequence[Stage]) -> None:
         """Run the stages that are not done.
+
+        A stage that reads from an optional one that failed is left out.
 
         Raises:
             HiwmError: a stage failed; the same command continues from it.
             KeyboardInterrupt: after all running stages have stopped.
         """
         numbers = {stage.name: number for number, stage in enumerate(stages, 1)}
+        self._optional = [stage for stage in stages if stage.optional]
         left = [stage for stage in stages if not self._done(stage).exists()]
         if len(left) < len(stages):
             self._report(f"{len(stages) - len(left)} of {len(stages)} stages are done")
@@ -91,6 +104,13 @@ class Runner:
         with self._lock:
             if self._stopping:
                 return
+        absent = [
+            other.name for other in self._optional
+            if stage.waits_for(other) and not all(path.exists() for path in other.leaves)
+        ]
+        if absent:
+            self._leave_out(stage, f"needs {absent[0]}")
+            return
         command = list(stage.command)
         if stage.cleared is not None:
             shutil.rmtree(stage.cleared, ignore_errors=True)
@@ -115,19 +135,27 @@ class Runner:
             return
         missing = [path for path in stage.leaves if not path.exists()]
         if code or missing:
+            lines = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
+            if stage.optional and code == 1:
+                self._leave_out(stage, lines[-1][:200])
+                return
             with self._lock:
                 self._stopping = True  # queued stages no longer start
-            lines = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
             why = f"exit code {code}" if code else f"left no {missing[0]}"
             raise HiwmError(
                 f"stage {stage.name} failed: {why}; its last line: {lines[-1][:200]}",
                 where=str(log), remedy="fix the cause and run the same command to continue here",
             )
         seconds = time.monotonic() - started
-        self._done(stage).write_text(
-            json.dumps({"seconds": round(seconds, 1), "command": command}, indent=1) + "\n"
-        )
+        self._write_done(stage, {"seconds": round(seconds, 1), "command": command})
         self._report(f"{number}/{count} {stage.name} done in {seconds / 60:.1f} min")
+
+    def _leave_out(self, stage: Stage, why: str) -> None:
+        self._write_done(stage, {"seconds": 0.0, "command": list(stage.command), "lacking": why})
+        self._report(f"{stage.name} is left out: {why}")
+
+    def _write_done(self, stage: Stage, content: Mapping[str, object]) -> None:
+        replace_file(self._done(stage), json.dumps(content, indent=1) + "\n")
 
     def _stop(self) -> None:
         """Stop the running stages: terminate, then kill."""

@@ -40,6 +40,22 @@ def operator_session(
     }
 
 
+def attended_ticks(session: Path, frames: int) -> int:
+    """Return a session's ticks until its operator had driven a number of frames.
+
+    They include the policy's ticks, at which the operator watches.
+    """
+    with BranchReader(session / "tree.sqlite") as reader:
+        nodes = reader.tree(include_discarded=False)
+    found = tree_provenance(nodes)
+    driven = 0
+    for ticks, node in enumerate(nodes, 1):
+        driven += found[node.node_id] is Provenance.HUMAN
+        if driven >= frames:
+            return ticks
+    return len(nodes)
+
+
 def _failure_states(nodes: Sequence[Node], corrected: set[str]) -> set[str]:
     """Return the states at which corrected branches start: forks and takeovers."""
     by_id = {node.node_id: node for node in nodes}

@@ -2,26 +2,37 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
+from hiwm_core.task_plugin import FAILURE_DATA
+from hiwm_core.tasks import Task
 from hiwm_evaluation.study.budgets import Budget
 from hiwm_evaluation.study.policies import (
     CORRECTED,
+    OTHER_WORLD,
     REPORT_STARTS,
     SESSION_STARTS,
     TUNING_STARTS,
     WORLDS,
     Block,
+    BlockKind,
     Cell,
     checked_cell,
     judged_cells,
     round_cell,
     start_cell,
+    worlds_of,
 )
+from hiwm_evaluation.study.worlds import shipped_family
 
 # Kinds of world-model data, in the order of scripts/collect_data's arguments.
 KINDS = ("demonstration", "failure", "exploration", "edge")
+# For estimates: ticks of a recorded episode, and of a session per tick of its operator.
+_EPISODE_TICKS, _TICKS_PER_OPERATOR_TICK = 70, 3
+# Half of the trials succeed in a quarter of the horizon.
+_SHARE_OF_HORIZON = 0.65
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +46,10 @@ class Stage:
     resume: tuple[str, ...] = ()
     resumes_from: Path | None = None
     cleared: Path | None = None  # a folder to remove first, for work that cannot be resumed
+    # If it fails, the block goes on without its outputs, and says so.
+    optional: bool = False
+    # For estimates: how many steps of which speed of `Speeds`, on one core or all.
+    work: tuple[str, float] | None = None
 
     def waits_for(self, other: "Stage") -> bool:
         """Return whether the command reads an output of another stage, or its folder."""
@@ -53,51 +68,82 @@ class Plan:
     Args:
         root: of the workspace, with launch/, scripts/ and models/.
         folder: work folder of the study.
-        task: name.
+        task: has a stand-in.
         budget: size of the study.
         world: the world model; the study trains it when None.
-        weights: chosen weighting of corrections; not needed for the block `tune`.
+        other_world: a second world model, for the agreement of the worlds; None: none.
+        weights: chosen weighting of corrections; only some blocks need it.
         spread: further words for each `scripts/rollout`, such as `--executor submitit`.
+
+    Raises:
+        ConfigError: the task has no stand-in.
     """
 
     def __init__(
-        self, root: Path, folder: Path, task: str, budget: Budget, *, world: Path | None = None,
-        weights: str = "", spread: Sequence[str] = (),
+        self, root: Path, folder: Path, task: Task, budget: Budget, *, world: Path | None = None,
+        other_world: Path | None = None, weights: str = "", spread: Sequence[str] = (),
     ) -> None:
-        self._root, self._folder, self._task, self._budget = root, folder, task, budget
+        self._root, self._folder, self._task, self._budget = root, folder, task.name, budget
+        stand_in = task.stand_in()
+        self._robot = stand_in.stand_in_robot
+        self._weak_demonstrator = FAILURE_DATA in stand_in.data_kinds
+        self._horizon = task.horizon_steps
         self._weights, self._spread = weights, spread
         self._data = folder / "data"
         self._trains_world = world is None
-        self.world = world or folder / "world" / f"world_{task}.safetensors"
+        self.world = world or folder / "world" / f"world_{task.name}.safetensors"
+        self.other_world = other_world
+
+    @property
+    def folder(self) -> Path:
+        """The work folder."""
+        return self._folder
+
+    @property
+    def budget(self) -> Budget:
+        """The size of the study."""
+        return self._budget
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return self._task
+
+    def with_weights(self, weights: str) -> "Plan":
+        """Return a plan with another weighting of corrections."""
+        plan = copy(self)
+        plan._weights = weights
+        return plan
 
     def stages(self, block: Block) -> list[Stage]:
         """Return all stages of a block, in order; several blocks share the first ones."""
-        made = [
-            *self._recording(), *self._starts_recorded(),
-            *([] if self._trains_world and self._first == block else [self._base(block)]),
-        ]
-        if block.tuning:
-            tuned = judged_cells(self._budget, block)
-            return [
-                *made, self._corrections(tuned[0]), *map(self._posttrained, tuned),
-                *(self._evaluated(cell, "hardware") for cell in tuned),
-            ]
+        budget, cells = self._budget, judged_cells(self._budget, block)
+        made = [*self._recording(), *self._starts_recorded(block)]
+        if block.kind is not BlockKind.AGREEMENT and not (
+            self._trains_world and self._first == block
+        ):
+            made.append(self._base(start_cell(block)))
         # Stages that others wait for come first; the rest fills the gaps between parallel stages.
-        for number in range(1, self._budget.rounds + 1):
-            of_round = [
-                round_cell(self._budget, block, learns, number) for learns in reversed(CORRECTED)
-            ]
-            made += map(self._corrections, of_round)
-            made += map(self._posttrained, of_round)
-        cells = judged_cells(self._budget, block)
-        made.append(self._rollouts(block))
+        if block.kind is BlockKind.SETS:
+            for number in range(1, budget.rounds + 1):
+                of_round = [
+                    round_cell(budget, block, learns, number) for learns in reversed(CORRECTED)
+                ]
+                made += map(self._corrections, of_round)
+                made += map(self._posttrained, of_round)
+            made.append(self._rollouts(block))
+        else:
+            sessions = {cell.sessions(self._folder): cell for cell in cells if cell.learns}
+            made += map(self._corrections, sessions.values())
+        planned = {stage.name for stage in made}
         made += (
-            self._posttrained(cell) for cell in cells
-            if cell.learns and cell.learns not in CORRECTED
+            self._posttrained(cell) if cell.learns else self._base(cell)
+            for cell in cells if cell.name not in planned
         )
-        made += (self._evaluated(cell, world) for cell in cells for world in WORLDS)
-        made += (self._checked(checked_cell(self._budget, block), world) for world in WORLDS)
-        return made
+        worlds = worlds_of(block, other=self.other_world is not None)
+        made += (self._evaluated(cell, world) for cell in cells for world in worlds)
+        checked = checked_cell(budget, block)
+        return made + [self._checked(checked, world) for world in WORLDS if checked]
 
     @property
     def _first(self) -> Block:
@@ -110,6 +156,7 @@ class Plan:
     def _launch(self, file: str, **arguments: object) -> tuple[str, ...]:
         return self._python(
             "hiwm_bringup.launcher", self._root / "launch" / f"{file}.launch.xml",
+            f"task:={self._task}", f"robot:={self._robot}",
             *(f"{name}:={value}" for name, value in arguments.items()),
         )
 
@@ -118,31 +165,39 @@ class Plan:
         return Stage(
             name=name,
             command=(
-                str(self._root / "scripts" / "collect_data"), str(self._data),
+                str(self._root / "scripts" / "collect_data"), "--task", self._task, str(self._data),
                 *(str(counts.get(kind, 0)) for kind in KINDS), *map(str, words),
             ),
             leaves=tuple(self._data / kind / "complete" for kind in counts),
+            work=("graph", sum(counts.values()) * _EPISODE_TICKS),
         )
 
     def _recording(self) -> Iterator[Stage]:
         """Yield the demonstrations; also world-model data and training if not given."""
         episodes = self._budget.episodes
         if not self._trains_world:
-            yield self._collected("data", 0, demonstration=episodes["demonstration"])
+            yield self._collected("data", demonstration=episodes["demonstration"])
             return
         yield self._collected(
-            "data", 0, **{kind: episodes[kind] for kind in KINDS if kind != "failure"}
+            "data", **{kind: episodes[kind] for kind in KINDS if kind != "failure"}
         )
-        yield self._base(self._first)
-        policy = start_cell(self._first).checkpoint(self._folder)
-        yield self._collected("failures", 0, policy, failure=episodes["failure"])
+        yield self._base(start_cell(self._first))
+        # A weak demonstrator's failures, or the policy's own.
+        policy = () if self._weak_demonstrator else (
+            0, start_cell(self._first).checkpoint(self._folder)
+        )
+        yield self._collected("failures", *policy, failure=episodes["failure"])
+        family = shipped_family(self._root, self._task)
+        coders = () if family != "latent" else (
+            "--autoencoder-steps", self._budget.coder_steps, "--autoencoder-minutes", 100_000,
+        )
         yield Stage(
             name="world",
             command=self._python(
                 "hiwm_learning.world_models.train", *(self._data / kind for kind in KINDS),
-                "--output", self.world, "--steps", self._budget.world_steps,
+                "--family", family, "--output", self.world, "--steps", self._budget.world_steps,
                 # Only the steps limit it: minutes depend on the machine.
-                "--minutes", 100_000, "--task", self._task,
+                "--minutes", 100_000, "--task", self._task, *coders,
             ),
             leaves=(self.world,), resume=("--resume",),
             resumes_from=self.world.with_suffix(".work"),
@@ -151,20 +206,25 @@ class Plan:
     def _starts(self, kind: str) -> Path:
         return self._folder / "starts" / f"{kind}.npz"
 
-    def _starts_recorded(self) -> Iterator[Stage]:
+    def _starts_recorded(self, block: Block) -> Iterator[Stage]:
         """Yield the recording of start frames on the stand-in, for imagination."""
-        for kind, seed, count in (
-            ("session", SESSION_STARTS, self._budget.session_starts),
-            ("report", REPORT_STARTS, self._budget.trials),
+        for kind, seed, count, used in (
+            ("session", SESSION_STARTS, self._budget.session_starts,
+             block.kind is not BlockKind.AGREEMENT),
+            ("report", REPORT_STARTS, self._budget.trials,
+             block.kind in (BlockKind.SETS, BlockKind.AGREEMENT)),
         ):
+            if not used:
+                continue
             session = self._folder / "starts" / kind
             yield Stage(
                 name=f"starts-{kind}",
                 command=self._launch(
-                    "evaluate", world="hardware", robot="standin", record="true", trials=count,
+                    "evaluate", world="hardware", record="true", trials=count,
                     horizon=2, seed=seed, session_dir=session,
                 ),
                 leaves=(session / "evaluation" / "results.json",),
+                work=("graph", 4 * count),
             )
             yield Stage(
                 name=f"frames-{kind}",
@@ -174,33 +234,37 @@ class Plan:
                 leaves=(self._starts(kind),),
             )
 
-    def _trained(self, cell: Cell, kind: str, *words: object) -> Stage:
+    def _trained(self, cell: Cell, kind: str, steps: int, *words: object) -> Stage:
         """Return a stage of scripts/posttrain."""
         budget, output = self._budget, cell.checkpoint(self._folder)
+        demonstrations = cell.base[0] if cell.base else budget.demonstrations
         return Stage(
             name=cell.name,
             command=self._python(
                 "hiwm_learning.posttrain", kind, "--demonstrations", self._data / "demonstration",
                 "--output", output, "--cache", self._folder / "sets", "--size", budget.size,
                 "--device", budget.device, "--backbone", cell.block.backbone,
-                "--seed", cell.block.seed, "--episodes", budget.demonstrations, *words,
+                "--seed", cell.training_seed, "--episodes", demonstrations, "--steps", steps,
+                *words,
             ),
             leaves=(output,), resume=("--resume",),
-            resumes_from=output.with_suffix(".training.pt"),
+            resumes_from=output.with_suffix(".training.pt"), optional=cell.learns == "wm-cl",
+            work=("training", steps),
         )
 
-    def _base(self, block: Block) -> Stage:
+    def _base(self, cell: Cell) -> Stage:
         """Return the training of a base policy, from random weights except in the smoke budget."""
         budget = self._budget
-        known = budget.from_shipped and block.backbone == budget.backbones[0]
+        known = budget.from_shipped and cell.block.backbone == budget.backbones[0]
         shipped = self._root / "models" / f"policy_{self._task}.safetensors"
         start = ("--start-from", shipped) if known else ()
-        return self._trained(start_cell(block), "base", "--steps", budget.base_steps, *start)
+        steps = cell.base[1] if cell.base else budget.base_steps
+        return self._trained(cell, "base", steps, *start)
 
     def _posttrained(self, cell: Cell) -> Stage:
         """Return the training of a base policy on its set."""
         budget = self._budget
-        frames = budget.operator_frames
+        frames = cell.frames or budget.operator_frames
         sessions = cell.sessions(self._folder)
         corrections = (
             "--corrections", *sessions, "--correction-frames", frames,
@@ -217,13 +281,13 @@ class Plan:
         }
         kind, words = own[cell.learns]
         return self._trained(
-            cell, kind, *words, "--steps", budget.post_steps,
+            cell, kind, budget.post_steps, *words,
             "--start-from", start_cell(cell.block).checkpoint(self._folder),
         )
 
     def _world_arguments(self, world: str, starts: str) -> dict[str, object]:
         if world == "hardware":
-            return {"world": world, "robot": "standin", "fast": "true"}
+            return {"world": world, "fast": "true"}
         return {
             "world": world, "rate": 0.0, "world_checkpoint": self.world,
             "starts": self._starts(starts),
@@ -243,6 +307,7 @@ class Plan:
                 **self._world_arguments("imagination", "session"),
             ),
             leaves=(session / "evaluation" / "results.json",),
+            work=("graph", self._horizon * (budget.more_rollouts if more else budget.rollouts)),
         )
 
     def _corrections(self, cell: Cell) -> Stage:
@@ -252,35 +317,48 @@ class Plan:
             budget, cell.block, cell.learns, number - 1
         )
         session = cell.sessions(self._folder)[-1]
+        ticks = budget.operator_ticks
+        if cell.block.kind is BlockKind.BRANCHING:
+            # As in the other blocks, a little more than what is learnt from.
+            ticks = round(max(budget.branching) * ticks / budget.operator_frames)
+        # Without branches and rollback, the operator takes over in place.
+        in_place = {} if cell.branched else {"rollback_steps": 0}
         return Stage(
             name=session.name,
             command=self._launch(
                 "session", policy_checkpoint=before.checkpoint(self._folder), session_dir=session,
                 device="scripted", view="false", failures=1000,
-                operator_ticks=budget.operator_ticks, branches=budget.branches,
+                operator_ticks=ticks, branches=budget.branches if cell.branched else 1,
                 correction_ticks=200, max_seconds=7200.0, seed=cell.block.session_seed(number),
-                **self._world_arguments(CORRECTED[cell.learns], "session"),
+                **in_place, **self._world_arguments(CORRECTED[cell.learns], "session"),
             ),
             leaves=(session / "tree.sqlite",), cleared=session,
+            work=("graph", ticks * _TICKS_PER_OPERATOR_TICK),
         )
 
     def _evaluated(self, cell: Cell, world: str) -> Stage:
         """Return the trials of a policy in one world, without a graph."""
         results = cell.evaluation(self._folder, world)
+        model = self.other_world if world == OTHER_WORLD else self.world
         place: tuple[object, ...] = () if world == "hardware" else (
-            "--world-checkpoint", self.world, "--starts", self._starts("report"),
+            "--world-checkpoint", model, "--starts", self._starts("report"),
         )
+        tuning = cell.block.kind is BlockKind.TUNE
         return Stage(
             name=f"{cell.name}-{world}",
             command=self._python(
                 "hiwm_evaluation.rollout", "--world", results.name,
                 "--policy", f"{cell.name}={cell.checkpoint(self._folder)}",
                 "--trials", self._budget.trials,
-                "--start-seed", TUNING_STARTS if cell.block.tuning else REPORT_STARTS,
+                "--start-seed", TUNING_STARTS if tuning else REPORT_STARTS,
                 "--output", results.parents[1], "--processes", 1, "--task", self._task, *place,
                 *self._spread,
             ),
             leaves=(results / "results.json",),
+            work=(
+                "stand_in" if world == "hardware" else "imagination",
+                self._budget.trials * _SHARE_OF_HORIZON * self._horizon,
+            ),
         )
 
     def _checked(self, cell: Cell, world: str) -> Stage:
@@ -294,4 +372,5 @@ class Plan:
                 **self._world_arguments(world, "report"),
             ),
             leaves=(results / "results.json",),
+            work=("graph", self._budget.checked_trials * _SHARE_OF_HORIZON * self._horizon),
         )
