@@ -10,6 +10,8 @@ from hiwm_core.bags import Labels, Lineage, Segment
 from hiwm_core.bags.resample import resampled, segment_period
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import BagError
+from hiwm_core.measured import measured_columns
+from hiwm_core.rotations import matrix_from_6d, matrix_from_vector, sixd_from_matrix
 
 EMBODIMENT = load_embodiment("planar_bimanual")
 
@@ -106,3 +108,30 @@ def test_an_older_bag_has_its_embodiment_s_period() -> None:
     assert few.lineage.period_s < 0 and segment_period(few).seconds == 0.1
     told = replace(few, lineage=replace(few.lineage, period_s=0.2))
     assert segment_period(told).seconds == 0.2
+
+
+def test_measured_rotations_turn_about_one_axis() -> None:
+    embodiment = load_embodiment("ur5e_tool")
+    group = next(group for group in embodiment.groups if group.rotation == "6d")
+    columns = measured_columns(embodiment)[group.rotation_slice]
+    assert (columns >= 0).all(), "proprioception has the tip's rotation"
+    angles = np.array([0.0, 1.0, 2.0])
+    turns = np.stack([
+        sixd_from_matrix(matrix_from_vector([0.0, 0.0, angle])) for angle in angles
+    ]).astype(np.float32)
+    one = segment(0.1 * np.arange(3))
+    measured = np.zeros((3, embodiment.action_dim), np.float32)
+    for other in embodiment.groups:
+        if other.rotation == "6d":
+            measured[:, other.rotation_slice] = turns
+    proprio = np.zeros((3, len(embodiment.proprioception)), np.float32)
+    proprio[:, columns] = turns
+    image = np.zeros((3, 4, 4, 3), np.uint8)
+    fine = resampled(replace(
+        one, lineage=Lineage(world="imagination", period_s=0.1), embodiment=embodiment,
+        measured=measured, proprio=proprio, actions=measured,
+        observations={"top": image},
+    ), 0.09)
+    half = matrix_from_6d(fine.proprio[1, columns].astype(np.float64))
+    assert np.allclose(half, matrix_from_vector([0.0, 0.0, 0.9]), atol=1e-6)
+    assert np.allclose(fine.proprio[:, columns], fine.measured[:, group.rotation_slice])

@@ -173,7 +173,9 @@ class TrialFolder:
         return labelled
 
     def take_over(self, other: Path) -> None:
-        """Add the finished trials of another folder that are not finished here.
+        """Add the trials of another folder that are not finished here.
+
+        An aborted one is added if the trial has no result here.
 
         Raises:
             StoreError: its conditions or starts differ, or a line of it cannot be read.
@@ -189,7 +191,8 @@ class TrialFolder:
         _refuse_other_conditions(self._conditions, kept, str(other))
         self._check_same_starts(other / "starts.yaml")
         for number, result in sorted(found.items()):
-            if result.outcome is not Outcome.ABORTED and number not in self.finished:
+            known = self._results if result.outcome is Outcome.ABORTED else self.finished
+            if number not in known:
                 self.append(result)
 
     def write_summary(self) -> dict[str, Any]:

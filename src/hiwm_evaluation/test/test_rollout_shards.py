@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from hiwm_core.errors import ConfigError
 from hiwm_evaluation.rollout import command_line
 from hiwm_evaluation.rollout.command_line import main
 from hiwm_evaluation.rollout.setting import Setting, Wanted, trials
-from hiwm_evaluation.rollout.shards import Shard, holds_rollouts, shard
+from hiwm_evaluation.rollout.shards import ABORTED, Shard, holds_rollouts, shard
 from hiwm_evaluation.rollout.workers import Effort
-from hiwm_evaluation.trials import TrialResult, read_results
+from hiwm_evaluation.trials import Outcome, TrialResult, read_results
 from hiwm_test_support.layered_worlds import write_drawn_checkpoint
 from hiwm_test_support.policies import write_untrained_policy
 from hiwm_test_support.shipped import TASK
@@ -73,6 +74,36 @@ def test_two_shards_give_the_results_of_one_run(
     conditions.write_text(conditions.read_text().replace('"horizon": 4', '"horizon": 5'))
     assert main([*words, "-o", str(shared)]) == 1
     assert "other conditions: horizon 5, now 4" in capsys.readouterr().err
+
+
+def test_an_aborted_trial_of_a_shard_is_merged_as_aborted(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def aborting(
+        setting: Setting, wanted: Sequence[Wanted], *, processes: int, threads: int,
+        on_result: Callable[[int, TrialResult], None],
+    ) -> Effort:
+        for policy, result in trials(setting, wanted):
+            bad = result.trial == 1
+            on_result(policy, replace(result, outcome=Outcome.ABORTED) if bad else result)
+        return Effort(steps=0, seconds=0.0)
+
+    monkeypatch.setattr(command_line, "run_trials", aborting)
+    assert main([*words, "-o", str(tmp_path), "--shard", "1/2"]) == 0
+    assert main([*words, "-o", str(tmp_path), "--shard", "2/2"]) == ABORTED
+    # After jobs, the trial is counted and not run here.
+    monkeypatch.setattr(command_line, "submit_shards", lambda *_arguments: None)
+    assert main([*words, "-o", str(tmp_path), "--executor", "submitit"]) == ABORTED
+    assert sorted(lines(tmp_path)) == list(range(TRIALS))
+    assert results(tmp_path)[1][0] is Outcome.ABORTED
+    summary = json.loads((tmp_path / "a" / "imagination" / "results.json").read_text())
+    assert (summary["trials"], summary["aborted"]) == (TRIALS - 1, 1)
+    assert "incomplete: 1 trials were aborted" in capsys.readouterr().err
+    # Without jobs, it is run again here.
+    monkeypatch.setattr(command_line, "run_trials", in_this_process)
+    assert main([*words, "-o", str(tmp_path)]) == 0
+    assert results(tmp_path)[1][0] is not Outcome.ABORTED
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/2/3", "-1/2"])

@@ -7,6 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.errors import BagError
+
+
+class EpisodeError(BagError):
+    """The numbers of one episode are bad; those of the others may be good."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignEpisode:

@@ -9,6 +9,7 @@ states how messages are aligned.
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from hiwm_core.embodiment import load_embodiment
@@ -18,7 +19,14 @@ from hiwm_core.user_paths import path_argument
 from hiwm_exchange.import_lerobot import add_import_options, import_options
 from hiwm_exchange.raw_bags import RawBag
 from hiwm_exchange.segments import ImportOptions
-from hiwm_exchange.targets import Labelled, check_new, new_session_id, report, write_session
+from hiwm_exchange.targets import (
+    Labelled,
+    LeftOut,
+    check_new,
+    new_session_id,
+    report,
+    write_session,
+)
 
 
 def raw_bags_in(places: Sequence[Path]) -> list[Path]:
@@ -41,36 +49,34 @@ def raw_bags_in(places: Sequence[Path]) -> list[Path]:
 
 def readable(
     bags: Sequence[Path], opened: Callable[[Path], RawBag], options: ImportOptions,
-    left_out: list[str],
+    left_out: LeftOut,
 ) -> Iterator[Labelled]:
     """Yield the segments of bags; of a damaged one, the stretches before the damage.
+
+    A stretch whose actions are out of limits is left out; the others of its bag are not.
 
     Args:
         bags: folders.
         opened: gives the reader of one.
         options: what the bags do not say.
-        left_out: receives a line for each bag that cannot be read whole, which is printed too.
+        left_out: takes the bags that cannot be read whole, and the bad stretches.
 
     Raises:
-        BagError: none can be read.
-        ConfigError: the content of one does not fit the embodiment.
+        BagError: none can be read, or one cannot and the import is strict.
+        ConfigError: the messages of one do not fit the embodiment.
     """
-    any_read = False
-    first: BagError | None = None
+    good = 0
     for number, path in enumerate(bags):
         kept = 0
         try:
-            for segment in opened(path).segments(number, options):
+            leave_out = partial(left_out.take, f"a stretch of {path.name}")
+            for segment in opened(path).segments(number, options, leave_out):
                 yield segment, ""
-                any_read, kept = True, kept + 1
+                kept += 1
         except BagError as error:
-            first = first or error
-            left_out.append(
-                f"left out {path.name}{f' after {kept} segments' if kept else ''}: {error}"
-            )
-            print(left_out[-1])
-    if first and not any_read:
-        raise first
+            left_out.take(f"{path.name}{f' after {kept} segments' if kept else ''}", error)
+        good += kept
+    left_out.check(good)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -99,19 +105,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_new(options.output, options.bags)
         robot = load_robot(options.robot_file)
         embodiment = load_embodiment(robot.embodiment)
-        told = import_options(options, new_session_id(options.output))
+        settings = import_options(options, new_session_id(options.output))
 
-        left_out: list[str] = []
+        left_out = LeftOut(strict=options.strict, write=print)
 
         def opened(path: Path) -> RawBag:
             return RawBag(path, robot, embodiment, print, options.prefix)
 
-        segments = readable(raw_bags_in(options.bags), opened, told, left_out)
-        written = write_session(options.output, told.session_id, segments, print)
+        segments = readable(raw_bags_in(options.bags), opened, settings, left_out)
+        written = write_session(options.output, settings.session_id, segments, print)
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return report(options.output, written, embodiment.name, len(left_out))
+    return report(options.output, written, embodiment.name, left_out.count)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,14 @@ from hiwm_exchange.lerobot import layout as places
 from hiwm_exchange.lerobot.reader import LeRobotReader
 from hiwm_exchange.mapping import DataMapping, default_mapping, load_mapping
 from hiwm_exchange.segments import ImportOptions, segments_of
-from hiwm_exchange.targets import Labelled, check_new, new_session_id, report, write_session
+from hiwm_exchange.targets import (
+    Labelled,
+    LeftOut,
+    check_new,
+    new_session_id,
+    report,
+    write_session,
+)
 
 SOURCES = {"demonstration": Source.DEMONSTRATION, "policy": Source.POLICY, "human": Source.HUMAN}
 
@@ -41,33 +48,33 @@ def open_data(place: Path) -> LeRobotReader | IwsReader:
 
 
 def imported(
-    reader: LeRobotReader | IwsReader, mapping: DataMapping, options: ImportOptions, *,
-    skip: bool, write: object = print,
+    reader: LeRobotReader | IwsReader, mapping: DataMapping, options: ImportOptions,
+    left_out: LeftOut,
 ) -> Iterator[Labelled]:
-    """Yield the segments of a data set with their labels.
+    """Yield the segments of a data set with their labels; bad episodes are left out.
 
     Args:
         reader: of the data set.
         mapping: of its columns.
         options: what the data do not say.
-        skip: leave out bad episodes with a line, in place of stopping.
-        write: receives the lines.
+        left_out: takes the bad episodes.
 
     Raises:
-        HiwmError: an episode is bad, and `skip` is not set.
+        ConfigError: the mapping does not fit the data.
+        BagError: all episodes are bad, or one is and the import is strict.
     """
-    assert callable(write)
+    good = 0
     for number in range(len(reader)):
         try:
             episode = reader.episode(number)
             segments = list(segments_of(episode, mapping, options))
-        except HiwmError as error:
-            if not skip:
-                raise
-            write(f"left out episode {number}: {error}")
+        except BagError as error:
+            left_out.take(f"episode {number}", error)
             continue
+        good += 1
         for segment in segments:
             yield segment, _label(episode)
+    left_out.check(good)
 
 
 def _label(episode: ForeignEpisode) -> str:
@@ -88,9 +95,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--mapping", type=path_argument, help="YAML file")
     parser.add_argument("--embodiment", default="", help="name or path, without a mapping")
     add_import_options(parser)
-    parser.add_argument(
-        "--skip", action="store_true", help="leave out bad episodes in place of stopping"
-    )
     return parser
 
 
@@ -104,6 +108,10 @@ def add_import_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--clip", action="store_true", help="bring actions into the embodiment's limits"
+    )
+    parser.add_argument(
+        "--strict", action="store_true",
+        help="stop at the first bad episode or bag in place of leaving it out",
     )
 
 
@@ -128,15 +136,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             description = reader.description if isinstance(reader, LeRobotReader) else {}
             mapping = default_mapping(options.embodiment, description)
-        told = import_options(options, new_session_id(options.output))
+        settings = import_options(options, new_session_id(options.output))
+        left_out = LeftOut(strict=options.strict, write=print)
         written = write_session(
-            options.output, told.session_id,
-            imported(reader, mapping, told, skip=options.skip), print,
+            options.output, settings.session_id,
+            imported(reader, mapping, settings, left_out), print,
         )
     except HiwmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return report(options.output, written, mapping.embodiment.name)
+    return report(options.output, written, mapping.embodiment.name, left_out.count)
 
 
 if __name__ == "__main__":

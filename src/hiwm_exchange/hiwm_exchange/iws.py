@@ -71,7 +71,7 @@ class IwsReader:
         if len(times) < 2 or not (np.diff(times) > 0).all():
             raise BagError(
                 "timestamps do not rise", where=f"{path}: timestamp",
-                remedy="leave the episode out with --skip",
+                remedy="record the episode again",
             )
         columns = {name: values for name, values in columns.items() if len(values) == len(times)}
         return ForeignEpisode(

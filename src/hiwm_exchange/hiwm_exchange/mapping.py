@@ -26,7 +26,7 @@ from hiwm_core.config_files import parse_mapping
 from hiwm_core.config_schema import settings
 from hiwm_core.embodiment import CameraSpec, Embodiment, load_embodiment, parse_embodiment
 from hiwm_core.errors import ConfigError
-from hiwm_exchange.foreign import ForeignEpisode
+from hiwm_exchange.foreign import EpisodeError, ForeignEpisode
 from hiwm_exchange.lerobot.layout import ACTION, IMAGES, STATE
 
 # Aspect ratios that differ by less than this fraction count as equal.
@@ -69,12 +69,17 @@ class DataMapping:
     where: str
 
     def proprioception(self, episode: ForeignEpisode) -> NDArray[np.float32]:
-        """Return proprioception [T, P]; raises ConfigError if a column is missing or not finite."""
+        """Return proprioception [T, P].
+
+        Raises:
+            ConfigError: a column is missing.
+            EpisodeError: a number is not finite.
+        """
         names = [entry.name for entry in self.embodiment.proprioception]
         return self._columns(episode, names, self.file.proprioception, self.file.state)
 
     def actions(self, episode: ForeignEpisode) -> NDArray[np.float32]:
-        """Return their actions [T, A]; raises ConfigError as `proprioception`."""
+        """Return their actions [T, A]; raises as `proprioception`."""
         names = [entry.name for entry in self.embodiment.actions]
         return self._columns(episode, names, self.file.actions, self.file.action)
 
@@ -112,9 +117,9 @@ class DataMapping:
         bad = np.argwhere(~np.isfinite(out))
         if len(bad):
             frame, entry = bad[0]
-            raise ConfigError(
+            raise EpisodeError(
                 f"{names[entry]} is {out[frame, entry]:g} at frame {frame}",
-                where=f"{episode.where}: {default}", remedy="leave the episode out with --skip",
+                where=f"{episode.where}: {default}", remedy="record the episode again",
             )
         return out.astype(np.float32)
 

@@ -27,6 +27,7 @@ from hiwm_core.frames import JointValues, RobotReader
 from hiwm_core.robot_config import RobotConfig
 from hiwm_core.session_lineage import software_version
 from hiwm_exchange.command_topics import CommandTopic, Track, has_targets
+from hiwm_exchange.foreign import EpisodeError
 from hiwm_exchange.segments import (
     IMPORTED,
     NEXT_STATE,
@@ -38,8 +39,10 @@ from hiwm_exchange.segments import (
 )
 from hiwm_robot.camera_images import embodiment_pixels
 
-# Ticks of a segment at most, so that an hour's bag needs no hour's memory.
+# A segment is cut after so many ticks or bytes of images, so that an hour's bag needs no hour's
+# memory. Images are in memory twice while a segment is made of its ticks.
 LONGEST = 3000
+LARGEST = 2**29
 
 
 @dataclass(kw_only=True)
@@ -51,6 +54,11 @@ class _Ticks:
     proprio: list[NDArray[np.float32]] = field(default_factory=list)
     measured: list[NDArray[np.float64]] = field(default_factory=list)
     commanded: list[NDArray[np.float64]] = field(default_factory=list)  # by the tick's time
+    image_bytes: int = 0
+
+    def full(self) -> bool:
+        """Return whether a segment ends here."""
+        return len(self.stamps_ns) >= LONGEST or self.image_bytes >= LARGEST
 
 
 class RawBag:
@@ -97,25 +105,32 @@ class RawBag:
                 write(f"{path.name}: no targets of output {name} ({output.address}): its entries "
                       f"have the {NEXT_STATE}")
 
-    def segments(self, number: int, options: ImportOptions) -> Iterator[Segment]:
+    def segments(
+        self, number: int, options: ImportOptions, leave_out: Callable[[EpisodeError], None]
+    ) -> Iterator[Segment]:
         """Yield the segments of the bag.
 
         Args:
             number: of the bag in its session, from 0.
             options: task, robot and source of the segments.
+            leave_out: takes the error of a stretch whose actions are outside their limits; if it
+                returns, the stretch is left out.
 
         Raises:
             BagError: the bag cannot be read, or has no tick.
-            ConfigError: a message does not fit the embodiment, or an action is outside its limits.
+            ConfigError: a message does not fit the embodiment.
         """
         part = 0
         for ticks in self._stretches():
             if len(ticks.stamps_ns) < 2:
                 continue
             part += 1
-            yield from without_gaps(
-                self._segment(ticks, number, part, options), 1.0 / self._embodiment.rate_hz
-            )
+            try:
+                segment = self._segment(ticks, number, part, options)
+            except EpisodeError as error:
+                leave_out(error)
+                continue
+            yield from without_gaps(segment, 1.0 / self._embodiment.rate_hz)
         if not part:
             raise BagError(
                 "no stretch in which every stream was fresh", where=str(self._path),
@@ -142,7 +157,7 @@ class RawBag:
                 next_ns += period_ns
                 if not ticks.stamps_ns and not self._fresh(state, next_ns):
                     next_ns = 0  # the next stretch begins when every stream is there again
-                if len(ticks.stamps_ns) >= LONGEST:
+                if ticks.full():
                     yield ticks
                     ticks = _Ticks()
             self._take(state, topic, now_ns, message)
@@ -197,6 +212,7 @@ class RawBag:
                 state.images[topic], camera, self._robot.cameras[camera.name]
             )
             ticks.images.setdefault(camera.name, []).append(pixels)
+            ticks.image_bytes += pixels.nbytes
         ticks.proprio.append(reading.proprio)
         ticks.measured.append(reading.measured)
         ticks.commanded.append(state.commanded(now_ns))

@@ -14,12 +14,11 @@ from hiwm_core.bags.resample import resampled
 from hiwm_core.control import Source
 from hiwm_core.control_period import measured_period
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.errors import ConfigError
 from hiwm_core.measured import MeasuredFromProprioception
 from hiwm_core.session_lineage import software_version
 from hiwm_core.tasks import Task, parse_task
 from hiwm_exchange.features import INTERVENTION, our
-from hiwm_exchange.foreign import ForeignEpisode
+from hiwm_exchange.foreign import EpisodeError, ForeignEpisode
 from hiwm_exchange.mapping import DataMapping
 
 NEXT_STATE = "next measured state"  # device of actions that were not recorded
@@ -49,9 +48,10 @@ def segments_of(
     """Yield the stretches of an episode without a gap, at the embodiment's rate.
 
     Raises:
-        ConfigError: a column is missing, not finite or outside its limits, images do not fit, or
-            proprioception lacks what actions are measured by.
+        ConfigError: a column is missing, images do not fit, or proprioception lacks what actions
+            are measured by.
         BagError: the images cannot be read, or the recording is too slow.
+        EpisodeError: a number is not finite, an action is outside its limits, or there is none.
     """
     segment = _segment(episode, mapping, options)
     wanted = 1.0 / mapping.embodiment.rate_hz
@@ -109,7 +109,7 @@ def check_limits(
     """Return actions [T, A], within the embodiment's limits.
 
     Raises:
-        ConfigError: one is outside, and they are not to be clipped; names entry and frame.
+        EpisodeError: one is outside, and they are not to be clipped; names entry and frame.
     """
     lower, upper = embodiment.lower, embodiment.upper
     inside = np.clip(actions, lower, upper).astype(np.float32)
@@ -117,7 +117,7 @@ def check_limits(
     if over.any() and not clip:
         frame, entry = np.argwhere(over)[0]
         name = embodiment.actions[entry]
-        raise ConfigError(
+        raise EpisodeError(
             f"action {name.name} is {actions[frame, entry]:g} {name.unit} at frame {frame}, "
             f"outside {name.lower:g} to {name.upper:g}; {int(over.any(axis=1).sum())} frames are",
             where=where,
@@ -140,8 +140,9 @@ def _segment(
 ) -> Segment:
     embodiment, length = mapping.embodiment, episode.length
     if length < 2:
-        raise ConfigError(
-            f"{length} frames, so no action", where=episode.where, remedy="use --skip"
+        raise EpisodeError(
+            f"{length} frames, so no action", where=episode.where,
+            remedy="record longer episodes",
         )
     proprio = mapping.proprioception(episode)
     measured = MeasuredFromProprioception(embodiment).array(proprio).astype(np.float32)

@@ -4,6 +4,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -12,16 +13,17 @@ import yaml
 import zarr
 from numpy.typing import NDArray
 
-from hiwm_core.bags import Lineage
+from hiwm_core.bags import Lineage, Segment
 from hiwm_core.bags.metadata import read_information
+from hiwm_core.bags.resample import ticks_before
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.errors import BagError, ConfigError
+from hiwm_core.errors import BagError
 from hiwm_exchange.features import has_action, piece_of
 from hiwm_exchange.lerobot.writer import Piece
 from hiwm_exchange.plan import Entry, EpisodesPer, Part, path_plan, segment_plan
 from hiwm_exchange.repetition import Run, copies_of, realised, runs_of
 from hiwm_learning.datasets.episodes import Episodes
-from hiwm_learning.datasets.recorded import RecordedEpisode, RecordedEpisodes
+from hiwm_learning.datasets.recorded import RecordedEpisodes
 from hiwm_learning.datasets.usable_segments import find_bags
 from hiwm_learning.posttrain import SetOptions, bags_content, make_set
 
@@ -66,7 +68,6 @@ class BagSource:
 
     Raises:
         BagError: no bag, or none usable.
-        ConfigError: paths of several branches are to be resampled.
     """
 
     def __init__(
@@ -82,19 +83,14 @@ class BagSource:
             segment_plan(bags) if per == "segment"
             else path_plan(bags, self._bags.is_discarded, write)
         )
-        if resample_hz is not None and any(len(entry) > 1 for entry in self._plan):
-            # Each bag has a grid of times of its own: the seams would be of another period.
-            raise ConfigError(
-                "paths of several branches cannot be resampled",
-                where="export_lerobot: --episodes-per path --resample-to",
-                remedy="leave out one of the two",
-            )
-        self._kept: OrderedDict[Path, RecordedEpisode | None] = OrderedDict()
+        self._kept: OrderedDict[Path, Segment | None] = OrderedDict()
         self.entries = len(self._plan)
         self.fingerprint = hashlib.sha256(
             f"{per} {bags_content(bags, resample_hz)}".encode()
         ).hexdigest()
-        first = next((found for found in (self._bag(one[0]) for one in self._plan) if found), None)
+        starts = (self._bag(entry[0]) for entry in self._plan)
+        readable = (self._bags.path([segment]) for segment in starts if segment is not None)
+        first = next((found[0] for found in readable if found), None)
         if first is None:
             raise BagError(
                 "no usable bag", where=", ".join(map(str, places)),
@@ -107,25 +103,35 @@ class BagSource:
         self._tasks = {first.segment.lineage.task: first.segment.lineage.task_yaml}
 
     def read(self, entry: int) -> Exported | None:
-        """Return an episode; None if one of its bags is left out."""
+        """Return an episode; None if one of its bags is left out, or no action is known."""
+        segments: list[Segment] = []
+        for part in self._plan[entry]:
+            segment = self._bag(part)
+            if segment is None:
+                return None
+            if part.before_step is not None:
+                segment = ticks_before(segment, part.before_step)
+            if segment.length:
+                segments.append(segment)
+        for before, after in pairwise(segments):
+            if before.steps[-1] + 1 != after.steps[0]:
+                self._bags.leave_out(
+                    f"the path to {after.lineage.branch_id}: steps {before.steps[-1] + 1} to "
+                    f"{after.steps[0] - 1} before it are missing"
+                )
+                return None
         pieces: list[Piece] = []
         task = ""
-        for part in self._plan[entry]:
-            episode = self._bag(part)
-            if episode is None or not has_action(episode.columns):
-                return None
+        for episode in self._bags.path(segments):
+            if not has_action(episode.columns):
+                continue
             cameras = {camera.name for camera in self.embodiment.cameras}
             columns = {
                 name: values for name, values in episode.columns.items()
                 if not name.startswith("images/")
             }
             images = {name: episode.columns[f"images/{name}"] for name in cameras}
-            if part.before_step is not None:
-                kept = episode.segment.steps < part.before_step
-                columns = {name: values[kept] for name, values in columns.items()}
-                images = {name: values[kept] for name, values in images.items()}
-            if len(columns["steps"]):
-                pieces.append(piece_of(episode.info, columns, images))
+            pieces.append(piece_of(episode.info, columns, images))
             lineage = episode.segment.lineage
             task = instruction(lineage.task_yaml, lineage.task)
             self._recorded_on.add(episode.info.recorded_on)
@@ -140,10 +146,10 @@ class BagSource:
             "tasks": self._tasks,
         }
 
-    def _bag(self, part: Part) -> RecordedEpisode | None:
+    def _bag(self, part: Part) -> Segment | None:
         bag = part.bag
         if bag not in self._kept:
-            self._kept[bag] = self._bags.episode(bag, also_discarded=part.is_discarded)
+            self._kept[bag] = self._bags.segment(bag, also_discarded=part.is_discarded)
             while len(self._kept) > _KEPT_BAGS:
                 self._kept.popitem(last=False)
         return self._kept[bag]

@@ -20,6 +20,37 @@ INCOMPLETE = 3
 Labelled = tuple[Segment, str]  # a segment and its label; empty: none
 
 
+class LeftOut:
+    """What an import leaves out, named one by one.
+
+    Args:
+        strict: stop at the first one in place of leaving it out.
+        write: receives a line for each.
+
+    Attributes:
+        count: number of episodes, bags, or stretches of bags.
+        first: the first one's error.
+    """
+
+    def __init__(self, *, strict: bool, write: Callable[[str], None]) -> None:
+        self.count = 0
+        self.first: BagError | None = None
+        self._strict, self._write = strict, write
+
+    def take(self, name: str, error: BagError) -> None:
+        """Count and name one. Raises its error if the import is strict."""
+        if self._strict:
+            raise error
+        self.count += 1
+        self.first = self.first or error
+        self._write(f"left out {name}: {error}")
+
+    def check(self, imported: int) -> None:
+        """Raise the first error if nothing was imported."""
+        if self.first is not None and not imported:
+            raise self.first
+
+
 class Written(NamedTuple):
     """What an import wrote."""
 
@@ -90,13 +121,13 @@ def report(output: Path, written: Written, embodiment: str, left_out: int = 0) -
         output: the session.
         written: what it has.
         embodiment: its name.
-        left_out: number of bags that could not be read whole.
+        left_out: number of episodes, bags, or stretches of bags that were left out.
     """
     print(f"{output}: {written.bags} bags, {written.ticks} ticks, embodiment {embodiment}")
     if not written.failed and not left_out:
         return 0
     print(
-        f"incomplete: bags that could not be read whole: {left_out}; bags written that fail their "
-        f"audit: {written.failed}; see above", file=sys.stderr,
+        f"incomplete: {left_out} left out; {written.failed} of the written bags fail their audit; "
+        "see above", file=sys.stderr,
     )
     return INCOMPLETE

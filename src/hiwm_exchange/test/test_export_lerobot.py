@@ -104,16 +104,42 @@ def test_a_discarded_branch_gives_its_steps_to_a_kept_correction(
     assert read.rows(0)["hiwm.step"] == list(range(21))
 
 
-def test_a_path_of_several_branches_is_not_resampled(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_path_of_several_branches_is_resampled_as_one(tmp_path: Path) -> None:
     session = record(tmp_path / "session", forked())
     assert main([
         str(session), "-o", str(tmp_path / "set"), "--episodes-per", "path", "--without-tree",
         "--resample-to", "8",
-    ]) == 1
-    assert "--episodes-per path --resample-to" in capsys.readouterr().err
-    assert not (tmp_path / "set").exists()
+    ]) == 0
+    read = SpecificationReader(tmp_path / "set")
+    at = np.arange(17) / 8 * 10  # in recorded steps; the path has 21
+    for number, leaf in enumerate(("ep_0001-b001", "ep_0001-b002")):
+        rows = read.rows(number)
+        assert rows["hiwm.step"] == at.astype(int).tolist()
+        assert rows["hiwm.branch"] == ["ep_0001-b000"] * 10 + [leaf] * 7
+        assert rows["hiwm.action_known"] == [True] * 16 + [False]
+        # Also at the seam, between steps 11 and 12, positions and targets lie on the motion.
+        positions = np.array(rows["observation.state"])[:, 0]
+        assert np.allclose(positions, at * 1e-3, atol=1e-6)
+        assert np.allclose(
+            np.array(rows["action"])[:-1, 0], (at[1:] - 1) * 1e-3 + 2e-3, atol=1e-6
+        )
+
+
+def test_a_path_with_missing_steps_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy, corrected, _ = forked()
+    late = segment(
+        "ep_0001-b002", [Source.HUMAN] * 6, first_step=22, epoch=3, parent="ep_0001-b000",
+        fork_step=22,
+    )
+    session = record(tmp_path / "session", [policy, late, corrected])
+    assert main([
+        str(session), "-o", str(tmp_path / "set"), "--episodes-per", "path", "--without-tree"
+    ]) == 0
+    assert "steps 21 to 21 before it are missing" in capsys.readouterr().out
+    read = SpecificationReader(tmp_path / "set")
+    assert [one["length"] for one in read.episodes] == [21]
 
 
 def test_a_cut_off_export_continues_and_ends_alike(

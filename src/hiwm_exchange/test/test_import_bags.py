@@ -11,7 +11,7 @@ from hiwm_core.bags import Audit, Segment, read_segment
 from hiwm_core.bags.schema import recording_types
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.robots.outputs import Output
-from hiwm_exchange import targets
+from hiwm_exchange import raw_bags, targets
 from hiwm_exchange.bag_writer import write_bag
 from hiwm_exchange.command_topics import CommandTopic, has_targets
 from hiwm_exchange.import_bags import main
@@ -71,6 +71,30 @@ def test_a_stale_stream_cuts_the_bag(tmp_path: Path) -> None:
     assert one.length == 15 and other.length >= 9
     assert other.stamps_ns[0] >= 102 * SECOND
     assert one.lineage.episode_id != other.lineage.episode_id
+
+
+def test_a_stretch_with_an_action_outside_its_limits_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = raw_bag(tmp_path / "lab", pause=True, more=[
+        (431_000_000, TRAJECTORY, trajectory(0, (0.5, 0.0)))
+    ])
+    arguments = [str(bag), "-o", str(tmp_path / "session"), "--robot-file", "standin"]
+    assert main([*arguments, "--strict"]) == 1
+    assert "outside" in capsys.readouterr().err
+    assert main(arguments) == 3
+    said = capsys.readouterr()
+    assert "left out a stretch of lab: action" in said.out and "1 left out;" in said.err
+    (kept,) = (tmp_path / "session/bags").iterdir()
+    assert read_segment(kept).stamps_ns[0] >= 102 * SECOND
+
+
+def test_segments_are_cut_by_the_bytes_of_their_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw_bags, "LARGEST", 10 * 96 * 96 * 3)
+    read = imported(raw_bag(tmp_path / "lab"), tmp_path / "session")
+    assert [one.length for one in read] == [10, 10, 10]
 
 
 @pytest.mark.parametrize(("robot", "words"), [
@@ -146,7 +170,7 @@ def test_a_damaged_bag_of_many_is_left_out_and_named(
     assert main(arguments) == 3
     said = capsys.readouterr()
     assert "left out b: cannot be read" in said.out and "2 bags, 60 ticks" in said.out
-    assert "could not be read whole: 1;" in said.err
+    assert "1 left out;" in said.err
     assert main([str(broken), "-o", str(tmp_path / "one"), "--robot-file", "standin"]) == 1
     assert capsys.readouterr().err.startswith("error: cannot be read")
     assert not (tmp_path / "one").exists()
@@ -162,7 +186,8 @@ def test_a_bag_that_fails_its_audit_is_no_success(
     bag = raw_bag(tmp_path / "lab")
     assert main([str(bag), "-o", str(tmp_path / "session"), "--robot-file", "standin"]) == 3
     said = capsys.readouterr()
-    assert "fails its audit: a gap" in said.out and "fail their audit: 1;" in said.err
+    assert "fails its audit: a gap" in said.out
+    assert "1 of the written bags fail their audit;" in said.err
 
 
 def asked(topic: CommandTopic, message: Any) -> dict[int, float]:

@@ -169,7 +169,7 @@ def test_episodes_are_resampled_to_the_control_period(theirs: Path, tmp_path: Pa
     ("tasks", ("meta/tasks.parquet", "cannot be read", "git lfs pull")),
     ("periods", ("timestamp", "unequal periods", "frame 3")),
     ("limits", ("action", "outside -0.18 to 0.18", "frame 2", "--clip")),
-    ("nan", ("observation.state", "left_y is nan at frame 4", "--skip")),
+    ("nan", ("observation.state", "left_y is nan at frame 4")),
     ("names", ("left_x", "no entry named", "place")),
 ])
 def test_bad_input_is_named_with_its_field_and_remedy(
@@ -202,7 +202,7 @@ def test_bad_input_is_named_with_its_field_and_remedy(
         change_info(theirs, lambda info: info["features"]["observation.state"].update(names=None))
     output = tmp_path / "back"
     arguments = [str(theirs), "-o", str(output), "--embodiment", "planar_bimanual"]
-    assert main(arguments) == 1
+    assert main([*arguments, "--strict"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and all(word in error for word in words), error
     assert not output.exists(), "an import that fails leaves nothing"
@@ -210,10 +210,27 @@ def test_bad_input_is_named_with_its_field_and_remedy(
         assert main([*arguments, "--clip"]) == 0
         first = read_segment(sorted((output / "bags").iterdir())[0])
         assert first.actions[2, 0] == np.float32(0.18)
-    if damage == "nan":
-        assert main([*arguments, "--skip"]) == 0
-        assert "left out episode 0" in capsys.readouterr().out
-        assert len(list((output / "bags").iterdir())) == 2
+
+
+@pytest.mark.parametrize(("column", "place", "value", "words"), [
+    ("observation.state", (4, 1), np.nan, "left_y is nan at frame 4"),
+    ("action", (2, 0), 0.5, "outside -0.18 to 0.18; 1 frames are"),
+])
+def test_a_bad_episode_is_left_out_named_and_counted(
+    theirs: Path, tmp_path: Path, column: str, place: tuple[int, int], value: float, words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    change_column(theirs, column, lambda values: values.__setitem__(place, value))
+    arguments = [str(theirs), "-o", str(tmp_path / "back"), "--embodiment", "planar_bimanual"]
+    assert main(arguments) == 3
+    said = capsys.readouterr()
+    assert "left out episode 0: " in said.out and words in said.out
+    assert "1 left out;" in said.err
+    assert len(list((tmp_path / "back/bags").iterdir())) == 2
+    # Without a good one there is no session.
+    change_column(theirs, column, lambda values: values.fill(value))
+    assert main([*arguments[:2], str(tmp_path / "none"), *arguments[3:]]) == 1
+    assert "episode 0" in capsys.readouterr().err and not (tmp_path / "none").exists()
 
 
 def test_an_import_overwrites_nothing(

@@ -1,14 +1,16 @@
 """A recorded segment at another control period.
 
 Actions are absolute targets, so they are interpolated linearly, and rotations turn about one axis;
-so are measured positions. Each image is the nearest recorded one in time. Everything that names or
-rates a tick comes from the last tick before it. Nothing is interpolated across a gap: a pause, a
-clock that was set, or an unknown action splits the segment into runs, each with its own grid. The
-last action of a run is unknown, as in any segment. A segment never crosses a rollback. Tested by
-test_bags_resample.py.
+so are measured positions and proprioception. Each image is the nearest recorded one in time.
+Everything that names or rates a tick comes from the last tick before it. Nothing is interpolated
+across a gap: a pause, a clock that was set, or an unknown action splits the segment into runs, each
+with its own grid. The last action of a run is unknown, as in any segment. A segment never crosses a
+rollback; the segments of a path through the tree share one grid. Tested by test_bags_resample.py.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +18,21 @@ from numpy.typing import NDArray
 from hiwm_core.action_deltas import ActionDeltas
 from hiwm_core.bags.reader import Segment
 from hiwm_core.control_period import UNKNOWN, ControlPeriod, measured_period
+from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError
+from hiwm_core.measured import measured_columns
 
 # An interval longer than this many periods is a pause.
 _PAUSE = 2.5
 # Frames cannot be interpolated: a finer grid would repeat every other one.
 _FINEST = 1.25
+
+# Fields of a segment with one value a tick, beside the images.
+_ARRAYS = (
+    "stamps_ns", "steps", "proprio", "measured", "actions", "source", "applied_source", "trust",
+    "progress", "success",
+)
+_LISTS = ("state_ids", "device")
 
 Array = NDArray[np.float64]
 
@@ -78,6 +89,11 @@ def resampled(segment: Segment, period_s: float) -> Segment:
         [np.interp(at, times, column) for column in segment.proprio.T.astype(np.float64)], axis=1
     )
     measured = ActionDeltas(segment.embodiment).interpolated(at, times, segment.measured)
+    # An entry that an action is measured by turns as the action does: an angle passes pi, and six
+    # numbers stay a rotation.
+    columns = measured_columns(segment.embodiment)
+    turning = np.flatnonzero(_turning(segment.embodiment) & (columns >= 0))
+    proprio[:, columns[turning]] = measured[:, turning]
     known = ~np.isnan(actions).any(axis=1)
     labels = segment.labels
     return replace(
@@ -97,6 +113,66 @@ def resampled(segment: Segment, period_s: float) -> Segment:
         progress=segment.progress[before], success=segment.success[before],
         labels=labels and replace(labels, values=labels.values[nearest]),
     )
+
+
+def resampled_path(segments: Sequence[Segment], period_s: float) -> list[Segment]:
+    """Return the segments of a path, whose ticks lie `period_s` apart, also from one to the next.
+
+    Args:
+        segments: in order, of one episode; each ends one step before the next one begins.
+        period_s: the new control period, s.
+
+    Raises:
+        BagError: the recording is too slow for this period.
+    """
+    first = segments[0]
+    if len(segments) == 1:
+        return [resampled(first, period_s)]
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(one, name) for one in segments]) for name in _ARRAYS
+    } | {name: [value for one in segments for value in getattr(one, name)] for name in _LISTS}
+    images = {
+        name: np.concatenate([one.observations[name] for one in segments])
+        for name in first.observations
+    }
+    whole = resampled(replace(first, **columns, observations=images, labels=None), period_s)
+    starts = np.searchsorted(whole.steps, [one.steps[0] for one in segments])
+    ends = [*starts[1:], whole.length]
+    return [
+        replace(
+            _ticks(whole, slice(int(start), int(end))), path=one.path, epoch=one.epoch,
+            lineage=replace(
+                one.lineage, period_s=period_s, measured_period_s=UNKNOWN,
+                measured_period_p5_s=UNKNOWN, measured_period_p95_s=UNKNOWN,
+            ),
+        )
+        for one, start, end in zip(segments, starts, ends, strict=True) if end > start
+    ]
+
+
+def ticks_before(segment: Segment, step: int) -> Segment:
+    """Return the ticks of a segment before a step; their actions are all kept."""
+    return _ticks(segment, slice(0, int(np.searchsorted(segment.steps, step))))
+
+
+def _ticks(segment: Segment, some: slice) -> Segment:
+    columns: dict[str, Any] = {
+        name: getattr(segment, name)[some] for name in (*_ARRAYS, *_LISTS)
+    }
+    return replace(
+        segment, **columns,
+        observations={name: images[some] for name, images in segment.observations.items()},
+        labels=segment.labels and replace(segment.labels, values=segment.labels.values[some]),
+    )
+
+
+def _turning(embodiment: Embodiment) -> NDArray[np.bool_]:
+    """Return which entries of the action are a rotation's, [A]."""
+    turning = np.zeros(embodiment.action_dim, bool)
+    for group in embodiment.groups:
+        if group.rotation != "none":
+            turning[group.rotation_slice] = True
+    return turning
 
 
 def _times(segment: Segment, recorded: ControlPeriod) -> Array:

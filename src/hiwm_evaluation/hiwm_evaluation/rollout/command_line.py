@@ -23,6 +23,7 @@ from hiwm_core.workspace_check import file_workspace
 from hiwm_core.world_heads import require_success_head
 from hiwm_evaluation.rollout.setting import RolloutWorld, Setting
 from hiwm_evaluation.rollout.shards import (
+    ABORTED,
     ROLE,
     Shard,
     Submission,
@@ -60,7 +61,7 @@ class PolicyFile:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run and return 0; 1 after an error or aborted trials, 130 if interrupted."""
+    """Run and return 0; 1 after an error, `ABORTED` after aborted trials, 130 if interrupted."""
     options = _parser().parse_args(words)
     given_words = sys.argv[1:] if words is None else list(words)
     # When terminated, it also stops its worker processes.
@@ -221,7 +222,12 @@ def _run(
             batch=options.batch, device=options.device, robot=options.robot,
         )
         aborted += _roll_out(setting, policies, task, embodiment, options, output, part)
-    return int(aborted > 0)
+    if aborted:
+        print(
+            f"incomplete: {aborted} trials were aborted, see above and trials.jsonl; the command "
+            "runs them again", file=sys.stderr,
+        )
+    return ABORTED if aborted else 0
 
 
 def _named(given: Sequence[str]) -> dict[str, Path]:
@@ -256,7 +262,12 @@ def _roll_out(
                 folders[-1].take_over(results)
             _check_policy(folders[-1].results, policy, place)
         wanted_trials = [i for i in range(len(setting.starts)) if part is None or part.has(i)]
-        left = [sorted(set(wanted_trials) - folder.finished) for folder in folders]
+        # Jobs have run all trials: those that were aborted there are counted, not run here.
+        in_jobs = options.executor == "submitit" and part is None
+        left = [
+            sorted(set(wanted_trials) - (set(folder.results) if in_jobs else folder.finished))
+            for folder in folders
+        ]
         wanted = [(p, trial) for p, numbers in enumerate(left) for trial in numbers]
         progress = _Progress(setting, policies, [len(numbers) for numbers in left])
         progress.start(len(policies) * len(wanted_trials))

@@ -1,7 +1,7 @@
 """Rollouts in shards: every n-th trial in a run of its own, on this machine or as a Slurm array.
 
 A shard has a folder in OUTPUT/shards, so that shards share no file. A run without `--shard` first
-takes over what the shards have finished. Tested by ``test_rollout_shards.py``.
+takes over the shards' trials, aborted ones too. Tested by ``test_rollout_shards.py``.
 """
 
 import re
@@ -14,6 +14,7 @@ from hiwm_core.errors import ConfigError, DeviceError
 from hiwm_core.session_lock import LOCKS_FOLDER
 
 ROLE = "rollout"  # that locks an output folder
+ABORTED = 3  # exit code of a run with aborted trials
 _FOLDER = "shards"
 _SUBMITTED = "submitit"  # folder of submitit's own files
 
@@ -88,7 +89,7 @@ def submit_shards(words: Sequence[str], output: Path, submission: Submission) ->
 
     Raises:
         ConfigError: submitit is not installed, or a setting is none.
-        DeviceError: a shard failed; names its log.
+        DeviceError: a shard failed; names its log. Aborted trials are no failure.
     """
     settings = dict(_setting(text) for text in submission.slurm)
     try:
@@ -138,7 +139,7 @@ def run_shard(words: Sequence[str]) -> int:
 
 def _fails(job: Any) -> bool:
     """Wait for a job; return whether it failed."""
-    return job.exception() is not None or job.result() != 0
+    return job.exception() is not None or job.result() not in (0, ABORTED)
 
 
 def _setting(text: str) -> tuple[str, str]:

@@ -6,10 +6,11 @@ Tested by test_datasets_periods.py.
 import argparse
 import math
 import statistics
+from collections.abc import Sequence
 from threading import Lock
 
 from hiwm_core.bags import Segment
-from hiwm_core.bags.resample import resampled, segment_period
+from hiwm_core.bags.resample import resampled_path, segment_period
 from hiwm_core.control_period import APART, ControlPeriod
 from hiwm_core.errors import BagError
 
@@ -34,8 +35,21 @@ class OnePeriod:
             BagError: its period differs from the others' (the error names both), or its rate is
                 too low to resample.
         """
+        return self.admit_path([segment])[0]
+
+    def admit_path(self, path: Sequence[Segment]) -> list[Segment]:
+        """Return the segments of a path through the tree, resampled together if requested.
+
+        Raises:
+            BagError: as `admit`.
+        """
         if self._resample_hz is not None:
-            segment = resampled(segment, 1.0 / self._resample_hz)
+            path = resampled_path(path, 1.0 / self._resample_hz)
+        for segment in path:
+            self._check(segment)
+        return list(path)
+
+    def _check(self, segment: Segment) -> None:
         period = segment_period(segment)
         with self._lock:
             self._first = self._first or (segment, period)
@@ -50,7 +64,6 @@ class OnePeriod:
                 f"--resample-to {1.0 / slowest:.3g} (periods differ if their ratio is {APART:g} "
                 "or more)",
             )
-        return segment
 
     @property
     def seconds(self) -> float:

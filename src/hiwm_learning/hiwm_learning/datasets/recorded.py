@@ -77,33 +77,55 @@ class RecordedEpisodes:
             if episode is not None:
                 yield number, episode
 
-    def episode(self, bag: Path, *, also_discarded: bool = False) -> RecordedEpisode | None:
-        """Return a bag as an episode, or None if it is left out; for errors see `read`.
+    def episode(self, bag: Path) -> RecordedEpisode | None:
+        """Return a bag as an episode, or None if it is left out; for errors see `read`."""
+        segment = self.segment(bag)
+        return None if segment is None else next(iter(self.path([segment])), None)
+
+    def segment(self, bag: Path, *, also_discarded: bool = False) -> Segment | None:
+        """Return a bag as recorded, or None if it is left out; for errors see `read`.
 
         Args:
             bag: its folder.
             also_discarded: use it although a person discarded its branch.
         """
-        segment = usable_segment(bag, self._embodiment, self._leave_out)
+        segment = usable_segment(bag, self._embodiment, self.leave_out)
         if segment is None:
             return None
         self._embodiment = self._embodiment or segment.embodiment
         branch = segment.lineage.branch_id
         tree = self._trees.of(bag, branch)
         if branch in tree.discarded and not also_discarded:
-            self._leave_out(f"{bag.name}: its branch was discarded")
+            self.leave_out(f"{bag.name}: its branch was discarded")
             return None
-        segment = self._periods.admit(segment)
         if segment.length < 2:
-            self._leave_out(f"{bag.name}: only one tick, so no action")
+            self.leave_out(f"{bag.name}: only one tick, so no action")
             return None
-        label = self._trees.label(bag, branch).label
-        return RecordedEpisode(
-            info=_info(segment, label), segment=segment,
-            columns=_columns(segment, tree.provenance),
-        )
+        return segment
 
-    def _leave_out(self, text: str) -> None:
+    def path(self, segments: Sequence[Segment]) -> list[RecordedEpisode]:
+        """Return segments of one path through the tree, at the control period; none if too short.
+
+        Raises:
+            BagError: see `read`.
+        """
+        admitted = self._periods.admit_path(segments)
+        if sum(segment.length for segment in admitted) < 2:
+            self.leave_out(f"{segments[-1].path.name}: only one tick, so no action")
+            return []
+        found = []
+        for segment in admitted:
+            branch = segment.lineage.branch_id
+            label = self._trees.label(segment.path, branch).label
+            provenance = self._trees.of(segment.path, branch).provenance
+            found.append(RecordedEpisode(
+                info=_info(segment, label), segment=segment,
+                columns=_columns(segment, provenance),
+            ))
+        return found
+
+    def leave_out(self, text: str) -> None:
+        """Count and name something that is left out."""
         self.left_out.append(text)
         self._write(f"left out {text}")
 
