@@ -9,12 +9,19 @@ the order in which gradients are added. Tested by ``test_parallel.py``.
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from torch import Tensor, distributed, nn
 
-from hiwm_core.errors import ConfigError
+from hiwm_core.errors import CheckpointError, ConfigError, ServerError
+
+# Longest time until all processes of a training have started.
+MEET = timedelta(minutes=5)
+# Longest wait of a process for another one: the first may measure, build sets or write meanwhile.
+# A process that has died is noticed at once.
+WAIT = timedelta(hours=6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,16 +32,28 @@ class Team:
         rank: of this process, from 0; the first reports and writes.
         size: number of processes.
         parts: of a step's batch; a multiple of the size.
+        place: of this process on its machine, from 0.
     """
 
     rank: int = 0
     size: int = 1
     parts: int = 1
+    place: int = 0
 
     @property
     def leads(self) -> bool:
         """Whether this process reports and writes."""
         return self.rank == 0
+
+    @property
+    def leads_machine(self) -> bool:
+        """Whether this process writes what each machine needs for itself."""
+        return self.place == 0
+
+    @property
+    def machine(self) -> int:
+        """Rank of the machine's first process."""
+        return self.rank - self.place
 
     @property
     def mine(self) -> range:
@@ -65,10 +84,31 @@ class Team:
         distributed.broadcast(shared, src=0)
         return [float(value) for value in shared]
 
+    def require_alike(self, what: str, value: float, where: str) -> None:
+        """Raise CheckpointError in every process unless all have the same value."""
+        if self.size == 1:
+            return
+        device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+        mine = torch.tensor([value], dtype=torch.float64, device=device)
+        gathered = [torch.zeros_like(mine) for _ in range(self.size)]
+        distributed.all_gather(gathered, mine)
+        values = [float(one) for one in gathered]
+        if len(set(values)) > 1:
+            raise CheckpointError(
+                f"{what} differs between processes: "
+                + ", ".join(f"process {i} has {one:g}" for i, one in enumerate(values)),
+                where=where, remedy="resume with the states of one run and with as many "
+                "processes, on the same machines or a shared disk; or train without --resume",
+            )
+
     def share(self, module: nn.Module) -> None:
         """Give every process the first one's weights."""
+        self.share_values(module.state_dict().values())
+
+    def share_values(self, values: Iterable[Tensor]) -> None:
+        """Give every process the first one's values, in place."""
         if self.size > 1:
-            for value in module.state_dict().values():
+            for value in values:
                 distributed.broadcast(value, src=0)
 
     def own_file(self, path: Path) -> Path:
@@ -93,9 +133,10 @@ def team_of(device: str, parts: int = 0) -> Team:
 
     Raises:
         ConfigError: the parts are no multiple of the processes.
+        ServerError: the other processes have not started in time.
     """
-    size, rank = (int(os.environ.get(name, alone)) for name, alone in (
-        ("WORLD_SIZE", "1"), ("RANK", "0")
+    size, rank, place = (int(os.environ.get(name, alone)) for name, alone in (
+        ("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0")
     ))
     parts = parts or size
     if parts < 1 or parts % size:
@@ -105,9 +146,26 @@ def team_of(device: str, parts: int = 0) -> Team:
         )
     if size > 1 and not distributed.is_initialized():
         if device == "cuda":
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        distributed.init_process_group("nccl" if device == "cuda" else "gloo")
-    return Team(rank=rank, size=size, parts=parts)
+            torch.cuda.set_device(place)
+        _meet("nccl" if device == "cuda" else "gloo", rank, size)
+    return Team(rank=rank, size=size, parts=parts, place=place)
+
+
+def _meet(backend: str, rank: int, size: int) -> None:
+    """Wait for the other processes, and connect to them."""
+    try:
+        store, _, _ = next(distributed.rendezvous("env://", timeout=MEET))
+        distributed.init_process_group(
+            backend, store=store, rank=rank, world_size=size, timeout=WAIT
+        )
+    except (RuntimeError, ValueError) as error:  # torch's own errors are RuntimeErrors
+        address = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
+        raise ServerError(
+            f"process {rank} of {size} has not met the others within {MEET.total_seconds():g} s: "
+            f"{str(error).splitlines()[0]}", where=address,
+            remedy="start all of them with torchrun or accelerate launch, with one address that "
+            "every machine reaches",
+        ) from None
 
 
 def require_alone(what: str) -> None:

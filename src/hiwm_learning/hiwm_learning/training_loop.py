@@ -49,7 +49,7 @@ class Trainable(Protocol):
         """Return all that `load_state` needs to continue exactly."""
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restore a state."""
+        """Restore a state; on several processes, with the first one's weights."""
 
     def export(self, step: int, elapsed_s: float, scores: dict[str, float]) -> None:
         """Write the checkpoint for use elsewhere."""
@@ -75,7 +75,8 @@ def train(
     """Train until the budget is used or SIGINT or SIGTERM arrives, then write a checkpoint.
 
     On several processes, the first one measures time, reports and exports; each keeps its own state
-    for resuming.
+    for resuming. States are replaced when all are written, so that those of a killed run are of one
+    step.
 
     Args:
         trainable: network, data and optimiser.
@@ -90,12 +91,14 @@ def train(
         team: the processes that train together.
 
     Raises:
-        CheckpointError: `resume` is set and the state cannot be read.
+        CheckpointError: `resume` is set and the state cannot be read, or the processes' states are
+            of different steps.
     """
     state_path = team.own_file(state_path)
     step, before_s = 0, 0.0
+    state = load_training_state(state_path) if resume else {"step": -1}
+    team.require_alike("the step to resume from", int(state["step"]), str(state_path))
     if resume:
-        state = load_training_state(state_path)
         step, before_s = int(state["step"]), float(state["elapsed_s"])
         trainable.load_state(state["trainable"])
         write(f"resumed at step {step} after {before_s / 60:.1f} min")
@@ -107,10 +110,12 @@ def train(
 
     def save() -> None:
         elapsed_s = before_s + clock() - started
+        written = state_path if team.size == 1 else state_path.with_suffix(".new.pt")
         save_training_state(
-            state_path,
-            {"step": step, "elapsed_s": elapsed_s, "trainable": trainable.state()},
+            written, {"step": step, "elapsed_s": elapsed_s, "trainable": trainable.state()}
         )
+        team.wait()
+        written.replace(state_path)
         if team.leads:
             trainable.export(step, elapsed_s, scores)
         team.wait()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from hiwm_core.errors import CheckpointError, ConfigError
-from hiwm_learning.checkpoints import load_checkpoint
+from hiwm_core.errors import CheckpointError, ConfigError, ServerError
+from hiwm_learning import parallel
+from hiwm_learning.checkpoints import (
+    load_checkpoint,
+    load_training_state,
+    save_training_state,
+)
 from hiwm_learning.datasets import load_episodes
+from hiwm_learning.datasets.mapped_copies import MappedCopies
 from hiwm_learning.parallel import Team, leave, require_alone, team_of
 from hiwm_learning.policies.trainer import PolicyTrainer
 from hiwm_learning.training_loop import Budget, train
@@ -31,14 +38,18 @@ CPU = torch.device("cpu")
 
 def train_policy(folder: Path, team: Team) -> None:
     """Train a policy on the set beside the folder."""
-    episodes = load_episodes(folder.parent / "set.zarr")
-    trainer = PolicyTrainer(
-        episodes, small_config("act"), weights=np.ones(len(episodes.actions), np.float32), data={},
-        seed=0, output=folder / "policy.safetensors", name="dot", team=team,
-    )
     train(
-        trainer, Budget(steps=STEPS), state_path=folder / "policy.pt", team=team,
-        write=lambda line: None,
+        policy_trainer(folder, team, folder / "policy.safetensors"), Budget(steps=STEPS),
+        state_path=folder / "policy.pt", team=team, write=lambda line: None,
+    )
+
+
+def policy_trainer(folder: Path, team: Team, output: Path) -> PolicyTrainer:
+    """Return the trainer of a policy on the set beside the folder."""
+    episodes = load_episodes(folder.parent / "set.zarr")
+    return PolicyTrainer(
+        episodes, small_config("act"), weights=np.ones(len(episodes.actions), np.float32), data={},
+        seed=0, output=output, name="dot", team=team,
     )
 
 
@@ -71,6 +82,35 @@ def train_both(folder: Path, team: Team) -> None:
     torch.set_num_threads(1)
     train_policy(folder, team)
     train_world(folder, team)
+
+
+def resume_both_ways(folder: Path, team: Team) -> None:
+    """Resume with other weights, and with a state of another step, in the second process."""
+    own = team.own_file(folder / "policy.pt")
+    state = load_training_state(own)
+    if not team.leads:
+        for value in state["trainable"]["policy"].values():
+            value.zero_()
+        save_training_state(own, state)
+    trainer = policy_trainer(folder, team, folder / "resumed.safetensors")
+    train(
+        trainer, Budget(steps=STEPS), state_path=folder / "policy.pt", resume=True, team=team,
+        write=lambda line: None,
+    )
+    weights = load_training_state(own)["trainable"]["policy"]
+    torch.save(weights, team.own_file(folder / "resumed.weights"))
+    if not team.leads:
+        save_training_state(own, state | {"step": STEPS - 1})
+    try:
+        train(trainer, Budget(steps=STEPS), state_path=folder / "policy.pt", resume=True, team=team)
+    except CheckpointError as error:
+        team.own_file(folder / "refusal.txt").write_text(str(error))
+    # Each machine, here each process, maps a copy of its own.
+    own_machine = Team(rank=team.rank, size=team.size, place=0)
+    (folder / str(team.rank)).mkdir()
+    copies = MappedCopies(folder / str(team.rank), own_machine)
+    assert copies.of(np.arange(6), "six").tolist() == list(range(6))
+    copies.unlink()
 
 
 def policy_weights(folder: Path) -> dict[str, Tensor]:
@@ -110,6 +150,28 @@ def test_two_processes_equal_one_with_two_parts(tmp_path: Path) -> None:
         "policy.pt", "policy.rank1.pt", "first.pt", "first.rank1.pt", "second.pt",
         "second.rank1.pt", "world.pt",
     }
+    # After a resume all have the first one's weights; states of different steps are refused by all.
+    first, second = (
+        torch.load(two / name, weights_only=True)
+        for name in ("resumed.weights", "resumed.rank1.weights")
+    )
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert any(value.any() for value in first.values())
+    for name in ("refusal.txt", "refusal.rank1.txt"):
+        assert "process 0 has 4, process 1 has 3" in (two / name).read_text()
+
+
+def test_a_process_that_meets_nobody_ends_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, free_tcp_port: int
+) -> None:
+    monkeypatch.setattr(parallel, "MEET", timedelta(seconds=1))
+    for name, value in (
+        ("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "127.0.0.1"),
+        ("MASTER_PORT", str(free_tcp_port)),
+    ):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ServerError, match=r"process 0 of 2 has not met the others within 1 s"):
+        team_of("cpu")
 
 
 def test_parts_are_shared_and_must_fit_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,5 +195,7 @@ def test_a_state_of_another_number_of_parts_is_refused() -> None:
 
 
 if __name__ == "__main__":
-    train_both(Path(sys.argv[1]), team_of("cpu"))
+    team = team_of("cpu")
+    train_both(Path(sys.argv[1]), team)
+    resume_both_ways(Path(sys.argv[1]), team)
     leave()

@@ -24,7 +24,7 @@ class MappedCopies:
 
     Args:
         folder: must exist.
-        team: the processes that read together; the first one writes.
+        team: the processes that read together; the first one of each machine writes.
     """
 
     def __init__(self, folder: Path, team: Team) -> None:
@@ -37,8 +37,10 @@ class MappedCopies:
         Raises:
             BagError: the disk refuses.
         """
-        path = self._folder / f".{name.replace('/', '_')}.{self._number()}.mapped.npy"
-        if self._team.leads:
+        # Machines that share the folder have a copy each, as those do that share none.
+        place = f"{self._number()}.{self._team.machine}"
+        path = self._folder / f".{name.replace('/', '_')}.{place}.mapped.npy"
+        if self._team.leads_machine:
             self._files.append(path)
             try:
                 # Not through a map: a full disk would end the process by a signal.

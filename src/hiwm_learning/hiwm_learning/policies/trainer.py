@@ -197,6 +197,8 @@ class PolicyTrainer:
         self._policy.load_state_dict(state["policy"])
         self._average.load_state_dict(state["average"])
         self._optimiser.load_state_dict(state["optimiser"])
+        self._team.share(self._policy)
+        self._team.share(self._average)
 
     def export(self, step: int, elapsed_s: float, scores: dict[str, float]) -> None:
         """Write the checkpoint of the moving average, and its card."""

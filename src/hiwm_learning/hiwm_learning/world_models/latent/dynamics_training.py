@@ -124,7 +124,7 @@ def dynamics_stage(
     bent = (
         encoded(model, clips, device, options.warp_px, on_disk) if options.warp_px else clean[:0]
     )
-    measured = encoded(model, held_out, device)
+    measured = encoded(model, held_out, device, on_disk=on_disk)
     set_background(model, clean, seed)
     model.known.fit(clean, measured, torch.Generator().manual_seed(seed))
     pools = [

@@ -101,6 +101,8 @@ class Stage:
         for name, value in state["average"].items():
             self._average[name].copy_(value)
         self._optimiser.load_state_dict(state["optimiser"])
+        self._team.share(self._module)
+        self._team.share_values(self._average.values())
         if self._remembered is not None:
             self._remembered.load_state(state["remembered"])
 
