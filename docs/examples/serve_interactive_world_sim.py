@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hiwm_learning.world_models.remote.protocol import CameraView, Shown, WorldMetadata
+from hiwm_learning.world_models.remote.protocol import CameraView, WorldMetadata, WorldObservation
 from hiwm_learning.world_models.remote.server import WorldServer
 
 CONTEXT = 10  # latents that the model looks back at, as in its own server
@@ -82,9 +82,9 @@ class ContextWorld:
         ]
 
     @torch.no_grad()
-    def shown(self, states: Sequence[ContextState]) -> list[Shown]:
+    def observations(self, states: Sequence[ContextState]) -> list[WorldObservation]:
         """Return the frames of the states."""
-        return [Shown(images=(self._frame(state),)) for state in states]
+        return [WorldObservation(images=(self._frame(state),)) for state in states]
 
     def packed(self, state: ContextState) -> dict[str, bytes]:
         """Return a part for each latent, so that a store keeps each only once."""

@@ -204,6 +204,7 @@ OTHERS = {
     ),
     "writes only into a new temporary folder": (
         "benchmarks/hiwm_benchmarks/training_memory.py",
+        "benchmarks/hiwm_benchmarks/training_speed.py",
         "src/hiwm_core/hiwm_core/bags/bit_flips.py",
         "src/hiwm_recording/hiwm_recording/closing_memory.py",
     ),

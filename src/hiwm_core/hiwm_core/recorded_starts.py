@@ -37,7 +37,7 @@ from hiwm_core.start_places import BagStep
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeenStart:
+class ObservedStart:
     """What cameras and joints showed at one moment."""
 
     images: tuple[NDArray[np.uint8], ...]  # [H, W, 3] rgb, in the order of the cameras asked for
@@ -55,7 +55,7 @@ class SavedStart:
     started_from: str  # place and origin, for lineage
 
 
-def bag_start(place: BagStep, embodiment: Embodiment, cameras: Sequence[str]) -> SeenStart:
+def bag_start(place: BagStep, embodiment: Embodiment, cameras: Sequence[str]) -> ObservedStart:
     """Return what a bag has of one step.
 
     Args:
@@ -84,7 +84,7 @@ def bag_start(place: BagStep, embodiment: Embodiment, cameras: Sequence[str]) ->
 def session_start(
     session: Path, node_id: str, embodiment: Embodiment, cameras: Sequence[str],
     models: Collection[str],
-) -> SavedStart | SeenStart:
+) -> SavedStart | ObservedStart:
     """Return a stored session's state, or what its bag shows where the world cannot use the state.
 
     A state can be used if one of `models` saved it. States of other models, and steps of a robot,
@@ -195,7 +195,7 @@ def _messages(
 def _seen(
     parts: Mapping[str, Any], place: BagStep, embodiment: Embodiment, cameras: Sequence[str],
     lineage: Lineage,
-) -> SeenStart:
+) -> ObservedStart:
     lacking = [
         name for name in observation_streams(cameras, embodiment.pose_names) if name not in parts
     ]
@@ -208,7 +208,7 @@ def _seen(
         parts[JOINT_STATES],
         {name: parts[pose_stream(name)] for name in embodiment.pose_names},
     )
-    return SeenStart(
+    return ObservedStart(
         images=tuple(
             np.array(image_array(parts[camera_stream(name)], embodiment.camera(name)), order="C")
             for name in cameras

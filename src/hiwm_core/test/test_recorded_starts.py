@@ -13,7 +13,7 @@ from hiwm_core.blob_store import BlobStore
 from hiwm_core.branch_records import SessionRecord, TickRecord
 from hiwm_core.branch_store import BranchStore
 from hiwm_core.errors import BagError, ConfigError, HiwmError, StoreError
-from hiwm_core.recorded_starts import SavedStart, SeenStart, bag_start, session_start
+from hiwm_core.recorded_starts import ObservedStart, SavedStart, bag_start, session_start
 from hiwm_core.start_places import BagStep, LiveRobot, SessionNode, start_place
 from hiwm_test_support.bags import EMBODIMENT, JOINT_STATES, RecordedWorld, floats, message, raw
 from hiwm_test_support.bags import header as header_of
@@ -161,7 +161,7 @@ def tree(session: Path, state_id: str) -> None:
     store.close()
 
 
-def start(session: Path, node_id: str = NODE) -> SeenStart | SavedStart:
+def start(session: Path, node_id: str = NODE) -> ObservedStart | SavedStart:
     return session_start(session, node_id, ARMS, CAMERAS, ["m" * 64])
 
 
@@ -183,7 +183,7 @@ def test_a_node_is_its_state_or_where_that_cannot_be_used_its_bag(
             f"session:{tmp_path}@{NODE} (session mine-1a, state {state_id})"
         )
     else:
-        assert isinstance(found, SeenStart)
+        assert isinstance(found, ObservedStart)
         assert found.started_from.startswith(f"bag:{bag}@3 (session session, ")
 
 

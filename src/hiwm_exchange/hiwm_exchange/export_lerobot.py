@@ -26,10 +26,11 @@ from hiwm_core.output_folders import check_output_folder, claim_folder
 from hiwm_core.user_paths import path_argument
 from hiwm_exchange.features import our_features, policy_features
 from hiwm_exchange.lerobot import layout as places
+from hiwm_exchange.lerobot.episodes import Piece, SetSpec
 from hiwm_exchange.lerobot.info import read_info
 from hiwm_exchange.lerobot.layout import Layout, Version
 from hiwm_exchange.lerobot.video import CODECS
-from hiwm_exchange.lerobot.writer import DatasetWriter, Piece, SetSpec
+from hiwm_exchange.lerobot.writer import DatasetWriter
 from hiwm_exchange.like import like_another
 from hiwm_exchange.mapping import DataMapping, load_mapping
 from hiwm_exchange.sources import BagSource, EpisodeSource, Exported, SetSource

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from hiwm_core.control import Source
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.provenance import Provenance
+from hiwm_exchange.lerobot.episodes import Piece, Rows
 from hiwm_exchange.lerobot.layout import ACTION, IMAGES, STATE
 from hiwm_exchange.lerobot.video import pixel_format
-from hiwm_exchange.lerobot.writer import Piece, Rows
 from hiwm_learning.datasets.episodes import EpisodeInfo
 
 INTERVENTION = "intervention"

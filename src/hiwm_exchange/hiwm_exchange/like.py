@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import ConfigError
+from hiwm_core.image_sizes import area_averaged
 from hiwm_exchange.features import our_features
+from hiwm_exchange.lerobot.episodes import Piece, SetSpec
 from hiwm_exchange.lerobot.info import SetInfo
 from hiwm_exchange.lerobot.layout import ACTION, IMAGES, STATE
 from hiwm_exchange.lerobot.tables import entry_names, image_size, is_video
 from hiwm_exchange.lerobot.video import CODECS
-from hiwm_exchange.lerobot.writer import Piece, SetSpec
 from hiwm_exchange.mapping import Column, DataMapping, MappingFile
 
 
@@ -56,8 +56,10 @@ class LikeAnother:
             elif not is_video(feature):
                 rows[name] = piece.rows[name]
         images = {
-            theirs: _resized(piece.images[ours], image_size(self.spec.features[theirs]))
-            for theirs, ours in self._cameras.items()
+            theirs: np.stack([
+                area_averaged(one, *image_size(self.spec.features[theirs]))
+                for one in piece.images[ours]
+            ]) for theirs, ours in self._cameras.items()
         }
         return Piece(rows=rows, images=images)
 
@@ -238,13 +240,3 @@ def _line(
         value += "" if scale == 1 else f" / {scale:g}"
         parts.append(f"{known[place] if known else place} = {value} [{entries[i].unit}]")
     return f"{name}: {', '.join(parts)}"
-
-
-def _resized(images: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    height, width = size
-    if images.shape[1:3] == (height, width):
-        return images
-    return np.stack([
-        np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
-        for image in images
-    ])

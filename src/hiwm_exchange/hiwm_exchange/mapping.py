@@ -20,17 +20,14 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hiwm_core.config_files import parse_mapping
 from hiwm_core.config_schema import settings
 from hiwm_core.embodiment import CameraSpec, Embodiment, load_embodiment, parse_embodiment
 from hiwm_core.errors import ConfigError
+from hiwm_core.image_sizes import area_averaged, check_camera_size
 from hiwm_exchange.foreign import EpisodeError, ForeignEpisode
 from hiwm_exchange.lerobot.layout import ACTION, IMAGES, STATE
-
-# Aspect ratios that differ by less than this fraction count as equal.
-_ASPECT = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +93,12 @@ class DataMapping:
                 where=f"{self.where}: cameras.{camera.name}",
                 remedy=f"name one of {', '.join(episode.cameras) or 'none'}",
             )
-        return resized(episode.images(feature), camera, f"{episode.where}: {feature}")
+        images = episode.images(feature)
+        check_camera_size(
+            *images.shape[1:3], camera, where=f"{episode.where}: {feature}",
+            remedy="use an embodiment whose camera is not larger and has their aspect ratio",
+        )
+        return np.stack([area_averaged(one, camera.height, camera.width) for one in images])
 
     def _columns(
         self, episode: ForeignEpisode, names: list[str], given: Columns, default: str
@@ -198,30 +200,3 @@ def default_mapping(embodiment: str, description: Mapping[str, Any]) -> DataMapp
             "(docs/exchange.md)",
         )
     return DataMapping(MappingFile(embodiment=found.name), found, where)
-
-
-def resized(images: NDArray[np.uint8], camera: CameraSpec, where: str) -> NDArray[np.uint8]:
-    """Return images [T, H, W, 3] in a camera's size.
-
-    Raises:
-        ConfigError: they are smaller, or of another aspect ratio.
-    """
-    height, width = images.shape[1:3]
-    if (height, width) == (camera.height, camera.width):
-        return images
-    wanted = f"{camera.width}x{camera.height}"
-    if width < camera.width or height < camera.height:
-        raise ConfigError(
-            f"images of {width}x{height} are smaller than camera {camera.name}'s {wanted}",
-            where=where, remedy="use an embodiment with a smaller camera",
-        )
-    if abs(width * camera.height / (height * camera.width) - 1.0) > _ASPECT:
-        raise ConfigError(
-            f"images of {width}x{height} have another aspect ratio than camera {camera.name}'s "
-            f"{wanted}", where=where, remedy="use an embodiment with a camera of their ratio",
-        )
-    return np.stack([
-        np.asarray(Image.fromarray(image).resize(
-            (camera.width, camera.height), Image.Resampling.BOX
-        )) for image in images
-    ])

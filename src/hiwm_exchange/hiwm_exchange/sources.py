@@ -19,7 +19,7 @@ from hiwm_core.bags.resample import ticks_before
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError
 from hiwm_exchange.features import has_action, piece_of
-from hiwm_exchange.lerobot.writer import Piece
+from hiwm_exchange.lerobot.episodes import Piece
 from hiwm_exchange.plan import Entry, EpisodesPer, Part, path_plan, segment_plan
 from hiwm_exchange.repetition import Run, copies_of, realised, runs_of
 from hiwm_learning.datasets.episodes import Episodes

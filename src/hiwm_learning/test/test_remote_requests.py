@@ -9,15 +9,15 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.rotations import matrix_from_vector, sixd_from_matrix
 from hiwm_learning.policies.remote.layout import CameraLeaf, find_layout, parse_layout
-from hiwm_learning.policies.remote.requests import RequestWriter, Seen, sized
+from hiwm_learning.policies.remote.requests import PolicyObservation, RequestWriter, sized
 from hiwm_test_support.policy_servers import SIMPLE_LAYOUT, embodiment_of_layout
 
 PLANE = load_embodiment("planar_bimanual")
 
 
-def seen(embodiment: Any, proprio: Any = None, steps: int = 1) -> Seen:
+def seen(embodiment: Any, proprio: Any = None, steps: int = 1) -> PolicyObservation:
     rng = np.random.default_rng(3)
-    return Seen(
+    return PolicyObservation(
         images={
             camera.name: rng.integers(
                 0, 256, (steps, camera.height, camera.width, 3), dtype=np.uint8

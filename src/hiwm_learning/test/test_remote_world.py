@@ -26,8 +26,8 @@ from hiwm_learning.world_models.remote.connection import API_KEY, WorldConnectio
 from hiwm_learning.world_models.remote.family import SERVER
 from hiwm_learning.world_models.remote.protocol import (
     CameraView,
-    Shown,
     WorldMetadata,
+    WorldObservation,
     read_metadata,
     read_states,
 )
@@ -63,8 +63,8 @@ class Counter:
             raise RuntimeError(self.fails)
         return [state + 1 for state in states]
 
-    def shown(self, states: Any) -> list[Shown]:
-        return [Shown(images=(np.full_like(FRAME, state),)) for state in states]
+    def observations(self, states: Any) -> list[WorldObservation]:
+        return [WorldObservation(images=(np.full_like(FRAME, state),)) for state in states]
 
     def packed(self, state: int) -> dict[str, bytes]:
         return {"count": bytes([state])}
@@ -246,7 +246,7 @@ def test_a_server_that_is_none_of_ours_is_named(first: bytes | str, message: str
 
 
 def told(**changes: Any) -> dict[str, Any]:
-    (row,) = [Counter().shown([0])]
+    (row,) = [Counter().observations([0])]
     entry = {**vars(row[0]), "id": "a", "parts": {"count": b"\0"}, **changes}
     return {"states": [[entry]]}
 

@@ -12,13 +12,12 @@ from sensor_msgs.msg import Image
 
 from hiwm_core.embodiment import CameraSpec
 from hiwm_core.errors import ConfigError
+from hiwm_core.image_sizes import area_averaged, check_camera_size
 from hiwm_core.robots.cameras import CameraTopic
 from hiwm_nodes.messages import image_message
 
 Pixels = NDArray[np.uint8]
 
-# Aspect ratios that differ by less than this fraction count as equal.
-ASPECT_TOLERANCE = 0.01
 # Larger compressed frames are refused before they are decoded: an 8K camera has 33 million pixels.
 MOST_PIXELS = 40_000_000
 MOST_BYTES = 64_000_000
@@ -59,13 +58,11 @@ def embodiment_pixels(message: Any, camera: CameraSpec, topic: CameraTopic) -> P
         pixels = pixels[crop.y : crop.y + crop.height, crop.x : crop.x + crop.width]
     if topic.rotate:
         pixels = np.rot90(pixels, -topic.rotate // 90)  # rot90 turns counter-clockwise
-    _check_size(pixels.shape[1], pixels.shape[0], camera)
-    if pixels.shape[:2] != (camera.height, camera.width):
-        picture = Picture.fromarray(np.ascontiguousarray(pixels))
-        # BOX weights each source pixel by its area inside the target pixel.
-        resized = picture.resize((camera.width, camera.height), Picture.Resampling.BOX)
-        pixels = np.asarray(resized)
-    return pixels
+    check_camera_size(
+        *pixels.shape[:2], camera, where=where,
+        remedy="let the driver publish a larger image, or give size and crop in the robot file",
+    )
+    return area_averaged(pixels, camera.height, camera.width)
 
 
 def _raw_pixels(message: Any) -> Pixels:
@@ -157,20 +154,4 @@ def _check_driver_size(pixels: Pixels, topic: CameraTopic, where: str) -> None:
         raise ConfigError(
             f"image {size[0]}x{size[1]}, but the robot file says {topic.size[0]}x{topic.size[1]}",
             where=where, remedy="correct size and crop, or the driver's resolution",
-        )
-
-
-def _check_size(width: int, height: int, camera: CameraSpec) -> None:
-    where = f"camera {camera.name}"
-    expected = f"{camera.width}x{camera.height}"
-    if width < camera.width or height < camera.height:
-        raise ConfigError(
-            f"image {width}x{height} is smaller than the embodiment's {expected}", where=where,
-            remedy="let the driver publish a larger image",
-        )
-    ratio = (width / height) / (camera.width / camera.height)
-    if abs(ratio - 1) > ASPECT_TOLERANCE:
-        raise ConfigError(
-            f"image {width}x{height} has another aspect ratio than the embodiment's {expected}",
-            where=where, remedy="give size and crop in the robot file",
         )

@@ -19,7 +19,7 @@ from rclpy.node import Node
 from hiwm_core.embodiment import Embodiment, load_embodiment
 from hiwm_core.errors import ConfigError, HiwmError
 from hiwm_core.output_folders import check_output_file
-from hiwm_core.recorded_starts import SeenStart, bag_start
+from hiwm_core.recorded_starts import ObservedStart, bag_start
 from hiwm_core.start_places import BagStep, LiveRobot, start_place
 from hiwm_core.tasks import load_task
 from hiwm_core.user_paths import path_argument
@@ -37,7 +37,7 @@ UNUSUAL = 3  # exit code
 LIVE_TIMEOUT_S = 10.0
 
 
-class SeenCheck:
+class StartCheck:
     """Checks what was seen against a model's start frames; learns what is usual at first use.
 
     Args:
@@ -49,7 +49,7 @@ class SeenCheck:
         self._simulator, self._starts = simulator, starts
         self._check: ViewCheck | None = None
 
-    def look(self, seen: SeenStart, picture: Path | None) -> list[str]:
+    def look(self, seen: ObservedStart, picture: Path | None) -> list[str]:
         """Return what is unusual, a line each, and write the picture."""
         if self._check is None:
             self._check = ViewCheck(
@@ -106,13 +106,13 @@ def _run(options: argparse.Namespace) -> int:
         bag_start(place, embodiment, simulator.cameras) if isinstance(place, BagStep)
         else _live(options.live_ns, embodiment, simulator.cameras)
     )
-    lines = SeenCheck(simulator, starts).look(seen, options.output)
+    lines = StartCheck(simulator, starts).look(seen, options.output)
     print("\n".join(lines or ["nothing unusual"]))
     print(f"{options.output}: the picture")
     return UNUSUAL if lines else 0
 
 
-def _live(namespace: str, embodiment: Embodiment, cameras: Sequence[str]) -> SeenStart:
+def _live(namespace: str, embodiment: Embodiment, cameras: Sequence[str]) -> ObservedStart:
     with rclpy.init():
         node = Node("check_view")
         try:

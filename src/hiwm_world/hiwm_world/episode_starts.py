@@ -6,10 +6,10 @@ from rclpy.node import Node
 
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import HiwmError
-from hiwm_core.recorded_starts import SavedStart, SeenStart, bag_start, session_start
+from hiwm_core.recorded_starts import ObservedStart, SavedStart, bag_start, session_start
 from hiwm_core.start_places import BagStep, SessionNode, StartPlace, start_place
 from hiwm_core.task_plugin import Values
-from hiwm_world.check_view import SeenCheck, check_picture
+from hiwm_world.check_view import StartCheck, check_picture
 from hiwm_world.imagination_settings import ImaginationSettings
 from hiwm_world.imagined_world import ImaginedWorld, PresentTick
 from hiwm_world.live_start import live_start
@@ -29,7 +29,7 @@ class EpisodeStarts:
 
     def __init__(
         self, node: Node, settings: ImaginationSettings, world: ImaginedWorld,
-        embodiment: Embodiment, check: SeenCheck, picture: Path | None,
+        embodiment: Embodiment, check: StartCheck, picture: Path | None,
     ) -> None:
         self._node, self._settings, self._world = node, settings, world
         self._embodiment, self._check, self._picture = embodiment, check, picture
@@ -42,7 +42,7 @@ class EpisodeStarts:
             return self._world.reset(text, values or None, seed)
         return self._world.reset_to(self._found(place), seed)
 
-    def _found(self, place: StartPlace) -> SeenStart | SavedStart:
+    def _found(self, place: StartPlace) -> ObservedStart | SavedStart:
         """Return what is recorded at a place, or what the robot shows now."""
         cameras = self._world.cameras
         if isinstance(place, BagStep):
@@ -58,7 +58,7 @@ class EpisodeStarts:
         self._compare(seen)
         return seen
 
-    def _compare(self, seen: SeenStart) -> None:
+    def _compare(self, seen: ObservedStart) -> None:
         """Log how a live view differs from the training data. The episode begins all the same."""
         log = self._node.get_logger()
         try:

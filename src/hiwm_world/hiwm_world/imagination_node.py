@@ -34,7 +34,7 @@ from hiwm_nodes.messages import time_message
 from hiwm_nodes.only_one import WORLD, OnlyOne
 from hiwm_nodes.running import run
 from hiwm_nodes.session import hold_role, session_folder
-from hiwm_world.check_view import PICTURE, SeenCheck
+from hiwm_world.check_view import PICTURE, StartCheck
 from hiwm_world.continuation_service import ContinuationService, continuation_message
 from hiwm_world.continuations import ContinuationSpec
 from hiwm_world.episode_starts import EpisodeStarts
@@ -78,7 +78,7 @@ class Imagination(Node):
             checkpoint.info.earlier_hashes,
         )
         self._starts = EpisodeStarts(
-            self, settings, self._world, self._embodiment, SeenCheck(simulator, known),
+            self, settings, self._world, self._embodiment, StartCheck(simulator, known),
             picture=self._session / PICTURE if self._session else None,
         )
         if self._session:

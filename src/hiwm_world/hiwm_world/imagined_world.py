@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.errors import CheckpointError, ConfigError, StoreError
 from hiwm_core.formats import MIGRATE
-from hiwm_core.recorded_starts import SavedStart, SeenStart
+from hiwm_core.recorded_starts import ObservedStart, SavedStart
 from hiwm_core.session_lineage import EpisodeCounter
 from hiwm_core.task_plugin import Values
 from hiwm_core.tasks import Task
@@ -167,7 +167,7 @@ class ImaginedWorld:
         self._resets += 1
         return self._begin(state, "")
 
-    def reset_to(self, start: SeenStart | SavedStart, seed: int = -1) -> PresentTick:
+    def reset_to(self, start: ObservedStart | SavedStart, seed: int = -1) -> PresentTick:
         """Start an episode at a recorded or live moment, or at a saved state.
 
         Args:

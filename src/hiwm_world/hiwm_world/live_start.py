@@ -29,7 +29,7 @@ from hiwm_core.frames import (
     pose_stream,
     stream_stamps,
 )
-from hiwm_core.recorded_starts import SeenStart
+from hiwm_core.recorded_starts import ObservedStart
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
 from hiwm_nodes.drained import Drained, messages
@@ -41,7 +41,7 @@ _CHECK_S = 0.005  # between two looks for messages
 
 def live_start(
     node: Node, namespace: str, embodiment: Embodiment, cameras: Sequence[str], timeout_s: float
-) -> SeenStart:
+) -> ObservedStart:
     """Return one complete tick of a robot's bridge. The node's other callbacks wait meanwhile.
 
     Args:
@@ -82,7 +82,7 @@ def live_start(
             )
     robot = recorded_on(info.kind, info.robot, info.stand_in)
     listed = ", ".join(f"{name} {1e-9 * stamp:.3f}" for name, stamp in stamps.items())
-    return SeenStart(
+    return ObservedStart(
         images=tuple(seen.images[name] for name in cameras), proprioception=seen.proprio,
         measured=seen.measured,
         started_from=f"live:{graph} at {1e-9 * seen.stamp_ns:.3f} (session "

@@ -15,7 +15,7 @@ from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, ServerError, StoreError
 from hiwm_core.limits import Limiter
-from hiwm_core.recorded_starts import SavedStart, SeenStart
+from hiwm_core.recorded_starts import ObservedStart, SavedStart
 from hiwm_core.session_lineage import EpisodeCounter
 from hiwm_core.tasks import load_task
 from hiwm_learning.training_command import is_start_file
@@ -106,7 +106,7 @@ def test_an_episode_begins_at_a_recorded_moment_and_says_so(
     starts = load_starts(checkpoint.with_name(checkpoint.stem + "_starts.npz"), TASK)
     world = make_world(checkpoint, tmp_path)
     own = world.reset(name="c")
-    start = SeenStart(
+    start = ObservedStart(
         images=(np.asarray(starts.images[2]),), proprioception=starts.proprioception[2],
         measured=starts.proprioception[2].astype(np.float64), started_from="bag:/a@7 (elsewhere)",
     )

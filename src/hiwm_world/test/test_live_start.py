@@ -10,7 +10,7 @@ from rclpy.node import Node
 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError, DeviceError
-from hiwm_core.recorded_starts import SeenStart
+from hiwm_core.recorded_starts import ObservedStart
 from hiwm_core.ros_domains import domain_id
 from hiwm_test_support.arms import two_arms
 from hiwm_test_support.sample_world import SampleWorld
@@ -67,7 +67,7 @@ def graph() -> Iterator[tuple[Robot, Node]]:
         rclpy.shutdown()
 
 
-def begin(node: Node, timeout_s: float = GUARD_S, namespace: str = "lab") -> SeenStart:
+def begin(node: Node, timeout_s: float = GUARD_S, namespace: str = "lab") -> ObservedStart:
     return live_start(node, namespace, EMBODIMENT, CAMERAS, timeout_s)
 
 

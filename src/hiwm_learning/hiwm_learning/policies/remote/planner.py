@@ -19,7 +19,7 @@ from hiwm_learning.policies.planning import Array, Images, PlannerOptions, Plann
 from hiwm_learning.policies.remote.connection import ServerConnection, ServerTracebackError
 from hiwm_learning.policies.remote.layout import PolicyLayout, find_layout, parse_layout
 from hiwm_learning.policies.remote.replies import ReplyReader
-from hiwm_learning.policies.remote.requests import RequestWriter, Seen
+from hiwm_learning.policies.remote.requests import PolicyObservation, RequestWriter
 
 T = TypeVar("T")
 
@@ -154,7 +154,7 @@ class RemotePlanner:
                 "no world to plan for", where=self._link.url, remedy="wait for world_info"
             )
         self._connect(self._layout.timeout_s)
-        seen = Seen(images=images, proprio=proprio, seed=seed, session=session)
+        seen = PolicyObservation(images=images, proprio=proprio, seed=seed, session=session)
         limit = self._layout.timeout_s if self._answered else self._layout.first_timeout_s
         if self._layout.reset is not None and session != self._session:
             self._link.tell(self._writer.reset(seen), limit)

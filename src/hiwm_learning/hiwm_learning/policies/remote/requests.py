@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class PolicyObservation:
     """What one request is made of."""
 
     images: Mapping[str, NDArray[np.uint8]]  # of each camera, [S, H, W, 3], newest last
@@ -60,11 +60,11 @@ class RequestWriter:
         self._check(layout.observation)
         self._check(layout.reset)
 
-    def request(self, seen: Seen) -> Any:
+    def request(self, seen: PolicyObservation) -> Any:
         """Return an observation, ready to be packed."""
         return self._filled(self._layout.observation, seen)
 
-    def reset(self, seen: Seen) -> Any:
+    def reset(self, seen: PolicyObservation) -> Any:
         """Return the layout's reset request."""
         return self._filled(self._layout.reset, seen)
 
@@ -98,7 +98,7 @@ class RequestWriter:
                 remedy=f"use one of {', '.join(known)}, in a copy of the layout",
             )
 
-    def _filled(self, tree: Any, seen: Seen) -> Any:
+    def _filled(self, tree: Any, seen: PolicyObservation) -> Any:
         match tree:
             case dict():
                 return {key: self._filled(each, seen) for key, each in tree.items()}

@@ -12,25 +12,18 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from websockets.exceptions import ConnectionClosed
-from websockets.frames import CloseCode
-from websockets.http11 import Request, Response
-from websockets.sync.server import Server, ServerConnection, serve
+from websockets.sync.server import Server
 
 from hiwm_core.errors import HiwmError, WireError
-from hiwm_core.server_access import exposure, has_key
 from hiwm_core.user_paths import path_argument
-from hiwm_core.wire_codec import pack, unpack
 from hiwm_learning.policies.planning import API_KEY_VARIABLE, PolicyPlanner, load_planner
-from hiwm_learning.websocket_client import MOST_BYTES
+from hiwm_learning.websocket_server import websocket_server
 
 Infer = Callable[[Any], dict[str, Any]]
 
@@ -136,35 +129,14 @@ def make_server(
         host: address to bind.
         port: TCP port; 0 = any free one.
         api_key: required in the header Authorization; empty = none.
+
+    Raises:
+        ConfigError: the address cannot be bound.
     """
-    def gate(connection: ServerConnection, request: Request) -> Response | None:
-        if request.path == "/healthz":
-            return connection.respond(HTTPStatus.OK, "OK\n")
-        if not has_key(request.headers.get("Authorization", ""), api_key):
-            return connection.respond(HTTPStatus.UNAUTHORIZED, "wrong or missing API key\n")
-        return None
-
-    def talk(connection: ServerConnection) -> None:
-        try:
-            connection.send(pack(dict(metadata)))
-            for message in connection:
-                if isinstance(message, str):
-                    raise WireError("a text message", where="observation", remedy="send msgpack")
-                connection.send(pack(infer(unpack(message))))
-        except ConnectionClosed:
-            return
-        except Exception as error:  # the protocol reports any error as text, and closes
-            logging.error("%s", error)
-            connection.send(traceback.format_exc())
-            connection.close(CloseCode.INTERNAL_ERROR, "the previous frame is the traceback")
-
-    server = serve(
-        talk, host, port, process_request=gate, compression=None, max_size=MOST_BYTES,
-        ping_interval=None,
+    return websocket_server(
+        metadata, infer, host=host, port=port, api_key=api_key, key_variable=API_KEY_VARIABLE,
+        log=logging.info,
     )
-    if warning := exposure(server.socket.getsockname()[0], api_key, API_KEY_VARIABLE):
-        logging.warning(warning)
-    return server
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -189,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
             service.metadata, service.infer, host=options.host, port=options.port,
             api_key=os.environ.get(API_KEY_VARIABLE, ""),
         )
-    except (HiwmError, OSError) as error:
+    except HiwmError as error:
         print(f"serve_policy: {error}", file=sys.stderr)
         return 1
     for number in (signal.SIGINT, signal.SIGTERM):

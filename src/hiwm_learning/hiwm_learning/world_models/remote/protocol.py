@@ -49,7 +49,7 @@ class WorldMetadata:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class WorldObservation:
     """What a world shows in a state."""
 
     images: tuple[NDArray[np.uint8], ...]  # of each camera, [H, W, 3] rgb
@@ -63,16 +63,16 @@ class Shown:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told(Shown):
+class ServedState(WorldObservation):
     """A state as the client gets it."""
 
     id: str  # under which the server knows it
     parts: Mapping[str, bytes]  # all that restores it; empty if the server cannot restore
 
 
-def told_message(told: Told) -> dict[str, Any]:
+def state_message(served: ServedState) -> dict[str, Any]:
     """Return a state as a message."""
-    return {entry.name: getattr(told, entry.name) for entry in fields(Told)}
+    return {entry.name: getattr(served, entry.name) for entry in fields(ServedState)}
 
 
 def read_metadata(message: Any) -> WorldMetadata:
@@ -119,7 +119,9 @@ def read_metadata(message: Any) -> WorldMetadata:
     return read
 
 
-def read_states(reply: Any, metadata: WorldMetadata, count: int, steps: int) -> list[list[Told]]:
+def read_states(
+    reply: Any, metadata: WorldMetadata, count: int, steps: int
+) -> list[list[ServedState]]:
     """Return the states in a reply: of each of `count` worlds, after each of `steps` steps.
 
     Raises:
@@ -137,7 +139,7 @@ def read_states(reply: Any, metadata: WorldMetadata, count: int, steps: int) -> 
                 f"{len(row) if isinstance(row, list) else row!r} steps, {steps} were asked for",
                 where=_WHERE, remedy="return one state for each action of a chunk",
             )
-    return [[_told(entry, metadata) for entry in row] for row in rows]
+    return [[_served_state(entry, metadata) for entry in row] for row in rows]
 
 
 def read_actions(request: Any, actions: int, count: int) -> NDArray[np.float64]:
@@ -178,7 +180,7 @@ def read_images(
     return tuple(images)
 
 
-def _told(entry: Any, metadata: WorldMetadata) -> Told:
+def _served_state(entry: Any, metadata: WorldMetadata) -> ServedState:
     parts = _field(entry, "parts", dict)
     if not all(isinstance(k, str) and isinstance(v, bytes) for k, v in parts.items()):
         raise _malformed("parts", {k: type(v).__name__ for k, v in parts.items()})
@@ -198,7 +200,7 @@ def _told(entry: Any, metadata: WorldMetadata) -> Told:
     heads = {
         name: float(_field(entry, name, _NUMBER)) for name in (*HEADS, "strangeness")
     }
-    return Told(
+    return ServedState(
         id=_field(entry, "id", str), parts=parts, proprioception=joints, **heads,
         images=read_images(_field(entry, "images", list | tuple), metadata.cameras),
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import WireError
 from hiwm_learning.checkpoints import Checkpoint
-from hiwm_learning.world_models.remote.protocol import CameraView, Shown, WorldMetadata
+from hiwm_learning.world_models.remote.protocol import CameraView, WorldMetadata, WorldObservation
 from hiwm_learning.world_models.simulators import WorldSimulator
 
 _META = "meta"  # the part with JSON values
@@ -58,14 +58,14 @@ class ServedSimulator:
             return [self._simulator.step(states[0], actions[0])[0]]
         return self._simulator.step_many(states, list(actions))[0]
 
-    def shown(self, states: Sequence[Any]) -> list[Shown]:
+    def observations(self, states: Sequence[Any]) -> list[WorldObservation]:
         """Return what the states show."""
         seen = (
             [self._simulator.observe(states[0])] if len(states) == 1
             else self._simulator.observe_many(states)
         )
         return [
-            Shown(
+            WorldObservation(
                 images=(one.image, *(one.others[name] for name in self._simulator.cameras[1:])),
                 proprioception=one.proprioception, trust=one.trust, progress=one.progress,
                 success=one.success, strangeness=one.strangeness,

@@ -5,33 +5,27 @@ and `hiwm_core`. Requests are answered one at a time, whatever the number of cli
 """
 
 import threading
-import traceback
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
-from http import HTTPStatus
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request, Response
-from websockets.sync.server import Server, ServerConnection, serve
+from websockets.sync.server import Server
 
-from hiwm_core.errors import ConfigError, HiwmError, WireError, reason
-from hiwm_core.server_access import exposure, has_key
-from hiwm_core.wire_codec import pack, unpack
-from hiwm_learning.websocket_client import MOST_BYTES
+from hiwm_core.errors import WireError
+from hiwm_learning.websocket_server import websocket_server
 from hiwm_learning.world_models.remote.connection import API_KEY
 from hiwm_learning.world_models.remote.protocol import (
-    Shown,
-    Told,
+    ServedState,
     WorldMetadata,
+    WorldObservation,
     read_actions,
     read_images,
-    told_message,
+    state_message,
 )
 
 StateT = TypeVar("StateT")
@@ -39,7 +33,6 @@ StateT = TypeVar("StateT")
 # number, so that several clients with such batches find their states again.
 STATES_KEPT = 256
 _BATCHES_KEPT = 4
-_FAILED = 1011  # close code, after the traceback
 
 
 class ServedWorld(Protocol[StateT]):
@@ -61,7 +54,7 @@ class ServedWorld(Protocol[StateT]):
     ) -> Sequence[StateT]:
         """Return the next state of each of N worlds, for absolute targets [N, A] after limits."""
 
-    def shown(self, states: Sequence[StateT]) -> Sequence[Shown]:
+    def observations(self, states: Sequence[StateT]) -> Sequence[WorldObservation]:
         """Return what each of several states shows."""
 
     def packed(self, state: StateT) -> Mapping[str, bytes]:
@@ -91,24 +84,15 @@ class WorldServer(Generic[StateT]):
         starts: Mapping[str, NDArray[Any]] | None = None, api_key: str = "",
         log: Callable[[str], None] = print,
     ) -> None:
-        self._world, self._starts, self._key, self._log = world, starts, api_key, log
+        self._world, self._starts = world, starts
         self._lock = threading.Lock()
         self._states: OrderedDict[str, StateT] = OrderedDict()
         self._room = STATES_KEPT
-        try:
-            self._server: Server = serve(
-                self._serve_client, host, port, compression=None, max_size=MOST_BYTES,
-                ping_interval=None, close_timeout=1.0, process_request=self._on_request,
-            )
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen: {reason(error)}", where=f"{host}:{port}",
-                remedy="give another --host or --port",
-            ) from None
-        address: tuple[str, int] = self._server.socket.getsockname()[:2]
-        self.port = address[1]
-        if warning := exposure(address[0], api_key, API_KEY):
-            log(warning)
+        self._server: Server = websocket_server(
+            world.metadata.message(), self._answer, host=host, port=port, api_key=api_key,
+            key_variable=API_KEY, log=log,
+        )
+        self.port: int = self._server.socket.getsockname()[1]
         self.url = f"ws://{host}:{self.port}"
 
     def serve_forever(self) -> None:
@@ -130,36 +114,7 @@ class WorldServer(Generic[StateT]):
             self.close()
             thread.join(timeout=5.0)
 
-    def _on_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        if request.path == "/healthz":
-            return connection.respond(HTTPStatus.OK, "OK\n")
-        if not has_key(request.headers.get("Authorization", ""), self._key):
-            return connection.respond(HTTPStatus.UNAUTHORIZED, "a wrong or missing API key\n")
-        return None
-
-    def _serve_client(self, client: ServerConnection) -> None:
-        self._log(f"client {client.remote_address[0]} connected")
-        try:
-            client.send(pack(self._world.metadata.message()))
-            for message in client:
-                client.send(self._answer(message))
-        except ConnectionClosed:
-            pass
-        except Exception as error:  # a model may raise anything: the client gets to know it
-            text = str(error) if isinstance(error, HiwmError) else traceback.format_exc()
-            self._log(f"error: {text}")
-            try:
-                client.send(text)
-                client.close(_FAILED, "error")
-            except ConnectionClosed:
-                pass
-        finally:
-            self._log(f"client {client.remote_address[0]} left")
-
-    def _answer(self, message: str | bytes) -> bytes:
-        if isinstance(message, str):
-            raise WireError("a text message", where="world server", remedy="send msgpack")
-        request = unpack(message)
+    def _answer(self, request: Any) -> dict[str, Any]:
         name = request.get("request") if isinstance(request, dict) else None
         answers: dict[Any, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "begin": self._begin, "step": self._step, "restore": self._restore,
@@ -172,7 +127,7 @@ class WorldServer(Generic[StateT]):
                 remedy="send begin, step, restore or starts",
             )
         with self._lock:
-            return pack(answer(request))
+            return answer(request)
 
     def _begin(self, request: Mapping[str, Any]) -> dict[str, Any]:
         images = read_images(request.get("images") or (), self._world.metadata.cameras)
@@ -183,7 +138,7 @@ class WorldServer(Generic[StateT]):
                 remedy="send finite numbers, one for each entry",
             )
         state = self._world.begin(images, joints, int(request.get("seed") or 0))
-        return {"states": [[told] for told in self._kept([state])]}
+        return {"states": [[message] for message in self._kept([state])]}
 
     def _step(self, request: Mapping[str, Any]) -> dict[str, Any]:
         ids = [str(name) for name in request.get("states") or ()]
@@ -196,8 +151,8 @@ class WorldServer(Generic[StateT]):
         rows: list[list[dict[str, Any]]] = [[] for _ in ids]
         for step in range(chunk.shape[1]):
             states = self._world.step_many(states, chunk[:, step])
-            for row, told in zip(rows, self._kept(states), strict=True):
-                row.append(told)
+            for row, message in zip(rows, self._kept(states), strict=True):
+                row.append(message)
         return {"states": rows}
 
     def _restore(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,13 +170,13 @@ class WorldServer(Generic[StateT]):
     def _kept(self, states: Sequence[StateT]) -> list[dict[str, Any]]:
         """Keep states, and return the messages about them."""
         can_restore = self._world.metadata.can_restore
-        told = []
-        for state, shown in zip(states, self._world.shown(states), strict=True):
+        messages = []
+        for state, observation in zip(states, self._world.observations(states), strict=True):
             parts = dict(self._world.packed(state)) if can_restore else {}
             name = _name(parts) if can_restore else uuid.uuid4().hex
             self._keep(name, state)
-            told.append(told_message(Told(**vars(shown), id=name, parts=parts)))
-        return told
+            messages.append(state_message(ServedState(**vars(observation), id=name, parts=parts)))
+        return messages
 
     def _keep(self, name: str, state: StateT) -> None:
         self._states[name] = state

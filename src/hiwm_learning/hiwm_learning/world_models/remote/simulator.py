@@ -20,7 +20,7 @@ from hiwm_core.workspace_check import WorkspaceCheck
 from hiwm_core.world_heads import HEADS
 from hiwm_learning.action_gate import ActionGate
 from hiwm_learning.world_models.remote.connection import WorldConnection
-from hiwm_learning.world_models.remote.protocol import Told, WorldMetadata, read_states
+from hiwm_learning.world_models.remote.protocol import ServedState, WorldMetadata, read_states
 from hiwm_learning.world_models.saved_states import Parts, SavedState
 from hiwm_learning.world_models.simulators import Images, ImaginedObservation, Reading, reading
 
@@ -121,8 +121,8 @@ class RemoteSimulator:
             "request": "begin", "seed": seed, "proprioception": joints,
             "images": [np.ascontiguousarray(view) for view in views],
         })
-        ((told,),) = read_states(reply, self._metadata, 1, 1)
-        return self._state(told, joints, self._gate.initial_state(), step=0)
+        ((served,),) = read_states(reply, self._metadata, 1, 1)
+        return self._state(served, joints, self._gate.initial_state(), step=0)
 
     def step(
         self, state: RemoteState, action: NDArray[np.float64]
@@ -234,17 +234,17 @@ class RemoteSimulator:
         return joints
 
     def _state(
-        self, told: Told, joints: NDArray[np.float64], memory: LimiterState, *, step: int
+        self, served: ServedState, joints: NDArray[np.float64], memory: LimiterState, *, step: int
     ) -> RemoteState:
-        if told.proprioception is not None:
+        if served.proprioception is not None:
             joints = (
-                self._gate.settled(told.proprioception, joints) if step
-                else told.proprioception.copy()
+                self._gate.settled(served.proprioception, joints) if step
+                else served.proprioception.copy()
             )
         return RemoteState(
-            id=told.id, parts=dict(told.parts), step=step, proprioception=joints, **vars(memory),
-            images=tuple(image.copy() for image in told.images),
-            ratings={name: getattr(told, name) for name in _RATINGS},
+            id=served.id, parts=dict(served.parts), step=step, proprioception=joints,
+            **vars(memory), images=tuple(image.copy() for image in served.images),
+            ratings={name: getattr(served, name) for name in _RATINGS},
         )
 
     def _read(self, state: RemoteState) -> Reading:
