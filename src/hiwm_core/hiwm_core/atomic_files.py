@@ -120,6 +120,16 @@ def _remove_while_written(folder: Path) -> None:
             return
 
 
+def sync_file(path: Path) -> None:
+    """Make a file that was written without waiting for the disk survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make new and renamed entries of a folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

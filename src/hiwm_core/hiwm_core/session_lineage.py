@@ -6,11 +6,12 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hiwm_core.atomic_files import replace_file
+from hiwm_core.atomic_files import replace_file, sync_file
 from hiwm_core.errors import StoreError
 
 _SESSION_FILE, _ID_FILE = "session.json", "session_id"
@@ -103,6 +104,8 @@ class EpisodeCounter:
 
     def __init__(self, folder: Path | None) -> None:
         self._path = folder / "world_counters.json" if folder else None
+        self._disk = ThreadPoolExecutor(1, "episode counter")
+        self._syncing: Future[None] | None = None
 
     def read(self) -> tuple[int, int]:
         """Return epoch and episode; zeros at the start of a session."""
@@ -119,14 +122,28 @@ class EpisodeCounter:
             ) from None
 
     def write(self, epoch: int, episode: int) -> None:
-        """Save epoch and episode."""
-        if self._path is not None:
-            _write(self._path, {"epoch": epoch, "episode": episode})
+        """Save epoch and episode.
+
+        They survive a killed process at once, and a power cut as soon as the disk has them: a
+        rollback does not wait for that.
+        """
+        if self._path is None:
+            return
+        _write(self._path, {"epoch": epoch, "episode": episode}, durable=False)
+        waits = self._syncing and not self._syncing.running() and not self._syncing.done()
+        if not waits:  # one that waits syncs this as well
+            self._syncing = self._disk.submit(_sync, self._path)
 
 
-def _write(path: Path, data: Mapping[str, Any]) -> None:
+def _sync(path: Path) -> None:
+    # What the disk refuses later, the next write reports.
+    with contextlib.suppress(OSError):
+        sync_file(path)
+
+
+def _write(path: Path, data: Mapping[str, Any], *, durable: bool = True) -> None:
     try:
-        replace_file(path, json.dumps(dict(data), indent=2) + "\n")
+        replace_file(path, json.dumps(dict(data), indent=2) + "\n", durable=durable)
     except OSError as error:
         raise _not_written(path, error) from None
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from hiwm_core.embodiment import CameraSpec
+from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.image_sizes import area_averaged, check_camera_size
 
-CAMERA = CameraSpec(name="top", height=4, width=8, encoding="rgb8")
+CAMERA = load_embodiment("planar_bimanual").cameras[0]  # 96x96
 
 
 def test_each_pixel_is_the_mean_of_its_area() -> None:
@@ -19,10 +19,10 @@ def test_each_pixel_is_the_mean_of_its_area() -> None:
 
 
 @pytest.mark.parametrize(("height", "width", "words"), [
-    (3, 8, "8x3 is smaller than the embodiment's 8x4"),
-    (16, 16, "16x16 has another aspect ratio"),
+    (96, 95, "95x96 is smaller than the embodiment's 96x96"),
+    (96, 128, "128x96 has another aspect ratio"),
 ])
 def test_sizes_that_do_not_fit_are_refused(height: int, width: int, words: str) -> None:
-    check_camera_size(400, 804, CAMERA, where="here", remedy="crop")
+    check_camera_size(400, 403, CAMERA, where="here", remedy="crop")
     with pytest.raises(ConfigError, match=f"{words}.*here.*crop"):
         check_camera_size(height, width, CAMERA, where="here", remedy="crop")

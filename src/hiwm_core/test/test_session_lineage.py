@@ -1,6 +1,7 @@
 """A session's id, session.json, and counters that survive a restart."""
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -60,6 +61,26 @@ def test_counters_survive(tmp_path: Path) -> None:
     assert EpisodeCounter(tmp_path).read() == (0, 0)
     EpisodeCounter(tmp_path).write(7, 3)
     assert EpisodeCounter(tmp_path).read() == (7, 3)
+
+
+def test_counters_do_not_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, synced = threading.Event(), threading.Semaphore(0)
+
+    def sync(descriptor: int) -> None:
+        slow.wait()
+        synced.release()
+
+    monkeypatch.setattr(os, "fsync", sync)
+    counter = EpisodeCounter(tmp_path)
+    for epoch in range(1, 5):
+        counter.write(epoch, 1)
+    assert EpisodeCounter(tmp_path).read() == (4, 1)
+    slow.set()
+    # The file and its folder: of the first write, and of all later ones together.
+    assert all(synced.acquire(timeout=20) for _ in range(4))
+    assert not synced.acquire(blocking=False)
 
 
 def test_without_a_session_nothing_is_saved() -> None:

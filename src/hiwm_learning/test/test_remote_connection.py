@@ -1,5 +1,6 @@
 """The connection to a policy server: what it reports, and that it comes back."""
 
+import logging
 import pickle
 import socket
 import threading
@@ -121,6 +122,7 @@ def test_a_server_that_stops_reading_is_late() -> None:
 
 
 def test_a_server_for_other_machines_wants_a_key(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     for host, key in (("127.0.0.1", ""), ("0.0.0.0", "secret"), ("0.0.0.0", "")):
         assert "HIWM_POLICY_API_KEY" not in caplog.text
         make_server({}, dict, host=host, port=0, api_key=key).socket.close()
