@@ -6,6 +6,7 @@ come from `hiwm_core.frames`, which the live graph uses too.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hiwm_core.bags.lineage import Lineage
 from hiwm_core.bags.mcap_file import Message, decoded
 from hiwm_core.bags.topics import Stream, camera_name, observation_stream, stream
 from hiwm_core.embodiment import CameraSpec, Embodiment, parse_embodiment
-from hiwm_core.errors import BagError
+from hiwm_core.errors import BagError, ConfigError
 from hiwm_core.frames import (
     JOINT_STATES,
     RobotReader,
@@ -271,7 +272,10 @@ def bag_embodiment(lineage: Lineage, wanted: Embodiment | None, path: Path) -> E
                 remedy="give the embodiment that it was recorded with",
             )
         return wanted
-    own = parse_embodiment(lineage.embodiment_yaml, str(path))
+    try:
+        own = _parsed(lineage.embodiment_yaml)
+    except ConfigError:
+        own = parse_embodiment(lineage.embodiment_yaml, str(path))  # raises, and names this bag
     if wanted is not None and wanted.hash != own.hash:
         raise BagError(
             f"bag of embodiment {own.name} {own.hash[:12]}, expected {wanted.name} "
@@ -279,6 +283,12 @@ def bag_embodiment(lineage: Lineage, wanted: Embodiment | None, path: Path) -> E
             remedy="use bags and configuration of one embodiment; the bag's lineage has its text",
         )
     return own
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> Embodiment:
+    """Return the embodiment of a text; bags of one session have the same one."""
+    return parse_embodiment(text, "embodiment")
 
 
 def _refuse_gaps(steps: NDArray[np.int64], epochs: set[int], path: Path) -> None:

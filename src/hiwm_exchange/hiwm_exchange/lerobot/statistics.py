@@ -31,12 +31,19 @@ def column_stats(values: NDArray[Any]) -> Stats:
         "mean": filled(masked.mean(axis=0)), "std": filled(masked.std(axis=0)),
         "count": [len(rows)],
     }
-    known = [column[np.isfinite(column)] for column in rows.T]
-    for name, share in QUANTILES.items():
-        found[name] = [
-            float(np.quantile(column, share)) if len(column) else 0.0 for column in known
-        ]
-    return found
+    shares = list(QUANTILES.values())
+    if len(rows) and np.isfinite(rows).all():
+        quantiles = np.quantile(rows, shares, axis=0)
+    else:
+        known = [column[np.isfinite(column)] for column in rows.T]
+        quantiles = np.stack([
+            np.quantile(column, shares) if len(column) else np.zeros(len(shares))
+            for column in known
+        ], axis=1)
+    return found | {
+        name: [float(value) for value in row]
+        for name, row in zip(QUANTILES, quantiles, strict=True)
+    }
 
 
 class ImageHistogram:
