@@ -95,7 +95,7 @@ class DataMapping:
             )
         images = episode.images(feature)
         check_camera_size(
-            *images.shape[1:3], camera, where=f"{episode.where}: {feature}",
+            images.shape[1], images.shape[2], camera, where=f"{episode.where}: {feature}",
             remedy="use an embodiment whose camera is not larger and has their aspect ratio",
         )
         return np.stack([area_averaged(one, camera.height, camera.width) for one in images])

@@ -96,7 +96,7 @@ def train(
     """
     state_path = team.own_file(state_path)
     step, before_s = 0, 0.0
-    state = load_training_state(state_path) if resume else {"step": -1}
+    state: dict[str, Any] = load_training_state(state_path) if resume else {"step": -1}
     team.require_alike("the step to resume from", int(state["step"]), str(state_path))
     if resume:
         step, before_s = int(state["step"]), float(state["elapsed_s"])

@@ -59,7 +59,7 @@ def embodiment_pixels(message: Any, camera: CameraSpec, topic: CameraTopic) -> P
     if topic.rotate:
         pixels = np.rot90(pixels, -topic.rotate // 90)  # rot90 turns counter-clockwise
     check_camera_size(
-        *pixels.shape[:2], camera, where=where,
+        pixels.shape[0], pixels.shape[1], camera, where=where,
         remedy="let the driver publish a larger image, or give size and crop in the robot file",
     )
     return area_averaged(pixels, camera.height, camera.width)
