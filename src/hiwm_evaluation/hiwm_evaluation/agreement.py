@@ -10,13 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hiwm_core import rank_statistics
-
-Rates = NDArray[np.float64]  # [N], one per policy
-Statistic = Callable[[Rates, Rates], float]
+Rates = NDArray[np.float64]  # [N], one per policy, or rows of them [R, N]
 
 # Enough for percentile intervals to be stable to their last printed digit.
 RESAMPLES = 5000
+# Resamples in one step: they need [R, N, N] numbers.
+_ROWS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,50 +28,67 @@ class Estimate:
     undefined: int  # resamples without a value of the statistic, left out of the interval
 
 
-def pearson(imagined: ArrayLike, real: ArrayLike) -> float:
-    """Return Pearson's correlation, -1..1; NaN if either side is constant.
+@dataclass(frozen=True)
+class Statistic:
+    """A number of two lists of rates: of the same policies in imagination and in reality."""
 
-    Raises:
-        ValueError: not two lists of equal length with two or more finite numbers.
-    """
-    x, y = _paired(imagined, real)
-    # Subtracting the mean of equal values can leave a rounding error.
-    if np.ptp(x) == 0.0 or np.ptp(y) == 0.0:
-        return math.nan
+    of_rows: Callable[[Rates, Rates], Rates]  # of rows [R, N] and [R, N], the number of each [R]
+
+    def __call__(self, imagined: ArrayLike, real: ArrayLike) -> float:
+        """Return the number of two lists.
+
+        Raises:
+            ValueError: not two lists of equal length with two or more finite numbers.
+        """
+        x, y = _paired(imagined, real)
+        return float(self.of_rows(x[None], y[None])[0])
+
+
+def _pearson(x: Rates, y: Rates) -> Rates:
+    spans = [np.ptp(rows, axis=1, keepdims=True) for rows in (x, y)]
     # Scaled first, so that squares of tiny deviations do not underflow.
-    dx = (x - x.mean()) / np.ptp(x)
-    dy = (y - y.mean()) / np.ptp(y)
-    correlation = float(dx @ dy / math.sqrt(float(dx @ dx) * float(dy @ dy)))
-    return min(1.0, max(-1.0, correlation))
+    dx, dy = (
+        (rows - rows.mean(axis=1, keepdims=True)) / np.where(span == 0.0, 1.0, span)
+        for rows, span in zip((x, y), spans, strict=True)
+    )
+    squares = (dx * dx).sum(axis=1) * (dy * dy).sum(axis=1)
+    # Subtracting the mean of equal values can leave a rounding error, so spans decide.
+    constant = ((spans[0] == 0.0) | (spans[1] == 0.0))[:, 0]
+    products = (dx * dy).sum(axis=1)
+    correlation = products / np.sqrt(np.where(constant, 1.0, squares))
+    return np.where(constant, math.nan, np.clip(correlation, -1.0, 1.0))
 
 
-def spearman(imagined: ArrayLike, real: ArrayLike) -> float:
-    """Return Spearman's rank correlation, -1..1; NaN if either side is constant.
-
-    Raises:
-        ValueError: as in `pearson`.
-    """
-    return rank_statistics.spearman(*_paired(imagined, real))
+def _spearman(x: Rates, y: Rates) -> Rates:
+    return _pearson(_ranks(x), _ranks(y))
 
 
-def mean_maximum_rank_violation(imagined: ArrayLike, real: ArrayLike) -> float:
-    """Return MMRV, the cost in real success rate of wrong ranks in imagination, 0..1, 0 is best.
+def _ranks(rows: Rates) -> Rates:
+    """Return the rank of each value in its row, from 1; equal values share their mean rank."""
+    below = (rows[:, None, :] < rows[:, :, None]).sum(axis=2)
+    equal = (rows[:, None, :] == rows[:, :, None]).sum(axis=2)
+    return np.asarray(below + (equal + 1) / 2.0, np.float64)
 
-    ::
 
-        violation(i, j) = |real_i - real_j| [(imagined_i < imagined_j) != (real_i < real_j)]
-        MMRV = 1/N sum_i max_j violation(i, j)
+def _mean_maximum_rank_violation(x: Rates, y: Rates) -> Rates:
+    wrong = (x[:, :, None] < x[:, None, :]) != (y[:, :, None] < y[:, None, :])
+    apart = np.abs(y[:, :, None] - y[:, None, :])
+    return np.asarray((apart * wrong).max(axis=2).mean(axis=1), np.float64)
 
-    Source: X. Li et al., "Evaluating Real-World Robot Manipulation Policies in Simulation"
-    (SIMPLER), arXiv 2405.05941. As there, a tie only in imagination is a violation for the policy
-    that is worse in reality.
 
-    Raises:
-        ValueError: not two lists of equal length with two or more finite numbers.
-    """
-    x, y = _paired(imagined, real)
-    wrong = (x[:, None] < x[None, :]) != (y[:, None] < y[None, :])
-    return float(np.mean(np.max(np.abs(y[:, None] - y[None, :]) * wrong, axis=1)))
+#: Pearson's correlation, -1..1; NaN if either side is constant.
+pearson = Statistic(_pearson)
+#: Spearman's rank correlation, -1..1; NaN if either side is constant.
+spearman = Statistic(_spearman)
+#: MMRV, the cost in real success rate of wrong ranks in imagination, 0..1, 0 is best::
+#:
+#:     violation(i, j) = |real_i - real_j| [(imagined_i < imagined_j) != (real_i < real_j)]
+#:     MMRV = 1/N sum_i max_j violation(i, j)
+#:
+#: Source: X. Li et al., "Evaluating Real-World Robot Manipulation Policies in Simulation"
+#: (SIMPLER), arXiv 2405.05941. As there, a tie only in imagination is a violation for the policy
+#: that is worse in reality.
+mean_maximum_rank_violation = Statistic(_mean_maximum_rank_violation)
 
 
 def bootstrap_estimate(
@@ -85,7 +101,7 @@ def bootstrap_estimate(
     A resample that draws one policy N times has no correlation; it is left out and counted.
 
     Args:
-        statistic: of two lists of rates, for example `pearson`.
+        statistic: for example `pearson`.
         imagined: rates [N] in imagination.
         real: rates [N] of the same policies in reality.
         seed: of the resamples; equal seeds give equal intervals.
@@ -99,7 +115,10 @@ def bootstrap_estimate(
         raise ValueError(f"confidence {confidence}: use a value between 0 and 1")
     x, y = _paired(imagined, real)
     draws = np.random.default_rng(seed).integers(0, len(x), (resamples, len(x)))
-    values = np.array([statistic(x[draw], y[draw]) for draw in draws])
+    values = np.concatenate([
+        statistic.of_rows(x[some], y[some])
+        for some in np.split(draws, range(_ROWS, resamples, _ROWS))
+    ])
     defined = values[~np.isnan(values)]
     tails = [50.0 * (1.0 - confidence), 50.0 * (1.0 + confidence)]
     low, high = np.percentile(defined, tails) if len(defined) else (math.nan, math.nan)

@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hiwm_evaluation.agreement import (
+    Statistic,
     bootstrap_estimate,
     mean_maximum_rank_violation,
     pearson,
@@ -121,7 +122,7 @@ def test_resamples_without_a_correlation_are_left_out_and_counted() -> None:
 def test_the_bootstrap_finds_the_spread_of_a_mean() -> None:
     # Of N values the bootstrap distribution of a mean is close to normal with std / sqrt(N).
     x = np.random.default_rng(5).normal(size=400)
-    estimate = bootstrap_estimate(lambda a, b: float(a.mean()), x, x, seed=1)
+    estimate = bootstrap_estimate(Statistic(lambda a, b: a.mean(axis=1)), x, x, seed=1)
     half = 1.96 * x.std() / 20.0
     assert estimate.low == pytest.approx(x.mean() - half, abs=0.006)
     assert estimate.high == pytest.approx(x.mean() + half, abs=0.006)
