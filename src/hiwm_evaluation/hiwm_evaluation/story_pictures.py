@@ -20,13 +20,12 @@ from PIL import Image, ImageDraw, ImageFont
 from hiwm_core.bags import Segment, read_segment
 from hiwm_core.branch_reader import BranchReader
 from hiwm_core.branch_records import Label
-from hiwm_core.config_schema import settings
 from hiwm_core.control import Source
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import HiwmError, StoreError, reason
 from hiwm_core.palette import SOURCE_COLOURS, SOURCE_NAMES, Colour
 from hiwm_core.tasks import Task, load_task
-from hiwm_evaluation.study.budgets import Budget
+from hiwm_evaluation.study.budgets import Budget, stored_budget
 from hiwm_evaluation.study.policies import BlockKind, blocks, round_cell, start_cell
 from hiwm_evaluation.study.settings import SETTINGS_FILE
 from hiwm_evaluation.study_file import World, read_evaluation
@@ -150,7 +149,7 @@ def _settings(folder: Path) -> tuple[Task, Budget]:
     path = folder / SETTINGS_FILE
     try:
         kept = json.loads(path.read_text())
-        return load_task(kept["task"]), settings(Budget, kept["budget"], f"{path}: budget")
+        return load_task(kept["task"]), stored_budget(kept["budget"], f"{path}: budget")
     except (OSError, ValueError, KeyError) as error:
         raise StoreError(
             f"cannot be read: {reason(error)}", where=str(path),

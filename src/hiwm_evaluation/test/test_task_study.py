@@ -1,12 +1,13 @@
 """A task's file of its studies changes sizes, and nothing that is misnamed is accepted."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from hiwm_core.errors import ConfigError
-from hiwm_evaluation.study.budgets import BUDGETS, budget_of
+from hiwm_evaluation.study.budgets import BUDGETS, budget_of, stored_budget
 from hiwm_evaluation.task_study import Speeds, task_study
 from hiwm_test_support.shipped import TASK
 
@@ -40,6 +41,8 @@ def test_a_file_replaces_sizes_of_one_budget(written: Path) -> None:
         BUDGETS["small"], trials=7, agreement=((3, 4), (5, 6)), with_more_rollouts=()
     )
     assert budget_of("full", "toy") == BUDGETS["full"]
+    kept = json.loads(json.dumps(asdict(budget_of("small", "toy"))))
+    assert stored_budget(kept, "settings.json") == budget_of("small", "toy")
     assert task_study("toy").speeds == Speeds(stand_in=25)
 
 

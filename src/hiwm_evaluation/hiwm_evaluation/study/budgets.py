@@ -1,7 +1,7 @@
 """Sizes of studies: general ones, and what a task's own file changes (``task_study.py``)."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hiwm_core.config_schema import settings
@@ -96,10 +96,24 @@ def budget_of(name: str, task: str) -> Budget:
     budgets = {str(key): sizes for key, sizes in task_study(task).budgets.items()}
     if name not in budgets:
         return BUDGETS[name]
-    return settings(
-        Budget, _plain(asdict(BUDGETS[name])) | dict(budgets[name]),
-        f"studies/{task}.yaml: budgets.{name}",
+    return stored_budget(
+        _plain(asdict(BUDGETS[name])) | dict(budgets[name]), f"studies/{task}.yaml: budgets.{name}"
     )
+
+
+def stored_budget(content: Mapping[str, Any], where: str) -> Budget:
+    """Return a budget from all its sizes.
+
+    Args:
+        content: as in a file, with lists in place of tuples.
+        where: file and field, for messages.
+
+    Raises:
+        ConfigError: a size is unknown, missing or wrong.
+    """
+    budget = settings(Budget, dict(content), where)
+    # A plain dictionary, so that `asdict` can copy it.
+    return replace(budget, episodes=dict(budget.episodes))
 
 
 def _plain(value: Any) -> Any:
