@@ -24,9 +24,9 @@ from sensor_msgs.msg import JointState
 from hiwm_console import world_simulator
 from hiwm_console.answers import answer_of, number
 from hiwm_console.drive_axes import DriveAxes
-from hiwm_console.driving import DEVICE, Command
 from hiwm_console.hand_clutch import HandClutch
 from hiwm_console.live_feed import LiveFeed, keep
+from hiwm_console.page_commands import DEVICE, Command
 from hiwm_console.protocol import Act
 from hiwm_console.session_files import SessionFiles
 from hiwm_console.web_server import WebServer
@@ -136,16 +136,16 @@ class GraphLink:
             seconds = min(seconds, now - self._moved_at)
         self._moved, self._moved_at = place, now
         assert self._axes is not None and self._measured is not None and self._tick is not None
-        manner = command.manner
+        settings = command.settings
         delta, steps = self._axes.motion(
-            command.axes, manner.frame, self._speed * manner.speed, seconds
+            command.axes, settings.frame, self._speed * settings.speed, seconds
         )
         applied = np.asarray(self._tick.applied_action, np.float64)
         tips: dict[str, TipMotion] = {**steps}
         grippers = None
-        if manner.hands and self._clutch is not None:
+        if settings.hands and self._clutch is not None:
             goals, grippers = self._clutch.motion(
-                manner.hands, leash.start(self._measured, applied), manner.frame, manner.speed
+                settings.hands, leash.start(self._measured, applied), settings.frame, settings.speed
             )
             tips |= goals
         self._target = leash.move(

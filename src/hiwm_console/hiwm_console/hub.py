@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from hiwm_console import flood, protocol, world_simulator
 from hiwm_console.clients import Client, Frame
-from hiwm_console.driving import Command, Driving, Manner, Output, Pause, Released
 from hiwm_console.hand_clutch import HandWatch
+from hiwm_console.page_commands import Command, DriveSettings, Output, PageCommands, Pause, Released
 from hiwm_console.protocol import Act, Refused
 from hiwm_console.seats import Seats
 from hiwm_console.world_simulator import SimulatorPage
@@ -70,7 +70,7 @@ class Hub:
     ) -> None:
         self.graph = graph
         self._demonstrations = demonstrations
-        self.driving = Driving()
+        self.page_commands = PageCommands()
         self._hands = HandWatch()
         self.seats = Seats()
         self.refusals = flood.Refusals(log)
@@ -112,7 +112,7 @@ class Hub:
         self._pages.pop(client.id, None)
         before = self.seats.driver
         if before == client.id:
-            self._do(self.driving.lose("the page in control has closed"))
+            self._do(self.page_commands.lose("the page in control has closed"))
         self._seat_changed(self.seats.leave(client.id), before)
         self._drive(time.monotonic())
 
@@ -149,7 +149,7 @@ class Hub:
         if isinstance(message, protocol.Drive):
             self._receive_drive(
                 client, message.axes, message.deadman, message.t, now, message.demonstration,
-                Manner(frame=message.frame, speed=message.speed, hands=message.hands),
+                DriveSettings(frame=message.frame, speed=message.speed, hands=message.hands),
             )
         elif isinstance(message, protocol.Seen):
             client.seen(message.n)
@@ -157,7 +157,7 @@ class Hub:
             client.show("pong", json.dumps({"type": "pong", "t": message.t}))
         elif isinstance(message, protocol.LetGo):
             if self.seats.driver == client.id:
-                self._do(self.driving.lose(message.why or "released by the page in control"))
+                self._do(self.page_commands.lose(message.why or "released by the page in control"))
         elif isinstance(message, protocol.SeatWish):
             self._seat(client, message.do)
         elif isinstance(message, Act):
@@ -203,7 +203,7 @@ class Hub:
 
     def _receive_drive(
         self, client: Client, axes: tuple[float, ...], deadman: bool, t: float, now: float,
-        demonstration: bool | None = None, manner: Manner = Manner(),  # noqa: B008 - frozen
+        demonstration: bool | None = None, settings: DriveSettings = DriveSettings(),  # noqa: B008 - frozen
     ) -> None:
         if self.graph is None:
             raise Refused(_READ_ONLY)
@@ -219,22 +219,22 @@ class Hub:
             raise Refused(f"drive: {len(axes)} axes, but this robot has {self.graph.axes}")
         if demonstration is None:
             demonstration = self._demonstrations
-        problem = self.driving.receive(
-            axes, deadman, t, now, demonstration=demonstration, manner=manner
+        problem = self.page_commands.receive(
+            axes, deadman, t, now, demonstration=demonstration, settings=settings
         )
         if problem:
             raise Refused(problem)
-        lost = self._hands.problem(manner.hands, t, self.graph.arms)
+        lost = self._hands.problem(settings.hands, t, self.graph.arms)
         if lost and deadman:
-            self._do(self.driving.lose(lost))
+            self._do(self.page_commands.lose(lost))
 
     def _drive(self, now: float) -> None:
         """Execute the outputs due now, and schedule the next ones."""
-        self._do(self.driving.take(now))
+        self._do(self.page_commands.take(now))
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        due = self.driving.due(now)
+        due = self.page_commands.due(now)
         if due is not None:
             self._alarm = asyncio.get_running_loop().call_later(
                 max(0.0, due - now), lambda: self._drive(time.monotonic())
@@ -274,7 +274,7 @@ class Hub:
                 client = self.clients[number]
                 if page.unread and client.bucket.take(now):
                     self._read(client, page.unread, now)
-            if self.driving.holding:
+            if self.page_commands.holding:
                 self._drive(now)
 
     # Seats.
@@ -286,27 +286,27 @@ class Hub:
         if do == "ask":
             if not client.access.drive:
                 raise Refused(client.access.reason)
-            line = self.seats.ask(client.id, holding=self.driving.holding)
+            line = self.seats.ask(client.id, holding=self.page_commands.holding)
         elif do == "give":
             if before == client.id and self.seats.asking is not None:
                 # The new driver starts without control of the robot.
-                self._do(self.driving.lose("the controls were handed over"))
+                self._do(self.page_commands.lose("the controls were handed over"))
             line = self.seats.give(client.id)
         elif do == "keep":
             line = self.seats.keep(client.id)
         else:
             if before == client.id:
-                self._do(self.driving.lose("the driver left the controls"))
+                self._do(self.page_commands.lose("the driver left the controls"))
             line = self.seats.stand_up(client.id)
         self._seat_changed(line, before)
 
     def _take_seat(self, client: Client) -> None:
         before = self.seats.driver
-        self._seat_changed(self.seats.ask(client.id, holding=self.driving.holding), before)
+        self._seat_changed(self.seats.ask(client.id, holding=self.page_commands.holding), before)
 
     def _seat_changed(self, line: str, before: int | None) -> None:
         if self.seats.driver != before:
-            self.driving.begin()
+            self.page_commands.begin()
             self._hands.forget()
         if line:
             self.notice(line)
@@ -334,7 +334,7 @@ class Hub:
             if self.seats.driver != client.id:
                 raise Refused("somebody else has the controls")
         if act.action in ("pause", "stop") and self.seats.driver == client.id:
-            self.driving.drop()
+            self.page_commands.drop()
         self._ask(act, client)
 
     def _ask(self, act: Act, client: Client | None) -> None:
@@ -374,13 +374,13 @@ class Hub:
 
     def on_control(self, mode: Mode, device: str, reason: str) -> None:
         """Process the arbiter's control state."""
-        self._do(self.driving.on_control(mode, device, reason))
+        self._do(self.page_commands.on_control(mode, device, reason))
         self._drive(time.monotonic())
 
     def on_tick(self, epoch: int, step: int, *, period_s: float, lockstep: bool) -> None:
         """Process a new tick."""
         now = time.monotonic()
-        self.driving.on_tick(epoch, step, period_s=period_s, lockstep=lockstep, now=now)
+        self.page_commands.on_tick(epoch, step, period_s=period_s, lockstep=lockstep, now=now)
         self._drive(now)
 
     def on_frame(self, camera: int, epoch: int, step: int, data: bytes) -> None:

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from hiwm_console.access import Access
 from hiwm_console.hub import Hub
-from hiwm_console.label_desk import LabelDesk, parse_verdict
+from hiwm_console.label_store import LabelStore, parse_verdict
 from hiwm_console.pictures import media_type
 from hiwm_console.protocol import Act, Refused
 from hiwm_core.errors import HiwmError
@@ -26,7 +26,7 @@ class LabelPages:
     """Routes of the labelling page.
 
     Args:
-        desk: the folder's episodes.
+        store: the folder's episodes.
         hub: refusals, and the running session if there is one.
         judge: what a request with a token may do.
         key: part of the pictures' addresses, new at every start.
@@ -34,9 +34,9 @@ class LabelPages:
     """
 
     def __init__(
-        self, desk: LabelDesk, hub: Hub, judge: Judge, key: str, headers: dict[str, str]
+        self, store: LabelStore, hub: Hub, judge: Judge, key: str, headers: dict[str, str]
     ) -> None:
-        self._desk, self._hub, self._judge = desk, hub, judge
+        self._store, self._hub, self._judge = store, hub, judge
         self._key, self._headers = key, headers
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="labels")
 
@@ -52,7 +52,7 @@ class LabelPages:
 
     def close(self) -> None:
         """Close the folder's files."""
-        self._reading.submit(self._desk.close).result(10)
+        self._reading.submit(self._store.close).result(10)
         self._reading.shutdown()
 
     def _access(self, request: web.Request) -> Access:
@@ -78,7 +78,7 @@ class LabelPages:
 
     async def _list(self, request: web.Request) -> web.Response:
         access = self._access(request)
-        listing = await self._run(self._desk.listing)
+        listing = await self._run(self._store.listing)
         return self._json({
             **listing, "frames": f"/label/frames/{self._key}/",
             "may_label": access.drive, "reason": access.reason,
@@ -87,7 +87,7 @@ class LabelPages:
     async def _open(self, request: web.Request) -> web.Response:
         self._access(request)
         try:
-            opened = await self._run(self._desk.opened, int(request.match_info["number"]))
+            opened = await self._run(self._store.opened, int(request.match_info["number"]))
         except HiwmError as error:
             return self._json({"ok": False, "message": str(error)}, 404)
         return self._json({"ok": True, **opened})
@@ -98,7 +98,7 @@ class LabelPages:
             raise web.HTTPNotFound(text="the frame is of another start\n", headers=self._headers)
         place = (int(request.match_info[part]) for part in ("number", "camera", "index"))
         try:
-            data = await self._run(self._desk.frame, *place)
+            data = await self._run(self._store.frame, *place)
         except HiwmError as error:
             raise web.HTTPNotFound(text=f"{error.what}\n", headers=self._headers) from None
         return web.Response(
@@ -115,10 +115,10 @@ class LabelPages:
         number = int(request.match_info["number"])
         try:
             verdict = parse_verdict(await request.text())
-            branch = await self._run(self._desk.branch_of, number)
+            branch = await self._run(self._store.branch_of, number)
             by_service = self._hub.graph is not None and bool(branch)
             if by_service and self._hub.graph is not None:
-                await self._run(self._desk.check, number, verdict)
+                await self._run(self._store.check, number, verdict)
                 label = verdict.label
                 answer = await self._hub.graph.act(Act(
                     id=0, action="label", branch=branch, label=label.label, note=label.note
@@ -126,7 +126,7 @@ class LabelPages:
                 if not answer["ok"]:
                     return self._json({"ok": False, "message": answer["message"]}, 409)
             stored = await self._run(
-                lambda: self._desk.write(number, verdict, tree=not by_service)
+                lambda: self._store.write(number, verdict, tree=not by_service)
             )
         except Refused as refused:
             self._hub.refusals.note(str(refused))

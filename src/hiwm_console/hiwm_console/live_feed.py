@@ -15,7 +15,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 
 from hiwm_console.answers import number
-from hiwm_console.driving import Driving
+from hiwm_console.page_commands import PageCommands
 from hiwm_console.pictures import picture
 from hiwm_console.session_files import SessionFiles
 from hiwm_core.bags.cdr import stamp_ns
@@ -33,7 +33,7 @@ class Viewers(Protocol):
     """What the feed needs of the hub."""
 
     clients: dict[int, Any]
-    driving: Driving
+    driving: PageCommands
 
     def show(self, kind: str, message: Mapping[str, Any]) -> None:
         """Show a state on every page."""
@@ -107,7 +107,7 @@ class LiveFeed:
                     self._session.remember(f"{tick.branch_id}:{tick.step}", data)
         # The newest tick is always sent in the end: a paused world makes no other one.
         self._unreported = tick
-        wait = 0.0 if viewers.driving.holding else self._status_at + _STATUS_S - now
+        wait = 0.0 if viewers.page_commands.holding else self._status_at + _STATUS_S - now
         if wait <= 0.0:
             self._report(viewers)
         elif self._report_later is None:

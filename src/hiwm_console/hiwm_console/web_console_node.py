@@ -170,7 +170,7 @@ class WebConsoleNode(Node):
 
     def _on_tick(self, raw: bytes) -> None:
         self._hand(self._link.on_tick, raw)
-        if not self._server.hub.driving.holding:
+        if not self._server.hub.page_commands.holding:
             time.sleep(_GATHER_S)
 
     def _values(self) -> dict[str, object]:

@@ -21,8 +21,8 @@ from hiwm_console import page_palette
 from hiwm_console.access import Access, AccessRules
 from hiwm_console.clients import Client
 from hiwm_console.hub import Graph, Hub
-from hiwm_console.label_desk import LabelDesk
 from hiwm_console.label_pages import LabelPages
+from hiwm_console.label_store import LabelStore
 from hiwm_console.pictures import media_type
 from hiwm_console.protocol import MOST_BYTES
 from hiwm_console.session_files import TREE_FILE, SessionFiles
@@ -83,7 +83,7 @@ class WebServer:
         }, demonstrations=demonstrations)
         self.hub.want_tree = self._send_tree
         self._labels = LabelPages(
-            LabelDesk(session.folder), self.hub, self._judge, self._key, _HEADERS
+            LabelStore(session.folder), self.hub, self._judge, self._key, _HEADERS
         )
         self._twins = TwinPages(
             session.folder, self._judge, self.hub.refusals.note, self._key, _HEADERS

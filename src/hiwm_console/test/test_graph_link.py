@@ -16,8 +16,8 @@ from std_srvs.srv import Trigger
 
 from hiwm_console.answers import answer_of
 from hiwm_console.drive_axes import DriveAxes
-from hiwm_console.driving import Command, Driving, Manner
 from hiwm_console.graph_link import GraphLink, _event
+from hiwm_console.page_commands import Command, DriveSettings, PageCommands
 from hiwm_console.protocol import Act, HandPose
 from hiwm_console.session_files import SessionFiles
 from hiwm_core.embodiment import load_embodiment
@@ -40,7 +40,7 @@ class PlayedServer:
         self.hub = self
         self.shown = {}
         self.clients = {}
-        self.driving = Driving()
+        self.page_commands = PageCommands()
 
     def show(self, kind, message):
         self.shown[kind] = message
@@ -181,7 +181,7 @@ def test_hands_move_both_arms_and_after_a_rollback_they_start_from_where_the_rob
         link.on_tick(serialize_message(tick))
         link.publish(Command(
             deadman=True, axes=(0.0,) * link.axes, epoch=epoch, step=number, t=0.0,
-            manner=Manner(frame="base", hands=hands),
+            settings=DriveSettings(frame="base", hands=hands),
         ))
         return np.array(sent[-1].action)
 

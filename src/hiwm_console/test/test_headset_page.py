@@ -83,7 +83,7 @@ class Driven:
 
     def hands(self) -> dict[int, object]:
         """Hands of the newest command, by arm."""
-        return {hand.arm: hand for hand in self.newest.manner.hands}
+        return {hand.arm: hand for hand in self.newest.settings.hands}
 
     def lost(self, why: str, count: int) -> None:
         """Check that control was lost and that the person is told."""
@@ -134,10 +134,10 @@ def test_two_controllers_drive_two_arms_and_whatever_cannot_be_trusted_pauses(
         )
 
     driven.until(followed, "both hands")
-    assert driven.newest.manner.frame == "camera top" and not any(driven.newest.axes)
+    assert driven.newest.settings.frame == "camera top" and not any(driven.newest.axes)
     driven.play("push('right', 1, 0)", "push('left', 0, -1)")
-    driven.until(lambda: driven.newest.manner.frame == "base", "the next view")
-    driven.until(lambda: driven.newest.manner.speed == 0.5, "the next speed")
+    driven.until(lambda: driven.newest.settings.frame == "base", "the next view")
+    driven.until(lambda: driven.newest.settings.speed == 0.5, "the next speed")
 
     # The headset only guesses where a controller is: control is lost, for both arms, until a grip
     # is closed again.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hiwm_console.driving import Manner
+from hiwm_console.page_commands import DriveSettings
 from hiwm_core.control import Mode
 from hiwm_test_support.headless_browser import Browser, Page, chromium
 
@@ -200,7 +200,7 @@ def test_pads_move_the_tips_of_joint_arms_in_the_frame_and_at_the_speed_of_the_p
         page.key("-")
         page.until(f"{steering}.startsWith('Frame: base ;Speed: 50 % -')")
         end = time.monotonic() + 30.0
-        while rig.graph.commands[-1].manner != Manner(frame="base", speed=0.5):
+        while rig.graph.commands[-1].settings != DriveSettings(frame="base", speed=0.5):
             rig.tick(rig.step + 1)
             assert time.monotonic() < end, rig.graph.commands[-1]
             time.sleep(0.05)

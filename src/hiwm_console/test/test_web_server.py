@@ -178,7 +178,7 @@ def test_a_hand_that_cannot_be_trusted_pauses_and_must_be_gripped_again(rig, aft
         rig.tick(0)
         await look([hand])
         await eventually(lambda: rig.graph.commands)
-        assert rig.graph.commands[0].manner.hands[0].position == (0.0, 1.0, -0.3)
+        assert rig.graph.commands[0].settings.hands[0].position == (0.0, 1.0, -0.3)
         rig.control(Mode.HUMAN, "console")
         await look([hand | change for change in after])
         assert (await viewer.of("released"))["reason"] == why

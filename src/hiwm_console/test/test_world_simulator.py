@@ -33,7 +33,7 @@ def test_a_page_of_the_world_simulator_drives(rig):
         # It sends nothing more while the key is down: its pongs keep it in control.
         reader = asyncio.ensure_future(viewer.until(lambda said: isinstance(said, bytes)))
         await asyncio.sleep(0.6)
-        assert rig.server.hub.driving.holding
+        assert rig.server.hub.page_commands.holding
         rig.tick(1)
         await eventually(lambda: rig.graph.commands[-1].step == 1)
         rig.frame(2)

@@ -6,7 +6,7 @@
     python -m hiwm_evaluation.standin_skill TASK recovery --policy models/policy_TASK.safetensors
     python -m hiwm_evaluation.standin_skill TASK policy --policy models/policy_TASK.safetensors
 
-The expert reads ground truth, the operator only images and its own hands. `recovery` is the
+The expert reads ground truth, the operator only images and proprioception. `recovery` is the
 operator from states of failure: a weak demonstrator, or a policy, acts for a drawn time, and if it
 has not solved the task by then, the operator continues. Controllers and limits are those of driver
 and bridge.

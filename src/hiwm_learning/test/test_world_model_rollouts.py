@@ -82,8 +82,8 @@ def test_still_arms_are_told_where_they_are(recordings: list[Recording]) -> None
 def test_exchanged_actions_are_another_recordings_motions(recordings: list[Recording]) -> None:
     starts = [Start(recording=recordings[k], step=2) for k in (0, 0, 1)]
     actions = recorded_actions(starts, 10)
-    hands = np.stack([start.hands for start in starts])[:, None]
-    moves, wanted = exchanged_actions(actions, starts, seed=0) - hands, actions - hands
+    present = np.stack([start.proprioception for start in starts])[:, None]
+    moves, wanted = exchanged_actions(actions, starts, seed=0) - present, actions - present
     # Only one recording is another: b for the two of a, one of a for b.
     assert np.allclose(moves[0], wanted[2])
     assert np.allclose(moves[1], wanted[2])

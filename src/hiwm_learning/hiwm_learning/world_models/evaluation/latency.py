@@ -23,7 +23,7 @@ def latency(
         start: to begin from; the arms are told to stay.
         repeats: measurements of one state; a quarter of them of several.
     """
-    state = simulator.begin(start.views, start.hands, seed=0)
+    state = simulator.begin(start.views, start.proprioception, seed=0)
     table = {}
     for batch in BATCHES:
         states, actions = [state] * batch, [start.measured] * batch

@@ -40,7 +40,7 @@ class Start:
         return self.recording.views(self.step)
 
     @property
-    def hands(self) -> Array:
+    def proprioception(self) -> Array:
         """The proprioception at the start, [P] in the embodiment's units."""
         return self.recording.proprioception[self.step].double().numpy()
 
@@ -128,7 +128,8 @@ def imagine(
     for first in range(0, len(starts), TOGETHER):
         some = starts[first : first + TOGETHER]
         states = [
-            simulator.begin(start.views, start.hands, first + i) for i, start in enumerate(some)
+            simulator.begin(start.views, start.proprioception, first + i)
+            for i, start in enumerate(some)
         ]
         seen = []
         for step in range(max(at) + 1):

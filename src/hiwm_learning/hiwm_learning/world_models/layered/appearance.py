@@ -53,13 +53,13 @@ def fit_appearance(
     """
     generator = torch.Generator().manual_seed(seed)
     pick = torch.randperm(len(frames), generator=generator)[:SAMPLE]
-    sample, hands = frames[pick], proprioception[pick]
+    sample, values = frames[pick], proprioception[pick]
     decoder.background.data = to_logit(
         sample.median(0).values.permute(2, 0, 1).float() / 255.0
     )
     _open_arms(decoder)
     seen = frames_to_float(sample)
-    poses = arm_poses(decoder, hands)
+    poses = arm_poses(decoder, values)
     _take_reference(decoder, seen, poses)
     psnr = 0.0
     for round_number in range(ROUNDS):

@@ -85,18 +85,18 @@ class Simulator:
         Raises:
             CheckpointError: images of several cameras.
         """
-        frame, hands = _only_view(image), np.asarray(proprioception, np.float32)
-        return replace(self._registered(frame.tobytes(), frame.shape, hands.tobytes()), seed=seed)
+        frame, values = _only_view(image), np.asarray(proprioception, np.float32)
+        return replace(self._registered(frame.tobytes(), frame.shape, values.tobytes()), seed=seed)
 
     @torch.no_grad()
     def _register(
         self, image: bytes, shape: tuple[int, ...], proprioception: bytes
     ) -> ImaginedState:
         decoder = self._model.decoder
-        hands = torch.frombuffer(bytearray(proprioception), dtype=torch.float32)[None]
+        arms = torch.frombuffer(bytearray(proprioception), dtype=torch.float32)[None]
         pixels = torch.frombuffer(bytearray(image), dtype=torch.uint8).reshape(1, *shape)
         poses, _ = register(
-            decoder, frames_to_float(pixels), arm_poses(decoder, hands), 0, keep=3
+            decoder, frames_to_float(pixels), arm_poses(decoder, arms), 0, keep=3
         )
         return self._resting(poses)[0]
 
@@ -157,10 +157,10 @@ class Simulator:
         trust = imagination.trust(imagination.doubt(self._model, worlds))
         return [
             reading(
-                self.heads, proprioception=hands, trust=float(trust[i]),
+                self.heads, proprioception=each, trust=float(trust[i]),
                 progress=float(progress[i]), success=float(success[i]),
             )
-            for i, hands in enumerate(self._proprioception(worlds))
+            for i, each in enumerate(self._proprioception(worlds))
         ]
 
     def redraw(

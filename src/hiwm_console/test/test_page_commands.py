@@ -5,13 +5,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from hiwm_console.driving import (
+from hiwm_console.page_commands import (
     FRESH_S,
     LEAD_S,
     REPEAT_S,
     Command,
-    Driving,
-    Manner,
+    DriveSettings,
+    PageCommands,
     Pause,
     Released,
 )
@@ -19,28 +19,28 @@ from hiwm_core.control import Mode
 
 
 class Page:
-    """A Driving with its own clock."""
+    """PageCommands with its own clock."""
 
     def __init__(self, step=0, lockstep=True, period=0.1):
         self.now = 100.0
-        self.driving = Driving()
+        self.commands = PageCommands()
         self.lockstep, self.period = lockstep, period
         self.out = []
         self.tick(step)
 
     def tick(self, step, epoch=1):
-        self.driving.on_tick(
+        self.commands.on_tick(
             epoch, step, period_s=self.period, lockstep=self.lockstep, now=self.now
         )
         return self.take()
 
     def take(self):
-        said = self.driving.take(self.now)
+        said = self.commands.take(self.now)
         self.out += said
         return said
 
     def send(self, axes=(0.0, 0.0), deadman=True, late=0.0, **more):
-        assert not self.driving.receive(axes, deadman, 1e3 * (self.now - late), self.now, **more)
+        assert not self.commands.receive(axes, deadman, 1e3 * (self.now - late), self.now, **more)
         return self.take()
 
     def wait(self, seconds):
@@ -48,7 +48,7 @@ class Page:
         return self.take()
 
     def control(self, mode, device="", reason="because"):
-        said = self.driving.on_control(mode, device, reason)
+        said = self.commands.on_control(mode, device, reason)
         self.out += said
         return said + self.take()
 
@@ -68,7 +68,7 @@ def test_a_takeover_is_sent_at_once_and_a_handback_once():
     assert command.deadman and (command.epoch, command.step) == (1, 0)
     (release,) = page.send(deadman=False)
     assert isinstance(release, Command) and not release.deadman
-    assert page.wait(0.02) == [] and not page.driving.holding
+    assert page.wait(0.02) == [] and not page.commands.holding
 
 
 def test_a_command_of_lockstep_waits_for_the_hand_and_comes_before_the_frame_is_due():
@@ -77,7 +77,7 @@ def test_a_command_of_lockstep_waits_for_the_hand_and_comes_before_the_frame_is_
     page.wait(0.05)
     assert page.tick(1) == []  # its answer is not due yet
     page.send((1.0, 0.0))
-    assert page.driving.due(page.now) == pytest.approx(page.now + 0.1 - LEAD_S)
+    assert page.commands.due(page.now) == pytest.approx(page.now + 0.1 - LEAD_S)
     (command,) = page.wait(0.1 - LEAD_S)
     assert command.axes == (1.0, 0.0) and command.step == 1
 
@@ -120,14 +120,14 @@ def test_a_command_s_frame_and_speed_are_those_of_its_axes():
     page = Page()
     page.take_over()
     page.tick(1)
-    page.send((1.0, 0.0), manner=Manner(frame="tool"))
+    page.send((1.0, 0.0), settings=DriveSettings(frame="tool"))
     page.wait(0.1)
-    page.send((1.0, 0.0), manner=Manner(frame="base", speed=0.5))
+    page.send((1.0, 0.0), settings=DriveSettings(frame="base", speed=0.5))
     (repeated,) = page.wait(REPEAT_S)
-    assert (repeated.axes, repeated.manner) == ((1.0, 0.0), Manner(frame="tool"))
+    assert (repeated.axes, repeated.settings) == ((1.0, 0.0), DriveSettings(frame="tool"))
     page.tick(2)
-    page.send((1.0, 0.0), manner=Manner(frame="base", speed=0.5))
-    assert page.wait(0.1)[0].manner == Manner(frame="base", speed=0.5)
+    page.send((1.0, 0.0), settings=DriveSettings(frame="base", speed=0.5))
+    assert page.wait(0.1)[0].settings == DriveSettings(frame="base", speed=0.5)
 
 
 def test_silence_pauses_and_never_hands_back():
@@ -137,20 +137,20 @@ def test_silence_pauses_and_never_hands_back():
     assert [type(output) for output in said] == [Pause, Released]
     assert "silent" in said[0].reason
     page.send()  # it returns, still holding: control needs a release first
-    assert not page.driving.holding
+    assert not page.commands.holding
     said = page.control(Mode.PAUSED)
     assert [command.deadman for command in commands(said)] == [False], "the arbiter's bar is lifted"
     page.send()
-    assert not page.driving.holding
+    assert not page.commands.holding
     page.send(deadman=False)
     page.send()
-    assert page.driving.holding
+    assert page.commands.holding
 
 
 def test_no_release_is_sent_while_the_arbiter_still_has_us_in_control():
     page = Page()
     page.take_over()
-    page.driving.drop()
+    page.commands.drop()
     page.send(deadman=False)
     page.wait(0.02)
     assert [command.deadman for command in commands(page.out)] == [True]
@@ -163,27 +163,27 @@ def test_a_late_page_loses_control_and_a_slow_line_does_not():
     for _ in range(30):
         slow.send(late=0.4)
         slow.wait(0.03)
-    assert slow.driving.holding, "a constant delay is the line's own"
+    assert slow.commands.holding, "a constant delay is the line's own"
     late = Page()
     late.take_over()
     for number in range(1, 12):  # messages still arrive, each later than the previous one
         late.wait(0.05)
         late.send(late=0.03 * number)
     (pause,) = [output for output in late.out if isinstance(output, Pause)]
-    assert "late by 0.2" in pause.reason and not late.driving.holding
+    assert "late by 0.2" in pause.reason and not late.commands.holding
 
 
 def test_time_that_runs_backwards_is_refused():
     page = Page()
     page.send()
-    assert "backwards" in page.driving.receive((0.0, 0.0), True, 1.0, page.now)
+    assert "backwards" in page.commands.receive((0.0, 0.0), True, 1.0, page.now)
 
 
 def test_another_persons_pause_is_accepted_and_shown():
     page = Page()
     page.take_over()
     said = page.control(Mode.PAUSED, reason="pause asked for")
-    assert Released("pause asked for") in said and not page.driving.holding
+    assert Released("pause asked for") in said and not page.commands.holding
     assert not any(isinstance(output, Pause) for output in said)
 
 
@@ -194,7 +194,7 @@ def test_a_takeover_the_arbiter_refuses_ends_with_its_reason():
     for _ in range(40):
         page.wait(0.03)
         page.send()
-    assert Released("stop asked for") in page.out and not page.driving.holding
+    assert Released("stop asked for") in page.out and not page.commands.holding
 
 
 def test_the_arbiter_hears_of_us_while_the_world_is_slow():
@@ -240,7 +240,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.said_held_at = self.page.now
         else:
             self.lost = False
-        assert not self.page.driving.receive((x, 0.0), deadman, t, self.page.now)
+        assert not self.page.commands.receive((x, 0.0), deadman, t, self.page.now)
         self.check(self.page.take())
 
     @rule(seconds=st.sampled_from([0.001, 0.02, 0.05, 0.1, 0.3, 2.0]))
@@ -259,16 +259,16 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def lose(self):
-        holding = self.page.driving.holding
-        said = self.page.driving.lose("hidden")
+        holding = self.page.commands.holding
+        said = self.page.commands.lose("hidden")
         assert bool(said) is holding
         self.lost = self.lost or holding
         self.check(said + self.page.take())
 
     @invariant()
     def awake_when_holding(self):
-        if hasattr(self, "page") and self.page.driving.holding:
-            assert self.page.driving.due(self.page.now) is not None
+        if hasattr(self, "page") and self.page.commands.holding:
+            assert self.page.commands.due(self.page.now) is not None
 
 
 TestAnyOrder = AnyOrder.TestCase

@@ -1,6 +1,6 @@
 """Converts the driver's messages to operator commands, and decides when to send them.
 
-The rules, tested by the property tests of `test_driving.py`:
+The rules, tested by the property tests of `test_page_commands.py`:
 
 - The deadman is a level with an age: it is sent as held only if the page reported it within
   `FRESH_S`, over a connection that is not late by more than that.
@@ -37,7 +37,7 @@ _SPAN_S = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manner:
+class DriveSettings:
     """How a page's axes move the arms."""
 
     frame: str = "base"  # of tips' axes
@@ -51,7 +51,7 @@ class Command:
 
     deadman: bool
     axes: tuple[float, ...]
-    manner: Manner = Manner()
+    settings: DriveSettings = DriveSettings()
     epoch: int
     step: int
     t: float  # the page's stamp of the newest message in it, ms
@@ -99,8 +99,8 @@ class Lateness:
         return delay - min(self._best)
 
 
-class Driving:
-    """Turns the driver's messages into outputs; times are steady seconds, passed in."""
+class PageCommands:
+    """Converts the driver's messages to outputs; times are steady seconds, passed in."""
 
     def __init__(self) -> None:
         self._state = _State.IDLE
@@ -115,7 +115,7 @@ class Driving:
         self._late = 0.0
         self._t = -1.0
         self._demonstration = False
-        self._manner = self._used_manner = Manner()
+        self._settings = self._used_settings = DriveSettings()
         self._current: tuple[float, ...] = ()
         self._latched: tuple[float, ...] = ()
         self._used: tuple[float, ...] = ()
@@ -140,15 +140,15 @@ class Driving:
 
     def receive(
         self, axes: Sequence[float], deadman: bool, t: float, now: float, *,
-        demonstration: bool = False, manner: Manner = Manner(),  # noqa: B008 - frozen
+        demonstration: bool = False, settings: DriveSettings = DriveSettings(),  # noqa: B008 - frozen
     ) -> str:
         """Process a drive message; return why it was refused, or nothing."""
         if t < self._t:
             return "drive: t goes backwards"
         self._late = self._lateness.of(t, now)
         self._t, self._received_at = t, now
-        self._changed |= manner != self._manner
-        self._demonstration, self._manner = demonstration, manner
+        self._changed |= settings != self._settings
+        self._demonstration, self._settings = demonstration, settings
         current = tuple(axes)
         if len(current) != len(self._latched):
             self._latched = (0.0,) * len(current)
@@ -247,7 +247,7 @@ class Driving:
             self._used = tuple(
                 new or latched for new, latched in zip(self._current, self._latched, strict=True)
             )
-            self._latched, self._used_manner = self._current, self._manner
+            self._latched, self._used_settings = self._current, self._settings
             return [self._command(deadman=True, now=now)]
         if self._answered and now - self._sent_at >= REPEAT_S:
             return [self._command(deadman=True, now=now)]
@@ -258,5 +258,5 @@ class Driving:
         self._sent_at = now
         return Command(
             deadman=deadman, axes=self._used if deadman else (), epoch=epoch, step=step, t=self._t,
-            demonstration=self._demonstration, manner=self._used_manner,
+            demonstration=self._demonstration, settings=self._used_settings,
         )

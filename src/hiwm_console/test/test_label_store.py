@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from hiwm_console.access import AccessRules
-from hiwm_console.label_desk import LabelDesk, parse_verdict
+from hiwm_console.label_store import LabelStore, parse_verdict
 from hiwm_console.protocol import Refused
 from hiwm_core.branch_reader import BranchReader
 from hiwm_core.episode_labels import LABEL_FILE, StaleLabelError, read_bag_label
@@ -33,75 +33,75 @@ def verdict(seen: str, **fields: Any) -> Any:
 
 def test_bags_are_listed_played_and_labelled_beside_the_bag(tmp_path: Path) -> None:
     write_bags(tmp_path / "imported", count=2, steps=5)
-    desk = LabelDesk(tmp_path / "imported")
-    listing = desk.listing()
+    store = LabelStore(tmp_path / "imported")
+    listing = store.listing()
     assert [one["name"] for one in listing["episodes"]] == ["ep_0001-b000_e0001",
                                                             "ep_0002-b000_e0001"]
-    opened = desk.opened(1)
+    opened = store.opened(1)
     assert opened["steps"] == [0, 1, 2, 3, 4] and opened["rate"] == pytest.approx(10.0)
-    picture = np.asarray(Image.open(io.BytesIO(desk.frame(1, 0, 3))))
+    picture = np.asarray(Image.open(io.BytesIO(store.frame(1, 0, 3))))
     assert picture.shape == (24, 32, 3) and picture[0, 0, 0] == 3
-    stored = desk.write(1, verdict(opened["seen"], label="success", progress=[[2, 0.5], [4, 1]]))
+    stored = store.write(1, verdict(opened["seen"], label="success", progress=[[2, 0.5], [4, 1]]))
     assert (stored["label"], stored["who"], stored["problem"]) == ("success", "anna", "")
     label = read_bag_label(tmp_path / "imported" / "bags" / "ep_0002-b000_e0001")
     assert label is not None and label.progress == {2: 0.5, 4: 1.0} and label.labelled_ns > 0
-    assert LabelDesk(tmp_path / "imported").listing()["episodes"][1]["label"] == "success"
+    assert LabelStore(tmp_path / "imported").listing()["episodes"][1]["label"] == "success"
     with pytest.raises(BagError, match="not in the episode"):
-        desk.write(1, verdict(opened["seen"], progress=[[9, 0.5]]))
+        store.write(1, verdict(opened["seen"], progress=[[9, 0.5]]))
     with pytest.raises(BagError, match="not a label of this task"):
-        desk.write(1, verdict(opened["seen"], label="splendid"))
+        store.write(1, verdict(opened["seen"], label="splendid"))
 
 
 def test_every_camera_of_a_bag_is_shown_in_the_order_of_the_embodiment(tmp_path: Path) -> None:
     cameras = ("top", "side", "left_wrist", "right_wrist")
     write_bags(tmp_path / "imported", count=1, steps=5, cameras=cameras)
-    desk = LabelDesk(tmp_path / "imported")
-    desk.listing()
-    assert desk.opened(0)["cameras"] == list(cameras)
+    store = LabelStore(tmp_path / "imported")
+    store.listing()
+    assert store.opened(0)["cameras"] == list(cameras)
     for number in range(4):
-        picture = np.asarray(Image.open(io.BytesIO(desk.frame(0, number, 3))))
+        picture = np.asarray(Image.open(io.BytesIO(store.frame(0, number, 3))))
         assert (picture == 3 + 40 * number).all()
     with pytest.raises(BagError, match="no camera 4"):
-        desk.frame(0, 4, 3)
+        store.frame(0, 4, 3)
 
 
 def test_a_label_for_an_episode_that_changed_is_refused_and_an_old_one_is_shown_as_stale(
     tmp_path: Path,
 ) -> None:
     [bag, _] = write_bags(tmp_path / "imported", count=2, steps=5)
-    desk = LabelDesk(tmp_path / "imported")
-    desk.listing()
-    seen = desk.opened(0)["seen"]
-    desk.write(0, verdict(seen, label="success"))
+    store = LabelStore(tmp_path / "imported")
+    store.listing()
+    seen = store.opened(0)["seen"]
+    store.write(0, verdict(seen, label="success"))
     file = next(bag.glob("*.mcap"))
     file.write_bytes(file.read_bytes() + b"more")
     before = (bag / LABEL_FILE).read_text()
     with pytest.raises(StaleLabelError, match="look at it again"):
-        desk.write(0, verdict(seen, label="failure"))
+        store.write(0, verdict(seen, label="failure"))
     assert (bag / LABEL_FILE).read_text() == before
-    shown = desk.listing()["episodes"][0]
+    shown = store.listing()["episodes"][0]
     assert shown["label"] == "" and "changed since" in shown["problem"]
 
 
 def test_a_branch_of_a_session_is_labelled_in_its_tree_unless_it_is_in_use(tmp_path: Path) -> None:
     session = write_session(tmp_path / "session")
-    desk = LabelDesk(session)
-    names = [one["name"] for one in desk.listing()["episodes"]]
+    store = LabelStore(session)
+    names = [one["name"] for one in store.listing()["episodes"]]
     assert names == ["ep_0001-b000", "ep_0001-b001", "ep_0001-b002"]
-    opened = desk.opened(2)
+    opened = store.opened(2)
     assert opened["steps"] == list(range(7, 19))
     assert opened["cameras"] == [""]
-    picture = np.asarray(Image.open(io.BytesIO(desk.frame(2, 0, 0))))
+    picture = np.asarray(Image.open(io.BytesIO(store.frame(2, 0, 0))))
     assert (picture == frame_of(2, 7)).all()
-    desk.write(2, verdict(opened["seen"], label="failure", note="slipped"))
+    store.write(2, verdict(opened["seen"], label="failure", note="slipped"))
     with BranchReader(session / "tree.sqlite") as reader:
         branch = reader.branch("ep_0001-b002")
     assert (branch.label, branch.note, branch.labelled_by) == ("failure", "slipped", "anna")
     with pytest.raises(BagError, match="record the session"):
-        desk.write(2, verdict(opened["seen"], progress=[[8, 0.5]]))
+        store.write(2, verdict(opened["seen"], progress=[[8, 0.5]]))
     with SessionLock(session, "world"), pytest.raises(BusyError):
-        desk.write(2, verdict(opened["seen"], label="success"))
-    desk.close()
+        store.write(2, verdict(opened["seen"], label="success"))
+    store.close()
 
 
 @pytest.mark.parametrize("text", [

@@ -1,6 +1,6 @@
 """The labelling page's view of a folder: its episodes, their frames, and labels to store.
 
-An episode is one bag, or one branch of a session's tree that no bag has. `LabelDesk` is not
+An episode is one bag, or one branch of a session's tree that no bag has. `LabelStore` is not
 thread-safe: one thread uses it. `hiwm_core.episode_labels` says where labels are stored.
 """
 
@@ -85,7 +85,7 @@ def parse_verdict(text: str) -> Verdict:
     return Verdict(label=label, seen=texts["seen"])
 
 
-class LabelDesk:
+class LabelStore:
     """The episodes in or below a folder.
 
     Args:
