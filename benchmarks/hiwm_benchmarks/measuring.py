@@ -198,16 +198,16 @@ def _standin(
         name: sum(tick.applied_source == source for _, tick in received)
         for name, source in (("policy", Command.SOURCE_POLICY), ("human", Command.SOURCE_HUMAN))
     }
-    return {
-        key: Measured(
-            value=simulated / wall, details={"ticks/s": rate, "seconds": wall, **sources,
-                **{
-                    f"{node} cpu ms/tick": 1e3 * spent / max(1, len(received))
-                    for node, spent in sorted(used.items())
-                },
-            }
-        )
-    }
+    per_tick = {node: 1e3 * spent / len(received) for node, spent in sorted(used.items())}
+    speed = Measured(
+        value=simulated / wall, details={"ticks/s": rate, "seconds": wall, **sources,
+            **{f"{node} cpu ms/tick": spent for node, spent in per_tick.items()},
+        }
+    )
+    bridge = Measured(
+        value=per_tick.get("robot_bridge", math.nan), details={"ticks": len(received)}
+    )
+    return {key: speed, **({"bridge_processor": bridge} if key == "standin_speed" else {})}
 
 
 def _continued(

@@ -9,7 +9,7 @@ from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.tasks import load_task
-from hiwm_learning.world_models.evaluation import latency, open_loop
+from hiwm_learning.world_models.evaluation import evaluate, latency, open_loop
 from hiwm_learning.world_models.evaluation.curves import draw_curves
 from hiwm_learning.world_models.evaluation.evaluate import main, read_floor
 from hiwm_learning.world_models.evaluation.open_loop import Evaluation
@@ -85,6 +85,27 @@ def test_a_latent_model_is_measured_in_the_same_way(monkeypatch: pytest.MonkeyPa
     assert numbers["horizons"]["1"]["imagined"]["rmse_median"] > 20
     assert numbers["horizons"]["1"]["copy"]["psnr_db"] > 25
     json.dumps(numbers, allow_nan=False)
+
+
+def test_all_of_data_that_the_model_has_not_seen_can_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(open_loop, "LATENCY_REPEATS", 2)
+    monkeypatch.setattr(latency, "BATCHES", (1,))
+    monkeypatch.setattr(open_loop, "IDLE_STEPS", 2)
+    checkpoint = write_drawn_checkpoint(tmp_path)
+    model = drawn_world_model(EMBODIMENT)
+    recording = drawn_recording(model, "a", 62, seed=1, held_out=False)
+    monkeypatch.setattr(evaluate, "read_recordings", lambda *_: [recording])
+    monkeypatch.setattr(evaluate, "task_of", lambda *_: (TASK, EMBODIMENT))
+    words = [str(checkpoint), str(tmp_path / "data"), "--starts", "2"]
+    assert main(words) == 1
+    assert "--unseen" in capsys.readouterr().err
+    assert main([*words, "--unseen"]) == 0
+    numbers = json.loads((tmp_path / f"{checkpoint.stem}.evaluation.json").read_text())
+    assert numbers["unseen"] and numbers["held_out_recordings"] == 1
+    card = checkpoint.with_suffix(".card.md").read_text()
+    assert "1 bags recorded for this; none was in the training set" in card
 
 
 def test_a_floor_of_another_form_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=path_argument)
     parser.add_argument(
         "data", nargs="+", type=path_argument, help="the folders it was trained from"
+    )
+    parser.add_argument(
+        "--unseen", action="store_true",
+        help="the model was not trained from DATA: use all of it, not only every tenth bag",
     )
     parser.add_argument(
         "--output", "-o", type=path_argument, help="folder for pictures, numbers and card"
@@ -122,11 +126,14 @@ def _evaluate(options: argparse.Namespace) -> int:
     own = task.plugin.frame_measure(embodiment, simulator.cameras[0]) if task.plugin else None
     measure = own or PictureMeasure()
     recordings = read_recordings(options.data, simulator.cameras, embodiment, task, _say)
+    if options.unseen:
+        recordings = [replace(recording, held_out=True) for recording in recordings]
     starts = held_out_starts(recordings, options.starts, options.seed)
     if not starts:
         raise BagError(
             "no held-out segment of 60 frames or more", where=str(options.data[0]),
-            remedy="record ten or more episodes of each kind",
+            remedy="record ten or more episodes of each kind, or give --unseen with data that "
+            "the model was not trained from",
         )
     require_period(
         checkpoint.info.control_period_s, recordings[0].period_s, "world model",
@@ -134,7 +141,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     )
     evaluation = Evaluation(simulator, measure, task, recordings, starts, _say)
     measured, sheet = evaluation.measure()
-    numbers = {"checkpoint": checkpoint.hash, **measured, "floor": floor}
+    numbers = {
+        "checkpoint": checkpoint.hash, "unseen": options.unseen, **measured, "floor": floor,
+    }
     write_file(outputs.numbers, json.dumps(numbers, indent=1) + "\n")
     draw_contact_sheet(sheet, outputs.sheet)
     draw_curves(numbers, floor["steps"] if floor else None, outputs.curves)

@@ -36,10 +36,17 @@ def card_paragraphs(info: CheckpointInfo, numbers: Numbers) -> list[str]:
     return [
         f"{what} It is trained from images, joint states and "
         "commands; ground truth labels only the progress head and the start frames.",
-        f"Held out: every tenth bag, {numbers['held_out_recordings']} of them. Open loop from "
+        f"Measured on {_recordings(numbers)}. Open loop from "
         f"{numbers['starts']} starts with the recorded actions, true and imagined frames read in "
         "the same way; a horizon counts the rollouts in which something moves within it.",
     ]
+
+
+def _recordings(numbers: Numbers) -> str:
+    count = numbers["held_out_recordings"]
+    if numbers["unseen"]:
+        return f"{count} bags recorded for this; none was in the training set"
+    return f"every tenth bag of the training set, {count} of them, held out"
 
 
 def card_kinds(info: CheckpointInfo) -> dict[str, str]:
