@@ -15,14 +15,14 @@ from hiwm_interfaces.msg import (
 )
 from sensor_msgs.msg import Joy
 
-from hiwm_core.config_files import find_config
 from hiwm_nodes import qos
 from hiwm_test_support import usb_bus
 from hiwm_test_support.nodes import NodeProcess
 from hiwm_test_support.usb_bus import FULL, SocketMouse
 
 sys.path.insert(0, str(Path(__file__).parent))
-from teleop_rig import HOME, flaky, graph_fixture  # noqa: E402, F401
+from spacemouse_rig import patient  # noqa: E402
+from teleop_rig import HOME, PATIENT, graph_fixture  # noqa: E402, F401
 
 pytestmark = pytest.mark.nodes
 
@@ -38,22 +38,6 @@ def repeating(send, done):
         return done()
 
     return repeat
-
-
-# So that the loss detected by the device causes the pause, and not the silence after it.
-PATIENT = {"operator_timeout_s": 10.0}
-
-
-def patient(name, folder):
-    """Return a copy of a device file with longer timeouts, for a busy machine."""
-    text = find_config("devices", name).read_text()
-    patience = {"silent_after_s: 0.2": "silent_after_s: 2.0", "stale_after_s: 0.2":
-                "stale_after_s: 1.0"}
-    for short, long in patience.items():
-        text = text.replace(short, long)
-    file = folder / f"{name}.yaml"
-    file.write_text(text)
-    return str(file)
 
 
 @pytest.fixture
@@ -77,7 +61,6 @@ def mouse(tmp_path, monkeypatch):
     plugged.unplug()
 
 
-@flaky
 def test_a_spacemouse_takes_over_moves_is_lost_comes_back_and_hands_back(
     graph, states, mouse, tmp_path
 ):
@@ -135,7 +118,6 @@ def test_a_spacemouse_takes_over_moves_is_lost_comes_back_and_hands_back(
         assert "SpaceNavigator at" in teleop.output and "is back" in teleop.output
 
 
-@flaky
 def test_a_gamepad_works_through_joy_and_its_silence_pauses(graph, states, tmp_path):
     said = graph.world.said
     options = {"device": "joy", "device_file": patient("gamepad", tmp_path)}

@@ -18,7 +18,7 @@ from hiwm_core.ros_domains import domain_id
 from hiwm_test_support.nodes import NodeProcess
 
 sys.path.insert(0, str(Path(__file__).parent))
-from teleop_rig import HOME, flaky, graph_fixture  # noqa: E402, F401
+from teleop_rig import HOME, PATIENT, graph_fixture  # noqa: E402, F401
 
 pytestmark = pytest.mark.nodes
 
@@ -61,13 +61,14 @@ def test_without_rollback_the_reason_is_shown_and_control_taken_anyway(graph):
     assert not graph.world.forked
 
 
-@flaky
 def test_keys_take_over_move_and_hand_back(graph):
     ours, theirs = pty.openpty()
     os.set_blocking(ours, False)
     options = {"device": "keyboard", "tty": os.ttyname(theirs)}
     said = graph.world.said
-    with NodeProcess("hiwm_control", "arbiter", domain=graph.domain), NodeProcess(
+    with NodeProcess(
+        "hiwm_control", "arbiter", domain=graph.domain, parameters=PATIENT
+    ), NodeProcess(
         "hiwm_teleop", "teleop", domain=graph.domain, parameters=options
     ) as teleop:
         assert graph.until(lambda: bool(said)), teleop.output
@@ -121,7 +122,6 @@ LAUNCH = """<launch>
 """
 
 
-@flaky
 def test_keys_reach_the_node_through_the_launcher_and_the_terminal_comes_back(tmp_path):
     file = tmp_path / "keys.launch.xml"
     file.write_text(LAUNCH)
@@ -131,7 +131,7 @@ def test_keys_reach_the_node_through_the_launcher_and_the_terminal_comes_back(tm
             ROS_DOMAIN_ID=str(domain_id()), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST"
         )
         os.execv(sys.executable, [sys.executable, "-m", "hiwm_bringup.launcher", str(file)])
-    shown, pressed, deadline = "", False, time.monotonic() + 60.0
+    shown, pressed, deadline = "", False, time.monotonic() + 120.0
     while time.monotonic() < deadline:
         if select.select([terminal], [], [], 0.1)[0]:
             try:
