@@ -54,9 +54,10 @@ def read_only(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], list
     return words
 
 
-def pytest_sessionstart() -> None:
-    """Remove the shared memory of killed nodes: it can hang any node of the same domain."""
-    remove_abandoned()
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Remove the shared memory of nodes that were killed before: it can hang any node."""
+    if item.get_closest_marker("nodes"):
+        remove_abandoned()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,24 +5,30 @@ a megabyte each, until the memory is full. One killed while it creates a port le
 not initialised, and every later node that opens this port waits for it forever: it neither starts
 nor exits.
 
-The owner of a file holds a lock on another one of the same name with the ending ``_el``. Names of
-ports are used again, by nodes that start at this moment, so a port is only removed under the
-semaphore that Fast DDS itself takes to open a port. A process killed meanwhile leaves this
-semaphore taken; Fast DDS replaces one that it has waited for in vain, and so do we.
+The owner of a file holds a lock on another one of the same name with the ending ``_el``. Nobody
+locks a port that only senders have open: they have it in their memory after its reader has died,
+and would not find the next reader at a new one. So what a process has mapped is kept, unless it was
+never initialised: then it waits for nothing. Names of ports are used again, by nodes that start at
+this moment, so a port is only removed under the semaphore that Fast DDS itself takes to open it. A
+process killed meanwhile leaves this semaphore taken; Fast DDS replaces one that it has waited for
+in vain, and so do we.
 """
 
 import ctypes
 import fcntl
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FOLDER = Path("/dev/shm")
-# A process locks its files right after it has created them.
+# A process locks its segments right after it has created them.
 YOUNG_S = 10.0
+# The system stamps files by a clock of some milliseconds.
+_CLOCK_S = 0.05
 # Opening a port takes milliseconds; after this time its semaphore belongs to a dead process, or to
 # one that waits for a port that is never initialised.
 PATIENCE_S = 1.5
@@ -37,35 +43,61 @@ def remove_abandoned(
 
     Args:
         folder: of the shared memory; nothing happens where there is none.
-        young_s: files that were written in the last seconds are kept.
+        young_s: segments, and ports whose semaphore is taken, are kept if they are newer.
         patience_s: how long a port's semaphore must be taken to count as abandoned, s.
     """
     try:
         names = sorted(os.listdir(folder))
     except OSError:
         return 0
-    newest = time.time() - young_s
-    count = sum(
-        _removed(folder / name, newest) for name in names if _SEGMENT.fullmatch(name)
-    )
+    now = time.time()
+    created, old = now - _CLOCK_S, now - young_s
+    free = [
+        name for name in names
+        if (_SEGMENT.fullmatch(name) or _PORT.fullmatch(name)) and _is_free(folder / name, created)
+    ]
+    mapped = _mapped(folder) if free else set()
+    unused = [name for name in free if name not in mapped or not _is_initialised(folder / name)]
+    count = sum(_removed(folder / name, old) for name in unused if _SEGMENT.fullmatch(name))
     taken = []
-    for name in names:
-        if _PORT.fullmatch(name) and _is_free(folder / name, newest):
-            with _semaphore(name) as ours:
-                if ours:
-                    count += _removed(folder / name, newest)
-                else:
-                    taken.append(name)
+    for name in filter(_PORT.fullmatch, unused):
+        with _semaphore(name) as ours:
+            if ours:
+                count += _removed(folder / name, created)
+            else:
+                taken.append(name)
     if taken:
         time.sleep(patience_s)
     for name in taken:
         with _semaphore(name) as ours:
-            if _removed(folder / name, newest):
+            if _removed(folder / name, old):
                 count += 1
                 if not ours:
                     with suppress(OSError):
                         (folder / f"sem.{name}_mutex").unlink()
     return count
+
+
+def _is_initialised(file: Path) -> bool:
+    """Return whether Boost, whose memory it is, has marked it as complete: 2 in its first word."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(4) == (2).to_bytes(4, sys.byteorder)
+    except OSError:
+        return False
+
+
+def _mapped(folder: Path) -> set[str]:
+    """Return the names of the folder's files that a process has in its memory."""
+    start = f" {folder}/".encode()
+    names: set[str] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is another user's
+            for line in (process / "maps").read_bytes().splitlines():
+                _, found, name = line.partition(start)
+                if found:
+                    names.add(os.fsdecode(name))
+    return names
 
 
 def _is_free(file: Path, newest: float) -> bool:

@@ -224,12 +224,19 @@ def parse_embodiment(text: str, where: str) -> Embodiment:
         actions += entries
         home += at
     units = {entry.name: entry.unit for entry in actions}
+    joint_units = {entry.joint: entry.unit for entry in actions if entry.joint}
     for i, entry in enumerate(file.proprioception):
         if entry.action and units.get(entry.action) != entry.unit:
             raise ConfigError(
                 f"no action entry {entry.action!r} in {entry.unit}",
                 where=f"{where}: proprioception[{i}].action",
                 remedy=f"use one of {', '.join(units)}, in its unit",
+            )
+        commanded = joint_units.get(entry.joint)
+        if entry.field == "position" and commanded not in (None, entry.unit):
+            raise ConfigError(
+                f"joint {entry.joint} is in {entry.unit} here, and in {commanded} as an action",
+                where=f"{where}: proprioception[{i}].unit", remedy="give both in the same unit",
             )
     return Embodiment(
         name=file.name, frame=file.frame, rate_hz=file.rate_hz, groups=tuple(groups),

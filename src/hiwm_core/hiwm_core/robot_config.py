@@ -84,6 +84,28 @@ class RobotConfig:
              if output.adapter not in ("joint_group_command", "joint_single_command")],
             "outputs", "address",
         )
+        self._check_types_of_topics()
+
+    def _check_types_of_topics(self) -> None:
+        """Raise ConfigError if a topic would be read as two types: it carries one."""
+        read = [
+            *((f"joint_states.{name}", "joint states", one.topic)
+              for name, one in self.joint_states.items()),
+            *((f"cameras.{name}.image", f"{'compressed ' * one.compressed}images", one.image)
+              for name, one in self.cameras.items()),
+            *((f"cameras.{name}.info", "camera infos", one.info)
+              for name, one in self.cameras.items()),
+            *((f"poses.{name}", "poses", one.topic) for name, one in self.poses.items()),
+            *((f"interlocks.{name}", one.type, one.topic)
+              for name, one in self.interlocks.items()),
+        ]
+        kinds: dict[str, str] = {}
+        for where, kind, topic in read:
+            if topic and kinds.setdefault(topic, kind) != kind:
+                raise ConfigError(
+                    f"topic {topic} is read as {kinds[topic]} and as {kind}", where=where,
+                    remedy="correct one of the two topics",
+                )
 
     @property
     def reset_service(self) -> str:

@@ -1,9 +1,11 @@
 """Shared memory of dead processes is removed; that of live ones, and all other files, is kept."""
 
 import fcntl
+import mmap
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from hiwm_core.abandoned_memory import FOLDER, remove_abandoned
 SEGMENT = "fastrtps_0123456789abcdef"
 # A number that no port has: its semaphore is the real one.
 PORT = "fastrtps_port99413"
+COMPLETE = (2).to_bytes(4, sys.byteorder)  # the first word of memory that is initialised
 
 
 # A process that takes the semaphore of a port, as one does that opens it, and stays.
@@ -40,9 +43,9 @@ def taken_semaphore() -> subprocess.Popen[str]:
     return process
 
 
-def old_file(folder: Path, name: str) -> Path:
+def old_file(folder: Path, name: str, content: bytes = b"x") -> Path:
     path = folder / name
-    path.write_bytes(b"x")
+    path.write_bytes(content)
     os.utime(path, (1.0, 1.0))
     return path
 
@@ -70,8 +73,32 @@ def test_memory_in_use_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_just_being_created_is_kept(tmp_path: Path) -> None:
-    (tmp_path / PORT).write_bytes(b"x")
+    (tmp_path / SEGMENT).write_bytes(b"x")
     assert remove_abandoned(tmp_path) == 0
+
+
+def test_a_port_just_left_behind_is_removed(tmp_path: Path) -> None:
+    """Nobody creates it: its semaphore is free. Nodes that start now would wait for it."""
+    port = tmp_path / PORT
+    port.write_bytes(b"x")
+    a_second_ago = time.time() - 1.0
+    os.utime(port, (a_second_ago, a_second_ago))
+    assert remove_abandoned(tmp_path) == 1 and not port.exists()
+
+
+@pytest.mark.parametrize("name", [SEGMENT, PORT])
+def test_memory_that_a_process_has_mapped_is_kept(tmp_path: Path, name: str) -> None:
+    """A sender has its reader's port open, without a lock."""
+    path = old_file(tmp_path, name, COMPLETE)
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0):
+        assert remove_abandoned(tmp_path) == 0 and path.exists()
+    assert remove_abandoned(tmp_path) == 1
+
+
+def test_a_port_that_nodes_wait_for_in_vain_is_removed(tmp_path: Path) -> None:
+    port = old_file(tmp_path, PORT, bytes(4))
+    with port.open("r+b") as file, mmap.mmap(file.fileno(), 0):
+        assert remove_abandoned(tmp_path) == 1
 
 
 @pytest.mark.parametrize("name", [

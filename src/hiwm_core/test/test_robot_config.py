@@ -136,7 +136,8 @@ def test_fine_values_do_not_mix_types_and_never_accept_nan() -> None:
     numbers = Interlock(**common, fine=(1,))  # type: ignore[arg-type]
     assert numbers.is_fine(1) and numbers.is_fine(1.0) and not numbers.is_fine(True)
     ranged = Interlock(**common, fine=FineRange(lower=1.0, upper=100.0))  # type: ignore[arg-type]
-    assert ranged.is_fine(1) and not ranged.is_fine(0.5) and not ranged.is_fine(math.nan)
+    assert ranged.is_fine(1) and not ranged.is_fine(True)
+    assert not ranged.is_fine(0.5) and not ranged.is_fine(math.nan)
 
 
 TWO_OUTPUTS = {

@@ -56,12 +56,17 @@ class Readiness:
         place = f"robot {self._robot.name}: interlocks.{name}"
         kind = interface_type(lock.type, f"{place}.type")
         try:
-            field_value(kind(), lock.field)
+            value = field_value(kind(), lock.field)
         except AttributeError:
             raise ConfigError(
                 f"{lock.type} has no field {lock.field!r}", where=f"{place}.field",
                 remedy=f"use one of {', '.join(kind.get_fields_and_field_types())}",
             ) from None
+        if not lock.may_be_fine(value):
+            raise ConfigError(
+                f"{lock.field} of {lock.type} is {type(value).__name__}, never a fine value",
+                where=f"{place}.fine", remedy="list values of this type; a range needs a number",
+            )
         return kind
 
     def connect(self) -> None:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.nodes
 PAD = """
 device: joy
 topic: joy
-stale_after_s: 10.0
+stale_after_s: 2.0
 hands:
   - {arms: [left], axes: {x: {axis: 0}, y: {axis: 1}}, buttons: {3: gripper}}
   - {arms: [right], axes: {z: {axis: 2}}}

@@ -7,7 +7,7 @@ None of this is an emergency stop: that is a circuit of the robot. Tested by
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from hiwm_core.config_files import ros_name
 from hiwm_core.config_schema import number
@@ -102,14 +102,28 @@ class Interlock:
                 remedy="leave it out, or set latched: false",
             )
 
+    def may_be_fine(self, value: object) -> bool:
+        """Return whether any value of the same type as this one is fine."""
+        if isinstance(self.fine, FineRange):
+            return _is_number(value)
+        return any(
+            type(one) is type(value) or (_is_number(one) and _is_number(value))
+            for one in self.fine
+        )
+
     def is_fine(self, value: object) -> bool:
         """Return whether a field's value lets the robot move; NaN never does."""
         if isinstance(self.fine, FineRange):
-            return isinstance(value, int | float) and self.fine.lower <= value <= self.fine.upper
+            return _is_number(value) and self.fine.lower <= value <= self.fine.upper
         # True == 1 in Python: a bool and a number are different values here.
         return any(
             value == one and isinstance(value, bool) == isinstance(one, bool) for one in self.fine
         )
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    """Return whether a value is a number; True is none here, although True == 1 in Python."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, kw_only=True)
