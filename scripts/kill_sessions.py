@@ -9,7 +9,8 @@ and exits with 0. Each session adds a JSON line to OUTPUT/results.jsonl; run aga
 output and seed, the command resumes after the last one. Folders of sessions with a fault are kept.
 The exit code is 1 if there is a fault.
 
-A session takes about half a minute on two idle cores. This is not part of the tests.
+A session takes about half a minute on two idle cores. Each line has the counts so far. This is not
+part of the tests.
 """
 
 import argparse
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -247,6 +248,15 @@ def one_session(folder: Path, seed: int) -> dict[str, Any]:
     }
 
 
+def summary(results: Collection[dict[str, Any]]) -> str:
+    """Return how many sessions were run, and what they lost."""
+    return (
+        f"{len(results)} sessions, {sum(r.get('closed_before', 0) for r in results)} bags closed "
+        f"before the kill, {sum(r['lost'] for r in results)} lost, "
+        f"{sum(bool(r['faults']) for r in results)} sessions with a fault"
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the remaining sessions and print a summary; return 1 if there was a fault."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -277,18 +287,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pace = (time.monotonic() - started) / (number + 1)
         print(
             f"{number + 1}/{len(todo)} seed {seed}: {result['node']} killed, "
-            f"{'; '.join(result['faults']) or 'ok'}; "
+            f"{'; '.join(result['faults']) or 'ok'}; so far {summary(results.values())}; "
             f"{pace * (len(todo) - number - 1) / 60:.0f} min left", flush=True,
         )
     done = [results[seed] for seed in seeds if seed in results]
-    faulty = [result for result in done if result["faults"]]
     nodes = ", ".join(f"{n} {c}" for n, c in sorted(Counter(r["node"] for r in done).items()))
-    print(
-        f"{len(done)} sessions ({nodes}): {sum(r.get('closed_before', 0) for r in done)} bags "
-        f"closed before the kill, {sum(r['lost'] for r in done)} lost, {len(faulty)} sessions with "
-        f"a fault; {results_file}"
-    )
-    return 1 if faulty else 0
+    print(f"{summary(done)} ({nodes}); {results_file}")
+    return int(any(result["faults"] for result in done))
 
 
 if __name__ == "__main__":

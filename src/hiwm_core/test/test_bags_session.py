@@ -113,6 +113,19 @@ def test_an_image_that_comes_before_its_tick_opens_no_bag_and_one_after_it_is_ke
     assert recording.topics("ep_0001-b000_e0001").count(IMAGE.topic.name) == 3
 
 
+def test_it_awaits_the_rest_of_the_newest_ticks_observation(recording: Recording) -> None:
+    world, session = recording.world, recording.session
+    world.world_info()
+    assert not session.awaits_observation
+    world.run(2)
+    assert not session.awaits_observation
+    recording.send(TICK, world.tick())
+    recording.send(JOINT_STATES, world.joint_state())
+    assert session.awaits_observation
+    recording.send(IMAGE, world.image())
+    assert not session.awaits_observation
+
+
 def test_a_retired_bag_closes_by_itself_and_is_handed_over(recording: Recording) -> None:
     recording.world.world_info()
     recording.world.run(2)

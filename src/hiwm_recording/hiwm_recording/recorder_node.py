@@ -51,6 +51,8 @@ from hiwm_recording.topics import (
 
 # Seconds that closing waits for audits. An audit usually takes tenths of a second.
 _AUDIT_WAIT_S = 60.0
+# For the rest of the last tick's observation; its world may be dead.
+_LAST_WAIT_S = 1.0
 # Seconds to wait for more messages after the first. Those of a step arrive within milliseconds, its
 # commands somewhat later. The queues hold far more than arrives in this time.
 _GATHER_S = 0.05
@@ -129,8 +131,12 @@ class Recorder(Node):
 
     def close(self) -> None:
         """Close and audit the open bags."""
-        # On a busy machine the queues may still hold many messages.
+        # On a busy machine the queues may still hold many messages, and a world that ends at the
+        # same time may have sent a tick whose image is on its way.
         self._receive([])
+        until = time.monotonic() + _LAST_WAIT_S
+        while self._session.awaits_observation and time.monotonic() < until:
+            self._receive([])
         self._session.close_all()
         self._finish_closed()
         self._finisher.drain(_AUDIT_WAIT_S)

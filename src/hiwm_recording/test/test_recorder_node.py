@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from hiwm_core.frames import Observation, ObservationAssembler
 from hiwm_core.ros_domains import domain_id
 from hiwm_nodes import qos
 from hiwm_recording import audit, recover
+from hiwm_recording.recorder_node import Recorder
 from hiwm_test_support.nodes import NodeProcess, spin_until
 
 # Hang guards, not measurements: on a loaded machine a node takes half a minute to start.
@@ -185,6 +188,24 @@ def test_a_bag_that_fails_its_audit_is_reported_and_the_next_one_is_recorded(
     assert [report.ok for report in reports[:2]] == [True, False]
     assert reports[1].problems == ["ticks without an image of camera top: step 28"]
     assert audit.main([str(recorded.folder)]) == 1
+
+
+def test_closing_waits_for_the_rest_of_the_last_tick() -> None:
+    """A world that is interrupted at the same time has sent its tick; the image is on its way."""
+    recorder: Any = object.__new__(Recorder)
+    calls = []
+    recorder._session = Mock(awaits_observation=True)
+    recorder._session.close_all.side_effect = lambda: calls.append("closed")
+    recorder._finisher, recorder._finish_closed = Mock(), Mock()
+    recorder._publish_finished = Mock()
+
+    def receive(_arrived: list[Any]) -> None:
+        calls.append("received")
+        recorder._session.awaits_observation = len(calls) < 3
+
+    recorder._receive = receive
+    Recorder.close(recorder)
+    assert calls == ["received"] * 3 + ["closed"]
 
 
 def test_a_killed_recorder_loses_at_most_its_last_flush(recorded: Recorded) -> None:

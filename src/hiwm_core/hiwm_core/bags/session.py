@@ -102,6 +102,7 @@ class RecordingSession:
         self._waiting: list[_Item] = []  # all messages until world_info arrives or times out
         self._pending: OrderedDict[_Place, list[_Item]] = OrderedDict()  # tick not received
         self._newest: dict[str, tuple[int, _Item]] = {}  # by topic of a stream
+        self._observation: Mapping[str, int] = {}  # of the newest tick: stamp of each stream, ns
         self._loose: list[_Item] = []  # for the next bag
         self._key_of: OrderedDict[_Place, TickKey] = OrderedDict()
         self._late = 0  # messages of a refusing disk, that had no bag
@@ -126,6 +127,12 @@ class RecordingSession:
         """Name of the bag being written; empty if there is none."""
         current = self._bags.current
         return current.bag.path.name if current else ""
+
+    @property
+    def awaits_observation(self) -> bool:
+        """Whether a message of the newest tick's observation has not arrived yet."""
+        newest = {observation_stream(name): stamp for name, (stamp, _) in self._newest.items()}
+        return any(newest.get(stream, -1) < stamp for stream, stamp in self._observation.items())
 
     def take_closed(self) -> list[ClosedBag]:
         """Return the bags closed since the last call."""
@@ -230,7 +237,8 @@ class RecordingSession:
     def _take_tick(self, item: _Item) -> None:
         key, stamp = tick_key(item.raw), stamp_ns(item.raw)
         tick: Any = self._types.deserialize_cdr(item.raw, item.topic.topic.message_type)
-        places = [_Place("", stamp), *(_Place(*one) for one in stream_stamps(tick).items())]
+        self._observation = stream_stamps(tick)
+        places = [_Place("", stamp), *(_Place(*one) for one in self._observation.items())]
         shared = [place for place in places if self._key_of.get(place, key) != key]
         for place in places:
             self._key_of.pop(place, None)
