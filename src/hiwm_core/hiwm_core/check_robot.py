@@ -9,15 +9,22 @@ from collections.abc import Sequence
 from hiwm_core.check_command import run_check
 from hiwm_core.config_files import find_config
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.measured import MeasuredAction
 from hiwm_core.robot_config import RobotConfig, load_robot
+from hiwm_core.tips import Tips
 
 # Of drafts by scripts/inspect.
 _MARK = "CHECK:"
 
 
 def summary(robot: RobotConfig) -> list[str]:
-    """Return a robot's content as lines for people."""
+    """Return a robot's content as lines for people.
+
+    Raises:
+        ConfigError: a URDF that measures or moves a tip is missing, or lacks a link or joint.
+    """
     embodiment = load_embodiment(robot.embodiment)
+    MeasuredAction(embodiment)
     lines = [
         f"robot: {robot.name}{', a stand-in' if robot.stand_in else ''}",
         f"embodiment: {embodiment.name}, {embodiment.action_dim} action entries, "
@@ -42,6 +49,8 @@ def summary(robot: RobotConfig) -> list[str]:
         for group in robot.controllers
     ]
     lines.append(f"interlocks: {', '.join(robot.interlocks) or 'none'}")
+    arms = ", ".join(Tips(embodiment).arms)
+    lines.append(f"arms that devices move by their tips: {arms or 'none'}")
     lines.append(f"workspace: {'checked' if robot.workspace else 'not checked'}")
     return lines
 

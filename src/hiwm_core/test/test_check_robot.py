@@ -20,6 +20,26 @@ def test_a_robot_is_shown_with_what_it_reads_and_sends(capsys: pytest.CaptureFix
     assert "marks left" not in said
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [("tip: left_tip", "tip: left_tp", "no link 'left_tp'"),
+     ("urdf: yam_pair.urdf", "urdf: none.urdf", "no URDF 'none.urdf'")],
+)
+def test_a_urdf_of_the_embodiment_without_the_named_link_is_refused(
+    key: str, value: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert check_robot.main(["yam_pair_joints"]) == 0
+    assert "by their tips: left, right" in capsys.readouterr().out
+    (tmp_path / "embodiments").mkdir()
+    text = find_config("embodiments", "yam_pair").read_text()
+    monkeypatch.setenv("HIWM_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "embodiments" / "yam_pair.yaml").write_text(text.replace(key, value, 1))
+    assert check_robot.main(["yam_pair_joints"]) == 1
+    shown = capsys.readouterr().err
+    assert words in shown and "group left_arm: kinematics" in shown
+
+
 def test_marks_of_a_draft_and_mistakes_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
