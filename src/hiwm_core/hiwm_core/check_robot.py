@@ -48,9 +48,9 @@ def summary(robot: RobotConfig) -> list[str]:
         f"needs active: {', '.join(group.required)} of {group.manager}"
         for group in robot.controllers
     ]
-    lines.append(f"interlocks: {', '.join(robot.interlocks) or 'none'}")
     arms = ", ".join(Tips(embodiment).arms)
     lines.append(f"arms that devices move by their tips: {arms or 'none'}")
+    lines.append(f"interlocks: {', '.join(robot.interlocks) or 'none'}")
     lines.append(f"workspace: {'checked' if robot.workspace else 'not checked'}")
     return lines
 
