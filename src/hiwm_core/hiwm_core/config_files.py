@@ -129,6 +129,19 @@ def number_list(value: Any, length: int, where: str) -> tuple[float, ...]:
     return tuple(float(v) for v in value)
 
 
+def file_name(name: str) -> str:
+    """Return the `name` of a config file; raises ConfigError if it cannot be part of a file's name.
+
+    Checkpoints, bags and folders are named after it.
+    """
+    if not name.isprintable() or name.strip(" .") != name or not name or "/" in name:
+        raise ConfigError(
+            f"{name!r} cannot name files", where="name",
+            remedy="use letters, digits, _ and -",
+        )
+    return name
+
+
 def ros_name(name: str, where: str) -> str:
     """Return a topic or service name; raises ConfigError if ROS would not accept it."""
     if not _ROS_NAME.match(name):

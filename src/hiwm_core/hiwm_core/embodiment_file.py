@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from hiwm_core.config_files import file_name
 from hiwm_core.errors import ConfigError
 
 Kind = Literal["joint_position", "ee_position", "gripper"]
@@ -292,6 +293,7 @@ class EmbodimentFile:
     cameras: tuple[CameraSpec, ...]
 
     def __post_init__(self) -> None:
+        file_name(self.name)
         if not self.rate_hz > 0:
             raise ConfigError(
                 f"rate_hz is {self.rate_hz}", where="rate_hz",

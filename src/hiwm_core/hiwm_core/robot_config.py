@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from hiwm_core.config_files import find_config, parse_mapping, ros_name
+from hiwm_core.config_files import file_name, find_config, parse_mapping, ros_name
 from hiwm_core.config_schema import number, settings
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
@@ -59,6 +59,7 @@ class RobotConfig:
     ground_truth: str = ""  # stand-ins: topic of hiwm_interfaces/msg/GroundTruth
 
     def __post_init__(self) -> None:
+        file_name(self.name)
         for label in ("joint_states", "cameras", "outputs"):
             if not getattr(self, label):
                 raise ConfigError(f"no entry in {label}", where=label, remedy="name at least one")

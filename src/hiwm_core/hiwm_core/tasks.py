@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
-from hiwm_core.config_files import find_config, parse_mapping, text_hash
+from hiwm_core.config_files import file_name, find_config, parse_mapping, text_hash
 from hiwm_core.config_schema import number, settings
 from hiwm_core.errors import ConfigError
 from hiwm_core.formats import MIGRATE
@@ -30,6 +30,7 @@ from hiwm_core.task_plugin import TaskPlugin, Values, distance, plugin_class, re
 # Labels that every task has: trials count them.
 SUCCESS, FAILURE = "success", "failure"
 _DRAWS = 1000  # of a start, before its ranges are refused
+_NOT_SI = ("cm", "mm", "deg", "degrees", "ms")  # units at the end of a value's name
 
 
 class JudgedBy(StrEnum):
@@ -154,6 +155,13 @@ class _StartsEntry:
 
     def __post_init__(self) -> None:
         for name, (low, high) in self.ranges.items():
+            unit = name.rsplit("_", 1)[-1]
+            if not name.isidentifier() or unit in _NOT_SI:
+                raise ConfigError(
+                    f"{name!r} is not a name of a value" if unit not in _NOT_SI
+                    else f"{name} is in {unit}", where=f"ranges.{name}",
+                    remedy="use letters, digits and _, with an SI unit at the end: x_m, yaw_rad",
+                )
             if low > high:
                 raise ConfigError(
                     f"{name} runs from {low} down to {high}", where=f"ranges.{name}",
@@ -170,7 +178,7 @@ class TaskFile:
     embodiment: str
     horizon_steps: int = number(lower=1, upper=1e7)
     judge: Literal["person", "head", "ground_truth"] = "person"
-    success_progress: float = number(1.0, lower=0.0, upper=1.0)
+    success_progress: float = number(1.0, lower=1e-3, upper=1.0)
     labels: tuple[str, ...] = (SUCCESS, FAILURE)
     starts: _StartsEntry = field(default_factory=_StartsEntry)
     reset: str = ""
@@ -179,8 +187,14 @@ class TaskFile:
     earlier_hashes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        file_name(self.name)
+        if not self.instruction.strip():
+            raise ConfigError(
+                "no instruction", where="instruction", remedy="say in words what is to be done"
+            )
         missing = [label for label in (SUCCESS, FAILURE) if label not in self.labels]
-        if missing or len(set(self.labels)) < len(self.labels):
+        odd = [label for label in self.labels if not label.strip() or not label.isprintable()]
+        if missing or odd or len(set(self.labels)) < len(self.labels):
             raise ConfigError(
                 f"labels are {', '.join(self.labels) or 'empty'}", where="labels",
                 remedy=f"list {SUCCESS}, {FAILURE} and further ones, each once",

@@ -124,6 +124,7 @@ def test_an_unknown_key_is_named_with_the_nearest(
         (("proprioception", 2, "field"), "velocity", ["proprioception[2].unit", "m/s"]),
         (("proprioception", 2, "action"), "left_x", ["proprioception[2].joint", "action"]),
         (("rate_hz",), float("inf"), ["rate_hz"]),
+        (("name",), "arms/two", ["name", "cannot name files"]),
         (("cameras", 0, "encoding"), "bgr8", ["cameras[0]", "bgr8", "rgb8"]),
     ],
 )

@@ -102,6 +102,7 @@ def test_a_robot_that_serves_its_embodiment_loads_with_the_urdf_beside_it(folder
         ("cameras.top.crop", {"x": 0, "y": 0, "width": 24, "height": 18}, ["smaller", "32x24"]),
         ("cameras.top.crop", {"x": 0, "y": 0, "width": 64, "height": 64}, ["aspect ratio"]),
         ("cameras.top.rotate", 90, ["48x64", "aspect ratio"]),
+        ("name", " mixed", ["name", "cannot name files"]),
         ("cameras.top.image", "left/pose", ["poses.left_tool", "as images and as poses"]),
         ("interlocks", {
             "stop": {"topic": "image", "type": "std_msgs/msg/Bool", "field": "data", "fine": [True]}
