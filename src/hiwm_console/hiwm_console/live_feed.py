@@ -33,7 +33,7 @@ class Viewers(Protocol):
     """What the feed needs of the hub."""
 
     clients: dict[int, Any]
-    driving: PageCommands
+    page_commands: PageCommands
 
     def show(self, kind: str, message: Mapping[str, Any]) -> None:
         """Show a state on every page."""
