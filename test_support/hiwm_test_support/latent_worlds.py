@@ -45,9 +45,9 @@ def untrained_world(embodiment: Embodiment, seed: int = 0) -> LatentWorldModel:
 
 def write_untrained_checkpoint(
     folder: Path, *, name: str = "world.safetensors", embodiment_hash: str = "", seed: int = 0,
-    heads: tuple[str, ...] = HEADS, task_name: str = "",
+    heads: tuple[str, ...] = HEADS,
 ) -> Path:
-    """Write an untrained model of a task and three starts; return the model's path.
+    """Write an untrained model of the shipped task and three starts; return the model's path.
 
     Args:
         folder: to write into.
@@ -55,9 +55,8 @@ def write_untrained_checkpoint(
         embodiment_hash: replaces the hash of the embodiment.
         seed: of the weights and frames.
         heads: listed as trained in the file.
-        task_name: of a task; empty is the shipped one.
     """
-    task = load_task(task_name or default_task())
+    task = load_task(default_task())
     embodiment = load_embodiment(task.embodiment)
     model = untrained_world(embodiment, seed=seed)
     path = folder / name
@@ -78,7 +77,7 @@ def write_untrained_checkpoint(
         path, names=["a", "b", "c"],
         images=[(rng.integers(0, 256, shape, np.uint8),) for _ in range(3)],
         proprioception=[np.array(embodiment.home, np.float32)] * 3,
-        values=[np.zeros(len(task.start_names))] * 3,
+        values=[np.zeros(3)] * 3,
     )
     return path
 
