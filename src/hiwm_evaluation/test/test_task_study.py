@@ -8,10 +8,12 @@ import pytest
 
 from hiwm_core.errors import ConfigError
 from hiwm_evaluation.study.budgets import BUDGETS, budget_of, stored_budget
+from hiwm_evaluation.study.settings import differing
 from hiwm_evaluation.task_study import Speeds, task_study
 from hiwm_test_support.shipped import TASK
 
-SHIPPED = Path(__file__).parents[3] / "config" / "studies"
+ROOT = Path(__file__).parents[3]
+SHIPPED, RESULTS = ROOT / "config" / "studies", ROOT / "docs" / "results"
 
 
 @pytest.fixture
@@ -30,6 +32,15 @@ def test_a_task_without_a_file_has_general_sizes() -> None:
 def test_the_shipped_task_has_general_sizes() -> None:
     """Its committed study was made with them."""
     assert all(budget_of(name, TASK.name) == BUDGETS[name] for name in BUDGETS)
+
+
+def test_committed_studies_can_be_repeated() -> None:
+    """The sizes of a finished block are those of today."""
+    kept = [json.loads(path.read_text()) for path in RESULTS.glob("*/*/block.json")]
+    assert kept
+    for content in kept:
+        small = budget_of("small", content["task"])
+        assert not differing(content["budget"], json.loads(json.dumps(asdict(small))))
 
 
 def test_a_file_replaces_sizes_of_one_budget(written: Path) -> None:
