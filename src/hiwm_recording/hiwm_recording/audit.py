@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from hiwm_core.bags import Audit, audit_bag, is_bag, session_bags
-from hiwm_core.bags.own_bags import check_own
+from hiwm_core.bags.own_bags import own_bags
 from hiwm_core.bags.recover import real_bag, recorded_by, session_of
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.session_lock import tool_lock
@@ -56,8 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = recording = 0
     try:
         bags = bags_of(options.path)
-        for bag in bags if options.save else []:
-            check_own(bag)
+        others: dict[Path, HiwmError] = {}
+        if options.save:
+            bags, others = own_bags(bags)
+        for bag, reason in others.items():
+            failed += 1
+            print(f"BAD {bag.name}: {reason}")
         sessions = sorted({session_of(bag) for bag in bags}) if options.save else []
         with ExitStack() as locks:
             for session in sessions:
@@ -81,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     more = f", {recording} being recorded" if recording else ""
-    print(f"{len(bags)} bags, {failed} bad{more}")
+    print(f"{len(bags) + len(others)} bags, {failed} bad{more}")
     return 1 if failed else 0
 
 

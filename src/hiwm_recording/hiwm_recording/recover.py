@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from hiwm_core.bags import recover_bag, unfinished
-from hiwm_core.bags.own_bags import check_own
+from hiwm_core.bags.own_bags import own_bags
 from hiwm_core.bags.recover import NoTickError, is_damaged, session_of
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.session_lock import RECORDER, tool_lock
@@ -29,9 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     done = failed = 0
     try:
-        bags = bags_of(options.path)
-        for bag in bags:
-            check_own(bag)
+        bags, others = own_bags(bags_of(options.path))
+        for bag, reason in others.items():
+            print(f"BAD {bag.name}: {reason}")
         with ExitStack() as locks:
             for session in sorted({session_of(bag) for bag in bags}):
                 locks.enter_context(tool_lock(session, RECORDER))
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{done} bags needed recovery, {done - failed} recovered")
-    return 1 if failed else 0
+    return 1 if failed or others else 0
 
 
 if __name__ == "__main__":

@@ -73,6 +73,21 @@ def test_damaged_bags_are_named_and_what_can_be_recovered_is(
     assert "4 bags needed recovery, 3 recovered" in printed
 
 
+def test_a_bag_whose_audit_is_not_ours_does_not_stop_the_others(
+    session: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notes = session / "bags" / "cut_e0001" / "audit.json"
+    notes.write_text("my notes")
+    assert recover.main([str(session)]) == 1
+    printed = capsys.readouterr().out
+    assert "BAD cut_e0001: there is a file that is not an audit" in printed
+    assert "ok  zeroed_e0001: steps 0..64, 65 ticks" in printed
+    assert audit.main([str(session), "--save"]) == 1
+    printed = capsys.readouterr().out
+    assert "BAD cut_e0001: there is a file that is not an audit" in printed
+    assert "ok  whole_e0001" in printed and notes.read_text() == "my notes"
+
+
 def test_the_bit_flip_check_finds_nothing_accepted(
     session: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

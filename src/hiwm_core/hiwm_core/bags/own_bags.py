@@ -1,12 +1,24 @@
 """Which bags an audit may be saved into and a recovery may change: those that hiwm recorded."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hiwm_core.bags.audit import AUDIT_FILE
 from hiwm_core.bags.lineage import is_ours
 from hiwm_core.bags.metadata import METADATA_FILE, read_information
-from hiwm_core.errors import BagError
+from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.output_folders import check_output_file, json_with
+
+
+def own_bags(bags: Sequence[Path]) -> tuple[list[Path], dict[Path, HiwmError]]:
+    """Return the bags that pass `check_own`, and why each of the others does not."""
+    errors: dict[Path, HiwmError] = {}
+    for bag in bags:
+        try:
+            check_own(bag)
+        except HiwmError as error:
+            errors[bag] = error
+    return [bag for bag in bags if bag not in errors], errors
 
 
 def check_own(bag: Path) -> None:
