@@ -201,7 +201,7 @@ def train_world(recording: Path, segment: Segment) -> Path:
         store.close()
     path = recording.parent / "world.safetensors"
     options = (
-        "--network tiny --steps 2 --autoencoder-steps 2 --pool 4 "
+        "--network tiny --steps 2 --joint-steps 2 --autoencoder-steps 2 --pool 4 "
         f"--autoencoder-batch 4 --task {tool_pair.NAME}"
     )
     assert world_model_train.main(

@@ -166,13 +166,20 @@ class MeasuredFromProprioception:
             if group.rotation == "6d" and group not in self._computed
         ]
 
-    def with_rotations(self, predicted: ArrayLike, before: ArrayLike) -> Array:
-        """Return predicted proprioception [P] whose 6D rotations are orthonormal.
+    def settled(self, predicted: ArrayLike, before: ArrayLike) -> Array:
+        """Return predicted proprioception [P] that a robot could have.
 
-        Six numbers that are predicted one by one may be no rotation at all. Such a tool has turned
-        nowhere: it keeps the rotation of `before` [P].
+        Poses are those of the joints, where kinematics compute them. Six numbers of a rotation that
+        are predicted one by one may be no rotation at all: such a tool has turned nowhere, and
+        keeps the rotation of `before` [P].
         """
         values = np.array(predicted, dtype=np.float64)
+        if self._kinematics is not None:
+            held = self.array(values)
+            for group in self._computed:
+                columns = self._columns[group.slice]
+                known = columns >= 0
+                values[columns[known]] = held[group.slice][known]
         for columns in self._turning:
             try:
                 values[columns] = sixd_from_matrix(matrix_from_6d(values[columns]))

@@ -129,3 +129,18 @@ def test_kinematics_compute_what_proprioception_has_the_joints_of(tmp_path: Path
     np.testing.assert_allclose(measured[0, 10:14], [0.7, 0.25, 0.3, 0.0], atol=1e-9)
     np.testing.assert_allclose(measured[1, 10:14], [0.0, 0.95, 0.3, math.pi / 2], atol=1e-9)
     assert measured[1, 2] == 0.3
+
+
+def test_predicted_poses_are_those_of_the_predicted_joints() -> None:
+    robot = load_embodiment("yam_pair_cartesian")
+    names = [entry.name for entry in robot.proprioception]
+    measure = MeasuredFromProprioception(robot)
+    before = np.zeros(robot.proprio_dim)
+    predicted = before.copy()
+    predicted[names.index("left_joint1")] = 0.3
+    predicted[names.index("left_x")] = 7.0
+    settled = measure.settled(predicted, before)
+    pose = [names.index(f"left_{entry}") for entry in ("x", "y", "z", "yaw")]
+    np.testing.assert_allclose(settled[pose], measure.array(predicted)[:4])
+    untouched = [i for i, name in enumerate(names) if "joint" in name or "gripper" in name]
+    np.testing.assert_array_equal(settled[untouched], predicted[untouched])

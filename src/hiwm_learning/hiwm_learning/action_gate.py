@@ -59,13 +59,13 @@ class ActionGate:
     def settled(
         self, predicted: NDArray[np.float64], before: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return predicted proprioception [P] with rotations that the limits accept as measured.
+        """Return predicted proprioception [P] that a robot could have; the limits accept it.
 
         Args:
             predicted: [P], as the model says.
             before: [P] of the step before.
         """
-        return self._measured.with_rotations(predicted, before)
+        return self._measured.settled(predicted, before)
 
     def _limited(
         self, action: NDArray[np.float64], measured: NDArray[np.float64], state: LimiterState

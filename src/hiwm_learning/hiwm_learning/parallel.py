@@ -64,9 +64,16 @@ class Team:
         """Add up the gradients of all processes."""
         if self.size == 1:
             return
-        with_gradient = [each for each in parameters if each.requires_grad]
+        trained = [each for each in parameters if each.requires_grad]
+        used = torch.tensor([each.grad is not None for each in trained], device=trained[0].device)
+        used = used.int()
+        distributed.all_reduce(used, distributed.ReduceOp.MAX)
+        # A parameter that no part uses keeps no gradient: the optimiser leaves it alone.
+        with_gradient = [
+            each for each, anywhere in zip(trained, used.tolist(), strict=True) if anywhere
+        ]
         for each in with_gradient:
-            if each.grad is None:  # used by no part here; maybe by one elsewhere
+            if each.grad is None:  # used by no part here
                 each.grad = torch.zeros_like(each)
         together = torch.cat([_gradient(each).flatten() for each in with_gradient])
         distributed.all_reduce(together)

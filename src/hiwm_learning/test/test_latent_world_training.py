@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from hiwm_core.measured import MeasuredFromProprioception
 from hiwm_learning.training_loop import Budget, train
-from hiwm_learning.world_models.latent import autoencoder_training
 from hiwm_learning.world_models.latent.autoencoder_training import (
     autoencoder_stage,
     slowness_weight,
@@ -23,8 +23,11 @@ from hiwm_learning.world_models.latent.dynamics_training import (
     dynamics_stage,
     encoded,
     fit_joints,
+    hidden_by_robot,
 )
+from hiwm_learning.world_models.latent.joint_training import joint_stage
 from hiwm_learning.world_models.latent.model import LatentWorldModel
+from hiwm_learning.world_models.latent.robot_layer import RobotLayer, RobotRenderer
 from hiwm_learning.world_models.latent.rollout_pool import LatentRecordings, RolloutPool
 from hiwm_learning.world_models.latent.stage import Stage
 from hiwm_learning.world_models.latent.views import side_by_side
@@ -49,6 +52,12 @@ def make_model(cameras: tuple[str, ...] = ("top",)) -> LatentWorldModel:
 def make_autoencoder_stage(model: LatentWorldModel, clips: Clips) -> Stage:
     fit_joints(model, clips)
     return autoencoder_stage(model, clips, clips, seed=0, device=CPU, batch=8)
+
+
+def make_joint_stage(model: LatentWorldModel, clips: Clips) -> Stage:
+    fit_joints(model, clips)
+    measure = MeasuredFromProprioception(embodiment_with(SIZE))
+    return joint_stage(model, clips, clips, measure, seed=0, device=CPU)
 
 
 def make_dynamics_stage(model: LatentWorldModel, clips: Clips) -> Stage:
@@ -81,33 +90,72 @@ def test_the_autoencoder_learns_to_redraw(clips: Clips) -> None:
     model = make_model()
     stage = make_autoencoder_stage(model, clips)
     before = stage.held_out()["psnr"]
-    losses = [stage.train_step(step, 0.0)["redrawing"] for step in range(60)]
+    losses = [stage.train_step(step, 0.3)["redrawing"] for step in range(60)]
     assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
     stage.take_average()
     assert stage.held_out()["psnr"] > before + 3.0
 
 
-@pytest.mark.parametrize(("exchanged", "leaves"), [(0.5, True), (0.0, False)])
-def test_drawing_with_other_joints_drives_the_robot_out_of_the_latents(
-    clips: Clips, monkeypatch: pytest.MonkeyPatch, exchanged: float, leaves: bool
-) -> None:
+def test_the_robot_s_layer_holds_what_follows_from_the_joints_and_no_object(clips: Clips) -> None:
+    """The square follows from the joints; a bar is elsewhere in each frame."""
+    with_bar = clips.frames.clone()
+    generator = torch.Generator().manual_seed(3)
+    bars = torch.randint(2, SIZE - 4, (len(with_bar),), generator=generator)
+    for row, left in enumerate(bars.tolist()):
+        with_bar[row, 0, :, left : left + 2] = torch.tensor([40, 220, 40])
+    model = make_model()
+    stage = make_autoencoder_stage(model, dataclasses.replace(clips, frames=with_bar))
+    for step in range(550):
+        stage.train_step(step, 0.0 if step < 400 else 0.15)
+    stage.take_average()
+    (coder,) = model.camera_coders()
+    with torch.no_grad():
+        cover = coder.robot(model.posture(clips.proprioception)).cover[:, 0]
+    square = clips.frames[:, 0, :, :, 0] > 100
+    bar = (with_bar[:, 0, :, :, 1] > 100) & ~square
+    assert cover[square].mean() > 0.5
+    assert cover[~square].mean() < 0.05 and cover[bar].mean() < 0.05
+
+
+def test_the_robot_leaves_the_latents(clips: Clips) -> None:
     # The square is the robot: all that is in the picture follows from the joints.
-    for name, value in (("EXCHANGED", exchanged), ("EXCHANGED_END", exchanged), ("SLOWNESS", 0.0)):
-        monkeypatch.setattr(autoencoder_training, name, value)
     stage = make_autoencoder_stage(make_model(), clips)
-    for step in range(100):
-        stage.train_step(step, 0.0)
+    for step in range(200):
+        stage.train_step(step, 0.0 if step < 100 else 0.3)
     stage.take_average()
     scores = stage.held_out()
-    assert (scores["psnr"] - scores["psnr_exchanged"] < 0.5) == leaves
+    assert scores["psnr"] - scores["psnr_exchanged_15"] < 0.5
+    assert scores["psnr_exchanged_15"] > scores["psnr_copied_15"] + 3.0
+
+
+def test_a_camera_s_light_is_no_motion(clips: Clips) -> None:
+    light = torch.linspace(0.6, 1.0, len(clips.frames))[:, None, None, None, None]
+    lit = dataclasses.replace(clips, frames=(clips.frames * light).to(torch.uint8))
+    assert usual_pictures(lit, 0).stillness[0] > 0.8
 
 
 def test_slowness_is_full_first_and_small_at_the_end() -> None:
     weights = [slowness_weight(10_000, share / 100) for share in range(101)]
-    assert weights[0] == weights[25] == 1.0
+    assert weights[0] == weights[40] == 0.5
     assert weights == sorted(weights, reverse=True)
-    assert weights[70] == weights[100] == pytest.approx(0.3)
+    assert weights[80] == weights[100] == pytest.approx(0.15)
     assert slowness_weight(0, 0.0) == 0.0
+
+
+def test_the_joints_come_back_from_where_they_drifted(clips: Clips) -> None:
+    model = make_model()
+    fit_joints(model, clips)
+    # As if it had been taught single steps, badly: nothing but its own drift tells it.
+    last = model.response.net[-1]
+    assert isinstance(last, torch.nn.Linear)
+    torch.nn.init.normal_(last.weight, std=0.3)
+    measure = MeasuredFromProprioception(embodiment_with(SIZE))
+    stage = joint_stage(model, clips, clips, measure, seed=0, device=CPU)
+    before = stage.held_out()["joints_off_10"]
+    taken = [stage.train_step(step, 0.3) for step in range(300)]
+    assert taken[-1]["age"] > 3.0
+    stage.take_average()
+    assert stage.held_out()["joints_off_10"] < 0.5 * before
 
 
 def test_a_camera_that_moves_is_not_held_still(clips: Clips) -> None:
@@ -144,7 +192,28 @@ def test_dynamics_learn_on_their_own_rollouts(clips: Clips) -> None:
     assert all(math.isfinite(value) for value in scores.values())
 
 
-def test_only_dynamics_joints_and_heads_are_trained_in_the_second_stage() -> None:
+@pytest.mark.parametrize("covered", [0.0, 0.5, 1.0])
+def test_cells_behind_the_robot_count_less(
+    clips: Clips, monkeypatch: pytest.MonkeyPatch, covered: float
+) -> None:
+    def layer(self: RobotRenderer, posture: Tensor) -> RobotLayer:
+        shape = (len(posture), 1, SIZE, SIZE)
+        return RobotLayer(colours=torch.zeros(shape), cover=torch.full(shape, covered))
+
+    monkeypatch.setattr(RobotRenderer, "forward", layer)
+    model = make_model()
+    assert torch.allclose(
+        hidden_by_robot(model, clips.proprioception, CPU).float(), torch.tensor(covered)
+    )
+    losses = []
+    for discount in (0.0, 1.0):
+        options = DynamicsOptions(pool=8, oldest=6, hidden_discount=discount)
+        stage = dynamics_stage(make_model(), clips, clips, seed=0, device=CPU, options=options)
+        losses.append(stage.train_step(0, 0.0)["latents"])
+    assert losses[1] == pytest.approx((1.0 - covered) * losses[0])
+
+
+def test_only_dynamics_and_heads_are_trained_in_the_last_stage() -> None:
     cameras = ("top", "wrist")
     clips = moving_square(embodiment_with(SIZE, cameras), runs=3, length=14, seed=1)
     model = make_model(cameras)
@@ -152,7 +221,7 @@ def test_only_dynamics_joints_and_heads_are_trained_in_the_second_stage() -> Non
     before = weights(model)
     assert all(math.isfinite(v) for v in stage.train_step(0, 0.9).values())
     moved = {name for name, value in model.state_dict().items() if not value.equal(before[name])}
-    assert {name.partition(".")[0] for name in moved} == {"dynamics", "outcome", "response"}
+    assert {name.partition(".")[0] for name in moved} == {"dynamics", "outcome"}
 
 
 def test_without_labels_the_heads_are_left_alone(clips: Clips) -> None:
@@ -214,7 +283,8 @@ def test_cameras_of_different_sizes_train_in_the_size_of_the_model() -> None:
 
 
 STAGES: dict[str, Callable[[LatentWorldModel, Clips], Stage]] = {
-    "autoencoder": make_autoencoder_stage, "dynamics": make_dynamics_stage,
+    "joints": make_joint_stage, "autoencoder": make_autoencoder_stage,
+    "dynamics": make_dynamics_stage,
 }
 
 

@@ -28,7 +28,7 @@ from hiwm_learning.world_models.latent.dynamics_training import (
     dynamics_stage,
     fit_joints,
 )
-from hiwm_learning.world_models.latent.rollout_pool import Pools
+from hiwm_learning.world_models.latent.stage import Pools
 from hiwm_test_support.latent_worlds import embodiment_with, moving_square, untrained_world
 from hiwm_test_support.policies import dot_episodes, small_config
 

@@ -65,7 +65,10 @@ def runs_of(options: argparse.Namespace) -> list[Run]:
         "--minutes", str(options.minutes),
     )
     if options.steps is not None:
-        common += ("--steps", str(options.steps), "--autoencoder-steps", str(options.steps))
+        common += (
+            "--steps", str(options.steps), "--autoencoder-steps", str(options.steps),
+            "--joint-steps", str(options.steps),
+        )
     return [
         *(
             Run(name=f"frames_{int(frames)}", options=(*common, "--frames", str(int(frames))))

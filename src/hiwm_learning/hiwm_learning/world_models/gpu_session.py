@@ -86,7 +86,8 @@ def _run(options: argparse.Namespace) -> int:
                     results.add(key, {"device": name, "network": options.network, **found})
                     report(f"{key}: {found['steps_per_s']:.0f} steps/s, all states together")
     steps = () if options.steps is None else (
-        "--steps", str(options.steps), "--autoencoder-steps", str(options.steps)
+        "--steps", str(options.steps), "--autoencoder-steps", str(options.steps),
+        "--joint-steps", str(options.steps),
     )
     run = Run(name=f"latent_{options.network}", options=(
         "--network", options.network, "--torch-device", options.device,

@@ -1,18 +1,18 @@
-"""Frames to latents and back, where both directions know the robot's state.
+"""Frames to latents and back. The robot is a layer of its own, drawn from its joint state.
 
-Since the decoder draws the robot from its joint state, the latents need not hold it; a slowness
-penalty in training (`autoencoder_training`) makes sure that they do not. What remains are the
-objects. A cell's latent has unit deviation over its channels, so that distances between latents
-mean the same everywhere.
+The encoder sees the frame with the robot blanked, and the decoder draws the scene behind the robot,
+so the latents need not hold it; training (`autoencoder_training`) makes sure that they do not. What
+remains are the objects. A cell's latent has unit deviation over its channels, so that distances
+between latents mean the same everywhere.
 """
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hiwm_learning.world_models.latent.robot_drawing import Drawn, RobotDrawing, fine_channels
+from hiwm_learning.world_models.latent.blocks import residuals
+from hiwm_learning.world_models.latent.robot_layer import RobotLayer, RobotRenderer
 
 PATCH = 4  # px a side that are folded into channels first
 CELL = 2 * PATCH  # px a side of a latent cell
@@ -24,31 +24,9 @@ class AutoencoderConfig:
 
     channels: int  # of a cell's latent
     widths: tuple[int, int]  # at half the cell size, and at the cell size
-    blocks: int  # residual blocks at each, of the decoder's fine part one more
+    blocks: int  # residual blocks at each, of the fine parts that draw one more
     points: int  # of each arm in each image
     arm_channels: int  # of an arm's coarse map
-
-
-class Residual(nn.Module):
-    """Two convolutions beside an identity."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        groups = max(1, width // 8)
-        self.first = nn.GroupNorm(groups, width)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        self.third = nn.GroupNorm(groups, width)
-        self.fourth = nn.Conv2d(width, width, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return [B, W, H, W] of the same."""
-        inner = self.second(functional.silu(self.first(x)))
-        found: Tensor = x + self.fourth(functional.silu(self.third(inner)))
-        return found
-
-
-def _residuals(width: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(Residual(width) for _ in range(count)))
 
 
 class CameraCoder(nn.Module):
@@ -64,37 +42,50 @@ class CameraCoder(nn.Module):
         self, config: AutoencoderConfig, arms: tuple[tuple[int, ...], ...], grid: tuple[int, int]
     ) -> None:
         super().__init__()
-        self._config = config
         fine, coarse = config.widths
-        pixels = 3 * PATCH**2
-        drawn = fine_channels(len(arms), config.points)
-        self.robot = RobotDrawing(arms, config.points, config.arm_channels, grid)
-        self.seen = nn.Conv2d(drawn, fine, 1)
-        self.shown = nn.Conv2d(drawn, fine, 1)
-        self.entry = nn.Sequential(nn.PixelUnshuffle(PATCH), nn.Conv2d(pixels, fine, 3, padding=1))
+        pixels = PATCH**2
+        self.robot = RobotRenderer(
+            arms, config.points, config.arm_channels, grid, width=fine, blocks=config.blocks + 1,
+            patch=PATCH,
+        )
+        self.entry = nn.Sequential(
+            nn.PixelUnshuffle(PATCH), nn.Conv2d(4 * pixels, fine, 3, padding=1)
+        )
         self.down = nn.Sequential(
-            _residuals(fine, config.blocks), nn.Conv2d(fine, coarse, 3, stride=2, padding=1),
-            _residuals(coarse, config.blocks), nn.Conv2d(coarse, config.channels, 1),
+            residuals(fine, config.blocks), nn.Conv2d(fine, coarse, 3, stride=2, padding=1),
+            residuals(coarse, config.blocks), nn.Conv2d(coarse, config.channels, 1),
         )
         self.up = nn.Sequential(
-            nn.Conv2d(config.channels + len(arms) * config.arm_channels, coarse, 3, padding=1),
-            _residuals(coarse, config.blocks), nn.Conv2d(coarse, fine * 4, 1), nn.PixelShuffle(2),
+            nn.Conv2d(config.channels, coarse, 3, padding=1), residuals(coarse, config.blocks),
+            nn.Conv2d(coarse, fine * 4, 1), nn.PixelShuffle(2),
         )
         self.leave = nn.Sequential(
-            _residuals(fine, config.blocks + 1), nn.Conv2d(fine, pixels, 3, padding=1),
+            residuals(fine, config.blocks + 1), nn.Conv2d(fine, 3 * pixels, 3, padding=1),
             nn.PixelShuffle(PATCH),
         )
+        # The light of a scene falls on the robot as well.
+        self.light = nn.Linear(config.channels, 3)
+        nn.init.zeros_(self.light.weight)
+        nn.init.zeros_(self.light.bias)
 
-    def encode(self, images: Tensor, robot: Drawn) -> Tensor:
+    def encode(self, images: Tensor, robot: RobotLayer) -> Tensor:
         """Return latents [B, Z, h, w] of images [B, 3, H, W] in 0..1."""
-        raw: Tensor = self.down(self.entry(images * 2.0 - 1.0) + self.seen(robot.fine))
+        raw: Tensor = self.down(self.entry(robot.without(images)))
         return unit_latents(raw)
 
-    def decode(self, latents: Tensor, robot: Drawn) -> Tensor:
+    def decode(self, latents: Tensor, robot: RobotLayer) -> Tensor:
         """Return images [B, 3, H, W] of latents; about 0..1, not clamped."""
-        coarse = self.up(torch.cat([latents, robot.coarse], dim=1))
-        image: Tensor = self.leave(coarse + self.shown(robot.fine)) * 0.5 + 0.5
-        return image
+        return robot.lit(self.light_of(latents)).over(self.scene(latents))
+
+    def scene(self, latents: Tensor) -> Tensor:
+        """Return images [B, 3, H, W] without the robot."""
+        found: Tensor = self.leave(self.up(latents)) * 0.5 + 0.5
+        return found
+
+    def light_of(self, latents: Tensor) -> Tensor:
+        """Return factors [B, 3, 1, 1] on the robot's colours."""
+        found: Tensor = 1.0 + self.light(latents.mean((2, 3)))
+        return found[:, :, None, None]
 
 
 def unit_latents(raw: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Second stage: dynamics, joints and heads learn on the latents of the frozen coders."""
+"""Last stage: dynamics and heads learn on the latents of the frozen coders."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hiwm_learning.parallel import ALONE, Team
+from hiwm_learning.world_models.latent.autoencoder import CELL
 from hiwm_learning.world_models.latent.autoencoder_training import psnr
 from hiwm_learning.world_models.latent.clips import Clips
 from hiwm_learning.world_models.latent.model import LatentWorldModel, Worlds, floats
 from hiwm_learning.world_models.latent.on_disk import TensorFile
-from hiwm_learning.world_models.latent.rollout_pool import LatentRecordings, Pools, RolloutPool
-from hiwm_learning.world_models.latent.stage import Export, Stage
+from hiwm_learning.world_models.latent.rollout_pool import LatentRecordings, RolloutPool
+from hiwm_learning.world_models.latent.stage import Export, Pools, Stage
 from hiwm_learning.world_models.latent.warping import warped
 from hiwm_learning.world_models.outcome_losses import mean_known
 
@@ -24,6 +25,9 @@ OLDEST = 60
 WARP_PX = 3.0
 # Cells that change, or are not where they should be, weigh more: most cells are still.
 CHANGED, CHANGED_WEIGHT = 0.02, 6.0
+# What an arm hides is the encoder's guess. Taught as it stands, the dynamics forgets what it saw
+# before the arm came, so it counts less.
+HIDDEN_DISCOUNT = 0.85
 WINDOW_NOISE = 0.08  # of the latents' unit deviation, in half of the windows
 JOINTS_WEIGHT, DOUBT_WEIGHT, OUTCOME_WEIGHT = 0.05, 0.05, 0.05
 OUTCOME_ROWS = 32
@@ -42,6 +46,7 @@ class DynamicsOptions:
     pool: int = POOL
     oldest: int = OLDEST  # age limit of a rollout, steps
     warp_px: float = WARP_PX
+    hidden_discount: float = HIDDEN_DISCOUNT
 
 
 class _Parts(nn.Module):
@@ -49,7 +54,7 @@ class _Parts(nn.Module):
 
     def __init__(self, model: LatentWorldModel) -> None:
         super().__init__()
-        self.response, self.dynamics, self.outcome = model.response, model.dynamics, model.outcome
+        self.dynamics, self.outcome = model.dynamics, model.outcome
 
 
 def fit_joints(model: LatentWorldModel, clips: Clips) -> None:
@@ -89,6 +94,24 @@ def encoded(
     return torch.cat(found) if file is None else file.tensor()
 
 
+@torch.no_grad()
+def hidden_by_robot(model: LatentWorldModel, joints: Tensor, device: torch.device) -> Tensor:
+    """Return the share of each cell that the robot hides, [N, C, h, w] float16 in 0..1.
+
+    Args:
+        model: its coders trained.
+        joints: [N, P] proprioception.
+        device: of the model.
+    """
+    return torch.cat([
+        torch.stack([
+            functional.avg_pool2d(coder.robot(posture).cover[:, 0], CELL)
+            for coder in model.camera_coders()
+        ], dim=1).half().cpu()
+        for posture in model.posture(joints.to(device)).split(ENCODED_AT_ONCE)
+    ])
+
+
 def set_background(model: LatentWorldModel, latents: Tensor, seed: int) -> None:
     """Set the usual latents of every cell, and the distance between unrelated frames."""
     generator = torch.Generator().manual_seed(seed)
@@ -106,10 +129,10 @@ def dynamics_stage(
     options: DynamicsOptions, on_export: Export | None = None, team: Team = ALONE,
     on_disk: Path | None = None,
 ) -> Stage:
-    """Return the stage that fits dynamics, joints and heads in place.
+    """Return the stage that fits dynamics and heads in place.
 
     Args:
-        model: on the device, its coders trained and its joint response fitted.
+        model: on the device, its coders and its joint response trained.
         clips: to train on.
         held_out: to measure on.
         seed: of everything random.
@@ -120,6 +143,7 @@ def dynamics_stage(
         on_disk: folder where latents stay, mapped; None keeps them in memory.
     """
     model.coders.eval().requires_grad_(False)
+    model.response.eval().requires_grad_(False)
     clean = encoded(model, clips, device, on_disk=on_disk)
     bent = (
         encoded(model, clips, device, options.warp_px, on_disk) if options.warp_px else clean[:0]
@@ -141,6 +165,7 @@ def dynamics_stage(
             for part in clips.proprioception.split(4096)
         ])
     outcome = _OutcomeRows(clips)
+    visible = 1.0 - options.hidden_discount * hidden_by_robot(model, clips.proprioception, device)
 
     def losses(
         pool: RolloutPool, generator: torch.Generator, step: int, progress: float
@@ -162,7 +187,9 @@ def dynamics_stage(
         error = ((predicted.latents - target) ** 2).mean(2)  # [B, C, h, w]
         wrong = ((worlds.latents[:, -1] - target) ** 2).mean(2)
         busy = (((target - now) ** 2).mean(2) > CHANGED) | (wrong > CHANGED)
-        latents = ((1.0 + CHANGED_WEIGHT * busy.float()) * error).mean()
+        seen_share = visible[rows + 1].float().to(device)
+        weight = 1.0 + CHANGED_WEIGHT * busy.float()
+        latents = (weight * seen_share * error).mean()
         off = (joints - clips.proprioception[rows + 1].to(device)) / model.response.spread
         arms = functional.smooth_l1_loss(off, torch.zeros_like(off))
         each = error.detach().flatten(1).mean(1)

@@ -6,13 +6,11 @@ and shows the model what its own errors lead to. A rollout is renewed from data 
 age, when its recording ends, or when it has strayed too far.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from hiwm_core.errors import CheckpointError
 from hiwm_learning.world_models.latent.clips import Clips
 
 STRAYED = 0.25  # mean squared error of latents, of their unit deviation
@@ -115,27 +113,3 @@ class RolloutPool:
         self.windows[chosen] = windows
         self.reference[chosen] = found.clean[rows - back.long()]
         self.doubt[chosen] = 0.0
-
-
-class Pools:
-    """The state of the pools of a step's parts; the first one's names stand alone."""
-
-    def __init__(self, pools: Sequence[RolloutPool]) -> None:
-        self._pools = pools
-
-    def state(self) -> dict[str, Tensor]:
-        """Return all that `load_state` needs."""
-        return {
-            f"{place or ''}{name}": value
-            for place, pool in enumerate(self._pools) for name, value in pool.state().items()
-        }
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore a state; raises CheckpointError if it is of another number of parts."""
-        if set(state) != set(self.state()):
-            raise CheckpointError(
-                "the run to resume had another number of parts or processes",
-                where="training state", remedy="resume with as many, or train without --resume",
-            )
-        for place, pool in enumerate(self._pools):
-            pool.load_state({name: state[f"{place or ''}{name}"] for name in pool.state()})

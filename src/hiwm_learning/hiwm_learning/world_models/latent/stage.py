@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from hiwm_core.errors import CheckpointError
 from hiwm_learning.parallel import ALONE, Team
 from hiwm_learning.training_loop import rate_factor
 
@@ -126,3 +127,27 @@ class Stage:
         finally:
             self._module.load_state_dict(kept)
             self._module.train()
+
+
+class Pools:
+    """The state of the pools of a step's parts; the first one's names stand alone."""
+
+    def __init__(self, pools: Sequence[Remembered]) -> None:
+        self._pools = pools
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that `load_state` needs."""
+        return {
+            f"{place or ''}{name}": value
+            for place, pool in enumerate(self._pools) for name, value in pool.state().items()
+        }
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Restore a state; raises CheckpointError if it is of another number of parts."""
+        if set(state) != set(self.state()):
+            raise CheckpointError(
+                "the run to resume had another number of parts or processes",
+                where="training state", remedy="resume with as many, or train without --resume",
+            )
+        for place, pool in enumerate(self._pools):
+            pool.load_state({name: state[f"{place or ''}{name}"] for name in pool.state()})

@@ -1,6 +1,7 @@
-"""Training a latent world from bags: coders first, then dynamics, joints and heads."""
+"""Training a latent world from bags: joints first, then coders, then dynamics and heads."""
 
 import argparse
+import math
 import time
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 
 from hiwm_core.bags.task_of_data import task_of
 from hiwm_core.errors import ConfigError
+from hiwm_core.measured import MeasuredFromProprioception
 from hiwm_core.output_folders import claim_folder
 from hiwm_learning import training_loop
 from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
@@ -36,6 +38,7 @@ from hiwm_learning.world_models.latent.growth import (
     check_growth,
     take_over,
 )
+from hiwm_learning.world_models.latent.joint_training import STEPS, joint_stage
 from hiwm_learning.world_models.latent.model import KIND, LatentWorldModel
 from hiwm_learning.world_models.latent.stage import Stage
 from hiwm_learning.world_models.latent.subset import add_subset_options, subset_of
@@ -57,6 +60,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--torch-device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument(
         "--tokens", type=int, help="cells in play, of all cameras (default: of the size)"
+    )
+    parser.add_argument(
+        "--joint-steps", type=int, default=STEPS, help="limit of the joints' stage"
     )
     parser.add_argument(
         "--autoencoder-minutes", type=float, default=50.0, help="limit of the first stage"
@@ -127,6 +133,14 @@ class _Run:
         )
         if self._team.leads:
             _write_starts(options.output, held_out)
+        joints = joint_stage(
+            model, clips, held_out, MeasuredFromProprioception(self._embodiment),
+            seed=options.seed, device=self._device, team=self._team,
+        )
+        budget = Budget(steps=options.joint_steps, minutes=math.inf)
+        if self._fit(joints, budget, "joints"):
+            return 130
+        joints.take_average()
         first = autoencoder_stage(
             model, clips, held_out, seed=options.seed, device=self._device,
             batch=options.autoencoder_batch, team=self._team,
@@ -159,7 +173,9 @@ class _Run:
             self._report(f"{name}: left as it is")
             return False
         path = self._work / f"{name}.pt"
-        self._report(f"{name}: up to {budget.steps} steps, {budget.minutes:g} minutes")
+        self._report(f"{name}: up to {budget.steps} steps" + (
+                f", {budget.minutes:g} minutes" if math.isfinite(budget.minutes) else ""
+            ))
         outcome = training_loop.train(
             stage, budget, state_path=path, team=self._team,
             resume=self._options.resume and self._team.own_file(path).exists(),
