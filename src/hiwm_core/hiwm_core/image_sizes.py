@@ -11,7 +11,7 @@ from hiwm_core.embodiment import CameraSpec
 from hiwm_core.errors import ConfigError
 
 # Aspect ratios that differ by less than this fraction count as equal.
-ASPECT_TOLERANCE = 0.01
+_ASPECT_TOLERANCE = 0.01
 
 
 def area_averaged(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -44,7 +44,7 @@ def check_camera_size(
             f"image {width}x{height} is smaller than the embodiment's {expected}", where=where,
             remedy=remedy,
         )
-    if abs(width * camera.height / (height * camera.width) - 1.0) > ASPECT_TOLERANCE:
+    if abs(width * camera.height / (height * camera.width) - 1.0) > _ASPECT_TOLERANCE:
         raise ConfigError(
             f"image {width}x{height} has another aspect ratio than the embodiment's {expected}",
             where=where, remedy=remedy,

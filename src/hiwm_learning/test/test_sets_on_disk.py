@@ -12,6 +12,7 @@ from hiwm_core.errors import BagError
 from hiwm_learning.datasets import load_episodes
 from hiwm_learning.datasets.episodes import Episodes
 from hiwm_learning.policies.trainer import PolicyTrainer
+from hiwm_learning.world_models.latent import dynamics_training
 from hiwm_learning.world_models.latent.dynamics_training import (
     DynamicsOptions,
     dynamics_stage,
@@ -62,7 +63,16 @@ def test_a_full_disk_is_named_and_leaves_nothing(
     assert list(folder.iterdir()) == []
 
 
-def test_a_world_learns_the_same_from_latents_on_disk(tmp_path: Path) -> None:
+def test_a_world_learns_the_same_from_latents_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: list[TensorFile] = []
+
+    def file(folder: Path) -> TensorFile:
+        files.append(TensorFile(folder))
+        return files[-1]
+
+    monkeypatch.setattr(dynamics_training, "TensorFile", file)
     clips = moving_square(embodiment_with(32), runs=3, length=12, seed=0)
     states = []
     for on_disk in (tmp_path, None):
@@ -77,6 +87,7 @@ def test_a_world_learns_the_same_from_latents_on_disk(tmp_path: Path) -> None:
         states.append({name: value.clone() for name, value in model.state_dict().items()})
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     assert list(tmp_path.iterdir()) == []
+    assert len(files) == 3, "of the frames, of the warped ones, and of the held-out ones"
 
 
 def test_rows_on_disk_are_appended_and_removed_from_the_end(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from hiwm_core.config_files import nearest
 from hiwm_core.embodiment import ActionGroup, Embodiment
 from hiwm_core.errors import ConfigError
+from hiwm_core.image_sizes import check_camera_size
 from hiwm_core.robots.outputs import Output
 from hiwm_core.robots.safety import Workspace
 from hiwm_core.rotations import matrix_from_quaternion
@@ -21,8 +22,6 @@ from hiwm_core.rotations import matrix_from_quaternion
 if TYPE_CHECKING:
     from hiwm_core.robot_config import RobotConfig
 
-# Aspect ratios that differ by less than this fraction count as equal.
-ASPECT_TOLERANCE = 0.01
 # How far a tool's x axis at yaw 0 may be from the frame's, rad: rounding of a written quaternion.
 _LEVEL = 0.01
 
@@ -130,20 +129,11 @@ def _check_cameras(robot: "RobotConfig", embodiment: Embodiment) -> None:
         _check_known(name, names, f"cameras.{name}", embodiment)
         if topic.upright_size is None:
             continue
-        camera = embodiment.camera(name)
         width, height = topic.upright_size
-        if width < camera.width or height < camera.height:
-            raise ConfigError(
-                f"{width}x{height} px after crop and rotation, smaller than the embodiment's "
-                f"{camera.width}x{camera.height}", where=f"cameras.{name}.crop",
-                remedy="crop less, or give the embodiment a smaller camera",
-            )
-        if abs(width * camera.height / (height * camera.width) - 1) > ASPECT_TOLERANCE:
-            raise ConfigError(
-                f"{width}x{height} px after crop and rotation has another aspect ratio than the "
-                f"embodiment's {camera.width}x{camera.height}", where=f"cameras.{name}.crop",
-                remedy="give a crop of the same aspect ratio",
-            )
+        check_camera_size(
+            height, width, embodiment.camera(name), where=f"cameras.{name}.crop, after rotation",
+            remedy="give a crop of the embodiment's aspect ratio, at least as large",
+        )
     _check_complete(names, robot.cameras, "cameras", "camera", embodiment)
 
 
