@@ -7,7 +7,7 @@ the order in which gradients are added. Tested by ``test_parallel.py``.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -59,6 +59,10 @@ class Team:
     def mine(self) -> range:
         """The parts that this process computes."""
         return range(self.rank, self.parts, self.size)
+
+    def reporting(self, write: Callable[[str], None]) -> Callable[[str], None]:
+        """Return what takes this process's lines: those of all but the first are dropped."""
+        return write if self.leads else lambda line: None
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Add up the gradients of all processes."""

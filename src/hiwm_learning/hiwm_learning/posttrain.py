@@ -415,7 +415,7 @@ def _posttrain(options: argparse.Namespace) -> int:
     cache: Path = options.cache or options.output.parent / "sets"
     description: Path = options.output.with_suffix(".set.json")
     team = team_of(options.device, options.parts)
-    report = say if team.leads else _say_nothing
+    report = team.reporting(say)
     if team.leads:
         check_policy_outputs(options, places)
         check_output_file(
@@ -435,10 +435,6 @@ def _posttrain(options: argparse.Namespace) -> int:
         name=f"{options.backbone}-{options.set}-s{options.seed}", team=team,
     )
     return fit_policy(options, trainer, Budget(steps=options.steps), team)
-
-
-def _say_nothing(line: str) -> None:
-    """Drop the lines of all processes but the first."""
 
 
 if __name__ == "__main__":

@@ -95,6 +95,7 @@ def train(
             of different steps.
     """
     state_path = team.own_file(state_path)
+    write = team.reporting(write)
     step, before_s = 0, 0.0
     state: dict[str, Any] = load_training_state(state_path) if resume else {"step": -1}
     team.require_alike("the step to resume from", int(state["step"]), str(state_path))
