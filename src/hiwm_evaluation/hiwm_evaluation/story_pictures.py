@@ -189,41 +189,39 @@ def _spaced(count: int) -> list[int]:
 def _corrected_strip(
     task: Task, policy: Path, before: Path, after: Path
 ) -> tuple[str, list[Shot]]:
-    """Return title and frames of a trial that the base policy failed and this one solved."""
-    solved = _solved_now(task, before, after)
-    images: list[Mapping[str, NDArray[np.uint8]]] = []
-    again = _repeated(task, policy, solved, images)
+    """Return title and frames of a trial that the base policy failed and this one solves."""
     camera = load_embodiment(task.embodiment).cameras[0].name
-    ended = "solved" if again.outcome is Outcome.SUCCESS else "not solved when repeated"
-    return (
-        f"The corrected policy on the stand-in, trial {solved.trial}, which the base policy "
-        f"failed: {ended}",
-        [
-            Shot(image=images[i][camera], text=f"step {i}, policy",
-                 colour=SOURCE_COLOURS[Source.POLICY])
-            for i in _spaced(len(images))
-        ],
+    for trial in _solved_now(task, before, after):
+        images: list[Mapping[str, NDArray[np.uint8]]] = []
+        again = _repeated(task, policy, trial, images)
+        if again.outcome is Outcome.SUCCESS:
+            return (
+                f"The corrected policy on the stand-in solves trial {trial.trial}, which the base "
+                "policy failed",
+                [
+                    Shot(image=images[i][camera], text=f"step {i}, policy",
+                         colour=SOURCE_COLOURS[Source.POLICY])
+                    for i in _spaced(len(images))
+                ],
+            )
+    raise StoreError(
+        "none of its successes at starts that the base policy failed repeats", where=str(after),
+        remedy="give another block",
     )
 
 
-def _solved_now(task: Task, before: Path, after: Path) -> TrialResult:
-    """Return the first trial that failed before and succeeded after."""
+def _solved_now(task: Task, before: Path, after: Path) -> list[TrialResult]:
+    """Return the trials that failed before and succeeded after."""
     evaluations = [read_evaluation(folder, World.STAND_IN, task.name) for folder in (before, after)]
     failed, solved = (
         {result.trial: result for result in evaluation.judged} if evaluation else {}
         for evaluation in evaluations
     )
-    for number, result in solved.items():
-        was = failed.get(number)
-        if (
-            result.outcome is Outcome.SUCCESS and was is not None
-            and was.outcome is Outcome.FAILURE
-        ):
-            return result
-    raise StoreError(
-        "has no success at a start that the base policy failed", where=str(after),
-        remedy="give another block",
-    )
+    return [
+        result for number, result in solved.items()
+        if result.outcome is Outcome.SUCCESS and number in failed
+        and failed[number].outcome is Outcome.FAILURE
+    ]
 
 
 def _repeated(

@@ -1,7 +1,7 @@
 """Pictures show the failure before a rollback, its correction, and a trial that is now solved."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,13 +79,13 @@ def test_the_story_of_a_block_is_written(tmp_path: Path, monkeypatch: pytest.Mon
     session(folder / "sessions" / "act-s0-hi-wm-1")
     budget = json.loads(json.dumps(asdict(BUDGETS["small"])))
     (folder / "settings.json").write_text(json.dumps({"task": TASK.name, "budget": budget}))
-    for name, ends in (("start", "fff"), ("hi-wm", "fsf")):
+    for name, ends in (("start", "ffff"), ("hi-wm", "fsfs")):
         cell = f"act-{name}-s0"
         trials = TrialFolder(
             folder / "evaluations" / f"{cell}-hardware" / cell / "standin",
             {"world": "hardware", "stand_in": True, "task": TASK.name, "task_hash": "",
              "horizon": 300, "success_threshold": 0.85},
-            [(0.01 * n, 0.02, 0.5) for n in range(3)], TASK.start_names,
+            [(0.01 * n, 0.02, 0.5) for n in range(4)], TASK.start_names,
         )
         for number, end in enumerate(ends):
             trials.append(TrialResult(
@@ -99,13 +99,19 @@ def test_the_story_of_a_block_is_written(tmp_path: Path, monkeypatch: pytest.Mon
     def run(task, policy, trial, images):
         repeated.append((policy.name, trial.trial))
         images += [{"top": np.zeros((96, 96, 3), np.uint8)}] * 7
-        return trial
+        return trial if trial.trial == 3 else replace(trial, outcome=Outcome.FAILURE)
 
     monkeypatch.setattr(story_pictures, "_repeated", run)
     paths = write_story(folder, "act-s0", tmp_path / "out")
     assert [path.name for path in paths] == ["failure.png", "correction.png", "corrected.png"]
     assert all(path.stat().st_size > 1000 for path in paths)
-    assert repeated == [("act-hi-wm-s0.safetensors", 1)]
+    # The first success does not repeat.
+    assert repeated == [("act-hi-wm-s0.safetensors", 1), ("act-hi-wm-s0.safetensors", 3)]
+    monkeypatch.setattr(story_pictures, "_repeated", lambda task, policy, trial, images: replace(
+        trial, outcome=Outcome.FAILURE
+    ))
+    with pytest.raises(StoreError, match="none of its successes"):
+        write_story(folder, "act-s0", tmp_path / "out")
     with pytest.raises(StoreError, match="use one of diffusion-s0, act-s0"):
         write_story(folder, "tune", tmp_path / "out")
     with pytest.raises(StoreError, match="work folder of a study"):
