@@ -100,6 +100,13 @@ def test_rows_on_disk_are_appended_and_removed_from_the_end(tmp_path: Path) -> N
     assert torch.equal(file.tensor(), torch.cat([rows[:5], rows[:1]]))
 
 
+def test_a_folder_that_a_machine_lacks_is_named(tmp_path: Path) -> None:
+    dot_episodes(tmp_path / "set.zarr", 1)
+    for read in (TensorFile, lambda folder: load_episodes(tmp_path / "set.zarr", on_disk=folder)):
+        with pytest.raises(BagError, match=r"No such file.*elsewhere"):
+            read(tmp_path / "elsewhere")
+
+
 def test_the_cells_that_are_clustered_are_picked_from_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

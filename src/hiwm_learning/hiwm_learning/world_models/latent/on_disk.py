@@ -18,13 +18,22 @@ class TensorFile:
     """Rows of equal shape and type, appended to an unnamed file.
 
     Args:
-        folder: on a disk with room for all rows; must exist.
+        folder: on a disk with room for all rows; must exist, also on each of several machines.
+
+    Raises:
+        BagError: the disk refuses.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        # Open as long as the tensor that maps it: the object lives in the training's closures.
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        try:
+            # Open as long as the tensor that maps it: the object lives in the training's closures.
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        except OSError as error:
+            raise BagError(
+                disk_refusal(error, folder), where=str(folder),
+                remedy="create the folder on every machine, or use a disk that all share",
+            ) from error
         self._rows = 0
         self._like: Tensor | None = None
 
