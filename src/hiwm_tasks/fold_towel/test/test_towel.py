@@ -8,6 +8,7 @@ import pytest
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.task_plugin import FAILURE_DATA
 from hiwm_core.tasks import load_task
+from hiwm_fold_towel.folder import Folder, Sighting
 from hiwm_fold_towel.names import broken, corner_gaps, covered_share, score, towel_of
 from hiwm_fold_towel.vision import look
 from hiwm_robot.standin_robot import StandinRobot
@@ -73,6 +74,105 @@ def test_corners_of_a_flap_are_found_under_the_hands_that_take_them() -> None:
         for far in (open_picture.far, seen.far):
             np.testing.assert_allclose(far, places, atol=2 * pixel)
         np.testing.assert_allclose(seen.near, [[0.22, 0.15], [0.22, -0.15]], atol=2 * pixel)
+
+
+def covered(image: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Return a picture in which something as grey as an arm hides a place on the table."""
+    row, column = np.rint(to_pixels(place, 128)).astype(int)
+    out = image.copy()
+    out[row - 30 : row + 31, column - 30 : column + 31] = (40, 42, 50)
+    return out
+
+
+def test_the_operator_keeps_what_it_saw_before_an_arm_hid_it(robot: StandinRobot) -> None:
+    robot.place(TASK.sample_start(np.random.default_rng(0)), 0)
+    operator = PLUGIN.operator(EMBODIMENT)
+    clear = operator.look(robot.images, robot.measured, jumped=True).found
+    above = robot.measured.copy()
+    above[5:8] = *clear.far[1], 0.06
+    hidden = {"top": covered(robot.images["top"], clear.far[1])}
+    seen = operator.look(hidden, above, jumped=False).found
+    np.testing.assert_array_equal(seen.far, clear.far)
+    np.testing.assert_array_equal(seen.near, clear.near)
+    assert clear.known and seen.known
+    # Never seen: the hand that hides it goes home first.
+    unseen = operator.look(hidden, above, jumped=True)
+    assert not unseen.found.known
+    target = operator.correction(0, 0.0).targets(unseen, above)
+    assert target[7] > above[7]
+
+
+def test_a_hand_that_missed_its_corner_does_not_hold_it(robot: StandinRobot) -> None:
+    """It went away, and the corner is still there. Then both hands look anew."""
+    robot.place(TASK.sample_start(np.random.default_rng(0)), 0)
+    operator, images = PLUGIN.operator(EMBODIMENT), robot.images
+    clear = operator.look(images, robot.measured, jumped=True).found
+    shut = robot.measured.copy()
+    for hand, corner in enumerate(clear.far):
+        shut[5 * hand : 5 * hand + 5] = *corner, 0.013, np.pi / 2, 0.0
+    assert operator.look(images, shut, jumped=False).found.held == (True, True)
+    away = shut.copy()
+    away[[0, 5]] -= 0.08
+    gone = {"top": images["top"].copy()}
+    rows, columns = np.indices((128, 128))
+    for corner in clear.far:
+        row, column = to_pixels(corner, 128)
+        gone["top"][np.hypot(rows - row, columns - column) < 20] = gone["top"][2, 64]
+    assert operator.look(gone, away, jumped=False).found.held == (True, True)
+    seen = operator.look(images, away, jumped=False).found
+    assert seen.held == (False, False) and not seen.known
+
+
+def test_a_corner_that_lies_in_place_stays_there_while_the_other_one_is_taken() -> None:
+    near = np.array([[0.22, 0.15], [0.22, -0.15]])
+    seen = Sighting(
+        far=near + [[0.01, 0.0], [0.2, 0.1]], near=near, held=(False, False), laid=(True, False)
+    )
+    home = np.array(EMBODIMENT.home)
+    folder = Folder(home)
+    above = home.reshape(2, 5).copy()
+    above[0, :2], above[0, 2] = near[0], 0.03
+    left, right = folder.targets(seen, above.ravel()).reshape(2, 5)
+    assert left[2] > 0.03  # home
+    assert np.linalg.norm(right[:2] - seen.far[1]) < np.linalg.norm(home[5:7] - seen.far[1])
+
+
+def test_a_corner_that_was_pulled_aside_first_comes_in_front_of_its_place() -> None:
+    near = np.array([[0.22, 0.15], [0.22, -0.15]])
+    hands = np.array([[0.36, 0.15, 0.1, 1.57, 0.0], [0.36, -0.02, 0.1, 1.57, 0.0]])
+    seen = Sighting(far=hands[:, :2], near=near, held=(True, True))
+    left, right = Folder(np.array(EMBODIMENT.home)).targets(seen, hands.ravel()).reshape(2, 5)
+    assert left[0] < 0.355
+    assert right[1] < -0.025 and right[0] == pytest.approx(0.36, abs=1e-6)
+
+
+def test_a_corner_that_is_folded_back_on_the_flap_is_the_far_one() -> None:
+    image = np.full((128, 128, 3), (214, 209, 193), np.uint8)
+    (top, left), (bottom, right), (ear, inner) = (
+        np.rint(to_pixels(np.array(place), 128)).astype(int)
+        for place in ([0.34, 0.15], [0.22, -0.15], [0.30, 0.07])
+    )
+    image[top:bottom, left:right] = (230, 150, 24)
+    image[ear:bottom, left:inner] = (34, 78, 168)
+    seen = look(image)
+    assert seen is not None
+    np.testing.assert_allclose(seen.far, [[0.30, 0.07], [0.22, -0.15]], atol=0.012)
+
+
+def test_a_wedge_of_the_front_beside_the_flap_shows_the_far_corner() -> None:
+    image = np.full((128, 128, 3), (214, 209, 193), np.uint8)
+    (top, left), (bottom, right), (corner, _) = (
+        np.rint(to_pixels(np.array(place), 128)).astype(int)
+        for place in ([0.34, 0.15], [0.22, -0.15], [0.27, -0.15])
+    )
+    image[top:bottom, left:right] = (230, 150, 24)
+    rows, columns = np.indices((128, 128))
+    line = corner + (right - columns) * (bottom - corner) / (0.4 * (right - left))
+    wedge = (rows > line) & (rows < bottom) & (columns >= left) & (columns < right)
+    image[wedge] = (34, 78, 168)
+    seen = look(image)
+    assert seen is not None and not seen.near_seen
+    np.testing.assert_allclose(seen.far, [[0.22, 0.15], [0.27, -0.15]], atol=0.012)
 
 
 def test_the_operator_finishes_a_fold_that_both_hands_let_slip(robot: StandinRobot) -> None:
