@@ -11,7 +11,7 @@ from hiwm_core.bags import Segment
 from hiwm_core.bags.disk import disk_refusal
 from hiwm_core.bags.session import BAGS_FOLDER
 from hiwm_core.episode_labels import EpisodeLabel, fingerprint, write_bag_label
-from hiwm_core.errors import BagError, ConfigError
+from hiwm_core.errors import BagError
 from hiwm_core.output_folders import check_output_folder
 from hiwm_exchange.bag_writer import SENDER, write_bag
 
@@ -61,11 +61,6 @@ class Written(NamedTuple):
 
 def check_new(output: Path, inputs: Iterable[Path]) -> None:
     """Raise ConfigError if an import would overwrite anything, or lies in an input."""
-    if output.is_file() or (output.is_dir() and any(output.iterdir())):
-        raise ConfigError(
-            "there is something already; it was left unchanged", where=str(output),
-            remedy="give a new folder",
-        )
     check_output_folder(output, "a new folder", lambda folder: False, inputs=inputs)
 
 
