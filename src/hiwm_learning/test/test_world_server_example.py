@@ -66,5 +66,5 @@ def test_its_context_window_is_the_whole_state(example: ModuleType) -> None:
         torch.rand(1)  # what else draws noise does not matter
         (state,), (again,) = world.step_many([state], action), world.step_many([again], action)
     assert world.packed(again) == world.packed(state)
-    frames = [world.shown([one])[0].images[0] for one in (state, again)]
+    frames = [world.observations([one])[0].images[0] for one in (state, again)]
     assert frames[0].tobytes() == frames[1].tobytes() and frames[0].shape == (SIZE, SIZE, 3)

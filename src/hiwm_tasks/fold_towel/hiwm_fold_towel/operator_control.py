@@ -14,7 +14,7 @@ from hiwm_core.embodiment import Embodiment
 from hiwm_core.task_plugin import Image, Sight
 from hiwm_fold_towel.folder import Folder, Sighting
 from hiwm_fold_towel.names import LENGTH_M, ROWS, Array, score
-from hiwm_fold_towel.vision import TowelSight, hidden_share, look, same_around
+from hiwm_fold_towel.vision import TowelSight, hidden_share, look, same_around, shows_towel
 from hiwm_yam_pair.hands import Hand, hands_of
 
 # A hand that shuts within this of a far corner takes it [m].
@@ -65,12 +65,10 @@ class TowelOperator:
             self._take(image, hands, shut, self._seen)
         self._shut = shut
         seen = self._seen
-        if seen is None:
-            found = look(image)
-            if found is None:
-                return Sight(error_m=np.nan, progress=np.nan, clarity=0.2)
-        else:
-            found = seen.found
+        found = look(image) if seen is None else seen.found
+        # A towel that has gone is not there, even if it was seen.
+        if found is None or not shows_towel(image):
+            return Sight(error_m=np.nan, progress=np.nan, clarity=0.2)
         taken, places = self._task(found)
         taken = np.stack([
             hand.xy if held else corner

@@ -18,6 +18,7 @@ Mask = NDArray[np.bool_]
 
 # Shares of the flat towel's area: less is none of the side, none of the towel, or not flat.
 _SIDE, _TOWEL, _FLAT = 0.04, 0.25, 0.7
+_ANYTHING = 0.05  # share of the flat towel, below which there is none
 # With less of the front than this, the near edge is under the flap.
 _NEAR_HIDDEN = 0.14
 # A corner is the outermost place ahead and sideways. Beside a folded corner, ahead counts more.
@@ -91,6 +92,13 @@ def look(image: Image) -> TowelSight | None:
         near_seen=near_seen, arms=arms,
         near_free=near_folded or (back_share < _SIDE and front_share > _FLAT),
     )
+
+
+def shows_towel(image: Image) -> bool:
+    """Return whether an image [S, S, 3] shows as much of a towel as arms always leave of it."""
+    front, back = sides(image)
+    flat = LENGTH_M * WIDTH_M / metres_per_pixel(len(image)) ** 2
+    return float((front | back).sum()) > _ANYTHING * flat
 
 
 def hidden_share(image: Image, arms: Mask) -> float:
