@@ -161,6 +161,10 @@ class MeasuredFromProprioception:
                 "unit: ...} or {name: ..., action: ENTRY, unit: ...} for each, and record again",
             )
         self._kinematics = MeasuredAction(embodiment) if self._computed else None
+        # Action entries that kinematics compute although proprioception has them as well, [A].
+        self._posed = np.zeros(len(self._columns), dtype=bool)
+        for group in self._computed:
+            self._posed[group.slice] = self._columns[group.slice] >= 0
         self._turning = [
             self._columns[group.rotation_slice] for group in embodiment.groups
             if group.rotation == "6d" and group not in self._computed
@@ -174,12 +178,8 @@ class MeasuredFromProprioception:
         keeps the rotation of `before` [P].
         """
         values = np.array(predicted, dtype=np.float64)
-        if self._kinematics is not None:
-            held = self.array(values)
-            for group in self._computed:
-                columns = self._columns[group.slice]
-                known = columns >= 0
-                values[columns[known]] = held[group.slice][known]
+        if self._posed.any():
+            values[self._columns[self._posed]] = self.array(values)[self._posed]
         for columns in self._turning:
             try:
                 values[columns] = sixd_from_matrix(matrix_from_6d(values[columns]))

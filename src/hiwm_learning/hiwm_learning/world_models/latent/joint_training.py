@@ -1,4 +1,4 @@
-"""Before the dynamics: the response of the joints learns on its own rollouts.
+"""First stage: the response of the joints learns on its own rollouts.
 
 A response that is taught single steps from recorded joints drifts, and nothing holds it: the sixth
 joint of an arm may turn while its tip stays where it is told to be. So rollouts of the joints are

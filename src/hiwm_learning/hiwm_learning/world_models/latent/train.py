@@ -65,7 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--joint-steps", type=int, default=STEPS, help="limit of the joints' stage"
     )
     parser.add_argument(
-        "--autoencoder-minutes", type=float, default=50.0, help="limit of the first stage"
+        "--autoencoder-minutes", type=float, default=50.0, help="limit of the coders' stage"
     )
     parser.add_argument("--autoencoder-steps", type=int, default=10**7, help="the same in steps")
     parser.add_argument("--autoencoder-batch", type=int, default=BATCH, help="pairs of frames")
@@ -137,7 +137,7 @@ class _Run:
             model, clips, held_out, MeasuredFromProprioception(self._embodiment),
             seed=options.seed, device=self._device, team=self._team,
         )
-        budget = Budget(steps=options.joint_steps, minutes=math.inf)
+        budget = Budget(steps=options.joint_steps)
         if self._fit(joints, budget, "joints"):
             return 130
         joints.take_average()
@@ -173,9 +173,8 @@ class _Run:
             self._report(f"{name}: left as it is")
             return False
         path = self._work / f"{name}.pt"
-        self._report(f"{name}: up to {budget.steps} steps" + (
-                f", {budget.minutes:g} minutes" if math.isfinite(budget.minutes) else ""
-            ))
+        minutes = f", {budget.minutes:g} minutes" if math.isfinite(budget.minutes) else ""
+        self._report(f"{name}: up to {budget.steps} steps{minutes}")
         outcome = training_loop.train(
             stage, budget, state_path=path, team=self._team,
             resume=self._options.resume and self._team.own_file(path).exists(),
