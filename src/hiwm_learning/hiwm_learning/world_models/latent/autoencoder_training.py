@@ -1,4 +1,4 @@
-"""Second stage: the coders learn to redraw frames, with the robot as a layer and not in the latents.
+"""Second stage: the coders redraw frames, with the robot as a layer and not in the latents.
 
 The robot's layer is trained before the usual picture, at first by itself. Its loss is soon the
 absolute error, so it draws what is there in more than half of all frames with these joints: the
