@@ -17,6 +17,7 @@ from hiwm_learning.world_models.latent.config import LatentWorldConfig, arms_of,
 from hiwm_learning.world_models.latent.joint_response import JointResponse
 from hiwm_learning.world_models.latent.model import LatentWorldModel, Worlds, restored_model
 from hiwm_learning.world_models.latent.robot_drawing import point_features
+from hiwm_learning.world_models.latent.units import LatentUnits
 from hiwm_learning.world_models.latent.views import apart, side_by_side
 from hiwm_test_support.arms import two_arms
 from hiwm_test_support.latent_worlds import (
@@ -105,16 +106,43 @@ def test_each_arm_is_drawn_from_its_own_joints() -> None:
 
 def test_cells_come_into_play_where_things_are_unusual_or_the_robot_comes_near() -> None:
     model = untrained_world(EMBODIMENT)
-    dynamics = model.dynamics
-    background = unit_latents(torch.randn(1, 8, 12, 12))
-    dynamics.background.copy_(background)
-    now = background[None].clone()
-    now[0, 0, :, 3, 4] *= -1.0
+    now = torch.zeros(1, 1, 8, 12, 12)
+    now[0, 0, :, 3, 4] = 1.0
     points = torch.full((1, 1, len(model.config.arms) * 3, 2), 0.9)
-    ranked = dynamics.in_play(now, background[None], points)[0].tolist()
+    ranked = model.dynamics.in_play(now, torch.zeros_like(now), points)[0].tolist()
     assert ranked[0] == 3 * 12 + 4
     near = (11 * 12 + 11) in ranked  # x, y of 0.9 lie in the last row and column
     assert near and len(ranked) == len(set(ranked)) == 48
+
+
+def test_small_changes_of_latents_count_as_much_as_large_ones() -> None:
+    generator = torch.Generator().manual_seed(0)
+    usual = torch.randn(1, 8, 12, 12, generator=generator)
+    frames = usual + 0.01 * torch.randn(40, 1, 8, 12, 12, generator=generator)
+    later = frames.clone()
+    shift = torch.randn(40, 8, generator=generator)
+    for size in (0.05, 1.0):
+        later[:, 0, :, 3, 4] = frames[:, 0, :, 3, 4] + size * shift
+        units = LatentUnits(1, 8, (12, 12))
+        assert units.unset
+        raw = [unit_latents(part[:, 0])[:, None] for part in (frames, later)]
+        units.fit(*raw)
+        assert not units.unset
+        moved = units.of(raw[1])[:, 0].square().mean(1)
+        assert 0.4 < moved[:, 3, 4].mean() < 2.5, size
+        moved[:, 3, 4] = 0.0
+        assert moved.mean() < 0.1
+
+
+def test_units_are_undone_and_settle_on_what_coders_give() -> None:
+    units = LatentUnits(2, 8, (4, 4))
+    raw = unit_latents(torch.randn(6, 8, 4, 4)).unflatten(0, (3, 2))
+    assert torch.equal(units.raw(units.of(raw)), raw)  # before they are set
+    units.fit(raw, raw + 0.1 * torch.randn(raw.shape))
+    assert torch.allclose(units.raw(units.of(raw)), raw, atol=1e-5)
+    assert torch.allclose(units.settled(units.of(raw)), units.of(raw), atol=1e-4)
+    pushed = units.raw(units.settled(units.of(raw) + 0.5))
+    assert torch.allclose(pushed.square().mean(2), torch.ones(3, 2, 4, 4), atol=1e-5)
 
 
 def test_cells_out_of_play_keep_their_latents() -> None:

@@ -23,12 +23,13 @@ from hiwm_learning.world_models.latent.dynamics_training import (
     dynamics_stage,
     encoded,
     fit_joints,
-    hidden_by_robot,
+    hidden_by,
+    set_units,
 )
 from hiwm_learning.world_models.latent.joint_training import joint_stage
 from hiwm_learning.world_models.latent.model import LatentWorldModel
 from hiwm_learning.world_models.latent.robot_layer import RobotLayer, RobotRenderer
-from hiwm_learning.world_models.latent.rollout_pool import LatentRecordings, RolloutPool
+from hiwm_learning.world_models.latent.rollout_pool import RolloutPool
 from hiwm_learning.world_models.latent.stage import Stage
 from hiwm_learning.world_models.latent.views import side_by_side
 from hiwm_learning.world_models.latent.warping import warped
@@ -203,7 +204,7 @@ def test_cells_behind_the_robot_count_less(
     monkeypatch.setattr(RobotRenderer, "forward", layer)
     model = make_model()
     assert torch.allclose(
-        hidden_by_robot(model, clips.proprioception, CPU).float(), torch.tensor(covered)
+        hidden_by(model.robots(clips.proprioception)), torch.tensor(covered)
     )
     losses = []
     for discount in (0.0, 1.0):
@@ -224,6 +225,16 @@ def test_only_dynamics_and_heads_are_trained_in_the_last_stage() -> None:
     assert {name.partition(".")[0] for name in moved} == {"dynamics", "outcome"}
 
 
+def test_a_model_keeps_the_units_of_what_it_has_learned(clips: Clips) -> None:
+    model = make_model()
+    set_units(model, clips, 0, CPU)
+    change, distance = float(model.units.change), float(model.distance)
+    assert change != 1.0 and distance != 1.0
+    brighter = dataclasses.replace(clips, frames=255 - clips.frames)
+    set_units(model, brighter, 0, CPU)
+    assert (float(model.units.change), float(model.distance)) == (change, distance)
+
+
 def test_without_labels_the_heads_are_left_alone(clips: Clips) -> None:
     unknown = torch.full_like(clips.progress_labels, torch.nan)
     bare = dataclasses.replace(clips, progress_labels=unknown, success_labels=unknown)
@@ -233,10 +244,9 @@ def test_without_labels_the_heads_are_left_alone(clips: Clips) -> None:
 
 
 def pool_of(clips: Clips, oldest: int) -> RolloutPool:
-    latents = encoded(make_model(), clips, CPU)
+    recordings = encoded(make_model(), clips, CPU, warp_px=2.0)
     return RolloutPool(
-        clips, LatentRecordings(clean=latents, warped=latents), size=16, context=3, oldest=oldest,
-        seed=0,
+        clips, recordings, size=16, context=3, oldest=oldest, strayed=0.25, seed=0
     )
 
 

@@ -1,6 +1,6 @@
 """The network that predicts the next latents: a transformer over the cells that are in play.
 
-A scene is mostly still. Only the cells that differ from the background, or that a robot comes near,
+A scene is mostly still. Only the cells that differ from the usual ones, or that a robot comes near,
 become tokens; all others keep their latents. A token knows its recent latents, those of a reference
 frame, and where the robot's points are relative to it: before, now and next. One further token
 carries joints and commands, and gives back what the objects do to the joints (a grasp keeps fingers
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hiwm_learning.world_models.latent.autoencoder import unit_latents
 from hiwm_learning.world_models.latent.robot_drawing import cell_centres
 
 _NEAR = 1.5  # cells, deviation of the bump by which a robot's point puts cells in play
@@ -47,7 +46,7 @@ class Condition:
 class Prediction:
     """The outcome of a step."""
 
-    latents: Tensor  # [B, C, Z, h, w]
+    latents: Tensor  # [B, C, Z, h, w], not yet those that a coder could give
     joints: Tensor  # [B, P] what objects add to a joint's change, in its usual changes
     doubt: Tensor  # [B] expected error by now
 
@@ -90,8 +89,6 @@ class LatentDynamics(nn.Module):
         joints: P, length of proprioception.
     """
 
-    background: Tensor
-
     def __init__(
         self, config: DynamicsConfig, *, cameras: int, channels: int, grid: tuple[int, int],
         points: int, robot: int, joints: int,
@@ -113,8 +110,6 @@ class LatentDynamics(nn.Module):
         for layer in (self.change, self.joints, self.doubt):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-        # The usual latents of every cell; set before training.
-        self.register_buffer("background", torch.zeros(cameras, channels, *grid))
 
     def forward(self, condition: Condition) -> Prediction:
         """Return the state of affairs one step later."""
@@ -135,9 +130,8 @@ class LatentDynamics(nn.Module):
         index = chosen[..., None].expand(-1, -1, flat.shape[-1])
         after = flat.scatter_add(1, index, moved.to(flat.dtype))
         shaped = after.unflatten(1, (now.shape[1], self._cells)).transpose(2, 3)
-        raw = shaped.unflatten(3, self._grid).flatten(0, 1)
         return Prediction(
-            latents=unit_latents(raw).unflatten(0, now.shape[:2]),
+            latents=shaped.unflatten(3, self._grid),
             joints=self.joints(tokens[:, -1]),
             doubt=functional.softplus(
                 self.doubt(tokens[:, -1])[:, 0] + _inverse_softplus(condition.doubt)
@@ -153,8 +147,7 @@ class LatentDynamics(nn.Module):
             reference: [B, C, Z, h, w].
             points: [B, C, K, 2] where the robot comes next.
         """
-        unusual = ((now - self.background) ** 2).mean(2)
-        unusual = unusual + 0.5 * ((reference - self.background) ** 2).mean(2)
+        unusual = (now**2).mean(2) + 0.5 * (reference**2).mean(2)
         score = unusual + 0.5 * functional.max_pool2d(unusual, 3, 1, 1)
         offset = self._cells_to(points)  # [B, C, K, cells, 2]
         near = torch.exp(-0.5 * (offset**2).sum(-1) / _NEAR**2).amax(2)

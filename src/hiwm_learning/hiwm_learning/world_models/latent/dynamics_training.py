@@ -14,6 +14,7 @@ from hiwm_learning.world_models.latent.autoencoder_training import psnr
 from hiwm_learning.world_models.latent.clips import Clips
 from hiwm_learning.world_models.latent.model import LatentWorldModel, Worlds, floats
 from hiwm_learning.world_models.latent.on_disk import TensorFile
+from hiwm_learning.world_models.latent.robot_layer import RobotLayer
 from hiwm_learning.world_models.latent.rollout_pool import LatentRecordings, RolloutPool
 from hiwm_learning.world_models.latent.stage import Export, Pools, Stage
 from hiwm_learning.world_models.latent.warping import warped
@@ -25,10 +26,15 @@ OLDEST = 60
 WARP_PX = 3.0
 # Cells that change, or are not where they should be, weigh more: most cells are still.
 CHANGED, CHANGED_WEIGHT = 0.02, 6.0
+# A rollout has strayed if it is off by as much as this quantile of frames change in UNIT_STEPS:
+# from there, nothing leads to the true frame but the mean of all.
+STRAYED = 0.95
+UNIT_FRAMES, UNIT_STEPS = 800, 10
 # What an arm hides is the encoder's guess. Taught as it stands, the dynamics forgets what it saw
 # before the arm came, so it counts less.
 HIDDEN_DISCOUNT = 0.85
-WINDOW_NOISE = 0.08  # of the latents' unit deviation, in half of the windows
+WINDOW_NOISE = 0.08  # usual changes, in half of the windows
+# Beside the error of the latents, as a share of that of the copied frame.
 JOINTS_WEIGHT, DOUBT_WEIGHT, OUTCOME_WEIGHT = 0.05, 0.05, 0.05
 OUTCOME_ROWS = 32
 # Of a quarter of the rows, progress lies above this quantile: the goal is rare.
@@ -71,57 +77,85 @@ def fit_joints(model: LatentWorldModel, clips: Clips) -> None:
 def encoded(
     model: LatentWorldModel, clips: Clips, device: torch.device, warp_px: float = 0.0,
     on_disk: Path | None = None,
-) -> Tensor:
-    """Return latents [N, C, Z, h, w] float16 of all frames, warped by up to `warp_px`.
+) -> LatentRecordings:
+    """Return the latents of all frames, also of frames warped by up to `warp_px`.
 
     With a folder `on_disk` they stay there, mapped.
     """
     generator = torch.Generator().manual_seed(0)
-    found: list[Tensor] = []
-    file = None if on_disk is None else TensorFile(on_disk)
+    clean, bent, hidden = (_Rows(on_disk) for _ in range(3))
     for start in range(0, len(clips), ENCODED_AT_ONCE):
         rows = slice(start, start + ENCODED_AT_ONCE)
         frames = clips.frames[rows].to(device)
+        joints = clips.proprioception[rows].to(device)
+        robots = model.robots(joints)
+        clean.append(model.encode(frames, joints, robots))
+        hidden.append(hidden_by(robots))
         if warp_px:
             images = warped(floats(frames).flatten(0, 1), warp_px, generator)
-            bent = (images.clamp(0.0, 1.0) * 255.0 + 0.5).to(torch.uint8)
-            frames = bent.movedim(1, -1).unflatten(0, frames.shape[:2])
-        latents = model.encode(frames, clips.proprioception[rows].to(device))
-        if file is not None:
-            file.append(latents.half().cpu())
-        else:
-            found.append(latents.half().cpu())
-    return torch.cat(found) if file is None else file.tensor()
+            moved = (images.clamp(0.0, 1.0) * 255.0 + 0.5).to(torch.uint8)
+            frames = moved.movedim(1, -1).unflatten(0, frames.shape[:2])
+            bent.append(model.encode(frames, joints, robots))
+    found = clean.tensor()
+    return LatentRecordings(
+        clean=found, warped=bent.tensor() if warp_px else found[:0], hidden=hidden.tensor()
+    )
+
+
+def hidden_by(robots: list[RobotLayer]) -> Tensor:
+    """Return the share of each cell that the robot hides in each camera, [N, C, h, w] in 0..1."""
+    return torch.stack([functional.avg_pool2d(robot.cover[:, 0], CELL) for robot in robots], 1)
+
+
+class _Rows:
+    """Rows [N, ...] of float16 that grow, in memory or in a folder on a disk."""
+
+    def __init__(self, on_disk: Path | None) -> None:
+        self._parts: list[Tensor] = []
+        self._file = None if on_disk is None else TensorFile(on_disk)
+
+    def append(self, rows: Tensor) -> None:
+        (self._parts if self._file is None else self._file).append(rows.half().cpu())
+
+    def tensor(self) -> Tensor:
+        return torch.cat(self._parts) if self._file is None else self._file.tensor()
 
 
 @torch.no_grad()
-def hidden_by_robot(model: LatentWorldModel, joints: Tensor, device: torch.device) -> Tensor:
-    """Return the share of each cell that the robot hides, [N, C, h, w] float16 in 0..1.
+def set_units(model: LatentWorldModel, clips: Clips, seed: int, device: torch.device) -> None:
+    """Set the unit of latents, and the distance between unrelated frames.
 
-    Args:
-        model: its coders trained.
-        joints: [N, P] proprioception.
-        device: of the model.
+    A model that has them keeps them: in others, what its dynamics has learned would mean something
+    else.
     """
-    return torch.cat([
-        torch.stack([
-            functional.avg_pool2d(coder.robot(posture).cover[:, 0], CELL)
-            for coder in model.camera_coders()
-        ], dim=1).half().cpu()
-        for posture in model.posture(joints.to(device)).split(ENCODED_AT_ONCE)
-    ])
-
-
-def set_background(model: LatentWorldModel, latents: Tensor, seed: int) -> None:
-    """Set the usual latents of every cell, and the distance between unrelated frames."""
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.randint(len(latents), (min(2000, len(latents)),), generator=generator)
-    sample = latents[rows].float()
-    middle = sample.median(dim=0).values
-    scale = sample.shape[2] ** 0.5
-    model.dynamics.background.copy_(functional.normalize(middle, dim=1) * scale)
-    apart = ((sample - sample.flip(0)) ** 2).flatten(1).mean(1).mean().sqrt()
+    if not model.units.unset:
+        return
+    rows, ahead = _ahead(clips, seed)
+    now, later = (
+        torch.cat([
+            model.encode(clips.frames[part].to(device), clips.proprioception[part].to(device))
+            for part in chosen.split(ENCODED_AT_ONCE)
+        ])
+        for chosen in (rows, rows + ahead)
+    )
+    model.units.fit(now, later)
+    now = model.units.of(now)
+    apart = ((now - now.flip(0)) ** 2).flatten(1).mean(1).mean().sqrt()
     model.distance.fill_(float(apart.clamp_min(0.05)))
+
+
+def _ahead(clips: Clips, seed: int) -> tuple[Tensor, int]:
+    """Return some ticks, and how many steps of their runs to look ahead."""
+    ahead = min(UNIT_STEPS, int((clips.last - clips.first).max()))
+    rows = clips.rows(ahead)
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randint(len(rows), (min(UNIT_FRAMES, len(rows)),), generator=generator)
+    return rows[chosen], ahead
+
+
+def _changed(latents: Tensor, rows: Tensor, ahead: int) -> Tensor:
+    """Return how far each cell of the frames at `rows` changes, [N, C, h, w] squares."""
+    return ((latents[rows + ahead].float() - latents[rows].float()) ** 2).mean(2)
 
 
 def dynamics_stage(
@@ -144,18 +178,20 @@ def dynamics_stage(
     """
     model.coders.eval().requires_grad_(False)
     model.response.eval().requires_grad_(False)
-    clean = encoded(model, clips, device, on_disk=on_disk)
-    bent = (
-        encoded(model, clips, device, options.warp_px, on_disk) if options.warp_px else clean[:0]
-    )
-    measured = encoded(model, held_out, device, on_disk=on_disk)
-    set_background(model, clean, seed)
+    set_units(model, clips, seed, device)
+    recordings = encoded(model, clips, device, options.warp_px, on_disk)
+    clean = recordings.clean
+    measured = encoded(model, held_out, device, on_disk=on_disk).clean
     model.known.fit(clean, measured, torch.Generator().manual_seed(seed))
+    rows, ahead = _ahead(clips, seed)
+    step = _changed(clean, rows, 1)
+    copied = float((_weight(step > CHANGED) * step).mean().clamp_min(1e-6))
+    changes = _changed(clean, rows, ahead).flatten(1).mean(1)
+    strayed = max(float(changes.quantile(STRAYED)), copied)
     pools = [
         RolloutPool(
-            clips, LatentRecordings(clean=clean, warped=bent), size=options.pool,
-            context=model.config.dynamics.context, oldest=options.oldest,
-            seed=seed + _POOL_SEED * part,
+            clips, recordings, size=options.pool, context=model.config.dynamics.context,
+            oldest=options.oldest, strayed=strayed, seed=seed + _POOL_SEED * part,
         )
         for part in team.mine
     ]
@@ -165,7 +201,7 @@ def dynamics_stage(
             for part in clips.proprioception.split(4096)
         ])
     outcome = _OutcomeRows(clips)
-    visible = 1.0 - options.hidden_discount * hidden_by_robot(model, clips.proprioception, device)
+    visible = 1.0 - options.hidden_discount * recordings.hidden
 
     def losses(
         pool: RolloutPool, generator: torch.Generator, step: int, progress: float
@@ -188,11 +224,11 @@ def dynamics_stage(
         wrong = ((worlds.latents[:, -1] - target) ** 2).mean(2)
         busy = (((target - now) ** 2).mean(2) > CHANGED) | (wrong > CHANGED)
         seen_share = visible[rows + 1].float().to(device)
-        weight = 1.0 + CHANGED_WEIGHT * busy.float()
-        latents = (weight * seen_share * error).mean()
+        latents = (_weight(busy) * seen_share * error).mean() / copied
         off = (joints - clips.proprioception[rows + 1].to(device)) / model.response.spread
         arms = functional.smooth_l1_loss(off, torch.zeros_like(off))
-        each = error.detach().flatten(1).mean(1)
+        # What is behind the robot is not seen, so it makes no rollout doubtful.
+        each = (seen_share * error.detach()).flatten(1).mean(1)
         doubt = functional.smooth_l1_loss(predicted.doubt, each.sqrt() / model.distance, beta=0.1)
         judged = outcome.loss(model, clean, clips, generator, device)
         pool.advance(
@@ -210,6 +246,11 @@ def dynamics_stage(
         device=device, measure=lambda: open_loop(model, held_out, measured, device),
         on_export=on_export, remembered=Pools(pools), team=team,
     )
+
+
+def _weight(busy: Tensor) -> Tensor:
+    """Return the weight of each cell in the loss."""
+    return 1.0 + CHANGED_WEIGHT * busy.float()
 
 
 def worlds_at(

@@ -1,6 +1,6 @@
 """The latent world model: its parts, one step of all of them, and its checkpoint."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from hiwm_learning.world_models.latent.dynamics import Condition, LatentDynamics
 from hiwm_learning.world_models.latent.heads import OutcomeHead
 from hiwm_learning.world_models.latent.joint_response import JointResponse
 from hiwm_learning.world_models.latent.known_cells import KnownCells
+from hiwm_learning.world_models.latent.robot_layer import RobotLayer
+from hiwm_learning.world_models.latent.units import LatentUnits
 
 KIND = "latent_world_model"
 
@@ -20,7 +22,7 @@ KIND = "latent_world_model"
 class Worlds:
     """B worlds at one step, as the networks see them."""
 
-    latents: Tensor  # [B, T, C, Z, h, w] oldest first
+    latents: Tensor  # [B, T, C, Z, h, w] oldest first, in the model's `units`
     reference: Tensor  # [B, C, Z, h, w]
     joints: Tensor  # [B, P] proprioception, the embodiment's units
     joints_before: Tensor  # [B, P] one step earlier
@@ -48,6 +50,7 @@ class LatentWorldModel(nn.Module):
         for weight in self.coders.parameters():
             if weight.dim() == 4:  # convolves an eighth faster on a CPU
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+        self.units = LatentUnits(cameras, coder.channels, config.grid)
         self.response = JointResponse(config.proprioception, config.actions)
         self.dynamics = LatentDynamics(
             config.dynamics, cameras=cameras, channels=coder.channels, grid=config.grid,
@@ -65,20 +68,34 @@ class LatentWorldModel(nn.Module):
         """Return standardised proprioception [B, P]."""
         return (joints - self.response.mean) / self.response.deviation
 
-    def encode(self, frames: Tensor, joints: Tensor) -> Tensor:
-        """Return latents [B, C, Z, h, w] of frames [B, C, H, W, 3] uint8, with joints [B, P]."""
+    def robots(self, joints: Tensor) -> list[RobotLayer]:
+        """Return the robot with joints [B, P] as each camera sees it."""
         posture = self.posture(joints)
-        return torch.stack([
-            coder.encode(images, coder.robot(posture))
-            for coder, images in zip(self.camera_coders(), floats(frames).unbind(1), strict=True)
-        ], dim=1)
+        return [coder.robot(posture) for coder in self.camera_coders()]
+
+    def encode(
+        self, frames: Tensor, joints: Tensor, robots: list[RobotLayer] | None = None
+    ) -> Tensor:
+        """Return latents [B, C, Z, h, w] of frames [B, C, H, W, 3] uint8, with joints [B, P].
+
+        `robots` are those with these joints; None draws them.
+        """
+        images = floats(frames).unbind(1)
+        return self.units.of(torch.stack([
+            coder.encode(image, robot)
+            for coder, image, robot in zip(
+                self.camera_coders(), images, robots or self.robots(joints), strict=True
+            )
+        ], dim=1))
 
     def decode(self, latents: Tensor, joints: Tensor) -> Tensor:
         """Return frames [B, C, H, W, 3] uint8 of latents [B, C, Z, h, w], with joints [B, P]."""
-        posture = self.posture(joints)
+        raw = self.units.raw(latents).unbind(1)
         images = torch.stack([
-            coder.decode(seen, coder.robot(posture))
-            for coder, seen in zip(self.camera_coders(), latents.unbind(1), strict=True)
+            coder.decode(seen, robot)
+            for coder, seen, robot in zip(
+                self.camera_coders(), raw, self.robots(joints), strict=True
+            )
         ], dim=1)
         return (images.clamp(0.0, 1.0) * 255.0 + 0.5).to(torch.uint8).movedim(-3, -1).contiguous()
 
@@ -110,6 +127,7 @@ class LatentWorldModel(nn.Module):
             latents=worlds.latents, reference=worlds.reference, points=points, robot=robot,
             doubt=worlds.doubt,
         ))
+        found = replace(found, latents=self.units.settled(found.latents))
         return found, worlds.joints + change + found.joints * response.spread
 
     def camera_coders(self) -> list[CameraCoder]:

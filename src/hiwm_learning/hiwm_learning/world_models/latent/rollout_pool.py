@@ -13,7 +13,6 @@ from torch import Tensor
 
 from hiwm_learning.world_models.latent.clips import Clips
 
-STRAYED = 0.25  # mean squared error of latents, of their unit deviation
 RENEWED = 0.02  # share renewed at random in each step
 WARPED = 0.5  # share of new rollouts that start from warped frames
 AGE_GROWS_UNTIL = 0.5  # progress at which the age limit is reached
@@ -24,7 +23,8 @@ class LatentRecordings:
     """The latents of all ticks of some clips."""
 
     clean: Tensor  # [N, C, Z, h, w] float16
-    warped: Tensor  # the same, of warped frames
+    warped: Tensor  # the same, of warped frames; empty without
+    hidden: Tensor  # [N, C, h, w] float16, share of each cell that the robot hides
 
 
 class RolloutPool:
@@ -36,15 +36,16 @@ class RolloutPool:
         size: number of rollouts.
         context: latents in a window.
         oldest: age limit, steps.
+        strayed: mean squared error of latents beyond which a rollout is renewed.
         seed: of the first rollouts.
     """
 
     def __init__(
         self, clips: Clips, recordings: LatentRecordings, *, size: int, context: int, oldest: int,
-        seed: int,
+        strayed: float, seed: int,
     ) -> None:
         self._clips, self._recordings = clips, recordings
-        self._context, self._oldest = context, oldest
+        self._context, self._oldest, self._strayed = context, oldest, strayed
         usable = clips.rows(1)
         self._usable = usable[~clips.actions[usable].isnan().any(1)]
         shape = recordings.clean.shape[1:]
@@ -76,10 +77,8 @@ class RolloutPool:
         ended = self.rows >= self._clips.last[self.rows - 1]
         unknown = self._clips.actions[self.rows].isnan().any(1)
         chance = torch.rand(len(self.rows), generator=generator) < RENEWED
-        self._renew(
-            ended | unknown | (self.age >= limit) | (error > STRAYED) | ~error.isfinite() | chance,
-            generator,
-        )
+        strayed = (error > self._strayed) | ~error.isfinite()
+        self._renew(ended | unknown | (self.age >= limit) | strayed | chance, generator)
 
     def state(self) -> dict[str, Tensor]:
         """Return all that `load_state` needs."""
