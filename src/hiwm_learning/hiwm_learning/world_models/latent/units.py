@@ -1,8 +1,8 @@
 """The unit of latents outside the coders: how far a cell is from usual, in usual changes.
 
-Coders are free to tell things apart by small differences, and they do: a rope changes its cells by a
-fifth of the deviation that a cell has over its channels. Measured in that deviation, an object would
-be lost beside the other losses, and behind the robot when cells are put in play.
+Coders are free to tell things apart by small differences, and they do: a rope changes its cells by
+a fifth of the deviation that a cell has over its channels. Measured in that deviation, an object
+would be lost beside the other losses, and behind the robot when cells are put in play.
 """
 
 import torch
