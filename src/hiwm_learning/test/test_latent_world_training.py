@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from hiwm_core.embodiment import Embodiment
 from hiwm_core.measured import MeasuredFromProprioception
 from hiwm_learning.training_loop import Budget, train
 from hiwm_learning.world_models.latent.autoencoder_training import (
@@ -29,7 +31,7 @@ from hiwm_learning.world_models.latent.dynamics_training import (
 from hiwm_learning.world_models.latent.joint_training import joint_stage
 from hiwm_learning.world_models.latent.model import LatentWorldModel
 from hiwm_learning.world_models.latent.robot_layer import RobotLayer, RobotRenderer
-from hiwm_learning.world_models.latent.rollout_pool import RolloutPool
+from hiwm_learning.world_models.latent.rollout_pool import LatentRecordings, RolloutPool
 from hiwm_learning.world_models.latent.stage import Stage
 from hiwm_learning.world_models.latent.views import side_by_side
 from hiwm_learning.world_models.latent.warping import warped
@@ -61,11 +63,14 @@ def make_joint_stage(model: LatentWorldModel, clips: Clips) -> Stage:
     return joint_stage(model, clips, clips, measure, seed=0, device=CPU)
 
 
-def make_dynamics_stage(model: LatentWorldModel, clips: Clips) -> Stage:
+def make_dynamics_stage(
+    model: LatentWorldModel, clips: Clips, embodiment: Embodiment | None = None,
+    hidden_discount: float = 0.5,
+) -> Stage:
     fit_joints(model, clips)
-    return dynamics_stage(
-        model, clips, clips, seed=0, device=CPU, options=DynamicsOptions(pool=8, oldest=6)
-    )
+    measure = MeasuredFromProprioception(embodiment or embodiment_with(SIZE))
+    options = DynamicsOptions(pool=8, oldest=6, hidden_discount=hidden_discount)
+    return dynamics_stage(model, clips, clips, measure, seed=0, device=CPU, options=options)
 
 
 def weights(model: LatentWorldModel) -> dict[str, Tensor]:
@@ -208,8 +213,7 @@ def test_cells_behind_the_robot_count_less(
     )
     losses = []
     for discount in (0.0, 1.0):
-        options = DynamicsOptions(pool=8, oldest=6, hidden_discount=discount)
-        stage = dynamics_stage(make_model(), clips, clips, seed=0, device=CPU, options=options)
+        stage = make_dynamics_stage(make_model(), clips, hidden_discount=discount)
         losses.append(stage.train_step(0, 0.0)["latents"])
     assert losses[1] == pytest.approx((1.0 - covered) * losses[0])
 
@@ -263,6 +267,30 @@ def test_rollouts_stay_inside_their_recording_and_below_their_age(clips: Clips) 
     assert ages == set(range(5))
 
 
+def test_rollouts_start_from_clean_warped_ghostly_and_faded_latents(clips: Clips) -> None:
+    latents = torch.full((len(clips), 1, 8, 4, 4), 2.0).half()
+    latents += (torch.arange(len(clips)) - clips.first)[:, None, None, None, None]
+    recordings = LatentRecordings(
+        clean=latents, warped=latents + 100.0, hidden=torch.zeros(len(clips), 1, 4, 4)
+    )
+    pool = RolloutPool(
+        clips, recordings, size=2000, context=3, oldest=5, strayed=1.0, seed=0
+    )
+    now, clean = pool.windows[:, -1, 0, 0, 0, 0].float(), latents[pool.rows, 0, 0, 0, 0].float()
+    kinds = {"clean": now == clean, "warped": now > 100.0, "worn": now < clean}
+    assert sum(int(kind.sum()) for kind in kinds.values()) == 2000
+    share = {name: float(kind.float().mean()) for name, kind in kinds.items()}
+    assert share["warped"] == pytest.approx(0.25, abs=0.03)
+    # A ghost of the run's first frame is the frame itself.
+    assert 0.17 < share["worn"] <= 0.28
+    worn = now[kinds["worn"]] / clean[kinds["worn"]]
+    assert 0.4 < worn.min() < 0.7
+    # What shows in the present shows in the whole window, so that nothing tells of it.
+    oldest = pool.windows[:, 0, 0, 0, 0, 0].float()
+    first = latents[clips.recent(pool.rows, 3)[:, 0], 0, 0, 0, 0].float()
+    assert (oldest != first)[kinds["worn"]].float().mean() > 0.8
+
+
 def test_rollouts_that_stray_or_are_not_finite_are_renewed(clips: Clips) -> None:
     pool, generator = pool_of(clips, 50), torch.Generator().manual_seed(1)
     error = torch.zeros(16)
@@ -287,7 +315,9 @@ def test_cameras_of_different_sizes_train_in_the_size_of_the_model() -> None:
         success_labels=torch.rand(count).round(),
         first=first, last=first + length - 1, starts=(), summary={},
     )
-    for make in (make_autoencoder_stage, make_dynamics_stage):
+    for make in (
+        make_autoencoder_stage, partial(make_dynamics_stage, embodiment=embodiment)
+    ):
         stage = make(model, clips)
         assert all(math.isfinite(v) for v in stage.train_step(0, 0.9).values())
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hiwm_core.errors import CheckpointError, ConfigError, ServerError
+from hiwm_core.measured import MeasuredFromProprioception
 from hiwm_learning import parallel
 from hiwm_learning.checkpoints import (
     load_checkpoint,
@@ -69,8 +70,8 @@ def train_world(folder: Path, team: Team) -> None:
         torch.save(model.state_dict(), folder / "world.pt")
 
     second = dynamics_stage(
-        model, clips, clips, seed=0, device=CPU, options=DynamicsOptions(pool=4, oldest=6),
-        on_export=export, team=team,
+        model, clips, clips, MeasuredFromProprioception(embodiment_with(32)), seed=0, device=CPU,
+        options=DynamicsOptions(pool=4, oldest=6), on_export=export, team=team,
     )
     train(
         second, Budget(steps=STEPS), state_path=folder / "second.pt", team=team,

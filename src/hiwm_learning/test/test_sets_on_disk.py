@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hiwm_core.errors import BagError
+from hiwm_core.measured import MeasuredFromProprioception
 from hiwm_learning.datasets import load_episodes
 from hiwm_learning.datasets.episodes import Episodes
 from hiwm_learning.policies.trainer import PolicyTrainer
@@ -79,7 +80,8 @@ def test_a_world_learns_the_same_from_latents_on_disk(
         model = untrained_world(embodiment_with(32)).train().requires_grad_(True)
         fit_joints(model, clips)
         stage = dynamics_stage(
-            model, clips, clips, seed=0, device=torch.device("cpu"), on_disk=on_disk,
+            model, clips, clips, MeasuredFromProprioception(embodiment_with(32)), seed=0,
+            device=torch.device("cpu"), on_disk=on_disk,
             options=DynamicsOptions(pool=4, oldest=6),
         )
         for step in range(2):
@@ -87,7 +89,7 @@ def test_a_world_learns_the_same_from_latents_on_disk(
         states.append({name: value.clone() for name, value in model.state_dict().items()})
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     assert list(tmp_path.iterdir()) == []
-    assert len(files) == 3, "of the frames, of the warped ones, and of the held-out ones"
+    assert len(files) == 6, "frames, warped ones, and what is hidden, to train and to measure on"
 
 
 def test_rows_on_disk_are_appended_and_removed_from_the_end(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hiwm_core.measured import MeasuredFromProprioception
 from hiwm_learning.parallel import ALONE, Team
 from hiwm_learning.world_models.latent.autoencoder import CELL
 from hiwm_learning.world_models.latent.autoencoder_training import psnr
 from hiwm_learning.world_models.latent.clips import Clips
+from hiwm_learning.world_models.latent.joint_training import measured_of, settled
 from hiwm_learning.world_models.latent.model import LatentWorldModel, Worlds, floats
 from hiwm_learning.world_models.latent.on_disk import TensorFile
 from hiwm_learning.world_models.latent.robot_layer import RobotLayer
@@ -23,12 +25,13 @@ from hiwm_learning.world_models.outcome_losses import mean_known
 RATE = 1.5e-3
 POOL = 64
 OLDEST = 60
-WARP_PX = 3.0
+WARP_PX = 1.0
 # Cells that change, or are not where they should be, weigh more: most cells are still.
 CHANGED, CHANGED_WEIGHT = 0.02, 6.0
-# A rollout has strayed if it is off by as much as this quantile of frames change in UNIT_STEPS:
-# from there, nothing leads to the true frame but the mean of all.
-STRAYED = 0.95
+# A rollout has strayed if it is off by as much as this quantile of frames changes in some steps. An
+# object in another place is still a sharp one; taught the true frame from there, the model learns
+# to draw the mean of all places where the object might be.
+STRAYED, STRAYED_STEPS = 0.95, 2
 UNIT_FRAMES, UNIT_STEPS = 800, 10
 # What an arm hides is the encoder's guess. Taught as it stands, the dynamics forgets what it saw
 # before the arm came, so it counts less.
@@ -130,7 +133,8 @@ def set_units(model: LatentWorldModel, clips: Clips, seed: int, device: torch.de
     """
     if not model.units.unset:
         return
-    rows, ahead = _ahead(clips, seed)
+    ahead = min(UNIT_STEPS, int((clips.last - clips.first).max()))
+    rows = _some(clips, ahead, seed)
     now, later = (
         torch.cat([
             model.encode(clips.frames[part].to(device), clips.proprioception[part].to(device))
@@ -144,13 +148,11 @@ def set_units(model: LatentWorldModel, clips: Clips, seed: int, device: torch.de
     model.distance.fill_(float(apart.clamp_min(0.05)))
 
 
-def _ahead(clips: Clips, seed: int) -> tuple[Tensor, int]:
-    """Return some ticks, and how many steps of their runs to look ahead."""
-    ahead = min(UNIT_STEPS, int((clips.last - clips.first).max()))
+def _some(clips: Clips, ahead: int, seed: int) -> Tensor:
+    """Return some ticks that have `ahead` more of their run after them."""
     rows = clips.rows(ahead)
     generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randint(len(rows), (min(UNIT_FRAMES, len(rows)),), generator=generator)
-    return rows[chosen], ahead
+    return rows[torch.randint(len(rows), (min(UNIT_FRAMES, len(rows)),), generator=generator)]
 
 
 def _changed(latents: Tensor, rows: Tensor, ahead: int) -> Tensor:
@@ -159,9 +161,9 @@ def _changed(latents: Tensor, rows: Tensor, ahead: int) -> Tensor:
 
 
 def dynamics_stage(
-    model: LatentWorldModel, clips: Clips, held_out: Clips, *, seed: int, device: torch.device,
-    options: DynamicsOptions, on_export: Export | None = None, team: Team = ALONE,
-    on_disk: Path | None = None,
+    model: LatentWorldModel, clips: Clips, held_out: Clips, measure: MeasuredFromProprioception, *,
+    seed: int, device: torch.device, options: DynamicsOptions, on_export: Export | None = None,
+    team: Team = ALONE, on_disk: Path | None = None,
 ) -> Stage:
     """Return the stage that fits dynamics and heads in place.
 
@@ -169,6 +171,7 @@ def dynamics_stage(
         model: on the device, its coders and its joint response trained.
         clips: to train on.
         held_out: to measure on.
+        measure: computes the measured action from proprioception.
         seed: of everything random.
         device: of the model.
         options: pool and warps.
@@ -183,10 +186,10 @@ def dynamics_stage(
     clean = recordings.clean
     measured = encoded(model, held_out, device, on_disk=on_disk).clean
     model.known.fit(clean, measured, torch.Generator().manual_seed(seed))
-    rows, ahead = _ahead(clips, seed)
+    rows = _some(clips, STRAYED_STEPS, seed)
     step = _changed(clean, rows, 1)
     copied = float((_weight(step > CHANGED) * step).mean().clamp_min(1e-6))
-    changes = _changed(clean, rows, ahead).flatten(1).mean(1)
+    changes = _changed(clean, rows, STRAYED_STEPS).flatten(1).mean(1)
     strayed = max(float(changes.quantile(STRAYED)), copied)
     pools = [
         RolloutPool(
@@ -201,7 +204,6 @@ def dynamics_stage(
             for part in clips.proprioception.split(4096)
         ])
     outcome = _OutcomeRows(clips)
-    visible = 1.0 - options.hidden_discount * recordings.hidden
 
     def losses(
         pool: RolloutPool, generator: torch.Generator, step: int, progress: float
@@ -223,7 +225,8 @@ def dynamics_stage(
         error = ((predicted.latents - target) ** 2).mean(2)  # [B, C, h, w]
         wrong = ((worlds.latents[:, -1] - target) ** 2).mean(2)
         busy = (((target - now) ** 2).mean(2) > CHANGED) | (wrong > CHANGED)
-        seen_share = visible[rows + 1].float().to(device)
+        hidden = recordings.hidden[rows + 1].float().to(device)
+        seen_share = 1.0 - options.hidden_discount * hidden
         latents = (_weight(busy) * seen_share * error).mean() / copied
         off = (joints - clips.proprioception[rows + 1].to(device)) / model.response.spread
         arms = functional.smooth_l1_loss(off, torch.zeros_like(off))
@@ -243,7 +246,7 @@ def dynamics_stage(
 
     return Stage(
         _Parts(model), [partial(losses, pool) for pool in pools], rate=RATE, seed=seed,
-        device=device, measure=lambda: open_loop(model, held_out, measured, device),
+        device=device, measure=lambda: open_loop(model, held_out, measured, measure, device),
         on_export=on_export, remembered=Pools(pools), team=team,
     )
 
@@ -306,7 +309,8 @@ class _OutcomeRows:
 
 
 def open_loop(
-    model: LatentWorldModel, clips: Clips, latents: Tensor, device: torch.device
+    model: LatentWorldModel, clips: Clips, latents: Tensor, measure: MeasuredFromProprioception,
+    device: torch.device,
 ) -> dict[str, float]:
     """Return PSNR at some horizons, imagined from spread starts with the recorded actions."""
     longest = int((clips.last - clips.first).max())
@@ -321,16 +325,18 @@ def open_loop(
     )
     scores = {}
     for ahead in range(1, horizons[-1] + 1):
-        predicted, joints = model.follow(worlds)
+        predicted, after = model.follow(worlds)
+        joints = settled(measure, after, worlds.joints).to(device)
         if ahead in horizons:
             frames = model.decode(predicted.latents, joints).cpu()
             scores[f"psnr_{ahead}"] = psnr(frames, clips.frames[rows + ahead])
-        following = torch.cat([worlds.latents[:, 1:], predicted.latents[:, None]], dim=1)
-        # The measured position is taken from the recording: here it matters for the commands only.
-        gap, last_gap = clips.gaps(rows + ahead)
+        held = measured_of(measure, joints).to(device)
+        command = torch.nan_to_num(clips.actions[rows + ahead].to(device))
+        last_command = clips.actions[rows + ahead - 1].to(device)
         worlds = Worlds(
-            latents=following, reference=worlds.reference, joints=joints,
-            joints_before=worlds.joints, gap=gap.to(device), last_gap=last_gap.to(device),
+            latents=torch.cat([worlds.latents[:, 1:], predicted.latents[:, None]], dim=1),
+            reference=worlds.reference, joints=joints, joints_before=worlds.joints,
+            gap=command - held, last_gap=last_command - held,
             doubt=predicted.doubt,
         )
     return scores

@@ -60,7 +60,7 @@ class JointRollouts:
     def change(self, device: torch.device) -> Tensor:
         """Return the predicted change of proprioception [S, P]."""
         rows, clips = self.rows, self._clips
-        measured = torch.from_numpy(self._measure.array(self.joints.double().numpy())).float()
+        measured = measured_of(self._measure, self.joints)
         last = clips.actions[(rows - 1).clamp_min(0)] - measured
         last[rows == clips.first[rows]] = 0.0
         found: Tensor = self._model.response(
@@ -71,12 +71,8 @@ class JointRollouts:
 
     def advance(self, change: Tensor) -> None:
         """Move all rollouts on by a change [S, P]."""
-        moved = (self.joints + change.detach().cpu()).double().numpy()
-        settled = np.stack([
-            self._measure.settled(after, before)
-            for after, before in zip(moved, self.joints.double().numpy(), strict=True)
-        ])
-        self.joints, self.before = torch.from_numpy(settled).float(), self.joints
+        moved = settled(self._measure, self.joints + change.detach().cpu(), self.joints)
+        self.joints, self.before = moved, self.joints
         self.rows, self.age = self.rows + 1, self.age + 1
 
     def state(self) -> dict[str, Tensor]:
@@ -89,6 +85,19 @@ class JointRollouts:
         """Restore a state."""
         for name, value in state.items():
             setattr(self, name, value.clone())
+
+
+def measured_of(measure: MeasuredFromProprioception, joints: Tensor) -> Tensor:
+    """Return the measured action [S, A] with proprioception [S, P]."""
+    return torch.from_numpy(measure.array(joints.double().cpu().numpy())).float()
+
+
+def settled(measure: MeasuredFromProprioception, after: Tensor, before: Tensor) -> Tensor:
+    """Return proprioception [S, P] of a next step in which what follows from joints does so."""
+    rows = (joints.double().cpu().numpy() for joints in (after, before))
+    return torch.from_numpy(
+        np.stack([measure.settled(one, last) for one, last in zip(*rows, strict=True)])
+    ).float()
 
 
 def joint_stage(

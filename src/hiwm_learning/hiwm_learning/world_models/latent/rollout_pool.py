@@ -14,7 +14,12 @@ from torch import Tensor
 from hiwm_learning.world_models.latent.clips import Clips
 
 RENEWED = 0.02  # share renewed at random in each step
-WARPED = 0.5  # share of new rollouts that start from warped frames
+WARPED = 0.25  # share of new rollouts that start from warped frames
+# Shares of those that start from latents with a ghost of an earlier frame, and from faded ones:
+# what an imagination does to a thin thing that it is unsure of. What was there can still be told.
+GHOSTS, FADED = 0.125, 0.125
+WORN = 0.5  # share of the ghost, or of what has faded, at most
+GHOST_STEPS = 12  # between a frame and its ghost, at most
 AGE_GROWS_UNTIL = 0.5  # progress at which the age limit is reached
 
 
@@ -100,12 +105,20 @@ class RolloutPool:
         rows = clips.draw(self._usable, count, generator)
         recent = clips.recent(rows, self._context)
         windows = found.clean[recent]
+        kind, worn = (torch.rand(count, generator=generator) for _ in range(2))
+        worn = (WORN * worn)[:, None, None, None, None, None]
         if len(found.warped):
-            whole = torch.rand(count, generator=generator)
-            last = whole < WARPED / 2  # only the present is warped
+            last = kind < WARPED / 2  # only the present is warped
             windows[last, -1] = found.warped[rows[last]]
-            every = (whole >= WARPED / 2) & (whole < WARPED)
+            every = (kind >= WARPED / 2) & (kind < WARPED)
             windows[every] = found.warped[recent[every]]
+        steps = torch.randint(1, GHOST_STEPS + 1, (count,), generator=generator)
+        ghosts = found.clean[torch.maximum(rows - steps, clips.first[rows])][:, None]
+        ghostly = (kind >= WARPED) & (kind < WARPED + GHOSTS)
+        mixed = windows + worn * (ghosts - windows)
+        windows[ghostly] = mixed[ghostly].half()
+        faded = (kind >= WARPED + GHOSTS) & (kind < WARPED + GHOSTS + FADED)
+        windows[faded] = (windows * (1.0 - worn))[faded].half()
         # A clean frame of the same run, from its start to the present.
         back = torch.rand(count, generator=generator) * (rows - clips.first[rows] + 1)
         self.rows[chosen], self.age[chosen] = rows, 0

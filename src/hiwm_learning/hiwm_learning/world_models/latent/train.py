@@ -133,9 +133,10 @@ class _Run:
         )
         if self._team.leads:
             _write_starts(options.output, held_out)
+        measure = MeasuredFromProprioception(self._embodiment)
         joints = joint_stage(
-            model, clips, held_out, MeasuredFromProprioception(self._embodiment),
-            seed=options.seed, device=self._device, team=self._team,
+            model, clips, held_out, measure, seed=options.seed, device=self._device,
+            team=self._team,
         )
         budget = Budget(steps=options.joint_steps)
         if self._fit(joints, budget, "joints"):
@@ -158,8 +159,8 @@ class _Run:
 
         self._report("encoding every frame")
         second = dynamics_stage(
-            model, clips, held_out, seed=options.seed, device=self._device, on_export=export,
-            options=DynamicsOptions(
+            model, clips, held_out, measure, seed=options.seed, device=self._device,
+            on_export=export, options=DynamicsOptions(
                 pool=options.pool, oldest=options.oldest, warp_px=options.warp
             ),
             team=self._team, on_disk=self._on_disk,
