@@ -15,7 +15,12 @@ from hiwm_learning.checkpoints import load_checkpoint
 from hiwm_learning.world_models.latent.autoencoder import unit_latents
 from hiwm_learning.world_models.latent.config import LatentWorldConfig, arms_of, latent_config
 from hiwm_learning.world_models.latent.joint_response import JointResponse
-from hiwm_learning.world_models.latent.model import LatentWorldModel, Worlds, restored_model
+from hiwm_learning.world_models.latent.model import (
+    LatentWorldModel,
+    Worlds,
+    restored_model,
+    stored_weights,
+)
 from hiwm_learning.world_models.latent.robot_drawing import point_features
 from hiwm_learning.world_models.latent.units import LatentUnits
 from hiwm_learning.world_models.latent.views import apart, side_by_side
@@ -226,6 +231,23 @@ def test_a_checkpoint_brings_the_same_model_back(tmp_path: Path) -> None:
         assert torch.equal(model.state_dict()[name], value), name
     with np.load(tmp_path / "world_starts.npz") as starts:
         assert starts["images"].shape == (3, 96, 96, 3)
+
+
+def test_large_weights_are_stored_in_half_of_the_bits_and_draw_the_same(tmp_path: Path) -> None:
+    model = untrained_world(EMBODIMENT, seed=3)
+    model.known.limit.fill_(torch.inf)
+    weights = stored_weights(model)
+    assert sum(w.nbytes for w in weights.values()) < 0.55 * sum(
+        w.nbytes for w in model.state_dict().values()
+    )
+    assert weights["response.mean"].dtype == torch.float32
+    again = untrained_world(EMBODIMENT, seed=4)
+    again.load_state_dict(weights)
+    frames = torch.randint(256, (2, 1, 96, 96, 3), dtype=torch.uint8)
+    joints = torch.randn(2, model.config.proprioception)
+    drawn = [one.decode(one.encode(frames, joints), joints).int() for one in (model, again)]
+    assert (drawn[0] - drawn[1]).abs().float().mean() < 0.5
+    assert again.known.limit.isinf()
 
 
 def test_a_checkpoint_of_another_embodiment_is_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hiwm_learning.world_models.latent.robot_layer import RobotLayer
 from hiwm_learning.world_models.latent.units import LatentUnits
 
 KIND = "latent_world_model"
+HALVED_FROM = 256  # numbers of a tensor that is stored in half of the bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +148,17 @@ def ready(model: LatentWorldModel, device: torch.device | str = "cpu") -> Latent
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     return model.to(device=device).eval().requires_grad_(False)
+
+
+def stored_weights(model: LatentWorldModel) -> dict[str, Tensor]:
+    """Return all weights for a checkpoint, large ones in half of the bits.
+
+    Small ones are scales and offsets; they are few, and an error in them adds up in a rollout.
+    """
+    return {
+        name: value.half() if value.numel() >= HALVED_FROM else value
+        for name, value in model.state_dict().items()
+    }
 
 
 def restored_model(

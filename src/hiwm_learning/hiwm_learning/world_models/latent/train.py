@@ -39,7 +39,7 @@ from hiwm_learning.world_models.latent.growth import (
     take_over,
 )
 from hiwm_learning.world_models.latent.joint_training import STEPS, joint_stage
-from hiwm_learning.world_models.latent.model import KIND, LatentWorldModel
+from hiwm_learning.world_models.latent.model import KIND, LatentWorldModel, stored_weights
 from hiwm_learning.world_models.latent.stage import Stage
 from hiwm_learning.world_models.latent.subset import add_subset_options, subset_of
 from hiwm_learning.world_models.recordings import (
@@ -154,7 +154,7 @@ class _Run:
         def export(steps: int, elapsed_s: float, scores: dict[str, float]) -> None:
             save_checkpoint(
                 options.output, self._info(clips, held_out, steps, elapsed_s / 60, scores),
-                dict(model.state_dict()),
+                stored_weights(model),
             )
 
         self._report("encoding every frame")
