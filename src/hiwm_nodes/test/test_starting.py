@@ -1,4 +1,4 @@
-"""A node stopped during its imports exits without output."""
+"""A node stopped during its imports exits without output; one that has returned exits at once."""
 
 import os
 import signal
@@ -24,6 +24,36 @@ def main():
     print("ran")
     return 3
 """
+# What runs when Python ends, as it is used by libraries and nodes.
+ENDS = """
+import atexit, concurrent.futures, pathlib, tempfile, threading, time
+atexit.register(lambda: print("registered"))
+temporary = tempfile.TemporaryDirectory(dir=".", prefix="made_")
+disk = concurrent.futures.ThreadPoolExecutor(1)
+
+def write():
+    time.sleep(0.3)
+    pathlib.Path("written").touch()
+
+def main():
+    disk.submit(write)
+    threading.Thread(target=write).start()
+    print("unflushed", end="")
+    return 4
+"""
+# A module whose end takes its time, as torch's does, or crashes.
+SLOW_END = """
+import os
+
+class Slow:
+    def __del__(self):
+        os._exit(9)
+
+kept = Slow()
+
+def main():
+    return 0
+"""
 
 
 def node(folder: Path, source: str) -> subprocess.Popen[str]:
@@ -45,6 +75,20 @@ def test_the_executable_name_selects_the_node(tmp_path: Path) -> None:
     process = node(tmp_path, QUICK)
     output, errors = process.communicate(timeout=HANG_GUARD_S)
     assert (output, errors, process.returncode) == ("ran\n", "", 3)
+
+
+def test_a_node_that_returns_finishes_what_runs_at_the_end(tmp_path: Path) -> None:
+    process = node(tmp_path, ENDS)
+    output, errors = process.communicate(timeout=HANG_GUARD_S)
+    assert (output, errors, process.returncode) == ("unflushedregistered\n", "", 4)
+    assert (tmp_path / "written").exists()
+    assert not list(tmp_path.glob("made_*"))
+
+
+def test_a_node_that_returns_does_not_take_its_modules_apart(tmp_path: Path) -> None:
+    process = node(tmp_path, SLOW_END)
+    output, errors = process.communicate(timeout=HANG_GUARD_S)
+    assert (output, errors, process.returncode) == ("", "", 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
