@@ -248,6 +248,15 @@ def one_session(folder: Path, seed: int) -> dict[str, Any]:
     }
 
 
+def earlier_results(file: Path) -> dict[int, dict[str, Any]]:
+    """Return the sessions in a results file by seed; a line that a kill cut short is removed."""
+    content = file.read_bytes() if file.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        file.write_bytes(whole)
+    return {line["seed"]: line for line in map(json.loads, whole.splitlines())}
+
+
 def summary(results: Collection[dict[str, Any]]) -> str:
     """Return how many sessions were run, and what they lost."""
     return (
@@ -272,8 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     results_file = output / "results.jsonl"
-    lines = results_file.read_text().splitlines() if results_file.exists() else []
-    results = {line["seed"]: line for line in map(json.loads, lines)}
+    results = earlier_results(results_file)
     seeds = range(options.seed, options.seed + options.sessions)
     todo = [seed for seed in seeds if seed not in results]
     started = time.monotonic()

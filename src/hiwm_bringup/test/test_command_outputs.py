@@ -53,6 +53,9 @@ class Command:
 COMMANDS = {
     "build_dataset": Command("hiwm_learning.datasets.build", "{data} -o {out}"),
     "export_lerobot": Command("hiwm_exchange.export_lerobot", "{data} -o {out}"),
+    "export_lerobot-like": Command(
+        "hiwm_exchange.export_lerobot", "{data}_session --like {data} -o {out}"
+    ),
     "export_lerobot-cache": Command(
         "hiwm_exchange.export_lerobot",
         "--set base --demonstrations {data} -o {data}_new --cache {out}",
@@ -68,6 +71,11 @@ COMMANDS = {
     "train_policy": Command(
         "hiwm_learning.policies.train", "{data} -o {out} --steps 1", "file", suffix=".safetensors"
     ),
+    "train_policy-start-from": Command(
+        "hiwm_learning.policies.train",
+        "{data}_set -o {out} --start-from {data}/policy.safetensors --steps 1", "file",
+        suffix=".safetensors", input_file="policy.safetensors",
+    ),
     "train_world_model-layered": Command(
         "hiwm_learning.world_models.train", "{data} -o {out} --steps 1", "file",
         suffix=".safetensors",
@@ -80,6 +88,16 @@ COMMANDS = {
         "hiwm_learning.world_models.train",
         "--family remote ws://127.0.0.1:9 --starts {data}/policy.safetensors -o {out}", "file",
         suffix=".safetensors", input_file="policy.safetensors",
+    ),
+    "train_world_model-start-from": Command(
+        "hiwm_learning.world_models.train",
+        "--family latent {data}_bags --start-from {data}/world.safetensors -o {out} --steps 1",
+        "file", suffix=".safetensors", input_file="world.safetensors",
+    ),
+    "train_world_model-old-data": Command(
+        "hiwm_learning.world_models.train",
+        "--family latent {data}_bags --start-from {data}_old.safetensors --old-data {data} -o {out}"
+        " --steps 1", "file", suffix=".safetensors",
     ),
     "train_world_model-work": Command(
         "hiwm_learning.world_models.train",
@@ -118,6 +136,25 @@ COMMANDS = {
         "hiwm_evaluation.rollout.command_line", "--policy {data}/policy.safetensors -o {out}",
         input_file="policy.safetensors",
     ),
+    "rollout-starts-file": Command(
+        "hiwm_evaluation.rollout.command_line",
+        "--policy {data}_policy.safetensors --starts-file {data}/starts.yaml -o {out}",
+        input_file="starts.yaml",
+    ),
+    "rollout-world": Command(
+        "hiwm_evaluation.rollout.command_line",
+        "--policy {data}_policy.safetensors --world-checkpoint {data}/world.safetensors -o {out}",
+        input_file="world.safetensors",
+    ),
+    "twin-world": Command(
+        "hiwm_evaluation.twin.command_line",
+        "standin --world-checkpoint {data}/world.safetensors -o {out}",
+        input_file="world.safetensors",
+    ),
+    "twin-policy": Command(
+        "hiwm_evaluation.twin.command_line", "standin --policy {data}/policy.safetensors -o {out}",
+        input_file="policy.safetensors",
+    ),
     "twin": Command(
         "hiwm_evaluation.twin.command_line", "bag:{data}/bag@0 -o {out}", input_file="bag"
     ),
@@ -134,6 +171,11 @@ COMMANDS = {
         "hiwm_evaluation.study.__main__",
         "{task} --world-model {data}/world.safetensors --folder {out} --block tune",
         input_file="world.safetensors",
+    ),
+    "reproduce-other-world": Command(
+        "hiwm_evaluation.study.__main__",
+        "{task} --world-model {data}_world.safetensors --other-world {data}/world.safetensors"
+        " --folder {out} --block tune", input_file="world.safetensors",
     ),
     "reproduce-results": Command(
         "hiwm_evaluation.study.__main__",

@@ -61,13 +61,31 @@ def _id_of_lineage(folder: Path) -> str:
 def _written_id(path: Path) -> str:
     """Return the id that another node has created the file for."""
     deadline = time.monotonic() + _WRITING_S
-    while not (name := path.read_text()):
+    while not (content := _content(path)):
         if time.monotonic() > deadline:
             raise StoreError(
                 "the session's id is empty", where=str(path), remedy="delete the file"
             )
         time.sleep(0.01)
+    name = content.decode(errors="replace").strip()  # an editor adds a line's end
+    # After a power cut, a file may have zeros in place of what was written.
+    if not name.isprintable() or "\ufffd" in name:
+        raise StoreError(
+            f"the session's id is damaged: {name[:80]!r}", where=str(path),
+            remedy="write the session_id of its bags' metadata.yaml into the file; without bags, "
+            "delete it",
+        )
     return name
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StoreError(
+            f"cannot read the session's id: {error.strerror}", where=str(path),
+            remedy="make the file readable",
+        ) from None
 
 
 def write_session(folder: Path, lineage: Mapping[str, Any]) -> bool:

@@ -48,6 +48,20 @@ def test_an_id_that_was_never_written_is_refused(tmp_path: Path) -> None:
         session_id(tmp_path)
 
 
+@pytest.mark.parametrize("content", [bytes(12), b"s-1\0\0", b"\xffs-1", b"s\n1"])
+def test_a_damaged_id_is_refused_and_kept(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "session_id"
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="the session's id is damaged"):
+        session_id(tmp_path)
+    assert path.read_bytes() == content
+
+
+def test_an_id_written_by_hand_may_end_its_line(tmp_path: Path) -> None:
+    (tmp_path / "session_id").write_text("s-1\n")
+    assert session_id(tmp_path) == "s-1"
+
+
 def test_the_heads_of_a_session_are_unknown_if_it_does_not_list_them(tmp_path: Path) -> None:
     assert session_heads(tmp_path) is None
     write_session(tmp_path / "robot", {"robot": "one"})

@@ -8,7 +8,6 @@ repeats a trial on the stand-in that the base policy failed and the corrected on
 ``test_story_pictures.py``.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,8 @@ from hiwm_core.branch_reader import BranchReader
 from hiwm_core.branch_records import Label
 from hiwm_core.control import Source
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.errors import HiwmError, StoreError, reason
+from hiwm_core.errors import HiwmError, StoreError
+from hiwm_core.json_files import read_object
 from hiwm_core.palette import SOURCE_COLOURS, SOURCE_NAMES, Colour
 from hiwm_core.tasks import Task, load_task
 from hiwm_evaluation.study.budgets import Budget, stored_budget
@@ -147,14 +147,12 @@ def strip(title: str, shots: Sequence[Shot]) -> Image.Image:
 
 def _settings(folder: Path) -> tuple[Task, Budget]:
     path = folder / SETTINGS_FILE
+    remedy = "give the work folder of a study"
+    kept = read_object(path, remedy)
     try:
-        kept = json.loads(path.read_text())
         return load_task(kept["task"]), stored_budget(kept["budget"], f"{path}: budget")
-    except (OSError, ValueError, KeyError) as error:
-        raise StoreError(
-            f"cannot be read: {reason(error)}", where=str(path),
-            remedy="give the work folder of a study",
-        ) from error
+    except KeyError as error:
+        raise StoreError(f"has no {error}", where=str(path), remedy=remedy) from None
 
 
 def _bags_by_branch(session: Path) -> dict[str, Path]:

@@ -20,7 +20,9 @@ from hiwm_core.atomic_files import replace_file
 from hiwm_core.config_files import number_list
 from hiwm_core.errors import ConfigError, StoreError, reason
 from hiwm_core.evaluation_file import EVALUATION_FILE, require_present_evaluation, with_format
+from hiwm_core.json_files import read_object
 from hiwm_core.tasks import Task
+from hiwm_core.trial_lines import read_lines
 from hiwm_evaluation.statistics import wilson_interval
 
 StartValues = tuple[float, ...]  # in the order of the task's start_names
@@ -67,26 +69,31 @@ def sampled_starts(task: Task, seed: int, count: int) -> list[StartValues]:
 
 
 def read_starts(path: Path, count: int, names: Sequence[str]) -> list[StartValues]:
-    """Return the first starts of a YAML list, each a list of values in the order of the names.
+    """Return the starts of a YAML list, each a list of values in the order of the names.
+
+    Args:
+        path: of the file.
+        count: number of starts to return, the first ones; all if 0.
+        names: of the values of a start.
 
     Raises:
         ConfigError: the file is missing, is not a list of starts, or has too few.
     """
     try:
         content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(
             f"cannot be read: {reason(error)}", where=str(path), remedy="give a YAML list of starts"
         ) from error
-    if not isinstance(content, list) or len(content) < count:
+    if not isinstance(content, list) or len(content) < max(1, count):
         found = f"{len(content)} starts" if isinstance(content, list) else "no list"
         raise ConfigError(
-            f"contains {found}, {count} are needed", where=str(path),
+            f"contains {found}, {count or 'some'} are needed", where=str(path),
             remedy=f"list one [{', '.join(names)}] per trial, or lower trials",
         )
     return [
         number_list(start, len(names), f"{path}: [{i}]")
-        for i, start in enumerate(content[:count])
+        for i, start in enumerate(content[: count or None])
     ]
 
 
@@ -180,14 +187,10 @@ class TrialFolder:
         Raises:
             StoreError: its conditions or starts differ, or a line of it cannot be read.
         """
-        try:
-            kept = json.loads((other / EVALUATION_FILE).read_text())
-            found = read_results(other / self._lines.name)
-        except (OSError, ValueError) as error:
-            raise StoreError(
-                f"cannot be taken over: {reason(error)}", where=str(other),
-                remedy="run its shard again, or delete the folder",
-            ) from error
+        kept = read_object(
+            other / EVALUATION_FILE, "run its shard again, or delete its folder"
+        )
+        found = read_results(other / self._lines.name)
         _refuse_other_conditions(self._conditions, kept, str(other))
         self._check_same_starts(other / "starts.yaml")
         for number, result in sorted(found.items()):
@@ -211,16 +214,13 @@ class TrialFolder:
             self._refuse_unknown_files()
             replace_file(path, json.dumps(conditions, indent=2) + "\n")
             return
-        try:
-            kept = json.loads(path.read_text())
-        except ValueError:
-            kept = {}
+        kept = read_object(path, "restore it from a copy, or " + _ANOTHER)
         _refuse_other_conditions(conditions, kept, str(self._path))
 
     def _check_same_starts(self, other: Path) -> None:
         """Raise StoreError if a folder's starts differ from ours where both have some."""
         ours, theirs = (
-            yaml.safe_load(path.read_text()) for path in (self._path / "starts.yaml", other)
+            read_starts(path, 0, self._names) for path in (self._path / "starts.yaml", other)
         )
         both = min(len(ours), len(theirs))
         if ours[:both] != theirs[:both]:
@@ -241,8 +241,7 @@ class TrialFolder:
     def _check_starts(self, starts: Sequence[StartValues]) -> None:
         path = self._path / "starts.yaml"
         if path.exists():
-            known = yaml.safe_load(path.read_text())
-            kept = read_starts(path, len(known) if isinstance(known, list) else 1, self._names)
+            kept = read_starts(path, 0, self._names)
             both = min(len(kept), len(starts))
             if kept[:both] != [tuple(start) for start in starts[:both]]:
                 raise StoreError(
@@ -287,27 +286,19 @@ def read_results(path: Path) -> dict[int, TrialResult]:
     A last line that is still being written is left out.
 
     Raises:
-        StoreError: a complete line is not a result.
-        OSError: the file cannot be read.
+        StoreError: the file cannot be read, or a complete line is not a result.
     """
-    content = path.read_bytes()
+    return read_lines(path, _result)
+
+
+def _result(trial: dict[str, Any]) -> TrialResult:
     names = {field.name for field in fields(TrialResult)}
     required = {field.name for field in fields(TrialResult) if field.default is MISSING}
-    results = {}
-    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
-        try:
-            data = json.loads(line)
-            if not required <= set(data) <= names:
-                raise ValueError("it has other fields")
-            data["start"], data["outcome"] = tuple(data["start"]), Outcome(data["outcome"])
-            result = TrialResult(**data)
-        except (ValueError, TypeError) as error:
-            raise StoreError(
-                f"is not a trial's result: {error}", where=f"{path} line {number}",
-                remedy="fix or remove the line; a trial without a line is run again",
-            ) from error
-        results[result.trial] = result
-    return results
+    if not required <= set(trial) <= names:
+        raise ValueError("it has other fields")
+    return TrialResult(
+        **trial | {"start": tuple(trial["start"]), "outcome": Outcome(trial["outcome"])}
+    )
 
 
 def summarize(results: Sequence[TrialResult]) -> dict[str, Any]:

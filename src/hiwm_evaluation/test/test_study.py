@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiwm_core.errors import HiwmError
+from hiwm_core.errors import HiwmError, StoreError
 from hiwm_evaluation.study.__main__ import main
 from hiwm_evaluation.study.budgets import BUDGETS, Budget
 from hiwm_evaluation.study.policies import (
@@ -404,6 +404,18 @@ def test_durations_are_stored_as_json(tmp_path: Path, said: list[str]) -> None:
     Runner(tmp_path, 1, said.append).run([stage])
     kept = json.loads((tmp_path / "done" / "a.json").read_text())
     assert kept["command"] == list(stage.command)
+
+
+@pytest.mark.parametrize("content", [b"", bytes(30), b"[]", b"{}", b'{"seconds": "x"}'])
+def test_a_damaged_record_of_a_stage_is_named(
+    tmp_path: Path, said: list[str], content: bytes
+) -> None:
+    runner = Runner(tmp_path, 1, said.append)
+    (tmp_path / "done" / "train.json").write_bytes(content)
+    for durations in (runner.seconds, runner.lacking):
+        with pytest.raises(StoreError, match="runs this stage again") as caught:
+            durations()
+        assert "train.json" in str(caught.value)
 
 
 @pytest.mark.parametrize("option", ["--folder", "--results"])

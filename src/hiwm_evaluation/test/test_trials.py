@@ -93,6 +93,26 @@ def test_a_damaged_complete_line_is_named(tmp_path: Path, line: str) -> None:
         TrialFolder(tmp_path, CONDITIONS, STARTS, NAMES)
 
 
+@pytest.mark.parametrize("name", ["evaluation.json", "starts.yaml"])
+@pytest.mark.parametrize("content", [b"", bytes(50), b"[", b"[]", b"\xff\xfe", b"5"])
+def test_damaged_conditions_and_starts_are_named_and_kept(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    for folder in ("ours", "theirs"):
+        TrialFolder(tmp_path / folder, CONDITIONS, STARTS, NAMES).append(result(0))
+    ours = TrialFolder(tmp_path / "ours", CONDITIONS, STARTS, NAMES)
+    path = tmp_path / "theirs" / name
+    path.write_bytes(content)
+    for use in (
+        lambda: TrialFolder(path.parent, CONDITIONS, STARTS, NAMES),
+        lambda: ours.take_over(path.parent),
+    ):
+        with pytest.raises((StoreError, ConfigError)) as caught:
+            use()
+        assert str(path) in str(caught.value)
+        assert path.read_bytes() == content
+
+
 def test_other_conditions_are_refused_by_name(tmp_path: Path) -> None:
     TrialFolder(tmp_path, CONDITIONS, STARTS, NAMES)
     with pytest.raises(StoreError, match="horizon 300, now 200"):

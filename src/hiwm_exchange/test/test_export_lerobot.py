@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from hiwm_core.control import Source
-from hiwm_core.errors import BagError, ConfigError
+from hiwm_core.errors import BagError, ConfigError, StoreError
 from hiwm_core.output_folders import claim_folder
 from hiwm_exchange import export_lerobot
 from hiwm_exchange.export_lerobot import WHAT, export, main
 from hiwm_exchange.lerobot import writer as writer_module
+from hiwm_exchange.lerobot.journals import JOURNAL_FOLDER, Journals
 from hiwm_exchange.sources import BagSource, Exported
 from hiwm_learning.datasets.session_trees import SessionTree, SessionTrees
 from hiwm_test_support.exchange_data import (
@@ -140,6 +141,16 @@ def test_a_path_with_missing_steps_is_left_out(
     assert "steps 21 to 21 before it are missing" in capsys.readouterr().out
     read = SpecificationReader(tmp_path / "set")
     assert [one["length"] for one in read.episodes] == [21]
+
+
+@pytest.mark.parametrize("content", [b"", bytes(90), b"{}", b'{"episodes": [{"a": 1}]}'])
+def test_a_damaged_journal_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / JOURNAL_FOLDER / "shard-000000.json"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="export again") as caught:
+        list(Journals(tmp_path).finished())
+    assert str(path) in str(caught.value)
 
 
 def test_a_cut_off_export_continues_and_ends_alike(

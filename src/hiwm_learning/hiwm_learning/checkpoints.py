@@ -228,7 +228,12 @@ def _read_info(content: bytes, path: Path) -> CheckpointInfo:
             "a safetensors file, but not a hiwm checkpoint", where=str(path),
             remedy="give a file written by the training scripts",
         )
-    data = json.loads(text)
+    try:
+        data = dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"its description is damaged: {error}", where=str(path), remedy=damaged
+        ) from None
     version = data.pop("format", None)
     known = {entry.name for entry in fields(CheckpointInfo)}
     required = {

@@ -28,6 +28,7 @@ from hiwm_core.errors import BagError
 from hiwm_core.output_folders import check_output_file, check_output_folder, json_with
 from hiwm_core.provenance import Provenance
 from hiwm_core.session_lineage import session_heads
+from hiwm_core.trial_lines import TRIALS_FILE, trial_lines
 from hiwm_core.user_paths import path_argument
 from hiwm_core.world_heads import SUCCESS_HEAD, require_success_head
 from hiwm_learning.checkpoints import write_file
@@ -245,15 +246,13 @@ def _among_failures(
 
 
 def _trials(session: Path) -> list[dict[str, Any]]:
-    path = session / "evaluation" / "trials.jsonl"
+    path = session / TRIALS_FILE
     if not path.is_file():
         raise BagError(
             "no evaluation there", where=str(path),
             remedy="give session folders of launch/evaluate.launch.xml with record:=true",
         )
-    trials = [json.loads(line) for line in path.read_text().splitlines()]
-    # A trial has several lines if a person corrected the verdict; the last line counts.
-    newest = list({trial["trial"]: trial for trial in trials}.values())
+    newest = list(trial_lines(path).values())
     if any(trial.get("judged_by") == SUCCESS_HEAD for trial in newest):
         heads = session_heads(session)
         if heads is not None:

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -65,20 +65,23 @@ def add_world_model_options(
     )
 
 
-def check_world_model_outputs(options: argparse.Namespace) -> Path:
+def check_world_model_outputs(options: argparse.Namespace, further: Iterable[Path] = ()) -> Path:
     """Check that a training may write its outputs; return its work folder, to be claimed.
 
+    Args:
+        options: of the command line.
+        further: what it reads besides the data.
+
     Raises:
-        ConfigError: an output exists and is of another kind, or overlaps with the data.
+        ConfigError: an output exists and is of another kind, or overlaps with an input.
     """
     output: Path = options.output
-    check_output_file(output, "a checkpoint", is_checkpoint, inputs=options.data)
-    check_output_file(
-        starts_file(output), "a start file", is_start_file, inputs=options.data
-    )
+    read = [*options.data, *further]
+    check_output_file(output, "a checkpoint", is_checkpoint, inputs=read)
+    check_output_file(starts_file(output), "a start file", is_start_file, inputs=read)
     work = work_folder(options)
     check_output_folder(
-        work, WORK_FOLDER, lambda folder: folder_mark(folder) == WORK_FOLDER, inputs=options.data
+        work, WORK_FOLDER, lambda folder: folder_mark(folder) == WORK_FOLDER, inputs=read
     )
     return work
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from hiwm_core.errors import CheckpointError
 from hiwm_learning.checkpoints import (
+    HEADER_KEY,
     CheckpointInfo,
     load_checkpoint,
     load_training_state,
@@ -69,6 +71,14 @@ def test_a_truncated_file_is_refused(tmp_path: Path, cut: int) -> None:
     save_checkpoint(path, INFO, weights())
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(CheckpointError, match=r"policy\.safetensors"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("text", ["{", "null", "[1]", '"x"'])
+def test_a_damaged_description_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file({"w": torch.zeros(1)}, path, {HEADER_KEY: text})
+    with pytest.raises(CheckpointError, match="another copy"):
         load_checkpoint(path)
 
 

@@ -39,6 +39,7 @@ def write_trials(session: Path, *lines: dict[str, Any]) -> None:
 def trial(number: int, outcome: str, judge: str) -> dict[str, Any]:
     return {
         "trial": number, "episode_id": f"ep_000{number}", "outcome": outcome, "judged_by": judge,
+        "start": [0.1, 0.2, 0.3],
     }
 
 
@@ -77,9 +78,16 @@ def test_the_label_of_a_branch_overrules_the_verdict_of_its_trial(tmp_path: Path
 
 
 def test_an_unreadable_evaluation_is_reported_once_and_left_out(tmp_path: Path) -> None:
-    write_trials(tmp_path, {"trial": 1})
+    write_trials(tmp_path, {"trial": 1, "start": [], "outcome": "success", "episode_id": ""})
     lines: list[str] = []
     labels = PersonLabels(lines.append)
     assert {labels.of(segment(tmp_path, f"ep_000{i}-b000")).label for i in range(3)} == {""}
     (line,) = lines
     assert "trials.jsonl" in line and "judged_by" in line
+
+
+def test_a_line_that_a_kill_cut_short_costs_no_other_verdict(tmp_path: Path) -> None:
+    write_trials(tmp_path, trial(0, "failure", "person"))
+    with (tmp_path / "evaluation" / "trials.jsonl").open("a") as file:
+        file.write('{"trial": 1, "episo')
+    assert PersonLabels(print).of(segment(tmp_path, "ep_0000")).label == "failure"

@@ -132,6 +132,13 @@ def test_wm_cl_learns_from_rollouts_that_succeeded(built: dict[str, Any], tmp_pa
     assert (weights > 0).tolist() == [True] * 4 + [False] * 4 + [True] * 4 + [False] * 4
 
 
+def test_successes_of_an_evaluation_that_was_killed_as_it_wrote(tmp_path: Path) -> None:
+    session = rollouts(tmp_path / "s", e1="success", e2="failure")
+    with (session / "evaluation" / "trials.jsonl").open("a") as file:
+        file.write('{"trial": 2, "epis')
+    assert posttrain.successes([session], write=print) == {("s", "e1")}
+
+
 def test_wm_cl_learns_from_a_session_whose_folder_was_renamed(
     built: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -189,7 +196,10 @@ def test_wm_cl_refuses_successes_of_a_head_that_was_never_trained(
     built["episodes"] = episodes((INFO, DEMO), (replace(INFO, episode_id="e1"), POLICY))
     (session / "session.json").write_text(json.dumps({"heads": ["trust"]}))
     trials = session / "evaluation" / "trials.jsonl"
-    trial = {"trial": 0, "episode_id": "e1", "outcome": "success", "judged_by": "success head"}
+    trial = {
+        "trial": 0, "episode_id": "e1", "outcome": "success", "judged_by": "success head",
+        "start": [0, 0, 0],
+    }
     trials.write_text(json.dumps(trial) + "\n")
     with pytest.raises(CheckpointError, match="never trained"):
         made("wm-cl", rollouts=(session,))

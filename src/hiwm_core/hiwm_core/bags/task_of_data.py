@@ -58,5 +58,5 @@ def _lineage(metadata: Path) -> Lineage:
         custom = data["rosbag2_bagfile_information"]["custom_data"] or {}
         require_present(custom, str(metadata.parent))
         return Lineage.from_custom_data(custom)
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
         return Lineage()

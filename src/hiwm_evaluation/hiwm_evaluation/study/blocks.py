@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from hiwm_core.atomic_files import replace_file
-from hiwm_core.errors import StoreError, reason
+from hiwm_core.errors import StoreError
+from hiwm_core.json_files import read_object
 from hiwm_evaluation.findings import pair
 from hiwm_evaluation.study.budgets import Budget
 from hiwm_evaluation.study.policies import (
@@ -318,13 +319,6 @@ def _described(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"cannot be read: {reason(error)}", where=str(path),
-            remedy=f"run the block {path.parent.name} first, or remove its folder and run it again",
-        ) from error
-    if not isinstance(content, dict):
-        raise StoreError("is not a mapping", where=str(path), remedy="run the block again")
-    return content
+    return read_object(
+        path, f"run the block {path.parent.name} first, or remove its folder and run it again"
+    )

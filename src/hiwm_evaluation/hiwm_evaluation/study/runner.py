@@ -10,14 +10,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 from hiwm_core.atomic_files import replace_file
-from hiwm_core.errors import HiwmError
+from hiwm_core.errors import HiwmError, StoreError
+from hiwm_core.json_files import read_object
 from hiwm_core.ros_domains import domain_id
 from hiwm_evaluation.study.stages import Stage
 
 # Time for a recorder to close and audit its bag, or for a trainer to write its checkpoint.
 _END_S = 60.0
+_AGAIN = "delete the file: the same command then runs this stage again"
 
 
 class Runner:
@@ -41,18 +44,22 @@ class Runner:
 
     def seconds(self) -> dict[str, float]:
         """Return the duration of each finished stage, s."""
-        return {
-            path.stem: float(json.loads(path.read_text())["seconds"])
-            for path in (self._folder / "done").glob("*.json")
-        }
+        return {name: stage["seconds"] for name, stage in self._finished().items()}
 
     def lacking(self) -> dict[str, str]:
         """Return the reason for each optional stage that failed or had no input."""
-        found = {
-            path.stem: json.loads(path.read_text()).get("lacking", "")
-            for path in (self._folder / "done").glob("*.json")
-        }
+        found = {name: stage.get("lacking", "") for name, stage in self._finished().items()}
         return {name: why for name, why in found.items() if why}
+
+    def _finished(self) -> dict[str, dict[str, Any]]:
+        """Return what was written down of each finished stage."""
+        found = {}
+        for path in (self._folder / "done").glob("*.json"):
+            stage = read_object(path, _AGAIN)
+            if not isinstance(stage.get("seconds"), int | float):
+                raise StoreError("has no 'seconds'", where=str(path), remedy=_AGAIN)
+            found[path.stem] = stage
+        return found
 
     def run(self, stages: Sequence[Stage]) -> None:
         """Run the stages that are not done.

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hiwm_core.atomic_files import replace_file
-from hiwm_core.errors import ConfigError, StoreError, reason
+from hiwm_core.errors import ConfigError, StoreError
+from hiwm_core.json_files import read_object
 from hiwm_core.tasks import Task
 from hiwm_evaluation.study.budgets import Budget
 from hiwm_evaluation.study.policies import REPORT_STARTS, SESSION_STARTS, TUNING_STARTS
@@ -103,12 +104,7 @@ def require_same_work(folder: Path, settings: StudySettings, *, trains: bool, we
     } | ({"world": _TRAINED_HERE} if trains else {})
     kept: dict[str, Any] = {}
     if path.exists():
-        try:
-            kept = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise StoreError(
-                f"cannot be read: {reason(error)}", where=str(path), remedy="give another --folder"
-            ) from error
+        kept = read_object(path, "give another --folder")
     other = differing(kept, now)
     if other:
         listed = ", ".join(f"{key} {_at(kept, key)!r}, now {_at(now, key)!r}" for key in other)

@@ -10,9 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hiwm_core.atomic_files import replace_file
+from hiwm_core.errors import StoreError
+from hiwm_core.json_files import read_object
 from hiwm_exchange.lerobot.episodes import WrittenEpisode
 
 JOURNAL_FOLDER = ".hiwm_export"
+_AGAIN = "remove the folder of the export and export again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,11 @@ class Journals:
 
 
 def _read(file: Path) -> Journal:
-    fields = json.loads(file.read_text("utf-8"))
-    episodes = [WrittenEpisode(**one) for one in fields.pop("episodes")]
-    return Journal(**fields, episodes=episodes)
+    fields = read_object(file, _AGAIN)
+    try:
+        episodes = [WrittenEpisode(**one) for one in fields.pop("episodes")]
+        return Journal(**fields, episodes=episodes)
+    except (KeyError, TypeError) as error:
+        raise StoreError(
+            f"is not a journal of this version: {error}", where=str(file), remedy=_AGAIN
+        ) from None

@@ -4,7 +4,6 @@ A session's tree and the files beside its bags have the labels that were given t
 episodes (`hiwm_core.episode_labels`). Its evaluation has a person's verdict of each trial.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +11,10 @@ from pathlib import Path
 from hiwm_core.bags import Segment
 from hiwm_core.bags.recover import session_of
 from hiwm_core.episode_labels import EpisodeLabel
+from hiwm_core.errors import StoreError
+from hiwm_core.trial_lines import TRIALS_FILE, trial_lines
 from hiwm_learning.datasets.session_trees import SessionTrees
 
-TRIALS_FILE = Path("evaluation") / "trials.jsonl"
 # How results name a judge that was a person.
 _PERSON = "person"
 
@@ -44,14 +44,11 @@ class PersonLabels:
     def _read(self, path: Path) -> dict[str, str]:
         """Return people's verdicts by episode."""
         try:
-            lines = path.read_text().splitlines() if path.is_file() else []
-            trials = [json.loads(line) for line in lines]
-            # The last line of a trial counts: a person may have corrected its verdict.
-            newest = {trial["trial"]: trial for trial in trials}.values()
+            newest = trial_lines(path).values() if path.is_file() else ()
             return {
                 str(trial["episode_id"]): str(trial["outcome"]) for trial in newest
                 if str(trial["judged_by"]).startswith(_PERSON)
             }
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (StoreError, KeyError) as error:
             self._write(f"{path}: without people's verdicts: {error}")
             return {}

@@ -132,6 +132,6 @@ def _saw_tree(bag: Path) -> bool:
             for entry in information["topics_with_message_count"]
         )
         custom = information.get("custom_data") or {}
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return recorded or bool(custom.get("hiwm.parent_branch_id"))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
         return False
-    return recorded or bool(custom.get("hiwm.parent_branch_id"))

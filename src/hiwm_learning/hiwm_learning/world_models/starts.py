@@ -8,7 +8,6 @@ training data they are held out as well.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from hiwm_core.bags import session_bags
 from hiwm_core.errors import BagError, HiwmError
 from hiwm_core.output_folders import check_output_file
+from hiwm_core.trial_lines import TRIALS_FILE, trial_lines
 from hiwm_core.user_paths import path_argument
 from hiwm_learning.checkpoints import write_file
 from hiwm_learning.datasets.usable_segments import usable_segment
@@ -76,11 +76,11 @@ def first_frames(
 
 def _trials(session: Path) -> dict[str, dict[str, Any]]:
     """Return the finished trials of an evaluation by episode."""
-    path = session / "evaluation" / "trials.jsonl"
+    path = session / TRIALS_FILE
     if not path.exists():
         return {}
-    trials = [json.loads(line) for line in path.read_text().splitlines()]
-    return {trial["episode_id"]: trial for trial in trials if trial["episode_id"]}
+    return {trial["episode_id"]: trial for trial in trial_lines(path).values()
+            if trial["episode_id"]}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_core.user_paths import path_argument
 from hiwm_learning.checkpoints import load_checkpoint, load_weights
+from hiwm_learning.training_command import starts_file
 from hiwm_learning.world_models.latent.config import LatentWorldConfig
 from hiwm_learning.world_models.latent.model import KIND, LatentWorldModel
 
@@ -28,6 +29,12 @@ def add_growth_options(parser: argparse.ArgumentParser) -> None:
         "--old-share", type=float, default=OLD_SHARE,
         help="of old data among the ticks that are drawn (default: %(default)s)",
     )
+
+
+def growth_inputs(options: argparse.Namespace) -> list[Path]:
+    """Return what a training reads for these options."""
+    begun = options.start_from
+    return [*options.old_data, *([begun, starts_file(begun)] if begun else [])]
 
 
 def check_growth(options: argparse.Namespace) -> None:

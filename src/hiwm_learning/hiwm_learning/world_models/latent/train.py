@@ -36,6 +36,7 @@ from hiwm_learning.world_models.latent.dynamics_training import (
 from hiwm_learning.world_models.latent.growth import (
     add_growth_options,
     check_growth,
+    growth_inputs,
     take_over,
 )
 from hiwm_learning.world_models.latent.joint_training import STEPS, joint_stage
@@ -100,7 +101,10 @@ class _Run:
         self._device = torch.device(options.torch_device)
         self._team = team = team_of(options.torch_device, options.parts)
         check_growth(options)
-        work = check_world_model_outputs(options) if team.leads else work_folder(options)
+        work = (
+            check_world_model_outputs(options, growth_inputs(options)) if team.leads
+            else work_folder(options)
+        )
         task, embodiment = task_of(options.data, options.task)
         if team.leads:
             claim_folder(work, WORK_FOLDER)
