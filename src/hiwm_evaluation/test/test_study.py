@@ -431,3 +431,21 @@ def test_a_folder_that_is_no_study_is_refused_and_left_as_it_is(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and str(foreign) in line and "left unchanged" in line
     assert list(tmp_path.rglob("*")) == [foreign, foreign / "logs"]
+
+
+@pytest.mark.parametrize(("option", "files"), [
+    ("--folder", ["logs/a.log", "done/b.txt"]), ("--folder", ["settings.json"]),
+    ("--results", ["study.json", "evaluations/a/trials.jsonl"]),
+])
+def test_a_folder_with_files_named_as_a_study_names_them_is_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, files: list[str]
+) -> None:
+    for name in files:
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).write_text("{}")
+    before = sorted(tmp_path.rglob("*"))
+    places = {"--folder": tmp_path / "study", option: tmp_path / "mine"}
+    words = [str(word) for pair in places.items() for word in pair]
+    assert main([TASK.name, "--budget", "smoke", *words]) == 1
+    assert "left unchanged" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before

@@ -8,6 +8,7 @@ collect_data created and that contains nothing but a session's files.
 """
 
 import argparse
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -21,12 +22,14 @@ from hiwm_core.user_paths import path_argument
 
 _WHAT = "a folder of scripts/collect_data"
 _COMPLETE = "complete"
-# Entries of a session folder. Hidden files are marks and locks.
+# Entries of a session folder.
 _SESSION_ENTRIES = (
     "bags", "locks", "evaluation", "states", "blobs", "session.json", "session_id",
     "world_counters.json", "bridge_counters.json", "tree.sqlite", "tree.sqlite-wal",
     "tree.sqlite-shm", "live.png", "summary.json", "tree.png", "contact_sheet.png",
 )
+# Left by a process that was killed as it wrote one of them; see atomic_files.
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 
 
 def prepare(folder: Path) -> bool:
@@ -43,7 +46,7 @@ def prepare(folder: Path) -> bool:
     if folder_mark(folder) == _WHAT:
         unexpected = [
             file for file in folder.iterdir()
-            if file.name not in _SESSION_ENTRIES and not file.name.startswith(".")
+            if file.name not in (*_SESSION_ENTRIES, MARK) and not _UNFINISHED.fullmatch(file.name)
         ]
         if unexpected:
             raise ConfigError(

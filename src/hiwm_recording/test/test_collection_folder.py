@@ -36,6 +36,12 @@ def test_what_a_user_put_there_stays(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"notes\.txt is not part of a collection"):
         prepare(tmp_path / "edge")
     assert (tmp_path / "edge" / "notes.txt").exists()
+    (tmp_path / "edge" / "notes.txt").unlink()
+    (tmp_path / "edge" / ".git").mkdir()
+    with pytest.raises(ConfigError, match=r"\.git is not part of a collection"):
+        prepare(tmp_path / "edge")
+    (tmp_path / "edge" / ".git").rename(tmp_path / "edge" / ".tree.png.0123abcd.part")
+    assert prepare(tmp_path / "edge")
     assert main([str(tmp_path / "failure"), "--complete"]) == 1
     assert [file.name for file in (tmp_path / "failure").iterdir()] == ["notes.txt"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError, HiwmError
-from hiwm_core.output_folders import check_output_folder
+from hiwm_core.output_folders import check_output_folder, json_with
 from hiwm_core.session_lineage import software_version
 from hiwm_core.tasks import Task, load_task
 from hiwm_core.user_paths import path_argument
@@ -41,7 +41,6 @@ from hiwm_evaluation.study.settings import (
 )
 from hiwm_evaluation.study.stages import Plan
 from hiwm_evaluation.study.worlds import checked_world
-from hiwm_evaluation.study_file import STUDY_FILE
 from hiwm_evaluation.task_study import task_study
 
 
@@ -135,12 +134,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _is_study(folder: Path) -> bool:
-    begun = (folder / "logs").is_dir() and (folder / "done").is_dir()
-    return begun or (folder / SETTINGS_FILE).is_file()
+    # The runner makes its two folders before the first block writes the settings.
+    begun = {path.relative_to(folder).as_posix() for path in folder.rglob("*")} == {"logs", "done"}
+    return begun or json_with("task", "budget")(folder / SETTINGS_FILE)
 
 
 def _is_results(folder: Path) -> bool:
-    return any(folder.glob(f"*/{BLOCK_FILE}")) or (folder / STUDY_FILE).is_file()
+    # Not by study.json: one without blocks was written by hand, and would be replaced.
+    return any(folder.glob(f"*/{BLOCK_FILE}"))
 
 
 def _check_folders(options: argparse.Namespace, folder: Path, results: Path) -> None:
