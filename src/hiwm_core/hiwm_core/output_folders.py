@@ -65,8 +65,17 @@ def check_output_folder(
         ConfigError: the folder is something else, clashes with an input, or is not writable.
     """
     check_apart(path, inputs)
-    if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not ours(path))):
-        raise _refusal(path, what)
+    if path.exists():
+        if not path.is_dir():
+            raise _refusal(path, what)
+        _check_writable(path / MARK)
+        if any(path.iterdir()) and not ours(path):
+            raise _refusal(path, what)
+    elif path.is_symlink():
+        raise ConfigError(
+            f"a link to {os.readlink(path)}, which does not exist", where=str(path),
+            remedy="create that folder, or give another output",
+        )
     _check_writable(path)
 
 

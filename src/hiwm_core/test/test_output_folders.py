@@ -2,6 +2,7 @@
 
 import os
 import random
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from hiwm_core.output_folders import (
     json_with,
     npz_with,
 )
-from hiwm_core.user_paths import path_argument, user_path
+from hiwm_core.user_paths import file_argument, path_argument, user_path
 
 
 def ours(path: Path) -> bool:
@@ -60,6 +61,28 @@ def test_what_cannot_be_written_is_refused_before_the_work(tmp_path):
         (tmp_path / "kept").mkdir(mode=0o500)
         with pytest.raises(ConfigError, match="no permission"):
             check_output_file(tmp_path / "kept" / "model", "a model", ours)
+
+
+@pytest.mark.parametrize("content", ["", "ours"])
+def test_a_folder_that_exists_and_cannot_be_written_is_refused(tmp_path, monkeypatch, content):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    if content:
+        (folder / "mark").write_text(content)
+    # Root may write anywhere; only a read-only disk would refuse it.
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != folder)
+    with pytest.raises(ConfigError, match="no permission to write in .*mine"):
+        check_output_folder(folder, "a set", ours)
+    with pytest.raises(ConfigError, match="no permission to write in .*mine"):
+        claim_folder(folder, "a set")
+
+
+def test_a_folder_that_is_a_link_to_nothing_is_refused(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "missing")
+    with pytest.raises(ConfigError, match="a link to .*missing, which does not exist"):
+        check_output_folder(tmp_path / "link", "a set", ours)
+    (tmp_path / "missing").mkdir()
+    check_output_folder(tmp_path / "link", "a set", ours)
 
 
 def test_a_claimed_folder_is_reused_only_by_the_same_command(tmp_path):
@@ -115,6 +138,24 @@ def test_outputs_and_inputs_stay_apart_however_they_are_spelled(tmp_path, monkey
         else:
             check_apart(output, [given])
     assert 100 < refused < 1400
+
+
+@pytest.mark.parametrize("path", ["loop", "loop/below", "n" * 300, "a" * 300 + "/b", "null\0"])
+def test_what_can_never_be_a_path_is_refused(tmp_path, path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(ConfigError, match="cannot be"):
+        user_path(tmp_path / path)
+    with pytest.raises(ArgumentTypeError, match="give another path"):
+        path_argument(str(tmp_path / path))
+
+
+@pytest.mark.parametrize("path", ["", ".", "/", "folder/", "folder"])
+def test_a_folder_is_no_name_of_a_file(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ArgumentTypeError, match="the name of a file"):
+        file_argument(path)
+    assert file_argument("folder/model.safetensors") == Path("folder/model.safetensors")
 
 
 def test_a_tilde_means_the_home_folder(tmp_path, monkeypatch):

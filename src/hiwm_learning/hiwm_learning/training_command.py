@@ -14,7 +14,7 @@ from hiwm_core.output_folders import (
     folder_mark,
     npz_with,
 )
-from hiwm_core.user_paths import path_argument
+from hiwm_core.user_paths import file_argument, path_argument
 from hiwm_learning.checkpoints import is_checkpoint
 from hiwm_learning.datasets.periods import add_resample_option
 from hiwm_learning.parallel import leave
@@ -26,7 +26,7 @@ is_start_file = npz_with("names", "images", "proprioception", "start_values")
 def add_run_options(parser: argparse.ArgumentParser, *, threads: int = 1) -> None:
     """Add the options of every training command, with the default number of threads."""
     parser.add_argument(
-        "--output", "-o", required=True, type=path_argument,
+        "--output", "-o", required=True, type=file_argument,
         help="checkpoint to write, .safetensors"
     )
     parser.add_argument("--seed", type=int, default=0)

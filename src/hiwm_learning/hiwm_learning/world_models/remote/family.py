@@ -19,7 +19,7 @@ from hiwm_core.embodiment import Embodiment, load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, WireError
 from hiwm_core.output_folders import check_output_file
 from hiwm_core.tasks import Task, load_task
-from hiwm_core.user_paths import path_argument
+from hiwm_core.user_paths import file_argument, path_argument
 from hiwm_core.workspace_check import WorkspaceCheck
 from hiwm_learning.checkpoints import (
     Checkpoint,
@@ -46,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add all options of connecting to a server; nothing is trained."""
     parser.add_argument("server", help="address of the world server, ws://HOST:PORT")
     parser.add_argument(
-        "--output", "-o", required=True, type=path_argument,
+        "--output", "-o", required=True, type=file_argument,
         help="file that stands for the server, .safetensors",
     )
     parser.add_argument(
