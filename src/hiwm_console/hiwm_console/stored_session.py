@@ -18,6 +18,7 @@ from hiwm_console.live_window import display_there
 from hiwm_console.session_files import TREE_FILE, SessionFiles
 from hiwm_console.web_server import WebServer
 from hiwm_core.errors import HiwmError, StoreError
+from hiwm_core.number_arguments import port_number
 from hiwm_core.session_lock import owners
 from hiwm_core.twin_folder import twins_in
 from hiwm_core.user_paths import path_argument
@@ -52,7 +53,9 @@ def main(words: Sequence[str] | None = None) -> int:
         "session", type=path_argument,
         help="session folder, a folder of sessions or bags, or a twin",
     )
-    parser.add_argument("--port", type=int, default=0, help="TCP port (default: any free one)")
+    parser.add_argument(
+        "--port", type=port_number, default=0, help="TCP port (default: any free one)"
+    )
     options = parser.parse_args(words)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -23,6 +23,7 @@ from hiwm_core.atomic_files import replace_file
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import HiwmError
 from hiwm_core.limits import Limiter
+from hiwm_core.number_arguments import seed_number, whole_number
 from hiwm_core.output_folders import check_output_file, json_with
 from hiwm_core.task_plugin import FrameMeasure, Values
 from hiwm_core.tasks import Task, load_task
@@ -159,8 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("task", help="name or path of a task with a stand-in")
     parser.add_argument("--output", "-o", type=path_argument, required=True, help="JSON to write")
-    parser.add_argument("--episodes", type=int, default=80)
-    parser.add_argument("--seed", type=int, default=2000, help="of the first episode")
+    parser.add_argument("--episodes", type=whole_number(1), default=80)
+    parser.add_argument("--seed", type=seed_number, default=2000, help="of the first episode")
     options = parser.parse_args(arguments)
     try:
         check_output_file(

@@ -27,6 +27,7 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import HiwmError
 from hiwm_core.frames import JointValues, RobotReader
 from hiwm_core.limits import Limiter
+from hiwm_core.number_arguments import seed_number, whole_number
 from hiwm_core.task_plugin import DEMONSTRATION, FAILURE_DATA, Behaviour
 from hiwm_core.tasks import Task, load_task
 from hiwm_core.user_paths import path_argument
@@ -177,8 +178,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("task")
     parser.add_argument("who", choices=("expert", "operator", "recovery", "policy"))
-    parser.add_argument("--trials", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=1000, help="of the first trial")
+    parser.add_argument("--trials", type=whole_number(1), default=50)
+    parser.add_argument("--seed", type=seed_number, default=1000, help="of the first trial")
     parser.add_argument("--policy", type=path_argument, help="checkpoint, for policy and recovery")
     options = parser.parse_args()
     if options.who == "policy" and not options.policy:

@@ -26,6 +26,7 @@ from hiwm_core.atomic_files import replace_file
 from hiwm_core.bags.task_of_data import task_of
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import BagError, HiwmError
+from hiwm_core.number_arguments import seed_number, thread_count, whole_number
 from hiwm_core.output_folders import check_output_file, json_with
 from hiwm_core.task_plugin import FrameMeasure, Operator
 from hiwm_core.user_paths import path_argument
@@ -176,9 +177,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("data", nargs="+", type=path_argument, help="folders of recordings")
     parser.add_argument("--output", "-o", type=path_argument, required=True, help="folder")
     parser.add_argument("--task", help="name or path of the task (default: that of the bags)")
-    parser.add_argument("--ticks", type=int, default=6000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--ticks", type=whole_number(1), default=6000)
+    parser.add_argument("--seed", type=seed_number, default=0)
+    parser.add_argument("--threads", type=thread_count, default=2)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     try:

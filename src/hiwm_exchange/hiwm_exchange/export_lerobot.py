@@ -22,6 +22,7 @@ from typing import Any
 
 from hiwm_core.atomic_files import replace_file
 from hiwm_core.errors import BusyError, ConfigError, HiwmError
+from hiwm_core.number_arguments import whole_number
 from hiwm_core.output_folders import check_output_folder, claim_folder
 from hiwm_core.user_paths import path_argument
 from hiwm_exchange.features import our_features, policy_features
@@ -240,7 +241,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--growth", type=float, default=2.0,
         help="frames written for each frame learnt from; more follow the weights more closely",
     )
-    sets.add_argument("--episodes", type=int, help="number of demonstrations, the first ones")
+    sets.add_argument(
+        "--episodes", type=whole_number(1), help="number of demonstrations, the first ones"
+    )
     sets.add_argument("--cache", type=path_argument, help="folder of training sets")
     add_part_options(parser, required=False)
     return parser

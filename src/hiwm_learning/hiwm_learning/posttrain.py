@@ -25,6 +25,7 @@ from hiwm_core.bags import Lineage
 from hiwm_core.bags.metadata import METADATA_FILE, read_information
 from hiwm_core.bags.recover import session_of
 from hiwm_core.errors import BagError
+from hiwm_core.number_arguments import whole_number
 from hiwm_core.output_folders import check_output_file, check_output_folder, json_with
 from hiwm_core.provenance import Provenance
 from hiwm_core.session_lineage import session_heads
@@ -349,16 +350,16 @@ def add_part_options(parser: argparse.ArgumentParser, *, required: bool = True) 
         help="factor on the weight of frames of low trust; 0 drops them",
     )
     parser.add_argument(
-        "--further-frames", type=int, default=0,
+        "--further-frames", type=whole_number(0), default=0,
         help="with --episodes: add about this many frames of later demonstrations",
     )
     parser.add_argument(
-        "--correction-frames", type=int,
+        "--correction-frames", type=whole_number(1),
         help="hi-wm: about this many human frames per session, whole corrections\n"
         "(default: all)",
     )
     parser.add_argument(
-        "--trials", type=int,
+        "--trials", type=whole_number(1),
         help="wm-cl: number of trials from each evaluation, the first ones (default: all)",
     )
     parser.add_argument(
@@ -395,7 +396,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_policy_options(parser)
     add_resample_option(parser)
     parser.add_argument(
-        "--steps", type=int, required=True, help="optimiser steps"
+        "--steps", type=whole_number(1), required=True, help="optimiser steps"
     )
     parser.add_argument(
         "--cache", type=path_argument,

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from hiwm_core.errors import HiwmError
+from hiwm_core.number_arguments import seed_number, thread_count, whole_number
 from hiwm_core.output_folders import (
     check_output_file,
     check_output_folder,
@@ -29,9 +30,9 @@ def add_run_options(parser: argparse.ArgumentParser, *, threads: int = 1) -> Non
         "--output", "-o", required=True, type=file_argument,
         help="checkpoint to write, .safetensors"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument(
-        "--threads", type=int, default=threads, help="CPU threads (default: %(default)s)"
+        "--threads", type=thread_count, default=threads, help="CPU threads (default: %(default)s)"
     )
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
 
@@ -39,7 +40,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, threads: int = 1) -> Non
 def add_parts_option(parser: argparse.ArgumentParser) -> None:
     """Add the option of trainings that run on several processes; see `parallel`."""
     parser.add_argument(
-        "--parts", type=int, default=0,
+        "--parts", type=whole_number(0), default=0,
         help="parts of a step's batch, each of the full size; a multiple of the processes that "
         "torchrun started (default: one for each)",
     )

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.sync.client import ClientConnection, connect
 
 from hiwm_core.server_access import key_header
@@ -31,10 +31,14 @@ def opening(url: str, api_key: str, timeout_s: float) -> ClientConnection:
         OSError: nobody answers; TimeoutError is one.
         One of NO_HANDSHAKE: whoever answers speaks another protocol.
     """
-    return connect(
-        url, compression=None, max_size=MOST_BYTES, open_timeout=timeout_s, close_timeout=CLOSE_S,
-        ping_interval=None, proxy=None, additional_headers=key_header(api_key),
-    )
+    try:
+        return connect(
+            url, compression=None, max_size=MOST_BYTES, open_timeout=timeout_s,
+            close_timeout=CLOSE_S, ping_interval=None, proxy=None,
+            additional_headers=key_header(api_key),
+        )
+    except ValueError as error:  # a port out of range, a host name that is too long
+        raise InvalidURI(url, str(error)) from None
 
 
 def exchange(connection: ClientConnection, data: bytes, timeout_s: float) -> bytes | str:

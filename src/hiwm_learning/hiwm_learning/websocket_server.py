@@ -66,7 +66,7 @@ def websocket_server(
             talk, host, port, process_request=gate, compression=None, max_size=MOST_BYTES,
             ping_interval=None, close_timeout=CLOSE_S,
         )
-    except OSError as error:
+    except (OSError, OverflowError, UnicodeError) as error:  # the last two: port, host name
         raise ConfigError(
             f"cannot listen: {reason(error)}", where=f"{host}:{port}",
             remedy="give another --host or --port",

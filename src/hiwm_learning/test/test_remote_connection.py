@@ -121,6 +121,20 @@ def test_a_server_that_stops_reading_is_late() -> None:
         assert not link.connected
 
 
+@pytest.mark.parametrize(
+    ("host", "port"), [("127.0.0.1", 99999), ("127.0.0.1", -1), ("a" * 300, 0)]
+)
+def test_an_address_that_cannot_be_bound_is_named(host: str, port: int) -> None:
+    with pytest.raises(HiwmError, match="cannot listen"):
+        make_server({}, dict, host=host, port=port)
+
+
+@pytest.mark.parametrize("host", ["ws://h:99999", "ws://[::1", f"ws://{'a' * 300}", "b:99999"])
+def test_an_address_that_cannot_be_is_named(host: str) -> None:
+    with pytest.raises(ServerError, match="is no address"):
+        ServerConnection(host, 0).open(0.5)
+
+
 def test_a_server_for_other_machines_wants_a_key(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     for host, key in (("127.0.0.1", ""), ("0.0.0.0", "secret"), ("0.0.0.0", "")):

@@ -279,13 +279,25 @@ def test_the_server_names_a_malformed_request(request_: Any, message: str) -> No
         connection.ask(request_)
 
 
-def test_a_silent_server_is_late_and_a_wrong_address_is_refused() -> None:
+def test_a_silent_server_is_late() -> None:
     with answering(pack(METADATA.message())) as url:
         connection = WorldConnection(url, 0.2)
         with pytest.raises(ServerError, match="no answer within 0.2 s"):
             connection.ask({"request": "starts"})
+
+
+@pytest.mark.parametrize("url", [
+    "http://127.0.0.1:1", "127.0.0.1:1", "", "ws://", "ws://h:99999", "ws://h:x", "ws://h:-1",
+    "ws://[::1",
+])
+def test_what_is_no_address_of_a_server_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="ws://HOST:PORT"):
-        WorldConnection("http://127.0.0.1:1", 1.0)
+        WorldConnection(url, 1.0)
+
+
+def test_a_host_name_that_cannot_be_is_named() -> None:
+    with pytest.raises(ServerError, match="cannot be reached"):
+        WorldConnection(f"ws://{'a' * 300}:1", 1.0).metadata()
 
 
 def test_a_server_that_stops_reading_is_late() -> None:

@@ -21,6 +21,7 @@ from hiwm_core.bags.contents import mcap_path
 from hiwm_core.bags.metadata import METADATA_FILE
 from hiwm_core.bags.reader import Segment, read_segment
 from hiwm_core.errors import HiwmError
+from hiwm_core.number_arguments import seed_number, whole_number
 from hiwm_core.user_paths import path_argument
 
 WRONG = "WRONG DATA ACCEPTED"
@@ -112,8 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Flip bits from the command line and return the exit code."""
     parser = argparse.ArgumentParser(prog="bit_flips", description=__doc__)
     parser.add_argument("bag", type=path_argument, help="folder of a closed bag")
-    parser.add_argument("--flips", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--flips", type=whole_number(1), default=200)
+    parser.add_argument("--seed", type=seed_number, default=0)
     options = parser.parse_args(arguments)
     try:
         outcomes = flip_bits(options.bag, options.flips, options.seed)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError, HiwmError
+from hiwm_core.number_arguments import whole_number
 from hiwm_core.output_folders import check_output_folder, json_with
 from hiwm_core.session_lineage import software_version
 from hiwm_core.tasks import Task, load_task
@@ -72,9 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--results", type=path_argument,
         help="folder of the results (default: results in the work folder)"
     )
-    parser.add_argument("--jobs", type=int, default=2, help="stages in parallel")
+    parser.add_argument("--jobs", type=whole_number(1), default=2, help="stages in parallel")
     parser.add_argument(
-        "--shards", type=int, default=0, metavar="N",
+        "--shards", type=whole_number(0), default=0, metavar="N",
         help="run each policy's trials as N Slurm jobs, or processes where there is no Slurm; "
         "needs submitit (default: in one process)",
     )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.number_arguments import whole_number
 from hiwm_core.output_folders import check_output_file
 from hiwm_core.user_paths import path_argument
 from hiwm_learning.checkpoints import is_checkpoint, is_training_state
@@ -35,7 +36,7 @@ def add_policy_options(parser: argparse.ArgumentParser) -> None:
         help="start from the weights and scales of a policy of the same backbone and size",
     )
     parser.add_argument(
-        "--episodes", type=int,
+        "--episodes", type=whole_number(1),
         help="number of demonstrations to learn from, from the first on (default: all)",
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")

@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Sequence
 
+from hiwm_core.number_arguments import whole_number
 from hiwm_core.user_paths import path_argument
 from hiwm_learning.datasets import demonstration_weights, load_episodes
 from hiwm_learning.parallel import team_of
@@ -34,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_policy_options(parser)
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=float, default=60.0, help="passes over the training set")
-    length.add_argument("--steps", type=int, help="optimiser steps, instead of epochs")
+    length.add_argument("--steps", type=whole_number(1), help="optimiser steps, instead of epochs")
     parser.add_argument(
         "--minutes", type=float, default=math.inf,
         help="time limit over all resumed runs; the learning rate decays to match it",

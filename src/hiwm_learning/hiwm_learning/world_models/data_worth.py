@@ -20,6 +20,7 @@ matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
 from hiwm_core.errors import HiwmError
+from hiwm_core.number_arguments import thread_count, whole_number
 from hiwm_core.output_folders import claim_folder
 from hiwm_core.user_paths import path_argument
 from hiwm_learning.checkpoints import write_file
@@ -46,9 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--network", default="cpu")
     parser.add_argument("--autoencoder-minutes", type=float, default=15.0)
     parser.add_argument("--minutes", type=float, default=25.0, help="of dynamics training, each")
-    parser.add_argument("--steps", type=int, help="the same in steps, of both stages")
-    parser.add_argument("--starts", type=int, default=120, help="of the evaluation")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=whole_number(1), help="the same in steps, of both stages")
+    parser.add_argument("--starts", type=whole_number(1), default=120, help="of the evaluation")
+    parser.add_argument("--threads", type=thread_count, default=2)
     options = parser.parse_args(arguments)
     try:
         return _run(options)

@@ -22,6 +22,7 @@ import torch
 from hiwm_core.bags.task_of_data import task_of
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import ConfigError, HiwmError
+from hiwm_core.number_arguments import whole_number
 from hiwm_core.output_folders import claim_folder
 from hiwm_core.user_paths import path_argument
 from hiwm_learning.world_models.experiments import Results, Run, run_all
@@ -47,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--network", default="gpu", choices=NETWORK_SIZES)
     parser.add_argument("--autoencoder-minutes", type=float, default=2.0)
     parser.add_argument("--minutes", type=float, default=3.0, help="of dynamics training")
-    parser.add_argument("--steps", type=int, help="the same in steps, of both stages")
-    parser.add_argument("--starts", type=int, default=96, help="of the evaluation")
+    parser.add_argument("--steps", type=whole_number(1), help="the same in steps, of both stages")
+    parser.add_argument("--starts", type=whole_number(1), default=96, help="of the evaluation")
     options = parser.parse_args(arguments)
     try:
         return _run(options)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from websockets.sync.server import Server
 
 from hiwm_core.errors import HiwmError, WireError
+from hiwm_core.number_arguments import port_number, thread_count
 from hiwm_core.user_paths import path_argument
 from hiwm_learning.policies.planning import API_KEY_VARIABLE, PolicyPlanner, load_planner
 from hiwm_learning.websocket_server import websocket_server
@@ -147,9 +148,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("checkpoint", type=path_argument, help="policy checkpoint, .safetensors")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 = for other machines too")
-    parser.add_argument("--port", type=int, default=8000, help="TCP port; 0 = any free one")
+    parser.add_argument("--port", type=port_number, default=8000, help="TCP port; 0 = any free one")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of inference")
+    parser.add_argument("--threads", type=thread_count, default=1, help="CPU threads of inference")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:

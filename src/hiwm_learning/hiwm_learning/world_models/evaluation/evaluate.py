@@ -23,6 +23,7 @@ import torch
 from hiwm_core.bags.task_of_data import task_of
 from hiwm_core.control_period import require_period
 from hiwm_core.errors import BagError, ConfigError, HiwmError
+from hiwm_core.number_arguments import seed_number, thread_count, whole_number
 from hiwm_core.output_folders import check_output_file, json_with
 from hiwm_core.user_paths import path_argument
 from hiwm_learning.checkpoints import write_file
@@ -60,10 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--floor", type=path_argument, help="JSON of the stand-in's own spread")
     parser.add_argument("--task", help="name or path of the task (default: that of the bags)")
-    parser.add_argument("--starts", type=int, default=240)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--starts", type=whole_number(1), default=240)
+    parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument(
-        "--threads", type=int, default=2, help="of torch; latencies depend on it (default 2)"
+        "--threads", type=thread_count, default=2,
+        help="of torch; latencies depend on it (default 2)",
     )
     parser.add_argument("--device", default="cpu", help="of a latent model: cpu or cuda")
     options = parser.parse_args(arguments)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hiwm_core.errors import ConfigError
+from hiwm_core.number_arguments import whole_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ class Subset:
 
 def add_subset_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of training on a part of the data."""
-    parser.add_argument("--frames", type=int, help="train on so many frames at most")
+    parser.add_argument("--frames", type=whole_number(1), help="train on so many frames at most")
     parser.add_argument(
         "--share", action="append", default=[], metavar="KIND=SHARE", type=_share,
         help="train on a share of one kind of data, for example edge=0.2; may be repeated",

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from hiwm_core.bags.task_of_data import task_of
+from hiwm_core.number_arguments import whole_number
 from hiwm_core.output_folders import claim_folder
 from hiwm_learning import training_loop
 from hiwm_learning.checkpoints import (
@@ -56,8 +57,8 @@ DOUBT_STEPS = 50
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add all options of this family's training."""
     add_world_model_options(parser, name="layered", minutes=40.0, steps=10**7)
-    parser.add_argument("--members", type=int, default=3, help="of the ensemble")
-    parser.add_argument("--hidden", type=int, default=256, help="width of a member")
+    parser.add_argument("--members", type=whole_number(1), default=3, help="of the ensemble")
+    parser.add_argument("--hidden", type=whole_number(1), default=256, help="width of a member")
 
 
 def train(options: argparse.Namespace) -> int:

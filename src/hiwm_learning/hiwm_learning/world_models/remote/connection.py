@@ -40,7 +40,12 @@ class WorldConnection:
     """
 
     def __init__(self, url: str, timeout_s: float, model: str = "") -> None:
-        if urlsplit(url).scheme not in ("ws", "wss") or not urlsplit(url).hostname:
+        try:
+            parts = urlsplit(url)
+            valid = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # half an IPv6 address, a port out of range
+            valid = False
+        if not valid:
             raise ConfigError(
                 f"server {url!r}", where="world server", remedy="give ws://HOST:PORT"
             )
