@@ -14,6 +14,8 @@ part of the tests.
 """
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import random
@@ -34,6 +36,7 @@ from hiwm_core.errors import HiwmError
 from hiwm_core.output_folders import claim_folder
 from hiwm_core.ros_domains import domain_id
 from hiwm_core.user_paths import path_argument
+from hiwm_recording.recover import main as recover_command
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH_FILE = ROOT / "launch" / "session.launch.xml"
@@ -139,11 +142,14 @@ def recover(folder: Path) -> list[str]:
     """Recover the open bags; return the faults."""
     if not bags_of(folder):
         return []
-    done = subprocess.run(
-        [sys.executable, "-m", "hiwm_recording.recover", str(folder)],
-        capture_output=True, text=True, check=False,
-    )
-    return [] if done.returncode == 0 else [f"recover: {(done.stdout + done.stderr).strip()}"]
+    printed = io.StringIO()
+    # In this process: a new one would spend seconds on its imports.
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        try:
+            code = recover_command([str(folder)])
+        except Exception as error:
+            return [f"recover: {error!r}"]
+    return [] if code == 0 else [f"recover: {printed.getvalue().strip()}"]
 
 
 def invalid_bags(folder: Path, names: set[str] | None = None) -> list[str]:

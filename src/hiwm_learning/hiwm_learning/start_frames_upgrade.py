@@ -7,6 +7,7 @@ import io
 
 import numpy as np
 
+from hiwm_core.array_files import read_arrays
 from hiwm_core.errors import CheckpointError
 
 # The name that the starts' values had in files of earlier versions.
@@ -24,8 +25,7 @@ def upgraded_start_frames(content: bytes, where: str) -> bytes:
         CheckpointError: not a start file.
     """
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
+        arrays = read_arrays(content)
         if EARLIER in arrays:
             arrays["start_values"] = arrays.pop(EARLIER)
         if not {"names", "images", "proprioception", "start_values"} <= set(arrays):

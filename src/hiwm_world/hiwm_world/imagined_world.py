@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.array_files import read_arrays
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.errors import CheckpointError, ConfigError, StoreError
 from hiwm_core.formats import MIGRATE
@@ -75,19 +76,25 @@ def load_starts(path: Path, task: Task) -> Starts:
         CheckpointError: missing or malformed.
     """
     try:
-        with np.load(path, allow_pickle=False) as data:
-            if EARLIER in data:
-                raise CheckpointError(
-                    "start frames of an earlier version", where=str(path), remedy=MIGRATE
-                )
-            views = [data["images"]]
-            while (name := start_images(len(views))) in data:
-                views.append(data[name])
-            return Starts(
-                names=tuple(str(name) for name in data["names"]),
-                images=views[0] if len(views) == 1 else tuple(zip(*views, strict=True)),
-                proprioception=data["proprioception"], values=data["start_values"], task=task,
+        data = read_arrays(path)
+        if EARLIER in data:
+            raise CheckpointError(
+                "start frames of an earlier version", where=str(path), remedy=MIGRATE
             )
+        views: list[Any] = [data["images"]]
+        while (name := start_images(len(views))) in data:
+            views.append(data[name])
+        names, proprioception, values = (
+            data[key] for key in ("names", "proprioception", "start_values")
+        )
+        rows = {array.shape[:1] for array in (names, proprioception, values, *views)}
+        if len(rows) != 1 or rows <= {(), (0,)}:
+            raise ValueError(f"arrays of {sorted(rows)} rows")
+        return Starts(
+            names=tuple(map(str, names)),
+            images=views[0] if len(views) == 1 else tuple(zip(*views, strict=True)),
+            proprioception=proprioception, values=values, task=task,
+        )
     except (OSError, KeyError, ValueError) as error:
         raise CheckpointError(
             f"cannot read the start frames: {error}", where=str(path),

@@ -308,6 +308,23 @@ def test_missing_starts_are_refused(tmp_path: Path) -> None:
         load_starts(tmp_path / "text.npz", TASK)
 
 
+@pytest.mark.parametrize("damage", ["empty", "wrong bit", "a row lost", "no rows"])
+def test_damaged_starts_are_refused(tmp_path: Path, damage: str) -> None:
+    path, rows = tmp_path / "a_starts.npz", 0 if damage == "no rows" else 2
+    np.savez(
+        path, names=np.array(["a", "b"][: rows]), images=np.ones((rows, 8, 8, 3), np.uint8),
+        proprioception=np.zeros((rows - (damage == "a row lost"), 4), np.float32),
+        start_values=np.zeros((rows, 3)),
+    )
+    if damage == "empty":
+        path.write_bytes(b"")
+    if damage == "wrong bit":
+        content = path.read_bytes()
+        path.write_bytes(content.replace(b"\1" * 50, b"\1" * 49 + b"\3", 1))
+    with pytest.raises(CheckpointError, match="cannot read the start frames"):
+        load_starts(path, TASK)
+
+
 def test_starts_of_an_earlier_version_are_migrated(tmp_path: Path) -> None:
     path = tmp_path / "old.npz"
     np.savez(path, names=np.array(["a"]), object_poses=np.zeros((1, 3)))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.array_files import read_arrays
 from hiwm_core.config_files import default_task
 from hiwm_core.control_period import require_period
 from hiwm_core.embodiment import Embodiment, load_embodiment
@@ -170,8 +171,7 @@ def _json(metadata: WorldMetadata) -> dict[str, Any]:
 
 def _read_starts(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as data:
-            return dict(data)
+        return read_arrays(path)
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"cannot read the start frames: {error}", where=str(path),

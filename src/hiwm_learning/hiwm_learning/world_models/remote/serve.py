@@ -8,9 +8,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
+from hiwm_core.array_files import read_arrays
 from hiwm_core.embodiment import load_embodiment, parse_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError, HiwmError
 from hiwm_core.tasks import load_task
@@ -70,8 +70,7 @@ def _server(options: argparse.Namespace) -> WorldServer[object]:
     simulator, checkpoint = load_simulator(options.checkpoint, embodiment, options.device)
     frames = starts_file(options.checkpoint)
     try:
-        with np.load(frames, allow_pickle=False) as data:
-            starts = dict(data)
+        starts = read_arrays(frames)
     except FileNotFoundError:
         starts = None
     except (OSError, ValueError) as error:
