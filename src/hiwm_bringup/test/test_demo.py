@@ -38,7 +38,7 @@ class Demo:
         return subprocess.run(
             [str(self.root / "scripts" / "demo"), *words], cwd=self.root.parent,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
-            env=dict(os.environ),
+            env=dict(os.environ), start_new_session=True,  # without a terminal
         )
 
 
@@ -86,3 +86,12 @@ def test_a_folder_that_cannot_be_made_is_refused_before_anything_starts(demo: De
     assert result.returncode == 2
     (line,) = result.stdout.splitlines()
     assert str(file) in line and "--session-dir" in line
+
+
+def test_without_a_terminal_the_operator_drives_in_the_page_alone(demo: Demo) -> None:
+    folder = demo.root.parent / "mine"
+    result = demo.run("--interactive", "--session-dir", str(folder))
+    assert result.returncode == 0
+    assert "drive in the console's page" in result.stdout
+    given = (folder / "log" / "launch.log").read_text().splitlines()
+    assert "device:=none" in given and "console:=true" in given

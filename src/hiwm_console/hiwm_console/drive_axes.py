@@ -4,13 +4,14 @@ Keys, pads and sticks of a page are speeds along axes. An arm with a tip is driv
 in the frame that the page has chosen, or joint by joint. Pure. Tested by ``test_drive_axes.py``.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hiwm_core.embodiment import ActionGroup, Embodiment
-from hiwm_core.tips import TIP_AXES, TipStep, tip_axes, tip_frames
+from hiwm_core.tips import TIP_AXES, Tips, TipStep, tip_axes, tip_frames
 
 # Full speed of the tip of an arm of joints; an end effector has its entries' own.
 LINEAR_M_S, ANGULAR_RAD_S = 0.25, 1.5
@@ -62,6 +63,22 @@ class DriveAxes:
                 for group in self._embodiment.groups
             ],
         }
+
+    def places(self, tips: Tips, measured: NDArray[np.float64]) -> dict[str, list[float]]:
+        """Return where each arm's tip is, in the arm's frame: x, y, z [m], and yaw if it turns so.
+
+        Args:
+            tips: of the same embodiment.
+            measured: measured counterpart of the action, [A].
+        """
+        found = {}
+        for arm in self._first:
+            pose = tips.pose(arm, measured)
+            place = [round(float(value), 4) for value in pose.position]
+            if tip_axes(self._embodiment, arm)[3:] == ("yaw",):
+                place.append(round(math.atan2(pose.rotation[1, 0], pose.rotation[0, 0]), 4))
+            found[arm] = place
+        return found
 
     def motion(
         self, axes: ArrayLike, frame: str, speed: float, seconds: float

@@ -29,6 +29,7 @@ from hiwm_console.live_feed import LiveFeed, keep
 from hiwm_console.page_commands import DEVICE, Command
 from hiwm_console.protocol import Act
 from hiwm_console.session_files import SessionFiles
+from hiwm_console.views import Views
 from hiwm_console.web_server import WebServer
 from hiwm_core.bags.cdr import stamp_ns
 from hiwm_core.control import Mode
@@ -85,6 +86,7 @@ class GraphLink:
         self._rate = 0.0  # ticks/s
         self._counted = (-1, 0, float("-inf"))  # epoch, step, steady s
         self.feed = LiveFeed(session, self._ticks, self._numbers)
+        self.views = Views({})
         self._control: tuple[Any, ...] = ()
         self._since = time.monotonic()
         self._health: dict[str, dict[str, Any]] = {}
@@ -230,7 +232,7 @@ class GraphLink:
                 for name, width, height in zip(
                     message.cameras, message.camera_widths, message.camera_heights, strict=False
                 )
-            ],
+            ] + self.views.described,
             "embodiment": message.embodiment, "can_restore": message.can_restore,
             "can_fork": message.can_fork, "auto_reset": message.auto_reset,
             "session": message.session_id, "checkpoint": message.checkpoint_hash[:12],
@@ -292,6 +294,18 @@ class GraphLink:
         if self.server is not None:
             self.feed.on_image(self.server.hub, camera, raw)
 
+    def on_view(self, name: str, raw: bytes) -> None:
+        """Process a serialized image of a view."""
+        if self.server is None:
+            return
+        problem = self.views.on_image(
+            self.server.hub, name, raw, first=len(self._world.cameras),
+            epoch=int(self._tick.epoch) if self._tick else 0,
+            step=int(self._tick.step) if self._tick else 0,
+        )
+        if problem:
+            self._node.get_logger().error(problem)
+
     def on_tick(self, raw: bytes) -> None:
         """Process a serialized tick."""
         tick = deserialize_message(raw, Tick)
@@ -310,9 +324,12 @@ class GraphLink:
     def _numbers(self) -> dict[str, Any]:
         """Return what a page shows with the numbers of a tick."""
         measured = [] if self._measured is None else self._measured.tolist()
+        tips: dict[str, list[float]] = {}
+        if self._leash is not None and self._measured is not None and self._axes is not None:
+            tips = self._axes.places(self._leash.tips, self._measured)
         return {
             "rate": round(self._rate, 1), "measured": [number(value) for value in measured],
-            "note": self._leash.note if self._leash else "",
+            "tips": tips, "note": self._leash.note if self._leash else "",
         }
 
     def _count(self, tick: Tick) -> None:

@@ -18,15 +18,17 @@ from hiwm_interfaces.msg import BranchTree, ControlState, Tick, WorldInfo
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from hiwm_console.access import AccessRules, is_loopback
 from hiwm_console.certificate import certificate_folder, server_context
 from hiwm_console.graph_link import GraphLink
 from hiwm_console.live_window import display_there
 from hiwm_console.session_files import SessionFiles
+from hiwm_console.views import Views
 from hiwm_console.web_server import WebServer
 from hiwm_core.frames import pose_stream
+from hiwm_core.robot_config import load_robot
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import Diagnostics
 from hiwm_nodes.parameters import parameter
@@ -77,6 +79,10 @@ class WebConsoleNode(Node):
         https = bool(parameter(
             self, "https", False, "serve https, with a certificate made once for this machine"
         ))
+        robot = str(parameter(
+            self, "robot", "", "name or path of the robot's file, for its views; empty: none"
+        ))
+        self._robot = load_robot(robot) if robot else None
         opened = bool(parameter(self, "open", False, "open a browser if there is a display"))
         names = [socket.gethostname(), socket.getfqdn()]
         if not is_loopback(host):
@@ -95,6 +101,7 @@ class WebConsoleNode(Node):
         )
         self._link.server = self._server
         self._cameras: set[str] = set()
+        self._viewing = False
         self._poses: set[str] = set()
         self._inbox: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._woken = False
@@ -149,6 +156,15 @@ class WebConsoleNode(Node):
                 self._server.call(self._empty_inbox)
 
     def _on_world(self, message: WorldInfo) -> None:
+        if self._robot is not None and message.kind == "hardware" and not self._viewing:
+            self._viewing = True
+            self._link.views = Views(self._robot.views)
+            for name, view in self._robot.views.items():
+                self.create_subscription(
+                    CompressedImage if view.compressed else Image, view.image,
+                    lambda raw, name=name: self._hand(self._link.on_view, name, raw),
+                    _NEWEST_IMAGE, raw=True,
+                )
         self._hand(self._link.on_world, message)
         for stream in message.streams:
             name = stream.removeprefix(pose_stream(""))

@@ -5,6 +5,7 @@ import pytest
 
 from hiwm_console.drive_axes import ANGULAR_RAD_S, LINEAR_M_S, DriveAxes
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.tips import Tips
 
 
 def test_an_arm_of_joints_has_an_axis_for_each_joint_and_six_for_its_tip() -> None:
@@ -43,3 +44,17 @@ def test_an_end_effector_moves_at_the_speed_of_its_entries() -> None:
 def test_planar_arms_have_their_entries_only() -> None:
     axes = DriveAxes(load_embodiment("planar_bimanual"))
     assert (axes.size, axes.planes, axes.described()["frames"]) == (4, [(0, 1), (2, 3)], [])
+
+
+def test_where_tips_are_is_told_with_the_yaw_of_those_that_only_turn_so() -> None:
+    robot = load_embodiment("yam_pair_cartesian")
+    measured = np.array(robot.home)
+    measured[[2, 3]] = 0.05, -0.4
+    assert DriveAxes(robot).places(Tips(robot), measured) == {
+        "left": [0.18, 0.21, 0.05, -0.4], "right": [0.18, -0.21, 0.18, 1.5708],
+    }
+    joints = load_embodiment("yam_pair")
+    places = DriveAxes(joints).places(Tips(joints), np.array(joints.home))
+    assert [len(place) for place in places.values()] == [3, 3]
+    planar = load_embodiment("planar_bimanual")
+    assert DriveAxes(planar).places(Tips(planar), np.array(planar.home)) == {}

@@ -152,6 +152,9 @@ def test_axes_of_a_tip_become_joint_targets_and_what_holds_it_is_told(link):
         place = list(sent[-1].action)
     assert Tips(robot).pose("left", np.array(place)).position[2] > 0.3
     np.testing.assert_allclose(place[7:], robot.home[7:])
+    tip = link._numbers()["tips"]["left"]
+    measured = Tips(robot).pose("left", link._measured).position
+    np.testing.assert_allclose(tip, measured, atol=1e-4)
     assert "left at the" in sent[-1].note and link._numbers()["note"] == sent[-1].note
 
 

@@ -171,15 +171,73 @@ def test_keys_move_what_the_hints_say_on_joint_arms_with_grippers(
         page.ask("Input.dispatchKeyEvent", type="keyDown", key="E", code="KeyE",
                  windowsVirtualKeyCode=69, modifiers=8)
         assert page.run("hiwm.hands.axes()")[gripper] == 1
-        # Without Shift the same key is another one: nothing moves.
+        page.ask("Input.dispatchKeyEvent", type="keyUp", key="E", code="KeyE",
+                 windowsVirtualKeyCode=69, modifiers=8)
         page.ask("Input.dispatchKeyEvent", type="keyUp", key="Shift", code="ShiftLeft",
                  windowsVirtualKeyCode=16)
         assert not any(page.run("hiwm.hands.axes()"))
-        page.ask("Input.dispatchKeyEvent", type="keyUp", key="e", code="KeyE",
-                 windowsVirtualKeyCode=69)
         pair.numbers(measured=[0, 0, 0, 0, 0, 0, 0.62, 0, 0, 0, 0, 0, 0, 0.0])
         page.until("[...document.querySelectorAll('.rocker.gripper output')]"
                    ".map(e => e.textContent).join() == '62 %,shut'")
+
+
+def test_a_key_keeps_its_meaning_while_shift_goes_down_and_up(
+    tmp_path: Path, browser: Browser
+) -> None:
+    """Shift released a moment before its key must not move an arm another way."""
+    rig = rig_of(tmp_path, "yam_pair")
+    left_x, left_z, right_z = 14, 16, 22
+
+    def shifted(kind: str, key: str) -> None:
+        page.ask("Input.dispatchKeyEvent", type=kind, key=key.upper(), code=f"Key{key.upper()}",
+                 windowsVirtualKeyCode=ord(key.upper()), modifiers=8)
+
+    def shift(kind: str) -> None:
+        page.ask("Input.dispatchKeyEvent", type=kind, key="Shift", code="ShiftLeft",
+                 windowsVirtualKeyCode=16, modifiers=8 * (kind == "rawKeyDown"))
+
+    def moving() -> dict[int, float]:
+        axes = page.run("hiwm.hands.axes()")
+        return {place: value for place, value in enumerate(axes) if value}
+
+    with opened(rig, browser) as page:
+        page.until(READY)
+        page.key("t")
+        grant(rig, page)
+        page.key("d", "down")
+        shift("rawKeyDown")
+        shifted("keyDown", "s")
+        shifted("keyDown", "k")
+        assert moving() == {left_x: 1, left_z: -1, right_z: -1}
+        shift("keyUp")
+        assert moving() == {left_x: 1}
+        page.key("s", "up")
+        page.key("k", "up")
+        page.key("d", "up")
+        assert moving() == {}
+    rig.server.close()
+
+
+def test_the_cards_show_where_tips_are_also_after_the_speed_changed_in_a_pause(
+    tmp_path: Path, browser: Browser
+) -> None:
+    rig = rig_of(tmp_path, "yam_pair_cartesian", kind="hardware", robot="yam_pair")
+    shown = "[...document.querySelectorAll('.arm .tip')].map(e => e.textContent).join('|')"
+    with opened(rig, browser) as page:
+        page.until(READY)
+        rig.numbers(measured=[0.0] * 4 + [0.62] + [0.0] * 5, tips={
+            "left": [0.31, 0.105, 0.008, 1.571], "right": [0.2, -0.21, 0.18, 0.0],
+        })
+        places = "x 31.0  y 10.5  z 0.8 cm  yaw 90°|x 20.0  y -21.0  z 18.0 cm  yaw 0°"
+        page.until(f"{shown} == '{places}'")
+        before = page.run(shown)
+        page.key("-")
+        page.until("document.querySelector('#steer-buttons').textContent.includes('50 %')")
+        assert page.run(shown) == before
+        assert page.run("document.querySelector('.rocker.gripper output').textContent") == "62 %"
+        # Trust is a world model's.
+        assert page.run("document.querySelector('#trust').closest('label').offsetHeight") == 0
+    rig.server.close()
 
 
 def test_pads_move_the_tips_of_joint_arms_in_the_frame_and_at_the_speed_of_the_person(

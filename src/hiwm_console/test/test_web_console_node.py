@@ -247,3 +247,31 @@ def test_beyond_this_machine_a_token_is_made_and_a_taken_port_is_one_line(graph)
         ) as second:
             assert second.wait() == 1
             assert f"port {port}" in second.output
+
+
+def test_a_robots_views_follow_its_cameras_on_the_page(graph, tmp_path):
+    world = WorldInfo(
+        kind="hardware", rate=10.0, cameras=["top"], camera_widths=[96], camera_heights=[96],
+        embodiment="planar_bimanual", embodiment_hash=EMBODIMENT.hash,
+        embodiment_yaml=EMBODIMENT.text, task="toy_task", robot="yam_pair",
+    )
+    graph.info.publish(world)
+    side = graph.node.create_publisher(Image, "driver/view_side/image_raw", qos.IMAGE_PUB)
+    picture = image_message(np.full((192, 192, 3), 90, np.uint8), time_message(5), "side")
+    with NodeProcess(
+        "hiwm_console", "web_console", domain=graph.domain,
+        parameters={"session_dir": str(tmp_path), "port": 0, "robot": "yam_pair"},
+    ) as console:
+        visitor = Visitor(address_of(graph, console))
+
+        def seen():
+            side.publish(picture)
+            return [frame for frame in visitor.frames if frame[1] == 1]
+
+        assert graph.until(seen)
+        assert [camera["name"] for camera in visitor.heard["world"]["cameras"]] == [
+            "top", "side", "left_wrist", "right_wrist"
+        ]
+        data = seen()[0][28:]
+        assert Picture.open(io.BytesIO(data)).size == (192, 192)
+        visitor.leave()

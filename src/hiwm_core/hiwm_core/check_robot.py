@@ -39,6 +39,10 @@ def summary(robot: RobotConfig) -> list[str]:
         camera = embodiment.camera(name)
         lines.append(f"camera: {topic.image} to {name}, {camera.width}x{camera.height}")
     lines += [
+        f"view for the console: {view.image} as {name}, {view.size[0]}x{view.size[1]}"
+        for name, view in robot.views.items()
+    ]
+    lines += [
         f"output: {output.adapter} to {output.address}: "
         f"{', '.join(entry.driver for entry in output.entries) or output.group}; "
         f"without commands {output.silence}"

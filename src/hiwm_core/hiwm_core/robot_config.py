@@ -1,8 +1,8 @@
 """Robot files: what a robot's drivers publish, and how the robot is commanded.
 
-Only the robot bridge reads a file of config/robots. Its sections are in `hiwm_core.robots`. Driver
-names, units and transforms end here: above the bridge there is only the embodiment. Tested by
-``test_robot_config.py``; docs/robots.md explains every key.
+The robot bridge reads a file of config/robots, and the console its views. Its sections are in
+`hiwm_core.robots`. Driver names, units and transforms end here: above the bridge there is only the
+embodiment. Tested by ``test_robot_config.py``; docs/robots.md explains every key.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from hiwm_core.config_files import file_name, find_config, parse_mapping, ros_na
 from hiwm_core.config_schema import number, settings
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
-from hiwm_core.robots.cameras import CameraTopic
+from hiwm_core.robots.cameras import CameraTopic, ViewTopic
 from hiwm_core.robots.checks import check_robot
 from hiwm_core.robots.outputs import Output
 from hiwm_core.robots.safety import Activation, Controllers, Enabling, Interlock, Workspace
@@ -45,6 +45,7 @@ class RobotConfig:
     cameras: Mapping[str, CameraTopic]  # by the name of the embodiment's camera
     outputs: Mapping[str, Output]
     poses: Mapping[str, PoseSource] = field(default_factory=dict)  # by name in the embodiment
+    views: Mapping[str, ViewTopic] = field(default_factory=dict)  # by name; for the person only
     lockstep: bool = False  # True: the driver waits for the command of each observation
     # same: stamps follow the bridge's clock, which is checked on activation; own: they follow
     # another one, such as a camera's, and only their order counts
@@ -96,6 +97,8 @@ class RobotConfig:
               for name, one in self.cameras.items()),
             *((f"cameras.{name}.info", "camera infos", one.info)
               for name, one in self.cameras.items()),
+            *((f"views.{name}.image", f"{'compressed ' * one.compressed}images", one.image)
+              for name, one in self.views.items()),
             *((f"poses.{name}", "poses", one.topic) for name, one in self.poses.items()),
             *((f"interlocks.{name}", one.type, one.topic)
               for name, one in self.interlocks.items()),

@@ -69,6 +69,11 @@ class _Camera:
         self._images = quiet_publisher(node, Image, topic, qos.IMAGE_PUB)
         self._infos = quiet_publisher(node, CameraInfo, f"{folder}/camera_info", qos.IMAGE_PUB)
 
+    @property
+    def watched(self) -> bool:
+        """Whether anyone has subscribed to the images."""
+        return bool(self._images.get_subscription_count())
+
     def publish(self, pixels: NDArray[np.uint8], stamp: Time) -> None:
         """Publish an image [H, W, 3], and the calibration if anyone listens."""
         if self._infos.get_subscription_count():
@@ -101,7 +106,7 @@ class StandinDriver(Node):
         # Default offscreen renderer; mujoco reads the variable on import.
         os.environ.setdefault("MUJOCO_GL", "egl")
         from hiwm_robot.standin_controllers import make_inputs
-        from hiwm_robot.standin_robot import StandinRobot, image_sizes
+        from hiwm_robot.standin_robot import StandinRobot, image_sizes, view_sizes
 
         self._task = task
         self._robot = StandinRobot(task, embodiment, robot, seed=seed, render_size=size)
@@ -116,6 +121,11 @@ class StandinDriver(Node):
         self._cameras = [
             _Camera(self, name, side, robot.cameras[name].image)
             for name, side in image_sizes(embodiment, size).items()
+        ]
+        # Nobody needs a view's picture for a tick: it is drawn only if somebody watches.
+        self._views = [
+            _Camera(self, name, side, robot.views[name].image)
+            for name, side in view_sizes(robot).items()
         ]
         places = {name: i for i, name in enumerate(embodiment.joint_names)}
         self._sources = [
@@ -206,6 +216,8 @@ class StandinDriver(Node):
         if self._fast:
             self._clock_pub.publish(ClockMessage(clock=stamp))
         self._publish_joints(stamp)
+        for view in [view for view in self._views if view.watched]:
+            self._show_view(view, stamp)
         # The first camera paces the bridge, so its image comes last.
         for camera in reversed(self._cameras):
             camera.publish(self._scene.render(camera.size, camera.name), stamp)
@@ -218,6 +230,15 @@ class StandinDriver(Node):
         self._observed_wall = time.monotonic()
         self._counts["observations"] += 1
         self._rate.count()
+
+    def _show_view(self, view: _Camera, stamp: Time) -> None:
+        try:
+            view.publish(self._scene.render(view.size, view.name), stamp)
+        except ValueError as error:  # the scene has no such camera
+            self._views.remove(view)
+            self.get_logger().error(
+                f"views.{view.name} is not drawn: {error}; correct its name in the robot's file"
+            )
 
     def _show_joints(self) -> None:
         self._catch_up()

@@ -110,13 +110,33 @@ def image_sizes(embodiment: Embodiment, render_size: int = 0) -> dict[str, int]:
         ConfigError: a camera whose images are not square.
     """
     for camera in embodiment.cameras:
-        if camera.width != camera.height:
-            raise ConfigError(
-                f"camera {camera.name} is {camera.width} x {camera.height}, and stand-ins draw "
-                "square images",
-                where=f"embodiment {embodiment.name}", remedy="give it equal width and height",
-            )
+        _check_square(f"camera {camera.name}", (camera.width, camera.height),
+                      f"embodiment {embodiment.name}")
     return {camera.name: render_size or camera.width for camera in embodiment.cameras}
+
+
+def view_sizes(robot: RobotConfig) -> dict[str, int]:
+    """Return the width and height of each view's pictures, px.
+
+    Raises:
+        ConfigError: a view whose pictures are not square, or are compressed.
+    """
+    for name, view in robot.views.items():
+        _check_square(f"view {name}", view.size, f"robot {robot.name}: views.{name}.size")
+        if view.compressed:
+            raise ConfigError(
+                f"view {name} is compressed, and stand-ins publish raw images",
+                where=f"robot {robot.name}: views.{name}.compressed", remedy="leave it out",
+            )
+    return {name: view.size[0] for name, view in robot.views.items()}
+
+
+def _check_square(what: str, size: tuple[int, int], where: str) -> None:
+    if size[0] != size[1]:
+        raise ConfigError(
+            f"{what} is {size[0]} x {size[1]}, and stand-ins draw square images",
+            where=where, remedy="give it equal width and height",
+        )
 
 
 class StandinRobot:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
 from hiwm_interfaces.msg import Command, Tick
 from hiwm_interfaces.srv import ContinueState, Reset, RestoreState, SaveState, SetRate
@@ -18,6 +19,7 @@ from lifecycle_msgs.srv import ChangeState
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
 
+from hiwm_core.config_files import find_config
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
@@ -99,6 +101,24 @@ def test_an_observation_has_one_stamp_and_the_tick_last(graph: Graph) -> None:
     assert not info.can_restore
     assert info.embodiment_hash == load_embodiment("planar_bimanual").hash
     assert graph.camera_infos[-1].width == 96
+
+
+def test_a_watched_view_is_drawn_and_one_that_the_scene_lacks_is_named(
+    graph: Graph, tmp_path: Path
+) -> None:
+    robot = yaml.safe_load(find_config("robots", "yam_pair").read_text())
+    robot["views"]["ceiling"] = {"image": "driver/view_ceiling/image_raw", "size": [64, 64]}
+    file = tmp_path / "pair.yaml"
+    file.write_text(yaml.safe_dump(robot))
+    sizes: list[tuple[int, int]] = []
+    for name in ("ceiling", "side"):
+        graph.subscribe(
+            Image, f"driver/view_{name}/image_raw",
+            lambda image: sizes.append((image.width, image.height)), qos.TICK,
+        )
+    driver = graph.driver(task="route_rope", robot=str(file))
+    graph.until(lambda: len(sizes) >= 2 and "views.ceiling is not drawn" in driver.output)
+    assert set(sizes) == {(192, 192)}
 
 
 def test_a_larger_driver_image_is_resized(graph: Graph) -> None:

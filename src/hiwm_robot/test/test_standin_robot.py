@@ -1,12 +1,18 @@
 """The stand-in's controllers and scene in simulated time."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from hiwm_core.config_files import default_task
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.errors import ConfigError
 from hiwm_core.limits import Limiter
+from hiwm_core.robot_config import load_robot
+from hiwm_core.robots.cameras import ViewTopic
 from hiwm_core.tasks import load_task
-from hiwm_robot.standin_robot import StandinRobot
+from hiwm_robot.standin_robot import StandinRobot, view_sizes
 
 TASK = load_task(default_task())
 EMBODIMENT = load_embodiment(TASK.embodiment)
@@ -60,3 +66,13 @@ def test_the_lag_at_full_speed_is_within_the_bound_on_the_following_error() -> N
     step = EMBODIMENT.actions[0].max_velocity / EMBODIMENT.rate_hz
     assert max(lags) < 0.0015
     assert step + max(lags) < EMBODIMENT.actions[0].max_following_error
+
+
+def test_a_stand_in_draws_square_views_and_does_not_compress_them() -> None:
+    robot = load_robot("yam_pair")
+    assert view_sizes(robot) == {"side": 192, "left_wrist": 192, "right_wrist": 192}
+    wide = ViewTopic(image="i", size=(64, 48))
+    packed = ViewTopic(image="i", size=(64, 64), compressed=True)
+    for view, words in [(wide, "64 x 48"), (packed, "compressed")]:
+        with pytest.raises(ConfigError, match=words):
+            view_sizes(replace(robot, views={"side": view}))

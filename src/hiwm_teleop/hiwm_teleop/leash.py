@@ -38,14 +38,14 @@ class LeashedTargets:
         self._base = DeltaBase(
             embodiment, [group.name for group in embodiment.groups if group.kind != "gripper"]
         )
-        self._tips = Tips(embodiment)
+        self.tips = Tips(embodiment)
         self._target: Array | None = None
         self.note = ""  # what keeps the arms from where they were moved, for the person
 
     def forget(self) -> None:
         """Start again from the measured position: at a takeover, after a rollback."""
         self._target, self.note = None, ""
-        self._tips.forget()
+        self.tips.forget()
 
     def start(self, measured: Array, applied: Array) -> Array:
         """Return where the next displacement starts, [A]; arguments as in `move`."""
@@ -68,7 +68,7 @@ class LeashedTargets:
         """
         lower, upper = self._embodiment.lower, self._embodiment.upper
         moved = self._deltas.moved(self.start(measured, applied), delta)
-        moved = self._tips.move(moved, tips or {}, seconds)
+        moved = self.tips.move(moved, tips or {}, seconds)
         lead = self._deltas.shortened(
             self._deltas.between(measured, moved), self._embodiment.max_following_error
         )
@@ -76,7 +76,7 @@ class LeashedTargets:
         if fixed is not None:
             led = np.where(np.isnan(fixed), led, fixed)
         self._target = np.clip(led, lower, upper)
-        self.note = self._tips.note
+        self.note = self.tips.note
         if tips and not self.note:
             stopped = np.flatnonzero(np.abs(led - self._target) > _BEYOND)
             names = [self._embodiment.actions[i].name for i in stopped]

@@ -21,7 +21,8 @@ from hiwm_core.errors import DeviceError
 # Signals that terminate a process without its exit handlers. The node handles SIGINT and SIGTERM.
 _SIGNALS = (signal.SIGHUP, signal.SIGQUIT)
 _REMEDY = (
-    "start the session from a terminal (./scripts/demo --interactive), or use device:=scripted"
+    "start the session from a terminal (./scripts/demo --interactive), or use device:=none and "
+    "drive in the console, or device:=scripted"
 )
 
 

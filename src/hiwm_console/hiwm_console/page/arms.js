@@ -8,6 +8,7 @@ import { armTitle, keyText } from "./key_map.js";
 
 const shown = []; // {entry, element, show(value)}: what a card shows while an axis moves
 const grippers = []; // {entry, bar, text}
+const tips = new Map(); // arm -> where its tip's position is written
 
 const kbd = (key, kind = "") => make("kbd", keyText(key), { class: kind });
 
@@ -83,6 +84,7 @@ function rockerOf(control) {
 
 export function buildArms() {
   shown.length = grippers.length = 0;
+  tips.clear();
   const arms = app.hands.arms;
   $("arm-cards").replaceChildren(...arms.map((arm) => {
     const card = make("div", "", { class: "arm" });
@@ -90,7 +92,11 @@ export function buildArms() {
     for (const control of arm.controls) {
       if (!arm.plane?.includes(control.entry)) rockers.append(rockerOf(control));
     }
-    card.append(make("h3", armTitle(arm.name)));
+    const tip = make("output", "", { class: "tip", title: "where the tip is, in the arm's frame" });
+    tips.set(arm.name, tip);
+    const title = make("h3", `${armTitle(arm.name)} `);
+    title.append(tip);
+    card.append(title);
     if (arm.plane) card.append(padOf(arm));
     if (rockers.children.length) card.append(rockers);
     card.classList.toggle("wide", rockers.children.length > 4);
@@ -98,6 +104,7 @@ export function buildArms() {
     return card;
   }));
   showArms();
+  showMeasured(); // a world that pauses sends no further tick
   app.stage.fit();
 }
 
@@ -119,7 +126,15 @@ export function showSteering() {
   $("steer-text").classList.toggle("held", Boolean(note));
 }
 
-export function showGrippers() {
+const placeText = ([x, y, z, yaw]) => [["x", x], ["y", y], ["z", z]].map(([axis, m]) => `${axis} ${(100 * m).toFixed(1)}`).join("  ")
+  + ` cm${yaw === undefined ? "" : `  yaw ${Math.round(yaw * 180 / Math.PI)}°`}`;
+
+// What the robot measures: how far grippers are open, and where tips are.
+export function showMeasured() {
+  for (const [arm, text] of tips) {
+    const place = state.tick?.tips?.[arm];
+    text.textContent = place ? placeText(place) : "";
+  }
   for (const { entry, bar, text } of grippers) {
     const ratio = state.tick?.measured?.[entry];
     const known = typeof ratio === "number";

@@ -4,6 +4,7 @@ import { $, app, closeDialogs, make, openDialog, state, toast } from "./app.js";
 import { buildArms } from "./arms.js";
 import { chosenNode, nextProposal, play, choose } from "./chosen.js";
 import { fillHelp } from "./dialogs.js";
+import { IDLE_MS } from "./hands.js";
 import { armTitle, keyText } from "./key_map.js";
 import * as requests from "./requests.js";
 
@@ -19,7 +20,7 @@ const engaged = () => app.hands.engaged;
 // `action`: the request it sends; if no node serves it, the key is disabled. `stored`: also works in
 // a stored session. `shown`: whether its button is there now.
 const BINDINGS = [
-  { group: "Control", key: "t", text: "Take over", run: requests.takeOver, bar: "controls", drives: true, shown: () => !engaged() && state.control?.mode !== "STOPPED", when: () => able() && !engaged() },
+  { group: "Control", key: "t", text: `Take over. Control ends ${IDLE_MS / 1000} s after the last key`, short: "Take over", run: requests.takeOver, bar: "controls", drives: true, shown: () => !engaged() && state.control?.mode !== "STOPPED", when: () => able() && !engaged() },
   { group: "Control", key: "h", text: "Hand back", run: () => app.hands.handBack(), bar: "controls", drives: true, shown: engaged, when: engaged },
   { group: "Control", key: "space", text: "Pause or resume", run: () => (state.stored ? play() : requests.pauseOrResume()), bar: "controls", stored: true, action: () => (state.control?.mode === "PAUSED" ? "start" : ""), when: () => able() || state.stored },
   { group: "Control", key: "x", text: "STOP by software. It is not the robot's emergency stop: keep that within reach", run: requests.stop, when: able },
@@ -121,7 +122,7 @@ addEventListener("keydown", (event) => {
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   // Over a dialog, only its own keys and STOP have a function.
   if (document.querySelector("dialog[open]") && key !== "?" && key !== "x") return;
-  if (key === "Shift") { hands.shift = true; return; }
+  if (key === "Shift") return;
   if (live() && hands.moveOf(key, event.shiftKey)) {
     event.preventDefault();
     if (!event.repeat) {
@@ -147,8 +148,8 @@ addEventListener("click", (event) => {
 addEventListener("keyup", (event) => {
   const { hands } = app;
   const key = event.key.toLowerCase();
-  if (key === "shift") { hands.shift = false; hands.send(); return; }
-  if (hands.keys.has(key)) hands.key(key, false, event.shiftKey);
+  if (key === "shift") hands.unshift();
+  else if (hands.keys.has(key)) hands.key(key, false);
 });
 // The arrows work from anywhere on the page, not only in the tree.
 addEventListener("keydown", (event) => {

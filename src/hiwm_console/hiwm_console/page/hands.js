@@ -32,8 +32,7 @@ export class Hands {
     this.arms = [];
     this.moves = new Map();
     this.size = 0;
-    this.keys = new Set(); // held, in lower case
-    this.shift = false;
+    this.keys = new Map(); // held, in lower case -> whether pressed with Shift
     this.pads = new Map(); // pointer that touches a pad -> [[entry, value]]
     this.byTouch = false; // control was taken with a pad, and ends with it
     this.lifted = 0;
@@ -96,12 +95,19 @@ export class Hands {
     this.device = device;
   }
 
-  key(name, down, shift = this.shift) {
-    this.shift = shift;
+  // A key keeps its meaning until it is released, whatever Shift does in between.
+  key(name, down, shift = false) {
     if (down && !this.keys.has(name)) {
-      this.keys.add(name);
+      this.keys.set(name, shift);
       if (this.engaged) this.on.pressed(performance.now());
     } else if (!down) this.keys.delete(name);
+    this.touch("keys");
+    this.send();
+  }
+
+  // Shift is up: what was pressed with it ends, and does not become the motion of the bare key.
+  unshift() {
+    for (const [name, shift] of this.keys) if (shift) this.keys.delete(name);
     this.touch("keys");
     this.send();
   }
@@ -176,8 +182,8 @@ export class Hands {
       if (entry !== undefined) axes[entry] = Math.max(-1, Math.min(1, axes[entry] + value));
     };
     const add = (arm, kind, value) => move(this.arms[arm]?.controls.find((one) => one.kind === kind)?.entry, value);
-    for (const key of this.keys) {
-      const found = this.moveOf(key, this.shift);
+    for (const [key, shift] of this.keys) {
+      const found = this.moveOf(key, shift);
       if (found) move(...found);
     }
     for (const touched of this.pads.values()) for (const [entry, value] of touched) move(entry, value);

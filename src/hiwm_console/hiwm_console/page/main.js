@@ -1,7 +1,7 @@
 // The console's page: connects the server's messages to what the page shows and does.
 
 import { $, app, make, mark, state, toast } from "./app.js";
-import { buildArms, showArms, showGrippers, showSteering } from "./arms.js";
+import { buildArms, showArms, showMeasured, showSteering } from "./arms.js";
 import { buildControls, pressPad, showEnabled } from "./bindings.js";
 import { choose, showChosen, showQueue } from "./chosen.js";
 import { Compare, Grid } from "./dialogs.js";
@@ -72,7 +72,7 @@ function showTree() {
     const node = tree.node(tree.head);
     if (node && node.branch.row !== followed) { followed = node.branch.row; view.reveal(node); }
   }
-  $("tree-text").textContent = `${tree.branches.size} ${tree.branches.size === 1 ? "branch" : "branches"}, ${tree.count} states`;
+  $("tree-text").textContent = `${tree.branches.size} ${tree.branches.size === 1 ? "branch" : "branches"}, ${tree.count} ${tree.count === 1 ? "state" : "states"}`;
   showChosen();
 }
 
@@ -100,7 +100,7 @@ const receivers = {
   },
   seats(data) { state.seats = data; showSeat(); showMode(); },
   missing(data) { state.missing = data.actions; showEnabled(); },
-  tick(data) { state.tick = data; showTick(); showGrippers(); showSteering(); },
+  tick(data) { state.tick = data; showTick(); showMeasured(); showSteering(); },
   health(data) { state.health = data.nodes; showHealth(); showSteering(); },
   tree(data) {
     const before = tree.revision;

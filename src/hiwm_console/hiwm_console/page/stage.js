@@ -91,6 +91,8 @@ export class Stage {
   placeGuide(box) {
     if (!box) return;
     Object.assign($("guide").style, { left: `${box.x}px`, top: `${box.y}px`, width: `${box.w}px`, height: `${box.h}px` });
+    // Its text is on the same picture, opposite to the camera's name.
+    Object.assign($("guide-text").style, { left: `${box.x}px`, top: `${box.y}px`, maxWidth: `${box.w}px` });
   }
 
   frame(seen, bitmap) {

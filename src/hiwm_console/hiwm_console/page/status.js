@@ -78,6 +78,7 @@ export function showTask() {
   const where = world.kind === "hardware" ? `${world.robot}${world.stand_in ? " (stand-in)" : ""}` : "imagination";
   const words = world.instruction || world.task.replaceAll("_", " ");
   $("instruction").textContent = words.charAt(0).toUpperCase() + words.slice(1);
+  $("trust").closest("label").hidden = world.kind === "hardware"; // what a robot shows is true
   $("world-name").textContent = `${world.task.replaceAll("_", " ")} in ${where}`;
 }
 

@@ -78,3 +78,19 @@ class CameraTopic:
             return None
         width, height = (self.crop.width, self.crop.height) if self.crop else self.size
         return (height, width) if self.rotate in (90, 270) else (width, height)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewTopic:
+    """A camera for the person who drives: only the console shows it. No observation has it."""
+
+    image: str  # topic of sensor_msgs/Image, or CompressedImage when compressed
+    compressed: bool = False
+    size: tuple[int, int]  # width and height of its pictures, for their place on the page [px]
+
+    def __post_init__(self) -> None:
+        ros_name(self.image, "image")
+        if not all(8 <= side <= 20_000 for side in self.size):
+            raise ConfigError(
+                f"size {list(self.size)}", where="size", remedy="give width and height in px"
+            )

@@ -135,6 +135,13 @@ def _check_cameras(robot: "RobotConfig", embodiment: Embodiment) -> None:
             remedy="give a crop of the embodiment's aspect ratio, at least as large",
         )
     _check_complete(names, robot.cameras, "cameras", "camera", embodiment)
+    for name in robot.views:
+        if name in names:
+            raise ConfigError(
+                f"view {name} has the name of a camera of embodiment {embodiment.name}, which the "
+                "console shows already", where=f"views.{name}",
+                remedy="give it another name, or leave it out",
+            )
 
 
 def _check_urdf(workspace: Workspace) -> None:
