@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ from hiwm_test_support.shipped import TASK
 
 sys.path.insert(0, str(Path(__file__).parent))
 from console_rig import ConsoleRig  # noqa: E402
+from stored_tree import write_session  # noqa: E402
 
 LAPTOP, PHONE = (1366, 768), (390, 844)
 WIDTHS = [LAPTOP, PHONE]
+READY = "window.hiwm?.state.tick && hiwm.state.control && hiwm.tree.count > 0"
 
 
 class PageRig(ConsoleRig):
@@ -149,3 +152,23 @@ def touch(page: Page, kind: str, *points: tuple[float, float]) -> None:
     page.ask("Input.dispatchTouchEvent", type=kind, touchPoints=[
         {"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)
     ])
+
+
+def rig_of(folder: Path, embodiment: str, **world: object) -> PageRig:
+    """Return a paused rig over a small stored session, with an embodiment and a world."""
+    rig = PageRig(write_session(folder / "session"), embodiment)
+    rig.world(**world)  # type: ignore[arg-type]
+    rig.numbers()
+    rig.health()
+    rig.mode(Mode.PAUSED, "paused in the console")
+    return rig
+
+
+def grant(rig: PageRig, page: Page) -> None:
+    """Let the arbiter grant the page's takeover, as soon as its command arrives."""
+    end = time.monotonic() + 30.0
+    while not any(command.deadman for command in rig.graph.commands):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    rig.mode(Mode.HUMAN, "the operator took over", "console", 2)
+    page.until("hiwm.state.control.mode == 'HUMAN'")

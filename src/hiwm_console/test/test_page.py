@@ -13,13 +13,24 @@ import pytest
 
 from hiwm_console.page_commands import DriveSettings
 from hiwm_core.control import Mode
-from hiwm_test_support.headless_browser import Browser, Page, chromium
+from hiwm_test_support.headless_browser import Browser, chromium
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bag_folder import write_bags  # noqa: E402
 from console_rig import ConsoleRig  # noqa: E402
-from page_rig import LAPTOP, PHONE, WIDTHS, PageRig, box, drawn, opened, touch  # noqa: E402
-from stored_tree import write_session  # noqa: E402
+from page_rig import (  # noqa: E402
+    LAPTOP,
+    PHONE,
+    READY,
+    WIDTHS,
+    PageRig,
+    box,
+    drawn,
+    grant,
+    opened,
+    rig_of,
+    touch,
+)
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -29,7 +40,6 @@ pytestmark = [
     ),
 ]
 FOUR = {"top": (640, 480), "left_wrist": (640, 480), "right_wrist": (320, 240), "side": (96, 96)}
-READY = "window.hiwm?.state.tick && hiwm.state.control && hiwm.tree.count > 0"
 LATCHED = "stopped: interlock estop: /io/estop data is True, not False; then call world/rearm"
 
 
@@ -37,15 +47,6 @@ LATCHED = "stopped: interlock estop: /io/estop data is True, not False; then cal
 def browser() -> Iterator[Browser]:
     with Browser() as found:
         yield found
-
-
-def rig_of(folder: Path, embodiment: str, **world: object) -> PageRig:
-    rig = PageRig(write_session(folder / "session"), embodiment)
-    rig.world(**world)  # type: ignore[arg-type]
-    rig.numbers()
-    rig.health()
-    rig.mode(Mode.PAUSED, "paused in the console")
-    return rig
 
 
 @pytest.fixture
@@ -61,16 +62,6 @@ def pair(tmp_path: Path) -> Iterator[PageRig]:
     rig.pictures([drawn(*size, name) for name, size in FOUR.items()])
     yield rig
     rig.server.close()
-
-
-def grant(rig: PageRig, page: Page) -> None:
-    """Let the arbiter grant the page's takeover, as soon as its command arrives."""
-    end = time.monotonic() + 30.0
-    while not any(command.deadman for command in rig.graph.commands):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    rig.mode(Mode.HUMAN, "the operator took over", "console", 2)
-    page.until("hiwm.state.control.mode == 'HUMAN'")
 
 
 def requested(rig: PageRig, action: str) -> None:
@@ -179,65 +170,6 @@ def test_keys_move_what_the_hints_say_on_joint_arms_with_grippers(
         pair.numbers(measured=[0, 0, 0, 0, 0, 0, 0.62, 0, 0, 0, 0, 0, 0, 0.0])
         page.until("[...document.querySelectorAll('.rocker.gripper output')]"
                    ".map(e => e.textContent).join() == '62 %,shut'")
-
-
-def test_a_key_keeps_its_meaning_while_shift_goes_down_and_up(
-    tmp_path: Path, browser: Browser
-) -> None:
-    """Shift released a moment before its key must not move an arm another way."""
-    rig = rig_of(tmp_path, "yam_pair")
-    left_x, left_z, right_z = 14, 16, 22
-
-    def shifted(kind: str, key: str) -> None:
-        page.ask("Input.dispatchKeyEvent", type=kind, key=key.upper(), code=f"Key{key.upper()}",
-                 windowsVirtualKeyCode=ord(key.upper()), modifiers=8)
-
-    def shift(kind: str) -> None:
-        page.ask("Input.dispatchKeyEvent", type=kind, key="Shift", code="ShiftLeft",
-                 windowsVirtualKeyCode=16, modifiers=8 * (kind == "rawKeyDown"))
-
-    def moving() -> dict[int, float]:
-        axes = page.run("hiwm.hands.axes()")
-        return {place: value for place, value in enumerate(axes) if value}
-
-    with opened(rig, browser) as page:
-        page.until(READY)
-        page.key("t")
-        grant(rig, page)
-        page.key("d", "down")
-        shift("rawKeyDown")
-        shifted("keyDown", "s")
-        shifted("keyDown", "k")
-        assert moving() == {left_x: 1, left_z: -1, right_z: -1}
-        shift("keyUp")
-        assert moving() == {left_x: 1}
-        page.key("s", "up")
-        page.key("k", "up")
-        page.key("d", "up")
-        assert moving() == {}
-    rig.server.close()
-
-
-def test_the_cards_show_where_tips_are_also_after_the_speed_changed_in_a_pause(
-    tmp_path: Path, browser: Browser
-) -> None:
-    rig = rig_of(tmp_path, "yam_pair_cartesian", kind="hardware", robot="yam_pair")
-    shown = "[...document.querySelectorAll('.arm .tip')].map(e => e.textContent).join('|')"
-    with opened(rig, browser) as page:
-        page.until(READY)
-        rig.numbers(measured=[0.0] * 4 + [0.62] + [0.0] * 5, tips={
-            "left": [0.31, 0.105, 0.008, 1.571], "right": [0.2, -0.21, 0.18, 0.0],
-        })
-        places = "x 31.0  y 10.5  z 0.8 cm  yaw 90°|x 20.0  y -21.0  z 18.0 cm  yaw 0°"
-        page.until(f"{shown} == '{places}'")
-        before = page.run(shown)
-        page.key("-")
-        page.until("document.querySelector('#steer-buttons').textContent.includes('50 %')")
-        assert page.run(shown) == before
-        assert page.run("document.querySelector('.rocker.gripper output').textContent") == "62 %"
-        # Trust is a world model's.
-        assert page.run("document.querySelector('#trust').closest('label').offsetHeight") == 0
-    rig.server.close()
 
 
 def test_pads_move_the_tips_of_joint_arms_in_the_frame_and_at_the_speed_of_the_person(

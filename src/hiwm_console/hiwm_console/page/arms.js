@@ -126,8 +126,9 @@ export function showSteering() {
   $("steer-text").classList.toggle("held", Boolean(note));
 }
 
-const placeText = ([x, y, z, yaw]) => [["x", x], ["y", y], ["z", z]].map(([axis, m]) => `${axis} ${(100 * m).toFixed(1)}`).join("  ")
-  + ` cm${yaw === undefined ? "" : `  yaw ${Math.round(yaw * 180 / Math.PI)}°`}`;
+// Lines break between numbers, not inside one.
+const placeText = ([x, y, z, yaw]) => [["x", x], ["y", y], ["z", z]].map(([axis, m]) => `${axis}\u00a0${(100 * m).toFixed(1)}`).join(" ")
+  + `\u00a0cm${yaw === undefined ? "" : ` yaw\u00a0${Math.round(yaw * 180 / Math.PI)}°`}`;
 
 // What the robot measures: how far grippers are open, and where tips are.
 export function showMeasured() {

@@ -21,7 +21,7 @@ const engaged = () => app.hands.engaged;
 // a stored session. `shown`: whether its button is there now.
 const BINDINGS = [
   { group: "Control", key: "t", text: `Take over. Control ends ${IDLE_MS / 1000} s after the last key`, short: "Take over", run: requests.takeOver, bar: "controls", drives: true, shown: () => !engaged() && state.control?.mode !== "STOPPED", when: () => able() && !engaged() },
-  { group: "Control", key: "h", text: "Hand back", run: () => app.hands.handBack(), bar: "controls", drives: true, shown: engaged, when: engaged },
+  { group: "Control", key: "h", text: "Hand back, or finish the demonstration", short: "Hand back", run: () => app.hands.handBack(), bar: "controls", drives: true, shown: engaged, when: engaged },
   { group: "Control", key: "space", text: "Pause or resume", run: () => (state.stored ? play() : requests.pauseOrResume()), bar: "controls", stored: true, action: () => (state.control?.mode === "PAUSED" ? "start" : ""), when: () => able() || state.stored },
   { group: "Control", key: "x", text: "STOP by software. It is not the robot's emergency stop: keep that within reach", run: requests.stop, when: able },
   { group: "Control", key: "q", text: "Demonstrate: your driving is recorded as a demonstration, not as a correction", short: "Demonstrate", run: () => requests.demonstrate(), bar: "drive-buttons", drives: true, when: () => able() && !engaged() },
@@ -99,7 +99,7 @@ export function showEnabled() {
     button.hidden = binding.shown ? !binding.shown() : false;
     const say = (text) => { button.firstChild.textContent = `${text} `; };
     if (binding.key === "q") button.setAttribute("aria-pressed", String(app.hands.demonstration));
-    if (binding.key === "h") say(app.hands.demonstration ? "End the demonstration" : "Hand back");
+    if (binding.key === "h") say(app.hands.demonstration ? "Finish" : "Hand back");
     if (binding.key === ";") say(`Frame: ${app.hands.frame}`);
     if (binding.key === "-") say(`Speed: ${100 * app.hands.speed} %`);
     if (binding.key === "/") button.setAttribute("aria-pressed", String(app.stage.overlaid));
