@@ -1,7 +1,7 @@
 """The labelling page over HTTP: its list, its pictures, and labels to store.
 
 Whoever may look may see the episodes; only whoever may drive may label them. Labels arrive as JSON,
-which no form of another site can send. Tested by `test_label_pages.py`.
+which no form of another site can send. Tested by `test_label_store.py`.
 """
 
 import asyncio
