@@ -47,7 +47,11 @@ def websocket_server(
         return None
 
     def talk(client: ServerConnection) -> None:
-        log(f"client {client.remote_address[0]} connected")
+        try:
+            address = client.remote_address[0]
+        except OSError:
+            return  # it is gone already
+        log(f"client {address} connected")
         try:
             client.send(pack(dict(metadata)))
             for message in client:
@@ -59,7 +63,7 @@ def websocket_server(
         except Exception as error:  # a model may raise anything: the client gets to know it
             _report(client, error, log)
         finally:
-            log(f"client {client.remote_address[0]} left")
+            log(f"client {address} left")  # its socket is closed and has no address any more
 
     try:
         server = serve(

@@ -341,6 +341,23 @@ def test_a_server_for_other_machines_wants_a_key() -> None:
     assert API_KEY in lines[0]
 
 
+def test_the_server_logs_clients_that_come_and_go() -> None:
+    lines: list[str] = []
+    gone = threading.Event()
+
+    def log(line: str) -> None:
+        lines.append(line)
+        if line.endswith("left"):
+            gone.set()
+
+    with WorldServer(Counter(), log=log).running() as url:
+        connection = WorldConnection(url, 30.0)
+        connection.metadata()
+        connection.close()
+        assert gone.wait(60.0), lines
+    assert lines == ["client 127.0.0.1 connected", "client 127.0.0.1 left"]
+
+
 def test_connecting_writes_a_checkpoint_for_exactly_that_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
