@@ -15,6 +15,9 @@ from hiwm_core.tips import TipMotion, Tips
 Array = NDArray[np.float64]
 
 _BEYOND = 1e-6  # a target is cut to its limits if it was farther out, in any unit
+# An arm at the end of its leash that for this long has not moved by this share of the leash is held
+# back. One that only lags moves on.
+_HELD_S, _MOVED = 0.5, 0.2
 
 
 class LeashedTargets:
@@ -41,10 +44,12 @@ class LeashedTargets:
         self.tips = Tips(embodiment)
         self._target: Array | None = None
         self.note = ""  # what keeps the arms from where they were moved, for the person
+        self._held: dict[str, tuple[Array, float]] = {}  # group: where, how long [s]
 
     def forget(self) -> None:
         """Start again from the measured position: at a takeover, after a rollback."""
         self._target, self.note = None, ""
+        self._held.clear()
         self.tips.forget()
 
     def start(self, measured: Array, applied: Array) -> Array:
@@ -72,13 +77,43 @@ class LeashedTargets:
         lead = self._deltas.shortened(
             self._deltas.between(measured, moved), self._embodiment.max_following_error
         )
+        held = self._held_arms(measured, np.clip(moved, lower, upper), seconds)
         led = self._deltas.moved(measured, lead)
         if fixed is not None:
             led = np.where(np.isnan(fixed), led, fixed)
         self._target = np.clip(led, lower, upper)
-        self.note = self.tips.note
+        self.note = "; ".join(
+            [self.tips.note] * bool(self.tips.note)
+            + [f"{arm} held back by something" for arm in held]
+        )
         if tips and not self.note:
             stopped = np.flatnonzero(np.abs(led - self._target) > _BEYOND)
             names = [self._embodiment.actions[i].name for i in stopped]
             self.note = f"at the limit of {', '.join(names)}" if names else ""
         return self._target.copy()
+
+    def _held_arms(self, measured: Array, wanted: Array, seconds: float) -> list[str]:
+        """Return the arms that something holds back: another arm, the table, what they hold.
+
+        Args:
+            measured: measured counterpart of the action, [A].
+            wanted: target within the limits, before the leash shortens the way to it, [A].
+            seconds: since the last call.
+        """
+        leash, ahead = self._embodiment.max_following_error, self._deltas.between(measured, wanted)
+        taut = np.abs(self._deltas.shortened(ahead, 0.98 * leash) - ahead) > _BEYOND
+        found = []
+        for group in self._embodiment.groups:
+            if group.kind == "gripper":
+                continue
+            if not taut[group.slice].any():
+                self._held.pop(group.name, None)
+                continue
+            where, held_s = self._held.get(group.name, (measured, -seconds))
+            way = self._deltas.between(where, measured)[group.slice]
+            if (np.abs(way) > _MOVED * leash[group.slice]).any():
+                where, held_s = measured, -seconds
+            self._held[group.name] = where, held_s + seconds
+            if held_s + seconds >= _HELD_S and group.arm not in found:
+                found.append(group.arm)
+        return found

@@ -100,3 +100,39 @@ def test_entries_that_are_given_are_taken_as_they_are():
     leash = LeashedTargets(robot)
     target = leash.move(np.full(10, 0.01), home, home, fixed=fixed)
     np.testing.assert_allclose(target[:6], [*(home[:4] + 0.01), 0.25, robot.upper[5]])
+
+
+def test_an_arm_that_something_holds_back_is_named_and_one_that_lags_or_is_at_its_limit_is_not():
+    step = np.array([0.008, 0.0, 0.0, 0.0])
+    leash, notes = LeashedTargets(EMBODIMENT), []
+    for _ in range(8):
+        leash.move(step, HOME, HOME)
+        notes.append(leash.note)
+    assert not any(notes[:4]) and notes[-1] == "left held back by something"
+    leash.forget()
+    assert leash.note == ""
+
+    measured = HOME.copy()
+    for _ in range(8):  # full speed, at the end of the leash all the time
+        target = leash.move(step, measured, HOME)
+        assert leash.note == ""
+        measured = measured + np.clip(target - measured, -0.004, 0.004)
+
+    leash.forget()
+    edge = np.where(np.arange(4) == 0, EMBODIMENT.upper, HOME)
+    for _ in range(20):
+        leash.move(4 * step, edge, HOME)
+    assert leash.note == ""
+
+
+def test_arms_that_press_against_each_other_are_named():
+    robot = load_embodiment("yam_pair_cartesian")
+    leash, place = LeashedTargets(robot), np.array(robot.home)
+    inwards = {
+        arm: TipStep(displacement=np.array([0, way, 0, 0, 0, 0]), frame="base")
+        for arm, way in (("left", -0.0168), ("right", 0.0168))
+    }
+    for _ in range(12):
+        leash.move(np.zeros(10), place, place, tips=inwards)
+    for arm in ("left", "right"):
+        assert f"{arm} held back by something" in leash.note
