@@ -40,7 +40,7 @@ class Views:
     def described(self) -> list[dict[str, Any]]:
         """Name and size of each, as the page's cameras."""
         return [
-            {"name": name, "width": view.size[0], "height": view.size[1]}
+            {"name": name, "width": view.size[0], "height": view.size[1], "view": True}
             for name, view in self._views.items()
         ]
 

@@ -44,14 +44,17 @@ class PageRig(ConsoleRig):
         """Show a state on every page."""
         self.on_loop(self.server.hub.show, what, fields)
 
-    def world(self, cameras: dict[str, tuple[int, int]] | None = None, **fields: Any) -> None:
-        """Show the world, with cameras by name and (width, height)."""
+    def world(
+        self, cameras: dict[str, tuple[int, int]] | None = None, views: tuple[str, ...] = (),
+        **fields: Any,
+    ) -> None:
+        """Show the world, with cameras by name and (width, height); some of them may be views."""
         sizes = cameras or {"top": (96, 96)}
         self.show("world", **{
             "kind": "imagination", "robot": "", "stand_in": False, "rate": 10.0, "lockstep": True,
             "task": TASK.name, "instruction": TASK.instruction,
             "cameras": [
-                {"name": name, "width": width, "height": height}
+                {"name": name, "width": width, "height": height, "view": name in views}
                 for name, (width, height) in sizes.items()
             ],
             "embodiment": self.embodiment.name, "can_restore": True, "can_fork": True,

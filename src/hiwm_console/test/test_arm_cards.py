@@ -9,7 +9,16 @@ import pytest
 from hiwm_test_support.headless_browser import Browser, chromium
 
 sys.path.insert(0, str(Path(__file__).parent))
-from page_rig import PHONE, READY, box, grant, opened, resize, rig_of  # noqa: E402
+from page_rig import (  # noqa: E402
+    PHONE,
+    READY,
+    box,
+    drawn,
+    grant,
+    opened,
+    resize,
+    rig_of,
+)
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -104,4 +113,20 @@ def test_a_demonstration_s_buttons_are_in_one_row_and_the_pictures_stay_as_large
         assert page.run("document.querySelector('[data-key=h]').textContent") == "Finish h"
         assert box(page, "#controls")["height"] < 60
         assert box(page, "#cameras") == before
+    rig.server.close()
+
+
+def test_a_view_that_stands_still_is_grey_and_says_so(tmp_path: Path, browser: Browser) -> None:
+    sizes = {"top": (96, 96), "side": (96, 96)}
+    rig = rig_of(tmp_path, "yam_pair_cartesian", cameras=sizes, views=("side",))
+    rig.pictures([drawn(*size, name) for name, size in sizes.items()])
+    names = ("[...document.querySelectorAll('#cameras figure')]"
+             ".map(e => `${e.className} ${e.innerText}`.trim()).join()")
+    with opened(rig, browser) as page:
+        page.until(READY)
+        page.until(f"{names}.replaceAll('pixels', '').replaceAll(' ', '') == 'top,side'")
+        # The camera's age is that of the ticks; the view's is its own.
+        page.until(f"{names}.replaceAll('pixels ', '') == 'top,stale side: no picture'")
+        rig.pictures([drawn(*size, name) for name, size in sizes.items()], step=19)
+        page.until(f"{names}.replaceAll('pixels ', '') == 'top,side'")
     rig.server.close()

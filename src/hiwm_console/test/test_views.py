@@ -45,6 +45,7 @@ def test_a_view_is_shown_after_the_cameras_and_not_too_often(clock):
     assert [frame[:3] for frame in pages.frames] == [(1, 2, 7)] * 2
     assert pages.frames[0][3].startswith(b"\x89PNG")
     assert [one["name"] for one in views.described] == ["side", "wrist"]
+    assert all(one["view"] for one in views.described)
     assert (views.described[0]["width"], views.described[0]["height"]) == (48, 32)
 
 

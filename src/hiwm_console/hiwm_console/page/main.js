@@ -127,6 +127,7 @@ $("name").addEventListener("change", () => { localStorage.setItem("hiwm-name", $
 
 $("headset-link").href += location.hash; // the token
 setInterval(showSince, SINCE_MS);
+setInterval(() => stage.showStale(), SINCE_MS);
 setInterval(showArms, ARMS_MS);
 if (!hands.mice.possible) {
   $("hid-button").disabled = true;

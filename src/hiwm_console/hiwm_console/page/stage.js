@@ -8,6 +8,8 @@ const SIDE_LEAST = 540; // px for the column beside the pictures
 const STAGE_LEAST = 512; // px for the pictures' column: its buttons need as much
 const TWO_COLUMNS = 900; // px from which there are two
 const GAP = 8; // px between the parts of a column
+// No tick waits for a view: one without a picture for this long must not look alive.
+const STALE_MS = 2000;
 const PHONE_SHARE = 0.44; // of the height of a narrow page for the pictures
 
 export class Stage {
@@ -30,6 +32,7 @@ export class Stage {
     this.canvases = list.map((camera, number) => {
       const canvas = make("canvas", "", { width: camera.width, height: camera.height, role: "img", "aria-label": `camera ${camera.name}`, id: `camera-${number}` });
       canvas.dataset.camera = camera.name;
+      if (camera.view) canvas.dataset.drawn = "0"; // page clock, ms
       const figure = make("figure");
       figure.append(canvas);
       if (list.length > 1) figure.append(make("figcaption", camera.name.replaceAll("_", " ")));
@@ -104,10 +107,21 @@ export class Stage {
       this.fit();
     }
     canvas.getContext("2d").drawImage(bitmap, 0, 0);
+    if (canvas.dataset.drawn) { canvas.dataset.drawn = String(performance.now()); this.showStale(); }
     mark.first ||= performance.now();
     canvas.dataset.place = `${seen.epoch}:${seen.step}`;
     canvas.dataset.frames = String(Number(canvas.dataset.frames ?? 0) + 1);
     if (seen.t >= 0 && seen.camera === 0) this.measure(seen.t);
+  }
+
+  // Views without a new picture are grey, and say so.
+  showStale() {
+    for (const { dataset, parentElement: figure } of this.canvases) {
+      if (!dataset.drawn) continue;
+      const stale = performance.now() - Number(dataset.drawn) > STALE_MS;
+      figure.classList.toggle("stale", stale);
+      figure.querySelector("figcaption").textContent = dataset.camera.replaceAll("_", " ") + (stale ? ": no picture" : "");
+    }
   }
 
   // The frame shows input that the page sent at a time: how long did that take?
