@@ -14,7 +14,7 @@ from hiwm_test_support.headless_browser import Page, chromium
 from hiwm_test_support.played_headset import emulator, headset_browser, wear
 
 sys.path.insert(0, str(Path(__file__).parent))
-from page_rig import PageRig, drawn  # noqa: E402
+from page_rig import PageRig, drawn, opened  # noqa: E402
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -187,3 +187,17 @@ def test_two_controllers_drive_two_arms_and_whatever_cannot_be_trusted_pauses(
     page.until("isSecureContext === false && !document.getElementById('insecure').hidden")
     port = driven.rig.server.port
     assert f"adb reverse tcp:{port} tcp:{port}" in page.run("document.body.innerText")
+
+
+def test_a_view_that_stands_still_leaves_the_headset_s_pictures(tmp_path: Path) -> None:
+    rig = PageRig(tmp_path / "session", "yam_pair")
+    sizes = {"top": (128, 128), "side": (160, 120)}
+    rig.world(sizes, views=("side",))
+    rig.numbers()
+    shown = "hiwmHeadset.panels.boxes().map(([name]) => name).join()"
+    with headset_browser() as browser, opened(rig, browser, path="xr") as page:
+        page.until("window.hiwmHeadset?.headset.world")
+        rig.pictures([drawn(*size, name) for name, size in sizes.items()])
+        page.until(f"{shown} == '0,1,text'")
+        page.until(f"{shown} == '0,text'")
+    rig.server.close()

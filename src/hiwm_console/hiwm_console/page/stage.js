@@ -3,13 +3,12 @@
 
 import { $, app, make, mark, setSource, state } from "./app.js";
 import { arrange } from "./arrange.js";
+import { STALE_MS } from "./stale.js";
 
 const SIDE_LEAST = 540; // px for the column beside the pictures
 const STAGE_LEAST = 512; // px for the pictures' column: its buttons need as much
 const TWO_COLUMNS = 900; // px from which there are two
 const GAP = 8; // px between the parts of a column
-// No tick waits for a view: one without a picture for this long must not look alive.
-const STALE_MS = 2000;
 const PHONE_SHARE = 0.44; // of the height of a narrow page for the pictures
 
 export class Stage {

@@ -3,15 +3,21 @@
 import { Headset } from "./headset.js";
 import { Link } from "./link.js";
 import { Panels } from "./panels.js";
+import { STALE_MS } from "./stale.js";
 
 const $ = (id) => document.getElementById(id);
 const state = { access: { drive: false, reason: "waiting for the console" }, id: 0, seats: null, control: null, tick: null, connected: false };
 const panels = new Panels();
+const views = new Map(); // number of a view -> when its last picture came, page clock
 const MODES = { PAUSED: "Nothing moves", POLICY: "The policy drives", HUMAN: "A person drives", HANDBACK: "Handing back to the policy", STOPPED: "Stopped by software" };
 
 const receivers = {
   hello(data) { Object.assign(state, { access: data.access, id: data.id }); headset.demonstration = data.demonstrations; show(); },
-  world(data) { headset.setWorld(data); },
+  world(data) {
+    headset.setWorld(data);
+    views.clear();
+    data.cameras.forEach((camera, number) => { if (camera.view) views.set(number, performance.now()); });
+  },
   control(data) { state.control = data; show(); },
   seats(data) { state.seats = data; },
   tick(data) { state.tick = data; show(); },
@@ -25,7 +31,10 @@ const receivers = {
 };
 const link = new Link({
   message: (data) => receivers[data.type]?.(data),
-  frame: ({ camera }, bitmap) => panels.show(camera, bitmap, bitmap.width, bitmap.height),
+  frame({ camera }, bitmap) {
+    if (views.has(camera)) views.set(camera, performance.now());
+    panels.show(camera, bitmap, bitmap.width, bitmap.height);
+  },
   open() { state.connected = true; show(); },
   lost() { state.connected = false; headset.lose("the connection was lost"); },
 });
@@ -71,6 +80,10 @@ async function enter() {
   session.requestAnimationFrame(turn);
 }
 
+// A view without a new picture leaves: what stands still must not look alive.
+setInterval(() => {
+  for (const [camera, at] of views) if (performance.now() - at > STALE_MS) panels.textures.delete(camera);
+}, 500);
 $("enter").addEventListener("click", () => enter().catch((error) => { headset.why = `the headset refused: ${error.message}`; show(); }));
 $("frame").addEventListener("click", () => headset.nextFrame());
 $("speed").addEventListener("click", () => headset.nextSpeed());
