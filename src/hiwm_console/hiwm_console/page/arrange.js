@@ -1,4 +1,4 @@
-// The largest arrangement of pictures in a box. Order is kept; see test_arrange.py.
+// The largest arrangement of pictures in a box. Order is kept; see test_page.py.
 
 // All ways to cut n pictures into consecutive parts: for 3: [3] [2, 1] [1, 2] [1, 1, 1].
 function cuts(n) {
