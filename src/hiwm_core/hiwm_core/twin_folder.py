@@ -44,7 +44,8 @@ def is_running(numbers: dict[str, Any], folder: Path) -> bool:
     if not numbers.get("running"):
         return False
     try:
-        return time.time() - (folder / NUMBERS).stat().st_mtime < SILENT_S
+        # Either way: the clock may have been set back since.
+        return abs(time.time() - (folder / NUMBERS).stat().st_mtime) < SILENT_S
     except OSError:
         return False
 

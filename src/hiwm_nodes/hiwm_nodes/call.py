@@ -12,6 +12,7 @@ import argparse
 import difflib
 import importlib
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -136,9 +137,9 @@ def _services(node: Node, namespace: str) -> dict[str, str]:
 
 
 def _wait(node: Node, condition: Callable[[], bool], seconds: float = FIND_S) -> bool:
-    end = node.get_clock().now().nanoseconds + int(seconds * 1e9)
+    end = time.monotonic() + seconds  # the node's clock may be set back
     while not condition():
-        if node.get_clock().now().nanoseconds > end:
+        if time.monotonic() > end:
             return False
         rclpy.spin_once(node, timeout_sec=0.05)
     return True
