@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 import yaml
@@ -22,7 +22,7 @@ from hiwm_exchange.features import has_action, piece_of
 from hiwm_exchange.lerobot.episodes import Piece
 from hiwm_exchange.plan import Entry, EpisodesPer, Part, path_plan, segment_plan
 from hiwm_exchange.repetition import Run, copies_of, realised, runs_of
-from hiwm_learning.datasets.episodes import Episodes
+from hiwm_learning.datasets.episodes import Episodes, named_damage, read_array
 from hiwm_learning.datasets.recorded import RecordedEpisodes
 from hiwm_learning.datasets.usable_segments import find_bags
 from hiwm_learning.posttrain import SetOptions, bags_content, make_set
@@ -180,11 +180,17 @@ class SetSource:
         """Select and weigh the set. Raises BagError: see `make_set`."""
         self._episodes, weighted, store = make_set(self.options, self.cache, self.write, ())
         self.weighted = weighted
-        self._images = zarr.open_group(str(store), mode="r")
         self._runs = runs_of(self._episodes, weighted.weights)
         self._copies = copies_of(self._runs, self.growth)
         self._chosen = [i for i, count in enumerate(self._copies) if count]
         self.embodiment = self._episodes.embodiment
+        self._store = store
+        with named_damage(store):
+            root = zarr.open_group(str(store), mode="r")
+            self._images = {
+                camera.name: read_array(root, f"images/{camera.name}")
+                for camera in self.embodiment.cameras
+            }
         self.period_s = self._episodes.period_s
         self.entries = len(self._chosen)
         first = self._episodes.infos[self._runs[0].episode]
@@ -220,12 +226,11 @@ class SetSource:
         }
 
     def _run_images(self, run: Run) -> dict[str, NDArray[np.uint8]]:
-        return {
-            camera.name: np.asarray(
-                cast(Any, self._images[f"images/{camera.name}"])[run.start : run.end]
-            )
-            for camera in self.embodiment.cameras
-        }
+        with named_damage(self._store):
+            return {
+                name: np.asarray(images[run.start : run.end])
+                for name, images in self._images.items()
+            }
 
 
 def frame_columns(episodes: Episodes, frames: slice) -> dict[str, NDArray[Any]]:

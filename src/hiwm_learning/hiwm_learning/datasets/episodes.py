@@ -3,12 +3,16 @@
 Each quantity is one flat array over the frames of all episodes. `episode_ends` marks where each
 episode ends. An episode is one segment: a run on one branch between forks. The store includes the
 embodiment's text and hash, so that a model cannot be trained for another embodiment.
+
+Every chunk has a checksum, and every chunk is written, even one of zeros: a wrong bit or a lost file
+is found when the store is read. Stores from before that lack both.
 """
 
 import hashlib
+import json
 import re
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +21,7 @@ from typing import Any, cast
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
 
 from hiwm_core.atomic_files import replaced_folder
 from hiwm_core.bags.disk import disk_refusal
@@ -29,6 +34,7 @@ from hiwm_learning.datasets.mapped_copies import MappedCopies
 from hiwm_learning.parallel import ALONE, Team
 
 FORMAT = 2
+_DIGEST = "digest"  # of all other attributes
 # The files of a zarr store: metadata, and chunks named by their indices.
 _OF_A_STORE = re.compile(r"(.+/)?zarr\.json|.+/c(/\d+)+")
 # Frames per compressed chunk: about 2 MB of small images, read and written as a unit.
@@ -199,16 +205,18 @@ class EpisodeWriter:
         self._write(whole=True)
         with self._disk_errors():
             self._root.create_array(
-                "episode_ends", data=np.array(self._ends, np.int64), chunks=(len(self._ends),)
+                "episode_ends", data=np.array(self._ends, np.int64), chunks=(len(self._ends),),
+                **_checked_chunks(),
             )
-            self._root.attrs.update({
+            attributes = {
                 "format": FORMAT,
                 "embodiment_hash": self._embodiment.hash,
                 "embodiment_text": self._embodiment.text,
                 "provenance_names": list(self._names),
                 "episodes": [asdict(info) for info in self._infos],
                 **notes,
-            })
+            }
+            self._root.attrs.update(attributes | {_DIGEST: _digest_of(attributes)})
             self._folder.close()
 
     def abandon(self) -> None:
@@ -237,10 +245,43 @@ class EpisodeWriter:
                     self._arrays[name] = self._root.create_array(
                         name, shape=(0, *rows.shape[1:]), dtype=rows.dtype,
                         chunks=(_CHUNK if name.startswith("images/") else 4096, *rows.shape[1:]),
+                        **_checked_chunks(),
                     )
                 if count:
                     self._arrays[name].append(rows[:count])
                 self._pending[name] = [rows[count:]]
+
+
+def _checked_chunks() -> dict[str, Any]:
+    """Return the options of arrays whose damage is found."""
+    return {
+        "compressors": ZstdCodec(level=0, checksum=True), "config": {"write_empty_chunks": True},
+    }
+
+
+def _digest_of(attributes: Mapping[str, Any]) -> str:
+    """Return a sha256 of a store's attributes, as they are read from its JSON."""
+    return hashlib.sha256(json.dumps(attributes, sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def named_damage(path: Path) -> Iterator[None]:
+    """Raise BagError in place of what reading a damaged store raises."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        raise BagError(
+            f"a damaged training set: {error or type(error).__name__}", where=str(path),
+            remedy="remove it and build it again",
+        ) from error
+
+
+def read_array(root: zarr.Group, name: str) -> Any:
+    """Return an array of a store; raises ValueError if chunks are lost."""
+    array = cast(Any, root[name])
+    if _DIGEST in root.attrs and array.nchunks_initialized != array.nchunks:
+        raise ValueError(f"{name} has lost chunks")
+    return array
 
 
 def is_training_set(path: Path) -> bool:
@@ -269,13 +310,14 @@ def load_episodes(
         team: the processes that read together; they share the copies.
 
     Raises:
-        BagError: no store there, another format, or no room for the copies.
+        BagError: no store there, another format, damaged, or no room for the copies.
     """
     try:
         root = zarr.open_group(str(path), mode="r")
         attributes = dict(root.attrs)
     except (FileNotFoundError, ValueError, KeyError):
         attributes = {}
+    digest = attributes.pop(_DIGEST, None)
     version = attributes.get("format")
     if version != FORMAT:
         older = isinstance(version, int) and version < FORMAT
@@ -284,12 +326,21 @@ def load_episodes(
             if isinstance(version, int) else "not a training set", where=str(path),
             remedy=MIGRATE if older else "build one from bags with scripts/build_dataset",
         )
-    embodiment = parse_embodiment(cast(str, attributes["embodiment_text"]), str(path))
+    with named_damage(path):
+        if digest is not None and digest != _digest_of(attributes):
+            raise ValueError("its description was changed")
+        return _episodes(root, attributes, path, cameras, on_disk, team)
 
+
+def _episodes(
+    root: zarr.Group, attributes: Mapping[str, Any], path: Path, cameras: Sequence[str] | None,
+    on_disk: Path | None, team: Team,
+) -> Episodes:
+    embodiment = parse_embodiment(cast(str, attributes["embodiment_text"]), str(path))
     copies = None if on_disk is None else MappedCopies(on_disk, team)
 
     def read(name: str) -> NDArray[Any]:
-        array = cast(Any, root[name])
+        array = read_array(root, name)
         # The ends are few.
         if copies is None or name == "episode_ends":
             return np.asarray(array[:])
@@ -311,4 +362,7 @@ def load_episodes(
     )
     if copies is not None:
         copies.unlink()
+    lengths = {len(array) for array in (*columns.values(), *found.images.values())}
+    if lengths != {int(found.ends[-1])}:
+        raise ValueError(f"arrays of {sorted(lengths)} frames, episodes of {int(found.ends[-1])}")
     return found

@@ -57,6 +57,9 @@ class MappedCopies:
                     disk_refusal(error, path), where=str(self._folder),
                     remedy="make room there, or train with the set in memory",
                 ) from error
+            except Exception:  # a damaged chunk
+                self.unlink()
+                raise
         self._team.wait()
         mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         return mapped
