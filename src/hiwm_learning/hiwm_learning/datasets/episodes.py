@@ -4,8 +4,8 @@ Each quantity is one flat array over the frames of all episodes. `episode_ends` 
 episode ends. An episode is one segment: a run on one branch between forks. The store includes the
 embodiment's text and hash, so that a model cannot be trained for another embodiment.
 
-Every chunk has a checksum, and every chunk is written, even one of zeros: a wrong bit or a lost file
-is found when the store is read. Stores from before that lack both.
+Every chunk has a checksum, and every chunk is written, even one of zeros: reading the store finds a
+wrong bit and a lost file. Stores from before that lack both.
 """
 
 import hashlib
@@ -326,18 +326,23 @@ def load_episodes(
             if isinstance(version, int) else "not a training set", where=str(path),
             remedy=MIGRATE if older else "build one from bags with scripts/build_dataset",
         )
+    copies = None if on_disk is None else MappedCopies(on_disk, team)
     with named_damage(path):
         if digest is not None and digest != _digest_of(attributes):
             raise ValueError("its description was changed")
-        return _episodes(root, attributes, path, cameras, on_disk, team)
+        try:
+            return _episodes(root, attributes, path, cameras, copies)
+        except BaseException:
+            if copies is not None:
+                copies.abandon()
+            raise
 
 
 def _episodes(
     root: zarr.Group, attributes: Mapping[str, Any], path: Path, cameras: Sequence[str] | None,
-    on_disk: Path | None, team: Team,
+    copies: MappedCopies | None,
 ) -> Episodes:
     embodiment = parse_embodiment(cast(str, attributes["embodiment_text"]), str(path))
-    copies = None if on_disk is None else MappedCopies(on_disk, team)
 
     def read(name: str) -> NDArray[Any]:
         array = read_array(root, name)
@@ -360,9 +365,9 @@ def _episodes(
         provenance_names=tuple(cast(list[str], attributes["provenance_names"])),
         **columns,
     )
-    if copies is not None:
-        copies.unlink()
     lengths = {len(array) for array in (*columns.values(), *found.images.values())}
     if lengths != {int(found.ends[-1])}:
         raise ValueError(f"arrays of {sorted(lengths)} frames, episodes of {int(found.ends[-1])}")
+    if copies is not None:
+        copies.unlink()
     return found

@@ -57,9 +57,6 @@ class MappedCopies:
                     disk_refusal(error, path), where=str(self._folder),
                     remedy="make room there, or train with the set in memory",
                 ) from error
-            except Exception:  # a damaged chunk
-                self.unlink()
-                raise
         self._team.wait()
         mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         return mapped
@@ -67,6 +64,10 @@ class MappedCopies:
     def unlink(self) -> None:
         """Remove the names of the files; what is mapped stays until the last process ends."""
         self._team.wait()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Remove the files after an error, without waiting for the other processes."""
         for path in self._files:
             with contextlib.suppress(OSError):
                 path.unlink()
