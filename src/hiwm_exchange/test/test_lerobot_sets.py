@@ -79,3 +79,19 @@ def test_base_takes_only_demonstrations(
     assert SpecificationReader(tmp_path / "set").info["total_frames"] == 16
     assert main([str(demos), *arguments]) == 1
     assert "give them to --demonstrations" in capsys.readouterr().err
+
+
+def test_a_damaged_picture_of_a_set_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session, cache = demonstrations(tmp_path / "session", 2), tmp_path / "sets"
+    words = ["--set", "base", "--demonstrations", str(session), "--cache", str(cache)]
+    assert main([*words, "-o", str(tmp_path / "one")]) == 0
+    (store,) = cache.glob("*.zarr")
+    chunk = store / "images" / "top" / "c" / "0" / "0" / "0" / "0"
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 1
+    chunk.write_bytes(content)
+    assert main([*words, "-o", str(tmp_path / "two")]) == 1
+    error = capsys.readouterr().err
+    assert "a damaged training set" in error and str(store) in error
