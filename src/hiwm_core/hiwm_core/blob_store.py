@@ -249,7 +249,9 @@ class BlobStore:
 def read_pins(root: Path) -> dict[str, str]:
     """Return pinned states and notes of the store at `root`, without indexing the store."""
     paths = sorted((root / "pins").glob("*"))
-    return {path.name: path.read_text() for path in paths if _NAME.fullmatch(path.name)}
+    return {
+        path.name: path.read_text(errors="replace") for path in paths if _NAME.fullmatch(path.name)
+    }
 
 
 def _digest(data: bytes) -> bytes:

@@ -92,6 +92,26 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def config_text(path: Path) -> str:
+    """Return the text of a config file.
+
+    Raises:
+        ConfigError: it cannot be read, or is no UTF-8 text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"line {line} is not UTF-8 text", where=str(path),
+            remedy="save the file as UTF-8 in your editor, or restore it from a copy",
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be read: {error.strerror}", where=str(path), remedy="make it readable"
+        ) from None
+
+
 def parse_mapping(text: str, where: str) -> dict[str, Any]:
     """Return a YAML document that must be a mapping.
 
@@ -100,7 +120,7 @@ def parse_mapping(text: str, where: str) -> dict[str, Any]:
     """
     try:
         data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter of a date such as 2026-02-30
         raise ConfigError(
             f"not valid YAML: {error}", where=where, remedy="correct the syntax"
         ) from None

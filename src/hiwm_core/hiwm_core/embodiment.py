@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core.config_files import find_config, parse_mapping
+from hiwm_core.config_files import config_text, find_config, parse_mapping
 from hiwm_core.config_schema import settings
 from hiwm_core.embodiment_file import (
     ROTATION_6D,
@@ -192,7 +192,7 @@ def load_embodiment(name: str | Path) -> Embodiment:
         ConfigError: missing file, unknown key, wrong unit or value; names file and field.
     """
     path = find_config("embodiments", name)
-    return parse_embodiment(path.read_text(), str(path))
+    return parse_embodiment(config_text(path), str(path))
 
 
 def parse_embodiment(text: str, where: str) -> Embodiment:

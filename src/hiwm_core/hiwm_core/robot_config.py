@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from hiwm_core.config_files import file_name, find_config, parse_mapping, ros_name
+from hiwm_core.config_files import config_text, file_name, find_config, parse_mapping, ros_name
 from hiwm_core.config_schema import number, settings
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
@@ -125,7 +125,7 @@ def load_robot(name: str | Path) -> RobotConfig:
             embodiment; names the file and field.
     """
     path = find_config("robots", name)
-    robot = parse_robot(path.read_text(), str(path))
+    robot = parse_robot(config_text(path), str(path))
     if robot.workspace is not None and robot.workspace.urdf:
         urdf = path.parent / Path(robot.workspace.urdf).expanduser()
         robot = replace(robot, workspace=replace(robot.workspace, urdf=str(urdf)))

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
-from hiwm_core.config_files import file_name, find_config, parse_mapping, text_hash
+from hiwm_core.config_files import config_text, file_name, find_config, parse_mapping, text_hash
 from hiwm_core.config_schema import number, settings
 from hiwm_core.errors import ConfigError
 from hiwm_core.formats import MIGRATE
@@ -138,7 +138,7 @@ def load_task(name: str | Path) -> Task:
             file and field.
     """
     path = find_config("tasks", name)
-    task = parse_task(path.read_text(), str(path))
+    task = parse_task(config_text(path), str(path))
     for picture in task.pictures:
         if not (path.parent / picture).is_file():
             raise ConfigError(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from hiwm_core.config_files import config_directories, parse_mapping
+from hiwm_core.config_files import config_directories, config_text, parse_mapping
 from hiwm_core.config_schema import number, settings
 from hiwm_core.errors import ConfigError
 
@@ -75,5 +75,5 @@ def task_study(task: str) -> TaskStudy:
     for folder in config_directories():
         path = folder / "studies" / f"{task}.yaml"
         if path.is_file():
-            return settings(TaskStudy, parse_mapping(path.read_text(), str(path)), str(path))
+            return settings(TaskStudy, parse_mapping(config_text(path), str(path)), str(path))
     return TaskStudy()

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hiwm_core.config_files import parse_mapping
+from hiwm_core.config_files import config_text, parse_mapping
 from hiwm_core.config_schema import settings
 from hiwm_core.embodiment import CameraSpec, Embodiment, load_embodiment, parse_embodiment
 from hiwm_core.errors import ConfigError
@@ -160,13 +160,7 @@ def load_mapping(path: Path) -> DataMapping:
     Raises:
         ConfigError: unknown key, wrong type, or no such embodiment; names file and field.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"cannot be read: {error.strerror}", where=str(path), remedy="check the path"
-        ) from None
-    file = settings(MappingFile, parse_mapping(text, str(path)), str(path))
+    file = settings(MappingFile, parse_mapping(config_text(path), str(path)), str(path))
     embodiment = load_embodiment(file.embodiment)
     cameras = {camera.name for camera in embodiment.cameras}
     if unknown := set(file.cameras) - cameras:

@@ -8,7 +8,7 @@ Tested by ``test_device_files.py``.
 from pathlib import Path
 from typing import TypeVar
 
-from hiwm_core.config_files import find_config, parse_mapping
+from hiwm_core.config_files import config_text, find_config, parse_mapping
 from hiwm_core.config_schema import settings
 from hiwm_core.errors import ConfigError
 
@@ -28,7 +28,7 @@ def load_device_file(name: str | Path, device: str, schema: type[T]) -> T:
             file, the field and the remedy.
     """
     path = find_config("devices", name)
-    return parse_device_file(path.read_text(encoding="utf-8"), str(path), device, schema)
+    return parse_device_file(config_text(path), str(path), device, schema)
 
 
 def parse_device_file(text: str, where: str, device: str, schema: type[T]) -> T:

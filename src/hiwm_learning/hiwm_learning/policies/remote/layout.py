@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hiwm_core.config_files import find_config, parse_mapping
+from hiwm_core.config_files import config_text, find_config, parse_mapping
 from hiwm_core.config_schema import number, settings
 from hiwm_core.errors import ConfigError
 
@@ -151,7 +151,7 @@ def find_layout(name: str) -> PolicyLayout:
         ConfigError: missing file, unknown key or wrong value; names file and field.
     """
     path: Path = find_config("policies", name)
-    return parse_layout(parse_mapping(path.read_text(encoding="utf-8"), str(path)), str(path))
+    return parse_layout(parse_mapping(config_text(path), str(path)), str(path))
 
 
 def parse_layout(data: Any, where: str) -> PolicyLayout:
