@@ -33,6 +33,9 @@ GROUP = "hiwm.tasks"
 DEMONSTRATION = "demonstration"
 # Episodes of a weak demonstrator. Without this kind, failures are a policy's own.
 FAILURE_DATA = "failure"
+# Episodes in which only the robot moves, with no object in sight: a world model learns from them
+# what the robot looks like.
+ROBOT_DATA = "robot"
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]  # [H, W, 3] rgb8

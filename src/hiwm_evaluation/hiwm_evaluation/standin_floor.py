@@ -25,7 +25,7 @@ from hiwm_core.errors import HiwmError
 from hiwm_core.limits import Limiter
 from hiwm_core.number_arguments import seed_number, whole_number
 from hiwm_core.output_folders import check_output_file, json_with
-from hiwm_core.task_plugin import FrameMeasure, Values
+from hiwm_core.task_plugin import ROBOT_DATA, FrameMeasure, Values
 from hiwm_core.tasks import Task, load_task
 from hiwm_core.user_paths import path_argument
 from hiwm_learning.world_models.evaluation.comparison import Shown, Truth, compare, stack
@@ -64,7 +64,7 @@ class Floor:
 
     def pair(self, number: int, seed: int) -> tuple[Run, Run]:
         """Return an episode of the behaviours, which take turns, and its repetition."""
-        kinds = self.plugin.data_kinds
+        kinds = [kind for kind in self.plugin.data_kinds if kind != ROBOT_DATA]
         behaviour = self.plugin.behaviour(kinds[number % len(kinds)], self.embodiment, seed)
 
         def behave(measured: Array) -> Array | None:

@@ -123,6 +123,33 @@ def test_the_robot_s_layer_holds_what_follows_from_the_joints_and_no_object(clip
     assert cover[~square].mean() < 0.05 and cover[bar].mean() < 0.05
 
 
+def test_from_the_robot_only_no_object_is_learned_even_if_its_place_follows_from_the_joints(
+    clips: Clips,
+) -> None:
+    """A block lies in the middle, but not when the arm is far to one side."""
+    frames, block = clips.frames.clone(), (slice(12, 20), slice(12, 20))
+    away = clips.proprioception[:, 0] < clips.proprioception[:, 0].quantile(0.3)
+    for row in torch.nonzero(~away)[:, 0].tolist():
+        frames[row, 0, *block] = torch.tensor([40, 220, 40])
+    with_block = dataclasses.replace(clips, frames=frames)
+    free = away & ~(clips.frames[:, 0, 12:20, 12:20, 0] > 100).flatten(1).any(1)
+    assert free.sum() > 10
+    drawn = {}
+    for name, only in (("all", None), ("robot only", clips)):
+        model = make_model()
+        fit_joints(model, clips)
+        stage = autoencoder_stage(
+            model, with_block, with_block, seed=0, device=CPU, batch=8, robot_only=only
+        )
+        for step in range(500):
+            stage.train_step(step, 0.0 if step < 400 else 0.15)
+        stage.take_average()
+        with torch.no_grad():
+            (robot,) = model.robots(clips.proprioception[free])
+        drawn[name] = float(robot.cover[:, 0, 14:18, 14:18].mean())
+    assert drawn["robot only"] < 0.05 < 0.3 < drawn["all"]
+
+
 def test_the_robot_leaves_the_latents(clips: Clips) -> None:
     # The square is the robot: all that is in the picture follows from the joints.
     stage = make_autoencoder_stage(make_model(), clips)

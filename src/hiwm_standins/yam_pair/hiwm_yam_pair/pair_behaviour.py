@@ -1,8 +1,9 @@
 """What the pair of arms does while the parts of a world model's data are recorded.
 
 Demonstrations, failures, off-task exploration and workspace-edge motion, as in Hi-WM (arXiv
-2604.21741). Each is seeded and reads the stand-in's ground truth: these are labels for making data,
-not something a policy or an operator sees. A demonstration is a function of what it sees.
+2604.21741), and motion of the robot with no object in sight. Each is seeded and reads the
+stand-in's ground truth: these are labels for making data, not something a policy or an operator
+sees. A demonstration is a function of what it sees.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.task_plugin import DEMONSTRATION, FAILURE_DATA, Values
+from hiwm_core.task_plugin import DEMONSTRATION, FAILURE_DATA, ROBOT_DATA, Values
 from hiwm_core.tasks import Task
 from hiwm_yam_pair.hands import Array
 from hiwm_yam_pair.roaming import Roamer
@@ -21,6 +22,8 @@ from hiwm_yam_pair.scene_names import DATA_KINDS
 STOP_TICKS = 5  # kept after a demonstration has reached its goal
 _SLIP_TICKS = 4  # a hand that slips opens for this long
 _OPEN = 0.5
+# Where a hand takes nothing [m], x and y: low, high.
+NOTHING_M = ((0.22, -0.2), (0.46, 0.2))
 
 Seen = TypeVar("Seen")
 _Seen = TypeVar("_Seen", contravariant=True)
@@ -92,12 +95,17 @@ class PairBehaviour(ABC, Generic[Seen]):
         """Return whether both hands hold something."""
 
     @abstractmethod
+    def out_of_sight(self) -> dict[str, float]:
+        """Return the values of a start in which no object is in sight."""
+
+    @abstractmethod
     def things(self, truth: Values) -> Array:
         """Return the places on the table [N, 2] at which there is something to take, m."""
 
     def start(self) -> dict[str, float]:
         """Return where the episode starts."""
-        return self._task.sample_start(self._rng)
+        start = self._task.sample_start(self._rng)
+        return {**start, **self.out_of_sight()} if self.kind == ROBOT_DATA else start
 
     def finished(self, truth: Values) -> bool:
         """Return whether a demonstration has rested at its goal."""
@@ -105,6 +113,8 @@ class PairBehaviour(ABC, Generic[Seen]):
 
     def targets(self, truth: Values, measured: Array) -> Array:
         """Return the next targets [10]."""
+        if self.kind == ROBOT_DATA:
+            return self._roamer.targets(self._rng.uniform(*NOTHING_M, (1, 2)), measured)
         if self.kind not in (DEMONSTRATION, FAILURE_DATA):
             return self._roamer.targets(self.things(truth), measured)
         seen = self.sighting(truth)

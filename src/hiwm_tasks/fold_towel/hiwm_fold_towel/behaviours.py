@@ -8,6 +8,7 @@ from hiwm_core.tasks import Task
 from hiwm_fold_towel.folder import Folder, Sighting
 from hiwm_fold_towel.names import HELD, Array, towel_of
 from hiwm_yam_pair.pair_behaviour import PairBehaviour, Slips, drawn_slips
+from hiwm_yam_pair.scene_names import AWAY_X_M
 
 
 def sighting(truth: Values) -> Sighting:
@@ -49,6 +50,10 @@ class TowelBehaviour(PairBehaviour[Sighting]):
     def holding(self, seen: Sighting, measured: Array) -> bool:
         """Return whether both hands hold the towel."""
         return all(seen.held)
+
+    def out_of_sight(self) -> dict[str, float]:
+        """Return the towel beyond the table."""
+        return {"towel_x_m": AWAY_X_M}
 
     def things(self, truth: Values) -> Array:
         """Return all vertices."""

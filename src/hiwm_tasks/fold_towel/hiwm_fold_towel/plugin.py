@@ -12,7 +12,7 @@ from hiwm_core.task_plugin import (
     Values,
 )
 from hiwm_fold_towel.names import COVERED, HELD, STARTS, TRUTH, corner_gaps, score, towel_of
-from hiwm_yam_pair.scene_names import DATA_KINDS, TOP, WARNINGS
+from hiwm_yam_pair.scene_names import AWAY_X_M, DATA_KINDS, TOP, WARNINGS
 
 
 class FoldTowel(TaskPlugin):
@@ -32,7 +32,9 @@ class FoldTowel(TaskPlugin):
         return score(corner_gaps(towel), truth[COVERED], float(towel[..., 2].max()), held)
 
     def start_problem(self, start: Values) -> str:
-        """Return a refusal of a start out of reach."""
+        """Return a refusal of a start out of reach, but for a towel that is put out of sight."""
+        if start["towel_x_m"] == AWAY_X_M:
+            return ""
         if not (0.28 <= start["towel_x_m"] <= 0.36 and abs(start["towel_y_m"]) <= 0.05):
             return "the towel is out of the arms' reach"
         return ""
@@ -44,7 +46,7 @@ class FoldTowel(TaskPlugin):
         return TowelScene(embodiment, render_size)
 
     def behaviour(self, kind: str, embodiment: Embodiment, seed: int) -> Behaviour:
-        """Return demonstrations, failures, off-task exploration, or motion at the edge of reach."""
+        """Return demonstrations, failures, exploration, edge motion, or only the arms' motion."""
         from hiwm_fold_towel.behaviours import TowelBehaviour
 
         return TowelBehaviour(kind, self.task, embodiment, seed)

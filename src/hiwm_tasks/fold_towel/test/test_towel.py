@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hiwm_core.embodiment import load_embodiment
-from hiwm_core.task_plugin import FAILURE_DATA
+from hiwm_core.task_plugin import FAILURE_DATA, ROBOT_DATA
 from hiwm_core.tasks import load_task
 from hiwm_fold_towel.folder import Folder, Sighting
 from hiwm_fold_towel.names import broken, corner_gaps, covered_share, score, towel_of
@@ -192,6 +192,23 @@ def test_the_operator_finishes_a_fold_that_both_hands_let_slip(robot: StandinRob
         if PLUGIN.progress(robot.scene.truth) >= 1.0:
             break
     assert PLUGIN.progress(robot.scene.truth) == 1.0
+
+
+def test_recordings_of_the_robot_only_show_no_towel(robot: StandinRobot) -> None:
+    only = PLUGIN.behaviour(ROBOT_DATA, EMBODIMENT, 5)
+    robot.place(only.start(), 0)
+    grips = []
+    for _ in range(60):
+        robot.take(only.targets(robot.scene.truth, robot.measured))
+        robot.advance()
+        red, _, blue = (robot.images["top"][..., i].astype(int) for i in range(3))
+        assert ((blue > red + 60) | (red > blue + 120)).sum() == 0
+        grips.append(robot.measured[[4, 9]])
+    assert np.ptp(grips, axis=0).max() > 0.3  # the fingers move as well
+    truth = robot.scene.truth
+    assert truth["physics_warnings"] == truth["left_holds"] == truth["right_holds"] == 0.0
+    near = {**TASK.sample_start(np.random.default_rng(1)), "towel_x_m": 0.6}
+    assert "out of the arms' reach" in TASK.start_problem(near)
 
 
 def test_cloth_that_tears_or_passes_through_the_table_is_broken() -> None:

@@ -8,6 +8,7 @@ from hiwm_core.tasks import Task
 from hiwm_route_rope.names import ROUTED, Array, clips_of, rope_of
 from hiwm_route_rope.router import HELD, Router, Sighting
 from hiwm_yam_pair.pair_behaviour import PairBehaviour, Slips, drawn_slips
+from hiwm_yam_pair.scene_names import AWAY_X_M
 
 
 def sighting(truth: Values) -> Sighting:
@@ -54,6 +55,10 @@ class RopeBehaviour(PairBehaviour[Sighting]):
         """Return whether both hands are shut around something."""
         grips = measured.reshape(2, 5)[:, 4]
         return bool(((grips > HELD[0]) & (grips < HELD[1])).all())
+
+    def out_of_sight(self) -> dict[str, float]:
+        """Return the rope beyond the table."""
+        return {"rope_x_m": AWAY_X_M}
 
     def things(self, truth: Values) -> Array:
         """Return the rope's points."""

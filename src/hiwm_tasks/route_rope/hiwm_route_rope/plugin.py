@@ -15,7 +15,7 @@ from hiwm_core.task_plugin import (
 )
 from hiwm_route_rope.names import ROUTED, STARTS, TRUTH, clips_of, rope_of, score
 from hiwm_route_rope.shape import rope_at
-from hiwm_yam_pair.scene_names import DATA_KINDS, TOP, WARNINGS
+from hiwm_yam_pair.scene_names import AWAY_X_M, DATA_KINDS, TOP, WARNINGS
 
 CLEAR_M = 0.035  # from a clip's middle to the rope, at a start
 # The part of the table that the arms reach.
@@ -46,9 +46,10 @@ class RouteRope(TaskPlugin):
         )
 
     def start_problem(self, start: Values) -> str:
-        """Return a refusal of a start out of reach."""
+        """Return a refusal of a start out of reach, but for a rope that is put out of sight."""
+        rope = (start["rope_x_m"], start["rope_y_m"])
         places = {
-            "rope": (start["rope_x_m"], start["rope_y_m"]),
+            **({} if rope[0] == AWAY_X_M else {"rope": rope}),
             **{
                 f"{side} clip": (start[f"{side}_clip_x_m"], start[f"{side}_clip_y_m"])
                 for side in ("left", "right")
@@ -69,7 +70,7 @@ class RouteRope(TaskPlugin):
         return RopeScene(embodiment, render_size)
 
     def behaviour(self, kind: str, embodiment: Embodiment, seed: int) -> Behaviour:
-        """Return demonstrations, off-task exploration, or motion at the edge of reach."""
+        """Return demonstrations, failures, exploration, edge motion, or only the arms' motion."""
         from hiwm_route_rope.behaviours import RopeBehaviour
 
         return RopeBehaviour(kind, self.task, embodiment, seed)

@@ -6,7 +6,7 @@ import pytest
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.measured import MeasuredAction
 from hiwm_core.robot_config import load_robot
-from hiwm_core.task_plugin import FAILURE_DATA
+from hiwm_core.task_plugin import FAILURE_DATA, ROBOT_DATA
 from hiwm_core.tasks import load_task
 from hiwm_robot.standin_robot import StandinRobot
 from hiwm_route_rope.behaviours import sighting
@@ -14,7 +14,7 @@ from hiwm_route_rope.names import clips_of, rope_of, score
 from hiwm_route_rope.operator_control import lies_in
 from hiwm_route_rope.router import Router, Sighting
 from hiwm_route_rope.shape import holds
-from hiwm_route_rope.vision import clip_masks, look
+from hiwm_route_rope.vision import clip_masks, look, rope_mask
 from hiwm_yam_pair.kinematics import tool_down
 
 TASK = load_task("route_rope")
@@ -172,3 +172,20 @@ def test_the_joint_embodiment_solves_the_same_task() -> None:
             break
     assert TASK.stand_in().progress(robot.scene.truth) == 1.0
     robot.close()
+
+
+def test_recordings_of_the_robot_only_show_no_rope() -> None:
+    plugin = TASK.stand_in()
+    only = plugin.behaviour(ROBOT_DATA, EMBODIMENT, 5)
+    robot = StandinRobot(TASK, EMBODIMENT, render_size=128)
+    try:
+        robot.place(only.start(), 0)
+        for _ in range(40):
+            robot.take(only.targets(robot.scene.truth, robot.measured))
+            robot.advance()
+            assert rope_mask(robot.images["top"][None]).sum() == 0
+        assert plugin.progress(robot.scene.truth) < 0.01
+    finally:
+        robot.close()
+    near = {**TASK.sample_start(np.random.default_rng(1)), "rope_x_m": 0.7}
+    assert "the rope at" in TASK.start_problem(near)

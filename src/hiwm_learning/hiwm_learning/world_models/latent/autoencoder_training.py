@@ -1,12 +1,11 @@
 """Second stage: the coders redraw frames, with the robot as a layer and not in the latents.
 
-The robot's layer is trained before the usual picture, at first by itself. Its loss is soon the
-absolute error, so it draws what is there in more than half of all frames with these joints: the
-robot, and no object. Then two frames of a run are encoded. Many latents are drawn with the robot of
-the pair's other frame, and shall show that frame: a robot that the latents hold would be drawn
-twice. Objects that have moved in between are no fault of the latents, so pixels that stay far off
-count less. Besides, the distance between the two latents is a penalty: what an arm hides shall not
-come and go. Both fade during the training: first the robot leaves, then the picture gets sharp.
+At first only the robot's layer is trained (`robot_training`). Then two frames of a run are encoded.
+Many latents are drawn with the robot of the pair's other frame, and shall show that frame: a robot
+that the latents hold would be drawn twice. Objects that have moved in between are no fault of the
+latents, so pixels that stay far off count less. Besides, the distance between the two latents is a
+penalty: what an arm hides shall not come and go. Both fade during the training: first the robot
+leaves, then the picture gets sharp.
 """
 
 import math
@@ -18,16 +17,23 @@ from torch import Tensor
 from hiwm_learning.parallel import ALONE, Team
 from hiwm_learning.world_models.latent.clips import Clips
 from hiwm_learning.world_models.latent.model import LatentWorldModel, floats
-from hiwm_learning.world_models.latent.robot_layer import RobotLayer
+from hiwm_learning.world_models.latent.robot_training import (
+    DIFFERENT,
+    FOUND_UNTIL,
+    USUAL_FRAMES,
+    RobotRecordings,
+    light_on,
+    redrawing_loss,
+    robot_loss,
+    unusual_weight,
+)
 from hiwm_learning.world_models.latent.stage import Stage
 
 RATE = 2e-3
 BATCH = 24  # pairs
 APART = 30  # steps between the frames of a pair, at most
-# Share of the training in which only the robot's layer is trained, on as many frames; and in which
-# squares count: with the absolute error from the start, it never begins to draw.
-ROBOT_UNTIL, FOUND_UNTIL = 0.2, 0.12
-ROBOT_WEIGHT = 4.0
+# Share of the training in which only the robot's layer is trained, on as many frames.
+ROBOT_UNTIL = 0.2
 STILL = 0.5  # share of pixels that are as usual, of a camera that stands still
 # Share of the latents that are drawn with the other frame's joints, and at the end.
 EXCHANGED, EXCHANGED_END = 0.5, 0.25
@@ -39,12 +45,8 @@ LATENT_NOISE = 0.08
 SLOWNESS, SLOW_END = 0.5, 0.3
 FADE_FROM, FADE_TO = 0.40, 0.80  # of the training
 WARM_STEPS = 400
-# Pixels this far from the usual picture weigh more: most of a scene is still.
-DIFFERENT, DIFFERENT_WEIGHT = 0.06, 8.0
-USUAL_FRAMES = 600
 MEASURED = 96  # held-out frames
 LATER = (1, 15)  # steps between these and the ones that are drawn from their latents
-DARK = 0.05  # added to brightness before it is compared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,15 +71,9 @@ def usual_pictures(clips: Clips, seed: int) -> Usual:
     return Usual(pictures=pictures, stillness=torch.stack(found))
 
 
-def light_on(images: Tensor, picture: Tensor) -> Tensor:
-    """Return how much brighter images [B, 3, H, W] are than the usual picture, [B, 3, 1, 1]."""
-    ratio = (images + DARK) / (picture + DARK)
-    return ratio.flatten(2).median(2).values[:, :, None, None]
-
-
 def autoencoder_stage(
     model: LatentWorldModel, clips: Clips, held_out: Clips, *, seed: int, device: torch.device,
-    batch: int = BATCH, team: Team = ALONE,
+    batch: int = BATCH, team: Team = ALONE, robot_only: Clips | None = None,
 ) -> Stage:
     """Return the stage that fits a model's coders in place.
 
@@ -89,11 +85,15 @@ def autoencoder_stage(
         device: of the model.
         batch: pairs in each part of a step.
         team: the processes that train together.
+        robot_only: recordings of the robot with no object in sight; None takes the robot for what
+            follows from the joints in `clips`.
     """
     usual = usual_pictures(clips, seed)
     pictures = usual.pictures.to(device)
+    robots = RobotRecordings(robot_only or clips, None if robot_only else usual.pictures)
+    behind = robots.usual.to(device)
     found_until = 0.0  # a robot that is drawn already needs not be found
-    for coder, picture in zip(model.camera_coders(), pictures, strict=True):
+    for coder, picture in zip(model.camera_coders(), behind, strict=True):
         if coder.robot.untrained:
             coder.robot.usual.copy_(picture)
             found_until = FOUND_UNTIL
@@ -102,27 +102,20 @@ def autoencoder_stage(
     # A camera that moves has no usual picture: there, the robot is learned with the scene.
     still = [float(share) > STILL for share in usual.stillness]
 
-    def robot_loss(layer: RobotLayer, images: Tensor, index: int, progress: float) -> Tensor:
-        """Return the loss of a camera's layers before the usual picture in each image's light."""
-        wanted = images / light_on(images, pictures[index])
-        error = layer.over(pictures[index]) - wanted
-        if progress < found_until:
-            return _redrawing(error, _weight(wanted, pictures[index]))
-        return ROBOT_WEIGHT * error.abs().mean()
-
-    def robot_losses(generator: torch.Generator, progress: float) -> dict[str, Tensor]:
-        rows = clips.draw(every, 2 * batch, generator)
-        posture = model.posture(clips.proprioception[rows].to(device))
-        images = floats(clips.frames[rows].to(device))
-        drawn = torch.stack([
-            robot_loss(coder.robot(posture), images[:, index], index, progress) * still[index]
+    def robot_losses(count: int, generator: torch.Generator, progress: float) -> Tensor:
+        posed = robots.drawn(model, count, generator, device)
+        return torch.stack([
+            robot_loss(
+                coder.robot(posed.posture), posed.images[:, index], posed.behind[:, index],
+                behind[index], progress < found_until,
+            ) * still[index]
             for index, coder in enumerate(model.camera_coders())
         ]).sum()
-        return {"loss": drawn, "robot": drawn}
 
     def losses(generator: torch.Generator, step: int, progress: float) -> dict[str, Tensor]:
         if progress < ROBOT_UNTIL and any(still):
-            return robot_losses(generator, progress)
+            drawn = robot_losses(2 * batch, generator, progress)
+            return {"loss": drawn, "robot": drawn}
         rows = clips.draw(every, batch, generator)
         apart = torch.randint(1, APART + 1, (batch,), generator=generator)
         apart = apart * (torch.randint(0, 2, (batch,), generator=generator) * 2 - 1)
@@ -133,7 +126,8 @@ def autoencoder_stage(
         exchanged = round(batch * faded(EXCHANGED, EXCHANGED_END, progress))
         shown = torch.arange(batch)
         shown[:exchanged] += batch
-        redrawing, slowness, drawn = (posture.new_zeros(()) for _ in range(3))
+        redrawing, slowness = (posture.new_zeros(()) for _ in range(2))
+        drawn = robot_losses(batch, generator, progress)
         for index, coder in enumerate(model.camera_coders()):
             with torch.no_grad():  # the encoder only needs to know what it hides
                 hiding = coder.robot(posture)
@@ -145,15 +139,14 @@ def autoencoder_stage(
             noise = torch.randn(now.shape, generator=generator).to(device)
             now = now + LATENT_NOISE * noise
             scene, wanted = coder.scene(now), images[shown, index]
-            robot = coder.robot(posture[shown])
-            if still[index]:
-                drawn = drawn + robot_loss(robot, wanted, index, progress)
-                robot = robot.detached()
+            # A still camera's robot is learned above; where it hides the scene is no fault of it.
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not still[index]):
+                robot = coder.robot(posture[shown])
             error = robot.lit(coder.light_of(now)).over(scene) - wanted
-            weight = _weight(wanted, pictures[index])
+            weight = unusual_weight(wanted, pictures[index])
             disputed = (error[:exchanged].detach().abs().amax(1, keepdim=True) / DISPUTED) ** 2
             weight[:exchanged] /= 1.0 + disputed
-            redrawing = redrawing + _redrawing(error, weight)
+            redrawing = redrawing + redrawing_loss(error, weight)
         loss = redrawing + drawn + slowness_weight(step, progress) * slowness
         return {"loss": loss, "robot": drawn, "redrawing": redrawing, "slowness": slowness}
 
@@ -187,16 +180,6 @@ def faded(first: float, last: float, progress: float) -> float:
     """Return a value that goes from the first to the last over a part of the training."""
     fallen = min(1.0, max(0.0, (progress - FADE_FROM) / (FADE_TO - FADE_FROM)))
     return last + (first - last) * 0.5 * (1.0 + math.cos(math.pi * fallen))
-
-
-def _weight(wanted: Tensor, usual: Tensor) -> Tensor:
-    """Return weights [B, 1, H, W] of the pixels of images [B, 3, H, W]."""
-    unusual = (wanted - usual).abs().amax(1, keepdim=True)
-    return 1.0 + DIFFERENT_WEIGHT * (unusual > DIFFERENT).float()
-
-
-def _redrawing(error: Tensor, weight: Tensor) -> Tensor:
-    return 4.0 * (weight * error**2).mean() + 0.2 * (weight * error.abs()).mean()
 
 
 def psnr(found: Tensor, wanted: Tensor) -> float:

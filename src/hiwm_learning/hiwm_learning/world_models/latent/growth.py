@@ -34,7 +34,7 @@ def add_growth_options(parser: argparse.ArgumentParser) -> None:
 def growth_inputs(options: argparse.Namespace) -> list[Path]:
     """Return what a training reads for these options."""
     begun = options.start_from
-    return [*options.old_data, *([begun, starts_file(begun)] if begun else [])]
+    return [*options.old_data, *options.robot_only, *([begun, starts_file(begun)] if begun else [])]
 
 
 def check_growth(options: argparse.Namespace) -> None:

@@ -30,10 +30,6 @@ class RobotLayer:
         """Return the robot in another light [B, 3, 1, 1], factors."""
         return RobotLayer(colours=self.colours * light, cover=self.cover)
 
-    def detached(self) -> "RobotLayer":
-        """Return the same, as a constant."""
-        return RobotLayer(colours=self.colours.detach(), cover=self.cover.detach())
-
     def over(self, scene: Tensor) -> Tensor:
         """Return images [B, 3, H, W] of scenes [B, 3, H, W] behind the robot."""
         return scene + self.cover * (self.colours - scene)

@@ -11,6 +11,7 @@ from hiwm_core.bags.task_of_data import task_of
 from hiwm_core.errors import ConfigError
 from hiwm_core.measured import MeasuredFromProprioception
 from hiwm_core.output_folders import claim_folder
+from hiwm_core.user_paths import path_argument
 from hiwm_learning import training_loop
 from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
 from hiwm_learning.parallel import team_of
@@ -71,6 +72,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--autoencoder-steps", type=int, default=10**7, help="the same in steps")
     parser.add_argument("--autoencoder-batch", type=int, default=BATCH, help="pairs of frames")
     add_parts_option(parser)
+    parser.add_argument(
+        "--robot-only", nargs="+", default=[], type=path_argument, metavar="DATA",
+        help="bags in which only the robot moves, with no object in sight: what the robot looks "
+        "like is learned from them, and nothing else",
+    )
     add_growth_options(parser)
     add_subset_options(parser)
     parser.add_argument(
@@ -148,7 +154,7 @@ class _Run:
         joints.take_average()
         first = autoencoder_stage(
             model, clips, held_out, seed=options.seed, device=self._device,
-            batch=options.autoencoder_batch, team=self._team,
+            batch=options.autoencoder_batch, team=self._team, robot_only=self._robot_only(),
         )
         budget = Budget(steps=options.autoencoder_steps, minutes=options.autoencoder_minutes)
         if self._fit(first, budget, "autoencoder"):
@@ -171,6 +177,18 @@ class _Run:
         )
         budget = Budget(steps=options.steps, minutes=options.minutes)
         return 130 if self._fit(second, budget, "dynamics") else 0
+
+    def _robot_only(self) -> Clips | None:
+        """Return the recordings of the robot only, or None."""
+        options, config = self._options, self._model.config
+        if not options.robot_only:
+            return None
+        clips, _ = read_clips(
+            options.robot_only, config.cameras, self._embodiment, self._task, self._report,
+            options.resample_to, (config.height, config.width),
+        )
+        self._report(f"the robot only: {len(clips)} frames")
+        return clips
 
     def _fit(self, stage: Stage, budget: Budget, name: str) -> bool:
         """Fit one stage and return whether it was interrupted."""
@@ -199,7 +217,8 @@ class _Run:
             embodiment=self._embodiment.name, embodiment_hash=self._embodiment.hash,
             embodiment_text=self._embodiment.text, task=self._task.name, task_hash=self._task.hash,
             data={
-                **clips.summary, "held_out_episodes": held_out.summary["episodes"],
+                **clips.summary, "robot_only": len(self._options.robot_only) > 0,
+                "held_out_episodes": held_out.summary["episodes"],
                 "lineage": self._lineage,
             },
             steps=steps, seed=self._options.seed, minutes=minutes, scores=scores,
