@@ -20,8 +20,6 @@ from hiwm_learning.world_models.latent.model import LatentWorldModel, floats
 from hiwm_learning.world_models.latent.robot_training import (
     DIFFERENT,
     FOUND_UNTIL,
-    USUAL_FRAMES,
-    RobotRecordings,
     light_on,
     redrawing_loss,
     robot_loss,
@@ -39,6 +37,7 @@ STILL = 0.5  # share of pixels that are as usual, of a camera that stands still
 EXCHANGED, EXCHANGED_END = 0.5, 0.25
 # There, a pixel that is this far off counts half as much, of the brightness range.
 DISPUTED = 0.15
+USUAL_FRAMES = 600
 # Of the latents' unit deviation: predicted latents are never quite those of a frame.
 LATENT_NOISE = 0.08
 # Weight of the penalty beside the reconstruction, and its share at the end.
@@ -90,25 +89,26 @@ def autoencoder_stage(
     """
     usual = usual_pictures(clips, seed)
     pictures = usual.pictures.to(device)
-    robots = RobotRecordings(robot_only or clips, None if robot_only else usual.pictures)
-    behind = robots.usual.to(device)
+    posed = clips if robot_only is None else robot_only
+    behind = pictures if robot_only is None else usual_pictures(posed, seed).pictures.to(device)
     found_until = 0.0  # a robot that is drawn already needs not be found
     for coder, picture in zip(model.camera_coders(), behind, strict=True):
         if coder.robot.untrained:
             coder.robot.usual.copy_(picture)
             found_until = FOUND_UNTIL
-    every = torch.arange(len(clips))
+    every, every_posed = torch.arange(len(clips)), torch.arange(len(posed))
 
     # A camera that moves has no usual picture: there, the robot is learned with the scene.
     still = [float(share) > STILL for share in usual.stillness]
 
     def robot_losses(count: int, generator: torch.Generator, progress: float) -> Tensor:
-        posed = robots.drawn(model, count, generator, device)
+        rows = posed.draw(every_posed, count, generator)
+        posture = model.posture(posed.proprioception[rows].to(device))
+        images = floats(posed.frames[rows].to(device))
+        squares = progress < found_until
         return torch.stack([
-            robot_loss(
-                coder.robot(posed.posture), posed.images[:, index], posed.behind[:, index],
-                behind[index], progress < found_until,
-            ) * still[index]
+            robot_loss(coder.robot(posture), images[:, index], behind[index], squares)
+            * still[index]
             for index, coder in enumerate(model.camera_coders())
         ]).sum()
 

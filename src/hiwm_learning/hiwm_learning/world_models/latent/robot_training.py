@@ -1,6 +1,6 @@
 """What the robot looks like, learned from frames with the joints of each.
 
-The layer is drawn before a picture of what is behind the robot. Its loss is first the squared
+The layer is drawn before the usual picture of the camera. Its loss is first the squared
 error, or it would never begin to draw, and soon the absolute one: it then draws what is there in
 more than half of all frames with these joints. That is the robot, and no object, if objects lie
 elsewhere in each frame. It is more than the robot if an object's place follows from the joints: a
@@ -8,13 +8,8 @@ towel always starts in the middle, and has left it when the arms have folded it.
 robot only have no such object; with them, the layer learns from nothing else.
 """
 
-from dataclasses import dataclass
-
-import torch
 from torch import Tensor
 
-from hiwm_learning.world_models.latent.clips import Clips
-from hiwm_learning.world_models.latent.model import LatentWorldModel, floats
 from hiwm_learning.world_models.latent.robot_layer import RobotLayer
 
 # Share of the training in which squares count, if the robot is not drawn yet.
@@ -22,71 +17,20 @@ FOUND_UNTIL = 0.12
 ROBOT_WEIGHT = 4.0
 # Pixels this far from the usual picture weigh more: most of a scene is still.
 DIFFERENT, DIFFERENT_WEIGHT = 0.06, 8.0
-USUAL_FRAMES = 600
 DARK = 0.05  # added to brightness before it is compared
 
 
-@dataclass(frozen=True, kw_only=True)
-class Posed:
-    """Frames, the joints of each, and what is behind the robot."""
-
-    posture: Tensor  # [B, P] standardised proprioception
-    images: Tensor  # [B, C, 3, H, W] in 0..1
-    behind: Tensor  # [B, C, 3, H, W], or [1, ...] for all; in the usual light
-
-
-class RobotRecordings:
-    """Frames from which the robot is learned.
-
-    Args:
-        clips: of the robot only, or any.
-        pictures: [C, 3, H, W] the usual pictures, behind the robot in all frames; None takes the
-            usual picture of each run, in which only the robot moves.
-    """
-
-    def __init__(self, clips: Clips, pictures: Tensor | None) -> None:
-        self._clips, self._every = clips, torch.arange(len(clips))
-        self._run = torch.zeros(len(clips), dtype=torch.long)
-        if pictures is not None:
-            self.usual, self._behind = pictures, pictures[None]
-            return
-        first, self._run = torch.unique(clips.first, return_inverse=True)
-        runs = [
-            floats(clips.frames[a : int(clips.last[a]) + 1].median(dim=0).values)
-            for a in first.tolist()
-        ]
-        self.usual = torch.stack(runs).median(dim=0).values
-        self._behind = torch.stack([
-            picture / light_on(picture, self.usual) for picture in runs
-        ])
-
-    def drawn(
-        self, model: LatentWorldModel, count: int, generator: torch.Generator, device: torch.device
-    ) -> Posed:
-        """Return `count` frames."""
-        clips = self._clips
-        rows = clips.draw(self._every, count, generator)
-        return Posed(
-            posture=model.posture(clips.proprioception[rows].to(device)),
-            images=floats(clips.frames[rows].to(device)),
-            behind=self._behind[self._run[rows]].to(device),
-        )
-
-
-def robot_loss(
-    layer: RobotLayer, images: Tensor, behind: Tensor, usual: Tensor, squares: bool
-) -> Tensor:
+def robot_loss(layer: RobotLayer, images: Tensor, usual: Tensor, squares: bool) -> Tensor:
     """Return the loss of a robot drawn in one camera, in each image's light.
 
     Args:
         layer: of B frames.
-        images: [B, 3, H, W].
-        behind: [B, 3, H, W] or [1, ...].
-        usual: [3, H, W].
+        images: [B, 3, H, W] in 0..1.
+        usual: [3, H, W] the camera's usual picture.
         squares: whether squares count, and not the absolute error.
     """
     wanted = images / light_on(images, usual)
-    error = layer.over(behind) - wanted
+    error = layer.over(usual) - wanted
     if squares:
         return redrawing_loss(error, unusual_weight(wanted, usual))
     return ROBOT_WEIGHT * error.abs().mean()
