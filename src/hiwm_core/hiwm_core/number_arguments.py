@@ -1,6 +1,7 @@
-"""Whole numbers of the command line, refused where they are out of range."""
+"""Numbers of the command line, refused where they are out of range."""
 
 import argparse
+import math
 from collections.abc import Callable
 
 MOST_THREADS = 1024
@@ -21,6 +22,17 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
         raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, {least} {upper}")
 
     return read
+
+
+def at_least_zero(text: str) -> float:
+    """Return a number of 0 or more, the argparse `type`; infinity is one."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not value >= 0.0:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number, 0 or more")
+    return value
 
 
 port_number = whole_number(0, 65535)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from hiwm_core.errors import HiwmError
-from hiwm_core.number_arguments import seed_number, thread_count, whole_number
+from hiwm_core.number_arguments import at_least_zero, seed_number, thread_count, whole_number
 from hiwm_core.output_folders import (
     check_output_file,
     check_output_folder,
@@ -59,8 +59,12 @@ def add_world_model_options(
         "--task", help="name or path of the task (default: the task of the bags)"
     )
     parser.add_argument("--name", default=name, help="name of the model")
-    parser.add_argument("--minutes", type=float, default=minutes, help="limit of dynamics training")
-    parser.add_argument("--steps", type=int, default=steps, help="limit of dynamics training")
+    parser.add_argument(
+        "--minutes", type=at_least_zero, default=minutes, help="limit of dynamics training"
+    )
+    parser.add_argument(
+        "--steps", type=whole_number(0), default=steps, help="limit of dynamics training"
+    )
     parser.add_argument(
         "--work", type=path_argument, help="folder of the stages (default: next to the output)"
     )

@@ -10,6 +10,7 @@ import torch
 from hiwm_core.bags.task_of_data import task_of
 from hiwm_core.errors import ConfigError
 from hiwm_core.measured import MeasuredFromProprioception
+from hiwm_core.number_arguments import at_least_zero, whole_number
 from hiwm_core.output_folders import claim_folder
 from hiwm_core.user_paths import path_argument
 from hiwm_learning import training_loop
@@ -61,16 +62,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--torch-device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument(
-        "--tokens", type=int, help="cells in play, of all cameras (default: of the size)"
+        "--tokens", type=whole_number(1),
+        help="cells in play, of all cameras (default: of the size)",
     )
     parser.add_argument(
-        "--joint-steps", type=int, default=STEPS, help="limit of the joints' stage"
+        "--joint-steps", type=whole_number(0), default=STEPS, help="limit of the joints' stage"
     )
     parser.add_argument(
-        "--autoencoder-minutes", type=float, default=50.0, help="limit of the coders' stage"
+        "--autoencoder-minutes", type=at_least_zero, default=50.0, help="limit of the coders' stage"
     )
-    parser.add_argument("--autoencoder-steps", type=int, default=10**7, help="the same in steps")
-    parser.add_argument("--autoencoder-batch", type=int, default=BATCH, help="pairs of frames")
+    parser.add_argument(
+        "--autoencoder-steps", type=whole_number(0), default=10**7, help="the same in steps"
+    )
+    parser.add_argument(
+        "--autoencoder-batch", type=whole_number(2), default=BATCH, help="pairs of frames"
+    )
     add_parts_option(parser)
     parser.add_argument(
         "--robot-only", nargs="+", default=[], type=path_argument, metavar="DATA",
@@ -84,9 +90,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="keep frames and latents on disk, uncompressed in the work folder while it trains: "
         "memory does not grow with them",
     )
-    parser.add_argument("--pool", type=int, default=POOL, help="rollouts kept alive")
-    parser.add_argument("--oldest", type=int, default=OLDEST, help="age limit of a rollout, steps")
-    parser.add_argument("--warp", type=float, default=WARP_PX, help="of start frames, px; 0: none")
+    parser.add_argument(
+        "--pool", type=whole_number(1), default=POOL, help="rollouts kept alive"
+    )
+    parser.add_argument(
+        "--oldest", type=whole_number(1), default=OLDEST, help="age limit of a rollout, steps"
+    )
+    parser.add_argument(
+        "--warp", type=at_least_zero, default=WARP_PX, help="of start frames, px; 0: none"
+    )
 
 
 def train(options: argparse.Namespace) -> int:
