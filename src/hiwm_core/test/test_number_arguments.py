@@ -37,4 +37,4 @@ def test_limits_below_zero_and_no_numbers_are_refused(text: str) -> None:
 
 
 def test_limits_may_be_zero_or_infinite() -> None:
-    assert (at_least_zero("0"), at_least_zero("2.5"), at_least_zero("inf")) == (0, 2.5, float("inf"))
+    assert [at_least_zero(text) for text in ("0", "2.5", "inf")] == [0.0, 2.5, float("inf")]
