@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hiwm_core.config_files import config_text, find_config, parse_mapping
+from hiwm_core.config_files import config_text, default_task, find_config, parse_mapping
 from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.robot_config import load_robot
@@ -13,7 +13,7 @@ from hiwm_core.tasks import load_task
 
 
 @pytest.mark.parametrize(("kind", "name", "load"), [
-    ("tasks", "push_t", load_task), ("robots", "standin", load_robot),
+    ("tasks", default_task(), load_task), ("robots", "standin", load_robot),
     ("embodiments", "planar_bimanual", load_embodiment),
 ])
 def test_a_file_that_an_editor_saved_as_latin_1_is_named(
