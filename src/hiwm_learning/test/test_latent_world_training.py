@@ -150,6 +150,27 @@ def test_from_the_robot_only_no_object_is_learned_even_if_its_place_follows_from
     assert drawn["robot only"] < 0.05 < 0.3 < drawn["all"]
 
 
+def test_a_cover_in_the_colours_of_an_empty_scene_is_dropped(clips: Clips) -> None:
+    model = make_model()
+    fit_joints(model, clips)
+    stage = autoencoder_stage(model, clips, clips, seed=0, device=CPU, batch=8, robot_only=clips)
+    (coder,) = model.camera_coders()
+    patch = coder.robot.leave[-2]
+    assert isinstance(patch, torch.nn.Conv2d) and patch.bias is not None
+    with torch.no_grad():
+        patch.bias[3 * len(patch.bias) // 4 :] = 1.5
+    square = clips.frames[:, 0, :, :, 0] > 100
+
+    def covered() -> float:
+        with torch.no_grad():
+            return float(model.robots(clips.proprioception)[0].cover[:, 0][~square].mean())
+
+    assert covered() > 0.5
+    for step in range(300):
+        stage.train_step(step, 0.15)
+    assert covered() < 0.1
+
+
 def test_the_robot_leaves_the_latents(clips: Clips) -> None:
     # The square is the robot: all that is in the picture follows from the joints.
     stage = make_autoencoder_stage(make_model(), clips)

@@ -15,6 +15,9 @@ from hiwm_learning.world_models.latent.robot_layer import RobotLayer
 # Share of the training in which squares count, if the robot is not drawn yet.
 FOUND_UNTIL = 0.12
 ROBOT_WEIGHT = 4.0
+# Of what is covered, once the robot is found. Before an empty scene, a cover in its colours costs
+# nothing else, and would later hide the objects there. With .05, a small robot was dropped as well.
+COVER_WEIGHT = 0.02
 # Pixels this far from the usual picture weigh more: most of a scene is still.
 DIFFERENT, DIFFERENT_WEIGHT = 0.06, 8.0
 DARK = 0.05  # added to brightness before it is compared
@@ -33,7 +36,7 @@ def robot_loss(layer: RobotLayer, images: Tensor, usual: Tensor, squares: bool) 
     error = layer.over(usual) - wanted
     if squares:
         return redrawing_loss(error, unusual_weight(wanted, usual))
-    return ROBOT_WEIGHT * error.abs().mean()
+    return ROBOT_WEIGHT * error.abs().mean() + COVER_WEIGHT * layer.cover.mean()
 
 
 def light_on(images: Tensor, picture: Tensor) -> Tensor:
