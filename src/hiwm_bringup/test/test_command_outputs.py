@@ -94,6 +94,11 @@ COMMANDS = {
         "--family latent {data}_bags --start-from {data}/world.safetensors -o {out} --steps 1",
         "file", suffix=".safetensors", input_file="world.safetensors",
     ),
+    "train_world_model-robot-only": Command(
+        "hiwm_learning.world_models.train",
+        "--family latent {data}_bags --robot-only {data} -o {out} --steps 1", "file",
+        suffix=".safetensors",
+    ),
     "train_world_model-old-data": Command(
         "hiwm_learning.world_models.train",
         "--family latent {data}_bags --start-from {data}_old.safetensors --old-data {data} -o {out}"

@@ -106,11 +106,12 @@ def autoencoder_stage(
         posture = model.posture(posed.proprioception[rows].to(device))
         images = floats(posed.frames[rows].to(device))
         squares = progress < found_until
-        return torch.stack([
-            robot_loss(coder.robot(posture), images[:, index], behind[index], squares)
-            * still[index]
-            for index, coder in enumerate(model.camera_coders())
-        ]).sum()
+        drawn = posture.new_zeros(())
+        for index, coder in enumerate(model.camera_coders()):
+            if still[index]:
+                layer = coder.robot(posture)
+                drawn = drawn + robot_loss(layer, images[:, index], behind[index], squares)
+        return drawn
 
     def losses(generator: torch.Generator, step: int, progress: float) -> dict[str, Tensor]:
         if progress < ROBOT_UNTIL and any(still):

@@ -197,7 +197,7 @@ class _Run:
             return None
         clips, _ = read_clips(
             options.robot_only, config.cameras, self._embodiment, self._task, self._report,
-            options.resample_to, (config.height, config.width),
+            options.resample_to, (config.height, config.width), on_disk=self._on_disk,
         )
         self._report(f"the robot only: {len(clips)} frames")
         return clips
