@@ -27,7 +27,7 @@ def test_the_family_is_that_of_the_shipped_world_model(tmp_path: Path) -> None:
     plan = Plan(tmp_path, tmp_path / "work", TASK, BUDGETS["small"])
     (stage,) = (s for s in plan.stages(blocks(BUDGETS["small"])[1]) if s.name == "world")
     words = " ".join(stage.command)
-    assert "--family latent" in words and "--autoencoder-steps 4000" in words
+    assert "--family latent" in words and "--robot-steps 2500" in words
 
 
 def test_a_latent_world_model_of_the_task_is_accepted(tmp_path: Path) -> None:

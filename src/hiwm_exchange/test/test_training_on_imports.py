@@ -20,8 +20,8 @@ def trained(session: Path, output: Path) -> None:
     torch.set_num_threads(1)
     assert train([
         str(session), "-o", str(output), "--family", "latent", "--network", "tiny",
-        "--pool", "2", "--autoencoder-batch", "4", "--joint-steps", "2",
-        "--autoencoder-steps", "2", "--steps", "2",
+        "--pool", "2", "--robot-batch", "4", "--joint-steps", "2",
+        "--robot-steps", "2", "--hand-steps", "2", "--filling-steps", "2", "--steps", "2",
     ]) == 0
     simulator, _ = load_simulator(output, EMBODIMENT)
     assert simulator is not None

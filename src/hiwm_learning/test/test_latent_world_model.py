@@ -1,4 +1,4 @@
-"""The pieces of a latent world: shapes, several cameras, the robot's drawing, cells in play."""
+"""The pieces of a latent world: shapes, several cameras, the robot's layer, how parts move."""
 
 import json
 from pathlib import Path
@@ -12,17 +12,18 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_core.tasks import load_task
 from hiwm_learning.checkpoints import load_checkpoint
-from hiwm_learning.world_models.latent.autoencoder import unit_latents
 from hiwm_learning.world_models.latent.config import LatentWorldConfig, arms_of, latent_config
 from hiwm_learning.world_models.latent.joint_response import JointResponse
+from hiwm_learning.world_models.latent.lights import light_on
 from hiwm_learning.world_models.latent.model import (
     LatentWorldModel,
     Worlds,
+    quantised,
     restored_model,
     stored_weights,
 )
 from hiwm_learning.world_models.latent.robot_drawing import point_features
-from hiwm_learning.world_models.latent.units import LatentUnits
+from hiwm_learning.world_models.latent.robot_layer import RobotLayer
 from hiwm_learning.world_models.latent.views import apart, side_by_side
 from hiwm_test_support.arms import two_arms
 from hiwm_test_support.latent_worlds import (
@@ -34,60 +35,100 @@ from hiwm_test_support.latent_worlds import (
 EMBODIMENT = load_embodiment(load_task(default_task()).embodiment)
 
 
-def worlds(model: LatentWorldModel, latents: torch.Tensor, gap: float = 0.0) -> Worlds:
-    """Return worlds at rest in which latents [B, C, Z, h, w] have long been the present ones."""
-    batch, actions = len(latents), model.config.actions
+def worlds(model: LatentWorldModel, scene: torch.Tensor, gap: float = 0.0) -> Worlds:
+    """Return worlds at rest with scenes [B, C, 3, H, W] in usual light."""
+    batch, cameras, actions = *scene.shape[:2], model.config.actions
     joints = torch.zeros(batch, model.config.proprioception)
-    window = latents[:, None].expand(-1, model.config.dynamics.context, -1, -1, -1, -1)
     return Worlds(
-        latents=window, reference=latents, joints=joints, joints_before=joints,
+        scene=scene, light=torch.ones(batch, cameras, 3), joints=joints, joints_before=joints,
         gap=torch.full((batch, actions), gap), last_gap=torch.zeros(batch, actions),
         doubt=torch.zeros(batch),
     )
 
 
-@pytest.mark.parametrize(("size", "cells"), [(96, 12), (128, 16), (256, 32)])
+def without_robot(model: LatentWorldModel) -> LatentWorldModel:
+    """Return the model with cameras that move: they draw no robot."""
+    for view in model.camera_views():
+        view.still.fill_(0.0)
+    return model
+
+
+@pytest.mark.parametrize("size", [96, 128, 256])
 @pytest.mark.parametrize("cameras", [("top",), ("top", "wrist")])
-def test_frames_become_latents_move_on_and_become_frames(
-    size: int, cells: int, cameras: tuple[str, ...]
+def test_frames_become_scenes_move_on_and_become_frames(
+    size: int, cameras: tuple[str, ...]
 ) -> None:
     model = untrained_world(embodiment_with(size, cameras))
     views = len(cameras)
     frames = torch.randint(256, (2, views, size, size, 3), dtype=torch.uint8)
     joints = torch.zeros(2, model.config.proprioception)
-    latents = model.encode(frames, joints)
-    assert latents.shape == (2, views, 8, cells, cells)
-    predicted, after = model.follow(worlds(model, latents))
-    assert predicted.latents.shape == latents.shape
+    found = model.scenes(frames, joints)
+    assert found.pictures.shape == (2, views, 3, size, size)
+    assert (found.hidden.shape, found.light.shape) == ((2, views, size, size), (2, views, 3))
+    predicted, after = model.follow(worlds(model, found.pictures))
+    assert predicted.scene.shape == found.pictures.shape
     assert (after.shape, predicted.doubt.shape) == (joints.shape, (2,))
-    redrawn = model.decode(predicted.latents, after)
+    redrawn = model.decode(predicted.scene, found.light, after)
     assert (redrawn.shape, redrawn.dtype) == (frames.shape, torch.uint8)
-    progress, success = model.outcome(latents, model.posture(joints))
+    difference = model.difference(found.pictures, found.light)
+    progress, success = model.outcome(difference, model.posture(joints))
     assert (progress.shape, success.shape) == ((2,), (2,))
 
 
-def test_latents_have_unit_deviation_in_each_cell() -> None:
-    latents = unit_latents(torch.randn(3, 8, 5, 5))
-    assert torch.allclose(latents.square().mean(1), torch.ones(3, 5, 5), atol=1e-5)
-
-
-def test_each_camera_has_latents_of_its_own() -> None:
+def test_each_camera_has_a_scene_of_its_own() -> None:
     model = untrained_world(embodiment_with(96, ("top", "wrist")))
     frames = torch.randint(256, (1, 2, 96, 96, 3), dtype=torch.uint8)
     other = frames.clone()
     other[:, 1] = 255 - other[:, 1]
     joints = torch.zeros(1, model.config.proprioception)
-    a, b = model.encode(frames, joints), model.encode(other, joints)
+    a, b = (model.scenes(one, joints).pictures for one in (frames, other))
     assert torch.equal(a[:, 0], b[:, 0])
     assert not torch.allclose(a[:, 1], b[:, 1], atol=0.1)
 
 
-def test_the_picture_follows_the_joints_with_the_same_latents() -> None:
-    model = untrained_world(EMBODIMENT)
+def test_a_moving_camera_s_scene_is_all_that_it_sees() -> None:
+    model = without_robot(untrained_world(EMBODIMENT))
     frames = torch.randint(256, (1, 1, 96, 96, 3), dtype=torch.uint8)
     joints = torch.zeros(1, model.config.proprioception)
-    latents = model.encode(frames, joints)
-    assert not torch.equal(model.decode(latents, joints), model.decode(latents, joints + 1.0))
+    found = model.scenes(frames, joints)
+    assert not found.hidden.any() and (found.light == 1.0).all()
+    assert torch.equal(model.decode(found.pictures, found.light, joints + 1.0), frames)
+
+
+def test_the_picture_follows_the_joints_with_the_same_scene() -> None:
+    model = untrained_world(EMBODIMENT)
+    scene, light = torch.rand(1, 1, 3, 96, 96), torch.ones(1, 1, 3)
+    joints = torch.zeros(1, model.config.proprioception)
+    drawn = [model.decode(scene, light, joints + moved) for moved in (0.0, 1.0)]
+    assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_a_robot_is_taken_away_and_what_it_hides_is_known() -> None:
+    scene, colours = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
+    cover = torch.zeros(2, 1, 16, 16)
+    cover[:, :, 2:5, 2:5] = 0.08  # a shadow
+    cover[:, :, 10:12, 10:12] = 0.9
+    robot = RobotLayer(colours=colours, cover=cover)
+    hidden = robot.hidden()
+    shown = hidden[:, 0] == 0.0
+    assert shown[:, :7].all() and (hidden[:, 0, 9:13, 9:13] == 1.0).all()
+    taken = robot.taken_from(robot.over(scene)).movedim(1, -1)
+    assert torch.allclose(taken[shown], scene.movedim(1, -1)[shown], atol=1e-5)
+
+
+def test_what_is_hidden_is_filled_and_all_else_is_as_it_was() -> None:
+    model = untrained_world(EMBODIMENT)
+    (view,) = model.camera_views()
+    leave = view.filler.leave[0]
+    assert isinstance(leave, torch.nn.Conv2d) and leave.bias is not None
+    leave.bias.fill_(4.0)  # a guess far from the usual picture
+    cover = torch.zeros(1, 1, 96, 96)
+    cover[..., 40:50, 40:50] = 1.0
+    robot = RobotLayer(colours=torch.zeros(1, 3, 96, 96), cover=cover)
+    seen = torch.rand(1, 3, 96, 96) * 0.5
+    scene, hidden = view.scene(robot.over(seen), robot, torch.ones(1, 3, 1, 1))
+    assert torch.allclose(scene.where(hidden == 0.0, seen), seen, atol=1e-6)
+    assert (scene[..., 42:48, 42:48] == 1.0).all()
 
 
 def test_points_and_links_are_drawn_where_they_are() -> None:
@@ -111,64 +152,60 @@ def test_each_arm_is_drawn_from_its_own_joints() -> None:
 
 def test_cells_come_into_play_where_things_are_unusual_or_the_robot_comes_near() -> None:
     model = untrained_world(EMBODIMENT)
-    now = torch.zeros(1, 1, 8, 12, 12)
-    now[0, 0, :, 3, 4] = 1.0
-    points = torch.full((1, 1, len(model.config.arms) * 3, 2), 0.9)
-    ranked = model.dynamics.in_play(now, torch.zeros_like(now), points)[0].tolist()
+    difference = torch.zeros(1, 1, 3, 96, 96)
+    difference[..., 26:30, 34:38] = 0.5
+    points = torch.full((1, 1, len(model.config.arms) * 4, 2), 0.9)
+    ranked = model.dynamics.in_play(difference, points)[0].tolist()
     assert ranked[0] == 3 * 12 + 4
     near = (11 * 12 + 11) in ranked  # x, y of 0.9 lie in the last row and column
     assert near and len(ranked) == len(set(ranked)) == 48
 
 
-def test_small_changes_of_latents_count_as_much_as_large_ones() -> None:
-    generator = torch.Generator().manual_seed(0)
-    usual = torch.randn(1, 8, 12, 12, generator=generator)
-    frames = usual + 0.01 * torch.randn(40, 1, 8, 12, 12, generator=generator)
-    later = frames.clone()
-    shift = torch.randn(40, 8, generator=generator)
-    for size in (0.05, 1.0):
-        later[:, 0, :, 3, 4] = frames[:, 0, :, 3, 4] + size * shift
-        units = LatentUnits(1, 8, (12, 12))
-        assert units.unset
-        raw = [unit_latents(part[:, 0])[:, None] for part in (frames, later)]
-        units.fit(*raw)
-        assert not units.unset
-        moved = units.of(raw[1])[:, 0].square().mean(1)
-        assert 0.4 < moved[:, 3, 4].mean() < 2.5, size
-        moved[:, 3, 4] = 0.0
-        assert moved.mean() < 0.1
-
-
-def test_units_are_undone_and_settle_on_what_coders_give() -> None:
-    units = LatentUnits(2, 8, (4, 4))
-    raw = unit_latents(torch.randn(6, 8, 4, 4)).unflatten(0, (3, 2))
-    assert torch.equal(units.raw(units.of(raw)), raw)  # before they are set
-    units.fit(raw, raw + 0.1 * torch.randn(raw.shape))
-    assert torch.allclose(units.raw(units.of(raw)), raw, atol=1e-5)
-    assert torch.allclose(units.settled(units.of(raw)), units.of(raw), atol=1e-4)
-    pushed = units.raw(units.settled(units.of(raw) + 0.5))
-    assert torch.allclose(pushed.square().mean(2), torch.ones(3, 2, 4, 4), atol=1e-5)
-
-
-def test_cells_out_of_play_keep_their_latents() -> None:
+def test_pixels_out_of_play_are_copied() -> None:
     model = untrained_world(EMBODIMENT)
-    latents = unit_latents(torch.randn(1, 8, 12, 12))[:, None]
-    present = worlds(model, latents)
+    scene = torch.rand(1, 1, 3, 96, 96)
+    present = worlds(model, scene)
     predicted, _ = model.follow(present)
     points = model.points(present.joints)
-    chosen = model.dynamics.in_play(latents, latents, points)[0]
-    flat = (predicted.latents - latents).abs().amax(2).flatten()
+    chosen = model.dynamics.in_play(model.difference(scene, present.light), points)[0]
+    change = (predicted.scene - scene).abs().amax(2)
+    cells = torch.nn.functional.max_pool2d(change, 8)[0, 0].flatten()
     outside = torch.ones(144, dtype=torch.bool)
     outside[chosen] = False
-    assert flat[outside].max() < 1e-5 < flat[chosen].max()
+    assert cells[outside].max() == 0.0 < cells[chosen].min()
+
+
+def test_before_training_everything_stays() -> None:
+    torch.manual_seed(0)
+    model = LatentWorldModel(latent_config(EMBODIMENT, network="tiny"))
+    scene = quantised(torch.rand(1, 1, 3, 96, 96)).float() / 255.0
+    with torch.no_grad():
+        predicted, _ = model.follow(worlds(model, scene, gap=0.5))
+    assert (predicted.scene - scene).abs().max() < 2e-3
+
+
+def test_what_has_a_share_of_one_moves_as_the_hand_does() -> None:
+    torch.manual_seed(0)
+    model = LatentWorldModel(latent_config(EMBODIMENT, network="tiny")).requires_grad_(False)
+    dynamics, hand = model.dynamics, 3  # the first arm's hand follows its three points
+    points = torch.zeros(1, 3, 1, 8, 2)
+    # 3 px to the right, 2 px up, of 96.
+    points[:, 2, 0, hand] = torch.tensor([3.0, -2.0]) / 48.0
+    shares = dynamics.shares.bias.view(4, 8)
+    shares[:, hand] = 1.0
+    scene = torch.full((1, 1, 3, 96, 96), 0.5)
+    scene[..., 40:56, 45:47] = 1.0  # a bar
+    predicted, _ = model.follow(worlds(model, scene), points)
+    bright = (predicted.scene[0, 0, 0] > 0.75).nonzero()
+    assert bright.amin(0).tolist() == [38, 48] and bright.amax(0).tolist() == [53, 49]
 
 
 def test_commands_change_the_prediction() -> None:
     model = untrained_world(EMBODIMENT)
-    latents = unit_latents(torch.randn(1, 8, 12, 12))[:, None]
-    still, _ = model.follow(worlds(model, latents))
-    moved, _ = model.follow(worlds(model, latents, gap=0.5))
-    assert not torch.allclose(still.latents, moved.latents, atol=1e-3)
+    scene = torch.rand(1, 1, 3, 96, 96)
+    still, _ = model.follow(worlds(model, scene))
+    moved, _ = model.follow(worlds(model, scene, gap=0.5))
+    assert not torch.allclose(still.scene, moved.scene, atol=1e-3)
 
 
 def test_the_response_of_the_joints_is_found_even_with_constant_entries() -> None:
@@ -245,7 +282,10 @@ def test_large_weights_are_stored_in_half_of_the_bits_and_draw_the_same(tmp_path
     again.load_state_dict(weights)
     frames = torch.randint(256, (2, 1, 96, 96, 3), dtype=torch.uint8)
     joints = torch.randn(2, model.config.proprioception)
-    drawn = [one.decode(one.encode(frames, joints), joints).int() for one in (model, again)]
+    drawn = []
+    for one in (model, again):
+        found = one.scenes(frames, joints)
+        drawn.append(one.decode(found.pictures, found.light, joints).int())
     assert (drawn[0] - drawn[1]).abs().float().mean() < 0.5
     assert again.known.limit.isinf()
 
@@ -255,3 +295,14 @@ def test_a_checkpoint_of_another_embodiment_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="f" * 64) as refusal:
         load_checkpoint(path, embodiment_hash=EMBODIMENT.hash)
     assert EMBODIMENT.hash in str(refusal.value)
+
+
+def test_a_cloth_that_fills_most_of_the_picture_is_no_light() -> None:
+    usual = torch.full((3, 32, 32), 0.7)
+    images = usual.repeat(2, 1, 1, 1) * torch.tensor([0.8, 1.1])[:, None, None, None]
+    images[:, :, :24] = torch.tensor([0.1, 0.3, 0.9])[:, None, None]
+    found = light_on(images, usual)[:, :, 0, 0]
+    assert torch.allclose(found, torch.tensor([0.8, 1.1])[:, None].expand(2, 3), atol=0.02)
+    covered = images.clone()
+    covered[:] = torch.tensor([0.1, 0.3, 0.9])[:, None, None]  # nothing else is seen
+    assert light_on(covered, usual).isfinite().all()

@@ -100,23 +100,23 @@ def test_worlds_stepped_together_are_those_stepped_alone_up_to_rounding() -> Non
             simulator.step(state, action)[0] for state, action in zip(alone, told, strict=True)
         ]
     for a, b in zip(together, alone, strict=True):
-        assert np.allclose(a.latents[-1], b.latents[-1], atol=5e-3)
+        assert np.abs(a.scene.astype(int) - b.scene.astype(int)).max() <= 2
         assert np.allclose(a.proprioception, b.proprioception, atol=1e-3)
         assert (a.step, a.seed) == (b.step, b.seed)
     for one, other in zip(simulator.observe_many(together), together, strict=True):
         seen = simulator.observe(other).image.astype(int)
-        assert np.abs(one.image.astype(int) - seen).max() <= 1
+        assert np.abs(one.image.astype(int) - seen).max() <= 2
 
 
-def test_a_state_is_small_and_neighbours_share_their_latents(tmp_path: Path) -> None:
-    simulator, store = make_simulator(embodiment_with(256)), BlobStore(tmp_path)
-    state = simulator.begin(np.full((256, 256, 3), 90, np.uint8), HOME, seed=0)
+def test_a_state_is_small(tmp_path: Path) -> None:
+    simulator, store = make_simulator(embodiment_with(128)), BlobStore(tmp_path)
+    rng = np.random.default_rng(0)
+    state = simulator.begin(rng.integers(0, 256, (128, 128, 3), np.uint8), HOME, seed=0)
     for action in actions(12, 0):
         state, _ = simulator.step(state, action)
         store.put_state(*state.to_parts())
-    # Three latents and a reference of 8 x 32 x 32 halves, of which the last step brought one.
-    assert 4 * 16_384 < store.last_put.content_bytes < 70_000
-    assert store.last_put.written_bytes < 20_000
+    assert 3 * 128 * 128 < store.last_put.content_bytes < 52_000
+    assert store.last_put.written_bytes < 52_000
 
 
 def test_several_cameras_begin_together_and_are_all_observed() -> None:
@@ -149,8 +149,8 @@ def test_cameras_of_different_sizes_and_proprioception_unlike_the_action(tmp_pat
 
 
 def test_a_state_of_another_kind_is_refused() -> None:
-    with pytest.raises(CheckpointError, match="latent_00"):
-        LatentState.from_parts({"action": np.zeros(4)}, {"window": 1})
+    with pytest.raises(CheckpointError, match="doubt"):
+        LatentState.from_parts({"action": np.zeros(4)}, {})
 
 
 def test_either_kind_of_world_model_is_loaded_by_what_its_file_says(tmp_path: Path) -> None:

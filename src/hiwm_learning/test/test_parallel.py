@@ -23,12 +23,12 @@ from hiwm_learning.datasets.mapped_copies import MappedCopies
 from hiwm_learning.parallel import Team, leave, require_alone, team_of
 from hiwm_learning.policies.trainer import PolicyTrainer
 from hiwm_learning.training_loop import Budget, train
-from hiwm_learning.world_models.latent.autoencoder_training import autoencoder_stage
 from hiwm_learning.world_models.latent.dynamics_training import (
     DynamicsOptions,
     dynamics_stage,
-    fit_joints,
 )
+from hiwm_learning.world_models.latent.joint_training import fit_joints
+from hiwm_learning.world_models.latent.robot_training import robot_stage
 from hiwm_learning.world_models.latent.stage import Pools
 from hiwm_test_support.latent_worlds import embodiment_with, moving_square, untrained_world
 from hiwm_test_support.policies import dot_episodes, small_config
@@ -55,11 +55,11 @@ def policy_trainer(folder: Path, team: Team, output: Path) -> PolicyTrainer:
 
 
 def train_world(folder: Path, team: Team) -> None:
-    """Train both stages of a latent world."""
+    """Train two stages of a latent world."""
     clips = moving_square(embodiment_with(32), runs=4, length=20, seed=0)
     model = untrained_world(embodiment_with(32)).train().requires_grad_(True)
     fit_joints(model, clips)
-    first = autoencoder_stage(model, clips, clips, seed=0, device=CPU, batch=4, team=team)
+    first = robot_stage(model, clips, clips, seed=0, device=CPU, batch=4, team=team)
     train(
         first, Budget(steps=STEPS), state_path=folder / "first.pt", team=team,
         write=lambda line: None,

@@ -13,13 +13,12 @@ from hiwm_core.measured import MeasuredFromProprioception
 from hiwm_learning.datasets import load_episodes
 from hiwm_learning.datasets.episodes import Episodes
 from hiwm_learning.policies.trainer import PolicyTrainer
-from hiwm_learning.world_models.latent import dynamics_training
+from hiwm_learning.world_models.latent import recorded_scenes
 from hiwm_learning.world_models.latent.dynamics_training import (
     DynamicsOptions,
     dynamics_stage,
-    fit_joints,
 )
-from hiwm_learning.world_models.latent.known_cells import KnownCells
+from hiwm_learning.world_models.latent.joint_training import fit_joints
 from hiwm_learning.world_models.latent.on_disk import TensorFile
 from hiwm_test_support.latent_worlds import embodiment_with, moving_square, untrained_world
 from hiwm_test_support.policies import dot_episodes, small_config
@@ -64,7 +63,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(
     assert list(folder.iterdir()) == []
 
 
-def test_a_world_learns_the_same_from_latents_on_disk(
+def test_a_world_learns_the_same_from_scenes_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files: list[TensorFile] = []
@@ -73,7 +72,7 @@ def test_a_world_learns_the_same_from_latents_on_disk(
         files.append(TensorFile(folder))
         return files[-1]
 
-    monkeypatch.setattr(dynamics_training, "TensorFile", file)
+    monkeypatch.setattr(recorded_scenes, "TensorFile", file)
     clips = moving_square(embodiment_with(32), runs=3, length=12, seed=0)
     states = []
     for on_disk in (tmp_path, None):
@@ -89,7 +88,7 @@ def test_a_world_learns_the_same_from_latents_on_disk(
         states.append({name: value.clone() for name, value in model.state_dict().items()})
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     assert list(tmp_path.iterdir()) == []
-    assert len(files) == 6, "frames, warped ones, and what is hidden, to train and to measure on"
+    assert len(files) == 4, "scenes, and what is hidden, to train and to measure on"
 
 
 def test_rows_on_disk_are_appended_and_removed_from_the_end(tmp_path: Path) -> None:
@@ -107,20 +106,3 @@ def test_a_folder_that_a_machine_lacks_is_named(tmp_path: Path) -> None:
     for read in (TensorFile, lambda folder: load_episodes(tmp_path / "set.zarr", on_disk=folder)):
         with pytest.raises(BagError, match=r"No such file.*elsewhere"):
             read(tmp_path / "elsewhere")
-
-
-def test_the_cells_that_are_clustered_are_picked_from_all(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    latents = torch.arange(2 * 3 * 4 * 5 * 6).reshape(2, 3, 4, 5, 6).half()
-    picked = []
-
-    def clustered(sample: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        picked.append(sample)
-        return torch.zeros(512, 4)
-
-    monkeypatch.setattr("hiwm_learning.world_models.latent.known_cells._clustered", clustered)
-    KnownCells(4).fit(latents, latents, torch.Generator().manual_seed(0))
-    cells = latents.movedim(2, -1).flatten(0, -2)
-    rows = torch.randint(len(cells), (len(cells),), generator=torch.Generator().manual_seed(0))
-    assert torch.equal(picked[0], cells[rows].float())

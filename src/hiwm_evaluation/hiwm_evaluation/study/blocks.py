@@ -50,7 +50,7 @@ _KEYS = {"hardware": "hardware", "imagination": "imagination", OTHER_WORLD: "oth
 _WORLD_STATES = {
     "layered_world_model": "the object's pose and the arms' positions, and whose success head "
     "reads that pose",
-    "latent_world_model": "a grid of learned latents, which its success head reads",
+    "latent_world_model": "a picture of the scene, which its success head reads",
 }
 
 

@@ -13,9 +13,9 @@ class Budget:
     """The size of a study."""
 
     episodes: Mapping[str, int]  # recorded on the stand-in, by kind of data
-    # Optimiser steps, if the study trains the world model: of the coders of a latent one, and of
-    # the dynamics.
-    coder_steps: int
+    # Optimiser steps, if the study trains the world model: of what a latent one learns first, the
+    # robot and what is behind it, each; and of the dynamics.
+    first_steps: int
     world_steps: int
     demonstrations: int  # of a base policy: few, to leave room for gains
     base_steps: int  # optimiser steps of a base policy
@@ -45,7 +45,7 @@ class Budget:
 BUDGETS: Mapping[str, Budget] = {
     "small": Budget(
         episodes={"demonstration": 270, "failure": 90, "exploration": 300, "edge": 80},
-        coder_steps=4000, world_steps=12000, demonstrations=30, base_steps=1500, post_steps=1500,
+        first_steps=2500, world_steps=12000, demonstrations=30, base_steps=1500, post_steps=1500,
         seeds=(0, 1), backbones=("diffusion", "act"), trials=100, checked_trials=20,
         rollouts=50, more_rollouts=300, with_more_rollouts=("diffusion-s0",),
         weights=("rac", "sirius"), rounds=2, operator_ticks=6200, operator_frames=6000,
@@ -58,7 +58,7 @@ BUDGETS: Mapping[str, Budget] = {
     ),
     "full": Budget(
         episodes={"demonstration": 600, "failure": 180, "exploration": 600, "edge": 160},
-        coder_steps=15000, world_steps=45000, demonstrations=30, base_steps=20000,
+        first_steps=10000, world_steps=45000, demonstrations=30, base_steps=20000,
         post_steps=10000, seeds=(0, 1, 2), backbones=("diffusion", "act"), trials=100,
         checked_trials=20,
         rollouts=200, more_rollouts=1200, with_more_rollouts=("diffusion-s0",),
@@ -73,7 +73,7 @@ BUDGETS: Mapping[str, Budget] = {
     # Runs every command of a block in minutes. Its numbers are meaningless.
     "smoke": Budget(
         episodes={"demonstration": 12, "failure": 2, "exploration": 2, "edge": 2},
-        coder_steps=20, world_steps=50, demonstrations=3, base_steps=2, post_steps=20, seeds=(0,),
+        first_steps=20, world_steps=50, demonstrations=3, base_steps=2, post_steps=20, seeds=(0,),
         backbones=("diffusion",), trials=2, checked_trials=2,
         rollouts=6, more_rollouts=16, with_more_rollouts=("diffusion-s0",),
         weights=("rac", "sirius"), rounds=2, operator_ticks=150, operator_frames=120, branches=2,

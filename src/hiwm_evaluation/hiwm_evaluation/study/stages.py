@@ -188,8 +188,10 @@ class Plan:
         )
         yield self._collected("failures", *policy, failure=episodes["failure"])
         family = shipped_family(self._root, self._task)
-        coders = () if family != "latent" else (
-            "--autoencoder-steps", self._budget.coder_steps, "--autoencoder-minutes", 100_000,
+        first = self._budget.first_steps
+        views = () if family != "latent" else (
+            "--robot-steps", first, "--robot-minutes", 100_000,
+            "--filling-steps", first, "--filling-minutes", 100_000,
         )
         yield Stage(
             name="world",
@@ -197,7 +199,7 @@ class Plan:
                 "hiwm_learning.world_models.train", *(self._data / kind for kind in KINDS),
                 "--family", family, "--output", self.world, "--steps", self._budget.world_steps,
                 # Only the steps limit it: minutes depend on the machine.
-                "--minutes", 100_000, "--task", self._task, *coders,
+                "--minutes", 100_000, "--task", self._task, *views,
             ),
             leaves=(self.world,), resume=("--resume",),
             resumes_from=self.world.with_suffix(".work"),

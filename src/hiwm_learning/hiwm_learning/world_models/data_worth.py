@@ -45,9 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--shares", type=_numbers, default=SHARES, metavar="S,S")
     parser.add_argument("--kind", default="edge", help="of data, for the shares")
     parser.add_argument("--network", default="cpu")
-    parser.add_argument("--autoencoder-minutes", type=float, default=15.0)
+    parser.add_argument("--robot-minutes", type=float, default=8.0)
+    parser.add_argument("--filling-minutes", type=float, default=4.0)
     parser.add_argument("--minutes", type=float, default=25.0, help="of dynamics training, each")
-    parser.add_argument("--steps", type=whole_number(1), help="the same in steps, of both stages")
+    parser.add_argument("--steps", type=whole_number(1), help="the same in steps, of every stage")
     parser.add_argument("--starts", type=whole_number(1), default=120, help="of the evaluation")
     parser.add_argument("--threads", type=thread_count, default=2)
     options = parser.parse_args(arguments)
@@ -62,12 +63,14 @@ def runs_of(options: argparse.Namespace) -> list[Run]:
     """Return all trainings that the options ask for."""
     common: tuple[str, ...] = (
         "--network", options.network, "--threads", str(options.threads),
-        "--autoencoder-minutes", str(options.autoencoder_minutes),
+        "--robot-minutes", str(options.robot_minutes),
+        "--filling-minutes", str(options.filling_minutes),
         "--minutes", str(options.minutes),
     )
     if options.steps is not None:
         common += (
-            "--steps", str(options.steps), "--autoencoder-steps", str(options.steps),
+            "--steps", str(options.steps), "--robot-steps", str(options.steps),
+            "--hand-steps", str(options.steps), "--filling-steps", str(options.steps),
             "--joint-steps", str(options.steps),
         )
     return [

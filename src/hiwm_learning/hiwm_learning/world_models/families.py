@@ -64,10 +64,10 @@ FAMILIES = (
     Family(
         name="latent", kind="latent_world_model",
         module="hiwm_learning.world_models.latent.family",
-        summary="any task and robot; objects in latents, the robot drawn from its joint state",
-        description="A latent world model: the robot is drawn from its joint state, and a grid of "
-        "latents holds everything else. Joints follow commands by a model of their own; a "
-        "transformer over the cells in play predicts the next latents.",
+        summary="any task and robot; the scene is a picture that is moved, the robot is drawn",
+        description="A latent world model: its state is a picture of the scene without the robot, "
+        "which is drawn from its joint state. Joints follow commands by a model of their own; a "
+        "transformer over the cells in play says how the parts of the scene move.",
     ),
     Family(
         name="remote", kind="remote_world_model",

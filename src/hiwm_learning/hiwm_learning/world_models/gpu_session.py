@@ -46,9 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", "-o", type=path_argument, required=True, help="folder")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--network", default="gpu", choices=NETWORK_SIZES)
-    parser.add_argument("--autoencoder-minutes", type=float, default=2.0)
+    parser.add_argument("--robot-minutes", type=float, default=1.5)
+    parser.add_argument("--filling-minutes", type=float, default=0.5)
     parser.add_argument("--minutes", type=float, default=3.0, help="of dynamics training")
-    parser.add_argument("--steps", type=whole_number(1), help="the same in steps, of both stages")
+    parser.add_argument("--steps", type=whole_number(1), help="the same in steps, of every stage")
     parser.add_argument("--starts", type=whole_number(1), default=96, help="of the evaluation")
     options = parser.parse_args(arguments)
     try:
@@ -87,12 +88,14 @@ def _run(options: argparse.Namespace) -> int:
                     results.add(key, {"device": name, "network": options.network, **found})
                     report(f"{key}: {found['steps_per_s']:.0f} steps/s, all states together")
     steps = () if options.steps is None else (
-        "--steps", str(options.steps), "--autoencoder-steps", str(options.steps),
+        "--steps", str(options.steps), "--robot-steps", str(options.steps),
+        "--hand-steps", str(options.steps), "--filling-steps", str(options.steps),
         "--joint-steps", str(options.steps),
     )
     run = Run(name=f"latent_{options.network}", options=(
         "--network", options.network, "--torch-device", options.device,
-        "--autoencoder-minutes", str(options.autoencoder_minutes),
+        "--robot-minutes", str(options.robot_minutes),
+        "--filling-minutes", str(options.filling_minutes),
         "--minutes", str(options.minutes), *steps,
     ))
     return run_all(

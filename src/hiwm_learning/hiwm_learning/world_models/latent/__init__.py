@@ -1,8 +1,9 @@
-"""The general world: objects in latents, the robot drawn from its joint state.
+"""The general world: a picture of the scene that is moved, before it the robot from its joints.
 
-Frames are encoded and decoded with the joint state at hand (`robot_drawing`, `autoencoder`), so
-arms cannot melt or drift and the latents hold only the objects. Joints follow commands by a model
-of their own (`joint_response`). A transformer over the cells in play predicts the rest
-(`dynamics`), trained on a pool of its own rollouts (`rollout_pool`, `dynamics_training`). `model`
-joins the parts, `simulator` runs them step by step, `train` fits them from bags.
+The robot is a layer of the picture that follows from the joints only (`robot_layer`), so arms
+cannot melt or drift. What is behind it is the state of the world: the scene, a picture of each
+camera that no camera ever shows whole (`camera_view`, `filling`). Joints follow commands by a model
+of their own (`joint_response`). A transformer over the cells in play says how the scene's parts
+move (`dynamics`), trained on a pool of its own rollouts (`rollout_pool`, `dynamics_training`).
+`model` joins the parts, `simulator` runs them step by step, `train` fits them from bags.
 """

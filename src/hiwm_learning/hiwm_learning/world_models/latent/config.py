@@ -5,9 +5,20 @@ from typing import Any
 
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError, ConfigError
-from hiwm_learning.world_models.latent.autoencoder import CELL, AutoencoderConfig
 from hiwm_learning.world_models.latent.dynamics import DynamicsConfig
+from hiwm_learning.world_models.latent.robot_layer import CELL
 from hiwm_learning.world_models.latent.views import Size, model_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewConfig:
+    """Sizes of what belongs to one camera."""
+
+    points: int  # of each arm's drawing
+    arm_channels: int  # of an arm's coarse map
+    width: int  # of the convolutions that draw the robot
+    blocks: int  # residual blocks there
+    filler_width: int  # of the convolutions that fill what the robot hides, at half the size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,13 +32,13 @@ class LatentWorldConfig:
     arms: tuple[tuple[int, ...], ...]  # of each arm, its places in proprioception
     proprioception: int  # P
     actions: int  # A
-    autoencoder: AutoencoderConfig
+    view: ViewConfig
     dynamics: DynamicsConfig
     head_width: int
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Latent cells of a camera, height and width."""
+        """Cells of a camera, height and width."""
         return self.height // CELL, self.width // CELL
 
     def as_json(self) -> dict[str, Any]:
@@ -42,13 +53,12 @@ class LatentWorldConfig:
             CheckpointError: it is of another form.
         """
         try:
-            coder = data["autoencoder"]
             return LatentWorldConfig(**{
                 **data,
                 "cameras": tuple(data["cameras"]),
                 "sizes": tuple((height, width) for height, width in data["sizes"]),
                 "arms": tuple(tuple(arm) for arm in data["arms"]),
-                "autoencoder": AutoencoderConfig(**{**coder, "widths": tuple(coder["widths"])}),
+                "view": ViewConfig(**data["view"]),
                 "dynamics": DynamicsConfig(**data["dynamics"]),
             })
         except (KeyError, TypeError) as error:
@@ -60,7 +70,7 @@ class LatentWorldConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class _NetworkSize:
-    autoencoder: AutoencoderConfig
+    view: ViewConfig
     dynamics: DynamicsConfig
     head_width: int
 
@@ -68,24 +78,17 @@ class _NetworkSize:
 _SIZES = {
     # Takes a training step within a tenth of a second: for tests.
     "tiny": _NetworkSize(
-        autoencoder=AutoencoderConfig(
-            channels=8, widths=(8, 16), blocks=1, points=3, arm_channels=4
-        ),
-        dynamics=DynamicsConfig(context=3, width=32, blocks=2, heads=2, tokens=48), head_width=16,
+        view=ViewConfig(points=3, arm_channels=4, width=8, blocks=2, filler_width=8),
+        dynamics=DynamicsConfig(width=32, blocks=2, heads=2, tokens=48), head_width=16,
     ),
     # Two CPU cores: an afternoon of training, tens of steps a second.
     "cpu": _NetworkSize(
-        autoencoder=AutoencoderConfig(
-            channels=16, widths=(48, 96), blocks=1, points=8, arm_channels=16
-        ),
-        dynamics=DynamicsConfig(context=3, width=128, blocks=6, heads=4, tokens=96), head_width=32,
+        view=ViewConfig(points=8, arm_channels=16, width=48, blocks=2, filler_width=32),
+        dynamics=DynamicsConfig(width=128, blocks=6, heads=4, tokens=96), head_width=32,
     ),
     "gpu": _NetworkSize(
-        autoencoder=AutoencoderConfig(
-            channels=16, widths=(128, 256), blocks=2, points=12, arm_channels=32
-        ),
-        dynamics=DynamicsConfig(context=3, width=384, blocks=10, heads=6, tokens=384),
-        head_width=64,
+        view=ViewConfig(points=12, arm_channels=32, width=128, blocks=3, filler_width=64),
+        dynamics=DynamicsConfig(width=384, blocks=10, heads=6, tokens=384), head_width=64,
     ),
 }
 NETWORK_SIZES = tuple(_SIZES)
@@ -128,7 +131,7 @@ def latent_config(
     return LatentWorldConfig(
         cameras=names, sizes=sizes, height=height, width=width, arms=arms_of(embodiment),
         proprioception=embodiment.proprio_dim, actions=embodiment.action_dim,
-        autoencoder=size.autoencoder, dynamics=dynamics, head_width=size.head_width,
+        view=size.view, dynamics=dynamics, head_width=size.head_width,
     )
 
 

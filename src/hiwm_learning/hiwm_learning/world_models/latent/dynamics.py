@@ -1,10 +1,15 @@
-"""The network that predicts the next latents: a transformer over the cells that are in play.
+"""The network that predicts the next scene: a transformer that says how its parts move.
 
-A scene is mostly still. Only the cells that differ from the usual ones, or that a robot comes near,
-become tokens; all others keep their latents. A token knows its recent latents, those of a reference
-frame, and where the robot's points are relative to it: before, now and next. One further token
-carries joints and commands, and gives back what the objects do to the joints (a grasp keeps fingers
-open) and how far the prediction is likely to be off.
+The next picture is the present one, moved; only what no motion explains is painted. So a thin thing
+stays as sharp as it was, however often it is moved, and what stands still stays as it is.
+
+A scene is mostly still. Only the cells that differ from the usual picture, or that a robot comes
+near, become tokens; all others are copied. A token knows its pixels, and where the robot's points
+are relative to it: before, now and next. It says how its four quarters move: shares of the motion
+of the robot's points, and a free motion. What is held moves as the hand does, by a share of one:
+that is much easier to learn than a number of pixels. One further token carries joints and commands,
+and gives back what the objects do to the joints (a grasp keeps fingers open) and how far the
+prediction is likely to be off.
 """
 
 from dataclasses import dataclass
@@ -14,17 +19,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hiwm_learning.world_models.latent.robot_drawing import cell_centres
+from hiwm_learning.world_models.latent.robot_layer import CELL
 
 _NEAR = 1.5  # cells, deviation of the bump by which a robot's point puts cells in play
 _NEAR_WEIGHT = 0.3
 _FAR = 4.0  # cells; longer offsets to points are clipped
+_QUARTERS = 2  # places a side of a cell that have a motion of their own
+_STRONG = 4.0  # factor on differences from the usual picture, which are small
+_PAINTED = -7.0  # logit of the share of a pixel that is painted, before training
 
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicsConfig:
     """Shape of the transformer."""
 
-    context: int  # latents that a token sees, the present one included
     width: int
     blocks: int
     heads: int
@@ -35,8 +43,8 @@ class DynamicsConfig:
 class Condition:
     """What a step depends on, of B worlds with C cameras."""
 
-    latents: Tensor  # [B, T, C, Z, h, w] oldest first
-    reference: Tensor  # [B, C, Z, h, w] of an earlier frame, as it was encoded
+    scene: Tensor  # [B, C, 3, H, W] in 0..1
+    usual: Tensor  # [B, C, 3, H, W] the usual pictures, in the light of each world
     points: Tensor  # [B, 3, C, K, 2] the robot's points before, now and next, -1..1
     robot: Tensor  # [B, G] joints, commands and changes, standardised
     doubt: Tensor  # [B] expected error so far
@@ -46,7 +54,7 @@ class Condition:
 class Prediction:
     """The outcome of a step."""
 
-    latents: Tensor  # [B, C, Z, h, w], not yet those that a coder could give
+    scene: Tensor  # [B, C, 3, H, W], about 0..1
     joints: Tensor  # [B, P] what objects add to a joint's change, in its usual changes
     doubt: Tensor  # [B] expected error by now
 
@@ -76,62 +84,66 @@ class Block(nn.Module):
         return found
 
 
-class LatentDynamics(nn.Module):
-    """Predicts latents one step ahead.
+class SceneDynamics(nn.Module):
+    """Predicts scenes one step ahead.
 
     Args:
         config: of the transformer.
         cameras: C.
-        channels: Z, of a cell.
         grid: cells of a camera, height and width.
         points: K, of all arms in one camera.
         robot: G, length of the robot's features.
         joints: P, length of proprioception.
     """
 
+    change: Tensor
+
     def __init__(
-        self, config: DynamicsConfig, *, cameras: int, channels: int, grid: tuple[int, int],
-        points: int, robot: int, joints: int,
+        self, config: DynamicsConfig, *, cameras: int, grid: tuple[int, int], points: int,
+        robot: int, joints: int,
     ) -> None:
         super().__init__()
-        self._grid, self._cells = grid, grid[0] * grid[1]
+        self._grid, self._cells, self._points = grid, grid[0] * grid[1], points
         self._tokens = min(config.tokens, cameras * self._cells)
-        width = config.width
-        self.stem = nn.Linear(channels * (config.context + 1) + 9 * points, width)
+        width, pixels = config.width, 3 * CELL**2
+        # Mean square change of a cell in which something moves: the unit of being unusual.
+        self.register_buffer("change", torch.full((), 1e-2))
+        self.stem = nn.Linear(pixels + 9 * points, width)
         self.place = nn.Parameter(torch.randn(cameras * self._cells, width) * 0.02)
         self.told = nn.Sequential(
             nn.Linear(robot + 1, width), nn.SiLU(), nn.Linear(width, width)
         )
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.blocks))
         self.last = nn.LayerNorm(width)
-        self.change = nn.Linear(width, channels)
+        self.shares = nn.Linear(width, _QUARTERS**2 * points)
+        self.free = nn.Linear(width, 2 * _QUARTERS**2)
+        self.painted = nn.Linear(width, CELL**2)
+        self.paint = nn.Linear(width, pixels)
         self.joints = nn.Linear(width, joints)
         self.doubt = nn.Linear(width, 1)
-        for layer in (self.change, self.joints, self.doubt):
+        for layer in (
+            self.shares, self.free, self.painted, self.paint, self.joints, self.doubt
+        ):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
     def forward(self, condition: Condition) -> Prediction:
         """Return the state of affairs one step later."""
-        latents, now = condition.latents, condition.latents[:, -1]
-        chosen = self.in_play(now, condition.reference, condition.points[:, 2])
-        cells = torch.cat([
-            latents.transpose(1, 2).flatten(2, 3), condition.reference
-        ], dim=2).flatten(3).transpose(2, 3).flatten(1, 2)  # [B, C * cells, Z * (T + 1)]
+        difference = condition.scene - condition.usual
+        chosen = self.in_play(difference, condition.points[:, 2])
+        cells = functional.pixel_unshuffle(difference, CELL).flatten(3).transpose(2, 3)
+        cells = cells.flatten(1, 2)  # [B, C * cells, pixels]
         picked = cells.gather(1, chosen[..., None].expand(-1, -1, cells.shape[-1]))
-        features = torch.cat([picked, self._offsets(condition.points, chosen)], dim=-1)
+        features = torch.cat(
+            [picked * _STRONG, self._offsets(condition.points, chosen)], dim=-1
+        )
         robot = self.told(torch.cat([condition.robot, condition.doubt[:, None]], dim=1))[:, None]
         tokens = torch.cat([self.stem(features) + self.place[chosen] + robot, robot], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
         tokens = self.last(tokens)
-        moved = self.change(tokens[:, :-1])
-        flat = now.flatten(3).transpose(2, 3).flatten(1, 2)  # [B, C * cells, Z]
-        index = chosen[..., None].expand(-1, -1, flat.shape[-1])
-        after = flat.scatter_add(1, index, moved.to(flat.dtype))
-        shaped = after.unflatten(1, (now.shape[1], self._cells)).transpose(2, 3)
         return Prediction(
-            latents=shaped.unflatten(3, self._grid),
+            scene=self._drawn(condition, chosen, tokens[:, :-1]),
             joints=self.joints(tokens[:, -1]),
             doubt=functional.softplus(
                 self.doubt(tokens[:, -1])[:, 0] + _inverse_softplus(condition.doubt)
@@ -139,20 +151,63 @@ class LatentDynamics(nn.Module):
         )
 
     @torch.no_grad()
-    def in_play(self, now: Tensor, reference: Tensor, points: Tensor) -> Tensor:
+    def in_play(self, difference: Tensor, points: Tensor) -> Tensor:
         """Return the cells that become tokens, [B, N], counted over all cameras.
 
         Args:
-            now: [B, C, Z, h, w].
-            reference: [B, C, Z, h, w].
+            difference: [B, C, 3, H, W] of scenes from the usual pictures.
             points: [B, C, K, 2] where the robot comes next.
         """
-        unusual = (now**2).mean(2) + 0.5 * (reference**2).mean(2)
-        score = unusual + 0.5 * functional.max_pool2d(unusual, 3, 1, 1)
+        square = functional.avg_pool2d((difference**2).mean(2), CELL) / self.change
+        score = square + 0.5 * functional.max_pool2d(square, 3, 1, 1)
         offset = self._cells_to(points)  # [B, C, K, cells, 2]
         near = torch.exp(-0.5 * (offset**2).sum(-1) / _NEAR**2).amax(2)
         ranked: Tensor = score.flatten(2) + _NEAR_WEIGHT * near
         return ranked.flatten(1).topk(self._tokens, dim=1).indices
+
+    def _drawn(self, condition: Condition, chosen: Tensor, tokens: Tensor) -> Tensor:
+        """Return the next scene [B, C, 3, H, W], of tokens [B, N, W] of the chosen cells."""
+        scene = condition.scene
+        size = scene.shape[-2:]
+        flow = self._laid(self._motion(condition.points, chosen, tokens), chosen, scene)
+        flow = functional.pixel_shuffle(flow, _QUARTERS).float()
+        flow = functional.interpolate(flow, size=size, mode="bilinear", align_corners=False)
+        straight = torch.eye(2, 3, device=scene.device).expand(len(flow), 2, 3)
+        places = functional.affine_grid(straight, [len(flow), 3, *size], align_corners=False)
+        pixel = flow.new_tensor([2.0 / size[1], 2.0 / size[0]])
+        images, usual = scene.flatten(0, 1), condition.usual.flatten(0, 1)
+        moved = functional.grid_sample(
+            images, places - flow.movedim(1, -1) * pixel, mode="bicubic", padding_mode="border",
+            align_corners=False,
+        )
+        share = torch.sigmoid(self.painted(tokens) * _STRONG + _PAINTED)
+        share = functional.pixel_shuffle(self._laid(share, chosen, scene), CELL)
+        paint = self._laid(self.paint(tokens) * 0.5, chosen, scene)
+        painted = usual + functional.pixel_shuffle(paint, CELL)
+        in_play = self._laid(tokens.new_ones(*chosen.shape, 1), chosen, scene)
+        in_play = functional.interpolate(in_play, scale_factor=CELL)
+        drawn = torch.where(in_play > 0.0, moved + share * (painted - moved), images)
+        found: Tensor = drawn.unflatten(0, scene.shape[:2])
+        return found
+
+    def _motion(self, points: Tensor, chosen: Tensor, tokens: Tensor) -> Tensor:
+        """Return how the quarters of cells move, px, [B, N, 2 * quarters], x before y."""
+        ours = self._of_camera(points, chosen)  # [B, N, 3, K, 2]
+        size = points.new_tensor([0.5 * CELL * self._grid[1], 0.5 * CELL * self._grid[0]])
+        step = (ours[:, :, 2] - ours[:, :, 1]) * size
+        shares = self.shares(tokens).unflatten(-1, (_QUARTERS**2, self._points))
+        along = (shares.to(step.dtype) @ step).transpose(2, 3).flatten(2)
+        found: Tensor = along + 0.5 * self.free(tokens)
+        return found
+
+    def _laid(self, values: Tensor, chosen: Tensor, scene: Tensor) -> Tensor:
+        """Return values [B, N, V] of the chosen cells in their places, [B * C, V, h, w]."""
+        batch, cameras = scene.shape[:2]
+        empty = values.new_zeros(batch, cameras * self._cells, values.shape[-1])
+        index = chosen[..., None].expand(-1, -1, values.shape[-1])
+        laid = empty.scatter(1, index, values).unflatten(1, (cameras, self._cells))
+        found: Tensor = laid.flatten(0, 1).transpose(1, 2).unflatten(2, self._grid)
+        return found
 
     def _cells_to(self, points: Tensor) -> Tensor:
         """Return offsets from all cells to points [B, C, K, 2], in cells, [B, C, K, cells, 2]."""
@@ -162,10 +217,14 @@ class LatentDynamics(nn.Module):
     def _cell(self, like: Tensor) -> Tensor:
         return like.new_tensor([2.0 / self._grid[1], 2.0 / self._grid[0]])
 
+    def _of_camera(self, points: Tensor, chosen: Tensor) -> Tensor:
+        """Return the points in each token's camera, [B, N, 3, K, 2]."""
+        batch = torch.arange(len(points), device=points.device)[:, None]
+        return points.transpose(1, 2)[batch, chosen // self._cells]
+
     def _offsets(self, points: Tensor, chosen: Tensor) -> Tensor:
         """Return each token's offsets to the points of its camera, [B, N, 9K]."""
-        batch = torch.arange(len(points), device=points.device)[:, None]
-        ours = points.transpose(1, 2)[batch, chosen // self._cells]  # [B, N, 3, K, 2]
+        ours = self._of_camera(points, chosen)
         centres = cell_centres(self._grid, points).flatten(0, 1)[chosen % self._cells]
         offset = (ours - centres[:, :, None, None]) / self._cell(points)
         bump = torch.exp(-0.5 * (offset**2).sum(-1, keepdim=True))

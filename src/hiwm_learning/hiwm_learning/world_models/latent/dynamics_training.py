@@ -1,4 +1,4 @@
-"""Last stage: dynamics and heads learn on the latents of the frozen coders."""
+"""Last stage: dynamics and heads learn on the scenes of all frames."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -10,41 +10,27 @@ from torch.nn import functional
 
 from hiwm_core.measured import MeasuredFromProprioception
 from hiwm_learning.parallel import ALONE, Team
-from hiwm_learning.world_models.latent.autoencoder import CELL
-from hiwm_learning.world_models.latent.autoencoder_training import psnr
 from hiwm_learning.world_models.latent.clips import Clips
-from hiwm_learning.world_models.latent.joint_training import measured_of, settled
-from hiwm_learning.world_models.latent.model import LatentWorldModel, Worlds, floats
-from hiwm_learning.world_models.latent.on_disk import TensorFile
-from hiwm_learning.world_models.latent.robot_layer import RobotLayer
-from hiwm_learning.world_models.latent.rollout_pool import LatentRecordings, RolloutPool
+from hiwm_learning.world_models.latent.known_cells import cells_of
+from hiwm_learning.world_models.latent.model import LatentWorldModel
+from hiwm_learning.world_models.latent.open_loop import open_loop, worlds_at
+from hiwm_learning.world_models.latent.outcome_rows import OutcomeRows
+from hiwm_learning.world_models.latent.recorded_scenes import RecordedScenes, scenes_of
+from hiwm_learning.world_models.latent.robot_layer import CELL
+from hiwm_learning.world_models.latent.rollout_pool import MOVING, RolloutPool
+from hiwm_learning.world_models.latent.scene_error import distance, scene_error, seen_weight
 from hiwm_learning.world_models.latent.stage import Export, Pools, Stage
-from hiwm_learning.world_models.latent.warping import warped
-from hiwm_learning.world_models.outcome_losses import mean_known
 
 RATE = 1.5e-3
-POOL = 64
+POOL = 48
 OLDEST = 60
-WARP_PX = 1.0
-# Cells that change, or are not where they should be, weigh more: most cells are still.
-CHANGED, CHANGED_WEIGHT = 0.02, 6.0
 # A rollout has strayed if it is off by as much as this quantile of frames changes in some steps. An
 # object in another place is still a sharp one; taught the true frame from there, the model learns
 # to draw the mean of all places where the object might be.
 STRAYED, STRAYED_STEPS = 0.95, 2
-UNIT_FRAMES, UNIT_STEPS = 800, 10
-# What an arm hides is the encoder's guess. Taught as it stands, the dynamics forgets what it saw
-# before the arm came, so it counts less.
-HIDDEN_DISCOUNT = 0.85
-WINDOW_NOISE = 0.08  # usual changes, in half of the windows
-# Beside the error of the latents, as a share of that of the copied frame.
+UNIT_FRAMES, UNIT_STEPS = 600, 10
+# Beside the error of the scene, as a share of that of the copied one.
 JOINTS_WEIGHT, DOUBT_WEIGHT, OUTCOME_WEIGHT = 0.05, 0.05, 0.05
-OUTCOME_ROWS = 32
-# Of a quarter of the rows, progress lies above this quantile: the goal is rare.
-NEAR_GOAL = 0.75
-ENCODED_AT_ONCE = 128
-HORIZONS = (1, 10, 25, 50)
-MEASURED = 48
 _POOL_SEED = 9_176_263  # keeps the pools of a step's parts apart
 
 
@@ -54,8 +40,6 @@ class DynamicsOptions:
 
     pool: int = POOL
     oldest: int = OLDEST  # age limit of a rollout, steps
-    warp_px: float = WARP_PX
-    hidden_discount: float = HIDDEN_DISCOUNT
 
 
 class _Parts(nn.Module):
@@ -66,98 +50,80 @@ class _Parts(nn.Module):
         self.dynamics, self.outcome = model.dynamics, model.outcome
 
 
-def fit_joints(model: LatentWorldModel, clips: Clips) -> None:
-    """Set the scales of the joints, and fit the linear part of their response."""
-    rows = clips.rows(1)
-    rows = rows[~clips.actions[rows].isnan().any(1)]
-    joints = clips.proprioception
-    gap, last_gap = clips.gaps(rows)
-    before = torch.maximum(rows - 1, clips.first[rows])
-    model.response.fit(joints[rows], joints[before], gap, last_gap, joints[rows + 1])
+@dataclass(frozen=True, kw_only=True)
+class Copied:
+    """How good the copied frame is."""
+
+    error: float  # of the next frame, mean
+    strayed: float  # a rollout that is off by more is renewed
 
 
 @torch.no_grad()
-def encoded(
-    model: LatentWorldModel, clips: Clips, device: torch.device, warp_px: float = 0.0,
-    on_disk: Path | None = None,
-) -> LatentRecordings:
-    """Return the latents of all frames, also of frames warped by up to `warp_px`.
-
-    With a folder `on_disk` they stay there, mapped.
-    """
-    generator = torch.Generator().manual_seed(0)
-    clean, bent, hidden = (_Rows(on_disk) for _ in range(3))
-    for start in range(0, len(clips), ENCODED_AT_ONCE):
-        rows = slice(start, start + ENCODED_AT_ONCE)
-        frames = clips.frames[rows].to(device)
-        joints = clips.proprioception[rows].to(device)
-        robots = model.robots(joints)
-        clean.append(model.encode(frames, joints, robots))
-        hidden.append(hidden_by(robots))
-        if warp_px:
-            images = warped(floats(frames).flatten(0, 1), warp_px, generator)
-            moved = (images.clamp(0.0, 1.0) * 255.0 + 0.5).to(torch.uint8)
-            frames = moved.movedim(1, -1).unflatten(0, frames.shape[:2])
-            bent.append(model.encode(frames, joints, robots))
-    found = clean.tensor()
-    return LatentRecordings(
-        clean=found, warped=bent.tensor() if warp_px else found[:0], hidden=hidden.tensor()
-    )
-
-
-def hidden_by(robots: list[RobotLayer]) -> Tensor:
-    """Return the share of each cell that the robot hides in each camera, [N, C, h, w] in 0..1."""
-    return torch.stack([functional.avg_pool2d(robot.cover[:, 0], CELL) for robot in robots], 1)
-
-
-class _Rows:
-    """Rows [N, ...] of float16 that grow, in memory or in a folder on a disk."""
-
-    def __init__(self, on_disk: Path | None) -> None:
-        self._parts: list[Tensor] = []
-        self._file = None if on_disk is None else TensorFile(on_disk)
-
-    def append(self, rows: Tensor) -> None:
-        (self._parts if self._file is None else self._file).append(rows.half().cpu())
-
-    def tensor(self) -> Tensor:
-        return torch.cat(self._parts) if self._file is None else self._file.tensor()
-
-
-@torch.no_grad()
-def set_units(model: LatentWorldModel, clips: Clips, seed: int, device: torch.device) -> None:
-    """Set the unit of latents, and the distance between unrelated frames.
-
-    A model that has them keeps them: in others, what its dynamics has learned would mean something
-    else.
-    """
-    if not model.units.unset:
-        return
+def set_units(
+    model: LatentWorldModel, clips: Clips, recordings: RecordedScenes, seed: int,
+    device: torch.device,
+) -> None:
+    """Set how much cells change where something moves, and how far apart unrelated scenes are."""
     ahead = min(UNIT_STEPS, int((clips.last - clips.first).max()))
-    rows = _some(clips, ahead, seed)
-    now, later = (
-        torch.cat([
-            model.encode(clips.frames[part].to(device), clips.proprioception[part].to(device))
-            for part in chosen.split(ENCODED_AT_ONCE)
-        ])
-        for chosen in (rows, rows + ahead)
-    )
-    model.units.fit(now, later)
-    now = model.units.of(now)
-    apart = ((now - now.flip(0)) ** 2).flatten(1).mean(1).mean().sqrt()
-    model.distance.fill_(float(apart.clamp_min(0.05)))
+    rows = _some(clips.rows(ahead), seed)
+    squares, apart = [], []
+    for part in rows.split(64):
+        now, _ = recordings.at(part, device)
+        later, hidden = recordings.at(part + ahead, device)
+        squares.append(functional.avg_pool2d((later - now).square().mean(2), CELL))
+        other, masked = recordings.at(part.roll(1), device)
+        either = torch.maximum(recordings.at(part, device)[1], masked)
+        apart.append(distance(now, other, either))
+    square = torch.cat(squares).double()
+    model.dynamics.change.fill_(float(square.square().sum() / square.sum().clamp_min(1e-12)))
+    model.dynamics.change.clamp_(min=1e-6)
+    model.distance.fill_(float(torch.cat(apart).square().mean().sqrt().clamp_min(1e-3)))
 
 
-def _some(clips: Clips, ahead: int, seed: int) -> Tensor:
-    """Return some ticks that have `ahead` more of their run after them."""
-    rows = clips.rows(ahead)
+@torch.no_grad()
+def copied(
+    model: LatentWorldModel, clips: Clips, recordings: RecordedScenes, seed: int,
+    device: torch.device,
+) -> Copied:
+    """Return how good the copied frame is, on ticks drawn as the pool draws them."""
+    rows = clips.rows(STRAYED_STEPS)
+    moving = rows[recordings.moving[rows]]
+    mixed = _some(rows, seed)
+    if len(moving):
+        count = round(MOVING * len(mixed))
+        mixed = torch.cat([_some(moving, seed)[:count], mixed[count:]])
+    found = []
+    for ahead in (1, STRAYED_STEPS):
+        errors = []
+        for part in mixed.split(64):
+            now, _ = recordings.at(part, device)
+            truth, hidden = recordings.at(part + ahead, device)
+            usual = model.usual(recordings.light[part].to(device))
+            errors.append(scene_error(now, truth, seen_weight(truth, now, usual, hidden)))
+        found.append(torch.cat(errors))
+    error = max(float(found[0].mean()), 1e-6)
+    return Copied(error=error, strayed=max(float(found[1].quantile(STRAYED)), error))
+
+
+def _some(rows: Tensor, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return rows[torch.randint(len(rows), (min(UNIT_FRAMES, len(rows)),), generator=generator)]
 
 
-def _changed(latents: Tensor, rows: Tensor, ahead: int) -> Tensor:
-    """Return how far each cell of the frames at `rows` changes, [N, C, h, w] squares."""
-    return ((latents[rows + ahead].float() - latents[rows].float()) ** 2).mean(2)
+@torch.no_grad()
+def learn_known_cells(
+    model: LatentWorldModel, recordings: RecordedScenes, held_out: RecordedScenes, seed: int,
+    device: torch.device,
+) -> None:
+    """Learn which cells recorded scenes have."""
+    found = []
+    for one in (recordings, held_out):
+        rows = _some(torch.arange(len(one.light)), seed)
+        found.append(torch.cat([
+            cells_of(model.difference(one.at(part, device)[0], one.light[part].to(device)))
+            for part in rows.split(64)
+        ]))
+    model.known.fit(found[0], found[1], torch.Generator().manual_seed(seed))
 
 
 def dynamics_stage(
@@ -168,33 +134,28 @@ def dynamics_stage(
     """Return the stage that fits dynamics and heads in place.
 
     Args:
-        model: on the device, its coders and its joint response trained.
+        model: on the device; all of it but dynamics and heads is trained.
         clips: to train on.
         held_out: to measure on.
         measure: computes the measured action from proprioception.
         seed: of everything random.
         device: of the model.
-        options: pool and warps.
+        options: of the pool.
         on_export: see `Stage`.
         team: the processes that train together; each part of a step has a pool of its own.
-        on_disk: folder where latents stay, mapped; None keeps them in memory.
+        on_disk: folder where scenes stay, mapped; None keeps them in memory.
     """
-    model.coders.eval().requires_grad_(False)
+    model.views.eval().requires_grad_(False)
     model.response.eval().requires_grad_(False)
-    set_units(model, clips, seed, device)
-    recordings = encoded(model, clips, device, options.warp_px, on_disk)
-    clean = recordings.clean
-    measured = encoded(model, held_out, device, on_disk=on_disk).clean
-    model.known.fit(clean, measured, torch.Generator().manual_seed(seed))
-    rows = _some(clips, STRAYED_STEPS, seed)
-    step = _changed(clean, rows, 1)
-    copied = float((_weight(step > CHANGED) * step).mean().clamp_min(1e-6))
-    changes = _changed(clean, rows, STRAYED_STEPS).flatten(1).mean(1)
-    strayed = max(float(changes.quantile(STRAYED)), copied)
+    recordings = scenes_of(model, clips, device, on_disk)
+    measured = scenes_of(model, held_out, device, on_disk)
+    set_units(model, clips, recordings, seed, device)
+    learn_known_cells(model, recordings, measured, seed, device)
+    copy = copied(model, clips, recordings, seed, device)
     pools = [
         RolloutPool(
-            clips, recordings, size=options.pool, context=model.config.dynamics.context,
-            oldest=options.oldest, strayed=strayed, seed=seed + _POOL_SEED * part,
+            clips, recordings, size=options.pool, oldest=options.oldest, strayed=copy.strayed,
+            seed=seed + _POOL_SEED * part,
         )
         for part in team.mine
     ]
@@ -203,44 +164,34 @@ def dynamics_stage(
             model.points(part.to(device)).cpu()
             for part in clips.proprioception.split(4096)
         ])
-    outcome = _OutcomeRows(clips)
+    outcome = OutcomeRows(clips)
 
     def losses(
         pool: RolloutPool, generator: torch.Generator, step: int, progress: float
     ) -> dict[str, Tensor]:
         rows = pool.rows
-        windows = pool.windows.float()
-        noisy = torch.rand(len(rows), generator=generator) < 0.5
-        strength = torch.rand(len(rows), generator=generator) * WINDOW_NOISE * noisy
-        noise = torch.randn(windows.shape, generator=generator)
-        windows = windows + strength[:, None, None, None, None, None] * noise
-        target = clean[rows + 1].float().to(device)
-        now = clean[rows].float().to(device)
-        worlds = worlds_at(
-            clips, rows, windows.to(device), pool.reference.float().to(device), pool.doubt, device
-        )
+        now = pool.pictures.to(device).float() / 255.0
+        truth, hidden = recordings.at(rows + 1, device)
+        worlds = worlds_at(clips, rows, now, pool.light, pool.doubt, device)
         before = torch.maximum(rows - 1, clips.first[rows])
         seen = torch.stack([points[before], points[rows], points[rows + 1]], dim=1).to(device)
         predicted, joints = model.follow(worlds, seen)
-        error = ((predicted.latents - target) ** 2).mean(2)  # [B, C, h, w]
-        wrong = ((worlds.latents[:, -1] - target) ** 2).mean(2)
-        busy = (((target - now) ** 2).mean(2) > CHANGED) | (wrong > CHANGED)
-        hidden = recordings.hidden[rows + 1].float().to(device)
-        seen_share = 1.0 - options.hidden_discount * hidden
-        latents = (_weight(busy) * seen_share * error).mean() / copied
+        usual = model.usual(worlds.light)
+        each = scene_error(predicted.scene, truth, seen_weight(truth, now, usual, hidden))
+        scene = each.mean() / copy.error
         off = (joints - clips.proprioception[rows + 1].to(device)) / model.response.spread
         arms = functional.smooth_l1_loss(off, torch.zeros_like(off))
-        # What is behind the robot is not seen, so it makes no rollout doubtful.
-        each = (seen_share * error.detach()).flatten(1).mean(1)
-        doubt = functional.smooth_l1_loss(predicted.doubt, each.sqrt() / model.distance, beta=0.1)
-        judged = outcome.loss(model, clean, clips, generator, device)
+        with torch.no_grad():
+            apart = distance(predicted.scene, truth, hidden) / model.distance
+        doubt = functional.smooth_l1_loss(predicted.doubt, apart, beta=0.1)
+        judged = outcome.loss(model, recordings, clips, generator, device)
         pool.advance(
-            predicted.latents.detach().float().cpu(), each.float().cpu(),
+            predicted.scene.detach().float().cpu(), each.detach().float().cpu(),
             predicted.doubt.detach().float().cpu(), progress, generator,
         )
-        loss = latents + JOINTS_WEIGHT * arms + DOUBT_WEIGHT * doubt + OUTCOME_WEIGHT * judged
+        loss = scene + JOINTS_WEIGHT * arms + DOUBT_WEIGHT * doubt + OUTCOME_WEIGHT * judged
         return {
-            "loss": loss, "latents": latents, "joints": arms, "doubt": doubt, "outcome": judged,
+            "loss": loss, "scene": scene, "joints": arms, "doubt": doubt, "outcome": judged,
             "age": pool.age.float().mean(),
         }
 
@@ -249,94 +200,3 @@ def dynamics_stage(
         device=device, measure=lambda: open_loop(model, held_out, measured, measure, device),
         on_export=on_export, remembered=Pools(pools), team=team,
     )
-
-
-def _weight(busy: Tensor) -> Tensor:
-    """Return the weight of each cell in the loss."""
-    return 1.0 + CHANGED_WEIGHT * busy.float()
-
-
-def worlds_at(
-    clips: Clips, rows: Tensor, windows: Tensor, reference: Tensor, doubt: Tensor,
-    device: torch.device,
-) -> Worlds:
-    """Return the worlds of recorded ticks [B], with latents that may be imagined."""
-    gap, last_gap = clips.gaps(rows)
-    before = torch.maximum(rows - 1, clips.first[rows])
-    return Worlds(
-        latents=windows, reference=reference,
-        joints=clips.proprioception[rows].to(device),
-        joints_before=clips.proprioception[before].to(device),
-        gap=gap.to(device), last_gap=last_gap.to(device), doubt=doubt.to(device),
-    )
-
-
-class _OutcomeRows:
-    """Rows with labels, and the loss of the heads on them."""
-
-    def __init__(self, clips: Clips) -> None:
-        progress, success = clips.progress_labels, clips.success_labels
-        known = ~(progress.isnan() & success.isnan())
-        self._rows = torch.nonzero(known)[:, 0]
-        near = torch.nan_to_num(success) > 0.5
-        labelled = progress[~progress.isnan()]
-        if len(labelled):
-            near = near | (torch.nan_to_num(progress) > float(labelled.quantile(NEAR_GOAL)))
-        self._near = torch.nonzero(near & known)[:, 0]
-
-    def loss(
-        self, model: LatentWorldModel, latents: Tensor, clips: Clips, generator: torch.Generator,
-        device: torch.device,
-    ) -> Tensor:
-        """Return the loss of some rows; 0 without labels."""
-        if not len(self._rows):
-            return torch.zeros((), device=device)
-        half = OUTCOME_ROWS // 2
-        rows = self._rows[torch.randint(len(self._rows), (half,), generator=generator)]
-        near = self._near if len(self._near) else self._rows
-        rows = torch.cat([rows, near[torch.randint(len(near), (half,), generator=generator)]])
-        seen = latents[rows].float()
-        seen = seen + WINDOW_NOISE * torch.randn(seen.shape, generator=generator)
-        posture = model.posture(clips.proprioception[rows].to(device))
-        progress, logit = model.outcome(seen.to(device), posture)
-        wanted, solved = (
-            labels[rows].to(device) for labels in (clips.progress_labels, clips.success_labels)
-        )
-        right = functional.binary_cross_entropy_with_logits(
-            logit.float(), torch.nan_to_num(solved), reduction="none"
-        )
-        return mean_known((progress.float() - wanted).abs(), wanted) + mean_known(right, solved)
-
-
-def open_loop(
-    model: LatentWorldModel, clips: Clips, latents: Tensor, measure: MeasuredFromProprioception,
-    device: torch.device,
-) -> dict[str, float]:
-    """Return PSNR at some horizons, imagined from spread starts with the recorded actions."""
-    longest = int((clips.last - clips.first).max())
-    horizons = [h for h in HORIZONS if h <= longest]
-    rows = clips.rows(horizons[-1]) if horizons else clips.rows(1)[:0]
-    if not len(rows):
-        return {}
-    rows = rows[torch.linspace(0, len(rows) - 1, min(MEASURED, len(rows))).long()]
-    windows = latents[clips.recent(rows, model.config.dynamics.context)].float().to(device)
-    worlds = worlds_at(
-        clips, rows, windows, windows[:, -1], torch.zeros(len(rows)), device
-    )
-    scores = {}
-    for ahead in range(1, horizons[-1] + 1):
-        predicted, after = model.follow(worlds)
-        joints = settled(measure, after, worlds.joints).to(device)
-        if ahead in horizons:
-            frames = model.decode(predicted.latents, joints).cpu()
-            scores[f"psnr_{ahead}"] = psnr(frames, clips.frames[rows + ahead])
-        held = measured_of(measure, joints).to(device)
-        command = torch.nan_to_num(clips.actions[rows + ahead].to(device))
-        last_command = clips.actions[rows + ahead - 1].to(device)
-        worlds = Worlds(
-            latents=torch.cat([worlds.latents[:, 1:], predicted.latents[:, None]], dim=1),
-            reference=worlds.reference, joints=joints, joints_before=worlds.joints,
-            gap=command - held, last_gap=last_command - held,
-            doubt=predicted.doubt,
-        )
-    return scores

@@ -30,6 +30,16 @@ MEASURED = 64
 _POOL_SEED = 9_176_263  # keeps the rollouts of a step's parts apart
 
 
+def fit_joints(model: LatentWorldModel, clips: Clips) -> None:
+    """Set the scales of the joints, and fit the linear part of their response."""
+    rows = clips.rows(1)
+    rows = rows[~clips.actions[rows].isnan().any(1)]
+    joints = clips.proprioception
+    gap, last_gap = clips.gaps(rows)
+    before = torch.maximum(rows - 1, clips.first[rows])
+    model.response.fit(joints[rows], joints[before], gap, last_gap, joints[rows + 1])
+
+
 class JointRollouts:
     """Rollouts of the joints under recorded commands.
 

@@ -1,4 +1,4 @@
-"""Whether latents look like those of recorded frames, cell by cell.
+"""Whether scenes look like those of recorded frames, cell by cell.
 
 Frames of the training set leave their usual cells behind: the means of a clustering. A predicted
 frame has left the data when some of its cells are far from all of them, farther than in nearly
@@ -8,6 +8,9 @@ picture may be wrong, and a blob that never was in the data is known as one.
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from hiwm_learning.world_models.latent.robot_layer import CELL
 
 CELLS = 512  # kept means
 SAMPLE = 60_000  # cells that are clustered
@@ -17,50 +20,52 @@ ROUNDS = 12
 WORST_SHARE = 0.02
 # Of held-out frames, this share is known by definition of the limit.
 KNOWN_SHARE = 0.995
-# Predicted latents are never quite those of a frame: the limit is this much farther.
+# Predicted scenes are never quite those of a frame: the limit is this much farther.
 MARGIN = 1.15
+_COARSE = 2  # px a side of what is compared: a shift by less is no other cell
+_NUMBERS = 3 * (CELL // _COARSE) ** 2  # that describe a cell
 
 
 class KnownCells(nn.Module):
-    """The usual cells of one model's latents.
-
-    Args:
-        channels: Z, of a cell.
-    """
+    """The usual cells of one model's scenes."""
 
     means: Tensor
     limit: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("means", torch.zeros(CELLS, channels))
+        self.register_buffer("means", torch.zeros(CELLS, _NUMBERS))
         # Infinite: nothing has been learned, and every frame is known.
         self.register_buffer("limit", torch.full((), torch.inf))
 
     @torch.no_grad()
-    def fit(self, latents: Tensor, held_out: Tensor, generator: torch.Generator) -> None:
-        """Learn from latents [N, C, Z, h, w] of recorded frames; held-out ones set the limit."""
-        # Cells are counted with Z last, and picked one by one: latents may stay on disk.
-        frames, cameras, _, height, width = latents.shape
-        count = frames * cameras * height * width
-        cells = torch.randint(count, (min(SAMPLE, count),), generator=generator)
-        x, y = cells % width, cells // width % height
-        rows = cells // (width * height)
-        sample = latents[rows // cameras, rows % cameras, :, y, x].float().to(self.means.device)
-        self.means.copy_(_clustered(sample, generator))
+    def fit(self, seen: Tensor, held_out: Tensor, generator: torch.Generator) -> None:
+        """Learn from `cells_of` some recorded frames [N, M, Z]; held-out ones set the limit."""
+        cells = seen.flatten(0, 1)
+        chosen = torch.randperm(len(cells), generator=generator)[:SAMPLE]
+        self.means.copy_(_clustered(cells[chosen.to(cells.device)], generator))
         self.limit.fill_(1.0)
-        seen = torch.cat([
-            self.strangeness(part.float().to(self.means.device)) for part in held_out.split(256)
-        ])
-        self.limit.fill_(MARGIN * float(seen.quantile(KNOWN_SHARE)))
+        found = torch.cat([self.strangeness(part) for part in held_out.split(64)])
+        self.limit.fill_(MARGIN * float(found.quantile(KNOWN_SHARE)))
 
-    def strangeness(self, latents: Tensor) -> Tensor:
-        """Return how far frames [B, C, Z, h, w] are from the known, [B]: above 1 they left it."""
-        cells = latents.movedim(2, -1).flatten(1, -2)  # [B, cells, Z]
+    def strangeness(self, cells: Tensor) -> Tensor:
+        """Return how far frames are from the known, [B]: above 1 they left it.
+
+        Args:
+            cells: [B, M, Z] of `cells_of`.
+        """
         nearest = torch.cdist(cells, self.means[None].expand(len(cells), -1, -1)).amin(-1)
         worst = max(1, round(WORST_SHARE * nearest.shape[1]))
         found: Tensor = nearest.topk(worst, dim=1).values.mean(1) / self.limit
         return found
+
+
+def cells_of(difference: Tensor) -> Tensor:
+    """Return the cells of all cameras, [B, M, Z], of differences [B, C, 3, H, W] from usual."""
+    coarse = functional.avg_pool2d(difference.flatten(0, 1), _COARSE)
+    cells = functional.pixel_unshuffle(coarse, CELL // _COARSE).flatten(2).transpose(1, 2)
+    found: Tensor = cells.unflatten(0, difference.shape[:2]).flatten(1, 2)
+    return found
 
 
 def _clustered(sample: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,30 +1,38 @@
 """The latent world model: its parts, one step of all of them, and its checkpoint."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from hiwm_learning.checkpoints import Checkpoint, load_weights
-from hiwm_learning.world_models.latent.autoencoder import CameraCoder
+from hiwm_learning.world_models.latent.camera_view import CameraView
 from hiwm_learning.world_models.latent.config import LatentWorldConfig
-from hiwm_learning.world_models.latent.dynamics import Condition, LatentDynamics, Prediction
+from hiwm_learning.world_models.latent.dynamics import Condition, Prediction, SceneDynamics
 from hiwm_learning.world_models.latent.heads import OutcomeHead
 from hiwm_learning.world_models.latent.joint_response import JointResponse
 from hiwm_learning.world_models.latent.known_cells import KnownCells
 from hiwm_learning.world_models.latent.robot_layer import RobotLayer
-from hiwm_learning.world_models.latent.units import LatentUnits
 
 KIND = "latent_world_model"
 HALVED_FROM = 256  # numbers of a tensor that is stored in half of the bits
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scenes:
+    """What B frames of C cameras show, but for the robot."""
+
+    pictures: Tensor  # [B, C, 3, H, W] in 0..1
+    hidden: Tensor  # [B, C, H, W] in 0..1, where it is a guess what is behind the robot
+    light: Tensor  # [B, C, 3] factors on the usual pictures
+
+
+@dataclass(frozen=True, kw_only=True)
 class Worlds:
     """B worlds at one step, as the networks see them."""
 
-    latents: Tensor  # [B, T, C, Z, h, w] oldest first, in the model's `units`
-    reference: Tensor  # [B, C, Z, h, w]
+    scene: Tensor  # [B, C, 3, H, W] in 0..1
+    light: Tensor  # [B, C, 3]
     joints: Tensor  # [B, P] proprioception, the embodiment's units
     joints_before: Tensor  # [B, P] one step earlier
     gap: Tensor  # [B, A] command minus measured
@@ -33,7 +41,7 @@ class Worlds:
 
 
 class LatentWorldModel(nn.Module):
-    """A coder for each camera, the response of the joints, dynamics and heads.
+    """The views of the cameras, the response of the joints, dynamics and heads.
 
     Args:
         config: fixes every shape.
@@ -44,25 +52,22 @@ class LatentWorldModel(nn.Module):
     def __init__(self, config: LatentWorldConfig) -> None:
         super().__init__()
         self.config = config
-        coder, cameras = config.autoencoder, len(config.cameras)
-        self.coders = nn.ModuleList(
-            CameraCoder(coder, config.arms, config.grid) for _ in range(cameras)
+        cameras, arms = len(config.cameras), config.arms
+        self.views = nn.ModuleList(
+            CameraView(config.view, arms, config.grid) for _ in range(cameras)
         )
-        for weight in self.coders.parameters():
+        for weight in self.views.parameters():
             if weight.dim() == 4:  # convolves an eighth faster on a CPU
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-        self.units = LatentUnits(cameras, coder.channels, config.grid)
         self.response = JointResponse(config.proprioception, config.actions)
-        self.dynamics = LatentDynamics(
-            config.dynamics, cameras=cameras, channels=coder.channels, grid=config.grid,
-            points=len(config.arms) * coder.points,
+        self.dynamics = SceneDynamics(
+            config.dynamics, cameras=cameras, grid=config.grid,
+            points=len(arms) * (config.view.points + 1),
             robot=3 * config.proprioception + 2 * config.actions, joints=config.proprioception,
         )
-        self.outcome = OutcomeHead(
-            cameras * coder.channels, config.proprioception, config.head_width
-        )
-        self.known = KnownCells(coder.channels)
-        # Root mean square distance between the latents of unrelated frames: the unit of doubt.
+        self.outcome = OutcomeHead(cameras, config.proprioception, config.head_width)
+        self.known = KnownCells()
+        # Root mean square distance between the scenes of unrelated frames: the unit of doubt.
         self.register_buffer("distance", torch.ones(()))
 
     def posture(self, joints: Tensor) -> Tensor:
@@ -70,40 +75,47 @@ class LatentWorldModel(nn.Module):
         return (joints - self.response.mean) / self.response.deviation
 
     def robots(self, joints: Tensor) -> list[RobotLayer]:
-        """Return the robot with joints [B, P] as each camera sees it."""
+        """Return the robot with joints [B, P] as each camera sees it, in usual light."""
         posture = self.posture(joints)
-        return [coder.robot(posture) for coder in self.camera_coders()]
+        return [view.robot(posture) for view in self.camera_views()]
 
-    def encode(
-        self, frames: Tensor, joints: Tensor, robots: list[RobotLayer] | None = None
-    ) -> Tensor:
-        """Return latents [B, C, Z, h, w] of frames [B, C, H, W, 3] uint8, with joints [B, P].
-
-        `robots` are those with these joints; None draws them.
-        """
+    def scenes(self, frames: Tensor, joints: Tensor) -> Scenes:
+        """Return what frames [B, C, H, W, 3] uint8, with joints [B, P], show but for the robot."""
         images = floats(frames).unbind(1)
-        return self.units.of(torch.stack([
-            coder.encode(image, robot)
-            for coder, image, robot in zip(
-                self.camera_coders(), images, robots or self.robots(joints), strict=True
-            )
-        ], dim=1))
+        views, robots = self.camera_views(), self.robots(joints)
+        lights = [view.light_in(image) for view, image in zip(views, images, strict=True)]
+        found = [
+            view.scene(image, robot, light)
+            for view, image, robot, light in zip(views, images, robots, lights, strict=True)
+        ]
+        return Scenes(
+            pictures=torch.stack([scene for scene, _ in found], dim=1),
+            hidden=torch.cat([hidden for _, hidden in found], dim=1),
+            light=torch.stack(lights, dim=1)[..., 0, 0],
+        )
 
-    def decode(self, latents: Tensor, joints: Tensor) -> Tensor:
-        """Return frames [B, C, H, W, 3] uint8 of latents [B, C, Z, h, w], with joints [B, P]."""
-        raw = self.units.raw(latents).unbind(1)
+    def decode(self, scene: Tensor, light: Tensor, joints: Tensor) -> Tensor:
+        """Return frames [B, C, H, W, 3] uint8 of scenes [B, C, 3, H, W] and joints [B, P].
+
+        `light` has the shape [B, C, 3].
+        """
         images = torch.stack([
-            coder.decode(seen, robot)
-            for coder, seen, robot in zip(
-                self.camera_coders(), raw, self.robots(joints), strict=True
+            robot.lit(lit[:, :, None, None]).over(picture)
+            for robot, picture, lit in zip(
+                self.robots(joints), scene.unbind(1), light.unbind(1), strict=True
             )
         ], dim=1)
-        return (images.clamp(0.0, 1.0) * 255.0 + 0.5).to(torch.uint8).movedim(-3, -1).contiguous()
+        return quantised(images).movedim(-3, -1).contiguous()
 
     def points(self, joints: Tensor) -> Tensor:
         """Return the robot's points in all cameras, [B, C, K, 2], of joints [B, P]."""
         posture = self.posture(joints)
-        return torch.stack([coder.robot.points(posture) for coder in self.camera_coders()], dim=1)
+        return torch.stack([view.points(posture) for view in self.camera_views()], dim=1)
+
+    def usual(self, light: Tensor) -> Tensor:
+        """Return the usual pictures [B, C, 3, H, W] in lights [B, C, 3]."""
+        pictures = torch.stack([view.usual for view in self.camera_views()])
+        return pictures * light[..., None, None]
 
     def follow(self, worlds: Worlds, points: Tensor | None = None) -> tuple[Prediction, Tensor]:
         """Return the prediction of the dynamics, and the next proprioception [B, P].
@@ -125,20 +137,28 @@ class LatentWorldModel(nn.Module):
             worlds.last_gap / response.gap_spread,
         ], dim=1).clamp(-6.0, 6.0)
         found: Prediction = self.dynamics(Condition(
-            latents=worlds.latents, reference=worlds.reference, points=points, robot=robot,
+            scene=worlds.scene, usual=self.usual(worlds.light), points=points, robot=robot,
             doubt=worlds.doubt,
         ))
-        found = replace(found, latents=self.units.settled(found.latents))
         return found, worlds.joints + change + found.joints * response.spread
 
-    def camera_coders(self) -> list[CameraCoder]:
-        """Return the coders, one for each camera."""
-        return [coder for coder in self.coders if isinstance(coder, CameraCoder)]
+    def difference(self, scene: Tensor, light: Tensor) -> Tensor:
+        """Return how scenes [B, C, 3, H, W] differ from the usual pictures in their light."""
+        return scene - self.usual(light)
+
+    def camera_views(self) -> list[CameraView]:
+        """Return the views, one for each camera."""
+        return [view for view in self.views if isinstance(view, CameraView)]
 
 
 def floats(frames: Tensor) -> Tensor:
     """Return images [..., 3, H, W] in 0..1 of frames [..., H, W, 3] uint8."""
     return frames.movedim(-1, -3).float() / 255.0
+
+
+def quantised(images: Tensor) -> Tensor:
+    """Return images in 0..1 as uint8, rounded."""
+    return (images.clamp(0.0, 1.0) * 255.0 + 0.5).to(torch.uint8)
 
 
 def ready(model: LatentWorldModel, device: torch.device | str = "cpu") -> LatentWorldModel:

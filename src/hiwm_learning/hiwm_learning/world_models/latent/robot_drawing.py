@@ -1,4 +1,4 @@
-"""The robot as the autoencoder sees it: learned points and links in the picture, from joint state.
+"""How a robot is drawn in a picture: learned points and links in the picture, from joint state.
 
 Each arm's joint state becomes a few points in the image of a camera. They are drawn as smooth
 features on a grid, with the links between them, beside a coarse map of features. Neither
@@ -63,7 +63,7 @@ class RobotDrawing(nn.Module):
         arms: of each arm, its places in proprioception.
         points: K, of an arm in the image.
         channels: C, of an arm's coarse map.
-        grid: cells of the latents, height and width; points are drawn on twice as many.
+        grid: cells of the image, height and width; points are drawn on twice as many.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The robot as a layer of the picture, from its joint state only: its colours and what it covers.
 
-The layer knows nothing of the latents, and the scene nothing of the layer: so the robot can be
-neither blurred nor moved by what the latents say. It needs neither masks nor calibration: it is
+The layer knows nothing of the scene, and the scene nothing of the layer: so the robot can be
+neither blurred nor moved by what the objects do. It needs neither masks nor calibration: it is
 learned from how well frames are redrawn.
 """
 
@@ -14,9 +14,14 @@ from torch.nn import functional
 from hiwm_learning.world_models.latent.blocks import residuals
 from hiwm_learning.world_models.latent.robot_drawing import RobotDrawing, fine_channels
 
-_UNCOVERED = -2.0  # logit of a pixel's cover before training
+PATCH = 4  # px a side of what one place of the finer grid becomes
+CELL = 2 * PATCH  # px a side of a cell
+
+_UNCOVERED = -1.4  # of a pixel's cover before training, see `_cover`
 _UNSET = 0.5  # brightness of the usual picture before training
-_BEYOND = 5  # px a side of the area that is hidden from the encoder around a covered pixel
+# Covers from here on hide what is behind them, more and more.
+_HIDES_FROM, _HIDES_FULLY = 0.1, 0.5
+_BEYOND = 5  # px a side of the area that is hidden around a covered pixel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +39,18 @@ class RobotLayer:
         """Return images [B, 3, H, W] of scenes [B, 3, H, W] behind the robot."""
         return scene + self.cover * (self.colours - scene)
 
-    def without(self, images: Tensor) -> Tensor:
-        """Return images [B, 3, H, W] around -1..1 in which the robot is blank, and its mask.
+    def hidden(self) -> Tensor:
+        """Return how much of the scene is hidden at each pixel, [B, 1, H, W] in 0..1."""
+        hides = ((self.cover - _HIDES_FROM) / (_HIDES_FULLY - _HIDES_FROM)).clamp(0.0, 1.0)
+        return functional.max_pool2d(hides, _BEYOND, 1, _BEYOND // 2)
 
-        Shape [B, 4, H, W].
+    def taken_from(self, images: Tensor) -> Tensor:
+        """Return the scenes [B, 3, H, W] of images [B, 3, H, W]; right where nothing is hidden.
+
+        A thin cover, as of a shadow, is taken away.
         """
-        hidden = (2.0 * self.cover).clamp(0.0, 1.0)
-        hidden = functional.max_pool2d(hidden, _BEYOND, 1, _BEYOND // 2)
-        return torch.cat([(images * 2.0 - 1.0) * (1.0 - hidden), hidden], dim=1)
+        cover = self.cover.clamp_max(_HIDES_FULLY)
+        return ((images - cover * self.colours) / (1.0 - cover)).clamp(0.0, 1.0)
 
 
 class RobotRenderer(nn.Module):
@@ -54,22 +63,21 @@ class RobotRenderer(nn.Module):
         arms: of each arm, its places in proprioception.
         points: learned points of an arm.
         channels: of an arm's coarse map.
-        grid: cells of the latents, height and width.
+        grid: cells of the image, height and width.
         width: of the convolutions.
         blocks: residual blocks.
-        patch: px a side of what one place of the finer grid becomes.
     """
 
     usual: Tensor
 
     def __init__(
         self, arms: tuple[tuple[int, ...], ...], points: int, channels: int,
-        grid: tuple[int, int], *, width: int, blocks: int, patch: int,
+        grid: tuple[int, int], *, width: int, blocks: int,
     ) -> None:
         super().__init__()
         # The camera's usual picture; set before training.
         self.register_buffer(
-            "usual", torch.full((3, 2 * grid[0] * patch, 2 * grid[1] * patch), _UNSET)
+            "usual", torch.full((3, CELL * grid[0], CELL * grid[1]), _UNSET)
         )
         self.drawing = RobotDrawing(arms, points, channels, grid)
         self.fine = nn.Conv2d(fine_channels(len(arms), points), width, 1)
@@ -77,8 +85,8 @@ class RobotRenderer(nn.Module):
             nn.Conv2d(len(arms) * channels, width * 4, 1), nn.PixelShuffle(2)
         )
         self.leave = nn.Sequential(
-            residuals(width, blocks), nn.Conv2d(width, 4 * patch**2, 3, padding=1),
-            nn.PixelShuffle(patch),
+            residuals(width, blocks), nn.Conv2d(width, 4 * PATCH**2, 3, padding=1),
+            nn.PixelShuffle(PATCH),
         )
 
     @property
@@ -96,5 +104,16 @@ class RobotRenderer(nn.Module):
         raw = self.leave(self.fine(drawn.fine) + self.coarse(drawn.coarse))
         return RobotLayer(
             colours=self.usual + raw[:, :3] * 0.5,
-            cover=torch.sigmoid(raw[:, 3:] * 2.0 + _UNCOVERED),
+            cover=_cover(raw[:, 3:] * 2.0 + _UNCOVERED),
         )
+
+
+def _cover(logit: Tensor) -> Tensor:
+    """Return the cover of pixels, 0..1.
+
+    Steeper than a sigmoid: a faint cover in the colours of the scene costs hardly anything, is
+    found everywhere, and would leave a smudge on any object.
+    """
+    share = torch.sigmoid(logit)
+    found: Tensor = share**2 * (3.0 - 2.0 * share)
+    return found

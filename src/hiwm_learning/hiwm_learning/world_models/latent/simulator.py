@@ -1,8 +1,8 @@
 """A latent world run step by step: one state or many at once.
 
-A state holds all there is: the window of latents, the reference, joints, the limiter's memory,
-doubt and step. Nothing is random. Latents are rounded to float16 before anything sees them, so a
-state replays exactly although it stores half of the bits.
+A state holds all there is: the scene, its light, joints, the limiter's memory, doubt and step.
+Nothing is random. Scenes are rounded to whole levels before anything sees them, so a state replays
+exactly although it stores a byte of each number.
 
 A step of one state and of a batch use other kernels: they agree to rounding, not to the byte, and
 each replays its own bytes.
@@ -23,12 +23,13 @@ from hiwm_core.limits import LimitResult
 from hiwm_core.workspace_check import WorkspaceCheck
 from hiwm_core.world_heads import HEADS
 from hiwm_learning.action_gate import ActionGate
-from hiwm_learning.world_models.latent.model import LatentWorldModel, Worlds
+from hiwm_learning.world_models.latent.known_cells import cells_of
+from hiwm_learning.world_models.latent.model import LatentWorldModel, Worlds, quantised
 from hiwm_learning.world_models.latent.views import apart, side_by_side
 from hiwm_learning.world_models.saved_states import Parts, SavedState
 from hiwm_learning.world_models.simulators import Images, ImaginedObservation, Reading, reading
 
-# Doubt at which trust has fallen to 1/e: the expected distance of the latents from the true ones,
+# Doubt at which trust has fallen to 1/e: the expected distance of the scene from the true one,
 # as a share of the distance between unrelated frames.
 TRUST_SHARE = 0.3
 
@@ -55,15 +56,14 @@ PLAIN = Precision()
 class LatentState(SavedState):
     """Everything a latent world is at one step.
 
-    A content-addressed store keeps each latent once, so a step adds one of them: 8 KB at 128 px
-    with one camera.
+    At 128 px with one camera it has 50 KB.
     """
 
-    ARRAYS: ClassVar[tuple[str, ...]] = ("reference", "proprioception", "before", "action")
+    ARRAYS: ClassVar[tuple[str, ...]] = ("scene", "light", "proprioception", "before", "action")
     NUMBERS: ClassVar[tuple[str, ...]] = ("step", "seed")
 
-    latents: tuple[NDArray[np.float16], ...]  # T of [C, Z, h, w], oldest first
-    reference: NDArray[np.float16]  # [C, Z, h, w] of the episode's first frame
+    scene: NDArray[np.uint8]  # [C, 3, H, W] what is there, but for the robot
+    light: NDArray[np.float32]  # [C, 3] factors on the usual pictures, of the first frame
     proprioception: NDArray[np.float64]  # [P] in the embodiment's units
     before: NDArray[np.float64]  # [P] one step earlier
     action: NDArray[np.float64]  # [A] that led here, after limits; NaN before the first
@@ -73,17 +73,12 @@ class LatentState(SavedState):
     def to_parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return arrays and JSON values for a blob store."""
         parts, meta = super().to_parts()
-        parts.update({f"latent_{i:02d}": latent for i, latent in enumerate(self.latents)})
         # Floats as hex: exact through JSON.
-        return parts, {"window": len(self.latents), "doubt": float(self.doubt).hex(), **meta}
+        return parts, {"doubt": float(self.doubt).hex(), **meta}
 
     @classmethod
     def _fields(cls, parts: Parts, meta: Mapping[str, Any]) -> dict[str, Any]:
-        latents = tuple(parts[f"latent_{i:02d}"] for i in range(int(meta["window"])))
-        return {
-            "latents": latents, "doubt": float.fromhex(meta["doubt"]),
-            **super()._fields(parts, meta),
-        }
+        return {"doubt": float.fromhex(meta["doubt"]), **super()._fields(parts, meta)}
 
 
 class LatentSimulator:
@@ -129,11 +124,11 @@ class LatentSimulator:
         """
         config = self._model.config
         views = [image] if isinstance(image, np.ndarray) and image.ndim == 3 else list(image)
-        found = [view.shape for view in views]
+        shapes = [view.shape for view in views]
         wanted = [(*size, 3) for size in config.sizes]
-        if found != wanted:
+        if shapes != wanted:
             raise CheckpointError(
-                f"start frames of shapes {found}, the model's are {wanted}",
+                f"start frames of shapes {shapes}, the model's are {wanted}",
                 where="start frames", remedy="use those written beside the checkpoint",
             )
         frames = side_by_side(
@@ -141,10 +136,10 @@ class LatentSimulator:
             (config.height, config.width),
         ).to(self._device)
         joints = np.array(proprioception, np.float64)
-        latent = _halves(self._model.encode(frames, self._floats([joints])))[0]
+        found = self._model.scenes(frames, self._floats([joints]))
         return LatentState(
-            latents=(latent,) * config.dynamics.context, reference=latent, proprioception=joints,
-            before=joints, action=np.full(config.actions, np.nan),
+            scene=_levels(found.pictures)[0], light=found.light[0].cpu().numpy().copy(),
+            proprioception=joints, before=joints, action=np.full(config.actions, np.nan),
             **vars(self._gate.initial_state()), doubt=0.0, step=0, seed=seed,
         )
 
@@ -177,20 +172,18 @@ class LatentSimulator:
             for state, held in zip(states, measured, strict=True)
         ]
         worlds = Worlds(
-            latents=self._latents([state.latents for state in states]),
-            reference=self._latents([(state.reference,) for state in states])[:, 0],
-            joints=self._floats(joints),
+            scene=self._scenes(states), light=self._lights(states), joints=self._floats(joints),
             joints_before=self._floats([state.before for state in states]),
             gap=self._floats(gaps), last_gap=self._floats(last_gaps),
             doubt=torch.tensor([state.doubt for state in states], device=self._device),
         )
         with self._autocast():
             predicted, after = self._follow(worlds)
-        following = _halves(predicted.latents)
+        following = _levels(predicted.scene)
         reached, doubts = after.double().cpu().numpy(), predicted.doubt.double().cpu().tolist()
         return [
             LatentState(
-                latents=(*state.latents[1:], following[i]), reference=state.reference,
+                scene=following[i], light=state.light,
                 proprioception=self._gate.settled(reached[i], state.proprioception),
                 before=state.proprioception, action=limited[i].action, **vars(limited[i].state),
                 doubt=doubts[i], step=state.step + 1, seed=state.seed,
@@ -205,9 +198,9 @@ class LatentSimulator:
     @torch.no_grad()
     def observe_many(self, states: Sequence[LatentState]) -> list[ImaginedObservation]:
         """Return the observation of each of several states."""
-        latents, joints = self._present(states)
+        scene, light, joints = self._present(states)
         with self._autocast():
-            frames = self._decode(latents, joints)
+            frames = self._decode(scene, light, joints)
         views = [view.cpu().numpy() for view in apart(frames, self._model.config.sizes)]
         return [
             ImaginedObservation(
@@ -217,7 +210,7 @@ class LatentSimulator:
                 },
                 **vars(read),
             )
-            for i, read in enumerate(self._read(states, latents, joints))
+            for i, read in enumerate(self._read(states, scene, light, joints))
         ]
 
     @torch.no_grad()
@@ -226,10 +219,12 @@ class LatentSimulator:
         return self._read(states, *self._present(states))
 
     def _read(
-        self, states: Sequence[LatentState], latents: Tensor, joints: Tensor
+        self, states: Sequence[LatentState], scene: Tensor, light: Tensor, joints: Tensor
     ) -> list[Reading]:
-        progress, logit = self._model.outcome(latents, self._model.posture(joints))
-        success, strangeness = torch.sigmoid(logit), self._model.known.strangeness(latents)
+        difference = self._model.difference(scene, light)
+        progress, logit = self._model.outcome(difference, self._model.posture(joints))
+        success = torch.sigmoid(logit)
+        strangeness = self._model.known.strangeness(cells_of(difference))
         return [
             reading(
                 self.heads, proprioception=state.proprioception,
@@ -242,7 +237,7 @@ class LatentSimulator:
     def redraw(
         self, recordings: Sequence[tuple[Sequence[Images], NDArray[Any]]]
     ) -> list[list[ImaginedObservation]]:
-        """Return recorded frames as they are encoded and decoded; see `WorldSimulator`."""
+        """Return recorded frames as they are taken apart and drawn; see `WorldSimulator`."""
         return [
             self.observe_many([
                 self.begin(frame, held, seed=0) for frame, held in zip(frames, joints, strict=True)
@@ -257,20 +252,24 @@ class LatentSimulator:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._halved)
 
-    def _present(self, states: Sequence[LatentState]) -> tuple[Tensor, Tensor]:
-        """Return the present latents [B, C, Z, h, w] and joints [B, P]."""
-        latents = self._latents([state.latents[-1:] for state in states])[:, 0]
-        return latents, self._floats([state.proprioception for state in states])
+    def _present(self, states: Sequence[LatentState]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the present scenes, their lights and joints [B, P]."""
+        joints = self._floats([state.proprioception for state in states])
+        return self._scenes(states), self._lights(states), joints
 
-    def _latents(self, windows: Sequence[Sequence[NDArray[np.float16]]]) -> Tensor:
-        """Return [B, T, C, Z, h, w] float32 on the device."""
-        stacked = np.stack([np.stack(window) for window in windows])
-        return torch.from_numpy(stacked).to(self._device).float()
+    def _scenes(self, states: Sequence[LatentState]) -> Tensor:
+        """Return [B, C, 3, H, W] in 0..1 on the device."""
+        stacked = np.stack([state.scene for state in states])
+        return torch.from_numpy(stacked).to(self._device).float() / 255.0
+
+    def _lights(self, states: Sequence[LatentState]) -> Tensor:
+        """Return [B, C, 3] on the device."""
+        return torch.from_numpy(np.stack([state.light for state in states])).to(self._device)
 
     def _floats(self, rows: Sequence[NDArray[np.float64]]) -> Tensor:
         return torch.from_numpy(np.stack(rows).astype(np.float32)).to(self._device)
 
 
-def _halves(latents: Tensor) -> list[NDArray[np.float16]]:
-    """Return latents [B, ...] as float16 arrays that share no memory."""
-    return [latent.copy() for latent in latents.half().cpu().numpy()]
+def _levels(scenes: Tensor) -> list[NDArray[np.uint8]]:
+    """Return scenes [B, ...] in 0..1 as arrays of whole levels that share no memory."""
+    return [scene.copy() for scene in quantised(scenes).cpu().numpy()]

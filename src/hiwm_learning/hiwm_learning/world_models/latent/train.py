@@ -1,4 +1,4 @@
-"""Training a latent world from bags: joints first, then coders, then dynamics and heads."""
+"""Training a latent world from bags: joints, robot, hands, what is hidden, dynamics and heads."""
 
 import argparse
 import math
@@ -24,25 +24,26 @@ from hiwm_learning.training_command import (
     work_folder,
 )
 from hiwm_learning.training_loop import Budget
-from hiwm_learning.world_models.latent.autoencoder_training import BATCH, autoencoder_stage
 from hiwm_learning.world_models.latent.clips import Clips, read_clips
 from hiwm_learning.world_models.latent.config import NETWORK_SIZES, latent_config
 from hiwm_learning.world_models.latent.dynamics_training import (
     OLDEST,
     POOL,
-    WARP_PX,
     DynamicsOptions,
     dynamics_stage,
-    fit_joints,
 )
+from hiwm_learning.world_models.latent.filling_training import filling_stage
 from hiwm_learning.world_models.latent.growth import (
     add_growth_options,
     check_growth,
     growth_inputs,
     take_over,
 )
-from hiwm_learning.world_models.latent.joint_training import STEPS, joint_stage
+from hiwm_learning.world_models.latent.hand_training import STEPS as HAND_STEPS
+from hiwm_learning.world_models.latent.hand_training import hand_stage
+from hiwm_learning.world_models.latent.joint_training import STEPS, fit_joints, joint_stage
 from hiwm_learning.world_models.latent.model import KIND, LatentWorldModel, stored_weights
+from hiwm_learning.world_models.latent.robot_training import BATCH, robot_stage
 from hiwm_learning.world_models.latent.stage import Stage
 from hiwm_learning.world_models.latent.subset import add_subset_options, subset_of
 from hiwm_learning.world_models.recordings import (
@@ -69,13 +70,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--joint-steps", type=whole_number(0), default=STEPS, help="limit of the joints' stage"
     )
     parser.add_argument(
-        "--autoencoder-minutes", type=at_least_zero, default=50.0, help="limit of the coders' stage"
+        "--robot-minutes", type=at_least_zero, default=15.0, help="limit of the robot's stage"
     )
     parser.add_argument(
-        "--autoencoder-steps", type=whole_number(0), default=10**7, help="the same in steps"
+        "--robot-steps", type=whole_number(0), default=10**7, help="the same in steps"
     )
     parser.add_argument(
-        "--autoencoder-batch", type=whole_number(2), default=BATCH, help="pairs of frames"
+        "--robot-batch", type=whole_number(2), default=BATCH, help="frames in a step"
+    )
+    parser.add_argument(
+        "--hand-steps", type=whole_number(0), default=HAND_STEPS, help="limit of the hands' stage"
+    )
+    parser.add_argument(
+        "--filling-minutes", type=at_least_zero, default=8.0,
+        help="limit of the stage that learns what is behind the robot",
+    )
+    parser.add_argument(
+        "--filling-steps", type=whole_number(0), default=10**7, help="the same in steps"
     )
     add_parts_option(parser)
     parser.add_argument(
@@ -87,7 +98,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_subset_options(parser)
     parser.add_argument(
         "--stream", action="store_true",
-        help="keep frames and latents on disk, uncompressed in the work folder while it trains: "
+        help="keep frames and scenes on disk, uncompressed in the work folder while it trains: "
         "memory does not grow with them",
     )
     parser.add_argument(
@@ -95,9 +106,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--oldest", type=whole_number(1), default=OLDEST, help="age limit of a rollout, steps"
-    )
-    parser.add_argument(
-        "--warp", type=at_least_zero, default=WARP_PX, help="of start frames, px; 0: none"
     )
 
 
@@ -150,7 +158,7 @@ class _Run:
         if not self._lineage:  # else new units would change the meaning of what was learned
             fit_joints(model, clips)
         self._report(
-            f"on {self._device.type}; coders {_count(model.coders)}, dynamics "
+            f"on {self._device.type}; views {_count(model.views)}, dynamics "
             f"{_count(model.dynamics)} parameters; {len(clips)} frames, {len(held_out)} held out"
         )
         if self._team.leads:
@@ -164,14 +172,24 @@ class _Run:
         if self._fit(joints, budget, "joints"):
             return 130
         joints.take_average()
-        first = autoencoder_stage(
-            model, clips, held_out, seed=options.seed, device=self._device,
-            batch=options.autoencoder_batch, team=self._team, robot_only=self._robot_only(),
+        seed, device, team = options.seed, self._device, self._team
+        robot = robot_stage(
+            model, clips, held_out, batch=options.robot_batch, robot_only=self._robot_only(),
+            seed=seed, device=device, team=team,
         )
-        budget = Budget(steps=options.autoencoder_steps, minutes=options.autoencoder_minutes)
-        if self._fit(first, budget, "autoencoder"):
+        budget = Budget(steps=options.robot_steps, minutes=options.robot_minutes)
+        if self._fit(robot, budget, "robot"):
             return 130
-        first.take_average()
+        robot.take_average()
+        hands = hand_stage(model, clips, seed=seed, device=device, team=team)
+        if self._fit(hands, Budget(steps=options.hand_steps), "hands"):
+            return 130
+        hands.take_average()
+        filling = filling_stage(model, clips, held_out, seed=seed, device=device, team=team)
+        budget = Budget(steps=options.filling_steps, minutes=options.filling_minutes)
+        if self._fit(filling, budget, "filling"):
+            return 130
+        filling.take_average()
 
         def export(steps: int, elapsed_s: float, scores: dict[str, float]) -> None:
             save_checkpoint(
@@ -179,16 +197,16 @@ class _Run:
                 stored_weights(model),
             )
 
-        self._report("encoding every frame")
-        second = dynamics_stage(
+        self._report("taking the robot away from every frame")
+        dynamics = dynamics_stage(
             model, clips, held_out, measure, seed=options.seed, device=self._device,
             on_export=export, options=DynamicsOptions(
-                pool=options.pool, oldest=options.oldest, warp_px=options.warp
+                pool=options.pool, oldest=options.oldest
             ),
             team=self._team, on_disk=self._on_disk,
         )
         budget = Budget(steps=options.steps, minutes=options.minutes)
-        return 130 if self._fit(second, budget, "dynamics") else 0
+        return 130 if self._fit(dynamics, budget, "dynamics") else 0
 
     def _robot_only(self) -> Clips | None:
         """Return the recordings of the robot only, or None."""

@@ -1,0 +1,74 @@
+"""How good imagined frames are some steps ahead, with the recorded actions."""
+
+import torch
+from torch import Tensor
+
+from hiwm_core.measured import MeasuredFromProprioception
+from hiwm_learning.world_models.latent.clips import Clips
+from hiwm_learning.world_models.latent.joint_training import measured_of, settled
+from hiwm_learning.world_models.latent.model import LatentWorldModel, Worlds, quantised
+from hiwm_learning.world_models.latent.recorded_scenes import RecordedScenes
+from hiwm_learning.world_models.latent.scene_error import scene_error, seen_weight
+
+HORIZONS = (1, 10, 25, 50)
+MEASURED = 48
+
+
+def worlds_at(
+    clips: Clips, rows: Tensor, scene: Tensor, light: Tensor, doubt: Tensor, device: torch.device
+) -> Worlds:
+    """Return the worlds of recorded ticks [B], with scenes [B, C, 3, H, W] maybe imagined."""
+    gap, last_gap = clips.gaps(rows)
+    before = torch.maximum(rows - 1, clips.first[rows])
+    return Worlds(
+        scene=scene, light=light.to(device), joints=clips.proprioception[rows].to(device),
+        joints_before=clips.proprioception[before].to(device),
+        gap=gap.to(device), last_gap=last_gap.to(device), doubt=doubt.to(device),
+    )
+
+
+@torch.no_grad()
+def open_loop(
+    model: LatentWorldModel, clips: Clips, recordings: RecordedScenes,
+    measure: MeasuredFromProprioception, device: torch.device,
+) -> dict[str, float]:
+    """Return PSNR and scene errors at some horizons, from spread starts.
+
+    The error of the scene is a share of that of the first one: below 1, it is better than copying.
+    """
+    longest = int((clips.last - clips.first).max())
+    horizons = [h for h in HORIZONS if h <= longest]
+    rows = clips.rows(horizons[-1]) if horizons else clips.rows(1)[:0]
+    if not len(rows):
+        return {}
+    rows = rows[torch.linspace(0, len(rows) - 1, min(MEASURED, len(rows))).long()]
+    first, _ = recordings.at(rows, device)
+    worlds = worlds_at(
+        clips, rows, first, recordings.light[rows], torch.zeros(len(rows)), device
+    )
+    usual, scores = model.usual(worlds.light), {}
+    for ahead in range(1, horizons[-1] + 1):
+        predicted, after = model.follow(worlds)
+        scene = quantised(predicted.scene).float() / 255.0
+        joints = settled(measure, after, worlds.joints).to(device)
+        if ahead in horizons:
+            frames = model.decode(scene, worlds.light, joints).cpu()
+            scores[f"psnr_{ahead}"] = psnr(frames, clips.frames[rows + ahead])
+            truth, hidden = recordings.at(rows + ahead, device)
+            weight = seen_weight(truth, first, usual, hidden)
+            wrong, copied = (scene_error(one, truth, weight).mean() for one in (scene, first))
+            scores[f"of_copied_{ahead}"] = float(wrong / copied.clamp_min(1e-9))
+        held = measured_of(measure, joints).to(device)
+        command = torch.nan_to_num(clips.actions[rows + ahead].to(device))
+        last_command = clips.actions[rows + ahead - 1].to(device)
+        worlds = Worlds(
+            scene=scene, light=worlds.light, joints=joints, joints_before=worlds.joints,
+            gap=command - held, last_gap=last_command - held, doubt=predicted.doubt,
+        )
+    return scores
+
+
+def psnr(found: Tensor, wanted: Tensor) -> float:
+    """Return the PSNR of uint8 frames [B, ...], dB, the mean over frames."""
+    square = ((found.float() - wanted.float()) ** 2).flatten(1).mean(1) / 255.0**2
+    return float((-10.0 * torch.log10(square.clamp_min(1e-10))).mean())

@@ -1,0 +1,46 @@
+"""How far scenes are from the true ones, where those are seen."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+# Pixels this far from the usual picture weigh more: most of a scene is still.
+UNUSUAL, UNUSUAL_WEIGHT = 0.06, 8.0
+# A thin thing that is a little beside its place is all wrong in each pixel, but not in the mean of
+# some: sides of these areas, and their distances, px.
+AREAS = ((5, 2), (11, 3))
+_SHARP = 1e-4  # of squares, below which the error is smooth
+
+
+def seen_weight(truth: Tensor, now: Tensor, usual: Tensor, hidden: Tensor) -> Tensor:
+    """Return weights [B, C, 1, H, W] of the pixels of scenes.
+
+    Args:
+        truth: [B, C, 3, H, W] the true scenes.
+        now: [B, C, 3, H, W] those of the step before.
+        usual: [B, C, 3, H, W] usual pictures in their light.
+        hidden: [B, C, H, W] what is hidden in the true scenes, 0..1.
+    """
+    unusual = [(scene - usual).abs().amax(2, keepdim=True) > UNUSUAL for scene in (truth, now)]
+    weight = 1.0 + UNUSUAL_WEIGHT * (unusual[0] | unusual[1]).float()
+    seen: Tensor = weight * (1.0 - hidden[:, :, None])
+    return seen
+
+
+def scene_error(found: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Return the errors [B] of scenes [B, C, 3, H, W]: absolute ones, at several sharpnesses."""
+    off = ((found - truth) * weight).flatten(0, 1)
+    smooth = ((found - truth).square() + _SHARP).sqrt() - _SHARP**0.5
+    total = (smooth * weight).flatten(0, 1).flatten(1).mean(1)
+    for side, stride in AREAS:
+        blurred = functional.avg_pool2d(off, side, stride, side // 2)
+        total = total + blurred.abs().flatten(1).mean(1)
+    errors: Tensor = total.unflatten(0, found.shape[:2]).mean(1)
+    return errors
+
+
+def distance(found: Tensor, truth: Tensor, hidden: Tensor) -> Tensor:
+    """Return root mean square distances [B] of scenes, where they are seen, on areas of 4 px."""
+    off = ((found - truth) * (1.0 - hidden[:, :, None])).flatten(0, 1)
+    square: Tensor = functional.avg_pool2d(off, 4).square().unflatten(0, found.shape[:2])
+    return torch.sqrt(square.flatten(1).mean(1) + 1e-10)
