@@ -40,6 +40,7 @@ from hiwm_core.blob_store import read_pins
 from hiwm_core.branch_records import BranchKind
 from hiwm_core.branch_store import BranchStore
 from hiwm_core.control import Source
+from hiwm_core.episode_labels import newest_beside
 from hiwm_core.errors import ConfigError, HiwmError, StoreError
 from hiwm_core.fork_proposals import propose_forks
 from hiwm_core.session_lineage import session_id
@@ -350,7 +351,10 @@ class BranchManager(Node):
                 remedy=f"use one of {', '.join(labels)}; empty removes the label",
             )
         branch_id = request.branch_id or self._store.branch(self._store.head_branch_id).branch_id
-        self._store.label(branch_id, request.label, request.note, request.who)
+        self._store.label(
+            branch_id, request.label, request.note, request.who,
+            after_ns=newest_beside(self._session, branch_id),
+        )
         response.message = f"{branch_id}: {request.label or 'no label'}"
 
     def _discard(self, request: Discard.Request, response: Discard.Response) -> None:

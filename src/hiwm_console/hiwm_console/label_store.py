@@ -24,6 +24,7 @@ from hiwm_core.episode_labels import (
     StaleLabelError,
     fingerprint,
     label_of,
+    newest_beside,
     tree_labels,
     write_bag_label,
 )
@@ -198,9 +199,15 @@ class LabelStore:
                 tool_lock(episode.session, _ROLE),
                 BranchStore(episode.session / TREE_FILE) as store,
             ):
-                store.label(episode.branch_id, label.label, label.note, label.who)
+                store.label(
+                    episode.branch_id, label.label, label.note, label.who,
+                    after_ns=newest_beside(episode.session, episode.branch_id),
+                )
         if episode.bag is not None:
-            write_bag_label(episode.bag, label, seen=verdict.seen)
+            in_tree = _tree_labels(episode.session).get(episode.branch_id, EpisodeLabel())
+            write_bag_label(
+                episode.bag, label, seen=verdict.seen, after_ns=in_tree.labelled_ns
+            )
         return {"number": number, **_shown(episode, _tree_labels(episode.session))}
 
     def _episode(self, number: int) -> Episode:

@@ -162,17 +162,22 @@ class BranchStore(BranchReader):
                     remedy="plan it first",
                 )
 
-    def label(self, branch_id: str, label: str, note: str = "", who: str = "") -> None:
+    def label(
+        self, branch_id: str, label: str, note: str = "", who: str = "", *, after_ns: int = 0
+    ) -> None:
         """Set a person's verdict on a branch; an empty one removes it.
 
-        Raises StoreError for an unknown branch. The caller knows the task and checks the label.
+        It counts as newer than the one that it replaces, and than one of `after_ns` beside a bag,
+        also if the clock was set back. Raises StoreError for an unknown branch. The caller knows
+        the task and checks the label.
         """
-        self.branch(branch_id)
+        before = self.branch(branch_id).labelled_ns
+        stamp = max(time.time_ns(), before + 1, after_ns + 1)
         with transaction(self._connection, self.path) as changes:
             self._execute(
                 "UPDATE branches SET label = ?, note = ?, labelled_by = ?, labelled_ns = ?, "
                 "revision = ? WHERE branch_id = ?",
-                str(label), note, who, time.time_ns(), changes.number(), branch_id,
+                str(label), note, who, stamp, changes.number(), branch_id,
             )
 
     def discard(self, branch_id: str, *, restore: bool = False) -> None:

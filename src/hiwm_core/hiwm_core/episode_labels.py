@@ -7,6 +7,7 @@ has changed since makes its label stale: it is reported and not used. Data sets,
 the labelling page read labels from here. Tested by `test_episode_labels.py`.
 """
 
+import glob
 import hashlib
 import json
 import math
@@ -22,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hiwm_core.atomic_files import replace_file
 from hiwm_core.bags.contents import mcap_path
+from hiwm_core.bags.session import BAGS_FOLDER
 from hiwm_core.branch_reader import BranchReader
 from hiwm_core.branch_records import Branch
 from hiwm_core.errors import BagError, reason
@@ -108,13 +110,16 @@ def read_bag_label(bag: Path) -> EpisodeLabel | None:
     return label
 
 
-def write_bag_label(bag: Path, label: EpisodeLabel, *, seen: str) -> EpisodeLabel:
+def write_bag_label(
+    bag: Path, label: EpisodeLabel, *, seen: str, after_ns: int = 0
+) -> EpisodeLabel:
     """Store a label beside a bag, in place of an earlier one; return it with its time.
 
     Args:
         bag: folder of a closed bag.
         label: what the person said; a `labelled_ns` of 0 is replaced by the present time.
         seen: `fingerprint` of the bag when the person looked at it.
+        after_ns: of the label in the session's tree, which this one replaces.
 
     Raises:
         StaleLabelError: the bag has changed since the person looked at it.
@@ -125,7 +130,7 @@ def write_bag_label(bag: Path, label: EpisodeLabel, *, seen: str) -> EpisodeLabe
             "the episode has changed since it was shown", where=str(bag),
             remedy="look at it again, then label it",
         )
-    stamp = label.labelled_ns or time.time_ns()
+    stamp = label.labelled_ns or later_than(max(after_ns, label_time(bag)))
     content = {
         "version": VERSION, "label": label.label, "note": label.note, "who": label.who,
         "progress": [[step, label.progress[step]] for step in sorted(label.progress)],
@@ -141,6 +146,17 @@ def write_bag_label(bag: Path, label: EpisodeLabel, *, seen: str) -> EpisodeLabe
         label=label.label, progress=dict(label.progress), note=label.note, who=label.who,
         labelled_ns=stamp,
     )
+
+
+def later_than(other_ns: int) -> int:
+    """Return the present time, or one after `other_ns` if the clock was set back since."""
+    return max(time.time_ns(), other_ns + 1)
+
+
+def newest_beside(session: Path, branch_id: str) -> int:
+    """Return when the newest label beside a bag of a branch was given; 0 without one."""
+    bags = (session / BAGS_FOLDER).glob(f"{glob.escape(branch_id)}_e*")
+    return max((label_time(bag) for bag in bags), default=0)
 
 
 def branch_label(branch: Branch) -> EpisodeLabel:
@@ -168,7 +184,7 @@ def label_of(bag: Path, of_branch: EpisodeLabel | None = None) -> tuple[EpisodeL
         beside = read_bag_label(bag)
     except BagError as error:
         # The branch's verdict still counts if it was given later than the one beside the bag.
-        stored = _time_of(bag)
+        stored = label_time(bag)
         return (branch if branch.labelled_ns > stored else EpisodeLabel()), str(error)
     if beside is None:
         return branch, ""
@@ -190,7 +206,8 @@ def labels_state(bags: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def _time_of(bag: Path) -> int:
+def label_time(bag: Path) -> int:
+    """Return when the label beside a bag was given; 0 without one that can be read."""
     try:
         stored = _stored(bag)
     except BagError:

@@ -17,6 +17,7 @@ from hiwm_core.episode_labels import (
     fingerprint,
     label_of,
     labels_state,
+    newest_beside,
     read_bag_label,
     tree_labels,
     write_bag_label,
@@ -79,6 +80,32 @@ def test_the_newer_verdict_counts_and_progress_is_kept(bag: Path) -> None:
     next(bag.glob("*.mcap")).write_bytes(b"other")
     assert label_of(bag, earlier)[0].label == ""
     assert label_of(bag, later)[0].label == "failure"
+
+
+def test_a_verdict_given_after_the_clock_was_set_back_counts(
+    bag: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, branch = bag.parent.parent, "ep_0001-b000"
+    with BranchStore(session / "tree.sqlite") as store:
+        store.open_session(SessionRecord(session_id="s", world="imagination"))
+        store.add_tick(TickRecord(
+            stamp_ns=1, epoch=1, step=0, episode_id="ep_0001", branch_id=branch
+        ))
+        store.label(branch, "failure", who="tree")
+        say(bag, label="success", who="page")
+        monkeypatch.setattr("time.time_ns", lambda: 1_000)
+        store.label(branch, "failure", who="later", after_ns=newest_beside(session, branch))
+        with BranchReader(session / "tree.sqlite") as reader:
+            in_tree = tree_labels(reader)[branch]
+        assert label_of(bag, in_tree)[0].who == "later"
+        write_bag_label(
+            bag, EpisodeLabel(label="success", who="last"), seen=fingerprint(bag),
+            after_ns=in_tree.labelled_ns,
+        )
+        assert label_of(bag, in_tree)[0].who == "last"
+        write_bag_label(bag, EpisodeLabel(label="failure", who="again"), seen=fingerprint(bag))
+        assert label_of(bag, in_tree)[0].who == "again"
+    assert newest_beside(session, "ep_0001-b001") == 0
 
 
 def test_the_labels_of_a_tree_are_read_by_branch(tmp_path: Path) -> None:
