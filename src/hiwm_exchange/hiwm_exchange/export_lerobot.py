@@ -24,6 +24,7 @@ from hiwm_core.atomic_files import replace_file
 from hiwm_core.errors import BusyError, ConfigError, HiwmError
 from hiwm_core.number_arguments import whole_number
 from hiwm_core.output_folders import check_output_folder, claim_folder
+from hiwm_core.text_arguments import text_argument
 from hiwm_core.user_paths import path_argument
 from hiwm_exchange.features import our_features, policy_features
 from hiwm_exchange.lerobot import layout as places
@@ -226,8 +227,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="with --like: which of that set's entries is which of ours, with scale and offset; "
         "the file that an import of that set needs (default: by name)",
     )
-    parser.add_argument("--task-text", default="", help="the task in words, in place of the bags'")
-    parser.add_argument("--robot-type", default="", help="in place of the recorded robot")
+    parser.add_argument(
+        "--task-text", default="", type=text_argument,
+        help="the task in words, in place of the bags'",
+    )
+    parser.add_argument(
+        "--robot-type", default="", type=text_argument, help="in place of the recorded robot"
+    )
     parser.add_argument(
         "--without-tree", action="store_true",
         help="use bags of a session whose tree.sqlite is lost, without its marks",
