@@ -346,8 +346,12 @@ def test_the_units_are_those_of_the_data(clips: Clips) -> None:
     assert 1e-3 < float(model.dynamics.change) < 0.3
     assert 0.02 < float(model.distance) < 0.5
     faint = dataclasses.replace(recordings, pictures=recordings.pictures // 4)
+    other = without_robot()
+    set_units(other, clips, faint, 0, CPU)
+    assert float(other.dynamics.change) < 0.2 * float(model.dynamics.change)
+    kept = float(model.dynamics.change), float(model.distance)
     set_units(model, clips, faint, 0, CPU)
-    assert float(model.dynamics.change) < 0.01
+    assert (float(model.dynamics.change), float(model.distance)) == kept, "it has learned in these"
 
 
 def without_robot() -> LatentWorldModel:

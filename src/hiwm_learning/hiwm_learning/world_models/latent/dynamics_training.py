@@ -63,7 +63,12 @@ def set_units(
     model: LatentWorldModel, clips: Clips, recordings: RecordedScenes, seed: int,
     device: torch.device,
 ) -> None:
-    """Set how much cells change where something moves, and how far apart unrelated scenes are."""
+    """Set how much cells change where something moves, and how far apart unrelated scenes are.
+
+    A model that knows it keeps it: in other units, what it has learned would mean something else.
+    """
+    if float(model.distance) != 1.0:
+        return
     ahead = min(UNIT_STEPS, int((clips.last - clips.first).max()))
     rows = _some(clips.rows(ahead), seed)
     squares, apart = [], []

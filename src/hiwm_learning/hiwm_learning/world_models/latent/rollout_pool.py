@@ -22,7 +22,7 @@ GHOSTS, FADED = 0.1, 0.1
 WORN = 0.4  # share of the ghost, or of what has faded, at most
 GHOST_STEPS = 12  # between a frame and its ghost, at most
 # Progress at which rollouts begin to get older than a step, and at which they reach the age limit.
-AGE_GROWS_FROM, AGE_GROWS_UNTIL = 0.25, 0.75
+AGE_GROWS_FROM, AGE_GROWS_UNTIL = 0.15, 0.6
 
 
 class RolloutPool:
