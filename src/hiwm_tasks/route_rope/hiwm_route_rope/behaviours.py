@@ -10,12 +10,13 @@ from hiwm_route_rope.router import HELD, Router, Sighting
 from hiwm_yam_pair.pair_behaviour import PairBehaviour, Slips, drawn_slips
 from hiwm_yam_pair.scene_names import AWAY_X_M
 
+_APART_M = 1.0  # of the clips from the middle, while all is out of sight
+
 
 def sighting(truth: Values) -> Sighting:
     """Return what there is to see, from ground truth."""
     left, right = (truth[name] > 0.5 for name in ROUTED)
     return Sighting(rope=rope_of(truth)[:, :2], clips=clips_of(truth), routed=(left, right))
-
 
 class RopeBehaviour(PairBehaviour[Sighting]):
     """Targets for one episode; arguments as in `PairBehaviour`."""
@@ -57,8 +58,11 @@ class RopeBehaviour(PairBehaviour[Sighting]):
         return bool(((grips > HELD[0]) & (grips < HELD[1])).all())
 
     def out_of_sight(self) -> dict[str, float]:
-        """Return the rope beyond the table."""
-        return {"rope_x_m": AWAY_X_M}
+        """Return rope and clips beyond the table, apart from each other."""
+        return {
+            "rope_x_m": AWAY_X_M, "left_clip_x_m": AWAY_X_M, "left_clip_y_m": _APART_M,
+            "right_clip_x_m": AWAY_X_M, "right_clip_y_m": -_APART_M,
+        }
 
     def things(self, truth: Values) -> Array:
         """Return the rope's points."""

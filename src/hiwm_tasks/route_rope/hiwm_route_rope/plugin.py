@@ -46,17 +46,16 @@ class RouteRope(TaskPlugin):
         )
 
     def start_problem(self, start: Values) -> str:
-        """Return a refusal of a start out of reach, but for a rope that is put out of sight."""
-        rope = (start["rope_x_m"], start["rope_y_m"])
+        """Return a refusal of a start out of reach, but for things that are put out of sight."""
         places = {
-            **({} if rope[0] == AWAY_X_M else {"rope": rope}),
+            "rope": (start["rope_x_m"], start["rope_y_m"]),
             **{
                 f"{side} clip": (start[f"{side}_clip_x_m"], start[f"{side}_clip_y_m"])
                 for side in ("left", "right")
             },
         }
         for name, place in places.items():
-            if any(
+            if place[0] != AWAY_X_M and any(
                 not low <= value <= high
                 for value, (low, high) in zip(place, REACH_M, strict=True)
             ):

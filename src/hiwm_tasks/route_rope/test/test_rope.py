@@ -174,7 +174,7 @@ def test_the_joint_embodiment_solves_the_same_task() -> None:
     robot.close()
 
 
-def test_recordings_of_the_robot_only_show_no_rope() -> None:
+def test_recordings_of_the_robot_only_show_neither_rope_nor_clips() -> None:
     plugin = TASK.stand_in()
     only = plugin.behaviour(ROBOT_DATA, EMBODIMENT, 5)
     robot = StandinRobot(TASK, EMBODIMENT, render_size=128)
@@ -183,7 +183,9 @@ def test_recordings_of_the_robot_only_show_no_rope() -> None:
         for _ in range(40):
             robot.take(only.targets(robot.scene.truth, robot.measured))
             robot.advance()
-            assert rope_mask(robot.images["top"][None]).sum() == 0
+            picture = robot.images["top"][None]
+            assert rope_mask(picture).sum() == 0
+            assert all(mask.sum() < 3 for mask in clip_masks(picture))
         assert plugin.progress(robot.scene.truth) < 0.01
     finally:
         robot.close()
