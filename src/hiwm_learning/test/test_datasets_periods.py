@@ -159,3 +159,11 @@ def test_a_policy_starts_only_from_one_of_the_same_period(
     assert "| Recorded on | standin (stand-in) |" in card
     with pytest.raises(CheckpointError, match="--resample-to 10"):
         trainer("five", five, tmp_path / "ten.safetensors")
+
+
+def test_one_recording_of_the_robot_only_is_enough(tmp_path: Path) -> None:
+    one = record(tmp_path / "one", 1)
+    with pytest.raises(BagError, match="too few segments"):
+        read_clips([one], ("top",), EMBODIMENT, TASK, lambda _: None)
+    clips, same = read_clips([one], ("top",), EMBODIMENT, TASK, lambda _: None, hold_out=False)
+    assert same is clips and len(clips) > 10

@@ -187,7 +187,7 @@ def test_before_training_everything_stays() -> None:
 def test_what_has_a_share_of_one_moves_as_the_hand_does() -> None:
     torch.manual_seed(0)
     model = LatentWorldModel(latent_config(EMBODIMENT, network="tiny")).requires_grad_(False)
-    dynamics, hand = model.dynamics, 3  # the first arm's hand follows its three points
+    dynamics, hand = model.dynamics, 6  # the first arm's hand follows both arms' three points
     points = torch.zeros(1, 3, 1, 8, 2)
     # 3 px to the right, 2 px up, of 96.
     points[:, 2, 0, hand] = torch.tensor([3.0, -2.0]) / 48.0
@@ -198,6 +198,65 @@ def test_what_has_a_share_of_one_moves_as_the_hand_does() -> None:
     predicted, _ = model.follow(worlds(model, scene), points)
     bright = (predicted.scene[0, 0, 0] > 0.75).nonzero()
     assert bright.amin(0).tolist() == [38, 48] and bright.amax(0).tolist() == [53, 49]
+
+
+def test_each_camera_moves_what_it_sees_and_shares_the_tokens() -> None:
+    """One camera stands still, the other moves: everything is unusual there."""
+    torch.manual_seed(0)
+    model = LatentWorldModel(latent_config(two_arms(), network="tiny")).requires_grad_(False)
+    dynamics, hand = model.dynamics, 6
+    dynamics.shares.bias.view(4, 8)[:, hand] = 1.0
+    points = torch.zeros(1, 3, 2, 8, 2)
+    points[:, 2, 0, hand] = torch.tensor([4.0 / 32.0, 0.0])  # 4 px to the right, of 64 x 48
+    points[:, 2, 1, hand] = torch.tensor([0.0, 3.0 / 24.0])  # 3 px down
+    scene = torch.full((1, 2, 3, 48, 64), 0.5)
+    scene[:, 1] += 0.1 * torch.rand(3, 48, 64)
+    scene[..., 20:24, 30:32] = 1.0
+    present = worlds(model, scene)
+    chosen = dynamics.in_play(model.difference(scene, present.light), points[:, 2])[0]
+    assert (chosen < 48).sum() == (chosen >= 48).sum() == 24
+    predicted, _ = model.follow(present, points)
+    for camera, corner in ((0, [20, 34]), (1, [23, 30])):
+        bright = (predicted.scene[0, camera, 0] > 0.8).nonzero()
+        assert bright.amin(0).tolist() == corner, camera
+
+
+def test_in_half_of_the_bits_places_are_the_same() -> None:
+    model = untrained_world(EMBODIMENT)
+    scene = torch.rand(1, 1, 3, 96, 96)
+    present = worlds(model, scene, gap=0.2)
+    with torch.autocast("cpu", torch.bfloat16):
+        points = model.points(present.joints + 0.3)
+        change = model.response(present.joints, present.joints, present.gap, present.last_gap)
+    assert torch.equal(points, model.points(present.joints + 0.3))
+    wanted = model.response(present.joints, present.joints, present.gap, present.last_gap)
+    assert torch.equal(change, wanted)
+    torch.manual_seed(0)
+    still = LatentWorldModel(latent_config(EMBODIMENT, network="tiny"))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        predicted, _ = still.follow(worlds(still, scene))
+    assert (predicted.scene - scene).abs().max() < 5e-3
+
+
+def test_the_response_of_the_joints_keeps_all_its_bits() -> None:
+    model = untrained_world(load_embodiment(find_config("embodiments", "yam_pair_cartesian")))
+    assert model.response.linear.numel() > 256
+    weights = stored_weights(model)
+    assert all(
+        value.dtype == torch.float32
+        for name, value in weights.items() if name.startswith("response.")
+    )
+
+
+def test_a_step_compiles_as_one_graph() -> None:
+    model = untrained_world(EMBODIMENT)
+    present = worlds(model, torch.rand(1, 1, 3, 96, 96))
+    follow = torch.compile(model.follow, backend="eager", fullgraph=True, dynamic=False)
+    decode = torch.compile(model.decode, backend="eager", fullgraph=True, dynamic=False)
+    predicted, after = follow(present)
+    assert torch.equal(predicted.scene, model.follow(present)[0].scene)
+    drawn = decode(predicted.scene, present.light, after)
+    assert torch.equal(drawn, model.decode(predicted.scene, present.light, after))
 
 
 def test_commands_change_the_prediction() -> None:

@@ -148,6 +148,17 @@ def test_cameras_of_different_sizes_and_proprioception_unlike_the_action(tmp_pat
         simulator.begin(views[::-1], state.proprioception, 0)
 
 
+def test_a_moving_camera_replays_the_same_bytes(tmp_path: Path) -> None:
+    model = untrained_world(EMBODIMENT)
+    model.camera_views()[0].still.fill_(0.0)
+    simulator, store = LatentSimulator(model, EMBODIMENT), BlobStore(tmp_path)
+    state, _ = simulator.step(simulator.begin(picture(), HOME, 0), HOME + 0.01)
+    again = simulator.restored(*store.get_state(store.put_state(*state.to_parts())))
+    for action in actions(3, 2):
+        state, again = simulator.step(state, action)[0], simulator.step(again, action)[0]
+        assert content(simulator, again) == content(simulator, state)
+
+
 def test_a_state_of_another_kind_is_refused() -> None:
     with pytest.raises(CheckpointError, match="doubt"):
         LatentState.from_parts({"action": np.zeros(4)}, {})

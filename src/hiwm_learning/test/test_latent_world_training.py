@@ -24,9 +24,8 @@ from hiwm_learning.world_models.latent.filling_training import filling_stage
 from hiwm_learning.world_models.latent.hand_training import hand_stage
 from hiwm_learning.world_models.latent.joint_training import fit_joints, joint_stage
 from hiwm_learning.world_models.latent.model import LatentWorldModel
-from hiwm_learning.world_models.latent.recorded_scenes import RecordedScenes, scenes_of
+from hiwm_learning.world_models.latent.recorded_scenes import scenes_of
 from hiwm_learning.world_models.latent.robot_training import robot_stage, usual_pictures
-from hiwm_learning.world_models.latent.rollout_pool import RolloutPool
 from hiwm_learning.world_models.latent.scene_error import distance, scene_error, seen_weight
 from hiwm_learning.world_models.latent.stage import Stage
 from hiwm_learning.world_models.latent.views import side_by_side
@@ -103,9 +102,7 @@ def weights(model: LatentWorldModel) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def test_windows_never_leave_their_run(clips: Clips) -> None:
-    rows = clips.recent(torch.tensor([19, 20, 22]), 4)
-    assert rows.tolist() == [[16, 17, 18, 19], [20, 20, 20, 20], [20, 20, 21, 22]]
+def test_ticks_ahead_never_leave_their_run(clips: Clips) -> None:
     ahead = clips.rows(3)
     assert len(ahead) == 6 * 17
     assert (ahead + 3 <= clips.last[ahead]).all()
@@ -378,56 +375,6 @@ def test_without_labels_the_heads_are_left_alone(clips: Clips) -> None:
     assert stage.train_step(0, 0.0)["outcome"] == 0.0
 
 
-def pool_of(clips: Clips, oldest: int) -> RolloutPool:
-    recordings = scenes_of(without_robot(), clips, CPU)
-    return RolloutPool(clips, recordings, size=16, oldest=oldest, strayed=0.25, seed=0)
-
-
-def scenes_in(pool: RolloutPool) -> Tensor:
-    return pool.pictures.float() / 255.0
-
-
-def test_rollouts_stay_inside_their_recording_and_below_their_age(clips: Clips) -> None:
-    pool, generator = pool_of(clips, 5), torch.Generator().manual_seed(1)
-    ages = set()
-    for _ in range(60):
-        assert not clips.actions[pool.rows].isnan().any()
-        assert (pool.rows < clips.last[pool.rows]).all()
-        ages |= set(pool.age.tolist())
-        pool.advance(scenes_in(pool), torch.zeros(16), pool.doubt + 0.1, 1.0, generator)
-    assert ages == set(range(5))
-
-
-def test_rollouts_start_from_clean_ghostly_and_faded_scenes(clips: Clips) -> None:
-    brightness = 100 + 5 * (torch.arange(len(clips)) - clips.first)
-    pictures = brightness[:, None, None, None, None].repeat(1, 1, 3, 4, 4)
-    pictures[..., 2, 2] = 0  # a thin thing, which fades
-    recordings = RecordedScenes(
-        pictures=pictures.to(torch.uint8), hidden=torch.zeros(len(clips), 1, 4, 4),
-        light=torch.ones(len(clips), 1, 3), moving=brightness > 150,
-    )
-    pool = RolloutPool(clips, recordings, size=2000, oldest=5, strayed=1.0, seed=0)
-    now, clean = pool.pictures[:, 0, 0].int(), recordings.pictures[pool.rows, 0, 0].int()
-    ghostly = now[:, 0, 0] < clean[:, 0, 0]
-    faded = now[:, 2, 2] > 0
-    assert not (ghostly & faded).any()
-    # A ghost of the run's first frame is the frame itself.
-    assert 0.05 < ghostly.float().mean() <= 0.12
-    assert float(faded.float().mean()) == pytest.approx(0.1, abs=0.03)
-    moving = recordings.moving[pool.rows].float().mean()
-    assert moving > recordings.moving.float().mean() + 0.1
-
-
-def test_rollouts_that_stray_or_are_not_finite_are_renewed(clips: Clips) -> None:
-    pool, generator = pool_of(clips, 50), torch.Generator().manual_seed(1)
-    error = torch.zeros(16)
-    error[3], error[5] = 1.0, math.nan
-    pool.advance(scenes_in(pool), error, torch.ones(16), 1.0, generator)
-    assert pool.age[[3, 5]].tolist() == [0, 0]
-    assert pool.doubt[[3, 5]].tolist() == [0.0, 0.0]
-    assert pool.age.sum() > 8
-
-
 def test_cameras_of_different_sizes_train_in_the_size_of_the_model() -> None:
     embodiment, runs, length = two_arms(), 2, 12
     count = runs * length
@@ -482,3 +429,23 @@ class FixedShare(Budget):
 
     def progress(self, step: int, elapsed_s: float) -> float:
         return 1.0 if step >= self.steps else step / 6
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_every_stage_takes_a_step_on_a_gpu(clips: Clips) -> None:
+    device = torch.device("cuda")
+    model = make_model().to(device)
+    fit_joints(model, clips)
+    measure = MeasuredFromProprioception(embodiment_with(SIZE))
+    for stage in (
+        joint_stage(model, clips, clips, measure, seed=0, device=device),
+        robot_stage(model, clips, clips, seed=0, device=device, batch=4),
+        hand_stage(model, clips, seed=0, device=device),
+        filling_stage(model, clips, clips, seed=0, device=device, batch=4),
+        dynamics_stage(
+            model, clips, clips, measure, seed=0, device=device,
+            options=DynamicsOptions(pool=4, oldest=3),
+        ),
+    ):
+        assert all(math.isfinite(value) for value in stage.train_step(0, 0.5).values())
+        stage.held_out()

@@ -13,11 +13,17 @@ from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
 from hiwm_learning.model_card import write_card
 from hiwm_learning.world_models.latent.clips import sampling_weights
 from hiwm_learning.world_models.latent.config import LatentWorldConfig
-from hiwm_learning.world_models.latent.growth import check_growth, take_over
+from hiwm_learning.world_models.latent.growth import (
+    check_growth,
+    check_same_joints,
+    take_over,
+)
+from hiwm_learning.world_models.latent.joint_training import fit_joints
 from hiwm_learning.world_models.latent.model import LatentWorldModel
 from hiwm_test_support.latent_worlds import (
     embodiment_with,
     moving_square,
+    untrained_world,
     write_untrained_checkpoint,
 )
 from hiwm_test_support.shipped import TASK
@@ -80,3 +86,15 @@ def test_options_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
         check_growth(options(old_data=[tmp_path]))
     with pytest.raises(ConfigError, match="between 0 and 1"):
         check_growth(options(start_from=tmp_path / "a", old_data=[tmp_path], old_share=1.0))
+
+
+def test_what_never_moved_before_is_refused() -> None:
+    clips = moving_square(EMBODIMENT, runs=3, length=20, seed=0)
+    stuck = clips.proprioception.clone()
+    stuck[:, 2] = 0.1
+    model = untrained_world(EMBODIMENT)
+    fit_joints(model, dataclasses.replace(clips, proprioception=stuck))
+    check_same_joints(model, dataclasses.replace(clips, proprioception=stuck), EMBODIMENT)
+    name = EMBODIMENT.proprioception[2].name
+    with pytest.raises(ConfigError, match=f"{name} moves.*train a new model"):
+        check_same_joints(model, clips, EMBODIMENT)

@@ -13,8 +13,8 @@ from hiwm_learning.world_models.latent.robot_layer import RobotLayer, RobotRende
 class CameraView(nn.Module):
     """What the networks know of one camera.
 
-    A camera that moves with an arm has no usual picture. Its robot is not a layer: all that it sees
-    is the scene.
+    The usual picture of a camera that moves with an arm is a blur. Its robot is not a layer: all
+    that it sees is the scene.
 
     Args:
         config: sizes.

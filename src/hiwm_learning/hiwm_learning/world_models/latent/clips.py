@@ -60,14 +60,6 @@ class Clips:
         places = torch.rand(count, generator=generator, dtype=torch.float64) * total[-1]
         return rows[torch.searchsorted(total, places).clamp_max(len(rows) - 1)]
 
-    def recent(self, rows: Tensor, length: int) -> Tensor:
-        """Return the last `length` ticks up to each of `rows` [B], as rows [B, T].
-
-        A run's first tick is repeated where the window starts before it.
-        """
-        wanted = rows[:, None] + torch.arange(1 - length, 1)
-        return torch.maximum(wanted, self.first[rows][:, None])
-
     def gaps(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return command minus measured, and the last command minus measured, [B, A] each.
 
@@ -94,7 +86,7 @@ def read_clips(
     folders: Sequence[Path], cameras: tuple[str, ...], embodiment: Embodiment, task: Task,
     report: Callable[[str], None], resample_hz: float | None = None, size: Size | None = None,
     old: Sequence[Path] = (), old_share: float = 0.5, subset: Subset | None = None,
-    on_disk: Path | None = None,
+    on_disk: Path | None = None, hold_out: bool = True,
 ) -> tuple[Clips, Clips]:
     """Return training and held-out clips of all usable segments below folders of data.
 
@@ -115,6 +107,7 @@ def read_clips(
         old_share: of the ticks drawn in training, those of old folders.
         subset: of the segments to train on; None takes all. It changes nothing that is held out.
         on_disk: folder where frames stay, mapped; None keeps them in memory.
+        hold_out: False trains on all segments, of which there may be one, and holds out the same.
 
     Raises:
         ConfigError: a subset of what stays on disk.
@@ -141,7 +134,7 @@ def read_clips(
             if segment.length < SHORTEST:
                 report(f"left out {path.name}: {segment.length} ticks, fewer than {SHORTEST}")
                 continue
-            held_out = index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+            held_out = hold_out and index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
             if files is not None:
                 files[held_out].append(_views(segment, cameras, size))
                 # The first frames are where imagination may begin.
@@ -154,15 +147,16 @@ def read_clips(
             used += 1
             frames += segment.length
         report(f"{folder.name}: {used} of {len(paths)} segments, {frames} frames")
-    if not parts[1] and len(parts[0]) > 1:
+    if hold_out and not parts[1] and len(parts[0]) > 1:
         parts[1].append(parts[0].pop())
         is_old.pop()
         if files is not None:
             files[1].append(files[0].pop(parts[1][0][1].length))
         report(f"held out only {parts[1][0][1].lineage.branch_id}: there are few segments")
-    if not parts[0] or not parts[1]:
+    if not parts[0] or (hold_out and not parts[1]):
         raise BagError(
-            "too few segments to hold any out", where=", ".join(str(f) for f in folders),
+            "too few segments to hold any out" if hold_out else "no usable segment",
+            where=", ".join(str(f) for f in folders),
             remedy="record at least two; some tens give a usable model",
         )
     kept: Sequence[int] = range(len(parts[0]))
@@ -173,6 +167,8 @@ def read_clips(
     clips = clips_of(
         [parts[0][i] for i in kept], cameras, task, size, labels.of, mapped[0]
     )
+    if not hold_out:
+        return clips, clips
     old_ticks = torch.cat([torch.full((parts[0][i][1].length,), is_old[i]) for i in kept])
     return (
         replace(clips, weights=sampling_weights(old_ticks, old_share)),

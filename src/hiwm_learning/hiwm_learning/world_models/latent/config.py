@@ -95,15 +95,13 @@ NETWORK_SIZES = tuple(_SIZES)
 
 
 def latent_config(
-    embodiment: Embodiment, *, network: str = "cpu", cameras: tuple[str, ...] | None = None,
-    tokens: int | None = None,
+    embodiment: Embodiment, *, network: str = "cpu", tokens: int | None = None,
 ) -> LatentWorldConfig:
     """Return the config for an embodiment.
 
     Args:
         embodiment: any.
         network: one of NETWORK_SIZES.
-        cameras: names; all of the embodiment when None.
         tokens: cells in play; the size's usual number when None.
 
     Raises:
@@ -114,7 +112,7 @@ def latent_config(
             f"no network size {network!r}", where="world model",
             remedy=f"use one of {', '.join(NETWORK_SIZES)}",
         )
-    names = cameras or tuple(camera.name for camera in embodiment.cameras)
+    names = tuple(camera.name for camera in embodiment.cameras)
     if not names:
         raise ConfigError(
             "no camera", where=f"embodiment {embodiment.name}",

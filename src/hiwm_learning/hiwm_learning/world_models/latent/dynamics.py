@@ -104,7 +104,8 @@ class SceneDynamics(nn.Module):
     ) -> None:
         super().__init__()
         self._grid, self._cells, self._points = grid, grid[0] * grid[1], points
-        self._tokens = min(config.tokens, cameras * self._cells)
+        # Each camera has its share: in one that moves, everything is unusual.
+        self._tokens = min(max(1, config.tokens // cameras), self._cells)
         width, pixels = config.width, 3 * CELL**2
         # Mean square change of a cell in which something moves: the unit of being unusual.
         self.register_buffer("change", torch.full((), 1e-2))
@@ -162,8 +163,10 @@ class SceneDynamics(nn.Module):
         score = square + 0.5 * functional.max_pool2d(square, 3, 1, 1)
         offset = self._cells_to(points)  # [B, C, K, cells, 2]
         near = torch.exp(-0.5 * (offset**2).sum(-1) / _NEAR**2).amax(2)
-        ranked: Tensor = score.flatten(2) + _NEAR_WEIGHT * near
-        return ranked.flatten(1).topk(self._tokens, dim=1).indices
+        ranked = score.flatten(2) + _NEAR_WEIGHT * near
+        chosen = ranked.topk(self._tokens, dim=2).indices
+        first = torch.arange(chosen.shape[1], device=chosen.device)[:, None] * self._cells
+        return (chosen + first).flatten(1)
 
     def _drawn(self, condition: Condition, chosen: Tensor, tokens: Tensor) -> Tensor:
         """Return the next scene [B, C, 3, H, W], of tokens [B, N, W] of the chosen cells."""
@@ -172,8 +175,7 @@ class SceneDynamics(nn.Module):
         flow = self._laid(self._motion(condition.points, chosen, tokens), chosen, scene)
         flow = functional.pixel_shuffle(flow, _QUARTERS).float()
         flow = functional.interpolate(flow, size=size, mode="bilinear", align_corners=False)
-        straight = torch.eye(2, 3, device=scene.device).expand(len(flow), 2, 3)
-        places = functional.affine_grid(straight, [len(flow), 3, *size], align_corners=False)
+        places = cell_centres((size[0], size[1]), flow)
         pixel = flow.new_tensor([2.0 / size[1], 2.0 / size[0]])
         images, usual = scene.flatten(0, 1), condition.usual.flatten(0, 1)
         moved = functional.grid_sample(
@@ -196,7 +198,9 @@ class SceneDynamics(nn.Module):
         size = points.new_tensor([0.5 * CELL * self._grid[1], 0.5 * CELL * self._grid[0]])
         step = (ours[:, :, 2] - ours[:, :, 1]) * size
         shares = self.shares(tokens).unflatten(-1, (_QUARTERS**2, self._points))
-        along = (shares.to(step.dtype) @ step).transpose(2, 3).flatten(2)
+        # In half of the bits, what is held would move in steps of a good part of a pixel.
+        with torch.autocast(points.device.type, enabled=False):
+            along = (shares.float() @ step.float()).transpose(2, 3).flatten(2)
         found: Tensor = along + 0.5 * self.free(tokens)
         return found
 

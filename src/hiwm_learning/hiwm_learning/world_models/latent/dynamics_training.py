@@ -73,12 +73,12 @@ def set_units(
     rows = _some(clips.rows(ahead), seed)
     squares, apart = [], []
     for part in rows.split(64):
-        now, _ = recordings.at(part, device)
-        later, hidden = recordings.at(part + ahead, device)
-        squares.append(functional.avg_pool2d((later - now).square().mean(2), CELL))
+        now, hidden = recordings.at(part, device)
+        later, hidden_later = recordings.at(part + ahead, device)
+        seen = 1.0 - torch.maximum(hidden, hidden_later)
+        squares.append(functional.avg_pool2d((later - now).square().mean(2) * seen, CELL))
         other, masked = recordings.at(part.roll(1), device)
-        either = torch.maximum(recordings.at(part, device)[1], masked)
-        apart.append(distance(now, other, either))
+        apart.append(distance(now, other, torch.maximum(hidden, masked)))
     square = torch.cat(squares).double()
     model.dynamics.change.fill_(float(square.square().sum() / square.sum().clamp_min(1e-12)))
     model.dynamics.change.clamp_(min=1e-6)
@@ -156,10 +156,12 @@ def dynamics_stage(
     measured = scenes_of(model, held_out, device, on_disk)
     set_units(model, clips, recordings, seed, device)
     learn_known_cells(model, recordings, measured, seed, device)
+    team.share(model)  # what was found now is the same for all processes
     copy = copied(model, clips, recordings, seed, device)
+    error, strayed = team.agree([copy.error, copy.strayed])
     pools = [
         RolloutPool(
-            clips, recordings, size=options.pool, oldest=options.oldest, strayed=copy.strayed,
+            clips, recordings, size=options.pool, oldest=options.oldest, strayed=strayed,
             seed=seed + _POOL_SEED * part,
         )
         for part in team.mine
@@ -183,7 +185,7 @@ def dynamics_stage(
         predicted, joints = model.follow(worlds, seen)
         usual = model.usual(worlds.light)
         each = scene_error(predicted.scene, truth, seen_weight(truth, now, usual, hidden))
-        scene = each.mean() / copy.error
+        scene = each.mean() / error
         off = (joints - clips.proprioception[rows + 1].to(device)) / model.response.spread
         arms = functional.smooth_l1_loss(off, torch.zeros_like(off))
         with torch.no_grad():

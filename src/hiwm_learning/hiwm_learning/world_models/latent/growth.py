@@ -4,15 +4,19 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_core.user_paths import path_argument
 from hiwm_learning.checkpoints import load_checkpoint, load_weights
 from hiwm_learning.training_command import starts_file
+from hiwm_learning.world_models.latent.clips import Clips
 from hiwm_learning.world_models.latent.config import LatentWorldConfig
 from hiwm_learning.world_models.latent.model import KIND, LatentWorldModel
 
 OLD_SHARE = 0.5
+FAR_MORE = 100.0  # times the deviation of an entry of proprioception
 
 
 def add_growth_options(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +52,19 @@ def check_growth(options: argparse.Namespace) -> None:
         raise ConfigError(
             f"a share of {options.old_share:g}", where="--old-share",
             remedy="give a number between 0 and 1",
+        )
+
+
+def check_same_joints(model: LatentWorldModel, clips: Clips, embodiment: Embodiment) -> None:
+    """Raise ConfigError if something moves that never moved in what a model has learned from.
+
+    Its unit of that entry is next to nothing, and everything would follow from it.
+    """
+    moves = clips.proprioception.std(0).to(model.response.deviation.device)
+    for place in torch.nonzero(moves > FAR_MORE * model.response.deviation)[:, 0].tolist():
+        raise ConfigError(
+            f"{embodiment.proprioception[place].name} moves, and hardly did in what the model has "
+            "learned from", where="--start-from", remedy="train a new model from all data",
         )
 
 

@@ -38,7 +38,7 @@ class _Places:
     """Where something changes in B pictures."""
 
     middle: Tensor  # [B, 2] x and y in -1..1
-    spread: Tensor  # [B] deviation from the middle, of the half width
+    spread: Tensor  # [B] deviation from the middle, of the half height
     seen: Tensor  # [B] whether anything changes
 
 
@@ -84,13 +84,13 @@ def hand_stage(
     def measure() -> dict[str, float]:
         if not looked:
             return {}
+        half = torch.tensor([0.5 * model.config.width, 0.5 * model.config.height], device=device)
         off = [
-            (view.hands(one.posture) - one.places).norm(dim=-1)[one.seen > 0.0]
+            ((view.hands(one.posture) - one.places) * half).norm(dim=-1)[one.seen > 0.0]
             for view, one in zip(views, looked, strict=True)
         ]
-        half = 0.5 * max(model.config.height, model.config.width)
         return {
-            "hands_off_px": float(torch.cat(off).median()) * half,
+            "hands_off_px": float(torch.cat(off).median()),
             "hands_seen": float(torch.stack([one.seen.mean() for one in looked]).mean()),
         }
 
@@ -172,7 +172,8 @@ def _place(change: Tensor) -> _Places:
     total = weight.sum((1, 2)).clamp_min(1e-9)
     centres = cell_centres((change.shape[1], change.shape[2]), change)
     middle = (weight[..., None] * centres).sum((1, 2)) / total[:, None]
-    square = ((centres - middle[:, None, None]) ** 2).sum(-1)
+    wide = change.new_tensor([change.shape[2] / change.shape[1], 1.0])
+    square = (((centres - middle[:, None, None]) * wide) ** 2).sum(-1)
     pixels = (weight > 0.0).sum((1, 2))
     return _Places(
         middle=middle, spread=((weight * square).sum((1, 2)) / total).sqrt(),

@@ -30,7 +30,8 @@ class Hands(nn.Module):
 
     def forward(self, posture: Tensor) -> Tensor:
         """Return places [B, arms, 2], x and y in -1..1, of standardised proprioception [B, P]."""
-        return torch.stack([
-            place(posture[:, list(arm)])
-            for place, arm in zip(self.places, self._arms, strict=True)
-        ], dim=1)
+        with torch.autocast(posture.device.type, enabled=False):
+            return torch.stack([
+                place(posture[:, list(arm)])
+                for place, arm in zip(self.places, self._arms, strict=True)
+            ], dim=1)

@@ -55,6 +55,9 @@ class JointResponse(nn.Module):
             last_gap: [N, A] the last command minus measured.
             after: [N, P] one step later.
         """
+        now, before, gap, last_gap, after = (
+            rows.to(self.mean.device) for rows in (now, before, gap, last_gap, after)
+        )
         change = after - now
         self.mean.copy_(now.mean(0))
         self.deviation.copy_(now.std(0) + 1e-4)
@@ -67,16 +70,18 @@ class JointResponse(nn.Module):
         # Normal equations with a little ridge: constant entries make a plain solver return
         # nonsense.
         square = rows.T @ rows
-        square += RIDGE * len(rows) * torch.eye(len(square), dtype=square.dtype)
+        square.diagonal().add_(RIDGE * len(rows))
         self.linear.copy_(torch.linalg.solve(square, rows.T @ wanted).float())
 
     def forward(self, now: Tensor, before: Tensor, gap: Tensor, last_gap: Tensor) -> Tensor:
         """Return the change [B, P] in the embodiment's units; see `fit` for the arguments."""
-        scaled = self._scaled(now - before, gap, last_gap)
-        straight = scaled @ self.linear[:-1] + self.linear[-1]
-        posture = ((now - self.mean) / self.deviation).clamp(-5.0, 5.0)
-        bent: Tensor = self.net(torch.cat([scaled.clamp(-5.0, 5.0), posture], dim=1))
-        return (straight + bent) * self.spread
+        # Gap and last gap are nearly equal: in half of the bits, little of them would be left.
+        with torch.autocast(now.device.type, enabled=False):
+            scaled = self._scaled(now - before, gap, last_gap)
+            straight = scaled @ self.linear[:-1] + self.linear[-1]
+            posture = ((now - self.mean) / self.deviation).clamp(-5.0, 5.0)
+            bent: Tensor = self.net(torch.cat([scaled.clamp(-5.0, 5.0), posture], dim=1))
+            return (straight + bent) * self.spread
 
     def _scaled(self, change: Tensor, gap: Tensor, last_gap: Tensor) -> Tensor:
         return torch.cat(

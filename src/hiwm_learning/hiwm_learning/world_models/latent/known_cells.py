@@ -46,7 +46,7 @@ class KnownCells(nn.Module):
         self.means.copy_(_clustered(cells[chosen.to(cells.device)], generator))
         self.limit.fill_(1.0)
         found = torch.cat([self.strangeness(part) for part in held_out.split(64)])
-        self.limit.fill_(MARGIN * float(found.quantile(KNOWN_SHARE)))
+        self.limit.fill_(max(MARGIN * float(found.quantile(KNOWN_SHARE)), 1e-6))
 
     def strangeness(self, cells: Tensor) -> Tensor:
         """Return how far frames are from the known, [B]: above 1 they left it.

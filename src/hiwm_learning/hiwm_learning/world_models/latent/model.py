@@ -173,10 +173,12 @@ def ready(model: LatentWorldModel, device: torch.device | str = "cpu") -> Latent
 def stored_weights(model: LatentWorldModel) -> dict[str, Tensor]:
     """Return all weights for a checkpoint, large ones in half of the bits.
 
-    Small ones are scales and offsets; they are few, and an error in them adds up in a rollout.
+    Small ones are scales and offsets, and those of the joints' response are few: an error in them
+    adds up in a rollout.
     """
     return {
-        name: value.half() if value.numel() >= HALVED_FROM else value
+        name: value.half() if value.numel() >= HALVED_FROM and name.split(".")[0] != "response"
+        else value
         for name, value in model.state_dict().items()
     }
 

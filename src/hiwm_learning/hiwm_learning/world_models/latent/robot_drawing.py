@@ -76,18 +76,21 @@ class RobotDrawing(nn.Module):
 
     def forward(self, state: Tensor) -> Drawn:
         """Return the robot drawn, from standardised proprioception [B, P]."""
-        found = [arm(part) for arm, part in zip(self.arms, self._parts(state), strict=True)]
-        return Drawn(
-            fine=torch.cat([point_features(points, self._fine) for points, _ in found], dim=1),
-            coarse=torch.cat([coarse for _, coarse in found], dim=1),
-        )
+        # Places keep all their bits: half of them are not enough for a fraction of a pixel.
+        with torch.autocast(state.device.type, enabled=False):
+            found = [arm(part) for arm, part in zip(self.arms, self._parts(state), strict=True)]
+            return Drawn(
+                fine=torch.cat([point_features(points, self._fine) for points, _ in found], dim=1),
+                coarse=torch.cat([coarse for _, coarse in found], dim=1),
+            )
 
     def points(self, state: Tensor) -> Tensor:
         """Return only the points [B, arms * K, 2]."""
         found = []
-        for arm, part in zip(self.arms, self._parts(state), strict=True):
-            assert isinstance(arm, ArmDrawing)
-            found.append(arm.points(arm.body(part)))
+        with torch.autocast(state.device.type, enabled=False):
+            for arm, part in zip(self.arms, self._parts(state), strict=True):
+                assert isinstance(arm, ArmDrawing)
+                found.append(arm.points(arm.body(part)))
         return torch.cat(found, dim=1)
 
     def _parts(self, state: Tensor) -> list[Tensor]:

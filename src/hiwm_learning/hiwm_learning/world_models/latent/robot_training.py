@@ -25,14 +25,13 @@ BATCH = 32
 # Share of the training in which squares count, if the robot is not drawn yet.
 FOUND_UNTIL = 0.35
 STILL = 0.5  # share of pixels that are as usual, of a camera that stands still
-USUAL_FRAMES = 600
+USUAL_FRAMES, AT_ONCE = 600, 50
 ROBOT_WEIGHT = 4.0
 # Of what is covered, once the robot is found. Before an empty scene, a cover in its colours costs
 # nothing else, and would later hide the objects there. With .05, a small robot was dropped as well.
 COVER_WEIGHT = 0.02
-# Of what is covered also in the half of a step's frames in which it is covered least. That is no
-# robot, but what stands there in most frames, or a base: it belongs to the scene. An arm that is
-# there so often is still worth its price.
+# Price of a pixel's cover in the half of the frames that cover it least. What is covered there
+# stands still, and belongs to the scene. An arm is worth this price.
 CONSTANT_WEIGHT = 0.5
 # Pixels this far from the usual picture weigh more: most of a scene is still.
 DIFFERENT, DIFFERENT_WEIGHT = 0.06, 8.0
@@ -52,13 +51,18 @@ def usual_pictures(clips: Clips, seed: int) -> Usual:
     """Return the median picture of each camera, and how still its scene is."""
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randint(len(clips), (min(USUAL_FRAMES, len(clips)),), generator=generator)
-    frames = floats(clips.frames[rows])
-    pictures = floats(clips.frames[rows].median(dim=0).values)
-    found = [
-        ((images / light_on(images, picture) - picture).abs().amax(1) <= DIFFERENT).float().mean()
-        for images, picture in zip(frames.unbind(1), pictures, strict=True)
-    ]
-    return Usual(pictures=pictures, stillness=torch.stack(found))
+    pictures, found = [], []
+    for camera in range(clips.frames.shape[1]):  # one by one: frames may be large
+        frames = clips.frames[rows, camera]
+        picture = floats(frames.median(dim=0).values)
+        pictures.append(picture)
+        as_usual = []
+        for part in frames.split(AT_ONCE):
+            images = floats(part)
+            off = (images / light_on(images, picture) - picture).abs().amax(1)
+            as_usual.append((off <= DIFFERENT).float().flatten(1).mean(1))
+        found.append(torch.cat(as_usual).mean())
+    return Usual(pictures=torch.stack(pictures), stillness=torch.stack(found))
 
 
 def robot_stage(
@@ -70,24 +74,27 @@ def robot_stage(
     Args:
         model: on the device; its joint response is fitted already, for the scale of the joints.
         clips: to train on.
-        held_out: to measure on.
+        held_out: to measure on, without `robot_only`.
         seed: of everything random.
         device: of the model.
         batch: frames in each part of a step.
         team: the processes that train together.
         robot_only: recordings of the robot with no object in sight; None takes the robot for what
-            follows from the joints in `clips`.
+            follows from the joints in `clips`. Then all is measured on what it learns from.
     """
     posed = clips if robot_only is None else robot_only
-    still = [float(share) > STILL for share in usual_pictures(clips, seed).stillness]
-    usual = usual_pictures(posed, seed).pictures.to(device)
-    found_until = 0.0  # a robot that is drawn already needs not be found
+    seen = usual_pictures(clips, seed)
+    still = [float(share) > STILL for share in seen.stillness]
+    usual = seen.pictures if robot_only is None else usual_pictures(posed, seed).pictures
+    usual = usual.to(device)
+    found_until = 0.0  # a robot that is drawn already need not be found
     views = model.camera_views()
     for view, picture, stands in zip(views, usual, still, strict=True):
         if view.renderer.untrained:
             view.renderer.usual.copy_(picture)
             view.still.fill_(float(stands))
             found_until = FOUND_UNTIL
+    team.share_values([view.still for view in views])
     drawn_by = [index for index, view in enumerate(views) if bool(view.still)]
     every = torch.arange(len(posed))
 

@@ -102,8 +102,9 @@ class LatentSimulator:
         self._halved = precision.bfloat16
         self._follow, self._decode = model.follow, model.decode
         if precision.compiled:
-            self._follow = torch.compile(model.follow)
-            self._decode = torch.compile(model.decode)
+            # For each batch size a kernel of its own, whatever sizes came before.
+            self._follow = torch.compile(model.follow, dynamic=False)
+            self._decode = torch.compile(model.decode, dynamic=False)
         self.heads = frozenset(heads)
         self._gate = ActionGate(embodiment, workspace)
         self._device = torch.device(device)

@@ -36,6 +36,7 @@ from hiwm_learning.world_models.latent.filling_training import filling_stage
 from hiwm_learning.world_models.latent.growth import (
     add_growth_options,
     check_growth,
+    check_same_joints,
     growth_inputs,
     take_over,
 )
@@ -155,7 +156,9 @@ class _Run:
         )
         self._heads = (*outcome_heads(clips.progress_labels, clips.success_labels), "trust")
         self._report(heads_line(self._heads))
-        if not self._lineage:  # else new units would change the meaning of what was learned
+        if self._lineage:  # new units would change the meaning of what was learned
+            check_same_joints(model, clips, self._embodiment)
+        else:
             fit_joints(model, clips)
         self._report(
             f"on {self._device.type}; views {_count(model.views)}, dynamics "
@@ -216,6 +219,7 @@ class _Run:
         clips, _ = read_clips(
             options.robot_only, config.cameras, self._embodiment, self._task, self._report,
             options.resample_to, (config.height, config.width), on_disk=self._on_disk,
+            hold_out=False,
         )
         self._report(f"the robot only: {len(clips)} frames")
         return clips

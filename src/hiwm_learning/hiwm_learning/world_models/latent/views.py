@@ -1,7 +1,7 @@
 """Cameras of different sizes in one model: every view is scaled to the model's size and back.
 
-Latents of all cameras lie side by side in the channels, so they need one grid. A view of the
-model's own size passes unchanged.
+The pictures of all cameras are one tensor, so they need one size. A view of the model's own size
+passes unchanged.
 """
 
 from collections.abc import Sequence
