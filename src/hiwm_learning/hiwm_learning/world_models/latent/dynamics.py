@@ -27,6 +27,8 @@ _FAR = 4.0  # cells; longer offsets to points are clipped
 _QUARTERS = 2  # places a side of a cell that have a motion of their own
 _STRONG = 4.0  # factor on differences from the usual picture, which are small
 _PAINTED = -7.0  # logit of the share of a pixel that is painted, before training
+# Smaller motions and shares of paint are none: a scene that is left alone would creep.
+_LEAST_MOTION_PX, _LEAST_SHARE = 0.05, 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +184,9 @@ class SceneDynamics(nn.Module):
             images, places - flow.movedim(1, -1) * pixel, mode="bicubic", padding_mode="border",
             align_corners=False,
         )
-        share = torch.sigmoid(self.painted(tokens) * _STRONG + _PAINTED)
+        share = _none_below(
+            torch.sigmoid(self.painted(tokens) * _STRONG + _PAINTED), _LEAST_SHARE
+        )
         share = functional.pixel_shuffle(self._laid(share, chosen, scene), CELL)
         paint = self._laid(self.paint(tokens) * 0.5, chosen, scene)
         painted = usual + functional.pixel_shuffle(paint, CELL)
@@ -201,8 +205,7 @@ class SceneDynamics(nn.Module):
         # In half of the bits, what is held would move in steps of a good part of a pixel.
         with torch.autocast(points.device.type, enabled=False):
             along = (shares.float() @ step.float()).transpose(2, 3).flatten(2)
-        found: Tensor = along + 0.5 * self.free(tokens)
-        return found
+        return _none_below(along + 0.5 * self.free(tokens), _LEAST_MOTION_PX)
 
     def _laid(self, values: Tensor, chosen: Tensor, scene: Tensor) -> Tensor:
         """Return values [B, N, V] of the chosen cells in their places, [B * C, V, h, w]."""
@@ -233,6 +236,12 @@ class SceneDynamics(nn.Module):
         offset = (ours - centres[:, :, None, None]) / self._cell(points)
         bump = torch.exp(-0.5 * (offset**2).sum(-1, keepdim=True))
         return torch.cat([offset.clamp(-_FAR, _FAR) * 0.5, bump], dim=-1).flatten(2)
+
+
+def _none_below(values: Tensor, least: float) -> Tensor:
+    """Return values that are 0 where they are smaller than `least`; the gradient is theirs."""
+    kept = values.where(values.abs() >= least, torch.zeros_like(values))
+    return values + (kept - values).detach()
 
 
 def _inverse_softplus(value: Tensor) -> Tensor:
