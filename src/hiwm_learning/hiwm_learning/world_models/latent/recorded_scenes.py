@@ -37,7 +37,7 @@ def scenes_of(
     model: LatentWorldModel, clips: Clips, device: torch.device, on_disk: Path | None = None
 ) -> RecordedScenes:
     """Return the scenes of all frames; with a folder `on_disk` they stay there, mapped."""
-    pictures, hidden = (_Rows(on_disk) for _ in range(2))
+    pictures, hidden = (_Rows(len(clips), on_disk) for _ in range(2))
     light, moving = [], []
     before: tuple[Tensor, Tensor] | None = None
     for start in range(0, len(clips), AT_ONCE):
@@ -67,14 +67,24 @@ def _moving(pictures: Tensor, hidden: Tensor) -> Tensor:
 
 
 class _Rows:
-    """Rows [N, ...] of uint8 that grow, in memory or in a folder on a disk."""
+    """Rows [N, ...] of uint8 that fill up, in memory or in a folder on a disk."""
 
-    def __init__(self, on_disk: Path | None) -> None:
-        self._parts: list[Tensor] = []
+    def __init__(self, count: int, on_disk: Path | None) -> None:
+        self._count, self._filled = count, 0
+        self._all: Tensor | None = None
         self._file = None if on_disk is None else TensorFile(on_disk)
 
     def append(self, rows: Tensor) -> None:
-        (self._parts if self._file is None else self._file).append(rows)
+        if self._file is not None:
+            self._file.append(rows)
+            return
+        if self._all is None:
+            self._all = rows.new_empty(self._count, *rows.shape[1:])
+        self._all[self._filled : self._filled + len(rows)] = rows
+        self._filled += len(rows)
 
     def tensor(self) -> Tensor:
-        return torch.cat(self._parts) if self._file is None else self._file.tensor()
+        if self._file is not None:
+            return self._file.tensor()
+        assert self._all is not None and self._filled == self._count
+        return self._all
