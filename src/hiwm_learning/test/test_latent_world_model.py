@@ -1,6 +1,7 @@
 """The pieces of a latent world: shapes, several cameras, the robot's layer, how parts move."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_core.tasks import load_task
 from hiwm_learning.checkpoints import load_checkpoint
 from hiwm_learning.world_models.latent.config import LatentWorldConfig, arms_of, latent_config
+from hiwm_learning.world_models.latent.doubt import Doubt, doubt_error
 from hiwm_learning.world_models.latent.joint_response import JointResponse
 from hiwm_learning.world_models.latent.lights import light_on
 from hiwm_learning.world_models.latent.model import (
@@ -42,7 +44,6 @@ def worlds(model: LatentWorldModel, scene: torch.Tensor, gap: float = 0.0) -> Wo
     return Worlds(
         scene=scene, light=torch.ones(batch, cameras, 3), joints=joints, joints_before=joints,
         gap=torch.full((batch, actions), gap), last_gap=torch.zeros(batch, actions),
-        doubt=torch.zeros(batch),
     )
 
 
@@ -67,7 +68,8 @@ def test_frames_become_scenes_move_on_and_become_frames(
     assert (found.hidden.shape, found.light.shape) == ((2, views, size, size), (2, views, 3))
     predicted, after = model.follow(worlds(model, found.pictures))
     assert predicted.scene.shape == found.pictures.shape
-    assert (after.shape, predicted.doubt.shape) == (joints.shape, (2,))
+    assert after.shape == joints.shape
+    assert model.doubts(predicted.summary, torch.zeros(2)).shape == (2,)
     redrawn = model.decode(predicted.scene, found.light, after)
     assert (redrawn.shape, redrawn.dtype) == (frames.shape, torch.uint8)
     difference = model.difference(found.pictures, found.light)
@@ -276,6 +278,7 @@ def test_a_step_compiles_as_one_graph() -> None:
     decode = torch.compile(model.decode, backend="eager", fullgraph=True, dynamic=False)
     predicted, after = follow(present)
     assert torch.equal(predicted.scene, model.follow(present)[0].scene)
+    assert model.doubts(predicted.summary, torch.zeros(1)) > 0.0
     drawn = decode(predicted.scene, present.light, after)
     assert torch.equal(drawn, model.decode(predicted.scene, present.light, after))
 
@@ -386,3 +389,17 @@ def test_a_cloth_that_fills_most_of_the_picture_is_no_light() -> None:
     covered = images.clone()
     covered[:] = torch.tensor([0.1, 0.3, 0.9])[:, None, None]  # nothing else is seen
     assert light_on(covered, usual).isfinite().all()
+
+
+def test_doubt_stays_bounded_and_is_judged_by_its_factor() -> None:
+    torch.manual_seed(0)
+    doubts, doubt = Doubt(8), torch.zeros(3)
+    summary = torch.randn(3, 8)
+    seen = []
+    for _ in range(2000):
+        doubt = doubts(summary, doubt).detach()
+        seen.append(float(doubt.max()))
+    assert 0.0 < seen[0] < seen[10] and seen[-1] < 2.0
+    assert seen[-1] == pytest.approx(seen[-500], rel=1e-3)
+    off = doubt_error(torch.tensor([0.11, 0.51, 0.05]), torch.tensor([0.05, 0.25, 0.05]))
+    assert off.tolist() == pytest.approx([math.log(2.0), math.log(2.0), 0.0], abs=1e-5)

@@ -18,14 +18,15 @@ from hiwm_learning.world_models.latent.clips import Clips
 from hiwm_learning.world_models.latent.dynamics_training import (
     DynamicsOptions,
     dynamics_stage,
-    set_units,
 )
 from hiwm_learning.world_models.latent.filling_training import filling_stage
 from hiwm_learning.world_models.latent.hand_training import hand_stage
+from hiwm_learning.world_models.latent.heads_training import heads_stage
 from hiwm_learning.world_models.latent.joint_training import fit_joints, joint_stage
 from hiwm_learning.world_models.latent.model import LatentWorldModel
 from hiwm_learning.world_models.latent.recorded_scenes import scenes_of
 from hiwm_learning.world_models.latent.robot_training import robot_stage, usual_pictures
+from hiwm_learning.world_models.latent.scene_data import scene_data, set_units
 from hiwm_learning.world_models.latent.scene_error import distance, scene_error, seen_weight
 from hiwm_learning.world_models.latent.stage import Stage
 from hiwm_learning.world_models.latent.views import side_by_side
@@ -94,8 +95,17 @@ def make_dynamics_stage(
 ) -> Stage:
     fit_joints(model, clips)
     measure = MeasuredFromProprioception(embodiment or embodiment_with(SIZE))
+    data = scene_data(model, clips, clips, seed=0, device=CPU)
     options = DynamicsOptions(pool=8, oldest=6)
-    return dynamics_stage(model, clips, clips, measure, seed=0, device=CPU, options=options)
+    return dynamics_stage(model, data, measure, seed=0, device=CPU, options=options)
+
+
+def make_heads_stage(model: LatentWorldModel, clips: Clips) -> Stage:
+    fit_joints(model, clips)
+    data = scene_data(model, clips, clips, seed=0, device=CPU)
+    return heads_stage(
+        model, data, seed=0, device=CPU, options=DynamicsOptions(pool=8, oldest=6)
+    )
 
 
 def weights(model: LatentWorldModel) -> dict[str, Tensor]:
@@ -271,7 +281,10 @@ def test_a_camera_that_moves_draws_no_robot_and_trains_all_the_same(clips: Clips
         clips, frames=torch.randint(256, clips.frames.shape, dtype=torch.uint8)
     )
     model = make_model()
-    for make in (make_robot_stage, make_hand_stage, make_filling_stage, make_dynamics_stage):
+    for make in (
+        make_robot_stage, make_hand_stage, make_filling_stage, make_dynamics_stage,
+        make_heads_stage,
+    ):
         stage = make(model, moving)
         assert all(math.isfinite(value) for value in stage.train_step(0, 0.5).values())
     assert not model.robots(clips.proprioception)[0].cover.any()
@@ -295,9 +308,8 @@ def test_dynamics_learn_on_their_own_rollouts(clips: Clips) -> None:
     stage = make_dynamics_stage(model, clips)
     # From step 100 on the learning rate is at its full height.
     taken = [stage.train_step(step, 0.6) for step in range(100, 220)]
-    for name in ("scene", "outcome"):
-        values = [losses[name] for losses in taken]
-        assert np.mean(values[-20:]) < 0.8 * np.mean(values[:20]), name
+    values = [losses["scene"] for losses in taken]
+    assert np.mean(values[-20:]) < 0.8 * np.mean(values[:20])
     assert max(losses["age"] for losses in taken) > 1.2
     scores = stage.held_out()
     assert set(scores) == {"psnr_1", "psnr_10", "of_copied_1", "of_copied_10"}
@@ -325,15 +337,36 @@ def test_a_thin_thing_beside_its_place_is_less_wrong_than_one_far_away() -> None
     assert beside < 0.95 * away
 
 
-def test_only_dynamics_and_heads_are_trained_in_the_last_stage() -> None:
+@pytest.mark.parametrize(
+    ("make", "trained"),
+    [(make_dynamics_stage, {"dynamics"}), (make_heads_stage, {"outcome", "doubts"})],
+)
+def test_only_its_own_parts_are_trained_in_a_stage(
+    make: Callable[[LatentWorldModel, Clips], Stage], trained: set[str]
+) -> None:
     cameras = ("top", "wrist")
     clips = moving_square(embodiment_with(SIZE, cameras), runs=3, length=14, seed=1)
     model = make_model(cameras)
-    stage = make_dynamics_stage(model, clips)
+    stage = make(model, clips)
     before = weights(model)
     assert all(math.isfinite(v) for v in stage.train_step(0, 0.9).values())
     moved = {name for name, value in model.state_dict().items() if not value.equal(before[name])}
-    assert {name.partition(".")[0] for name in moved} == {"dynamics", "outcome"}
+    assert {name.partition(".")[0] for name in moved} == trained
+
+
+def test_doubt_and_verdicts_are_learned_on_finished_dynamics(clips: Clips) -> None:
+    model = without_robot()
+    stage = make_heads_stage(model, clips)
+    # From step 100 on the learning rate is at its full height.
+    taken = [stage.train_step(step, 0.3) for step in range(100, 260)]
+    for name in ("doubt", "outcome"):
+        values = [losses[name] for losses in taken]
+        assert np.mean(values[-20:]) < 0.7 * np.mean(values[:20]), name
+    assert max(losses["age"] for losses in taken) > 4.0
+    stage.take_average()
+    scores = stage.held_out()
+    assert scores["progress_off"] < 0.2
+    assert scores["success_seen"] > scores["success_false"]
 
 
 def test_the_units_are_those_of_the_data(clips: Clips) -> None:
@@ -371,8 +404,9 @@ def test_without_labels_the_heads_are_left_alone(clips: Clips) -> None:
     unknown = torch.full_like(clips.progress_labels, torch.nan)
     bare = dataclasses.replace(clips, progress_labels=unknown, success_labels=unknown)
     model = make_model()
-    stage = make_dynamics_stage(model, bare)
-    assert stage.train_step(0, 0.0)["outcome"] == 0.0
+    stage = make_heads_stage(model, bare)
+    losses = stage.train_step(0, 0.0)
+    assert losses["outcome"] == losses["imagined"] == 0.0 and stage.held_out() == {}
 
 
 def test_cameras_of_different_sizes_train_in_the_size_of_the_model() -> None:
@@ -399,7 +433,7 @@ def test_cameras_of_different_sizes_train_in_the_size_of_the_model() -> None:
 
 STAGES: dict[str, Callable[[LatentWorldModel, Clips], Stage]] = {
     "joints": make_joint_stage, "robot": make_robot_stage, "hands": make_hand_stage,
-    "filling": make_filling_stage, "dynamics": make_dynamics_stage,
+    "filling": make_filling_stage, "dynamics": make_dynamics_stage, "heads": make_heads_stage,
 }
 
 
@@ -437,15 +471,15 @@ def test_every_stage_takes_a_step_on_a_gpu(clips: Clips) -> None:
     model = make_model().to(device)
     fit_joints(model, clips)
     measure = MeasuredFromProprioception(embodiment_with(SIZE))
+    options = DynamicsOptions(pool=4, oldest=3)
+    data = scene_data(model, clips, clips, seed=0, device=device)
     for stage in (
         joint_stage(model, clips, clips, measure, seed=0, device=device),
         robot_stage(model, clips, clips, seed=0, device=device, batch=4),
         hand_stage(model, clips, seed=0, device=device),
         filling_stage(model, clips, clips, seed=0, device=device, batch=4),
-        dynamics_stage(
-            model, clips, clips, measure, seed=0, device=device,
-            options=DynamicsOptions(pool=4, oldest=3),
-        ),
+        dynamics_stage(model, data, measure, seed=0, device=device, options=options),
+        heads_stage(model, data, seed=0, device=device, options=options),
     ):
         assert all(math.isfinite(value) for value in stage.train_step(0, 0.5).values())
         stage.held_out()

@@ -29,6 +29,7 @@ from hiwm_learning.world_models.latent.dynamics_training import (
 )
 from hiwm_learning.world_models.latent.joint_training import fit_joints
 from hiwm_learning.world_models.latent.robot_training import robot_stage
+from hiwm_learning.world_models.latent.scene_data import scene_data
 from hiwm_learning.world_models.latent.stage import Pools
 from hiwm_test_support.latent_worlds import embodiment_with, moving_square, untrained_world
 from hiwm_test_support.policies import dot_episodes, small_config
@@ -69,8 +70,9 @@ def train_world(folder: Path, team: Team) -> None:
     def export(steps: int, seconds: float, scores: dict[str, float]) -> None:
         torch.save(model.state_dict(), folder / "world.pt")
 
+    data = scene_data(model, clips, clips, seed=0, device=CPU, team=team)
     second = dynamics_stage(
-        model, clips, clips, MeasuredFromProprioception(embodiment_with(32)), seed=0, device=CPU,
+        model, data, MeasuredFromProprioception(embodiment_with(32)), seed=0, device=CPU,
         options=DynamicsOptions(pool=4, oldest=6), on_export=export, team=team,
     )
     train(

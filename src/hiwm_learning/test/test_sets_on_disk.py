@@ -20,6 +20,7 @@ from hiwm_learning.world_models.latent.dynamics_training import (
 )
 from hiwm_learning.world_models.latent.joint_training import fit_joints
 from hiwm_learning.world_models.latent.on_disk import TensorFile
+from hiwm_learning.world_models.latent.scene_data import scene_data
 from hiwm_test_support.latent_worlds import embodiment_with, moving_square, untrained_world
 from hiwm_test_support.policies import dot_episodes, small_config
 
@@ -78,9 +79,10 @@ def test_a_world_learns_the_same_from_scenes_on_disk(
     for on_disk in (tmp_path, None):
         model = untrained_world(embodiment_with(32)).train().requires_grad_(True)
         fit_joints(model, clips)
+        device = torch.device("cpu")
+        data = scene_data(model, clips, clips, seed=0, device=device, on_disk=on_disk)
         stage = dynamics_stage(
-            model, clips, clips, MeasuredFromProprioception(embodiment_with(32)), seed=0,
-            device=torch.device("cpu"), on_disk=on_disk,
+            model, data, MeasuredFromProprioception(embodiment_with(32)), seed=0, device=device,
             options=DynamicsOptions(pool=4, oldest=6),
         )
         for step in range(2):

@@ -13,8 +13,8 @@ class Budget:
     """The size of a study."""
 
     episodes: Mapping[str, int]  # recorded on the stand-in, by kind of data
-    # Optimiser steps, if the study trains the world model: of what a latent one learns first, the
-    # robot and what is behind it, each; and of the dynamics.
+    # Optimiser steps, if the study trains the world model: of a latent one's robot, of what
+    # is behind it, and of its heads, each; and of the dynamics.
     first_steps: int
     world_steps: int
     demonstrations: int  # of a base policy: few, to leave room for gains

@@ -192,6 +192,7 @@ class Plan:
         views = () if family != "latent" else (
             "--robot-steps", first, "--robot-minutes", 100_000,
             "--filling-steps", first, "--filling-minutes", 100_000,
+            "--head-steps", first, "--head-minutes", 100_000,
         )
         yield Stage(
             name="world",

@@ -64,14 +64,14 @@ def runs_of(options: argparse.Namespace) -> list[Run]:
     common: tuple[str, ...] = (
         "--network", options.network, "--threads", str(options.threads),
         "--robot-minutes", str(options.robot_minutes),
-        "--filling-minutes", str(options.filling_minutes),
+        "--filling-minutes", str(options.filling_minutes), "--head-minutes", "2",
         "--minutes", str(options.minutes),
     )
     if options.steps is not None:
         common += (
             "--steps", str(options.steps), "--robot-steps", str(options.steps),
             "--hand-steps", str(options.steps), "--filling-steps", str(options.steps),
-            "--joint-steps", str(options.steps),
+            "--joint-steps", str(options.steps), "--head-steps", str(options.steps),
         )
     return [
         *(

@@ -90,12 +90,12 @@ def _run(options: argparse.Namespace) -> int:
     steps = () if options.steps is None else (
         "--steps", str(options.steps), "--robot-steps", str(options.steps),
         "--hand-steps", str(options.steps), "--filling-steps", str(options.steps),
-        "--joint-steps", str(options.steps),
+        "--joint-steps", str(options.steps), "--head-steps", str(options.steps),
     )
     run = Run(name=f"latent_{options.network}", options=(
         "--network", options.network, "--torch-device", options.device,
         "--robot-minutes", str(options.robot_minutes),
-        "--filling-minutes", str(options.filling_minutes),
+        "--filling-minutes", str(options.filling_minutes), "--head-minutes", "0.5",
         "--minutes", str(options.minutes), *steps,
     ))
     return run_all(

@@ -8,8 +8,7 @@ near, become tokens; all others are copied. A token knows its pixels, and where 
 are relative to it: before, now and next. It says how its four quarters move: shares of the motion
 of the robot's points, and a free motion. What is held moves as the hand does, by a share of one:
 that is much easier to learn than a number of pixels. One further token carries joints and commands,
-and gives back what the objects do to the joints (a grasp keeps fingers open) and how far the
-prediction is likely to be off.
+and gives back what the objects do to the joints (a grasp keeps fingers open).
 """
 
 from dataclasses import dataclass
@@ -49,7 +48,6 @@ class Condition:
     usual: Tensor  # [B, C, 3, H, W] the usual pictures, in the light of each world
     points: Tensor  # [B, 3, C, K, 2] the robot's points before, now and next, -1..1
     robot: Tensor  # [B, G] joints, commands and changes, standardised
-    doubt: Tensor  # [B] expected error so far
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +56,7 @@ class Prediction:
 
     scene: Tensor  # [B, C, 3, H, W], about 0..1
     joints: Tensor  # [B, P] what objects add to a joint's change, in its usual changes
-    doubt: Tensor  # [B] expected error by now
+    summary: Tensor  # [B, 2W] what the network made of the robot and, in the mean, of the cells
 
 
 class Block(nn.Module):
@@ -114,7 +112,7 @@ class SceneDynamics(nn.Module):
         self.stem = nn.Linear(pixels + 9 * points, width)
         self.place = nn.Parameter(torch.randn(cameras * self._cells, width) * 0.02)
         self.told = nn.Sequential(
-            nn.Linear(robot + 1, width), nn.SiLU(), nn.Linear(width, width)
+            nn.Linear(robot, width), nn.SiLU(), nn.Linear(width, width)
         )
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.blocks))
         self.last = nn.LayerNorm(width)
@@ -123,10 +121,7 @@ class SceneDynamics(nn.Module):
         self.painted = nn.Linear(width, CELL**2)
         self.paint = nn.Linear(width, pixels)
         self.joints = nn.Linear(width, joints)
-        self.doubt = nn.Linear(width, 1)
-        for layer in (
-            self.shares, self.free, self.painted, self.paint, self.joints, self.doubt
-        ):
+        for layer in (self.shares, self.free, self.painted, self.paint, self.joints):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -140,7 +135,7 @@ class SceneDynamics(nn.Module):
         features = torch.cat(
             [picked * _STRONG, self._offsets(condition.points, chosen)], dim=-1
         )
-        robot = self.told(torch.cat([condition.robot, condition.doubt[:, None]], dim=1))[:, None]
+        robot = self.told(condition.robot)[:, None]
         tokens = torch.cat([self.stem(features) + self.place[chosen] + robot, robot], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
@@ -148,9 +143,7 @@ class SceneDynamics(nn.Module):
         return Prediction(
             scene=self._drawn(condition, chosen, tokens[:, :-1]),
             joints=self.joints(tokens[:, -1]),
-            doubt=functional.softplus(
-                self.doubt(tokens[:, -1])[:, 0] + _inverse_softplus(condition.doubt)
-            ),
+            summary=torch.cat([tokens[:, -1], tokens[:, :-1].mean(1)], dim=1),
         )
 
     @torch.no_grad()
@@ -242,9 +235,3 @@ def _none_below(values: Tensor, least: float) -> Tensor:
     """Return values that are 0 where they are smaller than `least`; the gradient is theirs."""
     kept = values.where(values.abs() >= least, torch.zeros_like(values))
     return values + (kept - values).detach()
-
-
-def _inverse_softplus(value: Tensor) -> Tensor:
-    """Return x with softplus(x) = value, for values above 0; small values are bounded."""
-    bounded = value.clamp_min(1e-3)
-    return bounded + torch.log(-torch.expm1(-bounded))

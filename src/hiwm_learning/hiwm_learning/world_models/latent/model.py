@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from hiwm_learning.checkpoints import Checkpoint, load_weights
 from hiwm_learning.world_models.latent.camera_view import CameraView
 from hiwm_learning.world_models.latent.config import LatentWorldConfig
+from hiwm_learning.world_models.latent.doubt import Doubt
 from hiwm_learning.world_models.latent.dynamics import Condition, Prediction, SceneDynamics
 from hiwm_learning.world_models.latent.heads import OutcomeHead
 from hiwm_learning.world_models.latent.joint_response import JointResponse
@@ -37,7 +38,6 @@ class Worlds:
     joints_before: Tensor  # [B, P] one step earlier
     gap: Tensor  # [B, A] command minus measured
     last_gap: Tensor  # [B, A] the last command minus measured
-    doubt: Tensor  # [B]
 
 
 class LatentWorldModel(nn.Module):
@@ -66,6 +66,7 @@ class LatentWorldModel(nn.Module):
             robot=3 * config.proprioception + 2 * config.actions, joints=config.proprioception,
         )
         self.outcome = OutcomeHead(cameras, config.proprioception, config.head_width)
+        self.doubts = Doubt(2 * config.dynamics.width)
         self.known = KnownCells()
         # Root mean square distance between the scenes of unrelated frames: the unit of doubt.
         self.register_buffer("distance", torch.ones(()))
@@ -138,7 +139,6 @@ class LatentWorldModel(nn.Module):
         ], dim=1).clamp(-6.0, 6.0)
         found: Prediction = self.dynamics(Condition(
             scene=worlds.scene, usual=self.usual(worlds.light), points=points, robot=robot,
-            doubt=worlds.doubt,
         ))
         return found, worlds.joints + change + found.joints * response.spread
 

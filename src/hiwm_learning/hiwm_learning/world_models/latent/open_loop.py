@@ -15,7 +15,7 @@ MEASURED = 48
 
 
 def worlds_at(
-    clips: Clips, rows: Tensor, scene: Tensor, light: Tensor, doubt: Tensor, device: torch.device
+    clips: Clips, rows: Tensor, scene: Tensor, light: Tensor, device: torch.device
 ) -> Worlds:
     """Return the worlds of recorded ticks [B], with scenes [B, C, 3, H, W] maybe imagined."""
     gap, last_gap = clips.gaps(rows)
@@ -23,7 +23,7 @@ def worlds_at(
     return Worlds(
         scene=scene, light=light.to(device), joints=clips.proprioception[rows].to(device),
         joints_before=clips.proprioception[before].to(device),
-        gap=gap.to(device), last_gap=last_gap.to(device), doubt=doubt.to(device),
+        gap=gap.to(device), last_gap=last_gap.to(device),
     )
 
 
@@ -43,9 +43,7 @@ def open_loop(
         return {}
     rows = rows[torch.linspace(0, len(rows) - 1, min(MEASURED, len(rows))).long()]
     first, _ = recordings.at(rows, device)
-    worlds = worlds_at(
-        clips, rows, first, recordings.light[rows], torch.zeros(len(rows)), device
-    )
+    worlds = worlds_at(clips, rows, first, recordings.light[rows], device)
     usual, scores = model.usual(worlds.light), {}
     for ahead in range(1, horizons[-1] + 1):
         predicted, after = model.follow(worlds)
@@ -63,7 +61,7 @@ def open_loop(
         last_command = clips.actions[rows + ahead - 1].to(device)
         worlds = Worlds(
             scene=scene, light=worlds.light, joints=joints, joints_before=worlds.joints,
-            gap=command - held, last_gap=last_command - held, doubt=predicted.doubt,
+            gap=command - held, last_gap=last_command - held,
         )
     return scores
 

@@ -34,15 +34,16 @@ class RolloutPool:
         size: number of rollouts.
         oldest: age limit, steps.
         strayed: error of a scene beyond which a rollout is renewed.
+        grown: whether rollouts may have any age from the first step on.
         seed: of the first rollouts.
     """
 
     def __init__(
         self, clips: Clips, recordings: RecordedScenes, *, size: int, oldest: int, strayed: float,
-        seed: int,
+        seed: int, grown: bool = False,
     ) -> None:
         self._clips, self._recordings = clips, recordings
-        self._oldest, self._strayed = oldest, strayed
+        self._oldest, self._strayed, self._grown = oldest, strayed, grown
         usable = clips.rows(1)
         self._usable = usable[~clips.actions[usable].isnan().any(1)]
         self._moving = self._usable[recordings.moving[self._usable]]
@@ -69,7 +70,7 @@ class RolloutPool:
         self.pictures = quantised(scenes)
         self.rows, self.age, self.doubt = self.rows + 1, self.age + 1, doubt.clone()
         within = (progress - AGE_GROWS_FROM) / (AGE_GROWS_UNTIL - AGE_GROWS_FROM)
-        limit = 1 + int((self._oldest - 1) * min(1.0, max(0.0, within)))
+        limit = 1 + int((self._oldest - 1) * (1.0 if self._grown else min(1.0, max(0.0, within))))
         ended = self.rows >= self._clips.last[self.rows - 1]
         unknown = self._clips.actions[self.rows].isnan().any(1)
         chance = torch.rand(len(self.rows), generator=generator) < RENEWED

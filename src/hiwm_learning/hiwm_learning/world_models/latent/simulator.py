@@ -176,12 +176,13 @@ class LatentSimulator:
             scene=self._scenes(states), light=self._lights(states), joints=self._floats(joints),
             joints_before=self._floats([state.before for state in states]),
             gap=self._floats(gaps), last_gap=self._floats(last_gaps),
-            doubt=torch.tensor([state.doubt for state in states], device=self._device),
         )
+        before = torch.tensor([state.doubt for state in states], device=self._device)
         with self._autocast():
             predicted, after = self._follow(worlds)
+            doubt = self._model.doubts(predicted.summary, before)
         following = _levels(predicted.scene)
-        reached, doubts = after.double().cpu().numpy(), predicted.doubt.double().cpu().tolist()
+        reached, doubts = after.double().cpu().numpy(), doubt.double().cpu().tolist()
         return [
             LatentState(
                 scene=following[i], light=state.light,

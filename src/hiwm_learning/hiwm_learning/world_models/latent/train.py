@@ -1,4 +1,4 @@
-"""Training a latent world from bags: joints, robot, hands, what is hidden, dynamics and heads."""
+"""Training a latent world from bags: joints, robot, hands, what is hidden, dynamics, heads."""
 
 import argparse
 import math
@@ -42,10 +42,12 @@ from hiwm_learning.world_models.latent.growth import (
 )
 from hiwm_learning.world_models.latent.hand_training import STEPS as HAND_STEPS
 from hiwm_learning.world_models.latent.hand_training import hand_stage
+from hiwm_learning.world_models.latent.heads_training import heads_stage
 from hiwm_learning.world_models.latent.joint_training import STEPS, fit_joints, joint_stage
 from hiwm_learning.world_models.latent.model import KIND, LatentWorldModel, stored_weights
 from hiwm_learning.world_models.latent.robot_training import BATCH, robot_stage
-from hiwm_learning.world_models.latent.stage import Stage
+from hiwm_learning.world_models.latent.scene_data import scene_data
+from hiwm_learning.world_models.latent.stage import Export, Stage
 from hiwm_learning.world_models.latent.subset import add_subset_options, subset_of
 from hiwm_learning.world_models.recordings import (
     ON_TASK,
@@ -88,6 +90,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--filling-steps", type=whole_number(0), default=10**7, help="the same in steps"
+    )
+    parser.add_argument(
+        "--head-minutes", type=at_least_zero, default=6.0,
+        help="limit of the last stage, which learns doubt and verdicts",
+    )
+    parser.add_argument(
+        "--head-steps", type=whole_number(0), default=10**7, help="the same in steps"
     )
     add_parts_option(parser)
     parser.add_argument(
@@ -139,6 +148,9 @@ class _Run:
         self._work: Path = work
         self._on_disk = work if options.stream else None
         self._task, self._embodiment = task, embodiment
+        # Of the dynamics, and of the heads: steps and minutes so far.
+        self._steps: dict[bool, tuple[int, float]] = {}
+        self._scores: dict[str, float] = {}
         torch.manual_seed(options.seed)
         config = latent_config(embodiment, network=options.network, tokens=options.tokens)
         self._model, self._lineage = LatentWorldModel(config).to(self._device), []
@@ -194,22 +206,38 @@ class _Run:
             return 130
         filling.take_average()
 
+        self._report("taking the robot away from every frame")
+        data = scene_data(
+            model, clips, held_out, seed=seed, device=device, team=team, on_disk=self._on_disk
+        )
+        sizes = DynamicsOptions(pool=options.pool, oldest=options.oldest)
+        dynamics = dynamics_stage(
+            model, data, measure, seed=seed, device=device, options=sizes, team=team,
+            # Its heads say nothing yet.
+            on_export=self._export(clips, held_out, ()),
+        )
+        if self._fit(dynamics, Budget(steps=options.steps, minutes=options.minutes), "dynamics"):
+            return 130
+        dynamics.take_average()
+        heads = heads_stage(
+            model, data, seed=seed, device=device, options=sizes, team=team,
+            on_export=self._export(clips, held_out, self._heads),
+        )
+        budget = Budget(steps=options.head_steps, minutes=options.head_minutes)
+        return 130 if self._fit(heads, budget, "heads") else 0
+
+    def _export(self, clips: Clips, held_out: Clips, heads: tuple[str, ...]) -> Export:
+        """Return what writes the checkpoint, with these heads trained."""
+
         def export(steps: int, elapsed_s: float, scores: dict[str, float]) -> None:
+            self._scores.update(scores)
+            self._steps[bool(heads)] = (steps, elapsed_s / 60)
             save_checkpoint(
-                options.output, self._info(clips, held_out, steps, elapsed_s / 60, scores),
-                stored_weights(model),
+                self._options.output, self._info(clips, held_out, heads),
+                stored_weights(self._model),
             )
 
-        self._report("taking the robot away from every frame")
-        dynamics = dynamics_stage(
-            model, clips, held_out, measure, seed=options.seed, device=self._device,
-            on_export=export, options=DynamicsOptions(
-                pool=options.pool, oldest=options.oldest
-            ),
-            team=self._team, on_disk=self._on_disk,
-        )
-        budget = Budget(steps=options.steps, minutes=options.minutes)
-        return 130 if self._fit(dynamics, budget, "dynamics") else 0
+        return export
 
     def _robot_only(self) -> Clips | None:
         """Return the recordings of the robot only, or None."""
@@ -243,9 +271,9 @@ class _Run:
         if self._team.leads:
             print(f"[{(time.monotonic() - self._begun) / 60:5.1f} min] {line}", flush=True)
 
-    def _info(
-        self, clips: Clips, held_out: Clips, steps: int, minutes: float, scores: dict[str, float]
-    ) -> CheckpointInfo:
+    def _info(self, clips: Clips, held_out: Clips, heads: tuple[str, ...]) -> CheckpointInfo:
+        steps = sum(steps for steps, _ in self._steps.values())
+        minutes = sum(minutes for _, minutes in self._steps.values())
         return CheckpointInfo(
             kind=KIND, name=self._options.name, config=self._model.config.as_json(),
             embodiment=self._embodiment.name, embodiment_hash=self._embodiment.hash,
@@ -255,8 +283,8 @@ class _Run:
                 "held_out_episodes": held_out.summary["episodes"],
                 "lineage": self._lineage,
             },
-            steps=steps, seed=self._options.seed, minutes=minutes, scores=scores,
-            heads=self._heads, period_s=clips.summary.get("period_s"),
+            steps=steps, seed=self._options.seed, minutes=minutes, scores=self._scores,
+            heads=heads, period_s=clips.summary.get("period_s"),
         )
 
 

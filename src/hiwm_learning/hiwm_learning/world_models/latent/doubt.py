@@ -1,0 +1,46 @@
+"""How far an imagined scene is likely to be off: it grows with each step that is hard to foresee."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_WIDTH = 64
+_KEPT = 4.0  # logit of the share of the doubt that is kept in a step, before training
+_ADDED = -5.0  # what is added in a step, before training, before its softplus
+LEAST = 0.01  # doubts below it are alike
+
+
+class Doubt(nn.Module):
+    """Doubt after a step: a share of that before, and something new.
+
+    So it stays bounded however long a world is left alone.
+
+    Args:
+        summary: length of the dynamics' summary of a step.
+    """
+
+    def __init__(self, summary: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(summary + 1, _WIDTH), nn.SiLU(), nn.Linear(_WIDTH, _WIDTH), nn.SiLU(),
+            nn.Linear(_WIDTH, 2),
+        )
+        last = self.net[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, summary: Tensor, doubt: Tensor) -> Tensor:
+        """Return the doubt [B] after a step, of the summary [B, S] and the doubt [B] before it."""
+        with torch.autocast(summary.device.type, enabled=False):
+            known = torch.log(doubt + LEAST)[:, None]
+            kept, added = self.net(torch.cat([summary.float(), known], dim=1)).unbind(1)
+            found: Tensor = doubt * torch.sigmoid(kept + _KEPT) + functional.softplus(
+                added + _ADDED
+            )
+            return found
+
+
+def doubt_error(doubt: Tensor, truth: Tensor) -> Tensor:
+    """Return how wrong doubts [B] are of true distances [B]: by which factor, as a logarithm."""
+    return (torch.log(doubt + LEAST) - torch.log(truth + LEAST)).abs()
