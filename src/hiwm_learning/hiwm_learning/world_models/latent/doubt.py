@@ -1,4 +1,4 @@
-"""How far an imagined scene is likely to be off: it grows with each step that is hard to foresee."""
+"""How far an imagined scene is likely to be off: more with each step that is hard to foresee."""
 
 import torch
 from torch import Tensor, nn
