@@ -163,6 +163,31 @@ def test_cells_come_into_play_where_things_are_unusual_or_the_robot_comes_near()
     assert near and len(ranked) == len(set(ranked)) == 48
 
 
+def test_the_edges_of_a_large_thing_come_into_play_before_its_inside() -> None:
+    model = untrained_world(EMBODIMENT)
+    difference = torch.zeros(1, 1, 3, 96, 96)
+    difference[..., 8:88, 8:88] = 0.5  # 100 of 144 cells, for 48 tokens
+    points = torch.full((1, 1, len(model.config.arms) * 4, 2), 0.95)
+    chosen = set(model.dynamics.in_play(difference, points)[0].tolist())
+    border = {
+        row * 12 + column for row in range(1, 11) for column in range(1, 11)
+        if row in (1, 10) or column in (1, 10)
+    }
+    inside = {row * 12 + column for row in range(3, 9) for column in range(3, 9)}
+    assert border <= chosen and not inside & chosen
+
+
+def test_what_has_faded_stays_in_play() -> None:
+    """A thin thing that is unsure must not be left behind."""
+    model = untrained_world(EMBODIMENT)
+    difference = torch.zeros(1, 1, 3, 96, 96)
+    difference[..., 44:47, 8:88] = 0.1
+    points = torch.full((1, 1, len(model.config.arms) * 4, 2), 0.9)
+    points[:, :, :-2] = torch.rand(1, 1, len(model.config.arms) * 4 - 2, 2)  # are no hands
+    chosen = model.dynamics.in_play(difference, points)[0].tolist()
+    assert {5 * 12 + column for column in range(1, 11)} <= set(chosen)
+
+
 def test_pixels_out_of_play_are_copied() -> None:
     model = untrained_world(EMBODIMENT)
     scene = torch.rand(1, 1, 3, 96, 96)

@@ -3,8 +3,8 @@
 The next picture is the present one, moved; only what no motion explains is painted. So a thin thing
 stays as sharp as it was, however often it is moved, and what stands still stays as it is.
 
-A scene is mostly still. Only the cells that differ from the usual picture, or that a robot comes
-near, become tokens; all others are copied. A token knows its pixels, and where the robot's points
+A scene is mostly still. Only the cells with the edges of things, or that a hand comes near, become
+tokens; all others are copied. A token knows its pixels, and where the robot's points
 are relative to it: before, now and next. It says how its four quarters move: shares of the motion
 of the robot's points, and a free motion. What is held moves as the hand does, by a share of one:
 that is much easier to learn than a number of pixels. One further token carries joints and commands,
@@ -20,8 +20,10 @@ from torch.nn import functional
 from hiwm_learning.world_models.latent.robot_drawing import cell_centres
 from hiwm_learning.world_models.latent.robot_layer import CELL
 
-_NEAR = 1.5  # cells, deviation of the bump by which a robot's point puts cells in play
-_NEAR_WEIGHT = 0.3
+# Cells are put in play by how much the picture varies in and around them, by a hand that comes
+# near, and, least, by being unusual: inside of a large thing nothing is seen to move.
+_NEAR, _NEAR_WEIGHT = 1.5, 0.3  # deviation of the bump around a hand, cells
+_UNUSUAL_WEIGHT = 0.05
 _FAR = 4.0  # cells; longer offsets to points are clipped
 _QUARTERS = 2  # places a side of a cell that have a motion of their own
 _STRONG = 4.0  # factor on differences from the usual picture, which are small
@@ -91,7 +93,8 @@ class SceneDynamics(nn.Module):
         config: of the transformer.
         cameras: C.
         grid: cells of a camera, height and width.
-        points: K, of all arms in one camera.
+        points: K, of all arms in one camera; the last ones are the hands.
+        hands: number of hands.
         robot: G, length of the robot's features.
         joints: P, length of proprioception.
     """
@@ -100,10 +103,11 @@ class SceneDynamics(nn.Module):
 
     def __init__(
         self, config: DynamicsConfig, *, cameras: int, grid: tuple[int, int], points: int,
-        robot: int, joints: int,
+        hands: int, robot: int, joints: int,
     ) -> None:
         super().__init__()
-        self._grid, self._cells, self._points = grid, grid[0] * grid[1], points
+        self._grid, self._cells = grid, grid[0] * grid[1]
+        self._points, self._hands = points, hands
         # Each camera has its share: in one that moves, everything is unusual.
         self._tokens = min(max(1, config.tokens // cameras), self._cells)
         width, pixels = config.width, 3 * CELL**2
@@ -154,14 +158,22 @@ class SceneDynamics(nn.Module):
             difference: [B, C, 3, H, W] of scenes from the usual pictures.
             points: [B, C, K, 2] where the robot comes next.
         """
-        square = functional.avg_pool2d((difference**2).mean(2), CELL) / self.change
-        score = square + 0.5 * functional.max_pool2d(square, 3, 1, 1)
-        offset = self._cells_to(points)  # [B, C, K, cells, 2]
+        flat = difference.flatten(0, 1)
+        mean = functional.avg_pool2d(flat, CELL)
+        square = functional.avg_pool2d(flat**2, CELL)
+        around = [
+            functional.avg_pool2d(one, 3, 1, 1, count_include_pad=False) for one in (mean, square)
+        ]
+        varied = (around[1] - around[0] ** 2).mean(1) / self.change
+        unusual = square.mean(1) / self.change
+        score = (varied + _UNUSUAL_WEIGHT * unusual).unflatten(0, difference.shape[:2])
+        offset = self._cells_to(points[:, :, self._points - self._hands :])  # [B, C, K, cells, 2]
         near = torch.exp(-0.5 * (offset**2).sum(-1) / _NEAR**2).amax(2)
         ranked = score.flatten(2) + _NEAR_WEIGHT * near
         chosen = ranked.topk(self._tokens, dim=2).indices
         first = torch.arange(chosen.shape[1], device=chosen.device)[:, None] * self._cells
-        return (chosen + first).flatten(1)
+        found: Tensor = (chosen + first).flatten(1)
+        return found
 
     def _drawn(self, condition: Condition, chosen: Tensor, tokens: Tensor) -> Tensor:
         """Return the next scene [B, C, 3, H, W], of tokens [B, N, W] of the chosen cells."""

@@ -62,7 +62,7 @@ class LatentWorldModel(nn.Module):
         self.response = JointResponse(config.proprioception, config.actions)
         self.dynamics = SceneDynamics(
             config.dynamics, cameras=cameras, grid=config.grid,
-            points=len(arms) * (config.view.points + 1),
+            points=len(arms) * (config.view.points + 1), hands=len(arms),
             robot=3 * config.proprioception + 2 * config.actions, joints=config.proprioception,
         )
         self.outcome = OutcomeHead(cameras, config.proprioception, config.head_width)
