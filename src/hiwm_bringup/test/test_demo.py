@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ class Demo:
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "a checkout ü"
+        self.python = PYTHON
         (self.root / "scripts").mkdir(parents=True)
         shutil.copy(ROOT / "scripts" / "demo", self.root / "scripts" / "demo")
         self._write("scripts/setup", "#!/bin/sh\necho set up\n")
@@ -34,7 +36,7 @@ class Demo:
         path.chmod(0o755)
 
     def run(self, *words: str, graph: str = "exit 0") -> subprocess.CompletedProcess[str]:
-        self._write("bin/python", PYTHON.format(graph=graph))
+        self._write("bin/python", self.python.format(graph=graph))
         return subprocess.run(
             [str(self.root / "scripts" / "demo"), *words], cwd=self.root.parent,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
@@ -95,3 +97,16 @@ def test_without_a_terminal_the_operator_drives_in_the_page_alone(demo: Demo) ->
     assert "drive in the console's page" in result.stdout
     given = (folder / "log" / "launch.log").read_text().splitlines()
     assert "device:=none" in given and "console:=true" in given
+
+
+@pytest.mark.parametrize("words", [(), ("--world", "hardware")])
+def test_the_robot_is_the_stand_in_of_the_task(demo: Demo, words: tuple[str, ...]) -> None:
+    """Python is the real one here, but for the graph."""
+    demo.python = PYTHON + f"""[ "$1" != -c ] || exec {sys.executable} "$@"\n"""
+    for task, robot in (("", "standin"), ("fold_towel", "yam_pair"), ("nothing", "standin")):
+        folder = demo.root.parent / f"session_{task}"
+        chosen = ("--task", task) if task else ()
+        result = demo.run(*words, *chosen, "--session-dir", str(folder))
+        assert f"robot:={robot}" in result.stdout.splitlines(), task
+    result = demo.run("--world", "hardware", "--robot", "ur5e", "--session-dir", str(folder))
+    assert "robot:=ur5e" in result.stdout.splitlines()
