@@ -67,7 +67,9 @@ class Graph:
             NodeProcess(package, name, domain=domain, parameters=values)
             for package, name, values in parts
         ]
-        self.until(lambda: bool(self.ticks) and self.operator.get_subscription_count() == 1
+        # A latched message may arrive after the ticks of its sender.
+        self.until(lambda: bool(self.ticks) and bool(self.infos)
+                   and self.operator.get_subscription_count() == 1
                    and self.rollback.service_is_ready() and self.head != "")
 
     def _on_image(self, message: Image) -> None:
