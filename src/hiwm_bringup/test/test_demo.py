@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from hiwm_core.tasks import load_task
+
 ROOT = Path(__file__).resolve().parents[3]
+TASKS = sorted((ROOT / "config" / "tasks").glob("*.yaml"))
 # Stands in for `python`: the launcher says what it was given, and the summary that it was asked.
 PYTHON = """#!/bin/bash
 case "$2" in
@@ -103,7 +106,13 @@ def test_without_a_terminal_the_operator_drives_in_the_page_alone(demo: Demo) ->
 def test_the_robot_is_the_stand_in_of_the_task(demo: Demo, words: tuple[str, ...]) -> None:
     """Python is the real one here, but for the graph."""
     demo.python = PYTHON + f"""[ "$1" != -c ] || exec {sys.executable} "$@"\n"""
-    for task, robot in (("", "standin"), ("fold_towel", "yam_pair"), ("nothing", "standin")):
+    stand_ins = {path.stem: path.stem for path in TASKS}
+    for name in stand_ins:
+        known = load_task(name)
+        has_one = known.plugin is not None and bool(known.plugin.data_kinds)
+        stand_ins[name] = known.stand_in().stand_in_robot if has_one else "standin"
+    assert len(set(stand_ins.values())) > 1
+    for task, robot in {"": "standin", "nothing": "standin", **stand_ins}.items():
         folder = demo.root.parent / f"session_{task}"
         chosen = ("--task", task) if task else ()
         result = demo.run(*words, *chosen, "--session-dir", str(folder))
