@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import math
+import time
 from dataclasses import dataclass
 
 from hiwm_core.control import Source
@@ -123,6 +124,11 @@ class SessionRecord:
     task_hash: str = ""
     checkpoint_hash: str = ""
     software_version: str = ""
+
+
+def later_than(other_ns: int) -> int:
+    """Return the present time, or one after `other_ns` if the clock was set back since."""
+    return max(time.time_ns(), other_ns + 1)
 
 
 def node_name(branch_id: str, step: int) -> str:

@@ -25,7 +25,13 @@ import numpy as np
 
 from hiwm_core.branch_database import Changes, open_database, transaction
 from hiwm_core.branch_reader import NO_LIMIT, SELECT_LINE, BranchReader
-from hiwm_core.branch_records import BranchKind, SessionRecord, TickRecord, node_name
+from hiwm_core.branch_records import (
+    BranchKind,
+    SessionRecord,
+    TickRecord,
+    later_than,
+    node_name,
+)
 from hiwm_core.errors import StoreError
 
 
@@ -172,7 +178,7 @@ class BranchStore(BranchReader):
         the task and checks the label.
         """
         before = self.branch(branch_id).labelled_ns
-        stamp = max(time.time_ns(), before + 1, after_ns + 1)
+        stamp = later_than(max(before, after_ns))
         with transaction(self._connection, self.path) as changes:
             self._execute(
                 "UPDATE branches SET label = ?, note = ?, labelled_by = ?, labelled_ns = ?, "

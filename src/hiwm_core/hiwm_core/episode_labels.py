@@ -12,7 +12,6 @@ import hashlib
 import json
 import math
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +24,7 @@ from hiwm_core.atomic_files import replace_file
 from hiwm_core.bags.contents import mcap_path
 from hiwm_core.bags.session import BAGS_FOLDER
 from hiwm_core.branch_reader import BranchReader
-from hiwm_core.branch_records import Branch
+from hiwm_core.branch_records import Branch, later_than
 from hiwm_core.errors import BagError, reason
 
 LABEL_FILE = "label.json"
@@ -146,11 +145,6 @@ def write_bag_label(
         label=label.label, progress=dict(label.progress), note=label.note, who=label.who,
         labelled_ns=stamp,
     )
-
-
-def later_than(other_ns: int) -> int:
-    """Return the present time, or one after `other_ns` if the clock was set back since."""
-    return max(time.time_ns(), other_ns + 1)
 
 
 def newest_beside(session: Path, branch_id: str) -> int:
