@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hiwm_learning.world_models.latent.robot_drawing import cell_centres
-from hiwm_learning.world_models.latent.robot_layer import CELL
+from hiwm_learning.world_models.latent.robot_layer import CELL, STRONG
 
 # Cells are put in play by how much the picture varies in and around them, by a hand that comes
 # near, and, least, by being unusual: inside of a large thing nothing is seen to move.
@@ -26,7 +26,6 @@ _NEAR, _NEAR_WEIGHT = 1.5, 0.3  # deviation of the bump around a hand, cells
 _UNUSUAL_WEIGHT = 0.05
 _FAR = 4.0  # cells; longer offsets to points are clipped
 _QUARTERS = 2  # places a side of a cell that have a motion of their own
-_STRONG = 4.0  # factor on differences from the usual picture, which are small
 _PAINTED = -7.0  # logit of the share of a pixel that is painted, before training
 # Smaller motions and shares of paint are none: a scene that is left alone would creep.
 _LEAST_MOTION_PX, _LEAST_SHARE = 0.05, 0.01
@@ -137,7 +136,7 @@ class SceneDynamics(nn.Module):
         cells = cells.flatten(1, 2)  # [B, C * cells, pixels]
         picked = cells.gather(1, chosen[..., None].expand(-1, -1, cells.shape[-1]))
         features = torch.cat(
-            [picked * _STRONG, self._offsets(condition.points, chosen)], dim=-1
+            [picked * STRONG, self._offsets(condition.points, chosen)], dim=-1
         )
         robot = self.told(condition.robot)[:, None]
         tokens = torch.cat([self.stem(features) + self.place[chosen] + robot, robot], dim=1)
@@ -190,7 +189,7 @@ class SceneDynamics(nn.Module):
             align_corners=False,
         )
         share = _none_below(
-            torch.sigmoid(self.painted(tokens) * _STRONG + _PAINTED), _LEAST_SHARE
+            torch.sigmoid(self.painted(tokens) * STRONG + _PAINTED), _LEAST_SHARE
         )
         share = functional.pixel_shuffle(self._laid(share, chosen, scene), CELL)
         paint = self._laid(self.paint(tokens) * 0.5, chosen, scene)

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from hiwm_learning.world_models.latent.blocks import residuals
-
-_STRONG = 4.0  # factor on differences from the usual picture, which are small
+from hiwm_learning.world_models.latent.robot_layer import STRONG
 
 
 class Filler(nn.Module):
@@ -43,10 +42,10 @@ class Filler(nn.Module):
             difference: [B, 3, H, W] of the scene; where it is hidden, of any value.
             hidden: [B, 1, H, W] in 0..1.
         """
-        seen = torch.cat([_STRONG * difference * (1.0 - hidden), hidden], dim=1)
+        seen = torch.cat([STRONG * difference * (1.0 - hidden), hidden], dim=1)
         half = self.at_half(self.entry(seen))
         quarter = self.at_quarter(self.down(half))
         eighth = self.at_eighth(self.further(quarter))
         quarter = self.at_quarter_again(quarter + self.up(eighth))
-        found: Tensor = self.leave(self.at_half_again(half + self.up_more(quarter))) / _STRONG
+        found: Tensor = self.leave(self.at_half_again(half + self.up_more(quarter))) / STRONG
         return found

@@ -74,7 +74,7 @@ def hand_stage(
             posture = model.posture(clips.proprioception[rows].to(device))
             every = model.posture(clips.proprioception.to(device))
             looked.extend(_looked_at(view, model.config.arms, posture, every) for view in views)
-        loss = sum((0.0 * p.sum() for p in hands.parameters()), torch.zeros((), device=device))
+        loss = torch.zeros((), device=device)
         rows = torch.randint(LOOKED_AT, (BATCH,), generator=generator)
         for view, found in zip(views, looked, strict=True):
             off = (view.hands(found.posture[rows]) - found.places[rows]).abs().sum(-1)

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from hiwm_learning.policies.networks import SpatialSoftmax
+from hiwm_learning.world_models.latent.robot_layer import STRONG
 
 _FOLD = 4  # px a side that are folded into channels first
-_STRONG = 4.0  # factor on differences from the usual picture, which are small
 
 
 class OutcomeHead(nn.Module):
@@ -40,6 +40,6 @@ class OutcomeHead(nn.Module):
             difference: [B, C, 3, H, W] of the scene from the usual pictures.
             joints: [B, P] standardised proprioception.
         """
-        seen = self.look(_STRONG * difference.flatten(1, 2))
+        seen = self.look(STRONG * difference.flatten(1, 2))
         out = self.judge(torch.cat([self.places(seen), self.pooled(seen).flatten(1), joints], 1))
         return torch.sigmoid(out[:, 0]), out[:, 1]

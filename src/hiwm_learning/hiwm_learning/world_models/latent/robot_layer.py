@@ -16,6 +16,7 @@ from hiwm_learning.world_models.latent.robot_drawing import RobotDrawing, fine_c
 
 PATCH = 4  # px a side of what one place of the finer grid becomes
 CELL = 2 * PATCH  # px a side of a cell
+STRONG = 4.0  # factor on differences from the usual picture, which are small
 
 _UNCOVERED = -1.4  # of a pixel's cover before training, see `_cover`
 _UNSET = 0.5  # brightness of the usual picture before training

@@ -102,8 +102,7 @@ def robot_stage(
         rows = posed.draw(every, batch, generator)
         posture = model.posture(posed.proprioception[rows].to(device))
         images = floats(posed.frames[rows].to(device))
-        # A camera that moves draws none; then there is nothing to learn.
-        loss = sum((0.0 * p.sum() for p in model.views.parameters()), posture.new_zeros(()))
+        loss = posture.new_zeros(())
         for index in drawn_by:
             layer, view = views[index].robot(posture), views[index]
             loss = loss + robot_loss(layer, images[:, index], view.usual, progress < found_until)

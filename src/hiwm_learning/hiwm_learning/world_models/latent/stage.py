@@ -74,7 +74,8 @@ class Stage:
                 self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"
             ):
                 found = losses(torch.Generator().manual_seed(seed), step, progress)
-            (found["loss"] / self._team.parts).backward()
+            if found["loss"].requires_grad:  # with cameras that all move, no robot is learned
+                (found["loss"] / self._team.parts).backward()
         self._team.sum_gradients(self._module.parameters())
         nn.utils.clip_grad_norm_(self._module.parameters(), GRADIENT_NORM)
         self._optimiser.step()
