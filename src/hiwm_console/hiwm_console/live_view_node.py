@@ -5,13 +5,13 @@ to a window. To watch and drive in a browser, use the console.
 """
 
 import sys
-import time
 from collections import deque
 from pathlib import Path
 
 from hiwm_interfaces.msg import ControlState, Tick, WorldInfo
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
@@ -25,11 +25,17 @@ from hiwm_core.frames import camera_stream, image_array, stream_stamps
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import WARN, Diagnostics, RateMeter
+from hiwm_nodes.drained import Drained
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
 from hiwm_nodes.session import hold_role, session_folder
 
-_GATHER_S = 0.05
+# The newest ticks and images that are kept until each other's partner comes.
+_KEPT = 10
+# Read when a picture is due: a view that took one message at a time would fall behind fast worlds,
+# and its ticks and images would no longer meet.
+_NEWEST_TICKS = QoSProfile(depth=_KEPT, reliability=ReliabilityPolicy.RELIABLE)
+_NEWEST_IMAGES = QoSProfile(depth=_KEPT, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class LiveViewNode(Node):
@@ -45,11 +51,12 @@ class LiveViewNode(Node):
         self._world = WorldInfo()
         self._control = ControlState()
         # Kept serialized: in a fast run most are never shown, so most are never deserialized.
-        self._ticks: deque[bytes] = deque(maxlen=3)
-        self._images: deque[bytes] = deque(maxlen=3)
+        self._ticks: deque[bytes] = deque(maxlen=_KEPT)
+        self._images: deque[bytes] = deque(maxlen=_KEPT)
         self._seen: tuple[Image, Tick] | None = None  # currently shown
         self._stale = False  # something changed since
-        self._subscription: Subscription | None = None
+        self._quiet = Drained()
+        self._image_subscription: Subscription | None = None
         self._stream = ""  # the shown camera's, in ticks
         self._shown = RateMeter()
         self._diagnostics = Diagnostics(
@@ -66,12 +73,15 @@ class LiveViewNode(Node):
         print(f"live view: {', '.join(places) or 'nowhere'}", flush=True)
         self.create_subscription(WorldInfo, "world_info", self._on_world_info, qos.LATCHED)
         self.create_subscription(ControlState, "control_state", self._on_control, qos.LATCHED)
-        self.create_subscription(Tick, "tick", self._on_tick, qos.TICK, raw=True)
+        self._tick_subscription = self.create_subscription(
+            Tick, "tick", lambda raw: None, _NEWEST_TICKS, callback_group=self._quiet, raw=True
+        )
         # Steady clock: a paused /clock must not freeze the view.
         self.create_timer(1.0 / rate, self._show, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def close(self) -> None:
-        """Close the window."""
+        """Show the last frame, and close the window."""
+        self._show()
         if self._window:
             self._window.close()
 
@@ -91,39 +101,44 @@ class LiveViewNode(Node):
                 remedy=f"use one of {', '.join(message.cameras) or '(none)'}",
             )
         self._stream = camera_stream(camera)
-        if self._subscription is None:
-            self._subscription = self.create_subscription(
-                Image, f"cameras/{camera}/image_raw", self._on_image, qos.SENSOR, raw=True
+        if self._image_subscription is None:
+            self._image_subscription = self.create_subscription(
+                Image, f"cameras/{camera}/image_raw", lambda raw: None, _NEWEST_IMAGES,
+                callback_group=self._quiet, raw=True,
             )
 
     def _on_control(self, message: ControlState) -> None:
         self._stale |= (message.mode, message.reason) != (self._control.mode, self._control.reason)
         self._control = message
 
-    def _on_tick(self, message: bytes) -> None:
-        # A short sleep lets messages gather: fewer wakes, and a frame is at most 50 ms later.
-        time.sleep(_GATHER_S)
-        self._ticks.append(message)
-        self._stale = True
-
-    def _on_image(self, message: bytes) -> None:
-        self._images.append(message)
-        self._stale = True
+    def _read(self) -> None:
+        """Take the messages that have come."""
+        for subscription, kept in (
+            (self._tick_subscription, self._ticks), (self._image_subscription, self._images),
+        ):
+            if subscription is None:
+                continue
+            with subscription.handle:
+                while (taken := subscription.handle.take_message(subscription.msg_type, True)):
+                    kept.append(taken[0])
+                    self._stale = True
 
     def _newest(self) -> tuple[Image, Tick] | None:
         """Return the newest image and tick with the same stamp; they arrive in either order."""
-        images = [deserialize_message(raw, Image) for raw in self._images]
-        for raw in reversed(self._ticks):
+        ticks = {}
+        for raw in self._ticks:
             tick = deserialize_message(raw, Tick)
-            stamp = stream_stamps(tick).get(self._stream)
-            for image in reversed(images):
-                if stamp_ns(image.header.stamp) == stamp:
-                    return image, tick
+            ticks[stream_stamps(tick).get(self._stream)] = tick
+        for raw in reversed(self._images):
+            image = deserialize_message(raw, Image)
+            if (tick := ticks.get(stamp_ns(image.header.stamp))) is not None:
+                return image, tick
         return self._seen
 
     def _show(self) -> None:
         if self._window:
             self._window.tend()
+        self._read()
         if not self._stale:
             return
         self._stale = False

@@ -91,6 +91,42 @@ def test_the_file_follows_the_session(graph, tmp_path):
         assert view.wait() == 0, view.output
 
 
+def test_a_world_faster_than_the_view_is_shown_to_its_last_frame(graph, tmp_path):
+    parameters = {"session_dir": str(tmp_path), "window": False}
+    path = tmp_path / "live.png"
+    with NodeProcess(
+        "hiwm_console", "live_view", domain=graph.domain, parameters=parameters
+    ) as view:
+        shown = set()
+
+        def changed_often():
+            graph.show(Mode.POLICY, (graph.step % 250, 0, 60))
+            if path.exists():
+                shown.add(int(pixels(path.read_bytes())[60, 60, 0]))
+            return len(shown) > 5
+
+        assert graph.until(changed_often), view.output
+        graph.show(Mode.HUMAN, (7, 20, 90))
+        assert graph.until(
+            lambda: tuple(pixels(path.read_bytes())[60, 60]) == (7, 20, 90)
+        ), view.output
+
+
+def test_a_session_shorter_than_a_period_of_the_view_leaves_its_picture(graph, tmp_path):
+    parameters = {"session_dir": str(tmp_path), "window": False, "rate": 0.1}
+    path = tmp_path / "live.png"
+    with NodeProcess(
+        "hiwm_console", "live_view", domain=graph.domain, parameters=parameters
+    ) as view:
+        assert graph.until(lambda: graph.images.get_subscription_count() > 0), view.output
+        assert graph.until(lambda: graph.ticks.get_subscription_count() > 0), view.output
+        graph.show(Mode.POLICY, (10, 200, 30))
+        assert graph.ticks.wait_for_all_acked(rclpy.duration.Duration(seconds=30))
+        view.interrupt()
+        assert view.wait() == 0, view.output
+        assert tuple(pixels(path.read_bytes())[60, 60]) == (10, 200, 30)
+
+
 @pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed")
 def test_a_window_opens_where_there_is_a_display(graph, monkeypatch, tmp_path):
     reading, writing = os.pipe()
