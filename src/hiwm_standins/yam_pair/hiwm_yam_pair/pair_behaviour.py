@@ -22,8 +22,15 @@ from hiwm_yam_pair.scene_names import DATA_KINDS
 STOP_TICKS = 5  # kept after a demonstration has reached its goal
 _SLIP_TICKS = 4  # a hand that slips opens for this long
 _OPEN = 0.5
+_HEIGHTS = [2, 7]  # of both hands, in an action
 # Where a hand takes nothing [m], x and y: low, high.
 NOTHING_M = ((0.22, -0.2), (0.46, 0.2))
+
+# Share of a weak demonstrator's episodes in which hands that missed carry on as if they had not.
+# They show what a grasp takes: from nearly the same motion, the object comes along or stays.
+_CARRIES_ON = 0.5
+# How far off and how much too high such a hand closes, at most.
+_MISSED_M, _TOO_HIGH_M = (0.004, 0.03), 0.014
 
 Seen = TypeVar("Seen")
 _Seen = TypeVar("_Seen", contravariant=True)
@@ -47,6 +54,24 @@ class Slips:
     after: int  # ticks of holding
 
 
+@dataclass(frozen=True)
+class EmptyHands:
+    """Hands of a weak demonstrator that take something beside it, and carry on in any case."""
+
+    off_m: Array  # [2, 2], m, from what each hand takes to where it closes, x and y
+    high_m: Array  # [2], m, how much higher than meant
+
+
+def drawn_empty_hands(rng: np.random.Generator) -> EmptyHands:
+    """Draw one or two hands that miss by a little."""
+    wrong = np.array(drawn_slips(rng))
+    angle, length = rng.uniform(0, 2 * np.pi, 2), rng.uniform(*_MISSED_M, 2) * wrong
+    return EmptyHands(
+        off_m=np.stack([np.cos(angle), np.sin(angle)], axis=1) * length[:, None],
+        high_m=rng.uniform(0.0, _TOO_HIGH_M, 2) * wrong,
+    )
+
+
 def drawn_slips(rng: np.random.Generator) -> tuple[bool, bool]:
     """Draw which hands slip: one, or both."""
     return [(True, False), (False, True), (True, True)][rng.integers(3)]
@@ -62,6 +87,9 @@ class PairBehaviour(ABC, Generic[Seen]):
         seed: of everything drawn.
         controller: the expert.
         grasp_z_m: height at which a roaming hand takes something.
+
+    Attributes:
+        empty: in some episodes of a weak demonstrator, hands that carry on although they missed.
     """
 
     def __init__(
@@ -75,6 +103,11 @@ class PairBehaviour(ABC, Generic[Seen]):
         self._rng = np.random.default_rng([seed, DATA_KINDS.index(kind)])
         self._controller = controller
         self._slips = self.draw_faults(self._rng)
+        # From a stream of its own: starts and other faults of a seed stay what they were.
+        apart = np.random.default_rng([seed, DATA_KINDS.index(kind), 1])
+        self.empty: EmptyHands | None = None
+        if kind == FAILURE_DATA and apart.random() < _CARRIES_ON:
+            self.empty, self._slips = drawn_empty_hands(apart), Slips((False, False), 0)
         self._roamer = Roamer(embodiment, self._rng, edge=kind == "edge", grasp_z_m=grasp_z_m)
         self._held, self._done = 0, 0
 
@@ -89,6 +122,10 @@ class PairBehaviour(ABC, Generic[Seen]):
     @abstractmethod
     def believed(self, seen: Seen) -> Seen:
         """Return what a weak demonstrator takes it for."""
+
+    @abstractmethod
+    def trusted(self, seen: Seen, measured: Array, empty: EmptyHands) -> Seen:
+        """Return the same for hands that take themselves to hold something once they have shut."""
 
     @abstractmethod
     def holding(self, seen: Seen, measured: Array) -> bool:
@@ -124,6 +161,8 @@ class PairBehaviour(ABC, Generic[Seen]):
         return self._controller.targets(seen, measured)
 
     def _weak(self, seen: Seen, measured: Array) -> Array:
+        if self.empty is not None:
+            return self._carry_on(seen, measured, self.empty)
         action = self._controller.targets(self.believed(seen), measured)
         self._held += self.holding(seen, measured)
         if self._held > self._slips.after:
@@ -131,4 +170,11 @@ class PairBehaviour(ABC, Generic[Seen]):
             for side, slips in enumerate(self._slips.hands):
                 if slips:
                     action[5 * side + 4] = _OPEN
+        return action
+
+    def _carry_on(self, seen: Seen, measured: Array, empty: EmptyHands) -> Array:
+        felt = measured.copy()
+        felt[_HEIGHTS] -= empty.high_m
+        action = self._controller.targets(self.trusted(seen, felt, empty), felt)
+        action[_HEIGHTS] += empty.high_m
         return action

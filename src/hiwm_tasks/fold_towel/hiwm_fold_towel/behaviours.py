@@ -7,8 +7,11 @@ from hiwm_core.task_plugin import Values
 from hiwm_core.tasks import Task
 from hiwm_fold_towel.folder import Folder, Sighting
 from hiwm_fold_towel.names import HELD, Array, towel_of
-from hiwm_yam_pair.pair_behaviour import PairBehaviour, Slips, drawn_slips
+from hiwm_yam_pair.hands import hands_of
+from hiwm_yam_pair.pair_behaviour import EmptyHands, PairBehaviour, Slips, drawn_slips
 from hiwm_yam_pair.scene_names import AWAY_X_M
+
+_SHUT = 0.1  # gripper ratio of a hand that has shut, at most
 
 
 def sighting(truth: Values) -> Sighting:
@@ -46,6 +49,15 @@ class TowelBehaviour(PairBehaviour[Sighting]):
         """Return the corners beside their places; a hand knows the one that it holds."""
         far = np.where(np.array(seen.held)[:, None], seen.far, seen.far + self._far_off)
         return Sighting(far=far, near=seen.near + self._near_off, held=seen.held)
+
+    def trusted(self, seen: Sighting, measured: Array, empty: EmptyHands) -> Sighting:
+        """Return the corners beside their places; a hand that has shut believes it has one."""
+        hands, held, far = hands_of(measured), np.array(seen.held), seen.far + empty.off_m
+        far[held] = seen.far[held]
+        shut = ~held & [hand.grip < _SHUT for hand in hands]
+        far[shut] = np.array([hand.xy for hand in hands])[shut]
+        left, right = held | shut
+        return Sighting(far=far, near=seen.near, held=(bool(left), bool(right)))
 
     def holding(self, seen: Sighting, measured: Array) -> bool:
         """Return whether both hands hold the towel."""

@@ -194,6 +194,30 @@ def test_the_operator_finishes_a_fold_that_both_hands_let_slip(robot: StandinRob
     assert PLUGIN.progress(robot.scene.truth) == 1.0
 
 
+def test_hands_of_a_weak_demonstrator_that_missed_carry_on(robot: StandinRobot) -> None:
+    found = []
+    for seed in range(30):
+        weak = PLUGIN.behaviour(FAILURE_DATA, EMBODIMENT, seed)
+        if weak.empty is None or len(found) == 3:
+            continue
+        robot.place(weak.start(), 0)
+        shut_at: list[np.ndarray | None] = [None, None]
+        farthest = 0.0
+        for _ in range(90):
+            robot.take(weak.targets(robot.scene.truth, robot.measured))
+            robot.advance()
+            hands = robot.measured.reshape(2, 5)
+            for side, holds in enumerate(("left_holds", "right_holds")):
+                if hands[side, 4] > 0.1 or robot.scene.truth[holds] > 0.5:
+                    shut_at[side] = None
+                elif shut_at[side] is None:
+                    shut_at[side] = hands[side, :3]
+                else:
+                    farthest = max(farthest, float(np.linalg.norm(hands[side, :3] - shut_at[side])))
+        found.append(farthest)
+    assert max(found) > 0.1, found  # an empty hand went all the way
+
+
 def test_recordings_of_the_robot_only_show_no_towel(robot: StandinRobot) -> None:
     only = PLUGIN.behaviour(ROBOT_DATA, EMBODIMENT, 5)
     robot.place(only.start(), 0)

@@ -7,10 +7,11 @@ from hiwm_core.task_plugin import Values
 from hiwm_core.tasks import Task
 from hiwm_route_rope.names import ROUTED, Array, clips_of, rope_of
 from hiwm_route_rope.router import HELD, Router, Sighting
-from hiwm_yam_pair.pair_behaviour import PairBehaviour, Slips, drawn_slips
+from hiwm_yam_pair.pair_behaviour import EmptyHands, PairBehaviour, Slips, drawn_slips
 from hiwm_yam_pair.scene_names import AWAY_X_M
 
 _APART_M = 1.0  # of the clips from the middle, while all is out of sight
+_OFF_SHARE = 0.5  # a rope is thinner than a corner is long: less is a miss
 
 
 def sighting(truth: Values) -> Sighting:
@@ -18,13 +19,14 @@ def sighting(truth: Values) -> Sighting:
     left, right = (truth[name] > 0.5 for name in ROUTED)
     return Sighting(rope=rope_of(truth)[:, :2], clips=clips_of(truth), routed=(left, right))
 
+
 class RopeBehaviour(PairBehaviour[Sighting]):
     """Targets for one episode; arguments as in `PairBehaviour`."""
 
     def __init__(self, kind: str, task: Task, embodiment: Embodiment, seed: int) -> None:
-        super().__init__(
-            kind, task, embodiment, seed, Router(np.array(embodiment.home)), grasp_z_m=0.011
-        )
+        controller = Router(np.array(embodiment.home))
+        super().__init__(kind, task, embodiment, seed, controller, grasp_z_m=0.011)
+        controller.trusting = self.empty is not None
 
     def draw_faults(self, rng: np.random.Generator) -> Slips:
         """Draw missed grasps, slips, both, or a rope laid beside the clips."""
@@ -51,6 +53,11 @@ class RopeBehaviour(PairBehaviour[Sighting]):
             clips=seen.clips + np.append(self._clips_off, 0.0),
             routed=seen.routed if not self._clips_off.any() else (False, False),
         )
+
+    def trusted(self, seen: Sighting, measured: Array, empty: EmptyHands) -> Sighting:
+        """Return the rope beside its place; the controller trusts a hand that has shut."""
+        off = empty.off_m[np.abs(empty.off_m).sum(1).argmax()] * _OFF_SHARE
+        return Sighting(rope=seen.rope + off, clips=seen.clips, routed=seen.routed)
 
     def holding(self, seen: Sighting, measured: Array) -> bool:
         """Return whether both hands are shut around something."""

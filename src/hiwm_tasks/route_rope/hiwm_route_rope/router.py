@@ -52,10 +52,6 @@ class Sighting:
     guessed_m: tuple[float, float] = (0.0, 0.0)  # of the rope's right and left end: not seen
 
 
-def _holds(hand: Hand) -> bool:
-    return HELD[0] < hand.grip < HELD[1]
-
-
 class Router:
     """Targets of both hands.
 
@@ -63,6 +59,9 @@ class Router:
         home: action [10] of both hands at home.
         outside_m: from a clip's middle outwards to the hand.
         speed: share of the full speed.
+
+    Attributes:
+        trusting: whether a hand that has shut is believed to hold the rope, also if it is empty.
     """
 
     # From a clip's middle outwards to the hand: beyond the walls and a finger's half width.
@@ -71,22 +70,23 @@ class Router:
     def __init__(self, home: Array, *, outside_m: float = OUTSIDE_M, speed: float = 1.0) -> None:
         self._home = np.asarray(home, dtype=np.float64).reshape(2, 5)
         self._outside, self._speed = outside_m, speed
+        self.trusting = False
 
     def targets(self, seen: Sighting, measured: Array) -> Array:
         """Return the next action [10]."""
         hands = hands_of(measured)
-        low = all(hand.z < 0.028 for hand in hands if _holds(hand))
+        low = all(hand.z < 0.028 for hand in hands if self._holds(hand))
         if all(seen.routed) and low:
             return np.concatenate([
                 hand.leaving(home, self._speed)
                 for hand, home in zip(hands, self._home, strict=True)
             ])
         places, across = self._places(seen.clips)
-        if all(_holds(hand) for hand in hands):
+        if all(self._holds(hand) for hand in hands):
             return self._carry(seen, hands, self._taut(seen, hands), across)
         grasps = self._grasps(seen, hands, places)
         return np.concatenate([
-            self._wait(hand) if _holds(hand) else self._take(hand, *grasp)
+            self._wait(hand) if self._holds(hand) else self._take(hand, *grasp)
             for hand, grasp in zip(hands, grasps, strict=True)
         ])
 
@@ -94,6 +94,9 @@ class Router:
         """Return whether the rope lies in both clips and both hands have left it."""
         hands = np.asarray(measured).reshape(2, 5)
         return all(seen.routed) and bool((hands[:, 4] > 0.4).all() and (hands[:, 2] > 0.07).all())
+
+    def _holds(self, hand: Hand) -> bool:
+        return (self.trusting or hand.grip > HELD[0]) and hand.grip < HELD[1]
 
     # Where
 
@@ -135,7 +138,7 @@ class Router:
                 arcs[side] = clip + sign * self._outside
                 arcs[other] = arcs[side] - sign * span
         for side, other, sign in ((LEFT, RIGHT, 1.0), (RIGHT, LEFT, -1.0)):
-            if _holds(hands[side]):
+            if self._holds(hands[side]):
                 arcs[other] = line.nearest(hands[side].xy) - sign * span
         arcs = [
             self._clear(line, arc, sign, seen) for arc, sign in zip(arcs, (1.0, -1.0), strict=True)

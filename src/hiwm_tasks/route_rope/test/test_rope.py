@@ -136,6 +136,29 @@ def test_the_operator_recovers_a_rope_that_a_weak_hand_let_slip(robot: StandinRo
     assert plugin.progress(robot.scene.truth) == 1.0
 
 
+def test_hands_of_a_weak_demonstrator_that_missed_carry_on(robot: StandinRobot) -> None:
+    plugin, found = TASK.stand_in(), []
+    for seed in range(30):
+        weak = plugin.behaviour(FAILURE_DATA, EMBODIMENT, seed)
+        if weak.empty is None or len(found) == 3:
+            continue
+        robot.place(weak.start(), 0)
+        shut_at: list[np.ndarray | None] = [None, None]
+        farthest = 0.0
+        for _ in range(90):
+            robot.take(weak.targets(robot.scene.truth, robot.measured))
+            robot.advance()
+            for side, hand in enumerate(robot.measured.reshape(2, 5)):
+                if hand[4] > 0.05:
+                    shut_at[side] = None
+                elif shut_at[side] is None:
+                    shut_at[side] = hand[:3]
+                else:
+                    farthest = max(farthest, float(np.linalg.norm(hand[:3] - shut_at[side])))
+        found.append(farthest)
+    assert max(found) > 0.1, found  # an empty hand went all the way
+
+
 def test_the_hands_are_a_function_of_what_is_seen(robot: StandinRobot) -> None:
     robot.place(TASK.sample_start(np.random.default_rng(1)), 0)
     truth = robot.scene.truth
