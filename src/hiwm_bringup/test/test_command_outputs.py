@@ -250,10 +250,10 @@ OTHERS = {
         "src/hiwm_learning/hiwm_learning/policies/remote/serve.py",
     ),
     "writes only into a new temporary folder": (
+        "benchmarks/hiwm_benchmarks/closing_memory.py",
         "benchmarks/hiwm_benchmarks/training_memory.py",
         "benchmarks/hiwm_benchmarks/training_speed.py",
         "src/hiwm_core/hiwm_core/bags/bit_flips.py",
-        "src/hiwm_recording/hiwm_recording/closing_memory.py",
     ),
     "writes only marks into a session, under a lock": (
         "src/hiwm_console/hiwm_console/stored_session.py",

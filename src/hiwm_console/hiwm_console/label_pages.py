@@ -5,7 +5,6 @@ which no form of another site can send. Tested by `test_label_store.py`.
 """
 
 import asyncio
-import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,6 +13,7 @@ from aiohttp import web
 
 from hiwm_console.access import Access
 from hiwm_console.hub import Hub
+from hiwm_console.json_responses import json_response
 from hiwm_console.label_store import LabelStore, parse_verdict
 from hiwm_console.pictures import media_type
 from hiwm_console.protocol import Act, Refused
@@ -66,12 +66,6 @@ class LabelPages:
         self._hub.refusals.note(reason)
         raise kind(text=reason + "\n", headers=self._headers)
 
-    def _json(self, data: dict[str, Any], status: int = 200) -> web.Response:
-        return web.Response(
-            text=json.dumps(data, separators=(",", ":"), allow_nan=False), status=status,
-            content_type="application/json", headers={**self._headers, "Cache-Control": "no-store"},
-        )
-
     async def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._reading, function, *arguments)
@@ -79,7 +73,7 @@ class LabelPages:
     async def _list(self, request: web.Request) -> web.Response:
         access = self._access(request)
         listing = await self._run(self._store.listing)
-        return self._json({
+        return json_response(self._headers, {
             **listing, "frames": f"/label/frames/{self._key}/",
             "may_label": access.drive, "reason": access.reason,
         })
@@ -89,8 +83,8 @@ class LabelPages:
         try:
             opened = await self._run(self._store.opened, int(request.match_info["number"]))
         except HiwmError as error:
-            return self._json({"ok": False, "message": str(error)}, 404)
-        return self._json({"ok": True, **opened})
+            return json_response(self._headers, {"ok": False, "message": str(error)}, 404)
+        return json_response(self._headers, {"ok": True, **opened})
 
     async def _frame(self, request: web.Request) -> web.Response:
         self._access(request)
@@ -124,13 +118,15 @@ class LabelPages:
                     id=0, action="label", branch=branch, label=label.label, note=label.note
                 ), label.who)
                 if not answer["ok"]:
-                    return self._json({"ok": False, "message": answer["message"]}, 409)
+                    return json_response(
+                        self._headers, {"ok": False, "message": answer["message"]}, 409
+                    )
             stored = await self._run(
                 lambda: self._store.write(number, verdict, tree=not by_service)
             )
         except Refused as refused:
             self._hub.refusals.note(str(refused))
-            return self._json({"ok": False, "message": str(refused)}, 400)
+            return json_response(self._headers, {"ok": False, "message": str(refused)}, 400)
         except HiwmError as error:
-            return self._json({"ok": False, "message": str(error)}, 409)
-        return self._json({"ok": True, **stored})
+            return json_response(self._headers, {"ok": False, "message": str(error)}, 409)
+        return json_response(self._headers, {"ok": True, **stored})

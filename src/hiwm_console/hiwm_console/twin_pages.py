@@ -5,14 +5,13 @@ views are asked for by number. Tested by `test_twin_pages.py`.
 """
 
 import asyncio
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
 from hiwm_console.access import Access
+from hiwm_console.json_responses import json_response
 from hiwm_console.protocol import Refused
 from hiwm_console.twin_runs import TwinRuns, parse_request
 from hiwm_core.errors import HiwmError
@@ -73,19 +72,19 @@ class TwinPages:
             name = await self._runs.start(parse_request(await request.text()))
         except Refused as refused:
             self._note_refusal(str(refused))
-            return self._json({"ok": False, "message": str(refused)}, 400)
-        return self._json({"ok": True, "name": name})
+            return json_response(self._headers, {"ok": False, "message": str(refused)}, 400)
+        return json_response(self._headers, {"ok": True, "name": name})
 
     async def _stop(self, request: web.Request) -> web.Response:
         self._looking(request, drive=True)
         self._runs.stop()
-        return self._json({"ok": True})
+        return json_response(self._headers, {"ok": True})
 
     async def _list(self, request: web.Request) -> web.Response:
         access = self._looking(request)
         found = await asyncio.to_thread(twins_in, self._folder)
         self._twins += [path for path in found if path not in self._twins]
-        return self._json({
+        return json_response(self._headers, {
             "runs": [path.name for path in self._twins], "folder": self._folder.name,
             "views": f"/twin/views/{self._key}/", "may_run": access.drive,
             "reason": access.reason,
@@ -101,7 +100,7 @@ class TwinPages:
             numbers = await asyncio.to_thread(read_numbers, folder)
         except HiwmError as error:
             raise self._missing(error.what) from None
-        return self._json({**numbers, "running": is_running(numbers, folder)})
+        return json_response(self._headers, {**numbers, "running": is_running(numbers, folder)})
 
     async def _view(self, request: web.Request) -> web.StreamResponse:
         self._looking(request)
@@ -125,12 +124,6 @@ class TwinPages:
             raise self._missing("this twin has no such file: run scripts/twin again")
         return web.FileResponse(
             path, headers={**self._headers, "Content-Type": kind, "Cache-Control": "no-cache"}
-        )
-
-    def _json(self, data: dict[str, Any], status: int = 200) -> web.Response:
-        return web.Response(
-            text=json.dumps(data, separators=(",", ":"), allow_nan=False), status=status,
-            content_type="application/json", headers={**self._headers, "Cache-Control": "no-store"},
         )
 
     def _missing(self, reason: str) -> web.HTTPNotFound:

@@ -1,6 +1,7 @@
 """Reads a JSON file that must hold an object; a damaged file is one clear error."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -26,3 +27,8 @@ def read_object(path: Path, remedy: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise StoreError("holds no JSON object", where=str(path), remedy=remedy)
     return content
+
+
+def finite(value: float) -> float | None:
+    """Return a number for JSON, which has no others: None where it is not finite."""
+    return float(value) if math.isfinite(value) else None

@@ -71,7 +71,7 @@ def bag_start(place: BagStep, embodiment: Embodiment, cameras: Sequence[str]) ->
     """
     with errors_of(place.bag):
         contents = BagContents(place.bag)
-        parts = _messages(contents, _stamps_of_step(contents, place, embodiment), place)
+        parts = _messages(contents, _stamps_of_step(contents, place, embodiment))
         try:
             return _seen(parts, place, embodiment, cameras, contents.lineage())
         except ConfigError as error:
@@ -172,9 +172,7 @@ def _stamps_of_step(
     )
 
 
-def _messages(
-    contents: BagContents, stamps: Mapping[str, int], place: BagStep
-) -> dict[str, Any]:
+def _messages(contents: BagContents, stamps: Mapping[str, int]) -> dict[str, Any]:
     """Return the decoded message of each stream with its stamp, as far as the bag has them."""
     found: dict[str, Any] = {}
     for message in contents.messages():

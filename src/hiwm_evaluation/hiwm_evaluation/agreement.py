@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hiwm_core import rank_statistics
+
 Rates = NDArray[np.float64]  # [N], one per policy, or rows of them [R, N]
 
 # Enough for percentile intervals to be stable to their last printed digit.
@@ -60,14 +62,7 @@ def _pearson(x: Rates, y: Rates) -> Rates:
 
 
 def _spearman(x: Rates, y: Rates) -> Rates:
-    return _pearson(_ranks(x), _ranks(y))
-
-
-def _ranks(rows: Rates) -> Rates:
-    """Return the rank of each value in its row, from 1; equal values share their mean rank."""
-    below = (rows[:, None, :] < rows[:, :, None]).sum(axis=2)
-    equal = (rows[:, None, :] == rows[:, :, None]).sum(axis=2)
-    return np.asarray(below + (equal + 1) / 2.0, np.float64)
+    return np.array([rank_statistics.spearman(*row) for row in zip(x, y, strict=True)])
 
 
 def _mean_maximum_rank_violation(x: Rates, y: Rates) -> Rates:

@@ -160,7 +160,7 @@ def _bags_by_branch(session: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for bag in find_bags([session]):
         try:
-            found.setdefault(read_segment(bag).lineage.branch_id, bag)
+            found.setdefault(read_segment(bag, cameras=()).lineage.branch_id, bag)
         except HiwmError:
             continue  # damaged or unfinished
     return found

@@ -97,14 +97,14 @@ def test_proprioception_with_other_entries_than_the_action_is_imagined_the_same(
     places = []
     for robot in (EMBODIMENT, other):
         model = drawn_world_model(robot, seed=3)
-        hands = torch.from_numpy(home_proprioception(robot))[None]
-        poses = scene(model, object_pose(0.02, 0.0, 1.0)[None], hands)
+        proprioception = torch.from_numpy(home_proprioception(robot))[None]
+        poses = scene(model, object_pose(0.02, 0.0, 1.0)[None], proprioception)
         simulator = Simulator(model, robot)
         state = simulator.begin(
-            frames_to_bytes(model.decoder(poses))[0].numpy(), hands[0].numpy(), seed=0
+            frames_to_bytes(model.decoder(poses))[0].numpy(), proprioception[0].numpy(), seed=0
         )
         np.testing.assert_allclose(
-            simulator.observe(state).proprioception, hands[0].numpy(), atol=1e-6
+            simulator.observe(state).proprioception, proprioception[0].numpy(), atol=1e-6
         )
         for k in range(5):
             before = state
@@ -165,10 +165,10 @@ def test_the_shipped_world_leaves_alone_what_nobody_pushes() -> None:
     simulator = Simulator(model, EMBODIMENT)
     drifts = []
     with np.load(START_FRAMES) as starts:
-        for image, hands in zip(starts["images"][:6], starts["proprioception"][:6], strict=True):
-            begun = state = simulator.begin(image, hands, seed=0)
+        for image, joints in zip(starts["images"][:6], starts["proprioception"][:6], strict=True):
+            begun = state = simulator.begin(image, joints, seed=0)
             for _ in range(100):
-                state, _ = simulator.step(state, hands.astype(np.float64))
+                state, _ = simulator.step(state, joints.astype(np.float64))
             drifts.append(float(np.linalg.norm(state.poses[0, :2] - begun.poses[0, :2])))
     # 0.04 of the T's 140 mm.
     assert max(drifts) < 0.0056, drifts

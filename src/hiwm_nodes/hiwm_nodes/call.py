@@ -9,7 +9,6 @@ Tested by test_call.py.
 """
 
 import argparse
-import difflib
 import importlib
 import sys
 import time
@@ -20,6 +19,7 @@ import rclpy
 import yaml
 from rclpy.node import Node
 
+from hiwm_core.config_files import nearest
 from hiwm_core.errors import ConfigError, DeviceError, HiwmError
 from hiwm_nodes.log_folder import provide_log_folder
 
@@ -93,11 +93,9 @@ def request_of(kind: type[Any], texts: Sequence[str], where: str) -> Any:
                 f"{text!r} is not a request field", where=where, remedy="write key:=value"
             )
         if key not in types:
-            near = difflib.get_close_matches(key, types, 1)
             raise ConfigError(
-                f"no field {key!r}", where=where,
-                remedy=f"did you mean {near[0]!r}?" if near
-                else f"use {', '.join(types) or 'no fields'}",
+                f"no field {key!r}{nearest(key, types)}", where=where,
+                remedy=f"use {', '.join(types) or 'no fields'}",
             )
         try:
             parsed = yaml.safe_load(value)
@@ -150,11 +148,10 @@ def _answer(node: Node, name: str, options: argparse.Namespace) -> Any:
         return dict(node.get_service_names_and_types()).get(name, [])
 
     if not _wait(node, lambda: bool(kinds())):
-        near = difflib.get_close_matches(name, dict(node.get_service_names_and_types()), 1)
+        known = dict(node.get_service_names_and_types())
         raise DeviceError(
-            f"no service {name}", where="this machine's graph",
-            remedy=f"did you mean {near[0]}?" if near
-            else "start a session first; --list names the services, --ns another namespace",
+            f"no service {name}{nearest(name, known)}", where="this machine's graph",
+            remedy="start a session first; --list names the services, --ns another namespace",
         )
     package, _, kind_name = kinds()[0].split("/")
     kind = getattr(importlib.import_module(f"{package}.srv"), kind_name)

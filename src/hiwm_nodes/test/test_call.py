@@ -57,7 +57,7 @@ def test_a_service_is_found_and_called_and_its_response_printed(session: int) ->
     assert refused.returncode == 1 and "message: 3 steps" in refused.stdout
     assert "/hiwm/branches/rollback  hiwm_interfaces/srv/Rollback" in call(session, "--list").stdout
     wrong = call(session, "branches/rolback", "steps:=3")
-    assert wrong.returncode == 1 and "did you mean /hiwm/branches/rollback?" in wrong.stderr
+    assert wrong.returncode == 1 and "did you mean '/hiwm/branches/rollback'?" in wrong.stderr
     key = call(session, "branches/rollback", "step:=3")
     assert key.returncode == 1 and "did you mean 'steps'?" in key.stderr
 

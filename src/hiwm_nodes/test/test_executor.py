@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import rclpy
-from rclpy.callback_groups import CallbackGroup, ReentrantCallbackGroup
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -21,6 +21,7 @@ from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
 
 from hiwm_core.ros_domains import domain_id
+from hiwm_nodes.drained import Drained
 from hiwm_nodes.executor import KeptWaitSetExecutor
 
 pytestmark = pytest.mark.nodes
@@ -142,19 +143,8 @@ def test_a_subscription_destroyed_in_a_callback_receives_nothing_more(bench: Ben
 
 def test_a_subscription_read_by_its_owner_wakes_nobody(bench: Bench) -> None:
     """Robots publish joint states at hundreds of hertz; the bridge reads them with each image."""
-
-    class NeverWaited(CallbackGroup):
-        def can_execute(self, entity: Any) -> bool:
-            return False
-
-        def beginning_execution(self, entity: Any) -> bool:
-            return False
-
-        def ending_execution(self, entity: Any) -> None:
-            pass
-
     drained = bench.node.create_subscription(
-        Int32, "number", lambda message: bench.received.append(-1), 10, callback_group=NeverWaited()
+        Int32, "number", lambda message: bench.received.append(-1), 10, callback_group=Drained()
     )
     other: list[int] = []
     bench.listen(lambda message: other.append(message.data))

@@ -25,7 +25,6 @@ from hiwm_core.number_arguments import seed_number, whole_number
 from hiwm_core.user_paths import path_argument
 
 WRONG = "WRONG DATA ACCEPTED"
-UNNOTICED = "read unchanged, audit ok"
 
 
 def flip_bits(bag: Path, flips: int, seed: int) -> Counter[str]:

@@ -4,7 +4,7 @@ Needs neither rclpy nor the installed interfaces: message definitions come from 
 come from `hiwm_core.frames`, which the live graph uses too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -85,7 +85,8 @@ class Segment:
 
 
 def read_segment(
-    path: str | Path, embodiment: Embodiment | None = None, *, strict: bool = True
+    path: str | Path, embodiment: Embodiment | None = None, *, strict: bool = True,
+    cameras: Collection[str] | None = None,
 ) -> Segment:
     """Return the arrays of a bag folder or MCAP file. Reads it once; memory is that of the arrays.
 
@@ -99,6 +100,7 @@ def read_segment(
         strict: refuse a bag that was not closed, is damaged, has fewer messages than its
             metadata.yaml counts, or has other incomplete ticks or gaps. If False, return what can
             be read; gaps in `steps` show what is missing.
+        cameras: the ones whose images are read; None reads all. Images of others may be missing.
 
     Raises:
         BagError: not a bag, no complete tick, another embodiment (names both), or refused by
@@ -107,16 +109,19 @@ def read_segment(
     """
     path = Path(path)
     with errors_of(path):
-        return _segment(BagContents(path), embodiment, strict)
+        return _segment(BagContents(path), embodiment, strict, cameras)
 
 
-def _segment(contents: BagContents, embodiment: Embodiment | None, strict: bool) -> Segment:
+def _segment(
+    contents: BagContents, embodiment: Embodiment | None, strict: bool,
+    cameras: Collection[str] | None,
+) -> Segment:
     path = contents.path
     streams: _Streams | None = None
     for message in contents.messages():
         if streams is None:  # the lineage is known from the first message on
             own = bag_embodiment(contents.lineage(), embodiment, path)
-            streams = _Streams(own, contents)
+            streams = _Streams(own, contents, cameras)
         streams.take(message)
     problems = contents.problems()
     if strict and problems:
@@ -200,7 +205,9 @@ class _Frames:
 class _Streams:
     """The messages of a segment."""
 
-    def __init__(self, embodiment: Embodiment, contents: BagContents) -> None:
+    def __init__(
+        self, embodiment: Embodiment, contents: BagContents, cameras: Collection[str] | None
+    ) -> None:
         self.embodiment = embodiment
         self.ticks: list[_Stamped] = []
         self.robot_streams: dict[str, dict[int, Message]] = {
@@ -213,7 +220,7 @@ class _Streams:
         }
         self.images = {
             camera.name: _Frames(camera, counts.get(camera.name, 0))
-            for camera in embodiment.cameras
+            for camera in embodiment.cameras if cameras is None or camera.name in cameras
         }
 
     def take(self, message: Message) -> None:

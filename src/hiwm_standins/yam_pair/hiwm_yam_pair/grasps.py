@@ -100,7 +100,8 @@ def main() -> int:
         for folder in options.folders:
             total, episodes = Grasps(), 0
             for path in session_bags(folder):
-                total, episodes = total + of_segment(read_segment(path, strict=False)), episodes + 1
+                segment = read_segment(path, strict=False, cameras=())
+                total, episodes = total + of_segment(segment), episodes + 1
             print(
                 f"{folder}: {episodes} bags, {total.taken} grasps taken, {total.missed} missed, "
                 f"{total.slipped} slipped"

@@ -1,10 +1,9 @@
 """What measures of frames share: where arms hide the table, and masks that take little memory."""
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.json_files import finite
 from hiwm_core.task_plugin import Image
 
 Mask = NDArray[np.bool_]
@@ -52,11 +51,6 @@ def packed(mask: Mask) -> Bits:
 def unpacked(bits: Bits) -> Mask:
     """Return the mask [T, H, W] of bits; the width is rounded up to a multiple of 8 by zeros."""
     return np.unpackbits(bits, axis=-1).astype(bool)
-
-
-def finite(value: float) -> float | None:
-    """Return a number, or None where it is not finite, for JSON."""
-    return value if math.isfinite(value) else None
 
 
 def median(values: NDArray[np.float64]) -> float | None:

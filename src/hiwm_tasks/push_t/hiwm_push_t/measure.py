@@ -4,11 +4,10 @@ A colour segmentation finds them in true and imagined frames alike, so that a wo
 by its pictures and not by its own latents. See `hiwm_core.task_plugin.FrameMeasure`.
 """
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.json_files import finite
 from hiwm_core.task_plugin import Differences, FrameColumn, Image, Sights
 from hiwm_push_t.goal import ARC_M, Goal
 from hiwm_push_t.shape import coverage
@@ -127,10 +126,10 @@ class TableMeasure:
         place, angle = differences["place_m"], differences["angle_rad"]
         pushers, overlap = differences["pushers_m"], differences["overlap"]
         return {
-            "place_median_T": _finite(float(np.median(place)) / self._size),
+            "place_median_T": finite(float(np.median(place)) / self._size),
             "angle_median_deg": float(np.degrees(np.median(angle))),
             "bad_pose_share": float((edge_m(differences) > BAD_T * self._size).mean()),
-            "pushers_median_mm": _finite(float(np.median(pushers)) * 1e3),
+            "pushers_median_mm": finite(float(np.median(pushers)) * 1e3),
             "pushers_within_10mm": float((pushers < PUSHER_M).mean()),
             "overlap_median": float(np.median(overlap)),
             "whole_share": float((overlap >= WHOLE).mean()),
@@ -153,7 +152,3 @@ def pose_errors(seen: Array, true: Array) -> tuple[Array, Array]:
     lost = known & np.isnan(place)
     place, turn = np.where(lost, np.inf, place), np.where(lost, np.pi, turn)
     return np.where(known, place, np.nan), np.where(known, turn, np.nan)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -79,7 +79,6 @@ class ValueLeaf:
     value: Any
 
 
-Leaf = CameraLeaf | StateLeaf | PlainLeaf | ValueLeaf
 _LEAVES: dict[str, Any] = {
     "camera": CameraLeaf, "state": StateLeaf, "instruction": PlainLeaf, "seed": PlainLeaf,
     "session": PlainLeaf, "value": ValueLeaf,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hiwm_core.json_files import finite
 from hiwm_core.rank_statistics import ranks
 
 Array = NDArray[np.float64]
@@ -142,8 +143,3 @@ def reliability(
             "bad_share": float((found > bad).mean()) if len(found) else None,
         })
     return rows
-
-
-def finite(value: float) -> float | None:
-    """Return a float for JSON: None where it is infinite or not a number."""
-    return float(value) if np.isfinite(value) else None

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.json_files import finite
 from hiwm_core.task_plugin import FrameMeasure, Sights
 from hiwm_core.tasks import Task
 from hiwm_learning.world_models.evaluation import scores
@@ -23,7 +24,6 @@ from hiwm_learning.world_models.evaluation.comparison import (
     stack,
 )
 from hiwm_learning.world_models.evaluation.latency import latency
-from hiwm_learning.world_models.evaluation.metrics import finite
 from hiwm_learning.world_models.evaluation.rollouts import (
     Start,
     exchanged_actions,

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hiwm_core.json_files import finite
 from hiwm_core.rank_statistics import spearman
 from hiwm_core.task_plugin import FrameMeasure
 from hiwm_learning.world_models.evaluation.comparison import Comparison
 from hiwm_learning.world_models.evaluation.metrics import (
     confusion,
-    finite,
     psnr_of,
     reliability,
     roc_auc,

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from hiwm_core.measured import MeasuredFromProprioception
+from hiwm_learning.world_models.evaluation.metrics import PSNR_OF_EQUALS
 from hiwm_learning.world_models.latent.clips import Clips
 from hiwm_learning.world_models.latent.joint_training import measured_of, settled
 from hiwm_learning.world_models.latent.model import LatentWorldModel, Worlds, quantised
@@ -69,4 +70,4 @@ def open_loop(
 def psnr(found: Tensor, wanted: Tensor) -> float:
     """Return the PSNR of uint8 frames [B, ...], dB, the mean over frames."""
     square = ((found.float() - wanted.float()) ** 2).flatten(1).mean(1) / 255.0**2
-    return float((-10.0 * torch.log10(square.clamp_min(1e-10))).mean())
+    return float((-10.0 * torch.log10(square.clamp_min(10.0 ** (-0.1 * PSNR_OF_EQUALS)))).mean())

@@ -172,9 +172,9 @@ class Simulator:
             [
                 (
                     torch.from_numpy(np.stack([_only_view(view) for view in views])),
-                    torch.from_numpy(np.asarray(hands, np.float32)),
+                    torch.from_numpy(np.asarray(proprioception, np.float32)),
                 )
-                for views, hands in recordings
+                for views, proprioception in recordings
             ],
             lambda _: None,
         )

@@ -86,8 +86,8 @@ def train(options: argparse.Namespace) -> int:
         model.decoder.load_state_dict(load_training_state(appearance_path))
         report("appearance: taken up")
     else:
-        frames, hands = _sample(recordings, options.seed)
-        fit_appearance(model.decoder, frames, hands, options.seed, report)
+        frames, proprioception = _sample(recordings, options.seed)
+        fit_appearance(model.decoder, frames, proprioception, options.seed, report)
         save_training_state(appearance_path, model.decoder.state_dict())
     model.dynamics.set_shape(model.decoder, 0)
 
@@ -181,13 +181,13 @@ def train(options: argparse.Namespace) -> int:
 def _sample(recordings: Sequence[Recording], seed: int, each: int = 6) -> tuple[Tensor, Tensor]:
     """Return frames and proprioception drawn from all over the recordings not held out."""
     generator = torch.Generator().manual_seed(seed)
-    frames, hands = [], []
+    frames, proprioception = [], []
     for recording in recordings:
         if not recording.held_out:
             rows = torch.randint(len(recording.frames), (each,), generator=generator)
             frames.append(recording.frames[rows])
-            hands.append(recording.proprioception[rows])
-    return torch.cat(frames), torch.cat(hands)
+            proprioception.append(recording.proprioception[rows])
+    return torch.cat(frames), torch.cat(proprioception)
 
 
 def _tracks(

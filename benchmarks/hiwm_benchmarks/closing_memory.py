@@ -1,6 +1,6 @@
 """Measure the memory that the recorder needs to close a large bag.
 
-    python -m hiwm_recording.closing_memory [--minutes 10] [--folder DIR]
+    scripts/bench closing_memory [--minutes 10] [--folder DIR]
 
 Records a bag of three 640x480 cameras at 15 Hz, as fast as the disk allows, with the classes of the
 recorder node (`RecordingSession` and `BagFinisher`). Prints the peak resident memory of the process
@@ -158,7 +158,7 @@ def measure(folder: Path, ticks: int) -> dict[str, object]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print JSON, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="closing_memory", description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/bench closing_memory", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--folder", type=path_argument, help="folder for the temporary bag")
     options = parser.parse_args(arguments)
