@@ -15,6 +15,7 @@ The rules, tested by `test_access.py`:
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -23,6 +24,8 @@ LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
 # A proxy on this machine makes every client look local. Most proxies send one of these headers, or
 # one that starts with x-forwarded.
 _FORWARDED = ("forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip")
+# A name or address and a port, as browsers send them: no user, path or zone.
+_HOST = re.compile(r"(\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]+))(:[0-9]{1,5})?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +53,8 @@ def _is_proxy_header(header: str) -> bool:
 
 def host_name(host: str) -> str:
     """Return the name in a Host header, without port and brackets; empty if it is malformed."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    found = _HOST.fullmatch(host)
+    return (found["v6"] or found["name"]).lower() if found else ""
 
 
 @dataclass(frozen=True, kw_only=True)

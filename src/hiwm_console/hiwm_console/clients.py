@@ -43,6 +43,7 @@ class Client:
     plain: bool = False  # a page of the world simulator's protocol: frames only
     name: str = ""
     gone: str = ""  # why the connection must be closed
+    held: bool = False  # its newest message held the deadman, whether or not that had an effect
     revision: int = 0  # of the tree it holds
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     _waiting: deque[str] = field(default_factory=deque)

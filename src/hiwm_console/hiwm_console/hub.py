@@ -207,6 +207,15 @@ class Hub:
     ) -> None:
         if self.graph is None:
             raise Refused(_READ_ONLY)
+        try:
+            self._drive_or_refuse(client, axes, deadman, t, now, demonstration, settings)
+        finally:
+            client.held = deadman
+
+    def _drive_or_refuse(
+        self, client: Client, axes: tuple[float, ...], deadman: bool, t: float, now: float,
+        demonstration: bool | None, settings: DriveSettings,
+    ) -> None:
         if not deadman and self.seats.driver != client.id:
             return
         if not client.access.drive:
@@ -215,6 +224,7 @@ class Hub:
             self._take_seat(client)
         if self.seats.driver != client.id:
             raise Refused("somebody else has the controls")
+        assert self.graph is not None
         if len(axes) != self.graph.axes:
             raise Refused(f"drive: {len(axes)} axes, but this robot has {self.graph.axes}")
         if demonstration is None:
@@ -306,7 +316,9 @@ class Hub:
 
     def _seat_changed(self, line: str, before: int | None) -> None:
         if self.seats.driver != before:
-            self.page_commands.begin()
+            new = self.clients.get(self.seats.driver or -1)
+            # A press that was refused while another drove never takes control by itself.
+            self.page_commands.begin(must_release=new is not None and new.held)
             self._hands.forget()
         if line:
             self.notice(line)

@@ -131,11 +131,14 @@ class PageCommands:
         """Whether the driver holds control."""
         return self._state is _State.HELD
 
-    def begin(self) -> None:
-        """Forget the previous driver's page; call this when another one takes the seat."""
+    def begin(self, *, must_release: bool = False) -> None:
+        """Forget the previous driver's page; call this when another one takes the seat.
+
+        `must_release`: the new page held the deadman before; it must release it and press again.
+        """
         self._lateness = Lateness()
         self._t = -1.0
-        self._must_release = False
+        self._must_release = must_release
         self._current = self._latched = ()
 
     def receive(

@@ -177,7 +177,10 @@ class WebServer:
     # Requests.
 
     def _judge(self, request: web.Request, token: str = "") -> Access:
-        headers = {key.lower(): value for key, value in request.headers.items()}
+        headers = {
+            # Of several, each would have to be allowed; browsers send one.
+            key.lower(): ", ".join(request.headers.getall(key)) for key in request.headers
+        }
         return self._rules.judge(request.remote or "", headers, token)
 
     def _looking(self, request: web.Request) -> None:
@@ -256,7 +259,7 @@ class WebServer:
             self.hub.refusals.note(f"more than {_MAX_CLIENTS} connections")
             raise web.HTTPServiceUnavailable(text="too many viewers\n", headers=_HEADERS)
         socket = web.WebSocketResponse(
-            max_msg_size=MOST_BYTES, compress=False, autoping=not plain, timeout=2.0,
+            max_msg_size=MOST_BYTES + 1, compress=False, autoping=not plain, timeout=2.0,
             heartbeat=None if plain else 5.0,
         )
         await socket.prepare(request)

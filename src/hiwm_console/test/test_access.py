@@ -20,7 +20,8 @@ def test_this_machines_names_are_known(host):
 
 @pytest.mark.parametrize("host", [
     "evil.example", "evil.example:8642", "localhost.evil.example", "", "[", "a b", "[::1", "user@",
-    "127.0.0.1.nip.io",
+    "127.0.0.1.nip.io", "evil.example@127.0.0.1", "127.0.0.1/evil.example", "127.0.0.1%evil",
+    "127.0.0.1, evil.example", "127.0.0.1:80:80",
 ])
 def test_other_machines_names_are_not(host):
     access = AccessRules(hosts=("gpu-box",)).judge("127.0.0.1", {"host": host})

@@ -219,6 +219,40 @@ def test_one_drives_and_the_seat_changes_hands_visibly(rig):
     assert [act.action for act in rig.graph.acts] == ["pause", "rollback"]
 
 
+@pytest.mark.parametrize("way", ["gives", "leaves", "closes"])
+def test_a_press_that_was_refused_takes_no_control_later(rig, way):
+    async def body(one, two):
+        rig.tick(0)
+        await one.drive(True)
+        await two.of("seats", driver=1)
+        if way != "closes":
+            await two.send(type="seat", do="ask")
+            await one.of("seats", asking=2)
+        await two.drive(True)
+        await two.of("refused")
+        await one.drive(True)
+        if way == "closes":
+            await one.socket.close()
+        else:
+            await one.send(type="seat", do="give" if way == "gives" else "stand_up")
+        while rig.server.hub.seats.driver != 2:
+            await two.drive(True)
+            await asyncio.sleep(0.01)
+        rig.control(Mode.PAUSED)
+        two.heard.clear()
+        await two.drive(True)
+        await two.send(type="ping", t=5)
+        await two.of("pong")
+        assert not rig.server.hub.page_commands.holding
+        await two.drive(False)
+        await two.drive(True)
+        await two.send(type="ping", t=6)
+        await two.of("pong", t=6.0)
+        assert rig.server.hub.page_commands.holding
+
+    visit(rig, body, count=2)
+
+
 def test_everybody_who_may_drive_may_stop(rig):
     async def body(one, two):
         rig.tick(0)
@@ -273,6 +307,8 @@ def test_huge_hostile_and_binary_messages_disturb_nobody(rig):
             await bad.of("refused")
             bad.heard.clear()
         await bad.socket.send_bytes(b"\0" * 100)
+        await bad.of("refused")
+        await bad.socket.send_str("x" * protocol.MOST_BYTES)
         await bad.of("refused")
         # Short enough for the socket's buffer: the server closes before it has read a longer one.
         await bad.socket.send_str("x" * (2 * protocol.MOST_BYTES))

@@ -105,6 +105,28 @@ def test_two_pages_take_turns_and_neither_connection_dies(rig):
     visit(rig, body, path="ws", count=2)
 
 
+def test_keys_that_were_refused_take_no_control_when_the_other_page_leaves(rig):
+    async def body(one, two):
+        rig.tick(0)
+        await hold(one, "w", until=lambda: last_deadman(rig))
+        rig.control(Mode.HUMAN, "console")
+        await hold(two, "i", until=lambda: rig.server.hub.refusals.total > 0)
+        answering = asyncio.ensure_future(two.until(lambda _: False))  # of pings
+        await one.socket.close()
+        for _ in range(200):
+            if rig.server.hub.seats.driver == 2:
+                break
+            await asyncio.sleep(0.02)
+        rig.control(Mode.PAUSED)
+        await asyncio.sleep(0.3)  # several pings
+        assert last_deadman(rig) is False and not rig.server.hub.page_commands.holding
+        await hold(two, until=lambda: not rig.server.hub._pages[2].holding)
+        await hold(two, "i", until=lambda: last_deadman(rig))
+        answering.cancel()
+
+    visit(rig, body, path="ws", count=2)
+
+
 def test_a_page_that_lost_control_lets_go_and_takes_it_again(rig):
     async def body(viewer):
         rig.tick(0)

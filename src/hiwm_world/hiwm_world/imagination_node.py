@@ -22,6 +22,7 @@ from hiwm_interfaces.srv import (
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.task import Future
 
 from hiwm_core.blob_store import BlobStore
 from hiwm_core.embodiment import load_embodiment
@@ -123,6 +124,7 @@ class Imagination(Node):
         self._shown = ObservationPublishers(self, self._embodiment, self._cameras, self._sender)
         self._info_pub = self.create_publisher(WorldInfo, "world_info", qos.LATCHED)
         self._arbiter = self.create_client(ControlRequest, "control/request")
+        self._asked: Future | None = None  # the last pause
         self.create_subscription(Command, "command", self._on_command, qos.COMMAND)
         self.create_service(Reset, "world/reset", self._on_reset)
         self.create_service(SaveState, "world/save_state", self._on_save)
@@ -185,7 +187,9 @@ class Imagination(Node):
     def _pause(self, reason: str) -> None:
         """Pause the session: what comes after an outage is a person's decision."""
         if self._arbiter.service_is_ready():
-            self._arbiter.call_async(
+            if self._asked is not None:  # forgotten, answered or not
+                self._arbiter.remove_pending_request(self._asked)
+            self._asked = self._arbiter.call_async(
                 ControlRequest.Request(request=ControlRequest.Request.PAUSE, reason=reason)
             )
 
