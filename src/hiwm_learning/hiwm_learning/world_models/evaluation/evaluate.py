@@ -104,7 +104,7 @@ def _outputs(options: argparse.Namespace) -> _Outputs:
     folder: Path = options.output or options.checkpoint.parent
     stem = options.checkpoint.stem
     outputs = _Outputs(
-        numbers=folder / f"{stem}.evaluation.json", sheet=folder / f"{stem}.contact_sheet.png",
+        numbers=folder / f"{stem}.evaluation.json", sheet=folder / f"{stem}.contact_sheet.jpg",
         curves=folder / f"{stem}.curves.png", card=folder / options.checkpoint.name,
     )
     read = [options.checkpoint, *options.data, *([options.floor] if options.floor else [])]
