@@ -187,7 +187,7 @@ def check_measure(task: Task, plugin: TaskPlugin, embodiment: Embodiment) -> Non
         assert (measure.error(same) < 0.1 * measure.bad_error).all()
         assert not measure.moved(same).any() and not measure.parted(same).any()
         assert set(measure.summary(same)) == {column.key for column in measure.columns}
-        assert not (measure.verdicts(true) == 1.0).any()  # a start is no success
+        assert not (measure.verdicts(true) == 1.0).any()  # a start is not a success
         lost = measure.differences(measure.look(np.full_like(frames, 255)), true, hands)
         assert (measure.error(lost) > measure.bad_error).all() and measure.parted(lost).all()
     finally:

@@ -1,17 +1,16 @@
 """Removes shared memory that killed processes have left behind.
 
-Fast DDS keeps its segments and ports as files in /dev/shm. A process killed -9 leaves its own: half
-a megabyte each, until the memory is full. One killed while it creates a port leaves a file that is
-not initialised, and every later node that opens this port waits for it forever: it neither starts
-nor exits.
+Fast DDS keeps its segments and ports as files in /dev/shm. A process killed -9 leaves its own
+files, half a megabyte each, until the memory is full. One killed while creating a port leaves a
+file that is not initialised. Every later node that opens this port blocks: it neither starts nor
+exits.
 
-The owner of a file holds a lock on another one of the same name with the ending ``_el``. Nobody
-locks a port that only senders have open: they have it in their memory after its reader has died,
-and would not find the next reader at a new one. So what a process has mapped is kept, unless it was
-never initialised: then it waits for nothing. Names of ports are used again, by nodes that start at
-this moment, so a port is only removed under the semaphore that Fast DDS itself takes to open it. A
-process killed meanwhile leaves this semaphore taken; Fast DDS replaces one that it has waited for
-in vain, and so do we.
+The owner of a file locks a second file, named like it with the ending ``_el``. A port that only
+senders have open is not locked. Senders keep a dead reader's port mapped and would not follow a new
+one, so mapped files are kept, unless never initialised. Port names are reused by nodes that are
+just starting, so a port is removed only while holding the semaphore that Fast DDS takes to open it.
+A killed process may leave this semaphore taken. Fast DDS replaces such a semaphore after a
+time-out; this module then removes it with the port.
 """
 
 import ctypes

@@ -1,6 +1,7 @@
 """Reads NumPy archives (.npz); a damaged one is one kind of error.
 
-Each damage has its own exception in NumPy, zipfile and zlib: a wrong bit alone can be any of them.
+Each damage has its own exception in NumPy, zipfile and zlib. A single wrong bit can
+raise any of them.
 """
 
 import io
@@ -26,7 +27,7 @@ def read_arrays(file: Path | bytes) -> dict[str, NDArray[Any]]:
         file: path or content of the archive.
 
     Raises:
-        ValueError: the archive is damaged, or is none.
+        ValueError: the archive is damaged, or the file is not an archive.
         OSError: the file cannot be read.
     """
     content = file if isinstance(file, bytes) else file.read_bytes()

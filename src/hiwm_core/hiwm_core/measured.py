@@ -174,7 +174,7 @@ class MeasuredFromProprioception:
         """Return predicted proprioception [P] that a robot could have.
 
         Poses are those of the joints, where kinematics compute them. Six numbers of a rotation that
-        are predicted one by one may be no rotation at all: such a tool has turned nowhere, and
+        are predicted one by one may not form a rotation: such a tool has not turned, and
         keeps the rotation of `before` [P].
         """
         values = np.array(predicted, dtype=np.float64)

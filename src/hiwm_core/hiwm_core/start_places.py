@@ -48,7 +48,7 @@ def start_place(text: str, where: str) -> StartPlace | None:
         where: parameter or service that it comes from, for error messages.
 
     Raises:
-        ConfigError: it begins like a place, but is none.
+        ConfigError: it begins like a place, but is not one.
     """
     if text == LIVE:
         return LiveRobot()

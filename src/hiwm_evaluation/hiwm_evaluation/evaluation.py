@@ -171,7 +171,7 @@ class Evaluation:
         """
         if self.phase is not Phase.PLACING:
             raise ConfigError(
-                f"no trial is waiting for the object to be placed ({self.progress})",
+                f"no trial is waiting for the scene to be arranged ({self.progress})",
                 where="evaluation/continue", remedy="call it when the prompt asks you to",
             )
         return self._ask_reset()

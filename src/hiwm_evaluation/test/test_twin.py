@@ -145,7 +145,7 @@ def test_the_stand_in_beside_the_shipped_world_model_stays_alike(
 
 
 @pytest.mark.parametrize(("truth", "reason"), [
-    ("live", "is no truth"), ("bag:/nowhere", "bag:PATH@STEP"), ("bag:/nowhere@1", "MCAP"),
+    ("live", "is not a truth"), ("bag:/nowhere", "bag:PATH@STEP"), ("bag:/nowhere@1", "MCAP"),
 ])
 def test_what_is_no_truth_is_refused(
     truth: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

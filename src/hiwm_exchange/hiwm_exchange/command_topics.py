@@ -1,8 +1,8 @@
 """What a recorded command topic asks for, in the entries of the action array.
 
-The inverse of the bridge's adapters. Times count from the arrival of a message. Twists say a speed
-and no target, and the goals of gripper actions are no topic: for their entries, the next measured
-state is the action.
+The inverse of the bridge's adapters. Times count from the arrival of a message. Twists give a
+speed and not a target, and goals of gripper actions are not on a topic: for their entries, the next
+measured state is the action.
 """
 
 from collections.abc import Callable

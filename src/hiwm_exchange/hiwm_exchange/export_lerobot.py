@@ -73,7 +73,7 @@ def export(
         write: receives progress lines.
 
     Raises:
-        HiwmError: bags of several kinds, a period that is no whole rate, a feature of `like` that
+        HiwmError: bags of several kinds, a period whose rate is not whole, a feature of `like` that
             cannot be filled, a folder with another export, or the disk refuses.
     """
     fps = whole_rate(source.period_s)

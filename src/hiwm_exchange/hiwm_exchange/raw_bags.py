@@ -2,7 +2,7 @@
 
 Ticks lie one control period apart, from the moment when every stream has been seen. A tick shows
 the newest message of each stream that had arrived by its time, as the bridge does live. The action
-of a tick is what the newest command that had arrived before the next tick asks for at that tick.
+of a tick is the target at the next tick's time, by the newest command received before then.
 A command counts until its output's `silence_after_s` after its last target, and not across a gap;
 an entry without one has the next measured state. Times are those of arrival, which every bag has.
 A stream that is stale for longer than the robot file allows ends the segment.

@@ -143,7 +143,7 @@ def team_of(device: str, parts: int = 0) -> Team:
         parts: of a step's batch; 0: one for each process.
 
     Raises:
-        ConfigError: the parts are no multiple of the processes.
+        ConfigError: the parts are not a multiple of the processes.
         ServerError: the other processes have not started in time.
     """
     size, rank, place = (int(os.environ.get(name, alone)) for name, alone in (

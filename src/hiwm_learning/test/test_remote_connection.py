@@ -131,7 +131,7 @@ def test_an_address_that_cannot_be_bound_is_named(host: str, port: int) -> None:
 
 @pytest.mark.parametrize("host", ["ws://h:99999", "ws://[::1", f"ws://{'a' * 300}", "b:99999"])
 def test_an_address_that_cannot_be_is_named(host: str) -> None:
-    with pytest.raises(ServerError, match="is no address"):
+    with pytest.raises(ServerError, match="is not an address"):
         ServerConnection(host, 0).open(0.5)
 
 

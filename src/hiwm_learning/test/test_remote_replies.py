@@ -110,7 +110,7 @@ def test_a_rotation_that_is_none_is_refused() -> None:
         reader(TOOL, actions=[
             {"columns": [0, 9], "group": "tool"}
         ], rate_hz=50.0).chunk({"actions": rows - [0.4, 0, 0, 0, 0, 0, 0, 0, 0]}, np.zeros(15))
-    assert "no targets" in str(caught.value)
+    assert "not valid targets" in str(caught.value)
 
 
 @pytest.mark.parametrize(("actions", "words"), [

@@ -252,8 +252,8 @@ def told(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("reply", "message"), [
-    ({"states": []}, "0 worlds, 1 were asked for"),
-    ({"states": [[]]}, "0 steps, 1 were asked for"),
+    ({"states": []}, "returned 0 worlds instead of 1"),
+    ({"states": [[]]}, "returned 0 steps instead of 1"),
     (told(images=[FRAME[:8]]), "images of shapes"),
     (told(images=[FRAME.astype(np.float32)]), "uint8"),
     (told(parts={}), "without parts from a server that can restore"),

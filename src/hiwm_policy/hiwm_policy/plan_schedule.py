@@ -90,7 +90,7 @@ class PlanSchedule:
     def ran_out(self, horizon: int) -> bool:
         """Return whether a chunk of ``horizon`` actions has ended before the next one came.
 
-        Only once the policy moves the robot: the wait for the first plan is none.
+        Only once the policy moves the robot: the wait for the first plan does not count.
         """
         plan, seen = self._plan, self._seen
         if plan is None or seen is None or self._mode not in _PLANNING:

@@ -5,7 +5,7 @@ Tested by ``test_activation_checks.py``.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-# Earlier times than this, in 2001, are no wall time: simulated time, or time since boot.
+# Times before this, in 2001, are not wall time but simulated time, or time since boot.
 _FIRST_WALL_NS = 10**18
 
 # Name of a node whose publisher was discovered before the node itself (rmw_fastrtps).
@@ -38,7 +38,7 @@ def clock_problem(
             )
         if not simulated and stamp < _FIRST_WALL_NS <= now_ns:
             return (
-                f"{stream} is stamped {stamp * 1e-9:.1f} s, which is no wall time: start the "
+                f"{stream} is stamped {stamp * 1e-9:.1f} s, which is not wall time: start the "
                 "bridge with use_sim_time, or set clock: own or stamps: arrival in the robot file"
             )
         direction = "ahead of" if ahead_s > 0 else "behind"

@@ -78,7 +78,7 @@ class DriverCalls:
     def order_problem(self) -> str:
         """Return which output's array is in another order than its controller's; empty if none.
 
-        A driver that is no node with the parameter ``joints`` is not asked.
+        A driver that is not a node with the parameter ``joints`` is not asked.
 
         Raises:
             DeviceError: a controller does not answer.

@@ -85,7 +85,7 @@ class OutputLink:
             return
         try:
             values = self.map.message_values(sample.values, measured, sample.zero)
-        except ValueError as error:  # a rotation that is none; the arm must not keep its speed
+        except ValueError as error:  # not a rotation; the arm must not keep its speed
             self._note(self._source, f"{self._source}: {error}")
             if self.output.drives != "twist":
                 return

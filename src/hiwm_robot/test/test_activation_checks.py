@@ -29,7 +29,7 @@ def test_stamps_near_the_clock_are_fine(ago_s: float) -> None:
     ("stamp", "now", "simulated", "words"),
     [
         (WALL, 100 * S, True, ["wall time", "use_sim_time"]),
-        (100 * S, WALL, False, ["no wall time", "stamps: arrival"]),
+        (100 * S, WALL, False, ["not wall time", "stamps: arrival"]),
         (WALL - 10 * S, WALL, False, ["10.00 s behind", "synchronise"]),
         (WALL + 2 * S, WALL, False, ["2.00 s ahead"]),
         (100 * S, 50 * S, True, ["50.00 s ahead"]),

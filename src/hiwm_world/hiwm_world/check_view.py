@@ -94,7 +94,7 @@ def _run(options: argparse.Namespace) -> int:
     place = start_place(options.view, "view")
     if not isinstance(place, BagStep | LiveRobot):
         raise ConfigError(
-            f"{options.view!r} is no view", where="view", remedy="give live or bag:PATH@STEP"
+            f"{options.view!r} is not a view", where="view", remedy="give live or bag:PATH@STEP"
         )
     read = [options.checkpoint, starts_file(options.checkpoint)]
     check_picture(options.output, [*read, place.bag] if isinstance(place, BagStep) else read)

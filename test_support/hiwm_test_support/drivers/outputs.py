@@ -79,7 +79,7 @@ class Joints:
         order = [names.index(name) for name in self.names]
         target = self._ratios(values[order])
         if self._last is not None:
-            # A target near the arm itself is no jump: such as a hold where it was measured.
+            # A target near the arm itself is not a jump: such as a hold where it was measured.
             leads = np.abs(target - self._ratios(self._plant.positions))
             steps = np.minimum(np.abs(target - self._last), leads)
             for action, step in zip(self._actions, steps, strict=True):

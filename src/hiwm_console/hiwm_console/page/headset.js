@@ -1,6 +1,6 @@
 // A headset's controllers as the operator's input. Each controller's pose goes to the console with
 // every picture of the headset; the console clutches it to an arm. This file decides who is in
-// control: a grip takes over, and whatever makes the controllers unreliable lets go.
+// control: a grip takes over, and whatever makes the controllers unreliable releases it.
 
 import { framesOf, JOINTS } from "./key_map.js";
 

@@ -113,7 +113,7 @@ const receivers = {
     toast(text === `${state.seats?.people[state.id]} has the controls` ? "you have the controls" : text);
   },
   refused(data) { toast(data.reason, "bad"); if (hands.engaged && data.reason.includes("controls")) hands.drop(""); },
-  // Shown only if this page still assumes that it has control: its own release is no news.
+  // Shown only if this page still assumes that it has control: its own release is not news.
   released(data) { if (hands.engaged) hands.drop(data.reason); },
 };
 

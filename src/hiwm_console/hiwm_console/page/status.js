@@ -20,7 +20,7 @@ function headline(mode, control) {
     const kind = control.source === DEMONSTRATION || (app.hands.engaged && app.hands.demonstration) ? "demonstration" : "correction";
     if (app.hands.engaged) return `You drive: ${kind}`;
     if (control.device !== "console") return `${control.device} drives: ${kind}`;
-    return mine() ? "You have let go" : `${personName(state.seats?.driver)} drives: ${kind}`;
+    return mine() ? "You released control" : `${personName(state.seats?.driver)} drives: ${kind}`;
   }
   return "Waiting for the session";
 }

@@ -22,7 +22,7 @@ const receivers = {
   seats(data) { state.seats = data; },
   tick(data) { state.tick = data; show(); },
   refused(data) {
-    // Somebody else has the controls: this page had none. Whatever else is refused, it lets go.
+    // Somebody else has the controls: this page had none. On any other refusal it releases control.
     if (data.reason.includes("controls")) headset.lose(data.reason);
     else headset.letGo(data.reason);
   },

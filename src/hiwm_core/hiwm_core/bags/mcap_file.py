@@ -180,7 +180,7 @@ class McapFile:
             for record in _records(source, checked=True):
                 if begin == len(MCAP0_MAGIC) and not isinstance(record, records.Header):
                     # A wrong bit can make a message of it, or a definition.
-                    self.damage.append("its first record is no header")
+                    self.damage.append("its first record is not a header")
                 elif isinstance(record, records.Chunk):
                     yield from self._take_chunk(record, begin, source.position)
                 elif isinstance(record, records.DataEnd):

@@ -56,7 +56,7 @@ def _check_sources(robot: "RobotConfig", embodiment: Embodiment) -> None:
             _check_known(entry.joint, embodiment.joint_names, f"{place}.{entry.driver}", embodiment)
             if entry.gripper is not None and entry.joint not in grippers:
                 raise ConfigError(
-                    f"{entry.joint} is no gripper, and has a gripper's map",
+                    f"{entry.joint} is not a gripper, but has a gripper's map",
                     where=f"{place}.{entry.driver}", remedy="give only the joint's name",
                 )
     served = {e.joint for source in robot.joint_states.values() for e in source.entries}
@@ -81,7 +81,7 @@ def _check_outputs(robot: "RobotConfig", embodiment: Embodiment) -> None:
             _check_known(entry.joint, joints, at, embodiment)
             if entry.joint not in grippers and (entry.gripper or output.drives == "gripper"):
                 raise ConfigError(
-                    f"{entry.joint} is no gripper of embodiment {embodiment.name}", where=at,
+                    f"{entry.joint} is not a gripper of embodiment {embodiment.name}", where=at,
                     remedy="give only the driver's name, and an adapter for joints"
                     if entry.gripper else "use an adapter for joints",
                 )

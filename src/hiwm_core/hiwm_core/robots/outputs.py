@@ -126,8 +126,8 @@ class Output:
                 )
         if self.orientation is not None and abs(math.hypot(*self.orientation) - 1) > 1e-3:
             raise ConfigError(
-                f"orientation {list(self.orientation)} is no unit quaternion", where="orientation",
-                remedy="give x, y, z, w with a length of 1",
+                f"orientation {list(self.orientation)} is not a unit quaternion",
+                where="orientation", remedy="give x, y, z, w with a length of 1",
             )
         self._check_address(spec)
         self._check_contents(spec)

@@ -122,7 +122,7 @@ class Interlock:
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    """Return whether a value is a number; True is none here, although True == 1 in Python."""
+    """Return whether a value is a number; True is not one here, although True == 1 in Python."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -42,7 +42,7 @@ def shard(text: str) -> Shard:
     """Return the shard of a text such as 2/8.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is not one.
     """
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     number, count = (int(part) for part in found.groups()) if found else (0, 0)
@@ -88,8 +88,8 @@ def submit_shards(words: Sequence[str], output: Path, submission: Submission) ->
         submission: how many, and Slurm's settings.
 
     Raises:
-        ConfigError: submitit is not installed, or a setting is none.
-        DeviceError: a shard failed; names its log. Aborted trials are no failure.
+        ConfigError: submitit is not installed, or a setting is invalid.
+        DeviceError: a shard failed; names its log. Aborted trials are not a failure.
     """
     settings = dict(_setting(text) for text in submission.slurm)
     try:

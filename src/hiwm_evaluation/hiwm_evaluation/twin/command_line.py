@@ -93,7 +93,7 @@ def _run(options: argparse.Namespace) -> int:
     place = start_place(options.truth, "truth")
     if options.truth != STANDIN and not isinstance(place, BagStep):
         raise ConfigError(
-            f"{options.truth!r} is no truth", where="truth",
+            f"{options.truth!r} is not a truth", where="truth",
             remedy="give bag:PATH@STEP or standin",
         )
     bag = place if isinstance(place, BagStep) else None

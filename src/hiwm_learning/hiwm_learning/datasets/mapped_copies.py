@@ -37,7 +37,7 @@ class MappedCopies:
         Raises:
             BagError: the disk refuses.
         """
-        # Machines that share the folder have a copy each, as those do that share none.
+        # Each machine has its own copy, even if machines share the folder.
         place = f"{self._number()}.{self._team.machine}"
         path = self._folder / f".{name.replace('/', '_')}.{place}.mapped.npy"
         if self._team.leads_machine:

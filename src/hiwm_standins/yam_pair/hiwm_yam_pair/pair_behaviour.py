@@ -48,7 +48,7 @@ class Controller(Protocol[_Seen]):
 
 @dataclass(frozen=True)
 class Slips:
-    """Hands of a weak demonstrator that let go, again and again."""
+    """Hands of a weak demonstrator that drop what they hold, again and again."""
 
     hands: tuple[bool, bool]
     after: int  # ticks of holding
@@ -56,7 +56,7 @@ class Slips:
 
 @dataclass(frozen=True)
 class EmptyHands:
-    """Hands of a weak demonstrator that take something beside it, and carry on in any case."""
+    """Hands of a weak demonstrator that close beside the object, and carry on empty-handed."""
 
     off_m: Array  # [2, 2], m, from what each hand takes to where it closes, x and y
     high_m: Array  # [2], m, how much higher than meant
@@ -121,11 +121,11 @@ class PairBehaviour(ABC, Generic[Seen]):
 
     @abstractmethod
     def believed(self, seen: Seen) -> Seen:
-        """Return what a weak demonstrator takes it for."""
+        """Return what the weak demonstrator believes it sees."""
 
     @abstractmethod
     def trusted(self, seen: Seen, measured: Array, empty: EmptyHands) -> Seen:
-        """Return the same for hands that take themselves to hold something once they have shut."""
+        """Return the same for hands that, once shut, believe that they hold something."""
 
     @abstractmethod
     def holding(self, seen: Seen, measured: Array) -> bool:

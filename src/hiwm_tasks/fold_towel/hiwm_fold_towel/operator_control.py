@@ -145,7 +145,7 @@ class TowelOperator:
 
 
 def _beyond(found: TowelSight) -> tuple[float, float]:
-    """Return how far ahead of its place each corner is to be let go, m: it springs back."""
+    """Return how far ahead of its place each corner is to be released, m: it springs back."""
     corners, places = found.task
     edge = (places[0] - places[1]) / np.linalg.norm(places[0] - places[1])
     ways = (corners - places) @ np.array([edge[1], -edge[0]])
@@ -154,7 +154,7 @@ def _beyond(found: TowelSight) -> tuple[float, float]:
 
 
 def _laid(found: TowelSight) -> tuple[bool, bool]:
-    """Return which corners stay where they lie, while the other one is laid that is far away.
+    """Return which corners stay in place while the distant one is folded.
 
     Where both are near their places, both are taken, so that the edge between them stays straight.
     """

@@ -16,9 +16,9 @@ from hiwm_yam_pair.top_camera import metres_per_pixel, to_pixels, to_table
 
 Mask = NDArray[np.bool_]
 
-# Shares of the flat towel's area: less is none of the side, none of the towel, or not flat.
+# Least shares of the flat towel's area: of a side in sight, of the towel, of a flat towel.
 _SIDE, _TOWEL, _FLAT = 0.04, 0.25, 0.7
-_ANYTHING = 0.05  # share of the flat towel, below which there is none
+_ANYTHING = 0.05  # share of the flat towel's area; below it, there is no towel in sight
 # With less of the front than this, the near edge is under the flap.
 _NEAR_HIDDEN = 0.14
 # A corner is the outermost place ahead and sideways. Beside a folded corner, ahead counts more.
@@ -210,7 +210,7 @@ def _hidden_at(arms: Mask, place: Array) -> bool:
 
 
 def _one_folded(front: Mask, back: Mask, edge: Array) -> Array:
-    """Return far corners [2, 2] where one alone is folded: the other one is a corner of the front.
+    """Return far corners [2, 2] where only one is folded: the other one is a corner of the front.
 
     Args:
         front: where it is seen.
@@ -245,7 +245,7 @@ def _folded_near(front: Mask, back: Mask) -> Array:
     towel, turned = _places(front | back), _places(back)
     outline = _corners(front | back, -1.0, sideways=_DRAWN_IN)
     if np.ptp(turned[:, 1]) < _EAR_M:
-        # A corner alone shows its back as a triangle, whose inner tip it is.
+        # A single folded corner shows its back as a triangle; the corner is its inner tip.
         left = bool(turned[:, 1].mean() > towel[:, 1].mean())
         inner = _corners(back, 1.0, sideways=-_DRAWN_IN)
         return np.where([[left], [not left]], inner, outline)
@@ -320,6 +320,6 @@ def _corners(mask: Mask, ahead: float, sideways: float = 1.0) -> Array:
     found = []
     for side in (sideways, -sideways):
         along = ahead * places[:, 0] + side * places[:, 1]
-        # The mean of the outermost pixels, as one alone may be noise.
+        # The mean of the outermost pixels, because a single one may be noise.
         found.append(places[along >= along.max() - 0.004].mean(axis=0))
     return np.array(found)

@@ -136,7 +136,7 @@ class ServerConnection:
             raise self._refused(error.response.status_code) from None
         except InvalidURI as error:
             raise ServerError(
-                f"{self.url!r} is no address: {error}", where="host",
+                f"{self.url!r} is not an address: {error}", where="host",
                 remedy="give a name, an address, or ws://NAME",
             ) from None
         except NO_HANDSHAKE as error:

@@ -85,7 +85,7 @@ class ReplyReader:
                 for row in actions[:, group.rotation_slice] if group.rotation == "6d" else ():
                     matrix_from_6d(row)
         except ValueError as error:
-            raise self._error(f"its actions are no targets: {error}") from None
+            raise self._error(f"its actions are not valid targets: {error}") from None
         self._check_limits(actions)
         if not self._resampled:
             return actions

@@ -1,7 +1,7 @@
-"""Names the protocol of a server that is none of openpi's. Tested by ``test_remote_connection.py``.
+"""Names the protocol of a server that does not speak openpi's.
 
 LeRobot's asynchronous inference speaks gRPC, and GR00T's server ZeroMQ. Both are easily taken for a
-policy server of this protocol.
+policy server of this protocol. Tested by ``test_remote_connection.py``.
 """
 
 import socket

@@ -1,7 +1,8 @@
 """The network that predicts the next scene: a transformer that says how its parts move.
 
-The next picture is the present one, moved; only what no motion explains is painted. So a thin thing
-stays as sharp as it was, however often it is moved, and what stands still stays as it is.
+The next picture is drawn by moving parts of the present one; only what no motion explains is
+painted. So a thin thing stays as sharp as it was, however often it is moved, and what stands still
+stays as it is.
 
 A scene is mostly still. Only the cells with the edges of things, or that a hand comes near, become
 tokens; all others are copied. A token knows its pixels, and where the robot's points
@@ -27,7 +28,7 @@ _UNUSUAL_WEIGHT = 0.05
 _FAR = 4.0  # cells; longer offsets to points are clipped
 _QUARTERS = 2  # places a side of a cell that have a motion of their own
 _PAINTED = -7.0  # logit of the share of a pixel that is painted, before training
-# Smaller motions and shares of paint are none: a scene that is left alone would creep.
+# Smaller motions and shares of paint are set to 0, or a scene that is left alone would creep.
 _LEAST_MOTION_PX, _LEAST_SHARE = 0.05, 0.01
 
 
@@ -243,6 +244,6 @@ class SceneDynamics(nn.Module):
 
 
 def _none_below(values: Tensor, least: float) -> Tensor:
-    """Return values that are 0 where they are smaller than `least`; the gradient is theirs."""
+    """Return values that are 0 where they are smaller than `least`; gradients pass unchanged."""
     kept = values.where(values.abs() >= least, torch.zeros_like(values))
     return values + (kept - values).detach()

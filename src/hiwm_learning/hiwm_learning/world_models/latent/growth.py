@@ -81,8 +81,8 @@ def take_over(
     if known != model.config:
         raise CheckpointError(
             f"the model draws {', '.join(known.cameras)} at {known.height} x {known.width} px with "
-            f"{known.dynamics.tokens} tokens of width {known.dynamics.width}, and another was "
-            "asked for",
+            f"{known.dynamics.tokens} tokens of width {known.dynamics.width}, but the options "
+            "request another network, size or set of cameras",
             where=str(path), remedy="give the --network and --tokens that it was trained with",
         )
     load_weights(model, checkpoint)

@@ -1,9 +1,9 @@
 """Third stage: where each arm's hand is in the picture.
 
-Where the robot's layer changes when a gripper opens and shuts, there is the hand. An arm without a
+The hand is where the robot's layer changes when a gripper opens and shuts. An arm without a
 gripper has another entry whose changes show in a small place: the last joint, or all that a small
 robot has. So each arm's entries are tried, in large steps and in small ones, and the one with the
-smallest place of change is taken. Where that is, a small network learns from the joints.
+smallest place of change is taken. A small network learns this place from the joints.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ DRAWN_AT_ONCE = 48
 # anywhere and covers so many pixels.
 STRONG, PIXELS = 0.1, 6
 SEEN = 0.3  # share of the postures in which an entry's changes must be seen
-SCATTERED = 2.0  # medians; a wider place of change is no hand, but two of them
+SCATTERED = 2.0  # medians; a wider place of change is not one hand, but two
 SMALL_STEP = 0.25  # deviations
 _LARGE = (0.05, 0.95)  # quantiles between which a large step goes
 

@@ -1,7 +1,7 @@
 """Where the hands are in a camera's picture, from the joints of each arm.
 
 What an arm holds moves with its hand, so the dynamics needs its place. The points that a robot is
-drawn with are no such places: most of them come to lie beside it.
+drawn with do not give it: most of them come to lie beside the robot.
 """
 
 import torch

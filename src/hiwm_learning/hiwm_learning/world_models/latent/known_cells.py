@@ -22,7 +22,7 @@ WORST_SHARE = 0.02
 KNOWN_SHARE = 0.995
 # Predicted scenes are never quite those of a frame: the limit is this much farther.
 MARGIN = 1.15
-_COARSE = 2  # px a side of what is compared: a shift by less is no other cell
+_COARSE = 2  # px a side of what is compared: a shift by less does not make another cell
 _NUMBERS = 3 * (CELL // _COARSE) ** 2  # that describe a cell
 
 

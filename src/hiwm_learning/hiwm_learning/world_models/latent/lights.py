@@ -5,7 +5,7 @@ from torch import Tensor
 
 _DARK = 0.05  # added to brightness before it is compared
 # Light is about white. A pixel whose colours are brighter by different factors, farther apart than
-# this share, shows another thing: a cloth that fills most of a picture is no light.
+# this share, shows another thing: a cloth that fills most of a picture is not a change of light.
 _TINT = 0.25
 _ENOUGH = 0.05  # of the pixels; if fewer show the same thing, all count
 

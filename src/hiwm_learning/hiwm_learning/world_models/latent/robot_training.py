@@ -1,11 +1,11 @@
 """Second stage: what the robot looks like, learned from frames with the joints of each.
 
-The layer is drawn before the usual picture of the camera. Its loss is first the squared
-error, or it would never begin to draw, and then the absolute one: it then draws what is there in
-more than half of all frames with these joints. That is the robot, and no object, if objects lie
-elsewhere in each frame. It is more than the robot if an object's place follows from the joints: a
-towel always starts in the middle, and has left it when the arms have folded it. Recordings of the
-robot only have no such object; with them, the layer learns from nothing else.
+The layer is drawn in front of the camera's usual picture, the median of many frames. Its loss is
+first the squared error, or it would never begin to draw, and then the absolute one: it then draws
+what is there in more than half of all frames with these joints. That is the robot, and no object,
+if objects lie elsewhere in each frame. It is more than the robot if an object's place follows from
+the joints: a towel always starts in the middle, and has left it when the arms have folded it.
+Recordings of the robot only have no such object; with them, the layer learns from nothing else.
 """
 
 from dataclasses import dataclass

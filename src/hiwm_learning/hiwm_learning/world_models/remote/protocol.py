@@ -125,18 +125,19 @@ def read_states(
     """Return the states in a reply: of each of `count` worlds, after each of `steps` steps.
 
     Raises:
-        WireError: fewer or more than were asked for, a wrong shape, or a value that is not finite.
+        WireError: fewer or more than requested, a wrong shape, or a value that is not finite.
     """
     rows = _field(reply, "states", list)
     if len(rows) != count:
         raise WireError(
-            f"{len(rows)} worlds, {count} were asked for", where=_WHERE,
+            f"the server returned {len(rows)} worlds instead of {count}", where=_WHERE,
             remedy="return one row for each world",
         )
     for row in rows:
         if not isinstance(row, list) or len(row) != steps:
             raise WireError(
-                f"{len(row) if isinstance(row, list) else row!r} steps, {steps} were asked for",
+                f"the server returned {len(row) if isinstance(row, list) else row!r} steps "
+                f"instead of {steps}",
                 where=_WHERE, remedy="return one state for each action of a chunk",
             )
     return [[_served_state(entry, metadata) for entry in row] for row in rows]
