@@ -28,6 +28,7 @@ from hiwm_core.formats import MIGRATE
 # Incremented when this version can no longer read older files.
 FORMAT = 1
 _HEADER_BYTES = 100_000_000  # limit set by safetensors
+_HALVED_FROM = 256  # numbers of a tensor that is stored in half of the bits
 # The only key of the safetensors metadata. Several keys would be written in random order, and
 # equal checkpoints would get different hashes.
 HEADER_KEY = "hiwm"
@@ -94,6 +95,18 @@ def save_checkpoint(path: Path, info: CheckpointInfo, weights: dict[str, Tensor]
     )
     write_file(path, content)
     return hashlib.sha256(content).hexdigest()
+
+
+def halved(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights with large tensors in half of the bits, as checkpoints store them.
+
+    Small ones stay as they are: they are scales and offsets.
+    """
+    return {
+        name: value.half()
+        if value.is_floating_point() and value.numel() >= _HALVED_FROM else value
+        for name, value in weights.items()
+    }
 
 
 def load_checkpoint(

@@ -11,6 +11,7 @@ from hiwm_core.errors import CheckpointError
 from hiwm_learning.checkpoints import (
     HEADER_KEY,
     CheckpointInfo,
+    halved,
     load_checkpoint,
     load_training_state,
     load_weights,
@@ -103,3 +104,14 @@ def test_training_state_survives_and_a_damaged_one_is_refused(tmp_path: Path) ->
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(CheckpointError, match="without --resume"):
         load_training_state(path)
+
+
+def test_large_weights_are_stored_in_half_of_the_bits_and_small_ones_whole() -> None:
+    weights = {
+        "layer": torch.linspace(-2.0, 2.0, 1024), "scale": torch.full((8,), 1e-7),
+        "counts": torch.arange(1024),
+    }
+    stored = halved(weights)
+    assert stored["layer"].dtype == torch.float16
+    assert (stored["layer"].float() - weights["layer"]).abs().max() < 1e-3
+    assert stored["scale"] is weights["scale"] and stored["counts"] is weights["counts"]

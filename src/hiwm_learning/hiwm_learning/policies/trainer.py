@@ -15,6 +15,7 @@ from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_learning.checkpoints import (
     Checkpoint,
     CheckpointInfo,
+    halved,
     load_checkpoint,
     load_weights,
     save_checkpoint,
@@ -210,7 +211,7 @@ class PolicyTrainer:
             data=self._data, steps=step, seed=self._seed, minutes=round(elapsed_s / 60.0, 2),
             scores=scores, period_s=self._episodes.period_s,
         )
-        content_hash = save_checkpoint(self._output, info, self._average.state_dict())
+        content_hash = save_checkpoint(self._output, info, halved(self._average.state_dict()))
         title = backbone_of(self._config).title
         parameters = sum(p.numel() for p in self._average.parameters())
         write_card(

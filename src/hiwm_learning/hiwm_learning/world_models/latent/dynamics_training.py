@@ -25,7 +25,7 @@ OLDEST = 60
 # object in another place is still a sharp one; taught the true frame from there, the model learns
 # to draw the mean of all places where the object might be.
 STRAYED, STRAYED_STEPS = 0.95, 2
-JOINTS_WEIGHT = 0.05  # beside the error of the scene, as a share of that of the copied one
+JOINTS_WEIGHT = 1.0  # beside the scene as a share of the copied one's error: a grasp shows in them
 POOL_SEED = 9_176_263  # keeps the pools of a step's parts apart
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hiwm_learning.checkpoints import Checkpoint, load_weights
+from hiwm_learning.checkpoints import Checkpoint, halved, load_weights
 from hiwm_learning.world_models.latent.camera_view import CameraView
 from hiwm_learning.world_models.latent.config import LatentWorldConfig
 from hiwm_learning.world_models.latent.doubt import Doubt
@@ -16,7 +16,6 @@ from hiwm_learning.world_models.latent.known_cells import KnownCells
 from hiwm_learning.world_models.latent.robot_layer import RobotLayer
 
 KIND = "latent_world_model"
-HALVED_FROM = 256  # numbers of a tensor that is stored in half of the bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,14 +172,12 @@ def ready(model: LatentWorldModel, device: torch.device | str = "cpu") -> Latent
 def stored_weights(model: LatentWorldModel) -> dict[str, Tensor]:
     """Return all weights for a checkpoint, large ones in half of the bits.
 
-    Small ones are scales and offsets, and those of the joints' response are few: an error in them
-    adds up in a rollout.
+    Those of the joints' response stay whole: they are few, and an error in them adds up in a
+    rollout.
     """
-    return {
-        name: value.half() if value.numel() >= HALVED_FROM and name.split(".")[0] != "response"
-        else value
-        for name, value in model.state_dict().items()
-    }
+    whole = model.state_dict()
+    response = {name: value for name, value in whole.items() if name.split(".")[0] == "response"}
+    return {**halved(whole), **response}
 
 
 def restored_model(
