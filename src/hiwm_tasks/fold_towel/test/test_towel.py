@@ -12,6 +12,7 @@ from hiwm_fold_towel.folder import Folder, Sighting
 from hiwm_fold_towel.names import broken, corner_gaps, covered_share, score, towel_of
 from hiwm_fold_towel.vision import look
 from hiwm_robot.standin_robot import StandinRobot
+from hiwm_test_support.empty_hands import farthest_carry_of_nothing
 from hiwm_yam_pair.top_camera import metres_per_pixel, to_pixels
 
 TASK = load_task("fold_towel")
@@ -195,26 +196,12 @@ def test_the_operator_finishes_a_fold_that_both_hands_let_slip(robot: StandinRob
 
 
 def test_hands_of_a_weak_demonstrator_that_missed_carry_on(robot: StandinRobot) -> None:
-    found = []
-    for seed in range(30):
-        weak = PLUGIN.behaviour(FAILURE_DATA, EMBODIMENT, seed)
-        if weak.empty is None or len(found) == 3:
-            continue
-        robot.place(weak.start(), 0)
-        shut_at: list[np.ndarray | None] = [None, None]
-        farthest = 0.0
-        for _ in range(90):
-            robot.take(weak.targets(robot.scene.truth, robot.measured))
-            robot.advance()
-            hands = robot.measured.reshape(2, 5)
-            for side, holds in enumerate(("left_holds", "right_holds")):
-                if hands[side, 4] > 0.1 or robot.scene.truth[holds] > 0.5:
-                    shut_at[side] = None
-                elif shut_at[side] is None:
-                    shut_at[side] = hands[side, :3]
-                else:
-                    farthest = max(farthest, float(np.linalg.norm(hands[side, :3] - shut_at[side])))
-        found.append(farthest)
+    def holds(side: int) -> bool:
+        return bool(robot.scene.truth[("left_holds", "right_holds")[side]] > 0.5)
+
+    drawn = (PLUGIN.behaviour(FAILURE_DATA, EMBODIMENT, seed) for seed in range(30))
+    carrying = [weak for weak in drawn if weak.empty is not None][:3]
+    found = [farthest_carry_of_nothing(robot, weak, holds, 90) for weak in carrying]
     assert max(found) > 0.1, found  # an empty hand went all the way
 
 

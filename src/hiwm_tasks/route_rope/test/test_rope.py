@@ -15,6 +15,7 @@ from hiwm_route_rope.operator_control import lies_in
 from hiwm_route_rope.router import Router, Sighting
 from hiwm_route_rope.shape import holds
 from hiwm_route_rope.vision import clip_masks, look, rope_mask
+from hiwm_test_support.empty_hands import farthest_carry_of_nothing
 from hiwm_yam_pair.kinematics import tool_down
 
 TASK = load_task("route_rope")
@@ -137,25 +138,12 @@ def test_the_operator_recovers_a_rope_that_a_weak_hand_let_slip(robot: StandinRo
 
 
 def test_hands_of_a_weak_demonstrator_that_missed_carry_on(robot: StandinRobot) -> None:
-    plugin, found = TASK.stand_in(), []
-    for seed in range(30):
-        weak = plugin.behaviour(FAILURE_DATA, EMBODIMENT, seed)
-        if weak.empty is None or len(found) == 3:
-            continue
-        robot.place(weak.start(), 0)
-        shut_at: list[np.ndarray | None] = [None, None]
-        farthest = 0.0
-        for _ in range(90):
-            robot.take(weak.targets(robot.scene.truth, robot.measured))
-            robot.advance()
-            for side, hand in enumerate(robot.measured.reshape(2, 5)):
-                if hand[4] > 0.05:
-                    shut_at[side] = None
-                elif shut_at[side] is None:
-                    shut_at[side] = hand[:3]
-                else:
-                    farthest = max(farthest, float(np.linalg.norm(hand[:3] - shut_at[side])))
-        found.append(farthest)
+    def holds(side: int) -> bool:
+        return bool(robot.measured[5 * side + 4] > 0.05)
+
+    drawn = (TASK.stand_in().behaviour(FAILURE_DATA, EMBODIMENT, seed) for seed in range(30))
+    carrying = [weak for weak in drawn if weak.empty is not None][:3]
+    found = [farthest_carry_of_nothing(robot, weak, holds, 90) for weak in carrying]
     assert max(found) > 0.1, found  # an empty hand went all the way
 
 
