@@ -65,6 +65,21 @@ def test_weights_are_taken_over_and_the_lineage_grows(tmp_path: Path) -> None:
     assert f"| Started from | {first.label}" in grown.with_suffix(".card.md").read_text()
 
 
+def test_a_model_without_tokens_for_hands_is_trained_on_with_them(tmp_path: Path) -> None:
+    path = write_untrained_checkpoint(tmp_path)
+    first = load_checkpoint(path)
+    config = LatentWorldConfig.from_json(first.info.config)
+    assert config.dynamics.glimpse
+    del first.info.config["dynamics"]["glimpse"]  # as in files from before hands had tokens
+    old = {name: v for name, v in first.weights.items() if "glimpses" not in name}
+    save_checkpoint(path, first.info, old)
+    assert LatentWorldConfig.from_json(load_checkpoint(path).info.config).dynamics.glimpse == 0
+    model = LatentWorldModel(config)
+    take_over(model, path, EMBODIMENT)
+    assert all(torch.equal(v, model.state_dict()[name]) for name, v in old.items())
+    assert any("glimpses" in name for name in model.state_dict())
+
+
 def test_another_size_is_refused_with_what_to_give(tmp_path: Path) -> None:
     path = write_untrained_checkpoint(tmp_path)
     config = LatentWorldConfig.from_json(load_checkpoint(path).info.config)

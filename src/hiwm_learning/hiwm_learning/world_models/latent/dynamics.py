@@ -8,8 +8,10 @@ A scene is mostly still. Only the cells with the edges of things, or that a hand
 tokens; all others are copied. A token knows its pixels, and where the robot's points
 are relative to it: before, now and next. It says how its four quarters move: shares of the motion
 of the robot's points, and a free motion. What is held moves as the hand does, by a share of one:
-that is much easier to learn than a number of pixels. One further token carries joints and commands,
-and gives back what the objects do to the joints (a grasp keeps fingers open).
+that is much easier to learn than a number of pixels. Each hand has a token with the picture around
+it: whether a grasp takes something depends on a few millimetres, which cells of a fixed grid show
+badly. One further token carries joints and commands, and gives back what the objects do to the
+joints (a grasp keeps fingers open).
 """
 
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hiwm_learning.world_models.latent.glimpses import around
 from hiwm_learning.world_models.latent.robot_drawing import cell_centres
 from hiwm_learning.world_models.latent.robot_layer import CELL, STRONG
 
@@ -40,6 +43,7 @@ class DynamicsConfig:
     blocks: int
     heads: int
     tokens: int  # cells in play, of all cameras together
+    glimpse: int = 0  # samples a side of the picture around a hand; 0: hands have no token
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +119,11 @@ class SceneDynamics(nn.Module):
         self.register_buffer("change", torch.full((), 1e-2))
         self.stem = nn.Linear(pixels + 9 * points, width)
         self.place = nn.Parameter(torch.randn(cameras * self._cells, width) * 0.02)
+        self._glimpse = config.glimpse
+        self.glimpses = nn.ModuleList(
+            nn.Linear(3 * config.glimpse**2, width)
+            for _ in range(cameras * hands if config.glimpse else 0)
+        )
         self.told = nn.Sequential(
             nn.Linear(robot, width), nn.SiLU(), nn.Linear(width, width)
         )
@@ -140,15 +149,35 @@ class SceneDynamics(nn.Module):
             [picked * STRONG, self._offsets(condition.points, chosen)], dim=-1
         )
         robot = self.told(condition.robot)[:, None]
-        tokens = torch.cat([self.stem(features) + self.place[chosen] + robot, robot], dim=1)
+        tokens = torch.cat([
+            self.stem(features) + self.place[chosen] + robot,
+            *self._hand_tokens(difference, condition.points[:, 1], robot), robot,
+        ], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
         tokens = self.last(tokens)
+        of_cells = tokens[:, : chosen.shape[1]]
         return Prediction(
-            scene=self._drawn(condition, chosen, tokens[:, :-1]),
+            scene=self._drawn(condition, chosen, of_cells),
             joints=self.joints(tokens[:, -1]),
-            summary=torch.cat([tokens[:, -1], tokens[:, :-1].mean(1)], dim=1),
+            summary=torch.cat([tokens[:, -1], of_cells.mean(1)], dim=1),
         )
+
+    def _hand_tokens(self, difference: Tensor, points: Tensor, robot: Tensor) -> list[Tensor]:
+        """Return a token [B, 1, W] of the picture around each hand in each camera.
+
+        Args:
+            difference: [B, C, 3, H, W] of scenes from the usual pictures.
+            points: [B, C, K, 2] where the robot is now.
+            robot: [B, 1, W], what the network made of the robot.
+        """
+        if not self._glimpse:
+            return []
+        hands = points[:, :, self._points - self._hands :]
+        seen = around(difference, hands, self._glimpse) * STRONG
+        return [
+            linear(seen[:, i : i + 1]) + robot for i, linear in enumerate(self.glimpses)
+        ]
 
     @torch.no_grad()
     def in_play(self, difference: Tensor, points: Tensor) -> Tensor:

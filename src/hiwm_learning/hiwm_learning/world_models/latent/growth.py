@@ -1,6 +1,7 @@
 """Training on from a checkpoint: new bags are learned, and old ones are not forgotten."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,13 @@ def take_over(
     """
     checkpoint = load_checkpoint(path, kind=KIND, embodiment_hash=embodiment.hash)
     known = LatentWorldConfig.from_json(checkpoint.info.config)
+    weights = checkpoint.weights
+    if not known.dynamics.glimpse:  # trained before hands had tokens: these begin untrained
+        own = model.dynamics.glimpses.state_dict(prefix="dynamics.glimpses.")
+        weights = {**own, **weights}
+        known = replace(known, dynamics=replace(
+            known.dynamics, glimpse=model.config.dynamics.glimpse
+        ))
     if known != model.config:
         raise CheckpointError(
             f"the model draws {', '.join(known.cameras)} at {known.height} x {known.width} px with "
@@ -85,7 +93,7 @@ def take_over(
             "request another network, size or set of cameras",
             where=str(path), remedy="give the --network and --tokens that it was trained with",
         )
-    load_weights(model, checkpoint)
+    load_weights(model, replace(checkpoint, weights=weights))
     info = checkpoint.info
     itself = {
         "name": checkpoint.label, "sha256": checkpoint.hash, "steps": info.steps,
