@@ -1,7 +1,8 @@
 """The centre of the console: who is connected, what they see, and what they may do.
 
 It runs on the web server's event loop and is accessed only from there. It reaches a running session
-through `Graph`; a stored session has none. Tested by `test_web_server.py`.
+through `Graph`; a stored session has none. Tested by
+`test_web_server.py` and `test_web_driving.py`.
 """
 
 import asyncio
@@ -224,7 +225,7 @@ class Hub:
             self._take_seat(client)
         if self.seats.driver != client.id:
             raise Refused("somebody else has the controls")
-        assert self.graph is not None
+        assert self.graph is not None  # the caller has looked
         if len(axes) != self.graph.axes:
             raise Refused(f"drive: {len(axes)} axes, but this robot has {self.graph.axes}")
         if demonstration is None:

@@ -25,7 +25,7 @@ from hiwm_core.frames import camera_stream, image_array, stream_stamps
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
 from hiwm_nodes.diagnostics import WARN, Diagnostics, RateMeter
-from hiwm_nodes.drained import Drained
+from hiwm_nodes.drained import Drained, waiting
 from hiwm_nodes.parameters import parameter
 from hiwm_nodes.running import run
 from hiwm_nodes.session import hold_role, session_folder
@@ -116,12 +116,9 @@ class LiveViewNode(Node):
         for subscription, kept in (
             (self._tick_subscription, self._ticks), (self._image_subscription, self._images),
         ):
-            if subscription is None:
-                continue
-            with subscription.handle:
-                while (taken := subscription.handle.take_message(subscription.msg_type, True)):
-                    kept.append(taken[0])
-                    self._stale = True
+            for message in waiting(subscription, raw=True) if subscription is not None else ():
+                kept.append(message)
+                self._stale = True
 
     def _newest(self) -> tuple[Image, Tick] | None:
         """Return the newest image and tick with the same stamp; they arrive in either order."""

@@ -1,4 +1,4 @@
-"""Reads a JSON file that must hold an object; a damaged file is one clear error."""
+"""JSON: files that must hold an object, with one clear error, and numbers that it can hold."""
 
 import json
 import math

@@ -7,6 +7,7 @@ from typing import Any
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.subscription import Subscription
 
 # Between two looks for a message.
 _CHECK_S = 0.005
@@ -36,6 +37,15 @@ class Drained(CallbackGroup):
 
     def ending_execution(self, entity: Any) -> None:
         """Do nothing: callbacks do not exclude each other."""
+
+
+def waiting(subscription: Subscription, *, raw: bool = False) -> Iterator[Any]:
+    """Yield the messages that have come since the last look, oldest first; `raw`: as bytes."""
+    with subscription.handle:
+        while (
+            taken := subscription.handle.take_message(subscription.msg_type, raw)
+        ) is not None:
+            yield taken[0]
 
 
 def messages(

@@ -24,7 +24,7 @@ from hiwm_core.frames import (
     pose_stream,
 )
 from hiwm_nodes import qos
-from hiwm_nodes.drained import Drained
+from hiwm_nodes.drained import Drained, waiting
 
 # Ticks in a row that come last before their other messages no longer wake the executor. A change
 # costs about as much as several wakes.
@@ -48,8 +48,8 @@ class ObservationFeed:
         self._assembler = ObservationAssembler(embodiment)
         self._group = Drained()
         self._punctual = 0  # ticks in a row
-        # Subscriptions with their message types and callbacks.
-        self._streams: list[tuple[Subscription, Any, Callable[[Any], None]]] = []
+        # Subscriptions with their callbacks.
+        self._streams: list[tuple[Subscription, Callable[[Any], None]]] = []
         for camera in embodiment.cameras:
             self._listen(
                 Image, camera_stream(camera.name), partial(self._assembler.add_image, camera.name)
@@ -69,11 +69,9 @@ class ObservationFeed:
         Raises:
             ConfigError: a message does not fit the embodiment.
         """
-        for subscription, kind, receive in self._streams:
-            handle = subscription.handle
-            with handle:
-                while (taken := handle.take_message(kind, False)) is not None:
-                    receive(taken[0])
+        for subscription, receive in self._streams:
+            for each in waiting(subscription):
+                receive(each)
         self._deliver(self._assembler.add_tick(message))
         late = self._assembler.incomplete
         self._punctual = 0 if late else self._punctual + 1
@@ -85,7 +83,7 @@ class ObservationFeed:
 
     def close(self) -> None:
         """End the subscriptions."""
-        for subscription, _, _ in self._streams:
+        for subscription, _ in self._streams:
             self._node.destroy_subscription(subscription)
         self._streams.clear()
 
@@ -98,7 +96,7 @@ class ObservationFeed:
         subscription = self._node.create_subscription(
             kind, topic, receive, qos.TICK, callback_group=self._group
         )
-        self._streams.append((subscription, kind, receive))
+        self._streams.append((subscription, receive))
 
     def _deliver(self, seen: Observation | None) -> None:
         if seen is not None:

@@ -31,8 +31,9 @@ class Handle:
 
 
 class Subscription:
-    def __init__(self, callback: Any, group: Any) -> None:
+    def __init__(self, kind: Any, callback: Any, group: Any) -> None:
         self.handle = Handle()
+        self.msg_type = kind
         self.callback = callback
         self.callback_group = group
 
@@ -51,7 +52,7 @@ class FakeNode:
     def create_subscription(
         self, kind: Any, topic: str, callback: Any, profile: Any, *, callback_group: Any
     ) -> Subscription:
-        self.subscriptions[kind] = Subscription(callback, callback_group)
+        self.subscriptions[kind] = Subscription(kind, callback, callback_group)
         return self.subscriptions[kind]
 
     @property

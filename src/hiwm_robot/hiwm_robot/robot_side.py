@@ -20,7 +20,7 @@ from hiwm_core.robot_config import RobotConfig
 from hiwm_core.robots.sources import JointSource, PoseSource
 from hiwm_core.stamps import stamp_ns
 from hiwm_nodes import qos
-from hiwm_nodes.drained import Drained, messages
+from hiwm_nodes.drained import Drained, messages, waiting
 from hiwm_nodes.messages import time_message
 from hiwm_robot.calibration import embodiment_info
 from hiwm_robot.camera_images import embodiment_image
@@ -57,8 +57,8 @@ class RobotSide:
         self._note = note
         self._reset_group = reset_group
         self._connected = False
-        # Subscriptions that are read in `take_states`, with their message types and callbacks.
-        self._states: list[tuple[Subscription, Any, Callable[[Any], None]]] = []
+        # Subscriptions that are read in `take_states`, with their callbacks.
+        self._states: list[tuple[Subscription, Callable[[Any], None]]] = []
 
     def check(self, timeout_s: float) -> None:
         """Wait for messages on each driver topic and check them.
@@ -145,15 +145,13 @@ class RobotSide:
             kind, topic, receive, self._profile, callback_group=Drained(),
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
         )
-        self._states.append((subscription, kind, receive))
+        self._states.append((subscription, receive))
 
     def take_states(self) -> None:
         """Read the joint states and poses that have arrived."""
-        for subscription, kind, receive in self._states:
-            handle = subscription.handle
-            with handle:
-                while (taken := handle.take_message(kind, False)) is not None:
-                    receive(taken[0])
+        for subscription, receive in self._states:
+            for message in waiting(subscription):
+                receive(message)
 
     def _stamp(self, message: Any, source: Any) -> int:
         """Return the stamp of a driver's message, or of its arrival, ns."""
