@@ -39,7 +39,7 @@ def untrained_world(embodiment: Embodiment, seed: int = 0) -> LatentWorldModel:
     model = LatentWorldModel(latent_config(embodiment, network="tiny"))
     for layer in (
         model.dynamics.shares, model.dynamics.free, model.dynamics.painted, model.dynamics.paint,
-        model.dynamics.joints,
+        model.dynamics.joints, model.dynamics.gripped,
     ):
         torch.nn.init.normal_(layer.weight, std=0.1)
     model.response.spread.fill_(1e-3)

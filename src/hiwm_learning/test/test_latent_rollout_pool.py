@@ -1,5 +1,6 @@
 """The pool of rollouts on which a latent world learns: where they start, and when they end."""
 
+import dataclasses
 import math
 
 import pytest
@@ -69,3 +70,15 @@ def test_rollouts_that_stray_or_are_not_finite_are_renewed(clips: Clips) -> None
     assert pool.age[[3, 5]].tolist() == [0, 0]
     assert pool.doubt[[3, 5]].tolist() == [0.0, 0.0]
     assert pool.age.sum() > 8
+
+
+def test_some_rollouts_start_shortly_before_a_gripper_closes(clips: Clips) -> None:
+    recordings = scenes_of(untrained_world(embodiment_with(SIZE)), clips, torch.device("cpu"))
+    still = dataclasses.replace(recordings, moving=torch.zeros(len(clips), dtype=torch.bool))
+    closing = int(clips.first[-1]) + 12
+    pool = RolloutPool(
+        clips, still, size=1000, oldest=5, strayed=1.0, seed=0, closings=torch.tensor([closing])
+    )
+    before = ((closing - 12 <= pool.rows) & (pool.rows <= closing)).float().mean()
+    alike = 13 / len(clips)  # as many ticks of all
+    assert float(before) == pytest.approx(0.3 + 0.7 * alike, abs=0.06)

@@ -77,6 +77,21 @@ def test_frames_become_scenes_move_on_and_become_frames(
     assert (progress.shape, success.shape) == ((2,), (2,))
 
 
+def test_a_grasp_is_decided_unless_it_is_known() -> None:
+    model = untrained_world(embodiment_with(96))
+    now = worlds(model, torch.rand(3, 1, 3, 96, 96))
+    alone, joints = model.follow(now)
+    decided = (alone.held > 0.0).float()
+    assert alone.held.shape == (3, len(model.config.arms))
+    torch.testing.assert_close(model.held(now), alone.held)
+    assert torch.equal(model.follow(now, known_grips=decided)[1], joints)
+    for known in (1.0 - float(decided[1, 0]), torch.nan):
+        other = decided.clone()
+        other[1, 0] = known
+        changed = (model.follow(now, known_grips=other)[1] - joints).abs().amax(1)
+        assert (changed > 0.0).tolist() == [False, True, False]
+
+
 def test_each_camera_has_a_scene_of_its_own() -> None:
     model = untrained_world(embodiment_with(96, ("top", "wrist")))
     frames = torch.randint(256, (1, 2, 96, 96, 3), dtype=torch.uint8)

@@ -14,6 +14,7 @@ from torch import Tensor
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.measured import MeasuredFromProprioception
 from hiwm_learning.training_loop import Budget, train
+from hiwm_learning.world_models.latent import recorded_scenes
 from hiwm_learning.world_models.latent.clips import Clips
 from hiwm_learning.world_models.latent.dynamics_training import (
     DynamicsOptions,
@@ -24,7 +25,7 @@ from hiwm_learning.world_models.latent.hand_training import hand_stage
 from hiwm_learning.world_models.latent.heads_training import heads_stage
 from hiwm_learning.world_models.latent.joint_training import fit_joints, joint_stage
 from hiwm_learning.world_models.latent.model import LatentWorldModel
-from hiwm_learning.world_models.latent.recorded_scenes import scenes_of
+from hiwm_learning.world_models.latent.recorded_scenes import RecordedScenes, scenes_of
 from hiwm_learning.world_models.latent.robot_training import robot_stage, usual_pictures
 from hiwm_learning.world_models.latent.scene_data import scene_data, set_units
 from hiwm_learning.world_models.latent.scene_error import distance, scene_error, seen_weight
@@ -398,6 +399,29 @@ def test_ticks_in_which_something_moves_are_known(clips: Clips) -> None:
     inside = torch.arange(len(clips) - 1) < clips.last[:-1]
     assert torch.equal(recordings.moving[:-1], wanted & inside)
     assert 0.1 < recordings.moving.float().mean() < 0.9
+
+
+def test_what_is_hidden_is_remembered_as_it_was() -> None:
+    pictures = torch.tensor([50, 200], dtype=torch.uint8)[:, None, None, None, None]
+    hidden = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+    hidden[1, :, :2] = 255
+    found = RecordedScenes(
+        pictures=pictures.expand(2, 1, 3, 4, 4), hidden=hidden, light=torch.ones(2, 1, 3),
+        moving=torch.ones(2, dtype=torch.bool),
+    ).remembered(torch.tensor([1]), torch.tensor([0]), CPU)
+    assert (found[..., :2, :] * 255).unique().tolist() == [50.0]
+    assert (found[..., 2:, :] * 255).unique().tolist() == [200.0]
+
+
+def test_taking_the_robot_away_says_how_far_it_is(
+    clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorded_scenes, "REPORT_EVERY_S", 0.0)
+    lines: list[str] = []
+    scenes_of(without_robot(), clips, CPU, report=lines.append)
+    done = [int(line.split()[0]) for line in lines]
+    assert done == sorted(set(done)) and done[0] > 0 and done[-1] < len(clips)
+    assert f"of {len(clips)} frames, 0 min left" in lines[-1]
 
 
 def test_without_labels_the_heads_are_left_alone(clips: Clips) -> None:

@@ -70,14 +70,14 @@ def test_a_model_without_tokens_for_hands_is_trained_on_with_them(tmp_path: Path
     first = load_checkpoint(path)
     config = LatentWorldConfig.from_json(first.info.config)
     assert config.dynamics.glimpse
-    del first.info.config["dynamics"]["glimpse"]  # as in files from before hands had tokens
-    old = {name: v for name, v in first.weights.items() if "glimpses" not in name}
+    del first.info.config["dynamics"]["glimpse"]  # as in files from before grips were told
+    old = {name: v for name, v in first.weights.items() if "grip" not in name}
     save_checkpoint(path, first.info, old)
     assert LatentWorldConfig.from_json(load_checkpoint(path).info.config).dynamics.glimpse == 0
     model = LatentWorldModel(config)
     take_over(model, path, EMBODIMENT)
     assert all(torch.equal(v, model.state_dict()[name]) for name, v in old.items())
-    assert any("glimpses" in name for name in model.state_dict())
+    assert any("grips" in name for name in model.state_dict())
 
 
 def test_another_size_is_refused_with_what_to_give(tmp_path: Path) -> None:

@@ -153,3 +153,9 @@ def arms_of(embodiment: Embodiment) -> tuple[tuple[int, ...], ...]:
         for arm in owners or list(owned):
             owned[arm].append(i)
     return tuple(tuple(places) for places in owned.values() if places)
+
+
+def grippers_of(embodiment: Embodiment) -> tuple[int | None, ...]:
+    """Return the place in the action of the gripper of each of `arms_of`; None: it has none."""
+    found = {group.arm: group.start for group in embodiment.groups if group.kind == "gripper"}
+    return tuple(found.get(arm) for arm in embodiment.arms)

@@ -8,9 +8,9 @@ A scene is mostly still. Only the cells with the edges of things, or that a hand
 tokens; all others are copied. A token knows its pixels, and where the robot's points
 are relative to it: before, now and next. It says how its four quarters move: shares of the motion
 of the robot's points, and a free motion. What is held moves as the hand does, by a share of one:
-that is much easier to learn than a number of pixels. Each hand has a token with the picture around
-it: whether a grasp takes something depends on a few millimetres, which cells of a fixed grid show
-badly. One further token carries joints and commands, and gives back what the objects do to the
+that is much easier to learn than a number of pixels. Whether a hand holds what lies around it
+depends on a few millimetres, which cells of a fixed grid show badly: `grips` tells it to all
+tokens. One further token carries joints and commands, and gives back what the objects do to the
 joints (a grasp keeps fingers open).
 """
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hiwm_learning.world_models.latent.glimpses import around
+from hiwm_learning.world_models.latent.grips import Grips
 from hiwm_learning.world_models.latent.robot_drawing import cell_centres
 from hiwm_learning.world_models.latent.robot_layer import CELL, STRONG
 
@@ -43,7 +44,7 @@ class DynamicsConfig:
     blocks: int
     heads: int
     tokens: int  # cells in play, of all cameras together
-    glimpse: int = 0  # samples a side of the picture around a hand; 0: hands have no token
+    glimpse: int = 0  # samples a side of the picture around a hand; 0: nothing tells what it holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,8 @@ class Condition:
     usual: Tensor  # [B, C, 3, H, W] the usual pictures, in the light of each world
     points: Tensor  # [B, 3, C, K, 2] the robot's points before, now and next, -1..1
     robot: Tensor  # [B, G] joints, commands and changes, standardised
+    # [B, hands] what hands hold, 1, 0, or NaN, unknown, while it is learned; None: as it looks
+    known_grips: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,7 @@ class Prediction:
     scene: Tensor  # [B, C, 3, H, W], about 0..1
     joints: Tensor  # [B, P] what objects add to a joint's change, in its usual changes
     summary: Tensor  # [B, 2W] what the network made of the robot and, in the mean, of the cells
+    held: Tensor  # [B, hands] logits of holding what lies around a hand; [B, 0] if none is told
 
 
 class Block(nn.Module):
@@ -120,10 +124,10 @@ class SceneDynamics(nn.Module):
         self.stem = nn.Linear(pixels + 9 * points, width)
         self.place = nn.Parameter(torch.randn(cameras * self._cells, width) * 0.02)
         self._glimpse = config.glimpse
-        self.glimpses = nn.ModuleList(
-            nn.Linear(3 * config.glimpse**2, width)
-            for _ in range(cameras * hands if config.glimpse else 0)
-        )
+        if config.glimpse:
+            self.grips = Grips(hands, 3 * cameras * config.glimpse**2 + robot)
+            self.gripped = nn.Linear(hands, width, bias=False)
+            nn.init.zeros_(self.gripped.weight)
         self.told = nn.Sequential(
             nn.Linear(robot, width), nn.SiLU(), nn.Linear(width, width)
         )
@@ -149,10 +153,10 @@ class SceneDynamics(nn.Module):
             [picked * STRONG, self._offsets(condition.points, chosen)], dim=-1
         )
         robot = self.told(condition.robot)[:, None]
-        tokens = torch.cat([
-            self.stem(features) + self.place[chosen] + robot,
-            *self._hand_tokens(difference, condition.points[:, 1], robot), robot,
-        ], dim=1)
+        held = self.held(condition)
+        if self._glimpse:
+            robot = robot + self.gripped(_decided(held, condition.known_grips))[:, None]
+        tokens = torch.cat([self.stem(features) + self.place[chosen] + robot, robot], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
         tokens = self.last(tokens)
@@ -161,23 +165,17 @@ class SceneDynamics(nn.Module):
             scene=self._drawn(condition, chosen, of_cells),
             joints=self.joints(tokens[:, -1]),
             summary=torch.cat([tokens[:, -1], of_cells.mean(1)], dim=1),
+            held=held,
         )
 
-    def _hand_tokens(self, difference: Tensor, points: Tensor, robot: Tensor) -> list[Tensor]:
-        """Return a token [B, 1, W] of the picture around each hand in each camera.
-
-        Args:
-            difference: [B, C, 3, H, W] of scenes from the usual pictures.
-            points: [B, C, K, 2] where the robot is now.
-            robot: [B, 1, W], what the network made of the robot.
-        """
+    def held(self, condition: Condition) -> Tensor:
+        """Return logits [B, hands] of holding what lies around a hand; [B, 0] if none is told."""
         if not self._glimpse:
-            return []
-        hands = points[:, :, self._points - self._hands :]
-        seen = around(difference, hands, self._glimpse) * STRONG
-        return [
-            linear(seen[:, i : i + 1]) + robot for i, linear in enumerate(self.glimpses)
-        ]
+            return condition.robot.new_zeros(len(condition.robot), 0)
+        hands = condition.points[:, 1, :, self._points - self._hands :]
+        seen = around(condition.scene - condition.usual, hands, self._glimpse) * STRONG
+        found: Tensor = self.grips(seen, condition.robot)
+        return found
 
     @torch.no_grad()
     def in_play(self, difference: Tensor, points: Tensor) -> Tensor:
@@ -270,6 +268,18 @@ class SceneDynamics(nn.Module):
         offset = (ours - centres[:, :, None, None]) / self._cell(points)
         bump = torch.exp(-0.5 * (offset**2).sum(-1, keepdim=True))
         return torch.cat([offset.clamp(-_FAR, _FAR) * 0.5, bump], dim=-1).flatten(2)
+
+
+def _decided(held: Tensor, known: Tensor | None) -> Tensor:
+    """Return 1 for what is held and -1 for what is not, [B, hands], of logits [B, hands].
+
+    A grasp is decided. Told how likely it is, the dynamics moves what may be held by a part of the
+    way, and then it looks as if it were held. While it learns, what is not `known` is 0: it learns
+    to rely on a decision only where that is right.
+    """
+    if known is not None:
+        return torch.nan_to_num(2.0 * known.to(held.dtype) - 1.0)
+    return 2.0 * (held.detach() > 0.0).to(held.dtype) - 1.0
 
 
 def _none_below(values: Tensor, least: float) -> Tensor:

@@ -16,6 +16,7 @@ from hiwm_learning.world_models.latent.recorded_scenes import RecordedScenes
 from hiwm_learning.world_models.latent.rollout_pool import MOVING, RolloutPool
 from hiwm_learning.world_models.latent.scene_data import AT_ONCE, SceneData, some_of
 from hiwm_learning.world_models.latent.scene_error import scene_error, seen_weight
+from hiwm_learning.world_models.latent.shown_grips import grip_error
 from hiwm_learning.world_models.latent.stage import Export, Pools, Stage
 
 RATE = 1.5e-3
@@ -26,6 +27,10 @@ OLDEST = 60
 # to draw the mean of all places where the object might be.
 STRAYED, STRAYED_STEPS = 0.95, 2
 JOINTS_WEIGHT = 1.0  # beside the scene as a share of the copied one's error: a grasp shows in them
+# Ticks on which grips are learned besides those of the pool, and the weight of both. They lie up to
+# so many ticks after a gripper begins to close; what is hidden then was seen so many ticks before.
+GRIP_ROWS, GRIPS_WEIGHT = 96, 4.0
+AFTER_CLOSING, SEEN_BEFORE = 8, (8, 31)
 POOL_SEED = 9_176_263  # keeps the pools of a step's parts apart
 
 
@@ -35,6 +40,8 @@ class DynamicsOptions:
 
     pool: int = POOL
     oldest: int = OLDEST  # age limit of a rollout, steps
+    grown: bool = False  # whether rollouts may have any age from the first step on
+    grippers: tuple[int, ...] = ()  # their places in the action
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +97,19 @@ def dynamics_stage(
     clips, recordings = data.clips, data.recordings
     copy = copied(model, clips, recordings, seed, device)
     error, strayed = team.agree([copy.error, copy.strayed])
+    telling = (~data.grips.isnan()).any(1) & ~clips.actions.isnan().any(1)
+    closings = clips.closings(options.grippers)
+    if len(closings):  # an open one holds nothing, a shut one what it held: that is soon learned
+        decisive = closings[:, None] + torch.arange(AFTER_CLOSING + 1)
+        lately = torch.zeros_like(telling)
+        lately[torch.minimum(decisive, clips.last[closings][:, None])] = True
+        telling &= lately
+    telling = torch.nonzero(telling)[:, 0]
     pools = [
         RolloutPool(
             clips, recordings, size=options.pool, oldest=options.oldest, strayed=strayed,
-            seed=seed + POOL_SEED * part,
+            seed=seed + POOL_SEED * part, grown=options.grown,
+            closings=closings,
         )
         for part in team.mine
     ]
@@ -105,19 +121,31 @@ def dynamics_stage(
         now = pool.pictures.to(device).float() / 255.0
         truth, hidden = recordings.at(rows + 1, device)
         worlds = worlds_at(clips, rows, now, pool.light, device)
-        predicted, joints = model.follow(worlds, data.points_around(rows).to(device))
+        shown = data.grips[rows].to(device)
+        predicted, joints = model.follow(worlds, data.points_around(rows).to(device), shown)
         usual = model.usual(worlds.light)
         each = scene_error(predicted.scene, truth, seen_weight(truth, now, usual, hidden))
         scene = each.mean() / error
         off = (joints - clips.proprioception[rows + 1].to(device)) / model.response.spread
         arms = functional.smooth_l1_loss(off, torch.zeros_like(off))
+        grips = grip_error(predicted.held, shown)
+        if len(telling) and predicted.held.shape[1]:
+            drawn = clips.draw(telling, GRIP_ROWS, generator)
+            # A hand hides what it closes on. A rollout remembers it; a recorded scene only guesses.
+            back = torch.randint(*SEEN_BEFORE, (len(drawn),), generator=generator)
+            scenes = recordings.remembered(
+                drawn, torch.maximum(drawn - back, clips.first[drawn]), device
+            )
+            recorded = worlds_at(clips, drawn, scenes, recordings.light[drawn], device)
+            held = model.held(recorded, data.points_around(drawn).to(device))
+            grips = grips + grip_error(held, data.grips[drawn].to(device))
         pool.advance(
             predicted.scene.detach().float().cpu(), each.detach().float().cpu(), pool.doubt,
             progress, generator,
         )
         return {
-            "loss": scene + JOINTS_WEIGHT * arms, "scene": scene, "joints": arms,
-            "age": pool.age.float().mean(),
+            "loss": scene + JOINTS_WEIGHT * arms + GRIPS_WEIGHT * grips, "scene": scene,
+            "joints": arms, "grips": grips, "age": pool.age.float().mean(),
         }
 
     return Stage(

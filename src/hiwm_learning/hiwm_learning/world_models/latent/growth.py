@@ -80,9 +80,11 @@ def take_over(
     checkpoint = load_checkpoint(path, kind=KIND, embodiment_hash=embodiment.hash)
     known = LatentWorldConfig.from_json(checkpoint.info.config)
     weights = checkpoint.weights
-    if not known.dynamics.glimpse:  # trained before hands had tokens: these begin untrained
-        own = model.dynamics.glimpses.state_dict(prefix="dynamics.glimpses.")
-        weights = {**own, **weights}
+    if not known.dynamics.glimpse:  # trained before grips were told: these begin untrained
+        weights = {
+            **weights, **model.dynamics.grips.state_dict(prefix="dynamics.grips."),
+            **model.dynamics.gripped.state_dict(prefix="dynamics.gripped."),
+        }
         known = replace(known, dynamics=replace(
             known.dynamics, glimpse=model.config.dynamics.glimpse
         ))

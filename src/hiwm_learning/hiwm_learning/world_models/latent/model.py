@@ -117,13 +117,29 @@ class LatentWorldModel(nn.Module):
         pictures = torch.stack([view.usual for view in self.camera_views()])
         return pictures * light[..., None, None]
 
-    def follow(self, worlds: Worlds, points: Tensor | None = None) -> tuple[Prediction, Tensor]:
+    def follow(
+        self, worlds: Worlds, points: Tensor | None = None, known_grips: Tensor | None = None
+    ) -> tuple[Prediction, Tensor]:
         """Return the prediction of the dynamics, and the next proprioception [B, P].
 
         Args:
             worlds: the present.
             points: [B, 3, C, K, 2] the robot's points before, now and next; None draws them.
+            known_grips: [B, hands] 1 or 0 where it is known what hands hold, or NaN, to learn from;
+                None decides it from the picture.
         """
+        condition, change = self._condition(worlds, points, known_grips)
+        found: Prediction = self.dynamics(condition)
+        return found, worlds.joints + change + found.joints * self.response.spread
+
+    def held(self, worlds: Worlds, points: Tensor | None = None) -> Tensor:
+        """Return logits [B, hands] of holding what lies around a hand; arguments as of `follow`."""
+        return self.dynamics.held(self._condition(worlds, points)[0])
+
+    def _condition(
+        self, worlds: Worlds, points: Tensor | None, known_grips: Tensor | None = None
+    ) -> tuple[Condition, Tensor]:
+        """Return what the next step depends on, and how the joints respond, [B, P]."""
         response = self.response
         change = response(worlds.joints, worlds.joints_before, worlds.gap, worlds.last_gap)
         if points is None:
@@ -136,10 +152,10 @@ class LatentWorldModel(nn.Module):
             change.detach() / response.spread, worlds.gap / response.gap_spread,
             worlds.last_gap / response.gap_spread,
         ], dim=1).clamp(-6.0, 6.0)
-        found: Prediction = self.dynamics(Condition(
+        return Condition(
             scene=worlds.scene, usual=self.usual(worlds.light), points=points, robot=robot,
-        ))
-        return found, worlds.joints + change + found.joints * response.spread
+            known_grips=known_grips,
+        ), change
 
     def difference(self, scene: Tensor, light: Tensor) -> Tensor:
         """Return how scenes [B, C, 3, H, W] differ from the usual pictures in their light."""

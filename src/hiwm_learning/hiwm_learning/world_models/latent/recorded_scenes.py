@@ -1,5 +1,7 @@
 """The scenes of all recorded frames: what they show, but for the robot."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from hiwm_learning.world_models.latent.on_disk import TensorFile
 
 AT_ONCE = 64
 AT_ONCE_ON_CPU = 16  # a fifth less time a frame than 64 at once: what is computed fits the cache
+HIDES = 0.3  # share from which on a pixel counts as hidden
+REPORT_EVERY_S = 60.0
 # Something moves in a tick if so many pixels, seen before and after it, change by so much.
 MOVED_PIXELS, MOVED = 15, 20
 
@@ -33,16 +37,36 @@ class RecordedScenes:
         )
 
 
+    def remembered(self, rows: Tensor, before: Tensor, device: torch.device) -> Tensor:
+        """Return pictures [B, C, 3, H, W] of ticks, with what is hidden as it was at others [B]."""
+        now, hidden = self.at(rows, device)
+        return torch.where(hidden[:, :, None] > HIDES, self.at(before, device)[0], now)
+
+
 @torch.no_grad()
 def scenes_of(
-    model: LatentWorldModel, clips: Clips, device: torch.device, on_disk: Path | None = None
+    model: LatentWorldModel, clips: Clips, device: torch.device, on_disk: Path | None = None,
+    report: Callable[[str], None] = print,
 ) -> RecordedScenes:
-    """Return the scenes of all frames; with a folder `on_disk` they stay there, mapped."""
+    """Return the scenes of all frames.
+
+    Args:
+        model: its robot, hands and fillers are trained.
+        clips: recorded ticks.
+        device: of the model.
+        on_disk: folder where scenes stay, mapped; None keeps them in memory.
+        report: receives a line for each minute that it takes.
+    """
     pictures, hidden = (_Rows(len(clips), on_disk) for _ in range(2))
     light, moving = [], []
     before: tuple[Tensor, Tensor] | None = None
     at_once = AT_ONCE_ON_CPU if device.type == "cpu" else AT_ONCE
+    begun = reported = time.monotonic()
     for start in range(0, len(clips), at_once):
+        if start and (now := time.monotonic()) - reported >= REPORT_EVERY_S:
+            left_s = (now - begun) / start * (len(clips) - start)
+            report(f"{start} of {len(clips)} frames, {left_s / 60:.0f} min left")
+            reported = now
         rows = slice(start, start + at_once)
         found = model.scenes(clips.frames[rows].to(device), clips.proprioception[rows].to(device))
         seen, hides = quantised(found.pictures).cpu(), quantised(found.hidden).cpu()

@@ -16,6 +16,9 @@ from hiwm_learning.world_models.latent.recorded_scenes import RecordedScenes
 
 RENEWED = 0.02  # share renewed at random in each step
 MOVING = 0.7  # share of new rollouts that start where something moves
+# Share that starts up to so many ticks before a gripper closes: what it takes is decided there, on
+# what was seen before the hand hid it.
+CLOSINGS, BEFORE_CLOSING = 0.3, 30
 # Shares of those that start from scenes with a ghost of an earlier frame, and from faded ones:
 # what an imagination does to a thin thing that it is unsure of. What was there can still be told.
 GHOSTS, FADED = 0.1, 0.1
@@ -35,18 +38,21 @@ class RolloutPool:
         oldest: age limit, steps.
         strayed: error of a scene beyond which a rollout is renewed.
         grown: whether rollouts may have any age from the first step on.
+        closings: ticks [M] at which a gripper begins to close.
         seed: of the first rollouts.
     """
 
     def __init__(
         self, clips: Clips, recordings: RecordedScenes, *, size: int, oldest: int, strayed: float,
-        seed: int, grown: bool = False,
+        seed: int, grown: bool = False, closings: Tensor | None = None,
     ) -> None:
+        self._closings = torch.zeros(0, dtype=torch.long) if closings is None else closings
         self._clips, self._recordings = clips, recordings
         self._oldest, self._strayed, self._grown = oldest, strayed, grown
         usable = clips.rows(1)
         self._usable = usable[~clips.actions[usable].isnan().any(1)]
         self._moving = self._usable[recordings.moving[self._usable]]
+        self._closings = self._closings[~clips.actions[self._closings].isnan().any(1)]
         self.rows = torch.zeros(size, dtype=torch.long)
         self.pictures = torch.zeros(size, *recordings.pictures.shape[1:], dtype=torch.uint8)
         self.light = torch.zeros(size, *recordings.light.shape[1:])
@@ -98,6 +104,12 @@ class RolloutPool:
         if len(self._moving):
             moves = torch.rand(count, generator=generator) < MOVING
             rows = torch.where(moves, clips.draw(self._moving, count, generator), rows)
+        if len(self._closings):
+            grasps = torch.rand(count, generator=generator) < CLOSINGS
+            closing = clips.draw(self._closings, count, generator)
+            before = torch.randint(BEFORE_CLOSING + 1, (count,), generator=generator)
+            before = torch.maximum(closing - before, clips.first[closing])
+            rows = torch.where(grasps, before, rows)
         scenes = found.pictures[rows].float()
         kind, worn = (torch.rand(count, generator=generator) for _ in range(2))
         worn = (WORN * worn)[:, None, None, None, None]

@@ -1,5 +1,6 @@
 """What the last stages learn from: the scenes of all frames, and where the robot is in them."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hiwm_learning.world_models.latent.model import LatentWorldModel
 from hiwm_learning.world_models.latent.recorded_scenes import RecordedScenes, scenes_of
 from hiwm_learning.world_models.latent.robot_layer import CELL
 from hiwm_learning.world_models.latent.scene_error import distance
+from hiwm_learning.world_models.latent.shown_grips import shown_grips, while_shut
 
 UNIT_FRAMES, UNIT_STEPS, AT_ONCE = 600, 10, 64
 
@@ -27,6 +29,7 @@ class SceneData:
     held_out: Clips
     measured: RecordedScenes
     points: Tensor  # [N, C, K, 2] of the robot, at the ticks of `clips`
+    grips: Tensor  # [N, hands] whether a hand holds what lies around it: 1, 0 or NaN, not known
 
     def points_around(self, rows: Tensor) -> Tensor:
         """Return the points before, at and after ticks [B], [B, 3, C, K, 2]."""
@@ -36,7 +39,8 @@ class SceneData:
 
 def scene_data(
     model: LatentWorldModel, clips: Clips, held_out: Clips, *, seed: int, device: torch.device,
-    team: Team = ALONE, on_disk: Path | None = None,
+    grippers: Sequence[int | None] = (), team: Team = ALONE, on_disk: Path | None = None,
+    report: Callable[[str], None] = print,
 ) -> SceneData:
     """Return the scenes of all frames; the model learns their units and their usual cells.
 
@@ -46,13 +50,15 @@ def scene_data(
         held_out: to measure on.
         seed: of everything random.
         device: of the model.
+        grippers: of each hand, the place of its gripper in the action, or None.
         team: the processes that train together.
         on_disk: folder where scenes stay, mapped; None keeps them in memory.
+        report: receives lines of progress.
     """
     model.views.eval().requires_grad_(False)
     model.response.eval().requires_grad_(False)
-    recordings = scenes_of(model, clips, device, on_disk)
-    measured = scenes_of(model, held_out, device, on_disk)
+    recordings = scenes_of(model, clips, device, on_disk, report)
+    measured = scenes_of(model, held_out, device, on_disk, report)
     set_units(model, clips, recordings, seed, device)
     learn_known_cells(model, recordings, measured, seed, device)
     team.share(model)  # what was found now is the same for all processes
@@ -60,8 +66,10 @@ def scene_data(
         points = torch.cat([
             model.points(part.to(device)).cpu() for part in clips.proprioception.split(4096)
         ])
+    shown = shown_grips(clips, recordings, points, len(model.config.arms))
     return SceneData(
-        clips=clips, recordings=recordings, held_out=held_out, measured=measured, points=points
+        clips=clips, recordings=recordings, held_out=held_out, measured=measured, points=points,
+        grips=while_shut(shown, clips, grippers),
     )
 
 
