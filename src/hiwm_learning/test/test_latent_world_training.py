@@ -28,7 +28,12 @@ from hiwm_learning.world_models.latent.model import LatentWorldModel
 from hiwm_learning.world_models.latent.recorded_scenes import RecordedScenes, scenes_of
 from hiwm_learning.world_models.latent.robot_training import robot_stage, usual_pictures
 from hiwm_learning.world_models.latent.scene_data import scene_data, set_units
-from hiwm_learning.world_models.latent.scene_error import distance, scene_error, seen_weight
+from hiwm_learning.world_models.latent.scene_error import (
+    distance,
+    scene_error,
+    seen_weight,
+    stays_hidden,
+)
 from hiwm_learning.world_models.latent.stage import Stage
 from hiwm_learning.world_models.latent.views import side_by_side
 from hiwm_test_support.arms import two_arms
@@ -411,6 +416,17 @@ def test_what_is_hidden_is_remembered_as_it_was() -> None:
     ).remembered(torch.tensor([1]), torch.tensor([0]), CPU)
     assert (found[..., :2, :] * 255).unique().tolist() == [50.0]
     assert (found[..., 2:, :] * 255).unique().tolist() == [200.0]
+
+
+def test_what_is_hidden_stays_unless_a_hand_holds_something() -> None:
+    now, true = (torch.full((2, 1, 3, 4, 4), value) for value in (0.2, 0.8))
+    hidden = torch.zeros(2, 1, 4, 4)
+    hidden[:, :, :2] = 1.0
+    truth, masked = stays_hidden(now, true, hidden, torch.tensor([True, False]))
+    assert torch.equal(truth[0, ..., :2, :], now[0, ..., :2, :])
+    assert torch.equal(truth[0, ..., 2:, :], true[0, ..., 2:, :])
+    assert torch.equal(truth[1], true[1])
+    assert masked[0].sum() == 0.0 and torch.equal(masked[1], hidden[1])
 
 
 def test_taking_the_robot_away_says_how_far_it_is(

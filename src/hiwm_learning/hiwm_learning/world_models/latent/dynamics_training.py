@@ -15,7 +15,7 @@ from hiwm_learning.world_models.latent.open_loop import open_loop, worlds_at
 from hiwm_learning.world_models.latent.recorded_scenes import RecordedScenes
 from hiwm_learning.world_models.latent.rollout_pool import MOVING, RolloutPool
 from hiwm_learning.world_models.latent.scene_data import AT_ONCE, SceneData, some_of
-from hiwm_learning.world_models.latent.scene_error import scene_error, seen_weight
+from hiwm_learning.world_models.latent.scene_error import scene_error, seen_weight, stays_hidden
 from hiwm_learning.world_models.latent.shown_grips import grip_error
 from hiwm_learning.world_models.latent.stage import Export, Pools, Stage
 
@@ -122,6 +122,7 @@ def dynamics_stage(
         truth, hidden = recordings.at(rows + 1, device)
         worlds = worlds_at(clips, rows, now, pool.light, device)
         shown = data.grips[rows].to(device)
+        truth, hidden = stays_hidden(now, truth, hidden, (shown == 0.0).all(1))
         predicted, joints = model.follow(worlds, data.points_around(rows).to(device), shown)
         usual = model.usual(worlds.light)
         each = scene_error(predicted.scene, truth, seen_weight(truth, now, usual, hidden))

@@ -11,10 +11,10 @@ from torch import Tensor
 from hiwm_learning.world_models.latent.clips import Clips
 from hiwm_learning.world_models.latent.model import LatentWorldModel, quantised
 from hiwm_learning.world_models.latent.on_disk import TensorFile
+from hiwm_learning.world_models.latent.scene_error import HIDES
 
 AT_ONCE = 64
 AT_ONCE_ON_CPU = 16  # a fifth less time a frame than 64 at once: what is computed fits the cache
-HIDES = 0.3  # share from which on a pixel counts as hidden
 REPORT_EVERY_S = 60.0
 # Something moves in a tick if so many pixels, seen before and after it, change by so much.
 MOVED_PIXELS, MOVED = 15, 20

@@ -9,6 +9,7 @@ UNUSUAL, UNUSUAL_WEIGHT = 0.06, 8.0
 # A thin thing that is a little beside its place is all wrong in each pixel, but not in the mean of
 # some: sides of these areas, and their distances, px.
 AREAS = ((5, 2), (11, 3))
+HIDES = 0.3  # share from which on a pixel counts as hidden
 _SHARP = 1e-4  # of squares, below which the error is smooth
 
 
@@ -44,3 +45,20 @@ def distance(found: Tensor, truth: Tensor, hidden: Tensor) -> Tensor:
     off = ((found - truth) * (1.0 - hidden[:, :, None])).flatten(0, 1)
     square: Tensor = functional.avg_pool2d(off, 4).square().unflatten(0, found.shape[:2])
     return torch.sqrt(square.flatten(1).mean(1) + 1e-10)
+
+def stays_hidden(
+    now: Tensor, truth: Tensor, hidden: Tensor, still: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return true pictures and what is hidden in them; what is hidden and not held is as it was.
+
+    Nothing else says what happens under a hand. Free to move there, things went along with it, and
+    then looked as if they were held.
+
+    Args:
+        now: [B, C, 3, H, W] scenes of the step before.
+        truth: [B, C, 3, H, W] the true ones.
+        hidden: [B, C, H, W] in those, 0..1.
+        still: [B] whether no hand holds anything.
+    """
+    stays = (hidden > HIDES) & still[:, None, None, None]
+    return torch.where(stays[:, :, None], now, truth), hidden.masked_fill(stays, 0.0)
