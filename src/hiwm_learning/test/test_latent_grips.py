@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hiwm_learning.world_models.latent.clips import Clips
-from hiwm_learning.world_models.latent.config import grippers_of
+from hiwm_learning.world_models.latent.config import latent_config
 from hiwm_learning.world_models.latent.recorded_scenes import RecordedScenes
 from hiwm_learning.world_models.latent.shown_grips import grip_error, shown_grips, while_shut
 from hiwm_test_support.arms import two_arms
@@ -106,9 +106,9 @@ def test_what_a_gripper_holds_it_holds_until_it_opens(clips: Clips) -> None:
 
 
 def test_each_arm_has_its_own_gripper_or_none() -> None:
-    assert grippers_of(embodiment_with(32)) == (None, None)
+    assert latent_config(embodiment_with(32), network="tiny").grippers == (None, None)
     two = two_arms()
     grippers = [group for group in two.groups if group.kind == "gripper"]
-    assert grippers_of(two) == tuple(
+    assert latent_config(two, network="tiny").grippers == tuple(
         next((g.start for g in grippers if g.arm == arm), None) for arm in two.arms
     )

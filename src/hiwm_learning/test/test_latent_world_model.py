@@ -1,5 +1,6 @@
 """The pieces of a latent world: shapes, several cameras, the robot's layer, how parts move."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -21,6 +22,7 @@ from hiwm_learning.world_models.latent.model import (
     LatentWorldModel,
     Worlds,
     quantised,
+    ready,
     restored_model,
     stored_weights,
 )
@@ -90,6 +92,32 @@ def test_a_grasp_is_decided_unless_it_is_known() -> None:
         other[1, 0] = known
         changed = (model.follow(now, known_grips=other)[1] - joints).abs().amax(1)
         assert (changed > 0.0).tolist() == [False, True, False]
+
+
+def test_nothing_moves_with_a_gripper_that_holds_nothing() -> None:
+    model = untrained_world(embodiment_with(96))
+    config = dataclasses.replace(model.config, grippers=(0, None))
+    gripping = ready(LatentWorldModel(config))
+    gripping.load_state_dict(model.state_dict())
+    dynamics = gripping.dynamics
+    for layer in (dynamics.free, dynamics.painted, dynamics.paint):
+        torch.nn.init.zeros_(layer.weight)
+    now = worlds(gripping, torch.rand(1, 1, 3, 96, 96))
+    points = torch.zeros(1, 3, 1, len(config.arms) * (config.view.points + 1), 2)
+    of_arm = config.view.points
+
+    def moves(arm: int, held: float) -> bool:
+        goes = points.clone()
+        goes[:, 2, :, arm * of_arm : (arm + 1) * of_arm] = 0.2
+        goes[:, 2, :, arm - 2] = 0.2
+        known = torch.zeros(1, 2)
+        known[:, arm] = held
+        change = gripping.follow(now, goes, known)[0].scene - now.scene
+        return float(change.abs().max()) > 1e-3
+
+    assert moves(0, 1.0) and not moves(0, 0.0)
+    assert moves(0, math.nan), "unknown: it may"
+    assert moves(1, 0.0), "it has no gripper: it pushes"
 
 
 def test_each_camera_has_a_scene_of_its_own() -> None:
@@ -278,7 +306,7 @@ def test_each_camera_moves_what_it_sees_and_shares_the_tokens() -> None:
     present = worlds(model, scene)
     chosen = dynamics.in_play(model.difference(scene, present.light), points[:, 2])[0]
     assert (chosen < 48).sum() == (chosen >= 48).sum() == 24
-    predicted, _ = model.follow(present, points)
+    predicted, _ = model.follow(present, points, torch.ones(1, 2))
     for camera, corner in ((0, [20, 34]), (1, [23, 30])):
         bright = (predicted.scene[0, camera, 0] > 0.8).nonzero()
         assert bright.amin(0).tolist() == corner, camera

@@ -35,6 +35,8 @@ class LatentWorldConfig:
     view: ViewConfig
     dynamics: DynamicsConfig
     head_width: int
+    # Of each arm, the place of its gripper in the action, or None; () in older models.
+    grippers: tuple[int | None, ...] = ()
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -58,6 +60,7 @@ class LatentWorldConfig:
                 "cameras": tuple(data["cameras"]),
                 "sizes": tuple((height, width) for height, width in data["sizes"]),
                 "arms": tuple(tuple(arm) for arm in data["arms"]),
+                "grippers": tuple(data.get("grippers", ())),
                 "view": ViewConfig(**data["view"]),
                 "dynamics": DynamicsConfig(**data["dynamics"]),
             })
@@ -133,6 +136,7 @@ def latent_config(
         cameras=names, sizes=sizes, height=height, width=width, arms=arms_of(embodiment),
         proprioception=embodiment.proprio_dim, actions=embodiment.action_dim,
         view=size.view, dynamics=dynamics, head_width=size.head_width,
+        grippers=_grippers_of(embodiment),
     )
 
 
@@ -155,7 +159,7 @@ def arms_of(embodiment: Embodiment) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(places) for places in owned.values() if places)
 
 
-def grippers_of(embodiment: Embodiment) -> tuple[int | None, ...]:
+def _grippers_of(embodiment: Embodiment) -> tuple[int | None, ...]:
     """Return the place in the action of the gripper of each of `arms_of`; None: it has none."""
     found = {group.arm: group.start for group in embodiment.groups if group.kind == "gripper"}
     return tuple(found.get(arm) for arm in embodiment.arms)

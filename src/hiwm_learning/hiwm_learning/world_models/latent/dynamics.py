@@ -105,17 +105,20 @@ class SceneDynamics(nn.Module):
         hands: number of hands.
         robot: G, length of the robot's features.
         joints: P, length of proprioception.
+        grips: of each hand, whether it grips: nothing moves with an arm whose gripper holds
+            nothing, though it may be pushed. () if none does.
     """
 
     change: Tensor
 
     def __init__(
         self, config: DynamicsConfig, *, cameras: int, grid: tuple[int, int], points: int,
-        hands: int, robot: int, joints: int,
+        hands: int, robot: int, joints: int, grips: tuple[bool, ...] = (),
     ) -> None:
         super().__init__()
         self._grid, self._cells = grid, grid[0] * grid[1]
         self._points, self._hands = points, hands
+        self._grips = grips if config.glimpse and any(grips) else ()
         # Each camera has its share: in one that moves, everything is unusual.
         self._tokens = min(max(1, config.tokens // cameras), self._cells)
         width, pixels = config.width, 3 * CELL**2
@@ -154,15 +157,16 @@ class SceneDynamics(nn.Module):
         )
         robot = self.told(condition.robot)[:, None]
         held = self.held(condition)
+        decided = _decided(held, condition.known_grips)
         if self._glimpse:
-            robot = robot + self.gripped(_decided(held, condition.known_grips))[:, None]
+            robot = robot + self.gripped(decided)[:, None]
         tokens = torch.cat([self.stem(features) + self.place[chosen] + robot, robot], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
         tokens = self.last(tokens)
         of_cells = tokens[:, : chosen.shape[1]]
         return Prediction(
-            scene=self._drawn(condition, chosen, of_cells),
+            scene=self._drawn(condition, chosen, of_cells, decided),
             joints=self.joints(tokens[:, -1]),
             summary=torch.cat([tokens[:, -1], of_cells.mean(1)], dim=1),
             held=held,
@@ -202,11 +206,13 @@ class SceneDynamics(nn.Module):
         found: Tensor = (chosen + first).flatten(1)
         return found
 
-    def _drawn(self, condition: Condition, chosen: Tensor, tokens: Tensor) -> Tensor:
+    def _drawn(
+        self, condition: Condition, chosen: Tensor, tokens: Tensor, decided: Tensor
+    ) -> Tensor:
         """Return the next scene [B, C, 3, H, W], of tokens [B, N, W] of the chosen cells."""
         scene = condition.scene
         size = scene.shape[-2:]
-        flow = self._laid(self._motion(condition.points, chosen, tokens), chosen, scene)
+        flow = self._laid(self._motion(condition.points, chosen, tokens, decided), chosen, scene)
         flow = functional.pixel_shuffle(flow, _QUARTERS).float()
         flow = functional.interpolate(flow, size=size, mode="bilinear", align_corners=False)
         places = cell_centres((size[0], size[1]), flow)
@@ -228,11 +234,18 @@ class SceneDynamics(nn.Module):
         found: Tensor = drawn.unflatten(0, scene.shape[:2])
         return found
 
-    def _motion(self, points: Tensor, chosen: Tensor, tokens: Tensor) -> Tensor:
+    def _motion(
+        self, points: Tensor, chosen: Tensor, tokens: Tensor, decided: Tensor
+    ) -> Tensor:
         """Return how the quarters of cells move, px, [B, N, 2 * quarters], x before y."""
         ours = self._of_camera(points, chosen)  # [B, N, 3, K, 2]
         size = points.new_tensor([0.5 * CELL * self._grid[1], 0.5 * CELL * self._grid[0]])
         step = (ours[:, :, 2] - ours[:, :, 1]) * size
+        if self._grips:
+            empty = (decided < 0.0) & decided.new_tensor(self._grips).bool()
+            of_arm = self._points // self._hands - 1  # points besides the hand
+            empty = torch.cat([empty.repeat_interleave(of_arm, 1), empty], dim=1)
+            step = step.masked_fill(empty[:, None, :, None], 0.0)
         shares = self.shares(tokens).unflatten(-1, (_QUARTERS**2, self._points))
         # In half of the bits, what is held would move in steps of a good part of a pixel.
         with torch.autocast(points.device.type, enabled=False):

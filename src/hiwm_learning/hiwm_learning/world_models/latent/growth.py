@@ -85,7 +85,7 @@ def take_over(
             **weights, **model.dynamics.grips.state_dict(prefix="dynamics.grips."),
             **model.dynamics.gripped.state_dict(prefix="dynamics.gripped."),
         }
-        known = replace(known, dynamics=replace(
+        known = replace(known, grippers=model.config.grippers, dynamics=replace(
             known.dynamics, glimpse=model.config.dynamics.glimpse
         ))
     if known != model.config:

@@ -62,6 +62,7 @@ class LatentWorldModel(nn.Module):
         self.dynamics = SceneDynamics(
             config.dynamics, cameras=cameras, grid=config.grid,
             points=len(arms) * (config.view.points + 1), hands=len(arms),
+            grips=tuple(place is not None for place in config.grippers),
             robot=3 * config.proprioception + 2 * config.actions, joints=config.proprioception,
         )
         self.outcome = OutcomeHead(cameras, config.proprioception, config.head_width)

@@ -25,7 +25,7 @@ from hiwm_learning.training_command import (
 )
 from hiwm_learning.training_loop import Budget
 from hiwm_learning.world_models.latent.clips import Clips, read_clips
-from hiwm_learning.world_models.latent.config import NETWORK_SIZES, grippers_of, latent_config
+from hiwm_learning.world_models.latent.config import NETWORK_SIZES, latent_config
 from hiwm_learning.world_models.latent.dynamics_training import (
     OLDEST,
     POOL,
@@ -207,7 +207,7 @@ class _Run:
         filling.take_average()
 
         self._report("taking the robot away from every frame")
-        grippers = grippers_of(self._embodiment)
+        grippers = model.config.grippers
         data = scene_data(
             model, clips, held_out, seed=seed, device=device, grippers=grippers, team=team,
             on_disk=self._on_disk, report=self._report,
