@@ -18,7 +18,7 @@ from hiwm_core.ros_domains import domain_id
 from hiwm_test_support.nodes import NodeProcess
 
 sys.path.insert(0, str(Path(__file__).parent))
-from teleop_rig import HOME, PATIENT, graph_fixture  # noqa: E402, F401
+from teleop_rig import EMBODIMENT, HOME, PATIENT, graph_fixture  # noqa: E402, F401
 
 pytestmark = pytest.mark.nodes
 
@@ -87,7 +87,8 @@ def test_keys_take_over_move_and_hand_back(graph):
         assert graph.until(lambda: Command.SOURCE_HUMAN in graph.world.sources)
         assert not any(command.synchronous for command in said)
         moved = np.array([list(c.action) for c in said if c.action])
-        assert (np.abs(moved - HOME)[:, 1] <= 0.012 + 1e-9).all()
+        leash = EMBODIMENT.actions[1].max_following_error
+        assert (np.abs(moved - HOME)[:, 1] <= leash + 1e-9).all()
         np.testing.assert_allclose(moved[:, [0, 2, 3]], np.array([HOME] * len(moved))[:, [0, 2, 3]])
 
         os.write(ours, b"3b")
