@@ -7,6 +7,7 @@ import time
 
 import aiohttp
 import numpy as np
+import pytest
 from aiohttp.client import URL
 
 from hiwm_console.access import AccessRules
@@ -150,3 +151,10 @@ async def eventually(predicate):
     async with asyncio.timeout(GUARD_S):
         while not predicate():
             await asyncio.sleep(0.01)
+
+
+@pytest.fixture(name="rig")
+def rig_fixture(tmp_path):
+    rig = ConsoleRig(tmp_path / "session")
+    yield rig
+    rig.server.close()

@@ -15,14 +15,7 @@ from hiwm_console.access import AccessRules
 from hiwm_core.control import Mode
 
 sys.path.insert(0, str(Path(__file__).parent))
-from console_rig import GUARD_S, ConsoleRig, eventually, visit  # noqa: E402
-
-
-@pytest.fixture
-def rig(tmp_path):
-    rig = ConsoleRig(tmp_path / "session")
-    yield rig
-    rig.server.close()
+from console_rig import GUARD_S, ConsoleRig, eventually, rig_fixture, visit  # noqa: E402, F401
 
 
 def test_a_viewer_drives_and_a_frame_brings_its_stamp_back(rig):

@@ -22,16 +22,8 @@ from hiwm_core.errors import HiwmError
 from hiwm_core.palette import MODE_COLOURS
 
 sys.path.insert(0, str(Path(__file__).parent))
-from console_rig import ConsoleRig, eventually, fetch, visit  # noqa: E402
+from console_rig import ConsoleRig, eventually, fetch, rig_fixture, visit  # noqa: E402, F401
 from stored_tree import frame_of, write_session  # noqa: E402
-
-
-@pytest.fixture
-def rig(tmp_path):
-    rig = ConsoleRig(tmp_path / "session")
-    yield rig
-    rig.server.close()
-
 
 # ---- pages ----
 

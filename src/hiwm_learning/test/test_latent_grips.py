@@ -46,21 +46,28 @@ MOVES = [START + SPEED * tick for tick in range(LENGTH)]
 
 @pytest.mark.parametrize(("things", "wanted"), [(MOVES, 1.0), ([START] * LENGTH, 0.0)])
 def test_what_moves_with_a_hand_is_held(clips: Clips, things: list[int], wanted: float) -> None:
-    found = shown_grips(clips, scenes_with(things), hand_at(MOVES), 1)[:, 0]
+    found = shown_grips(clips, scenes_with(things), hand_at(MOVES), [None])[:, 0]
     assert found[0] == wanted
     assert found[-1].isnan(), "nothing follows the last tick"
 
 
 def test_a_hand_that_stays_or_has_nothing_near_shows_nothing(clips: Clips) -> None:
     still = [START] * LENGTH
-    assert shown_grips(clips, scenes_with(still), hand_at(still), 1).isnan().all()
-    assert shown_grips(clips, scenes_with([-9] * LENGTH), hand_at(MOVES), 1).isnan().all()
+    assert shown_grips(clips, scenes_with(still), hand_at(still), [None]).isnan().all()
+    assert shown_grips(clips, scenes_with([-9] * LENGTH), hand_at(MOVES), [None]).isnan().all()
 
 
 def test_each_hand_is_told_apart(clips: Clips) -> None:
     hands = torch.cat([hand_at([START] * LENGTH), hand_at(MOVES)], dim=2)
-    found = shown_grips(clips, scenes_with(MOVES), hands, 2)
+    found = shown_grips(clips, scenes_with(MOVES), hands, [None] * 2)
     assert found[:, 0].isnan().all() and found[0, 1] == 1.0
+
+
+def test_only_a_gripper_that_is_shut_shows_what_it_holds(clips: Clips) -> None:
+    last = clips.actions.shape[1] - 1
+    gripped = told(clips, [0.9] * 4 + [0.0] * (LENGTH - 4))
+    found = shown_grips(gripped, scenes_with(MOVES), hand_at(MOVES), [last])[:, 0]
+    assert found[:4].isnan().all() and found[4] == 1.0
 
 
 def test_what_is_not_known_is_no_error_and_the_hard_ones_count_most() -> None:

@@ -70,8 +70,7 @@ class Clips:
         return command < usual.mean()
 
     def closings(self, grippers: Sequence[int]) -> Tensor:
-        """Return the ticks at which a gripper begins to close; `grippers` are its actions' places.
-        """
+        """Return the ticks at which a gripper, of places in the action, begins to close."""
         begins = torch.zeros(len(self), dtype=torch.bool)
         for place in grippers:
             shut = self.shut(place)

@@ -142,6 +142,17 @@ def latent_config(
 
 def arms_of(embodiment: Embodiment) -> tuple[tuple[int, ...], ...]:
     """Return each arm's places in proprioception; entries of no arm belong to all."""
+    return tuple(_places_of(embodiment).values())
+
+
+def _grippers_of(embodiment: Embodiment) -> tuple[int | None, ...]:
+    """Return the place in the action of the gripper of each of `arms_of`; None: it has none."""
+    found = {group.arm: group.start for group in embodiment.groups if group.kind == "gripper"}
+    return tuple(found.get(arm) for arm in _places_of(embodiment))
+
+
+def _places_of(embodiment: Embodiment) -> dict[str, tuple[int, ...]]:
+    """Return the places in proprioception of the arms that have some."""
     joints: dict[str, set[str]] = {}
     actions: dict[str, set[str]] = {}
     for group in embodiment.groups:
@@ -156,10 +167,4 @@ def arms_of(embodiment: Embodiment) -> tuple[tuple[int, ...], ...]:
         ]
         for arm in owners or list(owned):
             owned[arm].append(i)
-    return tuple(tuple(places) for places in owned.values() if places)
-
-
-def _grippers_of(embodiment: Embodiment) -> tuple[int | None, ...]:
-    """Return the place in the action of the gripper of each of `arms_of`; None: it has none."""
-    found = {group.arm: group.start for group in embodiment.groups if group.kind == "gripper"}
-    return tuple(found.get(arm) for arm in embodiment.arms)
+    return {arm: tuple(places) for arm, places in owned.items() if places}

@@ -41,7 +41,6 @@ class DynamicsOptions:
     pool: int = POOL
     oldest: int = OLDEST  # age limit of a rollout, steps
     grown: bool = False  # whether rollouts may have any age from the first step on
-    grippers: tuple[int, ...] = ()  # their places in the action
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +97,8 @@ def dynamics_stage(
     copy = copied(model, clips, recordings, seed, device)
     error, strayed = team.agree([copy.error, copy.strayed])
     telling = (~data.grips.isnan()).any(1) & ~clips.actions.isnan().any(1)
-    closings = clips.closings(options.grippers)
+    telling &= torch.arange(len(clips)) < clips.last
+    closings = clips.closings([g for g in model.config.grippers if g is not None])
     if len(closings):  # an open one holds nothing, a shut one what it held: that is soon learned
         decisive = closings[:, None] + torch.arange(AFTER_CLOSING + 1)
         lately = torch.zeros_like(telling)

@@ -46,13 +46,13 @@ class RolloutPool:
         self, clips: Clips, recordings: RecordedScenes, *, size: int, oldest: int, strayed: float,
         seed: int, grown: bool = False, closings: Tensor | None = None,
     ) -> None:
-        self._closings = torch.zeros(0, dtype=torch.long) if closings is None else closings
         self._clips, self._recordings = clips, recordings
         self._oldest, self._strayed, self._grown = oldest, strayed, grown
         usable = clips.rows(1)
         self._usable = usable[~clips.actions[usable].isnan().any(1)]
         self._moving = self._usable[recordings.moving[self._usable]]
-        self._closings = self._closings[~clips.actions[self._closings].isnan().any(1)]
+        self._closings = usable[:0] if closings is None else closings
+        self._closings = self._closings[torch.isin(self._closings, self._usable)]
         self.rows = torch.zeros(size, dtype=torch.long)
         self.pictures = torch.zeros(size, *recordings.pictures.shape[1:], dtype=torch.uint8)
         self.light = torch.zeros(size, *recordings.light.shape[1:])

@@ -1,6 +1,6 @@
 """What the last stages learn from: the scenes of all frames, and where the robot is in them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +39,7 @@ class SceneData:
 
 def scene_data(
     model: LatentWorldModel, clips: Clips, held_out: Clips, *, seed: int, device: torch.device,
-    grippers: Sequence[int | None] = (), team: Team = ALONE, on_disk: Path | None = None,
-    report: Callable[[str], None] = print,
+    team: Team = ALONE, on_disk: Path | None = None, report: Callable[[str], None] = print,
 ) -> SceneData:
     """Return the scenes of all frames; the model learns their units and their usual cells.
 
@@ -50,7 +49,6 @@ def scene_data(
         held_out: to measure on.
         seed: of everything random.
         device: of the model.
-        grippers: of each hand, the place of its gripper in the action, or None.
         team: the processes that train together.
         on_disk: folder where scenes stay, mapped; None keeps them in memory.
         report: receives lines of progress.
@@ -66,7 +64,9 @@ def scene_data(
         points = torch.cat([
             model.points(part.to(device)).cpu() for part in clips.proprioception.split(4096)
         ])
-    shown = shown_grips(clips, recordings, points, len(model.config.arms))
+    report("finding out what hands held")
+    grippers = model.config.grippers
+    shown = shown_grips(clips, recordings, points, grippers)
     return SceneData(
         clips=clips, recordings=recordings, held_out=held_out, measured=measured, points=points,
         grips=while_shut(shown, clips, grippers),

@@ -27,19 +27,24 @@ _HARD = 2.0  # of the focal loss (Lin et al. 2017): most hands are far from ever
 
 @torch.no_grad()
 def shown_grips(
-    clips: Clips, recordings: RecordedScenes, points: Tensor, hands: int
+    clips: Clips, recordings: RecordedScenes, points: Tensor, grippers: Sequence[int | None]
 ) -> Tensor:
     """Return what hands hold, as what follows shows, [N, hands]: 1, 0, NaN where it shows nothing.
+
+    Ticks at which all hands are open grippers are left out: `while_shut` knows what they hold.
 
     Args:
         clips: N ticks.
         recordings: their scenes.
         points: [N, C, K, 2] of the robot, the hands last.
-        hands: their number.
+        grippers: of each hand, the place of its gripper in the action; None if it has none.
     """
-    found = torch.full((len(clips), hands), torch.nan)
-    for rows in torch.arange(len(clips)).split(_AT_ONCE):
-        found[rows] = _shown(clips, recordings, points[:, :, -hands:], rows)
+    found = torch.full((len(clips), len(grippers)), torch.nan)
+    may_hold = torch.zeros(len(clips), dtype=torch.bool)
+    for place in grippers:
+        may_hold |= True if place is None else clips.shut(place)
+    for rows in torch.nonzero(may_hold)[:, 0].split(_AT_ONCE):
+        found[rows] = _shown(clips, recordings, points[:, :, -len(grippers) :], rows)
     return found
 
 

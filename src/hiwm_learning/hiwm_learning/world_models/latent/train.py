@@ -207,14 +207,12 @@ class _Run:
         filling.take_average()
 
         self._report("taking the robot away from every frame")
-        grippers = model.config.grippers
         data = scene_data(
-            model, clips, held_out, seed=seed, device=device, grippers=grippers, team=team,
-            on_disk=self._on_disk, report=self._report,
+            model, clips, held_out, seed=seed, device=device, team=team, on_disk=self._on_disk,
+            report=self._report,
         )
         sizes = DynamicsOptions(
-            pool=options.pool, oldest=options.oldest, grown=bool(self._lineage),
-            grippers=tuple(place for place in grippers if place is not None),
+            pool=options.pool, oldest=options.oldest, grown=bool(self._lineage)
         )
         dynamics = dynamics_stage(
             model, data, measure, seed=seed, device=device, options=sizes, team=team,
