@@ -13,7 +13,7 @@ from hiwm_core.world_heads import HEADS
 from hiwm_learning.checkpoints import CheckpointInfo, save_checkpoint
 from hiwm_learning.world_models.latent.clips import Clips
 from hiwm_learning.world_models.latent.config import latent_config
-from hiwm_learning.world_models.latent.model import KIND, LatentWorldModel, ready
+from hiwm_learning.world_models.latent.model import KIND, LatentWorldModel, Worlds, ready
 from hiwm_learning.world_models.recordings import write_starts
 
 
@@ -43,6 +43,8 @@ def untrained_world(embodiment: Embodiment, seed: int = 0) -> LatentWorldModel:
     ):
         torch.nn.init.normal_(layer.weight, std=0.1)
     model.response.spread.fill_(1e-3)
+    if model.grips:
+        model.shut_below.fill_(0.5)
     return ready(model)
 
 
@@ -120,4 +122,16 @@ def moving_square(embodiment: Embodiment, runs: int, length: int, seed: int) -> 
         success_labels=torch.from_numpy((proprioception[:, 0] > 0.05).astype(np.float32)),
         first=first, last=first + length - 1,
         starts=(), summary={"episodes": runs, "frames": runs * length},
+    )
+
+
+def resting_worlds(model: LatentWorldModel, scene: torch.Tensor, gap: float = 0.0) -> Worlds:
+    """Return worlds at rest with scenes [B, C, 3, H, W] in usual light; commands are `gap`."""
+    batch, cameras, actions = *scene.shape[:2], model.config.actions
+    joints = torch.zeros(batch, model.config.proprioception)
+    command = torch.full((batch, actions), gap)
+    return Worlds(
+        scene=scene, light=torch.ones(batch, cameras, 3), joints=joints, joints_before=joints,
+        gap=command, last_gap=torch.zeros(batch, actions), command=command,
+        evidence=torch.zeros(batch, len(model.config.arms)),
     )

@@ -9,10 +9,23 @@ from torch import Tensor
 
 from hiwm_learning.world_models.latent.clips import Clips
 from hiwm_learning.world_models.latent.config import latent_config
+from hiwm_learning.world_models.latent.dynamics import Prediction
+from hiwm_learning.world_models.latent.model import LatentWorldModel, ready
 from hiwm_learning.world_models.latent.recorded_scenes import RecordedScenes
-from hiwm_learning.world_models.latent.shown_grips import grip_error, shown_grips, while_shut
+from hiwm_learning.world_models.latent.scene_data import learn_when_shut
+from hiwm_learning.world_models.latent.shown_grips import (
+    closings_of,
+    grip_error,
+    shown_grips,
+    while_shut,
+)
 from hiwm_test_support.arms import two_arms
-from hiwm_test_support.latent_worlds import embodiment_with, moving_square
+from hiwm_test_support.latent_worlds import (
+    embodiment_with,
+    moving_square,
+    resting_worlds,
+    untrained_world,
+)
 
 SIZE, LENGTH = 64, 30
 START, SPEED = 12, 1  # column of hand and thing, and px per tick
@@ -41,32 +54,33 @@ def hand_at(columns: list[int]) -> Tensor:
     return torch.stack([x, torch.full_like(x, 30.5 * 2.0 / SIZE - 1.0)], dim=1)[:, None, None]
 
 
+EVER = torch.ones(LENGTH, 1, dtype=torch.bool)  # a hand without a gripper may always hold
 MOVES = [START + SPEED * tick for tick in range(LENGTH)]
 
 
 @pytest.mark.parametrize(("things", "wanted"), [(MOVES, 1.0), ([START] * LENGTH, 0.0)])
 def test_what_moves_with_a_hand_is_held(clips: Clips, things: list[int], wanted: float) -> None:
-    found = shown_grips(clips, scenes_with(things), hand_at(MOVES), [None])[:, 0]
+    found = shown_grips(clips, scenes_with(things), hand_at(MOVES), EVER)[:, 0]
     assert found[0] == wanted
     assert found[-1].isnan(), "nothing follows the last tick"
 
 
 def test_a_hand_that_stays_or_has_nothing_near_shows_nothing(clips: Clips) -> None:
     still = [START] * LENGTH
-    assert shown_grips(clips, scenes_with(still), hand_at(still), [None]).isnan().all()
-    assert shown_grips(clips, scenes_with([-9] * LENGTH), hand_at(MOVES), [None]).isnan().all()
+    assert shown_grips(clips, scenes_with(still), hand_at(still), EVER).isnan().all()
+    assert shown_grips(clips, scenes_with([-9] * LENGTH), hand_at(MOVES), EVER).isnan().all()
 
 
 def test_each_hand_is_told_apart(clips: Clips) -> None:
     hands = torch.cat([hand_at([START] * LENGTH), hand_at(MOVES)], dim=2)
-    found = shown_grips(clips, scenes_with(MOVES), hands, [None] * 2)
+    found = shown_grips(clips, scenes_with(MOVES), hands, EVER.repeat(1, 2))
     assert found[:, 0].isnan().all() and found[0, 1] == 1.0
 
 
 def test_only_a_gripper_that_is_shut_shows_what_it_holds(clips: Clips) -> None:
-    last = clips.actions.shape[1] - 1
-    gripped = told(clips, [0.9] * 4 + [0.0] * (LENGTH - 4))
-    found = shown_grips(gripped, scenes_with(MOVES), hand_at(MOVES), [last])[:, 0]
+    shut = EVER.clone()
+    shut[:4] = False
+    found = shown_grips(clips, scenes_with(MOVES), hand_at(MOVES), shut)[:, 0]
     assert found[:4].isnan().all() and found[4] == 1.0
 
 
@@ -81,35 +95,117 @@ def test_what_is_not_known_is_no_error_and_the_hard_ones_count_most() -> None:
     assert unseen == 0.0 and 0.0 < sure < 0.001 * wrong
 
 
-def told(clips: Clips, command: list[float]) -> Clips:
-    """Return the clips with a gripper told so at each tick, last in the action."""
-    actions = torch.ones_like(clips.actions)
-    actions[:, -1] = torch.tensor(command)
-    return dataclasses.replace(clips, actions=actions)
+def with_gripper() -> LatentWorldModel:
+    """Return an untrained world of two hands, the first with a gripper: below 0.5 it is shut."""
+    model = untrained_world(embodiment_with(96))
+    gripping = LatentWorldModel(dataclasses.replace(model.config, grippers=(0, None)))
+    gripping.load_state_dict({**model.state_dict(), "shut_below": torch.tensor([0.5, math.nan])})
+    return ready(gripping)
 
 
-def test_ticks_at_which_a_gripper_begins_to_close_are_found(clips: Clips) -> None:
-    last = clips.actions.shape[1] - 1
+def test_a_gripper_is_shut_in_the_lower_half_of_what_it_is_told(clips: Clips) -> None:
     command = [0.9] * 5 + [0.6, 0.3, 0.0, 0.0] + [0.9] * 3 + [0.8] + [0.9] * 16 + [math.nan]
-    gripped = told(clips, command)
-    assert torch.nonzero(gripped.shut(last))[:, 0].tolist() == [6, 7, 8]
-    assert gripped.closings([last]).tolist() == [6]
-    assert gripped.closings([]).tolist() == []
+    actions = torch.ones_like(clips.actions)
+    actions[:, 0] = torch.tensor(command)
+    told = dataclasses.replace(clips, actions=actions)
+    model = with_gripper()
+    model.shut_below.fill_(torch.nan)
+    learn_when_shut(model, told)
+    shut = model.shut(told.actions)
+    assert torch.nonzero(shut[:, 0])[:, 0].tolist() == [6, 7, 8]
+    assert shut[:, 1].all(), "without a gripper it may always hold"
+    assert closings_of(told, shut).tolist() == [6]
+    known = model.shut_below.clone()
+    learn_when_shut(model, dataclasses.replace(told, actions=actions * 10.0))
+    assert torch.equal(model.shut_below[:1], known[:1]), "what is known is kept"
 
 
 def test_what_a_gripper_holds_it_holds_until_it_opens(clips: Clips) -> None:
-    last = clips.actions.shape[1] - 1
-    shut = [0.0] * 6
-    gripped = told(clips, [0.9] * 3 + shut + [0.9] * 3 + shut + [0.9] * 3 + shut + [0.9] * 3)
+    shut = torch.tensor(([False] * 3 + [True] * 6) * 3 + [False] * 3)[:, None]
     shown = torch.full((LENGTH, 1), torch.nan)
     shown[1] = 1.0  # still open: it only comes along
     shown[4:7, 0] = torch.tensor([1.0, 0.0, 1.0])
     shown[13] = 0.0
-    found = while_shut(shown, gripped, [last])[:, 0].tolist()
+    found = while_shut(shown, clips, shut, [0])[:, 0].tolist()
     assert found[3:9] == [1.0] * 6 and found[12:18] == [0.0] * 6
     assert all(math.isnan(one) for one in found[21:27]), "nothing showed it"
     assert found[:3] == found[9:12] == found[18:21] == found[27:] == [0.0] * 3
-    assert torch.equal(while_shut(shown, gripped, [None]).isnan(), shown.isnan())
+    assert torch.equal(while_shut(shown, clips, shut, []).isnan(), shown.isnan())
+
+
+def test_a_grasp_is_decided_unless_it_is_known() -> None:
+    model = untrained_world(embodiment_with(96))
+    now = resting_worlds(model, torch.rand(3, 1, 3, 96, 96))
+    alone, joints = model.follow(now)
+    decided = (alone.held > 0.0).float()
+    assert torch.equal(alone.evidence, alone.held), "nothing was seen before"
+    assert alone.held.shape == (3, len(model.config.arms))
+    torch.testing.assert_close(model.held(now), alone.held)
+    assert torch.equal(model.follow(now, known_grips=decided)[1], joints)
+    for known in (1.0 - float(decided[1, 0]), torch.nan):
+        other = decided.clone()
+        other[1, 0] = known
+        changed = (model.follow(now, known_grips=other)[1] - joints).abs().amax(1)
+        assert (changed > 0.0).tolist() == [False, True, False]
+
+
+def test_nothing_moves_with_a_gripper_that_holds_nothing() -> None:
+    gripping = with_gripper()
+    config = gripping.config
+    dynamics = gripping.dynamics
+    for layer in (dynamics.free, dynamics.painted, dynamics.paint):
+        torch.nn.init.zeros_(layer.weight)
+    now = resting_worlds(gripping, torch.rand(1, 1, 3, 96, 96))
+    points = torch.zeros(1, 3, 1, len(config.arms) * (config.view.points + 1), 2)
+    of_arm = config.view.points
+
+    def moves(arm: int, held: float) -> bool:
+        goes = points.clone()
+        goes[:, 2, :, arm * of_arm : (arm + 1) * of_arm] = 0.2
+        goes[:, 2, :, arm - 2] = 0.2
+        known = torch.zeros(1, 2)
+        known[:, arm] = held
+        change = gripping.follow(now, goes, known)[0].scene - now.scene
+        return float(change.abs().max()) > 1e-3
+
+    assert moves(0, 1.0) and not moves(0, 0.0)
+    assert moves(0, math.nan), "unknown: it may"
+    assert moves(1, 0.0), "it has no gripper: it pushes"
+
+
+def test_a_grip_lasts_until_its_gripper_opens() -> None:
+    model = with_gripper()
+    seen = torch.tensor([[2.0, 3.0]])
+    now = resting_worlds(model, torch.rand(1, 1, 3, 96, 96))
+
+    def follows(command: float, evidence: Tensor) -> Prediction:
+        told = torch.full_like(now.command, command)
+        found, _ = model.follow(dataclasses.replace(now, command=told, evidence=evidence))
+        return found
+
+    first = follows(0.0, torch.zeros(1, 2))
+    assert torch.equal(first.evidence, first.held)
+    later = follows(0.0, seen)
+    torch.testing.assert_close(later.evidence[:, 0], later.held[:, 0] + 2.0)
+    assert torch.equal(later.evidence[:, 1], later.held[:, 1]), "it may push another thing by now"
+    opened = follows(1.0, seen)
+    assert float(opened.evidence[0, 0]) == 0.0
+    unlike = -torch.sign(first.held) * (first.held.abs() + 1.0)
+    decided = {name: follows(0.0, one).scene for name, one in (("so", first.held), ("not", unlike))}
+    assert not torch.equal(decided["so"], decided["not"])
+
+
+def test_an_open_gripper_holds_nothing_whatever_it_looks_like() -> None:
+    model = with_gripper()
+    now = resting_worlds(model, torch.rand(1, 1, 3, 96, 96))
+    sure = dataclasses.replace(now, evidence=torch.full((1, 2), 50.0))
+    shut, _ = model.follow(sure)
+    told = dataclasses.replace(sure, command=torch.ones_like(now.command))
+    opened, _ = model.follow(told)
+    other = float(opened.held[0, 1] > 0.0)
+    empty, _ = model.follow(told, known_grips=torch.tensor([[0.0, other]]))
+    assert torch.equal(opened.scene, empty.scene)
+    assert not torch.equal(opened.scene, shut.scene)
 
 
 def test_each_arm_has_its_own_gripper_or_none() -> None:

@@ -24,7 +24,7 @@ def pool_of(clips: Clips, oldest: int) -> RolloutPool:
     model = untrained_world(embodiment_with(SIZE))
     model.camera_views()[0].still.fill_(0.0)
     recordings = scenes_of(model, clips, torch.device("cpu"))
-    return RolloutPool(clips, recordings, size=16, oldest=oldest, strayed=0.25, seed=0)
+    return RolloutPool(clips, recordings, size=16, oldest=oldest, strayed=0.25, hands=2, seed=0)
 
 
 def scenes_in(pool: RolloutPool) -> Tensor:
@@ -38,7 +38,8 @@ def test_rollouts_stay_inside_their_recording_and_below_their_age(clips: Clips) 
         assert not clips.actions[pool.rows].isnan().any()
         assert (pool.rows < clips.last[pool.rows]).all()
         ages |= set(pool.age.tolist())
-        pool.advance(scenes_in(pool), torch.zeros(16), pool.doubt + 0.1, 1.0, generator)
+        grown = pool.doubt + 0.1
+        pool.advance(scenes_in(pool), torch.zeros(16), grown, pool.evidence, 1.0, generator)
     assert ages == set(range(5))
 
 
@@ -50,7 +51,7 @@ def test_rollouts_start_from_clean_ghostly_and_faded_scenes(clips: Clips) -> Non
         pictures=pictures.to(torch.uint8), hidden=torch.zeros(len(clips), 1, 4, 4),
         light=torch.ones(len(clips), 1, 3), moving=brightness > 150,
     )
-    pool = RolloutPool(clips, recordings, size=2000, oldest=5, strayed=1.0, seed=0)
+    pool = RolloutPool(clips, recordings, size=2000, oldest=5, strayed=1.0, hands=2, seed=0)
     now, clean = pool.pictures[:, 0, 0].int(), recordings.pictures[pool.rows, 0, 0].int()
     ghostly = now[:, 0, 0] < clean[:, 0, 0]
     faded = now[:, 2, 2] > 0
@@ -66,9 +67,10 @@ def test_rollouts_that_stray_or_are_not_finite_are_renewed(clips: Clips) -> None
     pool, generator = pool_of(clips, 50), torch.Generator().manual_seed(1)
     error = torch.zeros(16)
     error[3], error[5] = 1.0, math.nan
-    pool.advance(scenes_in(pool), error, torch.ones(16), 1.0, generator)
+    pool.advance(scenes_in(pool), error, torch.ones(16), torch.ones(16, 2), 1.0, generator)
     assert pool.age[[3, 5]].tolist() == [0, 0]
     assert pool.doubt[[3, 5]].tolist() == [0.0, 0.0]
+    assert not pool.evidence[[3, 5]].any() and pool.evidence.any()
     assert pool.age.sum() > 8
 
 
@@ -77,8 +79,27 @@ def test_some_rollouts_start_shortly_before_a_gripper_closes(clips: Clips) -> No
     still = dataclasses.replace(recordings, moving=torch.zeros(len(clips), dtype=torch.bool))
     closing = int(clips.first[-1]) + 12
     pool = RolloutPool(
-        clips, still, size=1000, oldest=5, strayed=1.0, seed=0, closings=torch.tensor([closing])
+        clips, still, size=1000, oldest=5, strayed=1.0, hands=2, seed=0,
+        closings=torch.tensor([closing]),
     )
     before = ((closing - 12 <= pool.rows) & (pool.rows <= closing)).float().mean()
     alike = 13 / len(clips)  # as many ticks of all
     assert float(before) == pytest.approx(0.3 + 0.7 * alike, abs=0.06)
+
+
+def test_some_hands_are_told_that_they_hold_nothing_until_the_gripper_opens(clips: Clips) -> None:
+    recordings = scenes_of(untrained_world(embodiment_with(SIZE)), clips, torch.device("cpu"))
+    still = dataclasses.replace(recordings, moving=torch.zeros(len(clips), dtype=torch.bool))
+    closings, tick = clips.first.unique() + 6, torch.arange(len(clips)) - clips.first
+    closed = (tick >= 6) & (tick < 9)
+    pool = RolloutPool(
+        clips, still, size=2000, oldest=30, strayed=1.0, hands=2, seed=0, grown=True,
+        closings=closings, closed=closed,
+    )
+    assert not (pool.empty_handed & closed[pool.rows]).any(), "it would hold something at first"
+    assert 0.05 < pool.empty_handed.float().mean() < 0.1
+    generator, unknown = torch.Generator().manual_seed(1), torch.zeros(2000)
+    for _ in range(12):
+        pool.advance(scenes_in(pool), unknown, unknown, pool.evidence, 1.0, generator)
+        assert not (pool.empty_handed & (tick[pool.rows] >= 9)).any()
+    assert (pool.empty_handed & closed[pool.rows]).any()

@@ -1,6 +1,5 @@
 """The pieces of a latent world: shapes, several cameras, the robot's layer, how parts move."""
 
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -20,9 +19,7 @@ from hiwm_learning.world_models.latent.joint_response import JointResponse
 from hiwm_learning.world_models.latent.lights import light_on
 from hiwm_learning.world_models.latent.model import (
     LatentWorldModel,
-    Worlds,
     quantised,
-    ready,
     restored_model,
     stored_weights,
 )
@@ -32,21 +29,12 @@ from hiwm_learning.world_models.latent.views import apart, side_by_side
 from hiwm_test_support.arms import two_arms
 from hiwm_test_support.latent_worlds import (
     embodiment_with,
+    resting_worlds,
     untrained_world,
     write_untrained_checkpoint,
 )
 
 EMBODIMENT = load_embodiment(load_task(default_task()).embodiment)
-
-
-def worlds(model: LatentWorldModel, scene: torch.Tensor, gap: float = 0.0) -> Worlds:
-    """Return worlds at rest with scenes [B, C, 3, H, W] in usual light."""
-    batch, cameras, actions = *scene.shape[:2], model.config.actions
-    joints = torch.zeros(batch, model.config.proprioception)
-    return Worlds(
-        scene=scene, light=torch.ones(batch, cameras, 3), joints=joints, joints_before=joints,
-        gap=torch.full((batch, actions), gap), last_gap=torch.zeros(batch, actions),
-    )
 
 
 def without_robot(model: LatentWorldModel) -> LatentWorldModel:
@@ -68,7 +56,7 @@ def test_frames_become_scenes_move_on_and_become_frames(
     found = model.scenes(frames, joints)
     assert found.pictures.shape == (2, views, 3, size, size)
     assert (found.hidden.shape, found.light.shape) == ((2, views, size, size), (2, views, 3))
-    predicted, after = model.follow(worlds(model, found.pictures))
+    predicted, after = model.follow(resting_worlds(model, found.pictures))
     assert predicted.scene.shape == found.pictures.shape
     assert after.shape == joints.shape
     assert model.doubts(predicted.summary, torch.zeros(2)).shape == (2,)
@@ -77,47 +65,6 @@ def test_frames_become_scenes_move_on_and_become_frames(
     difference = model.difference(found.pictures, found.light)
     progress, success = model.outcome(difference, model.posture(joints))
     assert (progress.shape, success.shape) == ((2,), (2,))
-
-
-def test_a_grasp_is_decided_unless_it_is_known() -> None:
-    model = untrained_world(embodiment_with(96))
-    now = worlds(model, torch.rand(3, 1, 3, 96, 96))
-    alone, joints = model.follow(now)
-    decided = (alone.held > 0.0).float()
-    assert alone.held.shape == (3, len(model.config.arms))
-    torch.testing.assert_close(model.held(now), alone.held)
-    assert torch.equal(model.follow(now, known_grips=decided)[1], joints)
-    for known in (1.0 - float(decided[1, 0]), torch.nan):
-        other = decided.clone()
-        other[1, 0] = known
-        changed = (model.follow(now, known_grips=other)[1] - joints).abs().amax(1)
-        assert (changed > 0.0).tolist() == [False, True, False]
-
-
-def test_nothing_moves_with_a_gripper_that_holds_nothing() -> None:
-    model = untrained_world(embodiment_with(96))
-    config = dataclasses.replace(model.config, grippers=(0, None))
-    gripping = ready(LatentWorldModel(config))
-    gripping.load_state_dict(model.state_dict())
-    dynamics = gripping.dynamics
-    for layer in (dynamics.free, dynamics.painted, dynamics.paint):
-        torch.nn.init.zeros_(layer.weight)
-    now = worlds(gripping, torch.rand(1, 1, 3, 96, 96))
-    points = torch.zeros(1, 3, 1, len(config.arms) * (config.view.points + 1), 2)
-    of_arm = config.view.points
-
-    def moves(arm: int, held: float) -> bool:
-        goes = points.clone()
-        goes[:, 2, :, arm * of_arm : (arm + 1) * of_arm] = 0.2
-        goes[:, 2, :, arm - 2] = 0.2
-        known = torch.zeros(1, 2)
-        known[:, arm] = held
-        change = gripping.follow(now, goes, known)[0].scene - now.scene
-        return float(change.abs().max()) > 1e-3
-
-    assert moves(0, 1.0) and not moves(0, 0.0)
-    assert moves(0, math.nan), "unknown: it may"
-    assert moves(1, 0.0), "it has no gripper: it pushes"
 
 
 def test_each_camera_has_a_scene_of_its_own() -> None:
@@ -234,7 +181,7 @@ def test_what_has_faded_stays_in_play() -> None:
 def test_pixels_out_of_play_are_copied() -> None:
     model = untrained_world(EMBODIMENT)
     scene = torch.rand(1, 1, 3, 96, 96)
-    present = worlds(model, scene)
+    present = resting_worlds(model, scene)
     predicted, _ = model.follow(present)
     points = model.points(present.joints)
     chosen = model.dynamics.in_play(model.difference(scene, present.light), points)[0]
@@ -250,7 +197,7 @@ def test_before_training_everything_stays() -> None:
     model = LatentWorldModel(latent_config(EMBODIMENT, network="tiny"))
     scene = quantised(torch.rand(1, 1, 3, 96, 96)).float() / 255.0
     with torch.no_grad():
-        predicted, _ = model.follow(worlds(model, scene, gap=0.5))
+        predicted, _ = model.follow(resting_worlds(model, scene, gap=0.5))
     assert (predicted.scene - scene).abs().max() < 1e-4
 
 
@@ -261,16 +208,16 @@ def test_a_scene_that_is_left_alone_does_not_creep() -> None:
     model.dynamics.free.bias.fill_(0.08)  # 0.04 px
     model.dynamics.painted.bias.fill_(0.5)  # a share of less than a hundredth
     model.dynamics.paint.bias.fill_(1.0)
-    predicted, _ = model.follow(worlds(model, scene))
+    predicted, _ = model.follow(resting_worlds(model, scene))
     assert (predicted.scene - scene).abs().max() < 1e-4
     model.dynamics.free.bias.fill_(0.2)
-    predicted, _ = model.follow(worlds(model, scene))
+    predicted, _ = model.follow(resting_worlds(model, scene))
     assert (predicted.scene - scene).abs().max() > 0.02
 
 
 def test_a_motion_too_small_to_be_seen_is_still_learned_from() -> None:
     model = LatentWorldModel(latent_config(EMBODIMENT, network="tiny"))
-    predicted, _ = model.follow(worlds(model, torch.rand(1, 1, 3, 96, 96)))
+    predicted, _ = model.follow(resting_worlds(model, torch.rand(1, 1, 3, 96, 96)))
     predicted.scene.square().sum().backward()
     assert model.dynamics.free.bias.grad is not None and model.dynamics.free.bias.grad.any()
 
@@ -286,7 +233,7 @@ def test_what_has_a_share_of_one_moves_as_the_hand_does() -> None:
     shares[:, hand] = 1.0
     scene = torch.full((1, 1, 3, 96, 96), 0.5)
     scene[..., 40:56, 45:47] = 1.0  # a bar
-    predicted, _ = model.follow(worlds(model, scene), points)
+    predicted, _ = model.follow(resting_worlds(model, scene), points)
     bright = (predicted.scene[0, 0, 0] > 0.75).nonzero()
     assert bright.amin(0).tolist() == [38, 48] and bright.amax(0).tolist() == [53, 49]
 
@@ -303,7 +250,7 @@ def test_each_camera_moves_what_it_sees_and_shares_the_tokens() -> None:
     scene = torch.full((1, 2, 3, 48, 64), 0.5)
     scene[:, 1] += 0.1 * torch.rand(3, 48, 64)
     scene[..., 20:24, 30:32] = 1.0
-    present = worlds(model, scene)
+    present = resting_worlds(model, scene)
     chosen = dynamics.in_play(model.difference(scene, present.light), points[:, 2])[0]
     assert (chosen < 48).sum() == (chosen >= 48).sum() == 24
     predicted, _ = model.follow(present, points, torch.ones(1, 2))
@@ -315,7 +262,7 @@ def test_each_camera_moves_what_it_sees_and_shares_the_tokens() -> None:
 def test_in_half_of_the_bits_places_are_the_same() -> None:
     model = untrained_world(EMBODIMENT)
     scene = torch.rand(1, 1, 3, 96, 96)
-    present = worlds(model, scene, gap=0.2)
+    present = resting_worlds(model, scene, gap=0.2)
     with torch.autocast("cpu", torch.bfloat16):
         points = model.points(present.joints + 0.3)
         change = model.response(present.joints, present.joints, present.gap, present.last_gap)
@@ -325,7 +272,7 @@ def test_in_half_of_the_bits_places_are_the_same() -> None:
     torch.manual_seed(0)
     still = LatentWorldModel(latent_config(EMBODIMENT, network="tiny"))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        predicted, _ = still.follow(worlds(still, scene))
+        predicted, _ = still.follow(resting_worlds(still, scene))
     assert (predicted.scene - scene).abs().max() < 5e-3
 
 
@@ -341,7 +288,7 @@ def test_the_response_of_the_joints_keeps_all_its_bits() -> None:
 
 def test_a_step_compiles_as_one_graph() -> None:
     model = untrained_world(EMBODIMENT)
-    present = worlds(model, torch.rand(1, 1, 3, 96, 96))
+    present = resting_worlds(model, torch.rand(1, 1, 3, 96, 96))
     follow = torch.compile(model.follow, backend="eager", fullgraph=True, dynamic=False)
     decode = torch.compile(model.decode, backend="eager", fullgraph=True, dynamic=False)
     predicted, after = follow(present)
@@ -354,8 +301,8 @@ def test_a_step_compiles_as_one_graph() -> None:
 def test_commands_change_the_prediction() -> None:
     model = untrained_world(EMBODIMENT)
     scene = torch.rand(1, 1, 3, 96, 96)
-    still, _ = model.follow(worlds(model, scene))
-    moved, _ = model.follow(worlds(model, scene, gap=0.5))
+    still, _ = model.follow(resting_worlds(model, scene))
+    moved, _ = model.follow(resting_worlds(model, scene, gap=0.5))
     assert not torch.allclose(still.scene, moved.scene, atol=1e-3)
 
 

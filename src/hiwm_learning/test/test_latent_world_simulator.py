@@ -14,6 +14,7 @@ from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_core.tasks import load_task
 from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
 from hiwm_learning.world_models.families import load_simulator
+from hiwm_learning.world_models.latent.config import latent_config
 from hiwm_learning.world_models.latent.simulator import LatentSimulator, LatentState
 from hiwm_test_support.arms import two_arms
 from hiwm_test_support.latent_worlds import (
@@ -146,6 +147,32 @@ def test_cameras_of_different_sizes_and_proprioception_unlike_the_action(tmp_pat
     assert content(simulator, again) == content(simulator, following)
     with pytest.raises(CheckpointError, match="start frames of shapes"):
         simulator.begin(views[::-1], state.proprioception, 0)
+
+
+def test_what_a_gripper_seems_to_hold_is_remembered_until_it_opens(tmp_path: Path) -> None:
+    robot = two_arms()
+    simulator, store = make_simulator(robot), BlobStore(tmp_path)
+    views = [np.full((*size, 3), 90, np.uint8) for size in latent_config(robot).sizes]
+    state = simulator.begin(views, np.zeros(robot.proprio_dim, np.float32), 0)
+    shut = np.array(robot.home)
+    grippers = [group.start for group in robot.groups if group.kind == "gripper"]
+    shut[grippers] = robot.lower[grippers]
+    opened = shut.copy()
+    opened[grippers] = robot.upper[grippers]
+    seen = []
+    for _ in range(30):  # the limiter lets them close by and by
+        state, _ = simulator.step(state, shut)
+        seen.append(state.evidence)
+    assert all(seen[-1]) and not np.array_equal(seen[-1], seen[-2])
+    again = simulator.restored(*store.get_state(store.put_state(*state.to_parts())))
+    following = [simulator.step(one, shut)[0] for one in (state, again)]
+    assert content(simulator, following[0]) == content(simulator, following[1])
+    for _ in range(30):
+        state, _ = simulator.step(state, opened)
+    assert not state.evidence.any()
+    parts, meta = again.to_parts()
+    del parts["evidence"]
+    assert not simulator.restored(parts, meta).evidence.any(), "an older state knows nothing of it"
 
 
 def test_a_moving_camera_replays_the_same_bytes(tmp_path: Path) -> None:

@@ -25,13 +25,14 @@ from hiwm_learning.world_models.latent.hand_training import hand_stage
 from hiwm_learning.world_models.latent.heads_training import heads_stage
 from hiwm_learning.world_models.latent.joint_training import fit_joints, joint_stage
 from hiwm_learning.world_models.latent.model import LatentWorldModel
-from hiwm_learning.world_models.latent.recorded_scenes import RecordedScenes, scenes_of
+from hiwm_learning.world_models.latent.recorded_scenes import scenes_of
 from hiwm_learning.world_models.latent.robot_training import robot_stage, usual_pictures
 from hiwm_learning.world_models.latent.scene_data import scene_data, set_units
 from hiwm_learning.world_models.latent.scene_error import (
     distance,
     scene_error,
     seen_weight,
+    stays,
     stays_hidden,
 )
 from hiwm_learning.world_models.latent.stage import Stage
@@ -406,16 +407,11 @@ def test_ticks_in_which_something_moves_are_known(clips: Clips) -> None:
     assert 0.1 < recordings.moving.float().mean() < 0.9
 
 
-def test_what_is_hidden_is_remembered_as_it_was() -> None:
-    pictures = torch.tensor([50, 200], dtype=torch.uint8)[:, None, None, None, None]
-    hidden = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
-    hidden[1, :, :2] = 255
-    found = RecordedScenes(
-        pictures=pictures.expand(2, 1, 3, 4, 4), hidden=hidden, light=torch.ones(2, 1, 3),
-        moving=torch.ones(2, dtype=torch.bool),
-    ).remembered(torch.tensor([1]), torch.tensor([0]), CPU)
-    assert (found[..., :2, :] * 255).unique().tolist() == [50.0]
-    assert (found[..., 2:, :] * 255).unique().tolist() == [200.0]
+def test_all_stays_where_hands_are_told_that_they_are_empty() -> None:
+    now, true = (torch.full((2, 1, 3, 4, 4), value) for value in (0.2, 0.8))
+    truth, masked = stays(now, true, torch.ones(2, 1, 4, 4), torch.tensor([True, False]))
+    assert torch.equal(truth[0], now[0]) and torch.equal(truth[1], true[1])
+    assert not masked[0].any() and masked[1].all()
 
 
 def test_what_is_hidden_stays_unless_a_hand_holds_something() -> None:

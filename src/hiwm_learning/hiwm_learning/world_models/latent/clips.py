@@ -60,22 +60,11 @@ class Clips:
         places = torch.rand(count, generator=generator, dtype=torch.float64) * total[-1]
         return rows[torch.searchsorted(total, places).clamp_max(len(rows) - 1)]
 
-    def shut(self, gripper: int) -> Tensor:
-        """Return whether a gripper is told to be shut, [N]; `gripper` is its place in the action.
-
-        It is where its command lies in the lower half of what it is usually told.
-        """
-        command = self.actions[:, gripper].nan_to_num(float("inf"))
-        usual = command[command.isfinite()].quantile(torch.tensor([0.05, 0.95]))
-        return command < usual.mean()
-
-    def closings(self, grippers: Sequence[int]) -> Tensor:
-        """Return the ticks at which a gripper, of places in the action, begins to close."""
-        begins = torch.zeros(len(self), dtype=torch.bool)
-        for place in grippers:
-            shut = self.shut(place)
-            begins[1:] |= shut[1:] & ~shut[:-1] & (self.first[1:] == self.first[:-1])
-        return torch.nonzero(begins)[:, 0]
+    def halfway(self, place: int) -> float:
+        """Return the middle of what is usually told to an entry of the action."""
+        told = self.actions[:, place]
+        usual = told[told.isfinite()].quantile(told.new_tensor([0.05, 0.95]))
+        return float(usual.mean())
 
     def gaps(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return command minus measured, and the last command minus measured, [B, A] each.

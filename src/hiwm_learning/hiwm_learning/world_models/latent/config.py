@@ -88,7 +88,7 @@ _SIZES = {
     # Two CPU cores: an afternoon of training, tens of steps a second.
     "cpu": _NetworkSize(
         view=ViewConfig(points=8, arm_channels=16, width=48, blocks=2, filler_width=32),
-        dynamics=DynamicsConfig(width=128, blocks=6, heads=4, tokens=96, glimpse=12),
+        dynamics=DynamicsConfig(width=128, blocks=6, heads=4, tokens=96, glimpse=8),
         head_width=32,
     ),
     "gpu": _NetworkSize(

@@ -10,8 +10,9 @@ are relative to it: before, now and next. It says how its four quarters move: sh
 of the robot's points, and a free motion. What is held moves as the hand does, by a share of one:
 that is much easier to learn than a number of pixels. Whether a hand holds what lies around it
 depends on a few millimetres, which cells of a fixed grid show badly: `grips` tells it to all
-tokens. One further token carries joints and commands, and gives back what the objects do to the
-joints (a grasp keeps fingers open).
+tokens. What a gripper holds when it has shut, it holds until it opens, so what was seen since then
+counts together. One further token carries joints and commands, and gives back what the objects do
+to the joints (a grasp keeps fingers open).
 """
 
 from dataclasses import dataclass
@@ -55,6 +56,8 @@ class Condition:
     usual: Tensor  # [B, C, 3, H, W] the usual pictures, in the light of each world
     points: Tensor  # [B, 3, C, K, 2] the robot's points before, now and next, -1..1
     robot: Tensor  # [B, G] joints, commands and changes, standardised
+    shut: Tensor  # [B, hands] whether a gripper is told to be shut; True for hands without one
+    evidence: Tensor  # [B, hands] logit of holding something, by all seen since a gripper shut
     # [B, hands] what hands hold, 1, 0, or NaN, unknown, while it is learned; None: as it looks
     known_grips: Tensor | None = None
 
@@ -67,6 +70,7 @@ class Prediction:
     joints: Tensor  # [B, P] what objects add to a joint's change, in its usual changes
     summary: Tensor  # [B, 2W] what the network made of the robot and, in the mean, of the cells
     held: Tensor  # [B, hands] logits of holding what lies around a hand; [B, 0] if none is told
+    evidence: Tensor  # [B, hands] with this step's
 
 
 class Block(nn.Module):
@@ -128,7 +132,7 @@ class SceneDynamics(nn.Module):
         self.place = nn.Parameter(torch.randn(cameras * self._cells, width) * 0.02)
         self._glimpse = config.glimpse
         if config.glimpse:
-            self.grips = Grips(hands, 3 * cameras * config.glimpse**2 + robot)
+            self.grips = Grips(hands, 3 * cameras * config.glimpse**2, robot)
             self.gripped = nn.Linear(hands, width, bias=False)
             nn.init.zeros_(self.gripped.weight)
         self.told = nn.Sequential(
@@ -157,7 +161,8 @@ class SceneDynamics(nn.Module):
         )
         robot = self.told(condition.robot)[:, None]
         held = self.held(condition)
-        decided = _decided(held, condition.known_grips)
+        evidence = self._evidence(condition, held.detach().float())
+        decided = _decided(evidence, condition)
         if self._glimpse:
             robot = robot + self.gripped(decided)[:, None]
         tokens = torch.cat([self.stem(features) + self.place[chosen] + robot, robot], dim=1)
@@ -169,8 +174,20 @@ class SceneDynamics(nn.Module):
             scene=self._drawn(condition, chosen, of_cells, decided),
             joints=self.joints(tokens[:, -1]),
             summary=torch.cat([tokens[:, -1], of_cells.mean(1)], dim=1),
-            held=held,
+            held=held, evidence=evidence,
         )
+
+    def _evidence(self, condition: Condition, held: Tensor) -> Tensor:
+        """Return the logits of holding something, [B, hands], with those of now, [B, hands].
+
+        An open gripper holds nothing: there it begins anew. What a hand without a gripper moves
+        along may change at any time, so there only the present counts.
+        """
+        if not self._glimpse:
+            return condition.evidence
+        lasts = held.new_tensor(self._grips or (False,) * self._hands).bool()
+        together = held + condition.evidence.masked_fill(~lasts, 0.0)
+        return together.masked_fill(~condition.shut, 0.0)
 
     def held(self, condition: Condition) -> Tensor:
         """Return logits [B, hands] of holding what lies around a hand; [B, 0] if none is told."""
@@ -283,16 +300,17 @@ class SceneDynamics(nn.Module):
         return torch.cat([offset.clamp(-_FAR, _FAR) * 0.5, bump], dim=-1).flatten(2)
 
 
-def _decided(held: Tensor, known: Tensor | None) -> Tensor:
-    """Return 1 for what is held and -1 for what is not, [B, hands], of logits [B, hands].
+def _decided(evidence: Tensor, condition: Condition) -> Tensor:
+    """Return 1 for what is held and -1 for what is not, [B, hands], by evidence [B, hands].
 
     A grasp is decided. Told how likely it is, the dynamics moves what may be held by a part of the
-    way, and then it looks as if it were held. While it learns, what is not `known` is 0: it learns
+    way, and then it looks as if it were held. While it learns, what is not known is 0: it learns
     to rely on a decision only where that is right.
     """
+    known = condition.known_grips
     if known is not None:
-        return torch.nan_to_num(2.0 * known.to(held.dtype) - 1.0)
-    return 2.0 * (held.detach() > 0.0).to(held.dtype) - 1.0
+        return torch.nan_to_num(2.0 * known.to(evidence.dtype) - 1.0)
+    return 2.0 * (evidence > 0.0).to(evidence.dtype) - 1.0
 
 
 def _none_below(values: Tensor, least: float) -> Tensor:

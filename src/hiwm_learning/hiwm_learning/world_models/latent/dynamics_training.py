@@ -15,8 +15,13 @@ from hiwm_learning.world_models.latent.open_loop import open_loop, worlds_at
 from hiwm_learning.world_models.latent.recorded_scenes import RecordedScenes
 from hiwm_learning.world_models.latent.rollout_pool import MOVING, RolloutPool
 from hiwm_learning.world_models.latent.scene_data import AT_ONCE, SceneData, some_of
-from hiwm_learning.world_models.latent.scene_error import scene_error, seen_weight, stays_hidden
-from hiwm_learning.world_models.latent.shown_grips import grip_error
+from hiwm_learning.world_models.latent.scene_error import (
+    scene_error,
+    seen_weight,
+    stays,
+    stays_hidden,
+)
+from hiwm_learning.world_models.latent.shown_grips import closings_of, grip_error
 from hiwm_learning.world_models.latent.stage import Export, Pools, Stage
 
 RATE = 1.5e-3
@@ -28,7 +33,8 @@ OLDEST = 60
 STRAYED, STRAYED_STEPS = 0.95, 2
 JOINTS_WEIGHT = 1.0  # beside the scene as a share of the copied one's error: a grasp shows in them
 # Ticks on which grips are learned besides those of the pool, and the weight of both. They lie up to
-# so many ticks after a gripper begins to close; what is hidden then was seen so many ticks before.
+# so many ticks after a gripper begins to close, with the scene of so many ticks before: what moves
+# only afterwards tells what is held, but an imagination has to decide it first.
 GRIP_ROWS, GRIPS_WEIGHT = 96, 4.0
 AFTER_CLOSING, SEEN_BEFORE = 8, (8, 31)
 POOL_SEED = 9_176_263  # keeps the pools of a step's parts apart
@@ -98,7 +104,7 @@ def dynamics_stage(
     error, strayed = team.agree([copy.error, copy.strayed])
     telling = (~data.grips.isnan()).any(1) & ~clips.actions.isnan().any(1)
     telling &= torch.arange(len(clips)) < clips.last
-    closings = clips.closings([g for g in model.config.grippers if g is not None])
+    closings = closings_of(clips, data.shut)
     if len(closings):  # an open one holds nothing, a shut one what it held: that is soon learned
         decisive = closings[:, None] + torch.arange(AFTER_CLOSING + 1)
         lately = torch.zeros_like(telling)
@@ -108,8 +114,8 @@ def dynamics_stage(
     pools = [
         RolloutPool(
             clips, recordings, size=options.pool, oldest=options.oldest, strayed=strayed,
-            seed=seed + POOL_SEED * part, grown=options.grown,
-            closings=closings,
+            hands=len(model.config.arms), seed=seed + POOL_SEED * part, grown=options.grown,
+            closings=closings, closed=data.closed,
         )
         for part in team.mine
     ]
@@ -120,29 +126,33 @@ def dynamics_stage(
         rows = pool.rows
         now = pool.pictures.to(device).float() / 255.0
         truth, hidden = recordings.at(rows + 1, device)
-        worlds = worlds_at(clips, rows, now, pool.light, device)
+        worlds = worlds_at(clips, rows, now, pool.light, pool.evidence, device)
         shown = data.grips[rows].to(device)
-        truth, hidden = stays_hidden(now, truth, hidden, (shown == 0.0).all(1))
-        predicted, joints = model.follow(worlds, data.points_around(rows).to(device), shown)
+        empty = (pool.empty_handed & data.closed[rows]).to(device)
+        told = shown.masked_fill(empty[:, None], 0.0)
+        truth, hidden = stays(now, truth, hidden, empty)
+        truth, hidden = stays_hidden(now, truth, hidden, (told == 0.0).all(1))
+        predicted, joints = model.follow(worlds, data.points_around(rows).to(device), told)
         usual = model.usual(worlds.light)
         each = scene_error(predicted.scene, truth, seen_weight(truth, now, usual, hidden))
         scene = each.mean() / error
         off = (joints - clips.proprioception[rows + 1].to(device)) / model.response.spread
+        off = off.masked_fill(empty[:, None], 0.0)
         arms = functional.smooth_l1_loss(off, torch.zeros_like(off))
-        grips = grip_error(predicted.held, shown)
+        grips = grip_error(predicted.held, shown.masked_fill(empty[:, None], torch.nan))
         if len(telling) and predicted.held.shape[1]:
             drawn = clips.draw(telling, GRIP_ROWS, generator)
-            # A hand hides what it closes on. A rollout remembers it; a recorded scene only guesses.
             back = torch.randint(*SEEN_BEFORE, (len(drawn),), generator=generator)
-            scenes = recordings.remembered(
-                drawn, torch.maximum(drawn - back, clips.first[drawn]), device
+            scenes, _ = recordings.at(torch.maximum(drawn - back, clips.first[drawn]), device)
+            recorded = worlds_at(
+                clips, drawn, scenes, recordings.light[drawn],
+                torch.zeros(len(drawn), shown.shape[1]), device,
             )
-            recorded = worlds_at(clips, drawn, scenes, recordings.light[drawn], device)
             held = model.held(recorded, data.points_around(drawn).to(device))
             grips = grips + grip_error(held, data.grips[drawn].to(device))
         pool.advance(
             predicted.scene.detach().float().cpu(), each.detach().float().cpu(), pool.doubt,
-            progress, generator,
+            predicted.evidence.cpu(), progress, generator,
         )
         return {
             "loss": scene + JOINTS_WEIGHT * arms + GRIPS_WEIGHT * grips, "scene": scene,

@@ -85,6 +85,8 @@ def take_over(
             **weights, **model.dynamics.grips.state_dict(prefix="dynamics.grips."),
             **model.dynamics.gripped.state_dict(prefix="dynamics.gripped."),
         }
+        if model.grips:
+            weights["shut_below"] = model.shut_below
         known = replace(known, grippers=model.config.grippers, dynamics=replace(
             known.dynamics, glimpse=model.config.dynamics.glimpse
         ))

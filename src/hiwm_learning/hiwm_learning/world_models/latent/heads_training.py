@@ -56,7 +56,7 @@ def heads_stage(
     pools = [
         RolloutPool(
             clips, recordings, size=options.pool, oldest=OLDEST, strayed=math.inf,
-            seed=seed + POOL_SEED * part, grown=True,
+            hands=len(model.config.arms), seed=seed + POOL_SEED * part, grown=True,
         )
         for part in team.mine
     ]
@@ -69,7 +69,7 @@ def heads_stage(
         with torch.no_grad():
             now = pool.pictures.to(device).float() / 255.0
             truth, hidden = recordings.at(rows + 1, device)
-            worlds = worlds_at(clips, rows, now, pool.light, device)
+            worlds = worlds_at(clips, rows, now, pool.light, pool.evidence, device)
             predicted, _ = model.follow(worlds, data.points_around(rows).to(device))
             apart = distance(predicted.scene, truth, hidden) / model.distance
         doubts = model.doubts(predicted.summary, pool.doubt.to(device))
@@ -81,7 +81,7 @@ def heads_stage(
         )
         pool.advance(
             predicted.scene.float().cpu(), apart.float().cpu(), doubts.detach().float().cpu(),
-            progress, generator,
+            predicted.evidence.cpu(), progress, generator,
         )
         return {
             "loss": doubt + judged + imagined, "doubt": doubt, "outcome": judged,

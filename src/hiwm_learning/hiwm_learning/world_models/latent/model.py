@@ -37,6 +37,8 @@ class Worlds:
     joints_before: Tensor  # [B, P] one step earlier
     gap: Tensor  # [B, A] command minus measured
     last_gap: Tensor  # [B, A] the last command minus measured
+    command: Tensor  # [B, A]
+    evidence: Tensor  # [B, hands] logit of holding something, by all seen so far; 0 at first
 
 
 class LatentWorldModel(nn.Module):
@@ -47,6 +49,7 @@ class LatentWorldModel(nn.Module):
     """
 
     distance: Tensor
+    shut_below: Tensor
 
     def __init__(self, config: LatentWorldConfig) -> None:
         super().__init__()
@@ -62,14 +65,33 @@ class LatentWorldModel(nn.Module):
         self.dynamics = SceneDynamics(
             config.dynamics, cameras=cameras, grid=config.grid,
             points=len(arms) * (config.view.points + 1), hands=len(arms),
-            grips=tuple(place is not None for place in config.grippers),
+            grips=self.grips,
             robot=3 * config.proprioception + 2 * config.actions, joints=config.proprioception,
         )
         self.outcome = OutcomeHead(cameras, config.proprioception, config.head_width)
         self.doubts = Doubt(2 * config.dynamics.width)
         self.known = KnownCells()
+        if self.grips:
+            # Commands below which grippers are shut; NaN for hands without one.
+            self.register_buffer("shut_below", torch.full((len(arms),), torch.nan))
         # Root mean square distance between the scenes of unrelated frames: the unit of doubt.
         self.register_buffer("distance", torch.ones(()))
+
+    @property
+    def grips(self) -> tuple[bool, ...]:
+        """Of each hand, whether it has a gripper; () if none has."""
+        found = tuple(place is not None for place in self.config.grippers)
+        return found if any(found) else ()
+
+    def shut(self, commands: Tensor) -> Tensor:
+        """Return whether commands [B, A] shut grippers, [B, hands]; True for hands without one."""
+        found = torch.ones(
+            len(commands), len(self.config.arms), dtype=torch.bool, device=commands.device
+        )
+        for hand, place in enumerate(self.config.grippers):
+            if place is not None:
+                found[:, hand] = commands[:, place] < self.shut_below[hand]
+        return found
 
     def posture(self, joints: Tensor) -> Tensor:
         """Return standardised proprioception [B, P]."""
@@ -155,7 +177,7 @@ class LatentWorldModel(nn.Module):
         ], dim=1).clamp(-6.0, 6.0)
         return Condition(
             scene=worlds.scene, usual=self.usual(worlds.light), points=points, robot=robot,
-            known_grips=known_grips,
+            shut=self.shut(worlds.command), evidence=worlds.evidence, known_grips=known_grips,
         ), change
 
     def difference(self, scene: Tensor, light: Tensor) -> Tensor:

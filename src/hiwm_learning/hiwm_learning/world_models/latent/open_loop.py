@@ -16,15 +16,26 @@ MEASURED = 48
 
 
 def worlds_at(
-    clips: Clips, rows: Tensor, scene: Tensor, light: Tensor, device: torch.device
+    clips: Clips, rows: Tensor, scene: Tensor, light: Tensor, evidence: Tensor,
+    device: torch.device,
 ) -> Worlds:
-    """Return the worlds of recorded ticks [B], with scenes [B, C, 3, H, W] maybe imagined."""
+    """Return the worlds of recorded ticks [B].
+
+    Args:
+        clips: all recorded ticks.
+        rows: [B] those.
+        scene: [B, C, 3, H, W] maybe imagined.
+        light: [B, C, 3] of the scenes.
+        evidence: [B, hands] of holding something, so far.
+        device: of the model.
+    """
     gap, last_gap = clips.gaps(rows)
     before = torch.maximum(rows - 1, clips.first[rows])
     return Worlds(
         scene=scene, light=light.to(device), joints=clips.proprioception[rows].to(device),
         joints_before=clips.proprioception[before].to(device),
         gap=gap.to(device), last_gap=last_gap.to(device),
+        command=clips.actions[rows].to(device), evidence=evidence.to(device),
     )
 
 
@@ -44,7 +55,8 @@ def open_loop(
         return {}
     rows = rows[torch.linspace(0, len(rows) - 1, min(MEASURED, len(rows))).long()]
     first, _ = recordings.at(rows, device)
-    worlds = worlds_at(clips, rows, first, recordings.light[rows], device)
+    none = torch.zeros(len(rows), len(model.config.arms))
+    worlds = worlds_at(clips, rows, first, recordings.light[rows], none, device)
     usual, scores = model.usual(worlds.light), {}
     for ahead in range(1, horizons[-1] + 1):
         predicted, after = model.follow(worlds)
@@ -62,7 +74,8 @@ def open_loop(
         last_command = clips.actions[rows + ahead - 1].to(device)
         worlds = Worlds(
             scene=scene, light=worlds.light, joints=joints, joints_before=worlds.joints,
-            gap=command - held, last_gap=last_command - held,
+            gap=command - held, last_gap=last_command - held, command=command,
+            evidence=predicted.evidence,
         )
     return scores
 

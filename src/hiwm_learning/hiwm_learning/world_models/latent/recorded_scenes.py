@@ -11,7 +11,6 @@ from torch import Tensor
 from hiwm_learning.world_models.latent.clips import Clips
 from hiwm_learning.world_models.latent.model import LatentWorldModel, quantised
 from hiwm_learning.world_models.latent.on_disk import TensorFile
-from hiwm_learning.world_models.latent.scene_error import HIDES
 
 AT_ONCE = 64
 AT_ONCE_ON_CPU = 16  # a fifth less time a frame than 64 at once: what is computed fits the cache
@@ -35,12 +34,6 @@ class RecordedScenes:
             self.pictures[rows].to(device).float() / 255.0,
             self.hidden[rows].to(device).float() / 255.0,
         )
-
-
-    def remembered(self, rows: Tensor, before: Tensor, device: torch.device) -> Tensor:
-        """Return pictures [B, C, 3, H, W] of ticks, with what is hidden as it was at others [B]."""
-        now, hidden = self.at(rows, device)
-        return torch.where(hidden[:, :, None] > HIDES, self.at(before, device)[0], now)
 
 
 @torch.no_grad()

@@ -19,6 +19,10 @@ MOVING = 0.7  # share of new rollouts that start where something moves
 # Share that starts up to so many ticks before a gripper closes: what it takes is decided there, on
 # what was seen before the hand hid it.
 CLOSINGS, BEFORE_CLOSING = 0.3, 30
+# Share of these in which the hand is told that it holds nothing, whatever it took when recorded.
+# What is told and what it looks like hardly ever differ in recordings, so the dynamics would heed
+# only the looks; but it must do as it is told.
+EMPTY_HANDED = 0.33
 # Shares of those that start from scenes with a ghost of an earlier frame, and from faded ones:
 # what an imagination does to a thin thing that it is unsure of. What was there can still be told.
 GHOSTS, FADED = 0.1, 0.1
@@ -37,14 +41,17 @@ class RolloutPool:
         size: number of rollouts.
         oldest: age limit, steps.
         strayed: error of a scene beyond which a rollout is renewed.
+        hands: number of hands.
         grown: whether rollouts may have any age from the first step on.
         closings: ticks [M] at which a gripper begins to close.
+        closed: [N] whether a gripper is shut; None: never.
         seed: of the first rollouts.
     """
 
     def __init__(
         self, clips: Clips, recordings: RecordedScenes, *, size: int, oldest: int, strayed: float,
-        seed: int, grown: bool = False, closings: Tensor | None = None,
+        hands: int, seed: int, grown: bool = False, closings: Tensor | None = None,
+        closed: Tensor | None = None,
     ) -> None:
         self._clips, self._recordings = clips, recordings
         self._oldest, self._strayed, self._grown = oldest, strayed, grown
@@ -53,15 +60,18 @@ class RolloutPool:
         self._moving = self._usable[recordings.moving[self._usable]]
         self._closings = usable[:0] if closings is None else closings
         self._closings = self._closings[torch.isin(self._closings, self._usable)]
+        self._closed = torch.zeros(len(clips), dtype=torch.bool) if closed is None else closed
+        self.empty_handed = torch.zeros(size, dtype=torch.bool)
         self.rows = torch.zeros(size, dtype=torch.long)
         self.pictures = torch.zeros(size, *recordings.pictures.shape[1:], dtype=torch.uint8)
         self.light = torch.zeros(size, *recordings.light.shape[1:])
         self.doubt = torch.zeros(size)
+        self.evidence = torch.zeros(size, hands)  # of what hands hold
         self.age = torch.zeros(size, dtype=torch.long)
         self._renew(torch.ones(size, dtype=torch.bool), torch.Generator().manual_seed(seed))
 
     def advance(
-        self, scenes: Tensor, error: Tensor, doubt: Tensor, progress: float,
+        self, scenes: Tensor, error: Tensor, doubt: Tensor, evidence: Tensor, progress: float,
         generator: torch.Generator,
     ) -> None:
         """Move all rollouts on, and renew those that have ended.
@@ -70,24 +80,29 @@ class RolloutPool:
             scenes: [S, C, 3, H, W] predicted, in 0..1.
             error: [S] of the scenes.
             doubt: [S] predicted.
+            evidence: [S, hands] of what hands hold.
             progress: of the training, 0..1.
             generator: of this step.
         """
         self.pictures = quantised(scenes)
-        self.rows, self.age, self.doubt = self.rows + 1, self.age + 1, doubt.clone()
+        self.rows, self.age = self.rows + 1, self.age + 1
+        self.doubt, self.evidence = doubt.clone(), evidence.clone()
         within = (progress - AGE_GROWS_FROM) / (AGE_GROWS_UNTIL - AGE_GROWS_FROM)
         limit = 1 + int((self._oldest - 1) * (1.0 if self._grown else min(1.0, max(0.0, within))))
         ended = self.rows >= self._clips.last[self.rows - 1]
         unknown = self._clips.actions[self.rows].isnan().any(1)
+        # It would begin to take things here, which it did not have.
+        opened = self.empty_handed & self._closed[self.rows - 1] & ~self._closed[self.rows]
         chance = torch.rand(len(self.rows), generator=generator) < RENEWED
         strayed = (error > self._strayed) | ~error.isfinite()
-        self._renew(ended | unknown | (self.age >= limit) | strayed | chance, generator)
+        self._renew(ended | opened | unknown | (self.age >= limit) | strayed | chance, generator)
 
     def state(self) -> dict[str, Tensor]:
         """Return all that `load_state` needs."""
         return {
             "rows": self.rows, "pictures": self.pictures, "light": self.light,
-            "doubt": self.doubt, "age": self.age,
+            "doubt": self.doubt, "evidence": self.evidence, "age": self.age,
+            "empty_handed": self.empty_handed,
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
@@ -110,6 +125,8 @@ class RolloutPool:
             before = torch.randint(BEFORE_CLOSING + 1, (count,), generator=generator)
             before = torch.maximum(closing - before, clips.first[closing])
             rows = torch.where(grasps, before, rows)
+            empty = torch.rand(count, generator=generator) < EMPTY_HANDED
+            self.empty_handed[chosen] = grasps & empty & ~self._closed[before]
         scenes = found.pictures[rows].float()
         kind, worn = (torch.rand(count, generator=generator) for _ in range(2))
         worn = (WORN * worn)[:, None, None, None, None]
@@ -122,7 +139,7 @@ class RolloutPool:
         self.rows[chosen], self.age[chosen] = rows, 0
         self.pictures[chosen] = quantised(scenes / 255.0)
         self.light[chosen] = found.light[rows]
-        self.doubt[chosen] = 0.0
+        self.doubt[chosen], self.evidence[chosen] = 0.0, 0.0
 
 
 def _blurred(scenes: Tensor) -> Tensor:

@@ -29,7 +29,14 @@ class SceneData:
     held_out: Clips
     measured: RecordedScenes
     points: Tensor  # [N, C, K, 2] of the robot, at the ticks of `clips`
+    shut: Tensor  # [N, hands] whether a gripper is told to be shut; True for hands without one
+    gripping: list[int]  # hands that have a gripper
     grips: Tensor  # [N, hands] whether a hand holds what lies around it: 1, 0 or NaN, not known
+
+    @property
+    def closed(self) -> Tensor:
+        """Whether a gripper is told to be shut, [N]; False for a robot without one."""
+        return self.shut[:, self.gripping].any(1)
 
     def points_around(self, rows: Tensor) -> Tensor:
         """Return the points before, at and after ticks [B], [B, 3, C, K, 2]."""
@@ -65,12 +72,25 @@ def scene_data(
             model.points(part.to(device)).cpu() for part in clips.proprioception.split(4096)
         ])
     report("finding out what hands held")
-    grippers = model.config.grippers
-    shown = shown_grips(clips, recordings, points, grippers)
+    learn_when_shut(model, clips)
+    shut = model.shut(clips.actions.to(device)).cpu()
+    shown = shown_grips(clips, recordings, points, shut)
+    gripping = [hand for hand, grips in enumerate(model.grips) if grips]
     return SceneData(
         clips=clips, recordings=recordings, held_out=held_out, measured=measured, points=points,
-        grips=while_shut(shown, clips, grippers),
+        shut=shut, gripping=gripping, grips=while_shut(shown, clips, shut, gripping),
     )
+
+
+@torch.no_grad()
+def learn_when_shut(model: LatentWorldModel, clips: Clips) -> None:
+    """Learn below which commands grippers are shut: the lower half of what they are usually told.
+
+    A model that knows it keeps it.
+    """
+    for hand, place in enumerate(model.config.grippers):
+        if place is not None and bool(model.shut_below[hand].isnan()):
+            model.shut_below[hand] = clips.halfway(place)
 
 
 @torch.no_grad()

@@ -46,6 +46,24 @@ def distance(found: Tensor, truth: Tensor, hidden: Tensor) -> Tensor:
     square: Tensor = functional.avg_pool2d(off, 4).square().unflatten(0, found.shape[:2])
     return torch.sqrt(square.flatten(1).mean(1) + 1e-10)
 
+
+def stays(
+    now: Tensor, truth: Tensor, hidden: Tensor, empty: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return true pictures and what is hidden in them; where hands are empty, all is as it was.
+
+    Args:
+        now: [B, C, 3, H, W] scenes of the step before.
+        truth: [B, C, 3, H, W] the true ones.
+        hidden: [B, C, H, W] in those, 0..1.
+        empty: [B] whether hands are told that they hold nothing, whatever they took when recorded.
+    """
+    return (
+        torch.where(empty[:, None, None, None, None], now, truth),
+        hidden.masked_fill(empty[:, None, None, None], 0.0),
+    )
+
+
 def stays_hidden(
     now: Tensor, truth: Tensor, hidden: Tensor, still: Tensor
 ) -> tuple[Tensor, Tensor]:

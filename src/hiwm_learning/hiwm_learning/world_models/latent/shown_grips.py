@@ -27,7 +27,7 @@ _HARD = 2.0  # of the focal loss (Lin et al. 2017): most hands are far from ever
 
 @torch.no_grad()
 def shown_grips(
-    clips: Clips, recordings: RecordedScenes, points: Tensor, grippers: Sequence[int | None]
+    clips: Clips, recordings: RecordedScenes, points: Tensor, shut: Tensor
 ) -> Tensor:
     """Return what hands hold, as what follows shows, [N, hands]: 1, 0, NaN where it shows nothing.
 
@@ -37,18 +37,15 @@ def shown_grips(
         clips: N ticks.
         recordings: their scenes.
         points: [N, C, K, 2] of the robot, the hands last.
-        grippers: of each hand, the place of its gripper in the action; None if it has none.
+        shut: [N, hands] whether a gripper is told to be shut; True for hands without one.
     """
-    found = torch.full((len(clips), len(grippers)), torch.nan)
-    may_hold = torch.zeros(len(clips), dtype=torch.bool)
-    for place in grippers:
-        may_hold |= True if place is None else clips.shut(place)
-    for rows in torch.nonzero(may_hold)[:, 0].split(_AT_ONCE):
-        found[rows] = _shown(clips, recordings, points[:, :, -len(grippers) :], rows)
+    found = torch.full(shut.shape, torch.nan)
+    for rows in torch.nonzero(shut.any(1))[:, 0].split(_AT_ONCE):
+        found[rows] = _shown(clips, recordings, points[:, :, -shut.shape[1] :], rows)
     return found
 
 
-def while_shut(shown: Tensor, clips: Clips, grippers: Sequence[int | None]) -> Tensor:
+def while_shut(shown: Tensor, clips: Clips, shut: Tensor, gripping: Sequence[int]) -> Tensor:
     """Return what hands hold, [N, hands], known at more ticks than what follows shows.
 
     What a gripper holds when it has shut, it holds until it opens; an open one holds nothing.
@@ -56,15 +53,14 @@ def while_shut(shown: Tensor, clips: Clips, grippers: Sequence[int | None]) -> T
     Args:
         shown: [N, hands] by `shown_grips`.
         clips: the same ticks.
-        grippers: of each hand, the place of its gripper in the action; None if it has none.
+        shut: [N, hands] whether a gripper is told to be shut.
+        gripping: hands that have a gripper.
     """
     found = shown.clone()
-    for hand, place in enumerate(grippers):
-        if place is None:
-            continue
-        shut = clips.shut(place)
-        begins = torch.ones(len(shut), dtype=torch.bool)
-        begins[1:] = (shut[1:] != shut[:-1]) | (clips.first[1:] != clips.first[:-1])
+    for hand in gripping:
+        closed = shut[:, hand]
+        begins = torch.ones(len(closed), dtype=torch.bool)
+        begins[1:] = (closed[1:] != closed[:-1]) | (clips.first[1:] != clips.first[:-1])
         stretch = begins.long().cumsum(0) - 1
         known = ~shown[:, hand].isnan()
         count = torch.bincount(stretch[known], minlength=int(stretch[-1]) + 1)
@@ -72,8 +68,16 @@ def while_shut(shown: Tensor, clips: Clips, grippers: Sequence[int | None]) -> T
             stretch[known], weights=shown[known, hand].double(), minlength=len(count)
         )
         mostly = torch.where(count > 0, (2.0 * held > count).float(), torch.nan)[stretch]
-        found[:, hand] = torch.where(shut, mostly, 0.0)
+        found[:, hand] = torch.where(closed, mostly, 0.0)
     return found
+
+
+def closings_of(clips: Clips, shut: Tensor) -> Tensor:
+    """Return the ticks [M] at which a gripper begins to close; `shut` as of `shown_grips`."""
+    begins = torch.zeros(len(clips), dtype=torch.bool)
+    same_run = clips.first[1:] == clips.first[:-1]
+    begins[1:] = (shut[1:] & ~shut[:-1] & same_run[:, None]).any(1)
+    return torch.nonzero(begins)[:, 0]
 
 
 def grip_error(logits: Tensor, wanted: Tensor) -> Tensor:

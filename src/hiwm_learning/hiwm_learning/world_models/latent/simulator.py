@@ -1,8 +1,8 @@
 """A latent world run step by step: one state or many at once.
 
-A state holds all there is: the scene, its light, joints, the limiter's memory, doubt and step.
-Nothing is random. Scenes are rounded to whole levels before anything sees them, so a state replays
-exactly although it stores a byte of each number.
+A state holds all there is: the scene, its light, joints, what hands seem to hold, the limiter's
+memory, doubt and step. Nothing is random. Scenes are rounded to whole levels before anything sees
+them, so a state replays exactly although it stores a byte of each number.
 
 A step of one state and of a batch use other kernels: they agree to rounding, not to the byte, and
 each replays its own bytes.
@@ -59,7 +59,9 @@ class LatentState(SavedState):
     At 128 px with one camera it has 50 KB.
     """
 
-    ARRAYS: ClassVar[tuple[str, ...]] = ("scene", "light", "proprioception", "before", "action")
+    ARRAYS: ClassVar[tuple[str, ...]] = (
+        "scene", "light", "proprioception", "before", "action", "evidence"
+    )
     NUMBERS: ClassVar[tuple[str, ...]] = ("step", "seed")
 
     scene: NDArray[np.uint8]  # [C, 3, H, W] what is there, but for the robot
@@ -67,6 +69,7 @@ class LatentState(SavedState):
     proprioception: NDArray[np.float64]  # [P] in the embodiment's units
     before: NDArray[np.float64]  # [P] one step earlier
     action: NDArray[np.float64]  # [A] that led here, after limits; NaN before the first
+    evidence: NDArray[np.float32]  # [hands] logit of holding something, by all seen since it shut
     doubt: float  # expected error by now, a share of the distance between unrelated frames
     seed: int  # of the episode
 
@@ -141,6 +144,7 @@ class LatentSimulator:
         return LatentState(
             scene=_levels(found.pictures)[0], light=found.light[0].cpu().numpy().copy(),
             proprioception=joints, before=joints, action=np.full(config.actions, np.nan),
+            evidence=np.zeros(len(config.arms), np.float32),
             **vars(self._gate.initial_state()), doubt=0.0, step=0, seed=seed,
         )
 
@@ -176,19 +180,22 @@ class LatentSimulator:
             scene=self._scenes(states), light=self._lights(states), joints=self._floats(joints),
             joints_before=self._floats([state.before for state in states]),
             gap=self._floats(gaps), last_gap=self._floats(last_gaps),
+            command=self._floats([result.action for result in limited]),
+            evidence=self._floats([state.evidence for state in states]),
         )
         before = torch.tensor([state.doubt for state in states], device=self._device)
         with self._autocast():
             predicted, after = self._follow(worlds)
             doubt = self._model.doubts(predicted.summary, before)
         following = _levels(predicted.scene)
+        evidence = predicted.evidence.float().cpu().numpy()
         reached, doubts = after.double().cpu().numpy(), doubt.double().cpu().tolist()
         return [
             LatentState(
                 scene=following[i], light=state.light,
                 proprioception=self._gate.settled(reached[i], state.proprioception),
                 before=state.proprioception, action=limited[i].action, **vars(limited[i].state),
-                doubt=doubts[i], step=state.step + 1, seed=state.seed,
+                evidence=evidence[i].copy(), doubt=doubts[i], step=state.step + 1, seed=state.seed,
             )
             for i, state in enumerate(states)
         ], limited
@@ -249,7 +256,9 @@ class LatentSimulator:
 
     def restored(self, parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> LatentState:
         """Return the state from the output of `to_parts`; raises as `LatentState.from_parts`."""
-        return LatentState.from_parts(parts, meta)
+        # States saved before grips were decided know nothing of them.
+        unknown = np.zeros(len(self._model.config.arms), np.float32)
+        return LatentState.from_parts({"evidence": unknown, **parts}, meta)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._halved)
@@ -268,7 +277,7 @@ class LatentSimulator:
         """Return [B, C, 3] on the device."""
         return torch.from_numpy(np.stack([state.light for state in states])).to(self._device)
 
-    def _floats(self, rows: Sequence[NDArray[np.float64]]) -> Tensor:
+    def _floats(self, rows: Sequence[NDArray[Any]]) -> Tensor:
         return torch.from_numpy(np.stack(rows).astype(np.float32)).to(self._device)
 
 
