@@ -35,6 +35,7 @@ _QUARTERS = 2  # places a side of a cell that have a motion of their own
 _PAINTED = -7.0  # logit of the share of a pixel that is painted, before training
 # Smaller motions and shares of paint are set to 0, or a scene that is left alone would creep.
 _LEAST_MOTION_PX, _LEAST_SHARE = 0.05, 0.01
+_UNSURE = 0.5  # of each unit of evidence, how much less unsure a grip is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ class Prediction:
 
     scene: Tensor  # [B, C, 3, H, W], about 0..1
     joints: Tensor  # [B, P] what objects add to a joint's change, in its usual changes
-    summary: Tensor  # [B, 2W] what the network made of the robot and, in the mean, of the cells
+    summary: Tensor  # [B, S] what the network made of the robot, of the cells in the mean, of grips
     held: Tensor  # [B, hands] logits of holding what lies around a hand; [B, 0] if none is told
     evidence: Tensor  # [B, hands] with this step's
 
@@ -124,6 +125,7 @@ class SceneDynamics(nn.Module):
         self._points, self._hands = points, hands
         self._grips = grips if config.glimpse and any(grips) else ()
         # Each camera has its share: in one that moves, everything is unusual.
+        self.summary = 2 * config.width + (hands if config.glimpse else 0)  # its length
         self._tokens = min(max(1, config.tokens // cameras), self._cells)
         width, pixels = config.width, 3 * CELL**2
         # Mean square change of a cell in which something moves: the unit of being unusual.
@@ -173,9 +175,17 @@ class SceneDynamics(nn.Module):
         return Prediction(
             scene=self._drawn(condition, chosen, of_cells, decided),
             joints=self.joints(tokens[:, -1]),
-            summary=torch.cat([tokens[:, -1], of_cells.mean(1)], dim=1),
+            summary=torch.cat([
+                tokens[:, -1], of_cells.mean(1), self._unsure(evidence, condition.shut)
+            ], dim=1),
             held=held, evidence=evidence,
         )
+
+    def _unsure(self, evidence: Tensor, shut: Tensor) -> Tensor:
+        """Return how unsure it is what hands hold, [B, hands], 0..1; [B, 0] if nothing tells it."""
+        if not self._glimpse:
+            return evidence[:, :0]
+        return torch.exp(-_UNSURE * evidence.abs()).masked_fill(~shut, 0.0)
 
     def _evidence(self, condition: Condition, held: Tensor) -> Tensor:
         """Return the logits of holding something, [B, hands], with those of now, [B, hands].

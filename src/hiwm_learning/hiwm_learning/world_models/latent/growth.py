@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError, ConfigError
@@ -81,12 +82,7 @@ def take_over(
     known = LatentWorldConfig.from_json(checkpoint.info.config)
     weights = checkpoint.weights
     if not known.dynamics.glimpse:  # trained before grips were told: these begin untrained
-        weights = {
-            **weights, **model.dynamics.grips.state_dict(prefix="dynamics.grips."),
-            **model.dynamics.gripped.state_dict(prefix="dynamics.gripped."),
-        }
-        if model.grips:
-            weights["shut_below"] = model.shut_below
+        weights = _with_grips(weights, model)
         known = replace(known, grippers=model.config.grippers, dynamics=replace(
             known.dynamics, glimpse=model.config.dynamics.glimpse
         ))
@@ -104,3 +100,16 @@ def take_over(
         "minutes": round(info.minutes, 1), "frames": info.data.get("frames"),
     }
     return [*info.data.get("lineage", []), itself]
+
+
+def _with_grips(weights: dict[str, Tensor], model: LatentWorldModel) -> dict[str, Tensor]:
+    """Return weights of a model that nothing told what hands hold, with a model's own for that."""
+    own = model.state_dict()
+    begun = {
+        name: value for name, value in own.items()
+        if name.startswith(("dynamics.grip", "shut_below"))
+    }
+    first = "doubts.net.0.weight"  # it gets new entries, last but one
+    before, last = weights[first].split([weights[first].shape[1] - 1, 1], dim=1)
+    new = before.new_zeros(len(before), own[first].shape[1] - weights[first].shape[1])
+    return {**weights, **begun, first: torch.cat([before, new, last], dim=1)}

@@ -69,7 +69,7 @@ class LatentWorldModel(nn.Module):
             robot=3 * config.proprioception + 2 * config.actions, joints=config.proprioception,
         )
         self.outcome = OutcomeHead(cameras, config.proprioception, config.head_width)
-        self.doubts = Doubt(2 * config.dynamics.width)
+        self.doubts = Doubt(self.dynamics.summary)
         self.known = KnownCells()
         if self.grips:
             # Commands below which grippers are shut; NaN for hands without one.
