@@ -43,9 +43,17 @@ def untrained_world(embodiment: Embodiment, seed: int = 0) -> LatentWorldModel:
     ):
         torch.nn.init.normal_(layer.weight, std=0.1)
     model.response.spread.fill_(1e-3)
-    if model.grips:
+    if model.has_gripper:
         model.shut_below.fill_(0.5)
     return ready(model)
+
+
+def world_with_gripper(embodiment: Embodiment) -> LatentWorldModel:
+    """Return an untrained world of two hands, the first with a gripper: below 0.5 it is shut."""
+    model = untrained_world(embodiment)
+    gripping = LatentWorldModel(dataclasses.replace(model.config, grippers=(0, None)))
+    gripping.load_state_dict({**model.state_dict(), "shut_below": torch.tensor([0.5, torch.nan])})
+    return ready(gripping)
 
 
 def write_untrained_checkpoint(

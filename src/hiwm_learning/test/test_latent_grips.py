@@ -7,12 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from hiwm_core.measured import MeasuredFromProprioception
 from hiwm_learning.world_models.latent.clips import Clips
 from hiwm_learning.world_models.latent.config import latent_config
 from hiwm_learning.world_models.latent.dynamics import Prediction
-from hiwm_learning.world_models.latent.model import LatentWorldModel, ready
+from hiwm_learning.world_models.latent.grip_rows import grip_rows
+from hiwm_learning.world_models.latent.grip_scores import grip_scores
 from hiwm_learning.world_models.latent.recorded_scenes import RecordedScenes
-from hiwm_learning.world_models.latent.scene_data import learn_when_shut
+from hiwm_learning.world_models.latent.scene_data import SceneData, learn_when_shut, scene_data
 from hiwm_learning.world_models.latent.shown_grips import (
     closings_of,
     grip_error,
@@ -25,6 +27,7 @@ from hiwm_test_support.latent_worlds import (
     moving_square,
     resting_worlds,
     untrained_world,
+    world_with_gripper,
 )
 
 SIZE, LENGTH = 64, 30
@@ -95,20 +98,12 @@ def test_what_is_not_known_is_no_error_and_the_hard_ones_count_most() -> None:
     assert unseen == 0.0 and 0.0 < sure < 0.001 * wrong
 
 
-def with_gripper() -> LatentWorldModel:
-    """Return an untrained world of two hands, the first with a gripper: below 0.5 it is shut."""
-    model = untrained_world(embodiment_with(96))
-    gripping = LatentWorldModel(dataclasses.replace(model.config, grippers=(0, None)))
-    gripping.load_state_dict({**model.state_dict(), "shut_below": torch.tensor([0.5, math.nan])})
-    return ready(gripping)
-
-
 def test_a_gripper_is_shut_in_the_lower_half_of_what_it_is_told(clips: Clips) -> None:
     command = [0.9] * 5 + [0.6, 0.3, 0.0, 0.0] + [0.9] * 3 + [0.8] + [0.9] * 16 + [math.nan]
     actions = torch.ones_like(clips.actions)
     actions[:, 0] = torch.tensor(command)
     told = dataclasses.replace(clips, actions=actions)
-    model = with_gripper()
+    model = world_with_gripper(embodiment_with(96))
     model.shut_below.fill_(torch.nan)
     learn_when_shut(model, told)
     shut = model.shut(told.actions)
@@ -150,7 +145,7 @@ def test_a_grasp_is_decided_unless_it_is_known() -> None:
 
 
 def test_nothing_moves_with_a_gripper_that_holds_nothing() -> None:
-    gripping = with_gripper()
+    gripping = world_with_gripper(embodiment_with(96))
     config = gripping.config
     dynamics = gripping.dynamics
     for layer in (dynamics.free, dynamics.painted, dynamics.paint):
@@ -174,7 +169,7 @@ def test_nothing_moves_with_a_gripper_that_holds_nothing() -> None:
 
 
 def test_a_grip_lasts_until_its_gripper_opens() -> None:
-    model = with_gripper()
+    model = world_with_gripper(embodiment_with(96))
     seen = torch.tensor([[2.0, 3.0]])
     now = resting_worlds(model, torch.rand(1, 1, 3, 96, 96))
 
@@ -196,7 +191,7 @@ def test_a_grip_lasts_until_its_gripper_opens() -> None:
 
 
 def test_an_open_gripper_holds_nothing_whatever_it_looks_like() -> None:
-    model = with_gripper()
+    model = world_with_gripper(embodiment_with(96))
     now = resting_worlds(model, torch.rand(1, 1, 3, 96, 96))
     sure = dataclasses.replace(now, evidence=torch.full((1, 2), 50.0))
     shut, _ = model.follow(sure)
@@ -215,3 +210,81 @@ def test_each_arm_has_its_own_gripper_or_none() -> None:
     assert latent_config(two, network="tiny").grippers == tuple(
         next((g.start for g in grippers if g.arm == arm), None) for arm in two.arms
     )
+
+
+def test_imagined_grasps_are_compared_with_recorded_ones() -> None:
+    robot = embodiment_with(96)
+    model = world_with_gripper(robot)
+    clips = moving_square(robot, runs=2, length=40, seed=0)
+    actions = clips.actions.clone()
+    actions[:, 0] = torch.where(torch.arange(len(clips)) - clips.first < 20, 1.0, 0.0)
+    clips = dataclasses.replace(clips, actions=actions)
+    data, _ = scene_data(model, clips, clips, seed=0, device=torch.device("cpu"))
+    assert data.gripping == [0] and data.closed.sum() == 2 * 20
+    grips = data.grips.clone()
+    grips[:40, 0], grips[40:, 0] = 1.0, 0.0
+    data = dataclasses.replace(data, grips=grips)
+    measure = MeasuredFromProprioception(robot)
+    judge = model.dynamics.grips.judge[-1]
+    for bias, wanted in ((50.0, (1.0, 0.0)), (-50.0, (0.0, 1.0))):
+        judge.bias.fill_(bias)
+        found = grip_scores(model, data, measure, torch.device("cpu"))
+        assert (found["taken_imagined"], found["missed_imagined"]) == wanted
+    assert grip_scores(model, until(data, 21), measure, torch.device("cpu")) == {}, "opens too soon"
+    unknown = dataclasses.replace(data, grips=torch.full_like(grips, torch.nan))
+    assert grip_scores(model, unknown, measure, torch.device("cpu")) == {}
+
+
+def until(data: SceneData, opens: int) -> SceneData:
+    """Return the data with a gripper that opens again at a tick of each run."""
+    shut = data.shut.clone()
+    shut[torch.arange(len(shut)) - data.clips.first >= opens, 0] = False
+    return dataclasses.replace(data, shut=shut)
+
+
+def gripped_data(runs: int) -> SceneData:
+    """Return data in which the first of two hands has a gripper, shut from tick 10 to 19 of 40."""
+    robot = embodiment_with(96)
+    model = world_with_gripper(robot)
+    clips = moving_square(robot, runs=runs, length=40, seed=0)
+    data, _ = scene_data(model, clips, clips, seed=0, device=torch.device("cpu"))
+    tick = torch.arange(len(clips)) - clips.first
+    shut = data.shut.clone()
+    shut[:, 0] = (tick >= 10) & (tick < 20)
+    return dataclasses.replace(data, shut=shut, grips=torch.ones_like(data.grips))
+
+
+def test_grips_are_learned_from_scenes_before_a_gripper_closed() -> None:
+    rows = grip_rows(gripped_data(2))
+    gripper = rows.hands == 0
+    assert sorted(rows.ticks[gripper].tolist()) == [*range(10, 19), *range(50, 59)]
+    assert rows.earliest[gripper].unique().tolist() == [0, 40], "not from another run"
+    assert rows.latest[gripper].unique().tolist() == [10, 50]
+    pushes = rows.hands == 1
+    assert pushes.sum() > 60 and torch.equal(rows.earliest[pushes], rows.ticks[pushes])
+    chosen, generator = torch.arange(len(rows)), torch.Generator().manual_seed(0)
+    seen = torch.stack([rows.seen(chosen, generator) for _ in range(200)])
+    assert torch.equal(seen.amin(0), rows.earliest) and torch.equal(seen.amax(0), rows.latest)
+
+
+def test_a_scene_is_not_from_before_a_gripper_last_opened() -> None:
+    data = gripped_data(1)
+    shut = data.shut.clone()
+    shut[25:, 0] = True
+    rows = grip_rows(dataclasses.replace(data, shut=shut))
+    second = (rows.hands == 0) & (rows.ticks >= 25)
+    assert rows.earliest[second].unique().tolist() == [20]
+    assert rows.ticks[second].tolist() == list(range(25, 34))
+
+
+def test_only_the_hand_that_closes_is_learned_from() -> None:
+    data = gripped_data(1)
+    rows = grip_rows(data)
+    chosen = torch.nonzero(rows.hands == 0)[:3, 0]
+    labels = rows.labels(data.grips, chosen)
+    assert (labels[:, 0] == 1.0).all() and labels[:, 1].isnan().all()
+
+
+def test_a_gripper_that_never_shuts_shows_nothing(clips: Clips) -> None:
+    found = shown_grips(clips, scenes_with(MOVES), hand_at(MOVES), ~EVER)
+    assert found.isnan().all()

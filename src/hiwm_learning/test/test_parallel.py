@@ -70,9 +70,9 @@ def train_world(folder: Path, team: Team) -> None:
     def export(steps: int, seconds: float, scores: dict[str, float]) -> None:
         torch.save(model.state_dict(), folder / "world.pt")
 
-    data = scene_data(model, clips, clips, seed=0, device=CPU, team=team)
+    data, held_out = scene_data(model, clips, clips, seed=0, device=CPU, team=team)
     second = dynamics_stage(
-        model, data, MeasuredFromProprioception(embodiment_with(32)), seed=0, device=CPU,
+        model, data, held_out, MeasuredFromProprioception(embodiment_with(32)), seed=0, device=CPU,
         options=DynamicsOptions(pool=4, oldest=6), on_export=export, team=team,
     )
     train(

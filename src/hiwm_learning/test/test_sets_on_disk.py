@@ -80,10 +80,12 @@ def test_a_world_learns_the_same_from_scenes_on_disk(
         model = untrained_world(embodiment_with(32)).train().requires_grad_(True)
         fit_joints(model, clips)
         device = torch.device("cpu")
-        data = scene_data(model, clips, clips, seed=0, device=device, on_disk=on_disk)
+        data, held_out = scene_data(
+            model, clips, clips, seed=0, device=device, on_disk=on_disk
+        )
         stage = dynamics_stage(
-            model, data, MeasuredFromProprioception(embodiment_with(32)), seed=0, device=device,
-            options=DynamicsOptions(pool=4, oldest=6),
+            model, data, held_out, MeasuredFromProprioception(embodiment_with(32)), seed=0,
+            device=device, options=DynamicsOptions(pool=4, oldest=6),
         )
         for step in range(2):
             stage.train_step(step, 0.0)

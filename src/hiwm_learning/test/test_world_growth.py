@@ -12,7 +12,7 @@ from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_learning.checkpoints import load_checkpoint, save_checkpoint
 from hiwm_learning.model_card import write_card
 from hiwm_learning.world_models.latent.clips import sampling_weights
-from hiwm_learning.world_models.latent.config import LatentWorldConfig
+from hiwm_learning.world_models.latent.config import LatentWorldConfig, latent_config
 from hiwm_learning.world_models.latent.growth import (
     check_growth,
     check_same_joints,
@@ -91,6 +91,15 @@ def test_a_model_that_knows_no_grips_is_trained_on_with_them(tmp_path: Path) -> 
     torch.testing.assert_close(
         model.doubts(summary, doubted), before.doubts(summary[:, :-hands], doubted)
     )
+
+
+def test_a_model_that_knows_no_grips_is_refused_in_another_size(tmp_path: Path) -> None:
+    path = write_untrained_checkpoint(tmp_path)
+    first = load_checkpoint(path)
+    del first.info.config["dynamics"]["glimpse"]
+    save_checkpoint(path, first.info, first.weights)
+    with pytest.raises(CheckpointError, match="--network and --tokens"):
+        take_over(LatentWorldModel(latent_config(EMBODIMENT, network="cpu")), path, EMBODIMENT)
 
 
 def test_another_size_is_refused_with_what_to_give(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from hiwm_learning.world_models.latent.subset import Subset
 from hiwm_learning.world_models.latent.views import Size, side_by_side
 from hiwm_learning.world_models.recordings import HELD_OUT_EVERY, SHORTEST
 
+_GRIPPER_MOVES = 0.1  # ratio; a gripper that is told less than this apart stays as it is
+
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
@@ -54,17 +56,27 @@ class Clips:
 
     def draw(self, rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """Return `count` of `rows` [N], drawn with replacement by the ticks' weights."""
+        return rows[self.draw_places(rows, count, generator)]
+
+    def draw_places(self, rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Return the places in `rows` [N] of `count` of them, drawn in the same way."""
         if self.weights is None:
-            return rows[torch.randint(len(rows), (count,), generator=generator)]
+            return torch.randint(len(rows), (count,), generator=generator)
         total = self.weights[rows].double().cumsum(0)
         places = torch.rand(count, generator=generator, dtype=torch.float64) * total[-1]
-        return rows[torch.searchsorted(total, places).clamp_max(len(rows) - 1)]
+        return torch.searchsorted(total, places).clamp_max(len(rows) - 1)
 
-    def halfway(self, place: int) -> float:
-        """Return the middle of what is usually told to an entry of the action."""
-        told = self.actions[:, place]
-        usual = told[told.isfinite()].quantile(told.new_tensor([0.05, 0.95]))
-        return float(usual.mean())
+    def halfway(self, gripper: int) -> float:
+        """Return the middle of what a gripper is told, by its place in the action.
+
+        A gripper's command is a ratio. If it is told nearly the same all the time, nothing says
+        what it does; then it is the middle of all ratios.
+        """
+        told = self.actions[:, gripper]
+        told = told[told.isfinite()]
+        if not len(told) or float(told.max() - told.min()) < _GRIPPER_MOVES:
+            return 0.5
+        return float(told.max() + told.min()) / 2.0
 
     def gaps(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return command minus measured, and the last command minus measured, [B, A] each.

@@ -10,8 +10,8 @@ are relative to it: before, now and next. It says how its four quarters move: sh
 of the robot's points, and a free motion. What is held moves as the hand does, by a share of one:
 that is much easier to learn than a number of pixels. Whether a hand holds what lies around it
 depends on a few millimetres, which cells of a fixed grid show badly: `grips` tells it to all
-tokens. What a gripper holds when it has shut, it holds until it opens, so what was seen since then
-counts together. One further token carries joints and commands, and gives back what the objects do
+tokens. What a gripper holds when it has shut, it holds until it opens, so the evidence since then
+is summed. One further token carries joints and commands, and gives back what the objects do
 to the joints (a grasp keeps fingers open).
 """
 
@@ -35,7 +35,8 @@ _QUARTERS = 2  # places a side of a cell that have a motion of their own
 _PAINTED = -7.0  # logit of the share of a pixel that is painted, before training
 # Smaller motions and shares of paint are set to 0, or a scene that is left alone would creep.
 _LEAST_MOTION_PX, _LEAST_SHARE = 0.05, 0.01
-_UNSURE = 0.5  # of each unit of evidence, how much less unsure a grip is
+_UNSURE = 0.5  # decay of how unsure a grip is with its evidence
+_SURE = 10.0  # evidence beyond it is none: a wrong decision could never be corrected
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class Condition:
     points: Tensor  # [B, 3, C, K, 2] the robot's points before, now and next, -1..1
     robot: Tensor  # [B, G] joints, commands and changes, standardised
     shut: Tensor  # [B, hands] whether a gripper is told to be shut; True for hands without one
-    evidence: Tensor  # [B, hands] logit of holding something, by all seen since a gripper shut
+    evidence: Tensor  # [B, hands] logit of holding something, summed since its gripper shut
     # [B, hands] what hands hold, 1, 0, or NaN, unknown, while it is learned; None: as it looks
     known_grips: Tensor | None = None
 
@@ -69,9 +70,9 @@ class Prediction:
 
     scene: Tensor  # [B, C, 3, H, W], about 0..1
     joints: Tensor  # [B, P] what objects add to a joint's change, in its usual changes
-    summary: Tensor  # [B, S] what the network made of the robot, of the cells in the mean, of grips
+    summary: Tensor  # [B, S] of the robot's token, the mean cell, and how unsure grips are
     held: Tensor  # [B, hands] logits of holding what lies around a hand; [B, 0] if none is told
-    evidence: Tensor  # [B, hands] with this step's
+    evidence: Tensor  # [B, hands] that of the condition, including this step
 
 
 class Block(nn.Module):
@@ -125,11 +126,11 @@ class SceneDynamics(nn.Module):
         self._points, self._hands = points, hands
         self._grips = grips if config.glimpse and any(grips) else ()
         # Each camera has its share: in one that moves, everything is unusual.
-        self.summary = 2 * config.width + (hands if config.glimpse else 0)  # its length
         self._tokens = min(max(1, config.tokens // cameras), self._cells)
         width, pixels = config.width, 3 * CELL**2
         # Mean square change of a cell in which something moves: the unit of being unusual.
         self.register_buffer("change", torch.full((), 1e-2))
+        self.summary = 2 * width + (hands if config.glimpse else 0)  # its length
         self.stem = nn.Linear(pixels + 9 * points, width)
         self.place = nn.Parameter(torch.randn(cameras * self._cells, width) * 0.02)
         self._glimpse = config.glimpse
@@ -188,16 +189,20 @@ class SceneDynamics(nn.Module):
         return torch.exp(-_UNSURE * evidence.abs()).masked_fill(~shut, 0.0)
 
     def _evidence(self, condition: Condition, held: Tensor) -> Tensor:
-        """Return the logits of holding something, [B, hands], with those of now, [B, hands].
+        """Return the evidence of holding something, [B, hands], including this step.
 
-        An open gripper holds nothing: there it begins anew. What a hand without a gripper moves
-        along may change at any time, so there only the present counts.
+        It begins anew when a gripper opens. What a hand without a gripper moves may change at any
+        time, so for it only this step counts.
+
+        Args:
+            condition: with the evidence before.
+            held: [B, hands] logits of this step.
         """
         if not self._glimpse:
             return condition.evidence
         lasts = held.new_tensor(self._grips or (False,) * self._hands).bool()
         together = held + condition.evidence.masked_fill(~lasts, 0.0)
-        return together.masked_fill(~condition.shut, 0.0)
+        return together.clamp(-_SURE, _SURE).masked_fill(~condition.shut, 0.0)
 
     def held(self, condition: Condition) -> Tensor:
         """Return logits [B, hands] of holding what lies around a hand; [B, 0] if none is told."""

@@ -10,15 +10,17 @@ from torch.nn import functional
 from hiwm_core.measured import MeasuredFromProprioception
 from hiwm_learning.parallel import ALONE, Team
 from hiwm_learning.world_models.latent.clips import Clips
+from hiwm_learning.world_models.latent.grip_rows import grip_rows
+from hiwm_learning.world_models.latent.grip_scores import grip_scores
 from hiwm_learning.world_models.latent.model import LatentWorldModel
 from hiwm_learning.world_models.latent.open_loop import open_loop, worlds_at
 from hiwm_learning.world_models.latent.recorded_scenes import RecordedScenes
 from hiwm_learning.world_models.latent.rollout_pool import MOVING, RolloutPool
 from hiwm_learning.world_models.latent.scene_data import AT_ONCE, SceneData, some_of
 from hiwm_learning.world_models.latent.scene_error import (
+    left_alone,
     scene_error,
     seen_weight,
-    stays,
     stays_hidden,
 )
 from hiwm_learning.world_models.latent.shown_grips import closings_of, grip_error
@@ -32,11 +34,8 @@ OLDEST = 60
 # to draw the mean of all places where the object might be.
 STRAYED, STRAYED_STEPS = 0.95, 2
 JOINTS_WEIGHT = 1.0  # beside the scene as a share of the copied one's error: a grasp shows in them
-# Ticks on which grips are learned besides those of the pool, and the weight of both. They lie up to
-# so many ticks after a gripper begins to close, with the scene of so many ticks before: what moves
-# only afterwards tells what is held, but an imagination has to decide it first.
+# Ticks on which grips are learned besides those of the pool, and the weight of both.
 GRIP_ROWS, GRIPS_WEIGHT = 96, 4.0
-AFTER_CLOSING, SEEN_BEFORE = 8, (8, 31)
 POOL_SEED = 9_176_263  # keeps the pools of a step's parts apart
 
 
@@ -83,15 +82,16 @@ def copied(
 
 
 def dynamics_stage(
-    model: LatentWorldModel, data: SceneData, measure: MeasuredFromProprioception, *, seed: int,
-    device: torch.device, options: DynamicsOptions, on_export: Export | None = None,
-    team: Team = ALONE,
+    model: LatentWorldModel, data: SceneData, held_out: SceneData,
+    measure: MeasuredFromProprioception, *, seed: int, device: torch.device,
+    options: DynamicsOptions, on_export: Export | None = None, team: Team = ALONE,
 ) -> Stage:
     """Return the stage that fits the dynamics in place.
 
     Args:
         model: on the device; its robot, hands and fillers are trained.
-        data: to train on, and to measure on.
+        data: to train on.
+        held_out: to measure on.
         measure: computes the measured action from proprioception.
         seed: of everything random.
         device: of the model.
@@ -102,20 +102,15 @@ def dynamics_stage(
     clips, recordings = data.clips, data.recordings
     copy = copied(model, clips, recordings, seed, device)
     error, strayed = team.agree([copy.error, copy.strayed])
-    telling = (~data.grips.isnan()).any(1) & ~clips.actions.isnan().any(1)
-    telling &= torch.arange(len(clips)) < clips.last
-    closings = closings_of(clips, data.shut)
-    if len(closings):  # an open one holds nothing, a shut one what it held: that is soon learned
-        decisive = closings[:, None] + torch.arange(AFTER_CLOSING + 1)
-        lately = torch.zeros_like(telling)
-        lately[torch.minimum(decisive, clips.last[closings][:, None])] = True
-        telling &= lately
-    telling = torch.nonzero(telling)[:, 0]
+    telling = grip_rows(data)
+    has_gripper = torch.zeros(data.shut.shape[1], dtype=torch.bool, device=device)
+    has_gripper[data.gripping] = True
+    still = torch.stack([view.still for view in model.camera_views()]).bool()
     pools = [
         RolloutPool(
             clips, recordings, size=options.pool, oldest=options.oldest, strayed=strayed,
             hands=len(model.config.arms), seed=seed + POOL_SEED * part, grown=options.grown,
-            closings=closings, closed=data.closed,
+            closings=closings_of(clips, data.shut), closed=data.closed,
         )
         for part in team.mine
     ]
@@ -128,9 +123,11 @@ def dynamics_stage(
         truth, hidden = recordings.at(rows + 1, device)
         worlds = worlds_at(clips, rows, now, pool.light, pool.evidence, device)
         shown = data.grips[rows].to(device)
-        empty = (pool.empty_handed & data.closed[rows]).to(device)
-        told = shown.masked_fill(empty[:, None], 0.0)
-        truth, hidden = stays(now, truth, hidden, empty)
+        # What a recorded miss pushes may move: only hands that took something are told otherwise.
+        took = ((shown != 0.0) & data.shut[rows].to(device) & has_gripper).any(1)
+        empty = pool.empty_handed.to(device) & took
+        told = shown.masked_fill(empty[:, None] & has_gripper, 0.0)
+        truth, hidden = left_alone(now, truth, hidden, empty, still)
         truth, hidden = stays_hidden(now, truth, hidden, (told == 0.0).all(1))
         predicted, joints = model.follow(worlds, data.points_around(rows).to(device), told)
         usual = model.usual(worlds.light)
@@ -141,15 +138,14 @@ def dynamics_stage(
         arms = functional.smooth_l1_loss(off, torch.zeros_like(off))
         grips = grip_error(predicted.held, shown.masked_fill(empty[:, None], torch.nan))
         if len(telling) and predicted.held.shape[1]:
-            drawn = clips.draw(telling, GRIP_ROWS, generator)
-            back = torch.randint(*SEEN_BEFORE, (len(drawn),), generator=generator)
-            scenes, _ = recordings.at(torch.maximum(drawn - back, clips.first[drawn]), device)
+            chosen = clips.draw_places(telling.ticks, GRIP_ROWS, generator)
+            drawn, seen = telling.ticks[chosen], telling.seen(chosen, generator)
             recorded = worlds_at(
-                clips, drawn, scenes, recordings.light[drawn],
+                clips, drawn, recordings.at(seen, device)[0], recordings.light[seen],
                 torch.zeros(len(drawn), shown.shape[1]), device,
             )
             held = model.held(recorded, data.points_around(drawn).to(device))
-            grips = grips + grip_error(held, data.grips[drawn].to(device))
+            grips = grips + grip_error(held, telling.labels(data.grips, chosen).to(device))
         pool.advance(
             predicted.scene.detach().float().cpu(), each.detach().float().cpu(), pool.doubt,
             predicted.evidence.cpu(), progress, generator,
@@ -162,6 +158,9 @@ def dynamics_stage(
     return Stage(
         model.dynamics, [partial(losses, pool) for pool in pools], rate=RATE, seed=seed,
         device=device,
-        measure=lambda: open_loop(model, data.held_out, data.measured, measure, device),
+        measure=lambda: {
+            **open_loop(model, held_out.clips, held_out.recordings, measure, device),
+            **grip_scores(model, held_out, measure, device),
+        },
         on_export=on_export, remembered=Pools(pools), team=team,
     )

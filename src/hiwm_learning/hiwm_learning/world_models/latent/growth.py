@@ -81,8 +81,8 @@ def take_over(
     checkpoint = load_checkpoint(path, kind=KIND, embodiment_hash=embodiment.hash)
     known = LatentWorldConfig.from_json(checkpoint.info.config)
     weights = checkpoint.weights
-    if not known.dynamics.glimpse:  # trained before grips were told: these begin untrained
-        weights = _with_grips(weights, model)
+    begins = not known.dynamics.glimpse
+    if begins:  # trained before grips were told: these begin untrained
         known = replace(known, grippers=model.config.grippers, dynamics=replace(
             known.dynamics, glimpse=model.config.dynamics.glimpse
         ))
@@ -93,6 +93,8 @@ def take_over(
             "request another network, size or set of cameras",
             where=str(path), remedy="give the --network and --tokens that it was trained with",
         )
+    if begins:
+        weights = _with_grips(weights, model)
     load_weights(model, replace(checkpoint, weights=weights))
     info = checkpoint.info
     itself = {
@@ -103,13 +105,13 @@ def take_over(
 
 
 def _with_grips(weights: dict[str, Tensor], model: LatentWorldModel) -> dict[str, Tensor]:
-    """Return weights of a model that nothing told what hands hold, with a model's own for that."""
+    """Return weights of a model without grips, with the untrained ones of another for them."""
     own = model.state_dict()
     begun = {
         name: value for name, value in own.items()
         if name.startswith(("dynamics.grip", "shut_below"))
     }
-    first = "doubts.net.0.weight"  # it gets new entries, last but one
+    first = "doubts.net.0.weight"  # how unsure grips are comes before its last entry, the doubt
     before, last = weights[first].split([weights[first].shape[1] - 1, 1], dim=1)
     new = before.new_zeros(len(before), own[first].shape[1] - weights[first].shape[1])
     return {**weights, **begun, first: torch.cat([before, new, last], dim=1)}

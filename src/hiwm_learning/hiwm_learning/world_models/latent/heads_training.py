@@ -37,14 +37,16 @@ class _Heads(nn.Module):
 
 
 def heads_stage(
-    model: LatentWorldModel, data: SceneData, *, seed: int, device: torch.device,
-    options: DynamicsOptions, on_export: Export | None = None, team: Team = ALONE,
+    model: LatentWorldModel, data: SceneData, held_out: SceneData, *, seed: int,
+    device: torch.device, options: DynamicsOptions, on_export: Export | None = None,
+    team: Team = ALONE,
 ) -> Stage:
     """Return the stage that fits doubt and verdicts in place.
 
     Args:
         model: on the device; all else is trained.
-        data: to train on, and to measure on.
+        data: to train on.
+        held_out: to measure on.
         seed: of everything random.
         device: of the model.
         options: of the pool.
@@ -60,7 +62,7 @@ def heads_stage(
         )
         for part in team.mine
     ]
-    outcome, checked = OutcomeRows(clips), OutcomeRows(data.held_out)
+    outcome, checked = OutcomeRows(clips), OutcomeRows(held_out.clips)
 
     def losses(
         pool: RolloutPool, generator: torch.Generator, step: int, progress: float
@@ -91,6 +93,6 @@ def heads_stage(
     return Stage(
         _Heads(model), [partial(losses, pool) for pool in pools], rate=RATE, seed=seed,
         device=device,
-        measure=lambda: checked.scores(model, data.measured, data.held_out, device),
+        measure=lambda: checked.scores(model, held_out.recordings, held_out.clips, device),
         on_export=on_export, remembered=Pools(pools), team=team,
     )

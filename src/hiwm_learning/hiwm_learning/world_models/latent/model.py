@@ -37,8 +37,8 @@ class Worlds:
     joints_before: Tensor  # [B, P] one step earlier
     gap: Tensor  # [B, A] command minus measured
     last_gap: Tensor  # [B, A] the last command minus measured
-    command: Tensor  # [B, A]
-    evidence: Tensor  # [B, hands] logit of holding something, by all seen so far; 0 at first
+    command: Tensor  # [B, A] in the embodiment's units
+    evidence: Tensor  # [B, hands] logit of holding something, summed so far; 0 at first
 
 
 class LatentWorldModel(nn.Module):
@@ -65,26 +65,29 @@ class LatentWorldModel(nn.Module):
         self.dynamics = SceneDynamics(
             config.dynamics, cameras=cameras, grid=config.grid,
             points=len(arms) * (config.view.points + 1), hands=len(arms),
-            grips=self.grips,
+            grips=self.has_gripper,
             robot=3 * config.proprioception + 2 * config.actions, joints=config.proprioception,
         )
         self.outcome = OutcomeHead(cameras, config.proprioception, config.head_width)
         self.doubts = Doubt(self.dynamics.summary)
         self.known = KnownCells()
-        if self.grips:
+        if self.has_gripper:
             # Commands below which grippers are shut; NaN for hands without one.
             self.register_buffer("shut_below", torch.full((len(arms),), torch.nan))
         # Root mean square distance between the scenes of unrelated frames: the unit of doubt.
         self.register_buffer("distance", torch.ones(()))
 
     @property
-    def grips(self) -> tuple[bool, ...]:
+    def has_gripper(self) -> tuple[bool, ...]:
         """Of each hand, whether it has a gripper; () if none has."""
         found = tuple(place is not None for place in self.config.grippers)
         return found if any(found) else ()
 
     def shut(self, commands: Tensor) -> Tensor:
-        """Return whether commands [B, A] shut grippers, [B, hands]; True for hands without one."""
+        """Return whether commands [B, A] shut grippers, [B, hands]; True for hands without one.
+
+        A command that is not known, NaN, shuts none.
+        """
         found = torch.ones(
             len(commands), len(self.config.arms), dtype=torch.bool, device=commands.device
         )

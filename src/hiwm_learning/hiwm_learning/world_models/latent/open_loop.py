@@ -1,5 +1,7 @@
 """How good imagined frames are some steps ahead, with the recorded actions."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -55,29 +57,51 @@ def open_loop(
         return {}
     rows = rows[torch.linspace(0, len(rows) - 1, min(MEASURED, len(rows))).long()]
     first, _ = recordings.at(rows, device)
+    usual, scores = model.usual(recordings.light[rows].to(device)), {}
+    imagined = rollout(model, clips, recordings, rows, horizons[-1], measure, device)
+    for ahead, worlds in enumerate(imagined, start=1):
+        if ahead not in horizons:
+            continue
+        frames = model.decode(worlds.scene, worlds.light, worlds.joints).cpu()
+        scores[f"psnr_{ahead}"] = psnr(frames, clips.frames[rows + ahead])
+        truth, hidden = recordings.at(rows + ahead, device)
+        weight = seen_weight(truth, first, usual, hidden)
+        wrong, copied = (scene_error(one, truth, weight).mean() for one in (worlds.scene, first))
+        scores[f"of_copied_{ahead}"] = float(wrong / copied.clamp_min(1e-9))
+    return scores
+
+
+@torch.no_grad()
+def rollout(
+    model: LatentWorldModel, clips: Clips, recordings: RecordedScenes, rows: Tensor, steps: int,
+    measure: MeasuredFromProprioception, device: torch.device,
+) -> Iterator[Worlds]:
+    """Yield what is imagined at each step from recorded ticks [B], with the recorded actions.
+
+    Args:
+        model: on the device.
+        clips: all recorded ticks.
+        recordings: their scenes.
+        rows: [B] those from which it starts; their runs last for all steps.
+        steps: how many.
+        measure: computes the measured action from proprioception.
+        device: of the model.
+    """
+    first, _ = recordings.at(rows, device)
     none = torch.zeros(len(rows), len(model.config.arms))
     worlds = worlds_at(clips, rows, first, recordings.light[rows], none, device)
-    usual, scores = model.usual(worlds.light), {}
-    for ahead in range(1, horizons[-1] + 1):
+    for ahead in range(1, steps + 1):
         predicted, after = model.follow(worlds)
-        scene = quantised(predicted.scene).float() / 255.0
         joints = settled(measure, after, worlds.joints).to(device)
-        if ahead in horizons:
-            frames = model.decode(scene, worlds.light, joints).cpu()
-            scores[f"psnr_{ahead}"] = psnr(frames, clips.frames[rows + ahead])
-            truth, hidden = recordings.at(rows + ahead, device)
-            weight = seen_weight(truth, first, usual, hidden)
-            wrong, copied = (scene_error(one, truth, weight).mean() for one in (scene, first))
-            scores[f"of_copied_{ahead}"] = float(wrong / copied.clamp_min(1e-9))
         held = measured_of(measure, joints).to(device)
         command = torch.nan_to_num(clips.actions[rows + ahead].to(device))
-        last_command = clips.actions[rows + ahead - 1].to(device)
         worlds = Worlds(
-            scene=scene, light=worlds.light, joints=joints, joints_before=worlds.joints,
-            gap=command - held, last_gap=last_command - held, command=command,
+            scene=quantised(predicted.scene).float() / 255.0, light=worlds.light, joints=joints,
+            joints_before=worlds.joints, gap=command - held,
+            last_gap=clips.actions[rows + ahead - 1].to(device) - held, command=command,
             evidence=predicted.evidence,
         )
-    return scores
+        yield worlds
 
 
 def psnr(found: Tensor, wanted: Tensor) -> float:

@@ -20,8 +20,8 @@ MOVING = 0.7  # share of new rollouts that start where something moves
 # what was seen before the hand hid it.
 CLOSINGS, BEFORE_CLOSING = 0.3, 30
 # Share of these in which the hand is told that it holds nothing, whatever it took when recorded.
-# What is told and what it looks like hardly ever differ in recordings, so the dynamics would heed
-# only the looks; but it must do as it is told.
+# What is told and what it looks like hardly ever differ in recordings, so the dynamics would ignore
+# what it is told and go by the looks.
 EMPTY_HANDED = 0.33
 # Shares of those that start from scenes with a ghost of an earlier frame, and from faded ones:
 # what an imagination does to a thin thing that it is unsure of. What was there can still be told.
@@ -91,7 +91,7 @@ class RolloutPool:
         limit = 1 + int((self._oldest - 1) * (1.0 if self._grown else min(1.0, max(0.0, within))))
         ended = self.rows >= self._clips.last[self.rows - 1]
         unknown = self._clips.actions[self.rows].isnan().any(1)
-        # It would begin to take things here, which it did not have.
+        # From here on the recording does not fit: it lets go of what it was told it does not hold.
         opened = self.empty_handed & self._closed[self.rows - 1] & ~self._closed[self.rows]
         chance = torch.rand(len(self.rows), generator=generator) < RENEWED
         strayed = (error > self._strayed) | ~error.isfinite()

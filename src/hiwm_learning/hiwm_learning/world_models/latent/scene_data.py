@@ -22,12 +22,10 @@ UNIT_FRAMES, UNIT_STEPS, AT_ONCE = 600, 10, 64
 
 @dataclass(frozen=True, kw_only=True)
 class SceneData:
-    """Recordings to train on and to measure on, with their scenes."""
+    """Recordings with their scenes."""
 
     clips: Clips
     recordings: RecordedScenes
-    held_out: Clips
-    measured: RecordedScenes
     points: Tensor  # [N, C, K, 2] of the robot, at the ticks of `clips`
     shut: Tensor  # [N, hands] whether a gripper is told to be shut; True for hands without one
     gripping: list[int]  # hands that have a gripper
@@ -47,8 +45,10 @@ class SceneData:
 def scene_data(
     model: LatentWorldModel, clips: Clips, held_out: Clips, *, seed: int, device: torch.device,
     team: Team = ALONE, on_disk: Path | None = None, report: Callable[[str], None] = print,
-) -> SceneData:
-    """Return the scenes of all frames; the model learns their units and their usual cells.
+) -> tuple[SceneData, SceneData]:
+    """Return the scenes of all frames to train on and to measure on.
+
+    The model learns their units, their usual cells and when grippers are shut.
 
     Args:
         model: on the device; robot, hands and fillers are trained, and are frozen now.
@@ -66,19 +66,25 @@ def scene_data(
     measured = scenes_of(model, held_out, device, on_disk, report)
     set_units(model, clips, recordings, seed, device)
     learn_known_cells(model, recordings, measured, seed, device)
-    team.share(model)  # what was found now is the same for all processes
-    with torch.no_grad():
-        points = torch.cat([
-            model.points(part.to(device)).cpu() for part in clips.proprioception.split(4096)
-        ])
-    report("finding out what hands held")
     learn_when_shut(model, clips)
+    team.share(model)  # what was found now is the same for all processes
+    report("finding out what hands held")
+    return _data(model, clips, recordings, device), _data(model, held_out, measured, device)
+
+
+@torch.no_grad()
+def _data(
+    model: LatentWorldModel, clips: Clips, recordings: RecordedScenes, device: torch.device
+) -> SceneData:
+    points = torch.cat([
+        model.points(part.to(device)).cpu() for part in clips.proprioception.split(4096)
+    ])
     shut = model.shut(clips.actions.to(device)).cpu()
     shown = shown_grips(clips, recordings, points, shut)
-    gripping = [hand for hand, grips in enumerate(model.grips) if grips]
+    gripping = [hand for hand, grips in enumerate(model.has_gripper) if grips]
     return SceneData(
-        clips=clips, recordings=recordings, held_out=held_out, measured=measured, points=points,
-        shut=shut, gripping=gripping, grips=while_shut(shown, clips, shut, gripping),
+        clips=clips, recordings=recordings, points=points, shut=shut, gripping=gripping,
+        grips=while_shut(shown, clips, shut, gripping),
     )
 
 

@@ -47,20 +47,25 @@ def distance(found: Tensor, truth: Tensor, hidden: Tensor) -> Tensor:
     return torch.sqrt(square.flatten(1).mean(1) + 1e-10)
 
 
-def stays(
-    now: Tensor, truth: Tensor, hidden: Tensor, empty: Tensor
+def left_alone(
+    now: Tensor, truth: Tensor, hidden: Tensor, empty: Tensor, still: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return true pictures and what is hidden in them; where hands are empty, all is as it was.
+
+    A camera that moves sees other things all the same: nothing is known of its picture then.
 
     Args:
         now: [B, C, 3, H, W] scenes of the step before.
         truth: [B, C, 3, H, W] the true ones.
         hidden: [B, C, H, W] in those, 0..1.
-        empty: [B] whether hands are told that they hold nothing, whatever they took when recorded.
+        empty: [B] whether hands are told that they hold nothing, though they took something.
+        still: [C] whether a camera stands still.
     """
+    kept = empty[:, None] & still
+    hidden = hidden.masked_fill(kept[..., None, None], 0.0)
     return (
-        torch.where(empty[:, None, None, None, None], now, truth),
-        hidden.masked_fill(empty[:, None, None, None], 0.0),
+        torch.where(kept[..., None, None, None], now, truth),
+        hidden.masked_fill((empty[:, None] & ~still)[..., None, None], 1.0),
     )
 
 

@@ -40,7 +40,8 @@ def shown_grips(
         shut: [N, hands] whether a gripper is told to be shut; True for hands without one.
     """
     found = torch.full(shut.shape, torch.nan)
-    for rows in torch.nonzero(shut.any(1))[:, 0].split(_AT_ONCE):
+    may_hold = torch.nonzero(shut.any(1))[:, 0]
+    for rows in may_hold.split(_AT_ONCE) if len(may_hold) else ():
         found[rows] = _shown(clips, recordings, points[:, :, -shut.shape[1] :], rows)
     return found
 

@@ -147,7 +147,7 @@ class Pools:
         """Restore a state; raises CheckpointError if it is of another number of parts."""
         if set(state) != set(self.state()):
             raise CheckpointError(
-                "the run to resume had another number of parts or processes",
+                "the run to resume had another number of parts or processes, or another version",
                 where="training state", remedy="resume with as many, or train without --resume",
             )
         for place, pool in enumerate(self._pools):

@@ -207,7 +207,7 @@ class _Run:
         filling.take_average()
 
         self._report("taking the robot away from every frame")
-        data = scene_data(
+        data, held_scenes = scene_data(
             model, clips, held_out, seed=seed, device=device, team=team, on_disk=self._on_disk,
             report=self._report,
         )
@@ -215,7 +215,8 @@ class _Run:
             pool=options.pool, oldest=options.oldest, grown=bool(self._lineage)
         )
         dynamics = dynamics_stage(
-            model, data, measure, seed=seed, device=device, options=sizes, team=team,
+            model, data, held_scenes, measure, seed=seed, device=device, options=sizes,
+            team=team,
             # Its heads say nothing yet.
             on_export=self._export(clips, held_out, ()),
         )
@@ -223,7 +224,7 @@ class _Run:
             return 130
         dynamics.take_average()
         heads = heads_stage(
-            model, data, seed=seed, device=device, options=sizes, team=team,
+            model, data, held_scenes, seed=seed, device=device, options=sizes, team=team,
             on_export=self._export(clips, held_out, self._heads),
         )
         budget = Budget(steps=options.head_steps, minutes=options.head_minutes)
