@@ -37,7 +37,8 @@ FEWER = {
     "scripts/inspect": "--seconds 5",
     "scripts/train_policy": "--steps 3",
     "scripts/train_world_model": "--network tiny --pool 2 --robot-batch 4 --hand-steps 2 "
-                                 "--robot-steps 3 --filling-steps 3 --steps 3 --head-steps 3",
+                                 "--grip-steps 2 --robot-steps 3 --filling-steps 3 --steps 3 "
+                                 "--head-steps 3",
 }
 DEMONSTRATED, EPISODES = 16, 3  # ticks of each, and their number
 _LOST_S = 5.0  # without a demonstrated tick

@@ -202,7 +202,8 @@ def train_world(recording: Path, segment: Segment) -> Path:
     path = recording.parent / "world.safetensors"
     options = (
         "--network tiny --steps 2 --joint-steps 2 --robot-steps 2 --pool 4 "
-        f"--robot-batch 4 --hand-steps 2 --filling-steps 2 --head-steps 2 --task {tool_pair.NAME}"
+        "--robot-batch 4 --hand-steps 2 --grip-steps 2 --filling-steps 2 --head-steps 2 "
+        f"--task {tool_pair.NAME}"
     )
     assert world_model_train.main(
         [str(data), "-o", str(path), "--family", "latent", *options.split()]

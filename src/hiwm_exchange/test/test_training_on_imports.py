@@ -21,7 +21,7 @@ def trained(session: Path, output: Path) -> None:
     assert train([
         str(session), "-o", str(output), "--family", "latent", "--network", "tiny",
         "--pool", "2", "--robot-batch", "4", "--joint-steps", "2",
-        "--robot-steps", "2", "--hand-steps", "2", "--filling-steps", "2",
+        "--robot-steps", "2", "--hand-steps", "2", "--grip-steps", "2", "--filling-steps", "2",
         "--head-steps", "2", "--steps", "2",
     ]) == 0
     simulator, _ = load_simulator(output, EMBODIMENT)

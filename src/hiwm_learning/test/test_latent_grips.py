@@ -13,6 +13,8 @@ from hiwm_learning.world_models.latent.config import latent_config
 from hiwm_learning.world_models.latent.dynamics import Prediction
 from hiwm_learning.world_models.latent.grip_rows import grip_rows
 from hiwm_learning.world_models.latent.grip_scores import grip_scores
+from hiwm_learning.world_models.latent.grip_training import grip_stage
+from hiwm_learning.world_models.latent.model import LatentWorldModel, Worlds
 from hiwm_learning.world_models.latent.recorded_scenes import RecordedScenes
 from hiwm_learning.world_models.latent.scene_data import SceneData, learn_when_shut, scene_data
 from hiwm_learning.world_models.latent.shown_grips import (
@@ -128,14 +130,19 @@ def test_what_a_gripper_holds_it_holds_until_it_opens(clips: Clips) -> None:
     assert torch.equal(while_shut(shown, clips, shut, []).isnan(), shown.isnan())
 
 
+def said(model: LatentWorldModel, now: Worlds) -> Tensor:
+    """Return the logits of what grips say of some worlds, [B, hands]."""
+    found: Tensor = model.dynamics.grips(*model.around_hands(now))
+    return found
+
+
 def test_a_grasp_is_decided_unless_it_is_known() -> None:
     model = untrained_world(embodiment_with(96))
     now = resting_worlds(model, torch.rand(3, 1, 3, 96, 96))
     alone, joints = model.follow(now)
-    decided = (alone.held > 0.0).float()
-    assert torch.equal(alone.evidence, alone.held), "nothing was seen before"
-    assert alone.held.shape == (3, len(model.config.arms))
-    torch.testing.assert_close(model.held(now), alone.held)
+    decided = (alone.evidence > 0.0).float()
+    assert alone.evidence.shape == (3, len(model.config.arms))
+    assert torch.equal(alone.evidence, said(model, now)), "nothing was seen before"
     assert torch.equal(model.follow(now, known_grips=decided)[1], joints)
     for known in (1.0 - float(decided[1, 0]), torch.nan):
         other = decided.clone()
@@ -178,16 +185,17 @@ def test_a_grip_lasts_until_its_gripper_opens() -> None:
         found, _ = model.follow(dataclasses.replace(now, command=told, evidence=evidence))
         return found
 
+    held = said(model, now)
     first = follows(0.0, torch.zeros(1, 2))
-    assert torch.equal(first.evidence, first.held)
+    assert torch.equal(first.evidence, held)
     later = follows(0.0, seen)
-    torch.testing.assert_close(later.evidence[:, 0], later.held[:, 0] + 2.0)
-    assert torch.equal(later.evidence[:, 1], later.held[:, 1]), "it may push another thing by now"
+    torch.testing.assert_close(later.evidence[:, 0], held[:, 0] + 2.0)
+    assert torch.equal(later.evidence[:, 1], held[:, 1]), "it may push another thing by now"
+    assert float(follows(0.0, 3.0 * seen).evidence[0, 0]) == 6.0, "it has been decided"
     opened = follows(1.0, seen)
     assert float(opened.evidence[0, 0]) == 0.0
-    unlike = -torch.sign(first.held) * (first.held.abs() + 1.0)
-    decided = {name: follows(0.0, one).scene for name, one in (("so", first.held), ("not", unlike))}
-    assert not torch.equal(decided["so"], decided["not"])
+    unlike = -torch.sign(held) * (held.abs() + 1.0)
+    assert not torch.equal(follows(0.0, held).scene, follows(0.0, unlike).scene)
 
 
 def test_an_open_gripper_holds_nothing_whatever_it_looks_like() -> None:
@@ -197,7 +205,7 @@ def test_an_open_gripper_holds_nothing_whatever_it_looks_like() -> None:
     shut, _ = model.follow(sure)
     told = dataclasses.replace(sure, command=torch.ones_like(now.command))
     opened, _ = model.follow(told)
-    other = float(opened.held[0, 1] > 0.0)
+    other = float(opened.evidence[0, 1] > 0.0)
     empty, _ = model.follow(told, known_grips=torch.tensor([[0.0, other]]))
     assert torch.equal(opened.scene, empty.scene)
     assert not torch.equal(opened.scene, shut.scene)
@@ -288,3 +296,39 @@ def test_only_the_hand_that_closes_is_learned_from() -> None:
 def test_a_gripper_that_never_shuts_shows_nothing(clips: Clips) -> None:
     found = shown_grips(clips, scenes_with(MOVES), hand_at(MOVES), ~EVER)
     assert found.isnan().all()
+
+
+def test_grips_learn_what_each_hand_holds() -> None:
+    torch.manual_seed(0)
+    data = gripped_data(4)
+    model = world_with_gripper(embodiment_with(96)).train().requires_grad_(True)
+    # A square lies where the hand is in every other run, and only there it is taken.
+    pictures = torch.full_like(data.recordings.pictures, 40)
+    run = data.clips.first // 40
+    model.views.requires_grad_(False)
+    hands = model.points(data.clips.proprioception)[:, 0, -2:]
+    for tick in torch.nonzero(run % 2 == 0)[:, 0].tolist():
+        x, y = ((hands[tick, 0] + 1.0) * 48.0).long().clamp(4, 91).tolist()
+        pictures[tick, :, :, y - 4 : y + 4, x - 4 : x + 4] = 230
+    grips = torch.stack([(run % 2 == 0).float(), torch.full_like(data.grips[:, 1], torch.nan)], 1)
+    data = dataclasses.replace(
+        data, grips=grips, recordings=dataclasses.replace(data.recordings, pictures=pictures)
+    )
+    measure = MeasuredFromProprioception(embodiment_with(96))
+    stage = grip_stage(model, data, data, measure, seed=0, device=torch.device("cpu"))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    first = stage.train_step(0, 0.1)["loss"]
+    for step in range(1, 150):
+        last = stage.train_step(step, 0.5)["loss"]
+    assert last < 0.1 * first
+    moved = {name for name, v in model.state_dict().items() if not torch.equal(v, before[name])}
+    assert {name[:15] for name in moved if name != "shut_below"} == {"dynamics.grips."}
+
+
+def test_without_grips_that_are_known_nothing_is_learned() -> None:
+    data = gripped_data(1)
+    unknown = dataclasses.replace(data, grips=torch.full_like(data.grips, torch.nan))
+    model = world_with_gripper(embodiment_with(96)).train().requires_grad_(True)
+    measure = MeasuredFromProprioception(embodiment_with(96))
+    stage = grip_stage(model, unknown, unknown, measure, seed=0, device=torch.device("cpu"))
+    assert stage.train_step(0, 0.1)["loss"] == 0.0 and stage.held_out() == {}

@@ -21,6 +21,7 @@ from hiwm_learning.world_models.latent.dynamics_training import (
     dynamics_stage,
 )
 from hiwm_learning.world_models.latent.filling_training import filling_stage
+from hiwm_learning.world_models.latent.grip_training import grip_stage
 from hiwm_learning.world_models.latent.hand_training import hand_stage
 from hiwm_learning.world_models.latent.heads_training import heads_stage
 from hiwm_learning.world_models.latent.joint_training import fit_joints, joint_stage
@@ -426,9 +427,17 @@ def test_cameras_of_different_sizes_train_in_the_size_of_the_model() -> None:
         assert all(math.isfinite(v) for v in stage.train_step(0, 0.9).values())
 
 
+def make_grip_stage(model: LatentWorldModel, clips: Clips) -> Stage:
+    fit_joints(model, clips)
+    measure = MeasuredFromProprioception(embodiment_with(SIZE))
+    data, held_out = scene_data(model, clips, clips, seed=0, device=CPU)
+    return grip_stage(model, data, held_out, measure, seed=0, device=CPU)
+
+
 STAGES: dict[str, Callable[[LatentWorldModel, Clips], Stage]] = {
     "joints": make_joint_stage, "robot": make_robot_stage, "hands": make_hand_stage,
-    "filling": make_filling_stage, "dynamics": make_dynamics_stage, "heads": make_heads_stage,
+    "filling": make_filling_stage, "grips": make_grip_stage, "dynamics": make_dynamics_stage,
+    "heads": make_heads_stage,
 }
 
 
@@ -503,6 +512,7 @@ def test_every_stage_takes_a_step_on_a_gpu(clips: Clips) -> None:
         robot_stage(model, clips, clips, seed=0, device=device, batch=4),
         hand_stage(model, clips, seed=0, device=device),
         filling_stage(model, clips, clips, seed=0, device=device, batch=4),
+        grip_stage(model, data, held_out, measure, seed=0, device=device),
         dynamics_stage(model, data, held_out, measure, seed=0, device=device, options=options),
         heads_stage(model, data, held_out, seed=0, device=device, options=options),
     ):

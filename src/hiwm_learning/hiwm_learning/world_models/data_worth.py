@@ -70,7 +70,8 @@ def runs_of(options: argparse.Namespace) -> list[Run]:
     if options.steps is not None:
         common += (
             "--steps", str(options.steps), "--robot-steps", str(options.steps),
-            "--hand-steps", str(options.steps), "--filling-steps", str(options.steps),
+            "--hand-steps", str(options.steps), "--grip-steps", str(options.steps),
+            "--filling-steps", str(options.steps),
             "--joint-steps", str(options.steps), "--head-steps", str(options.steps),
         )
     return [

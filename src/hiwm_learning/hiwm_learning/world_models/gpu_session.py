@@ -89,7 +89,8 @@ def _run(options: argparse.Namespace) -> int:
                     report(f"{key}: {found['steps_per_s']:.0f} steps/s, all states together")
     steps = () if options.steps is None else (
         "--steps", str(options.steps), "--robot-steps", str(options.steps),
-        "--hand-steps", str(options.steps), "--filling-steps", str(options.steps),
+        "--hand-steps", str(options.steps), "--grip-steps", str(options.steps),
+        "--filling-steps", str(options.steps),
         "--joint-steps", str(options.steps), "--head-steps", str(options.steps),
     )
     run = Run(name=f"latent_{options.network}", options=(

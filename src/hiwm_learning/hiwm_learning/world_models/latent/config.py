@@ -37,6 +37,7 @@ class LatentWorldConfig:
     head_width: int
     # Of each arm, the place of its gripper in the action, or None; () in older models.
     grippers: tuple[int | None, ...] = ()
+    gripper_joints: tuple[int, ...] = ()  # places in proprioception that say how far one is open
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -61,6 +62,7 @@ class LatentWorldConfig:
                 "sizes": tuple((height, width) for height, width in data["sizes"]),
                 "arms": tuple(tuple(arm) for arm in data["arms"]),
                 "grippers": tuple(data.get("grippers", ())),
+                "gripper_joints": tuple(data.get("gripper_joints", ())),
                 "view": ViewConfig(**data["view"]),
                 "dynamics": DynamicsConfig(**data["dynamics"]),
             })
@@ -136,7 +138,7 @@ def latent_config(
         cameras=names, sizes=sizes, height=height, width=width, arms=arms_of(embodiment),
         proprioception=embodiment.proprio_dim, actions=embodiment.action_dim,
         view=size.view, dynamics=dynamics, head_width=size.head_width,
-        grippers=_grippers_of(embodiment),
+        grippers=_grippers_of(embodiment), gripper_joints=_gripper_joints(embodiment),
     )
 
 
@@ -149,6 +151,20 @@ def _grippers_of(embodiment: Embodiment) -> tuple[int | None, ...]:
     """Return the place in the action of the gripper of each of `arms_of`; None: it has none."""
     found = {group.arm: group.start for group in embodiment.groups if group.kind == "gripper"}
     return tuple(found.get(arm) for arm in _places_of(embodiment))
+
+
+def _gripper_joints(embodiment: Embodiment) -> tuple[int, ...]:
+    """Return the places in proprioception that say how far grippers are open."""
+    joints: set[str] = set()
+    actions: set[str] = set()
+    for group in embodiment.groups:
+        if group.kind == "gripper":
+            joints.update(group.joints, group.measured.joints)
+            actions.update(entry.name for entry in embodiment.actions[group.slice])
+    return tuple(
+        i for i, entry in enumerate(embodiment.proprioception)
+        if entry.joint in joints or entry.action in actions
+    )
 
 
 def _places_of(embodiment: Embodiment) -> dict[str, tuple[int, ...]]:

@@ -15,6 +15,7 @@ is summed. One further token carries joints and commands, and gives back what th
 to the joints (a grasp keeps fingers open).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,7 +37,9 @@ _PAINTED = -7.0  # logit of the share of a pixel that is painted, before trainin
 # Smaller motions and shares of paint are set to 0, or a scene that is left alone would creep.
 _LEAST_MOTION_PX, _LEAST_SHARE = 0.05, 0.01
 _UNSURE = 0.5  # decay of how unsure a grip is with its evidence
-_SURE = 10.0  # evidence beyond it is none: a wrong decision could never be corrected
+# Evidence from which on it is decided what a hand holds (Wald's sequential test). Later pictures
+# only confirm it: the scene has moved as was decided.
+_SURE = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +74,6 @@ class Prediction:
     scene: Tensor  # [B, C, 3, H, W], about 0..1
     joints: Tensor  # [B, P] what objects add to a joint's change, in its usual changes
     summary: Tensor  # [B, S] of the robot's token, the mean cell, and how unsure grips are
-    held: Tensor  # [B, hands] logits of holding what lies around a hand; [B, 0] if none is told
     evidence: Tensor  # [B, hands] that of the condition, including this step
 
 
@@ -113,6 +115,7 @@ class SceneDynamics(nn.Module):
         joints: P, length of proprioception.
         grips: of each hand, whether it grips: nothing moves with an arm whose gripper holds
             nothing, though it may be pushed. () if none does.
+        stance: places in the robot's features from which it is told what hands hold.
     """
 
     change: Tensor
@@ -120,6 +123,7 @@ class SceneDynamics(nn.Module):
     def __init__(
         self, config: DynamicsConfig, *, cameras: int, grid: tuple[int, int], points: int,
         hands: int, robot: int, joints: int, grips: tuple[bool, ...] = (),
+        stance: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self._grid, self._cells = grid, grid[0] * grid[1]
@@ -133,9 +137,9 @@ class SceneDynamics(nn.Module):
         self.summary = 2 * width + (hands if config.glimpse else 0)  # its length
         self.stem = nn.Linear(pixels + 9 * points, width)
         self.place = nn.Parameter(torch.randn(cameras * self._cells, width) * 0.02)
-        self._glimpse = config.glimpse
+        self._glimpse, self._stance = config.glimpse, list(stance)
         if config.glimpse:
-            self.grips = Grips(hands, 3 * cameras * config.glimpse**2, robot)
+            self.grips = Grips(hands, 3 * cameras * config.glimpse**2, len(stance))
             self.gripped = nn.Linear(hands, width, bias=False)
             nn.init.zeros_(self.gripped.weight)
         self.told = nn.Sequential(
@@ -163,8 +167,7 @@ class SceneDynamics(nn.Module):
             [picked * STRONG, self._offsets(condition.points, chosen)], dim=-1
         )
         robot = self.told(condition.robot)[:, None]
-        held = self.held(condition)
-        evidence = self._evidence(condition, held.detach().float())
+        evidence = self._evidence(condition)
         decided = _decided(evidence, condition)
         if self._glimpse:
             robot = robot + self.gripped(decided)[:, None]
@@ -179,7 +182,7 @@ class SceneDynamics(nn.Module):
             summary=torch.cat([
                 tokens[:, -1], of_cells.mean(1), self._unsure(evidence, condition.shut)
             ], dim=1),
-            held=held, evidence=evidence,
+            evidence=evidence,
         )
 
     def _unsure(self, evidence: Tensor, shut: Tensor) -> Tensor:
@@ -188,30 +191,26 @@ class SceneDynamics(nn.Module):
             return evidence[:, :0]
         return torch.exp(-_UNSURE * evidence.abs()).masked_fill(~shut, 0.0)
 
-    def _evidence(self, condition: Condition, held: Tensor) -> Tensor:
+    @torch.no_grad()
+    def _evidence(self, condition: Condition) -> Tensor:
         """Return the evidence of holding something, [B, hands], including this step.
 
         It begins anew when a gripper opens. What a hand without a gripper moves may change at any
         time, so for it only this step counts.
-
-        Args:
-            condition: with the evidence before.
-            held: [B, hands] logits of this step.
         """
         if not self._glimpse:
             return condition.evidence
+        held = self.grips(*self.around_hands(condition)).float()
         lasts = held.new_tensor(self._grips or (False,) * self._hands).bool()
-        together = held + condition.evidence.masked_fill(~lasts, 0.0)
-        return together.clamp(-_SURE, _SURE).masked_fill(~condition.shut, 0.0)
+        before = condition.evidence.masked_fill(~lasts, 0.0)
+        together = torch.where(before.abs() < _SURE, before + held, before)
+        return together.masked_fill(~condition.shut, 0.0)
 
-    def held(self, condition: Condition) -> Tensor:
-        """Return logits [B, hands] of holding what lies around a hand; [B, 0] if none is told."""
-        if not self._glimpse:
-            return condition.robot.new_zeros(len(condition.robot), 0)
+    def around_hands(self, condition: Condition) -> tuple[Tensor, Tensor]:
+        """Return what `grips` sees around hands, [B, C * hands, S], and their stance [B, G]."""
         hands = condition.points[:, 1, :, self._points - self._hands :]
         seen = around(condition.scene - condition.usual, hands, self._glimpse) * STRONG
-        found: Tensor = self.grips(seen, condition.robot)
-        return found
+        return seen, condition.robot[:, self._stance]
 
     @torch.no_grad()
     def in_play(self, difference: Tensor, points: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Fifth stage: the dynamics learns on the scenes of all frames."""
+"""Sixth stage: the dynamics learns on the scenes of all frames."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +10,6 @@ from torch.nn import functional
 from hiwm_core.measured import MeasuredFromProprioception
 from hiwm_learning.parallel import ALONE, Team
 from hiwm_learning.world_models.latent.clips import Clips
-from hiwm_learning.world_models.latent.grip_rows import grip_rows
 from hiwm_learning.world_models.latent.grip_scores import grip_scores
 from hiwm_learning.world_models.latent.model import LatentWorldModel
 from hiwm_learning.world_models.latent.open_loop import open_loop, worlds_at
@@ -23,7 +22,7 @@ from hiwm_learning.world_models.latent.scene_error import (
     seen_weight,
     stays_hidden,
 )
-from hiwm_learning.world_models.latent.shown_grips import closings_of, grip_error
+from hiwm_learning.world_models.latent.shown_grips import closings_of
 from hiwm_learning.world_models.latent.stage import Export, Pools, Stage
 
 RATE = 1.5e-3
@@ -34,8 +33,6 @@ OLDEST = 60
 # to draw the mean of all places where the object might be.
 STRAYED, STRAYED_STEPS = 0.95, 2
 JOINTS_WEIGHT = 1.0  # beside the scene as a share of the copied one's error: a grasp shows in them
-# Ticks on which grips are learned besides those of the pool, and the weight of both.
-GRIP_ROWS, GRIPS_WEIGHT = 96, 4.0
 POOL_SEED = 9_176_263  # keeps the pools of a step's parts apart
 
 
@@ -89,7 +86,7 @@ def dynamics_stage(
     """Return the stage that fits the dynamics in place.
 
     Args:
-        model: on the device; its robot, hands and fillers are trained.
+        model: on the device; its robot, hands, fillers and grips are trained.
         data: to train on.
         held_out: to measure on.
         measure: computes the measured action from proprioception.
@@ -99,10 +96,11 @@ def dynamics_stage(
         on_export: see `Stage`.
         team: the processes that train together; each part of a step has a pool of its own.
     """
+    if model.config.dynamics.glimpse:
+        model.dynamics.grips.eval().requires_grad_(False)
     clips, recordings = data.clips, data.recordings
     copy = copied(model, clips, recordings, seed, device)
     error, strayed = team.agree([copy.error, copy.strayed])
-    telling = grip_rows(data)
     has_gripper = torch.zeros(data.shut.shape[1], dtype=torch.bool, device=device)
     has_gripper[data.gripping] = True
     still = torch.stack([view.still for view in model.camera_views()]).bool()
@@ -136,23 +134,13 @@ def dynamics_stage(
         off = (joints - clips.proprioception[rows + 1].to(device)) / model.response.spread
         off = off.masked_fill(empty[:, None], 0.0)
         arms = functional.smooth_l1_loss(off, torch.zeros_like(off))
-        grips = grip_error(predicted.held, shown.masked_fill(empty[:, None], torch.nan))
-        if len(telling) and predicted.held.shape[1]:
-            chosen = clips.draw_places(telling.ticks, GRIP_ROWS, generator)
-            drawn, seen = telling.ticks[chosen], telling.seen(chosen, generator)
-            recorded = worlds_at(
-                clips, drawn, recordings.at(seen, device)[0], recordings.light[seen],
-                torch.zeros(len(drawn), shown.shape[1]), device,
-            )
-            held = model.held(recorded, data.points_around(drawn).to(device))
-            grips = grips + grip_error(held, telling.labels(data.grips, chosen).to(device))
         pool.advance(
             predicted.scene.detach().float().cpu(), each.detach().float().cpu(), pool.doubt,
             predicted.evidence.cpu(), progress, generator,
         )
         return {
-            "loss": scene + JOINTS_WEIGHT * arms + GRIPS_WEIGHT * grips, "scene": scene,
-            "joints": arms, "grips": grips, "age": pool.age.float().mean(),
+            "loss": scene + JOINTS_WEIGHT * arms, "scene": scene, "joints": arms,
+            "age": pool.age.float().mean(),
         }
 
     return Stage(

@@ -14,7 +14,7 @@ class Grips(nn.Module):
     Args:
         hands: their number.
         seen: features of the pictures around one hand.
-        robot: features of the robot.
+        robot: features of how the robot stands.
     """
 
     def __init__(self, hands: int, seen: int, robot: int) -> None:

@@ -83,9 +83,11 @@ def take_over(
     weights = checkpoint.weights
     begins = not known.dynamics.glimpse
     if begins:  # trained before grips were told: these begin untrained
-        known = replace(known, grippers=model.config.grippers, dynamics=replace(
-            known.dynamics, glimpse=model.config.dynamics.glimpse
-        ))
+        config = model.config
+        known = replace(
+            known, grippers=config.grippers, gripper_joints=config.gripper_joints,
+            dynamics=replace(known.dynamics, glimpse=config.dynamics.glimpse),
+        )
     if known != model.config:
         raise CheckpointError(
             f"the model draws {', '.join(known.cameras)} at {known.height} x {known.width} px with "

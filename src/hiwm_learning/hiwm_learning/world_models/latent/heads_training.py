@@ -1,4 +1,4 @@
-"""Last stage: doubt and verdicts are learned on rollouts of the finished dynamics.
+"""Seventh stage: doubt and verdicts are learned on rollouts of the finished dynamics.
 
 Nothing of the dynamics changes any more, so a doubt learns what it will meet. Its rollouts may get
 old and go astray: that is what it must know.

@@ -66,6 +66,11 @@ class LatentWorldModel(nn.Module):
             config.dynamics, cameras=cameras, grid=config.grid,
             points=len(arms) * (config.view.points + 1), hands=len(arms),
             grips=self.has_gripper,
+            # Features begin with the joints. How an arm that holds something lags, and how far its
+            # gripper closes, would give away what an imagination has to decide first.
+            stance=[
+                i for i in range(config.proprioception) if i not in config.gripper_joints
+            ],
             robot=3 * config.proprioception + 2 * config.actions, joints=config.proprioception,
         )
         self.outcome = OutcomeHead(cameras, config.proprioception, config.head_width)
@@ -158,9 +163,11 @@ class LatentWorldModel(nn.Module):
         found: Prediction = self.dynamics(condition)
         return found, worlds.joints + change + found.joints * self.response.spread
 
-    def held(self, worlds: Worlds, points: Tensor | None = None) -> Tensor:
-        """Return logits [B, hands] of holding what lies around a hand; arguments as of `follow`."""
-        return self.dynamics.held(self._condition(worlds, points)[0])
+    def around_hands(
+        self, worlds: Worlds, points: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return what grips see, as `SceneDynamics.around_hands`; arguments as of `follow`."""
+        return self.dynamics.around_hands(self._condition(worlds, points)[0])
 
     def _condition(
         self, worlds: Worlds, points: Tensor | None, known_grips: Tensor | None = None

@@ -33,6 +33,8 @@ from hiwm_learning.world_models.latent.dynamics_training import (
     dynamics_stage,
 )
 from hiwm_learning.world_models.latent.filling_training import filling_stage
+from hiwm_learning.world_models.latent.grip_training import STEPS as GRIP_STEPS
+from hiwm_learning.world_models.latent.grip_training import grip_stage
 from hiwm_learning.world_models.latent.growth import (
     add_growth_options,
     check_growth,
@@ -92,6 +94,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--filling-steps", type=whole_number(0), default=10**7, help="the same in steps"
     )
     parser.add_argument(
+        "--grip-steps", type=whole_number(0), default=GRIP_STEPS,
+        help="limit of the stage that learns what hands hold",
+    )
+    parser.add_argument(
         "--head-minutes", type=at_least_zero, default=6.0,
         help="limit of the last stage, which learns doubt and verdicts",
     )
@@ -148,8 +154,8 @@ class _Run:
         self._work: Path = work
         self._on_disk = work if options.stream else None
         self._task, self._embodiment = task, embodiment
-        # Of the dynamics, and of the heads: steps and minutes so far.
-        self._steps: dict[bool, tuple[int, float]] = {}
+        # Of the last stages: steps and minutes so far.
+        self._steps: dict[str, tuple[int, float]] = {}
         self._scores: dict[str, float] = {}
         torch.manual_seed(options.seed)
         config = latent_config(embodiment, network=options.network, tokens=options.tokens)
@@ -211,6 +217,13 @@ class _Run:
             model, clips, held_out, seed=seed, device=device, team=team, on_disk=self._on_disk,
             report=self._report,
         )
+        grips = grip_stage(
+            model, data, held_scenes, measure, seed=seed, device=device, team=team,
+            on_export=self._export("grips", clips, held_out, ()),
+        )
+        if self._fit(grips, Budget(steps=options.grip_steps), "grips"):
+            return 130
+        grips.take_average()
         sizes = DynamicsOptions(
             pool=options.pool, oldest=options.oldest, grown=bool(self._lineage)
         )
@@ -218,24 +231,26 @@ class _Run:
             model, data, held_scenes, measure, seed=seed, device=device, options=sizes,
             team=team,
             # Its heads say nothing yet.
-            on_export=self._export(clips, held_out, ()),
+            on_export=self._export("dynamics", clips, held_out, ()),
         )
         if self._fit(dynamics, Budget(steps=options.steps, minutes=options.minutes), "dynamics"):
             return 130
         dynamics.take_average()
         heads = heads_stage(
             model, data, held_scenes, seed=seed, device=device, options=sizes, team=team,
-            on_export=self._export(clips, held_out, self._heads),
+            on_export=self._export("heads", clips, held_out, self._heads),
         )
         budget = Budget(steps=options.head_steps, minutes=options.head_minutes)
         return 130 if self._fit(heads, budget, "heads") else 0
 
-    def _export(self, clips: Clips, held_out: Clips, heads: tuple[str, ...]) -> Export:
-        """Return what writes the checkpoint, with these heads trained."""
+    def _export(
+        self, stage: str, clips: Clips, held_out: Clips, heads: tuple[str, ...]
+    ) -> Export:
+        """Return what writes the checkpoint in a stage, with these heads trained."""
 
         def export(steps: int, elapsed_s: float, scores: dict[str, float]) -> None:
             self._scores.update(scores)
-            self._steps[bool(heads)] = (steps, elapsed_s / 60)
+            self._steps[stage] = (steps, elapsed_s / 60)
             save_checkpoint(
                 self._options.output, self._info(clips, held_out, heads),
                 stored_weights(self._model),
