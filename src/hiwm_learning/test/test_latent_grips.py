@@ -228,7 +228,7 @@ def test_imagined_grasps_are_compared_with_recorded_ones() -> None:
     actions[:, 0] = torch.where(torch.arange(len(clips)) - clips.first < 20, 1.0, 0.0)
     clips = dataclasses.replace(clips, actions=actions)
     data, _ = scene_data(model, clips, clips, seed=0, device=torch.device("cpu"))
-    assert data.gripping == [0] and data.closed.sum() == 2 * 20
+    assert data.grippers == {0: 0} and data.closed.sum() == 2 * 20
     grips = data.grips.clone()
     grips[:40, 0], grips[40:, 0] = 1.0, 0.0
     data = dataclasses.replace(data, grips=grips)

@@ -102,7 +102,7 @@ def dynamics_stage(
     copy = copied(model, clips, recordings, seed, device)
     error, strayed = team.agree([copy.error, copy.strayed])
     has_gripper = torch.zeros(data.shut.shape[1], dtype=torch.bool, device=device)
-    has_gripper[data.gripping] = True
+    has_gripper[list(data.grippers)] = True
     still = torch.stack([view.still for view in model.camera_views()]).bool()
     pools = [
         RolloutPool(

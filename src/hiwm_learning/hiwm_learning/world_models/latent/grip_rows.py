@@ -48,7 +48,7 @@ def grip_rows(data: SceneData) -> GripRows:
     they hold is seen in its own scene.
     """
     found = [
-        _after_closings(data, hand) if hand in data.gripping else _at_any_time(data, hand)
+        _after_closings(data, hand) if hand in data.grippers else _at_any_time(data, hand)
         for hand in range(data.grips.shape[1])
     ]
     ticks, hands, earliest, latest = (torch.cat(parts) for parts in zip(*found, strict=True))

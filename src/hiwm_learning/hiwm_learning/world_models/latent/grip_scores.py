@@ -32,12 +32,12 @@ def grip_scores(
         device: of the model.
     """
     clips = data.clips
-    closings = [_closings(data, hand) for hand in data.gripping]
+    closings = [_closings(data, hand) for hand in data.grippers]
     at = torch.cat([clips.first[:0], *closings])
     hands = torch.cat([
         clips.first[:0], *(
             torch.full_like(ticks, hand)
-            for hand, ticks in zip(data.gripping, closings, strict=True)
+            for hand, ticks in zip(data.grippers, closings, strict=True)
         ),
     ])
     if not len(at):

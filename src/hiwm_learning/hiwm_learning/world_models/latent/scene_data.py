@@ -1,6 +1,6 @@
 """What the last stages learn from: the scenes of all frames, and where the robot is in them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from hiwm_learning.parallel import ALONE, Team
 from hiwm_learning.world_models.latent.clips import Clips
+from hiwm_learning.world_models.latent.finger_grips import by_fingers, telling_fingers
 from hiwm_learning.world_models.latent.known_cells import cells_of
 from hiwm_learning.world_models.latent.model import LatentWorldModel
 from hiwm_learning.world_models.latent.recorded_scenes import RecordedScenes, scenes_of
@@ -28,13 +29,13 @@ class SceneData:
     recordings: RecordedScenes
     points: Tensor  # [N, C, K, 2] of the robot, at the ticks of `clips`
     shut: Tensor  # [N, hands] whether a gripper is told to be shut; True for hands without one
-    gripping: list[int]  # hands that have a gripper
+    grippers: Mapping[int, int]  # of hands that have one, the place of their gripper in the action
     grips: Tensor  # [N, hands] whether a hand holds what lies around it: 1, 0 or NaN, not known
 
     @property
     def closed(self) -> Tensor:
         """Whether a gripper is told to be shut, [N]; False for a robot without one."""
-        return self.shut[:, self.gripping].any(1)
+        return self.shut[:, list(self.grippers)].any(1)
 
     def points_around(self, rows: Tensor) -> Tensor:
         """Return the points before, at and after ticks [B], [B, 3, C, K, 2]."""
@@ -69,22 +70,31 @@ def scene_data(
     learn_when_shut(model, clips)
     team.share(model)  # what was found now is the same for all processes
     report("finding out what hands held")
-    return _data(model, clips, recordings, device), _data(model, held_out, measured, device)
+    grippers = {
+        hand: place for hand, place in enumerate(model.config.grippers) if place is not None
+    }
+    telling = telling_fingers(clips, model.shut(clips.actions.to(device)).cpu(), grippers)
+    if telling:
+        report("fingers that stay open tell it, for hands " + ", ".join(map(str, telling)))
+    return (
+        _data(model, clips, recordings, grippers, telling, device),
+        _data(model, held_out, measured, grippers, telling, device),
+    )
 
 
 @torch.no_grad()
 def _data(
-    model: LatentWorldModel, clips: Clips, recordings: RecordedScenes, device: torch.device
+    model: LatentWorldModel, clips: Clips, recordings: RecordedScenes,
+    grippers: Mapping[int, int], telling: Sequence[int], device: torch.device,
 ) -> SceneData:
     points = torch.cat([
         model.points(part.to(device)).cpu() for part in clips.proprioception.split(4096)
     ])
     shut = model.shut(clips.actions.to(device)).cpu()
-    shown = shown_grips(clips, recordings, points, shut)
-    gripping = [hand for hand, grips in enumerate(model.has_gripper) if grips]
+    shown = while_shut(shown_grips(clips, recordings, points, shut), clips, shut, list(grippers))
     return SceneData(
-        clips=clips, recordings=recordings, points=points, shut=shut, gripping=gripping,
-        grips=while_shut(shown, clips, shut, gripping),
+        clips=clips, recordings=recordings, points=points, shut=shut, grippers=grippers,
+        grips=by_fingers(shown, clips, shut, grippers, telling),
     )
 
 
