@@ -76,6 +76,8 @@ class Team:
         with_gradient = [
             each for each, anywhere in zip(trained, used.tolist(), strict=True) if anywhere
         ]
+        if not with_gradient:
+            return
         for each in with_gradient:
             if each.grad is None:  # used by no part here
                 each.grad = torch.zeros_like(each)

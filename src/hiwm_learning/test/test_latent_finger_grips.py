@@ -29,8 +29,11 @@ def gripped(*runs: list[float]) -> tuple[Clips, Tensor]:
 
 
 def openings(shut: list[float]) -> list[float]:
-    """Return the openings of a run: open, those while it is told to shut, and open again."""
-    return [*[OPEN] * 4, *CLOSES, *shut, *[0.5, 0.7], *[OPEN] * 4]
+    """Return the openings of a run: open, those while it shuts, and open again.
+
+    A command leads to the next tick: at the first one, the gripper is still open.
+    """
+    return [*[OPEN] * 5, *CLOSES, *shut, *[0.5, 0.7], *[OPEN] * 3]
 
 
 HELD, MISSED = openings([THICK] * 12), openings([0.2, *[0.0] * 11])
@@ -53,7 +56,21 @@ def test_what_keeps_fingers_open_is_held_from_when_they_close() -> None:
 
 def test_what_slips_is_held_until_then() -> None:
     (slipped,) = labels(SLIPPED)
-    assert slipped[4:12] == [1.0] * 8 and slipped[15:] == [0.0] * 9
+    assert slipped[4:13] == [1.0] * 9 and slipped[16:] == [0.0] * 8
+    (slipped,) = labels(SLIPPED, shown=1.0)
+    assert slipped[16:18] == [0.0] * 2, "fingers that tell of the grasp tell of the slip"
+
+
+def test_runs_that_end_and_begin_shut_are_apart() -> None:
+    clips, shut = gripped(HELD, MISSED)
+    shut[:, 0] = True
+    actions = torch.where(shut[:, :1], torch.zeros_like(clips.actions), clips.actions)
+    held, missed = by_fingers(
+        torch.full((len(clips), 2), torch.nan), dataclasses.replace(clips, actions=actions), shut,
+        GRIPPERS, [0],
+    )[:, 0].view(2, LENGTH)
+    assert (held == 1.0).all(), "it rests wide from the start"
+    assert (missed[10:] == 0.0).any()
 
 
 def test_where_pictures_say_otherwise_nobody_knows() -> None:
@@ -74,7 +91,10 @@ def test_a_gripper_that_is_told_to_stay_half_open_is_not_kept_open() -> None:
 
 
 @pytest.mark.parametrize(
-    ("runs", "tells"), [([HELD, MISSED], [0]), ([MISSED, MISSED], []), ([MISSED] * 24 + [HELD], [])]
+    ("runs", "tells"), [
+        ([HELD, MISSED], [0]), ([MISSED, MISSED], []), ([MISSED] * 24 + [HELD], []),
+        ([HELD, HELD], []),  # it is never measured shut
+    ],
 )
 def test_fingers_tell_if_something_keeps_them_open_often(
     runs: list[list[float]], tells: list[int]

@@ -115,7 +115,7 @@ class SceneDynamics(nn.Module):
         joints: P, length of proprioception.
         grips: of each hand, whether it grips: nothing moves with an arm whose gripper holds
             nothing, though it may be pushed. () if none does.
-        stance: places in the robot's features from which it is told what hands hold.
+        stance: places in the robot's features of how it stands, which `grips` is told.
     """
 
     change: Tensor
@@ -207,7 +207,7 @@ class SceneDynamics(nn.Module):
         return together.masked_fill(~condition.shut, 0.0)
 
     def around_hands(self, condition: Condition) -> tuple[Tensor, Tensor]:
-        """Return what `grips` sees around hands, [B, C * hands, S], and their stance [B, G]."""
+        """Return what `grips` sees around hands, [B, C * hands, S], and their stance [B, P]."""
         hands = condition.points[:, 1, :, self._points - self._hands :]
         seen = around(condition.scene - condition.usual, hands, self._glimpse) * STRONG
         return seen, condition.robot[:, self._stance]

@@ -13,10 +13,10 @@ from torch import Tensor
 from hiwm_learning.world_models.latent.clips import Clips
 
 # A gripper is kept open if it rests this much wider than it is told to be, a ratio. It rests if it
-# has moved by less than so much in each of two ticks: in one, it may only begin to move.
+# has moved by less than so much in each of two ticks.
 KEPT_OPEN, RESTS = 0.05, 0.01
-# Fingers tell what a gripper holds if something keeps it open in this share of the times it shuts,
-# for so many ticks.
+# Fingers tell what a gripper holds if in this share of the times it shuts something keeps it open,
+# for so many ticks, and in as many it shuts as told: one that never does is only measured wide.
 OFTEN, LONG = 0.05, 3
 
 
@@ -30,11 +30,15 @@ def telling_fingers(clips: Clips, shut: Tensor, grippers: Mapping[int, int]) -> 
     """
     found = []
     for hand, place in grippers.items():
-        stretch = _stretches(clips, shut[:, hand])
-        kept = _kept_open(clips, place) & shut[:, hand]
-        ticks = torch.bincount(stretch[kept], minlength=int(stretch[-1]) + 1)
-        shuts = stretch[shut[:, hand]].unique()
-        if len(shuts) and float((ticks[shuts] >= LONG).float().mean()) >= OFTEN:
+        closed = shut[:, hand]
+        stretch, shuts = _stretches(clips, closed)
+        if not len(shuts):
+            continue
+        often = []
+        for state in _states(clips, closed, place):
+            ticks = torch.bincount(stretch[state], minlength=int(stretch[-1]) + 1)
+            often.append(float((ticks[shuts] >= LONG).float().mean()) >= OFTEN)
+        if all(often):
             found.append(hand)
     return found
 
@@ -44,8 +48,9 @@ def by_fingers(
 ) -> Tensor:
     """Return what hands hold, [N, hands], with what telling fingers say of it.
 
-    While a gripper moves, it holds what it holds when it rests again, or what it last held. Where
-    its fingers are together, but pictures say that it holds something, nobody knows.
+    While a gripper moves, it holds what it held last; while it shuts, what it holds when it first
+    rests. Where fingers are together all the time, but pictures say that they hold something,
+    nobody knows.
 
     Args:
         shown: [N, hands] by pictures: 1, 0, or NaN, not known.
@@ -58,40 +63,39 @@ def by_fingers(
     every = torch.arange(len(clips))
     for hand in telling:
         closed, place = shut[:, hand], grippers[hand]
-        stretch = _stretches(clips, closed)
-        kept = _kept_open(clips, place)
-        as_told = (clips.measured[:, place] - clips.actions[:, place]).abs() < KEPT_OPEN
-        settled = closed & (kept | (_rests(clips, place) & as_told))
+        stretch, _ = _stretches(clips, closed)
+        kept, together = _states(clips, closed, place)
+        settled = kept | together
         # The last settled tick up to each one, and the first one after it, in the same stretch.
-        last = torch.where(settled, every, -1).cummax(0).values
+        last = torch.where(settled, every, -1).cummax(0).values.clamp_min(0)
         following = torch.where(settled, every, len(clips)).flip(0).cummin(0).values.flip(0)
         following = following.clamp_max(len(clips) - 1)
-        has_last = (last >= 0) & (stretch[last.clamp_min(0)] == stretch)
+        has_last = settled[last] & (stretch[last] == stretch)
         has_next = settled[following] & (stretch[following] == stretch)
-        source = torch.where(has_last, last.clamp_min(0), following)
+        source = torch.where(has_last, last, following)
         said = torch.where(has_last | has_next, kept[source].float(), torch.nan)
-        said = torch.where((said == 0.0) & (shown[:, hand] == 1.0), torch.nan, said)
+        held = torch.bincount(stretch[kept], minlength=int(stretch[-1]) + 1)[stretch] > 0
+        said = torch.where(~held & (shown[:, hand] == 1.0), torch.nan, said)
         found[:, hand] = torch.where(closed, said, 0.0)
     return found
 
 
-def _kept_open(clips: Clips, place: int) -> Tensor:
-    """Return whether a gripper rests wider than it is told to be, [N]."""
-    wider = clips.measured[:, place] - clips.actions[:, place].nan_to_num(torch.inf)
-    return _rests(clips, place) & (wider > KEPT_OPEN)
-
-
-def _rests(clips: Clips, place: int) -> Tensor:
-    """Return whether a gripper has not moved in the last two ticks, [N]."""
-    stays = torch.zeros(len(clips), dtype=torch.bool)
+def _states(clips: Clips, closed: Tensor, place: int) -> tuple[Tensor, Tensor]:
+    """Return whether a gripper that is told to shut rests wider than told, and as told, [N]."""
     opening = clips.measured[:, place]
-    stays[1:] = (opening[1:] - opening[:-1]).abs() < RESTS
-    stays[clips.first] = False
-    return stays & stays.roll(1)
+    # A command leads to the next tick: at the first one, the gripper still is where it was.
+    goes_on = torch.zeros(len(clips), dtype=torch.bool)
+    goes_on[1:] = closed[1:] & closed[:-1] & (clips.first[1:] == clips.first[:-1])
+    stays = goes_on.clone()
+    stays[1:] &= (opening[1:] - opening[:-1]).abs() < RESTS
+    rests = stays & stays.roll(1)
+    wider = opening - clips.actions[:, place].nan_to_num(torch.inf)
+    return rests & (wider > KEPT_OPEN), rests & (wider.abs() <= KEPT_OPEN)
 
 
-def _stretches(clips: Clips, shut: Tensor) -> Tensor:
-    """Return the number of the stretch, in which a gripper is shut or not, of each tick, [N]."""
-    begins = torch.ones(len(shut), dtype=torch.bool)
-    begins[1:] = (shut[1:] != shut[:-1]) | (clips.first[1:] != clips.first[:-1])
-    return begins.long().cumsum(0) - 1
+def _stretches(clips: Clips, closed: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the number of each tick's stretch, in which a gripper is shut or not; and the shut."""
+    begins = torch.ones(len(closed), dtype=torch.bool)
+    begins[1:] = (closed[1:] != closed[:-1]) | (clips.first[1:] != clips.first[:-1])
+    stretch = begins.long().cumsum(0) - 1
+    return stretch, stretch[closed].unique()

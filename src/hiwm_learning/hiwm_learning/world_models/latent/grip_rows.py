@@ -1,4 +1,4 @@
-"""Ticks on which grips are learned besides those of rollouts, each with a scene to learn from."""
+"""Ticks on which grips are learned, each with a scene to learn from."""
 
 from dataclasses import dataclass
 

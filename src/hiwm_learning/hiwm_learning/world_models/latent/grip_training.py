@@ -22,8 +22,8 @@ from hiwm_learning.world_models.latent.stage import Export, Stage
 STEPS = 4000
 RATE = 1.5e-3
 BATCH = 256
-# Of each row, what the hand sees is computed this often, each time from another earlier scene; of
-# so many rows at most, and so many at once.
+# What hands see is computed so often, in earlier scenes that are drawn anew, each time for all rows
+# or as many as a share of ROWS, and for so many at once.
 TIMES, ROWS, AT_ONCE = 4, 24_000, 256
 
 

@@ -1,4 +1,4 @@
-"""Training a latent world from bags: joints, robot, hands, what is hidden, dynamics, heads."""
+"""Training a latent world: joints, robot, hands, what is hidden, grips, dynamics, heads."""
 
 import argparse
 import math
@@ -218,8 +218,7 @@ class _Run:
             report=self._report,
         )
         grips = grip_stage(
-            model, data, held_scenes, measure, seed=seed, device=device, team=team,
-            on_export=self._export("grips", clips, held_out, ()),
+            model, data, held_scenes, measure, seed=seed, device=device, team=team
         )
         if self._fit(grips, Budget(steps=options.grip_steps), "grips"):
             return 130
