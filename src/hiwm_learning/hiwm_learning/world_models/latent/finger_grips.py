@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hiwm_learning.world_models.latent.clips import Clips
+from hiwm_learning.world_models.latent.shown_grips import stretches
 
 # A gripper is kept open if it rests this much wider than it is told to be, a ratio. It rests if it
 # has moved by less than so much in each of two ticks.
@@ -31,7 +32,8 @@ def telling_fingers(clips: Clips, shut: Tensor, grippers: Mapping[int, int]) -> 
     found = []
     for hand, place in grippers.items():
         closed = shut[:, hand]
-        stretch, shuts = _stretches(clips, closed)
+        stretch = stretches(clips, closed)
+        shuts = stretch[closed].unique()
         if not len(shuts):
             continue
         often = []
@@ -63,7 +65,7 @@ def by_fingers(
     every = torch.arange(len(clips))
     for hand in telling:
         closed, place = shut[:, hand], grippers[hand]
-        stretch, _ = _stretches(clips, closed)
+        stretch = stretches(clips, closed)
         kept, together = _states(clips, closed, place)
         settled = kept | together
         # The last settled tick up to each one, and the first one after it, in the same stretch.
@@ -91,11 +93,3 @@ def _states(clips: Clips, closed: Tensor, place: int) -> tuple[Tensor, Tensor]:
     rests = stays & stays.roll(1)
     wider = opening - clips.actions[:, place].nan_to_num(torch.inf)
     return rests & (wider > KEPT_OPEN), rests & (wider.abs() <= KEPT_OPEN)
-
-
-def _stretches(clips: Clips, closed: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the number of each tick's stretch, in which a gripper is shut or not; and the shut."""
-    begins = torch.ones(len(closed), dtype=torch.bool)
-    begins[1:] = (closed[1:] != closed[:-1]) | (clips.first[1:] != clips.first[:-1])
-    stretch = begins.long().cumsum(0) - 1
-    return stretch, stretch[closed].unique()

@@ -17,7 +17,7 @@ from hiwm_learning.world_models.latent.model import LatentWorldModel
 from hiwm_learning.world_models.latent.open_loop import worlds_at
 from hiwm_learning.world_models.latent.scene_data import SceneData
 from hiwm_learning.world_models.latent.shown_grips import grip_error
-from hiwm_learning.world_models.latent.stage import Export, Stage
+from hiwm_learning.world_models.latent.stage import Stage
 
 STEPS = 4000
 RATE = 1.5e-3
@@ -30,7 +30,7 @@ TIMES, ROWS, AT_ONCE = 4, 24_000, 256
 def grip_stage(
     model: LatentWorldModel, data: SceneData, held_out: SceneData,
     measure: MeasuredFromProprioception, *, seed: int, device: torch.device,
-    on_export: Export | None = None, team: Team = ALONE,
+    team: Team = ALONE,
 ) -> Stage:
     """Return the stage that fits grips in place.
 
@@ -41,7 +41,6 @@ def grip_stage(
         measure: computes the measured action from proprioception.
         seed: of everything random.
         device: of the model.
-        on_export: see `Stage`.
         team: the processes that train together.
     """
     looked: list[tuple[Tensor, Tensor, Tensor]] = []  # at the first step: a finished stage has none
@@ -58,8 +57,7 @@ def grip_stage(
 
     return Stage(
         model.dynamics.grips, [losses] * len(team.mine), rate=RATE, seed=seed, device=device,
-        measure=lambda: grip_scores(model, held_out, measure, device), on_export=on_export,
-        team=team,
+        measure=lambda: grip_scores(model, held_out, measure, device), team=team,
     )
 
 

@@ -60,9 +60,7 @@ def while_shut(shown: Tensor, clips: Clips, shut: Tensor, gripping: Sequence[int
     found = shown.clone()
     for hand in gripping:
         closed = shut[:, hand]
-        begins = torch.ones(len(closed), dtype=torch.bool)
-        begins[1:] = (closed[1:] != closed[:-1]) | (clips.first[1:] != clips.first[:-1])
-        stretch = begins.long().cumsum(0) - 1
+        stretch = stretches(clips, closed)
         known = ~shown[:, hand].isnan()
         count = torch.bincount(stretch[known], minlength=int(stretch[-1]) + 1)
         held = torch.bincount(
@@ -71,6 +69,13 @@ def while_shut(shown: Tensor, clips: Clips, shut: Tensor, gripping: Sequence[int
         mostly = torch.where(count > 0, (2.0 * held > count).float(), torch.nan)[stretch]
         found[:, hand] = torch.where(closed, mostly, 0.0)
     return found
+
+
+def stretches(clips: Clips, closed: Tensor) -> Tensor:
+    """Return the number of each tick's stretch, in which a gripper is `closed` [N] or not, [N]."""
+    begins = torch.ones(len(closed), dtype=torch.bool)
+    begins[1:] = (closed[1:] != closed[:-1]) | (clips.first[1:] != clips.first[:-1])
+    return begins.long().cumsum(0) - 1
 
 
 def closings_of(clips: Clips, shut: Tensor) -> Tensor:
