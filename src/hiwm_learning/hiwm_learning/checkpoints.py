@@ -57,7 +57,7 @@ class CheckpointInfo:
     # Control period of the training data, s. None in files written before it was stored; the
     # embodiment's period then applies.
     period_s: float | None = None
-    # Of its file before `scripts/migrate` rewrote the description.
+    # Of its file before `scripts/migrate` rewrote the description, or its weights were halved.
     earlier_hashes: tuple[str, ...] = ()
 
     @property

@@ -285,6 +285,17 @@ def test_a_scene_is_not_from_before_a_gripper_last_opened() -> None:
     assert rows.ticks[second].tolist() == list(range(25, 34))
 
 
+def test_grips_are_learned_in_the_middle_of_a_grasp_too() -> None:
+    data = gripped_data(2)
+    shut = data.shut.clone()
+    shut[:, 0] = torch.arange(len(shut)) - data.clips.first >= 10
+    rows = grip_rows(dataclasses.replace(data, shut=shut))
+    later = (rows.hands == 0) & (rows.ticks - data.clips.first[rows.ticks] > 18)
+    assert sorted(rows.ticks[later].tolist()) == [26, 34, 66, 74]
+    assert torch.equal(rows.earliest[later], rows.ticks[later]), "each with its own scene"
+    assert torch.equal(rows.latest[later], rows.ticks[later])
+
+
 def test_only_the_hand_that_closes_is_learned_from() -> None:
     data = gripped_data(1)
     rows = grip_rows(data)

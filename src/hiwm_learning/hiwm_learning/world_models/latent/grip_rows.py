@@ -13,6 +13,9 @@ AFTER_CLOSING = 8
 # The scene is that of so many ticks before the gripper closed. Later scenes show what moved, and so
 # give the answer away; an imagination has to decide before that.
 SEEN_BEFORE = 22
+# An imagination may also start in the middle of a grasp. Then what moved with the hand says what it
+# holds: from so many ticks after it closed, every so many ticks.
+LONG_SHUT, EVERY = 16, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +46,16 @@ class GripRows:
 def grip_rows(data: SceneData) -> GripRows:
     """Return the rows of some data.
 
-    A gripper's are shortly after it closes: an open one holds nothing, and one that has been shut
-    for longer what it held then. Hands without a gripper may hold something at any tick, and what
-    they hold is seen in its own scene.
+    A gripper's are shortly after it closes, when it is decided what it holds, and now and then
+    while it stays shut, each with its own scene, for imaginations that start there. Hands without
+    a gripper may hold something at any tick, and what they hold is seen in its own scene.
     """
-    found = [
-        _after_closings(data, hand) if hand in data.grippers else _at_any_time(data, hand)
-        for hand in range(data.grips.shape[1])
-    ]
+    found = []
+    for hand in range(data.grips.shape[1]):
+        if hand in data.grippers:
+            found += [_after_closings(data, hand), _while_shut(data, hand)]
+        else:
+            found.append(_in_own_scene(hand, torch.arange(len(data.clips))))
     ticks, hands, earliest, latest = (torch.cat(parts) for parts in zip(*found, strict=True))
     known = ~data.grips[ticks, hands].isnan() & ~data.clips.actions[ticks].isnan().any(1)
     known &= ticks < data.clips.last[ticks]
@@ -75,6 +80,14 @@ def _after_closings(data: SceneData, hand: int) -> tuple[Tensor, Tensor, Tensor,
     return ticks, torch.full_like(ticks, hand), earliest, closed
 
 
-def _at_any_time(data: SceneData, hand: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    ticks = torch.arange(len(data.clips))
+def _while_shut(data: SceneData, hand: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    shut, first = data.shut[:, hand], data.clips.first
+    every = torch.arange(len(shut))
+    begins = shut.clone()
+    begins[1:] &= ~shut[:-1] | (first[1:] != first[:-1])
+    since = every - torch.where(begins, every, 0).cummax(0).values
+    return _in_own_scene(hand, every[shut & (since >= LONG_SHUT) & (since % EVERY == 0)])
+
+
+def _in_own_scene(hand: int, ticks: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return ticks, torch.full_like(ticks, hand), ticks, ticks

@@ -1,0 +1,83 @@
+"""Writes a policy of an earlier version with its weights in half of the bits, and its card.
+
+    python -m hiwm_learning.policies.halve_weights models/NAME.safetensors -o runs/NAME.safetensors
+
+Policies of this version are written so. ``scripts/rollout`` compares both files.
+"""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hiwm_core.errors import CheckpointError, HiwmError
+from hiwm_core.output_folders import check_output_file
+from hiwm_core.user_paths import path_argument
+from hiwm_learning.checkpoints import (
+    Checkpoint,
+    halved,
+    is_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    write_file,
+)
+from hiwm_learning.policies.backbones import config_from_checkpoint
+
+_CARDS = (".card.json", ".card.md")
+
+
+def halve(source: Path, output: Path) -> None:
+    """Write the halved copy and its card; the copy lists the hash of the file it is made from.
+
+    Args:
+        source: the policy.
+        output: path of the copy; another one than the source.
+
+    Raises:
+        CheckpointError: the source is missing, damaged, no policy, or has been halved.
+        ConfigError: the output may not be written.
+    """
+    checkpoint = load_checkpoint(source)
+    config_from_checkpoint(checkpoint)
+    weights = halved(checkpoint.weights)
+    if all(weights[name] is value for name, value in checkpoint.weights.items()):
+        raise CheckpointError(
+            "its weights are stored in half of the bits", where=str(source),
+            remedy="use it as it is",
+        )
+    check_output_file(
+        output, "a checkpoint", is_checkpoint, inputs=[source],
+        companions=[output.with_suffix(suffix) for suffix in _CARDS],
+    )
+    earlier = (*checkpoint.info.earlier_hashes, checkpoint.hash)
+    info = dataclasses.replace(checkpoint.info, earlier_hashes=earlier)
+    _copy_cards(checkpoint, output, save_checkpoint(output, info, weights))
+
+
+def _copy_cards(checkpoint: Checkpoint, output: Path, content_hash: str) -> None:
+    for suffix in _CARDS:
+        card = checkpoint.path.with_suffix(suffix)
+        if card.exists():
+            text = card.read_text().replace(checkpoint.hash, content_hash)
+            write_file(
+                output.with_suffix(suffix), text.replace(checkpoint.path.name, output.name)
+            )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("checkpoint", type=path_argument)
+    parser.add_argument("--output", "-o", type=path_argument, required=True)
+    options = parser.parse_args(argv)
+    try:
+        halve(options.checkpoint, options.output)
+    except HiwmError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
