@@ -37,8 +37,9 @@ def untrained_world(embodiment: Embodiment, seed: int = 0) -> LatentWorldModel:
     """
     torch.manual_seed(seed)
     model = LatentWorldModel(latent_config(embodiment, network="tiny"))
+    drawing = model.dynamics.drawing
     for layer in (
-        model.dynamics.shares, model.dynamics.free, model.dynamics.painted, model.dynamics.paint,
+        drawing.shares, drawing.free, drawing.bent, drawing.painted,
         model.dynamics.joints, model.dynamics.gripped,
     ):
         torch.nn.init.normal_(layer.weight, std=0.1)

@@ -205,12 +205,14 @@ def test_a_scene_that_is_left_alone_does_not_creep() -> None:
     torch.manual_seed(0)
     model = LatentWorldModel(latent_config(EMBODIMENT, network="tiny")).requires_grad_(False)
     scene = torch.rand(1, 1, 3, 96, 96)
-    model.dynamics.free.bias.fill_(0.08)  # 0.04 px
-    model.dynamics.painted.bias.fill_(0.5)  # a share of less than a hundredth
-    model.dynamics.paint.bias.fill_(1.0)
+    drawing = model.dynamics.drawing
+    drawing.free.bias.fill_(0.08)  # 0.04 px
+    share, paint = drawing.painted.bias.view(4, 4)[0], drawing.painted.bias.view(4, 4)[1:]
+    share.fill_(0.5)  # of less than a hundredth
+    paint.fill_(1.0)
     predicted, _ = model.follow(resting_worlds(model, scene))
     assert (predicted.scene - scene).abs().max() < 1e-4
-    model.dynamics.free.bias.fill_(0.2)
+    drawing.free.bias.fill_(0.2)
     predicted, _ = model.follow(resting_worlds(model, scene))
     assert (predicted.scene - scene).abs().max() > 0.02
 
@@ -219,7 +221,9 @@ def test_a_motion_too_small_to_be_seen_is_still_learned_from() -> None:
     model = LatentWorldModel(latent_config(EMBODIMENT, network="tiny"))
     predicted, _ = model.follow(resting_worlds(model, torch.rand(1, 1, 3, 96, 96)))
     predicted.scene.square().sum().backward()
-    assert model.dynamics.free.bias.grad is not None and model.dynamics.free.bias.grad.any()
+    free, bends = model.dynamics.drawing.free, model.dynamics.drawing.bent
+    assert free.bias.grad is not None and free.bias.grad.any()
+    assert bends.bias.grad is not None and bends.bias.grad.any()
 
 
 def test_what_has_a_share_of_one_moves_as_the_hand_does() -> None:
@@ -229,8 +233,7 @@ def test_what_has_a_share_of_one_moves_as_the_hand_does() -> None:
     points = torch.zeros(1, 3, 1, 8, 2)
     # 3 px to the right, 2 px up, of 96.
     points[:, 2, 0, hand] = torch.tensor([3.0, -2.0]) / 48.0
-    shares = dynamics.shares.bias.view(4, 8)
-    shares[:, hand] = 1.0
+    dynamics.drawing.shares.bias[hand] = 1.0
     scene = torch.full((1, 1, 3, 96, 96), 0.5)
     scene[..., 40:56, 45:47] = 1.0  # a bar
     predicted, _ = model.follow(resting_worlds(model, scene), points)
@@ -243,7 +246,7 @@ def test_each_camera_moves_what_it_sees_and_shares_the_tokens() -> None:
     torch.manual_seed(0)
     model = LatentWorldModel(latent_config(two_arms(), network="tiny")).requires_grad_(False)
     dynamics, hand = model.dynamics, 6
-    dynamics.shares.bias.view(4, 8)[:, hand] = 1.0
+    dynamics.drawing.shares.bias[hand] = 1.0
     points = torch.zeros(1, 3, 2, 8, 2)
     points[:, 2, 0, hand] = torch.tensor([4.0 / 32.0, 0.0])  # 4 px to the right, of 64 x 48
     points[:, 2, 1, hand] = torch.tensor([0.0, 3.0 / 24.0])  # 3 px down

@@ -460,8 +460,9 @@ def test_a_hand_that_is_told_it_is_empty_learns_to_leave_all_as_it_is(
         monkeypatch.setattr(rollout_pool, "EMPTY_HANDED", share)
         monkeypatch.setattr(rollout_pool, "CLOSINGS", 1.0)
         model = make_gripping_model()
-        for weight in (model.dynamics.shares, model.dynamics.free, model.dynamics.painted):
-            torch.nn.init.zeros_(weight.weight)
+        drawing = model.dynamics.drawing
+        for layer in (drawing.shares, drawing.free, drawing.bent, drawing.painted):
+            torch.nn.init.zeros_(layer.weight)
         stage = make_dynamics_stage(model, gripped(clips))
         # The rollouts start up to three ticks before the gripper shuts.
         return sum([stage.train_step(step, 1.0)["scene"] for step in range(6)][3:])

@@ -19,11 +19,10 @@ from hiwm_learning.world_models.latent.growth import (
     take_over,
 )
 from hiwm_learning.world_models.latent.joint_training import fit_joints
-from hiwm_learning.world_models.latent.model import LatentWorldModel, ready, restored_model
+from hiwm_learning.world_models.latent.model import LatentWorldModel
 from hiwm_test_support.latent_worlds import (
     embodiment_with,
     moving_square,
-    resting_worlds,
     untrained_world,
     write_untrained_checkpoint,
 )
@@ -66,40 +65,14 @@ def test_weights_are_taken_over_and_the_lineage_grows(tmp_path: Path) -> None:
     assert f"| Started from | {first.label}" in grown.with_suffix(".card.md").read_text()
 
 
-def test_a_model_that_knows_no_grips_is_trained_on_with_them(tmp_path: Path) -> None:
+def test_a_model_of_another_version_is_refused(tmp_path: Path) -> None:
     path = write_untrained_checkpoint(tmp_path)
     first = load_checkpoint(path)
-    config = LatentWorldConfig.from_json(first.info.config)
-    hands, doubt = len(config.arms), "doubts.net.0.weight"
-    assert config.dynamics.glimpse
-    del first.info.config["dynamics"]["glimpse"]  # as in files from before grips were told
-    old = {name: v for name, v in first.weights.items() if "grip" not in name}
-    of_summary, of_doubt = old[doubt][:, : -1 - hands], old[doubt][:, -1:]
-    old[doubt] = torch.cat([of_summary, of_doubt], dim=1)
-    save_checkpoint(path, first.info, old)
-    before = restored_model(load_checkpoint(path))
-    assert before.config.dynamics.glimpse == 0
-    model = LatentWorldModel(config)
-    take_over(model, path, EMBODIMENT)
-    ready(model)
-    found = model.state_dict()
-    assert all(torch.equal(v, found[name]) for name, v in old.items() if name != doubt)
-    assert any("grips" in name for name in found)
-    now = resting_worlds(model, torch.rand(1, 1, 3, 96, 96))
-    torch.testing.assert_close(model.follow(now)[0].scene, before.follow(now)[0].scene)
-    summary, doubted = torch.rand(1, model.dynamics.summary), torch.full((1,), 0.2)
-    torch.testing.assert_close(
-        model.doubts(summary, doubted), before.doubts(summary[:, :-hands], doubted)
-    )
-
-
-def test_a_model_that_knows_no_grips_is_refused_in_another_size(tmp_path: Path) -> None:
-    path = write_untrained_checkpoint(tmp_path)
-    first = load_checkpoint(path)
-    del first.info.config["dynamics"]["glimpse"]
+    del first.info.config["dynamics"]["told"]
     save_checkpoint(path, first.info, first.weights)
-    with pytest.raises(CheckpointError, match="--network and --tokens"):
-        take_over(LatentWorldModel(latent_config(EMBODIMENT, network="cpu")), path, EMBODIMENT)
+    model = LatentWorldModel(latent_config(EMBODIMENT, network="tiny"))
+    with pytest.raises(CheckpointError, match="another version of hiwm.*train it again"):
+        take_over(model, path, EMBODIMENT)
 
 
 def test_another_size_is_refused_with_what_to_give(tmp_path: Path) -> None:

@@ -35,9 +35,8 @@ class LatentWorldConfig:
     view: ViewConfig
     dynamics: DynamicsConfig
     head_width: int
-    # Of each arm, the place of its gripper in the action, or None; () in older models.
-    grippers: tuple[int | None, ...] = ()
-    gripper_joints: tuple[int, ...] = ()  # places in proprioception that say how far one is open
+    grippers: tuple[int | None, ...]  # of each arm, the place of its gripper in the action
+    gripper_joints: tuple[int, ...]  # places in proprioception that say how far one is open
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -61,15 +60,16 @@ class LatentWorldConfig:
                 "cameras": tuple(data["cameras"]),
                 "sizes": tuple((height, width) for height, width in data["sizes"]),
                 "arms": tuple(tuple(arm) for arm in data["arms"]),
-                "grippers": tuple(data.get("grippers", ())),
-                "gripper_joints": tuple(data.get("gripper_joints", ())),
+                "grippers": tuple(data["grippers"]),
+                "gripper_joints": tuple(data["gripper_joints"]),
                 "view": ViewConfig(**data["view"]),
                 "dynamics": DynamicsConfig(**data["dynamics"]),
             })
         except (KeyError, TypeError) as error:
             raise CheckpointError(
-                f"the model's configuration lacks or misnames {error}", where="checkpoint config",
-                remedy="use the version that trained it, or train again",
+                "a latent world of another version of hiwm: its configuration lacks or misnames "
+                f"{error}", where="checkpoint config",
+                remedy="use the version that trained it, or train it again from its bags",
             ) from None
 
 
@@ -84,18 +84,18 @@ _SIZES = {
     # Takes a training step within a tenth of a second: for tests.
     "tiny": _NetworkSize(
         view=ViewConfig(points=3, arm_channels=4, width=8, blocks=2, filler_width=8),
-        dynamics=DynamicsConfig(width=32, blocks=2, heads=2, tokens=48, glimpse=4),
+        dynamics=DynamicsConfig(width=32, blocks=2, heads=2, tokens=48, told=8, glimpse=4),
         head_width=16,
     ),
     # Two CPU cores: an afternoon of training, tens of steps a second.
     "cpu": _NetworkSize(
         view=ViewConfig(points=8, arm_channels=16, width=48, blocks=2, filler_width=32),
-        dynamics=DynamicsConfig(width=128, blocks=6, heads=4, tokens=96, glimpse=8),
+        dynamics=DynamicsConfig(width=128, blocks=6, heads=4, tokens=96, told=16, glimpse=8),
         head_width=32,
     ),
     "gpu": _NetworkSize(
         view=ViewConfig(points=12, arm_channels=32, width=128, blocks=3, filler_width=64),
-        dynamics=DynamicsConfig(width=384, blocks=10, heads=6, tokens=384, glimpse=16),
+        dynamics=DynamicsConfig(width=384, blocks=10, heads=6, tokens=384, told=48, glimpse=16),
         head_width=64,
     ),
 }

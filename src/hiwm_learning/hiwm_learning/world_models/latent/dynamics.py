@@ -2,17 +2,17 @@
 
 The next picture is drawn by moving parts of the present one; only what no motion explains is
 painted. So a thin thing stays as sharp as it was, however often it is moved, and what stands still
-stays as it is.
+stays as it is. `scene_drawing` does that.
 
 A scene is mostly still. Only the cells with the edges of things, or that a hand comes near, become
 tokens; all others are copied. A token knows its pixels, and where the robot's points
-are relative to it: before, now and next. It says how its four quarters move: shares of the motion
-of the robot's points, and a free motion. What is held moves as the hand does, by a share of one:
-that is much easier to learn than a number of pixels. Whether a hand holds what lies around it
-depends on a few millimetres, which cells of a fixed grid show badly: `grips` tells it to all
-tokens. What a gripper holds when it has shut, it holds until it opens, so the evidence since then
-is summed. One further token carries joints and commands, and gives back what the objects do
-to the joints (a grasp keeps fingers open).
+are relative to it: before, now and next. It says how it moves: shares of the motion of the robot's
+points, and a free motion. What is held moves as the hand does, by a share of one: that is much
+easier to learn than a number of pixels. Whether a hand holds what lies around it depends on a few
+millimetres, which cells of a fixed grid show badly: `grips` tells it to all tokens. What a gripper
+holds when it has shut, it holds until it opens, so the evidence since then is summed. One further
+token carries joints and commands, and gives back what the objects do to the joints (a grasp keeps
+fingers open).
 """
 
 from collections.abc import Sequence
@@ -26,16 +26,13 @@ from hiwm_learning.world_models.latent.glimpses import around
 from hiwm_learning.world_models.latent.grips import Grips
 from hiwm_learning.world_models.latent.robot_drawing import cell_centres
 from hiwm_learning.world_models.latent.robot_layer import CELL, STRONG
+from hiwm_learning.world_models.latent.scene_drawing import SceneDrawing
 
 # Cells are put in play by how much the picture varies in and around them, by a hand that comes
 # near, and, least, by being unusual: inside of a large thing nothing is seen to move.
 _NEAR, _NEAR_WEIGHT = 1.5, 0.3  # deviation of the bump around a hand, cells
 _UNUSUAL_WEIGHT = 0.05
 _FAR = 4.0  # cells; longer offsets to points are clipped
-_QUARTERS = 2  # places a side of a cell that have a motion of their own
-_PAINTED = -7.0  # logit of the share of a pixel that is painted, before training
-# Smaller motions and shares of paint are set to 0, or a scene that is left alone would creep.
-_LEAST_MOTION_PX, _LEAST_SHARE = 0.05, 0.01
 _UNSURE = 0.5  # decay of how unsure a grip is with its evidence
 # Evidence from which on it is decided what a hand holds (Wald's sequential test). Later pictures
 # only confirm it: the scene has moved as was decided.
@@ -50,7 +47,8 @@ class DynamicsConfig:
     blocks: int
     heads: int
     tokens: int  # cells in play, of all cameras together
-    glimpse: int = 0  # samples a side of the picture around a hand; 0: nothing tells what it holds
+    told: int  # what a cell tells the convolutions that draw, and their width
+    glimpse: int  # samples a side of the picture around a hand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,33 +126,28 @@ class SceneDynamics(nn.Module):
         super().__init__()
         self._grid, self._cells = grid, grid[0] * grid[1]
         self._points, self._hands = points, hands
-        self._grips = grips if config.glimpse and any(grips) else ()
+        self._grips = grips if any(grips) else ()
         # Each camera has its share: in one that moves, everything is unusual.
         self._tokens = min(max(1, config.tokens // cameras), self._cells)
         width, pixels = config.width, 3 * CELL**2
         # Mean square change of a cell in which something moves: the unit of being unusual.
         self.register_buffer("change", torch.full((), 1e-2))
-        self.summary = 2 * width + (hands if config.glimpse else 0)  # its length
+        self.summary = 2 * width + hands  # its length
         self.stem = nn.Linear(pixels + 9 * points, width)
         self.place = nn.Parameter(torch.randn(cameras * self._cells, width) * 0.02)
         self._glimpse, self._stance = config.glimpse, list(stance)
-        if config.glimpse:
-            self.grips = Grips(hands, 3 * cameras * config.glimpse**2, len(stance))
-            self.gripped = nn.Linear(hands, width, bias=False)
-            nn.init.zeros_(self.gripped.weight)
+        self.grips = Grips(hands, 3 * cameras * config.glimpse**2, len(stance))
+        self.gripped = nn.Linear(hands, width, bias=False)
+        nn.init.zeros_(self.gripped.weight)
         self.told = nn.Sequential(
             nn.Linear(robot, width), nn.SiLU(), nn.Linear(width, width)
         )
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.blocks))
         self.last = nn.LayerNorm(width)
-        self.shares = nn.Linear(width, _QUARTERS**2 * points)
-        self.free = nn.Linear(width, 2 * _QUARTERS**2)
-        self.painted = nn.Linear(width, CELL**2)
-        self.paint = nn.Linear(width, pixels)
+        self.drawing = SceneDrawing(width, points, grid, config.told)
         self.joints = nn.Linear(width, joints)
-        for layer in (self.shares, self.free, self.painted, self.paint, self.joints):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.joints.weight)
+        nn.init.zeros_(self.joints.bias)
 
     def forward(self, condition: Condition) -> Prediction:
         """Return the state of affairs one step later."""
@@ -166,30 +159,24 @@ class SceneDynamics(nn.Module):
         features = torch.cat(
             [picked * STRONG, self._offsets(condition.points, chosen)], dim=-1
         )
-        robot = self.told(condition.robot)[:, None]
         evidence = self._evidence(condition)
         decided = _decided(evidence, condition)
-        if self._glimpse:
-            robot = robot + self.gripped(decided)[:, None]
+        robot = (self.told(condition.robot) + self.gripped(decided))[:, None]
         tokens = torch.cat([self.stem(features) + self.place[chosen] + robot, robot], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
         tokens = self.last(tokens)
         of_cells = tokens[:, : chosen.shape[1]]
+        unsure = torch.exp(-_UNSURE * evidence.abs()).masked_fill(~condition.shut, 0.0)
         return Prediction(
-            scene=self._drawn(condition, chosen, of_cells, decided),
+            scene=self.drawing(
+                condition.scene, condition.usual,
+                self._steps(condition.points, chosen, decided), chosen, of_cells,
+            ),
             joints=self.joints(tokens[:, -1]),
-            summary=torch.cat([
-                tokens[:, -1], of_cells.mean(1), self._unsure(evidence, condition.shut)
-            ], dim=1),
+            summary=torch.cat([tokens[:, -1], of_cells.mean(1), unsure], dim=1),
             evidence=evidence,
         )
-
-    def _unsure(self, evidence: Tensor, shut: Tensor) -> Tensor:
-        """Return how unsure it is what hands hold, [B, hands], 0..1; [B, 0] if nothing tells it."""
-        if not self._glimpse:
-            return evidence[:, :0]
-        return torch.exp(-_UNSURE * evidence.abs()).masked_fill(~shut, 0.0)
 
     @torch.no_grad()
     def _evidence(self, condition: Condition) -> Tensor:
@@ -198,8 +185,6 @@ class SceneDynamics(nn.Module):
         It begins anew when a gripper opens. What a hand without a gripper moves may change at any
         time, so for it only this step counts.
         """
-        if not self._glimpse:
-            return condition.evidence
         held = self.grips(*self.around_hands(condition)).float()
         lasts = held.new_tensor(self._grips or (False,) * self._hands).bool()
         before = condition.evidence.masked_fill(~lasts, 0.0)
@@ -237,38 +222,11 @@ class SceneDynamics(nn.Module):
         found: Tensor = (chosen + first).flatten(1)
         return found
 
-    def _drawn(
-        self, condition: Condition, chosen: Tensor, tokens: Tensor, decided: Tensor
-    ) -> Tensor:
-        """Return the next scene [B, C, 3, H, W], of tokens [B, N, W] of the chosen cells."""
-        scene = condition.scene
-        size = scene.shape[-2:]
-        flow = self._laid(self._motion(condition.points, chosen, tokens, decided), chosen, scene)
-        flow = functional.pixel_shuffle(flow, _QUARTERS).float()
-        flow = functional.interpolate(flow, size=size, mode="bilinear", align_corners=False)
-        places = cell_centres((size[0], size[1]), flow)
-        pixel = flow.new_tensor([2.0 / size[1], 2.0 / size[0]])
-        images, usual = scene.flatten(0, 1), condition.usual.flatten(0, 1)
-        moved = functional.grid_sample(
-            images, places - flow.movedim(1, -1) * pixel, mode="bicubic", padding_mode="border",
-            align_corners=False,
-        )
-        share = _none_below(
-            torch.sigmoid(self.painted(tokens) * STRONG + _PAINTED), _LEAST_SHARE
-        )
-        share = functional.pixel_shuffle(self._laid(share, chosen, scene), CELL)
-        paint = self._laid(self.paint(tokens) * 0.5, chosen, scene)
-        painted = usual + functional.pixel_shuffle(paint, CELL)
-        in_play = self._laid(tokens.new_ones(*chosen.shape, 1), chosen, scene)
-        in_play = functional.interpolate(in_play, scale_factor=CELL)
-        drawn = torch.where(in_play > 0.0, moved + share * (painted - moved), images)
-        found: Tensor = drawn.unflatten(0, scene.shape[:2])
-        return found
+    def _steps(self, points: Tensor, chosen: Tensor, decided: Tensor) -> Tensor:
+        """Return how far the points in each token's camera move, px, [B, N, K, 2].
 
-    def _motion(
-        self, points: Tensor, chosen: Tensor, tokens: Tensor, decided: Tensor
-    ) -> Tensor:
-        """Return how the quarters of cells move, px, [B, N, 2 * quarters], x before y."""
+        Those of an arm whose gripper holds nothing are 0.
+        """
         ours = self._of_camera(points, chosen)  # [B, N, 3, K, 2]
         size = points.new_tensor([0.5 * CELL * self._grid[1], 0.5 * CELL * self._grid[0]])
         step = (ours[:, :, 2] - ours[:, :, 1]) * size
@@ -277,20 +235,7 @@ class SceneDynamics(nn.Module):
             of_arm = self._points // self._hands - 1  # points besides the hand
             empty = torch.cat([empty.repeat_interleave(of_arm, 1), empty], dim=1)
             step = step.masked_fill(empty[:, None, :, None], 0.0)
-        shares = self.shares(tokens).unflatten(-1, (_QUARTERS**2, self._points))
-        # In half of the bits, what is held would move in steps of a good part of a pixel.
-        with torch.autocast(points.device.type, enabled=False):
-            along = (shares.float() @ step.float()).transpose(2, 3).flatten(2)
-        return _none_below(along + 0.5 * self.free(tokens), _LEAST_MOTION_PX)
-
-    def _laid(self, values: Tensor, chosen: Tensor, scene: Tensor) -> Tensor:
-        """Return values [B, N, V] of the chosen cells in their places, [B * C, V, h, w]."""
-        batch, cameras = scene.shape[:2]
-        empty = values.new_zeros(batch, cameras * self._cells, values.shape[-1])
-        index = chosen[..., None].expand(-1, -1, values.shape[-1])
-        laid = empty.scatter(1, index, values).unflatten(1, (cameras, self._cells))
-        found: Tensor = laid.flatten(0, 1).transpose(1, 2).unflatten(2, self._grid)
-        return found
+        return step
 
     def _cells_to(self, points: Tensor) -> Tensor:
         """Return offsets from all cells to points [B, C, K, 2], in cells, [B, C, K, cells, 2]."""
@@ -325,9 +270,3 @@ def _decided(evidence: Tensor, condition: Condition) -> Tensor:
     if known is not None:
         return torch.nan_to_num(2.0 * known.to(evidence.dtype) - 1.0)
     return 2.0 * (evidence > 0.0).to(evidence.dtype) - 1.0
-
-
-def _none_below(values: Tensor, least: float) -> Tensor:
-    """Return values that are 0 where they are smaller than `least`; gradients pass unchanged."""
-    kept = values.where(values.abs() >= least, torch.zeros_like(values))
-    return values + (kept - values).detach()

@@ -96,8 +96,7 @@ def dynamics_stage(
         on_export: see `Stage`.
         team: the processes that train together; each part of a step has a pool of its own.
     """
-    if model.config.dynamics.glimpse:
-        model.dynamics.grips.eval().requires_grad_(False)
+    model.dynamics.grips.eval().requires_grad_(False)
     clips, recordings = data.clips, data.recordings
     copy = copied(model, clips, recordings, seed, device)
     error, strayed = team.agree([copy.error, copy.strayed])

@@ -1,12 +1,10 @@
 """Training on from a checkpoint: new bags are learned, and old ones are not forgotten."""
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import CheckpointError, ConfigError
@@ -80,14 +78,6 @@ def take_over(
     """
     checkpoint = load_checkpoint(path, kind=KIND, embodiment_hash=embodiment.hash)
     known = LatentWorldConfig.from_json(checkpoint.info.config)
-    weights = checkpoint.weights
-    begins = not known.dynamics.glimpse
-    if begins:  # trained before grips were told: these begin untrained
-        config = model.config
-        known = replace(
-            known, grippers=config.grippers, gripper_joints=config.gripper_joints,
-            dynamics=replace(known.dynamics, glimpse=config.dynamics.glimpse),
-        )
     if known != model.config:
         raise CheckpointError(
             f"the model draws {', '.join(known.cameras)} at {known.height} x {known.width} px with "
@@ -95,25 +85,10 @@ def take_over(
             "request another network, size or set of cameras",
             where=str(path), remedy="give the --network and --tokens that it was trained with",
         )
-    if begins:
-        weights = _with_grips(weights, model)
-    load_weights(model, replace(checkpoint, weights=weights))
+    load_weights(model, checkpoint)
     info = checkpoint.info
     itself = {
         "name": checkpoint.label, "sha256": checkpoint.hash, "steps": info.steps,
         "minutes": round(info.minutes, 1), "frames": info.data.get("frames"),
     }
     return [*info.data.get("lineage", []), itself]
-
-
-def _with_grips(weights: dict[str, Tensor], model: LatentWorldModel) -> dict[str, Tensor]:
-    """Return weights of a model without grips, with the untrained ones of another for them."""
-    own = model.state_dict()
-    begun = {
-        name: value for name, value in own.items()
-        if name.startswith(("dynamics.grip", "shut_below"))
-    }
-    first = "doubts.net.0.weight"  # how unsure grips are comes before its last entry, the doubt
-    before, last = weights[first].split([weights[first].shape[1] - 1, 1], dim=1)
-    new = before.new_zeros(len(before), own[first].shape[1] - weights[first].shape[1])
-    return {**weights, **begun, first: torch.cat([before, new, last], dim=1)}

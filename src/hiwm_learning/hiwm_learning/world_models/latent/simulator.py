@@ -256,9 +256,7 @@ class LatentSimulator:
 
     def restored(self, parts: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> LatentState:
         """Return the state from the output of `to_parts`; raises as `LatentState.from_parts`."""
-        # States saved before grips were decided know nothing of them.
-        unknown = np.zeros(len(self._model.config.arms), np.float32)
-        return LatentState.from_parts({"evidence": unknown, **parts}, meta)
+        return LatentState.from_parts(parts, meta)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._halved)
