@@ -55,7 +55,7 @@ def test_the_last_cells_in_play_move_as_far_as_the_others() -> None:
 
 def test_cells_that_are_not_in_play_stay_whatever_the_others_do() -> None:
     by = drawing()
-    for layer in (by.shares, by.free, by.bent, by.painted):
+    for layer in (by.shares, by.free, by.paint, by.painted):
         for weight in layer.parameters():
             torch.nn.init.normal_(weight)
     scene = torch.rand(1, 1, 3, SIDE, SIDE)
@@ -71,19 +71,19 @@ def test_cells_that_are_not_in_play_stay_whatever_the_others_do() -> None:
 def test_paint_does_not_know_where_cells_begin(shift: int) -> None:
     """A pattern that is moved by some pixels is painted in the same way, but moved."""
     by = drawing()
-    for layer in (by.bent, by.painted):
+    for layer in (by.painted,):
         for weight in layer.parameters():
             torch.nn.init.normal_(weight, std=0.5)
     everywhere = torch.arange(GRID[0] * GRID[1])
     alike = torch.rand(1, WIDTH).expand(len(everywhere), -1)
     first = torch.zeros_like(USUAL) + USUAL
     first[..., 24:40, 24:32] = torch.rand(3, 16, 8)
-    # The convolutions work on places of 4 and of 2 px.
-    moved = first.roll(4 * shift, dims=4)
-    there = drawn(by, first, everywhere, alike, (0.0, 0.0)).roll(4 * shift, dims=4)
+    # The convolution works on places of 2 px.
+    moved = first.roll(2 * shift, dims=4)
+    there = drawn(by, first, everywhere, alike, (0.0, 0.0)).roll(2 * shift, dims=4)
     found = drawn(by, moved, everywhere, alike, (0.0, 0.0))
     assert (found - moved).abs().max() > 0.05
-    inner = (..., slice(16, 48), slice(4 * shift + 16, 4 * shift + 40))
+    inner = (..., slice(16, 48), slice(2 * shift + 16, 2 * shift + 40))
     torch.testing.assert_close(found[inner], there[inner], atol=1e-4, rtol=0.0)
 
 

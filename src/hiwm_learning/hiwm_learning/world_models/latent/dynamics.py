@@ -47,7 +47,7 @@ class DynamicsConfig:
     blocks: int
     heads: int
     tokens: int  # cells in play, of all cameras together
-    told: int  # what a cell tells the convolutions that draw, and their width
+    told: int  # what a cell tells the convolution that paints, and its width
     glimpse: int  # samples a side of the picture around a hand
 
 

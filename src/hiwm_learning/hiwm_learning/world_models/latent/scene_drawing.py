@@ -2,8 +2,8 @@
 
 Cells say how they move: shares of the motion of the robot's points, and a free motion. Between the
 centres of cells, motion is interpolated; were it free at each place, the edges of a thing would get
-teeth as far apart as cells. What is finer than a cell comes from convolutions over the picture,
-which know nothing of where cells begin: they bend the motion, and they paint what has moved.
+teeth as far apart as cells. Cells also say what is painted, roughly; a convolution over what has
+moved, which does not know where cells begin, gives it the shape of what is there.
 """
 
 import torch
@@ -13,8 +13,7 @@ from torch.nn import functional
 from hiwm_learning.world_models.latent.robot_drawing import cell_centres
 from hiwm_learning.world_models.latent.robot_layer import CELL, STRONG
 
-# Motion is bent on places of so many pixels, and painted on places of so many.
-_BENT, _BRUSH = 4, 2
+_BRUSH = 2  # px a side of the places on which paint is said
 _PAINTED = -7.0  # logit of the share of a pixel that is painted, before training
 # Smaller motions and shares of paint are set to 0, or a scene that is left alone would creep.
 _LEAST_MOTION_PX, _LEAST_SHARE = 0.05, 0.01
@@ -28,7 +27,7 @@ class SceneDrawing(nn.Module):
         width: of a token.
         points: K, of the robot in one camera.
         grid: cells of a camera, height and width.
-        told: what a cell tells the convolutions, and their width.
+        told: what a cell tells the convolution, and its width.
     """
 
     def __init__(self, width: int, points: int, grid: tuple[int, int], told: int) -> None:
@@ -36,12 +35,11 @@ class SceneDrawing(nn.Module):
         self._grid, self._cells = grid, grid[0] * grid[1]
         self.shares = nn.Linear(width, points)
         self.free = nn.Linear(width, 2)
+        self.paint = nn.Linear(width, 4 * (CELL // _BRUSH) ** 2)
         self.told = nn.Linear(width, told)
-        self.bends = nn.Sequential(nn.Conv2d(5 + told, told, 3, padding=1), nn.SiLU())
-        self.bent = nn.Conv2d(told, 2, 3, padding=1)
         self.brush = nn.Sequential(nn.Conv2d(3 * _BRUSH**2 + told, told, 3, padding=1), nn.SiLU())
         self.painted = nn.Conv2d(told, 4 * _BRUSH**2, 3, padding=1)
-        for layer in (self.shares, self.free, self.bent, self.painted):
+        for layer in (self.shares, self.free, self.paint, self.painted):
             for weight in layer.parameters():
                 nn.init.zeros_(weight)
 
@@ -59,35 +57,19 @@ class SceneDrawing(nn.Module):
         """
         images, normal = scene.flatten(0, 1), usual.flatten(0, 1)
         in_play = self._laid(tokens.new_ones(*chosen.shape, 1), chosen, scene)
-        told = self._laid(self.told(tokens), chosen, scene)
         motion = self._motion(steps, chosen, tokens, scene)
-        moved = self._moved(images, normal, motion, in_play, told)
+        moved = _moved(images, motion, in_play)
         seen = functional.pixel_unshuffle(moved - normal, _BRUSH) * STRONG
-        painted = self.painted(self.brush(torch.cat([seen, _finer(told, CELL // _BRUSH)], dim=1)))
-        painted = functional.pixel_shuffle(painted, _BRUSH)
+        told = _finer(self._laid(self.told(tokens), chosen, scene), CELL // _BRUSH)
+        painted = self.painted(self.brush(torch.cat([seen, told], dim=1)))
+        roughly = self._laid(self.paint(tokens), chosen, scene)
+        roughly = functional.pixel_shuffle(roughly, CELL // _BRUSH)
+        painted = functional.pixel_shuffle(painted, _BRUSH) + _finer(roughly, _BRUSH)
         share = _none_below(torch.sigmoid(painted[:, :1] * STRONG + _PAINTED), _LEAST_SHARE)
         drawn = moved + share * (normal + 0.5 * painted[:, 1:] - moved)
         in_play = functional.interpolate(in_play, scale_factor=CELL)
         found: Tensor = torch.where(in_play > 0.0, drawn, images).unflatten(0, scene.shape[:2])
         return found
-
-    def _moved(
-        self, images: Tensor, normal: Tensor, motion: Tensor, in_play: Tensor, told: Tensor
-    ) -> Tensor:
-        """Return pictures [M, 3, H, W] moved as cells [M, 2, h, w] do, x before y, px."""
-        finer = CELL // _BENT
-        covered = _finer(in_play, finer).clamp_min(_COVERED)
-        motion = _finer(motion, finer) / covered
-        seen = functional.avg_pool2d(images - normal, _BENT) * STRONG
-        bent = self.bent(self.bends(torch.cat([motion, seen, _finer(told, finer)], dim=1)))
-        motion = _none_below((motion + bent).float(), _LEAST_MOTION_PX)
-        motion = _finer(motion, _BENT).movedim(1, -1)
-        height, width = images.shape[-2:]
-        pixel = motion.new_tensor([2.0 / width, 2.0 / height])
-        return functional.grid_sample(
-            images, cell_centres((height, width), motion) - motion * pixel, mode="bicubic",
-            padding_mode="border", align_corners=False,
-        )
 
     def _motion(self, steps: Tensor, chosen: Tensor, tokens: Tensor, scene: Tensor) -> Tensor:
         """Return how cells move, px, [B * C, 2, h, w], x before y; 0 where not in play."""
@@ -105,6 +87,22 @@ class SceneDrawing(nn.Module):
         laid = empty.scatter(1, index, values).unflatten(1, (cameras, self._cells))
         found: Tensor = laid.flatten(0, 1).transpose(1, 2).unflatten(2, self._grid)
         return found
+
+
+def _moved(images: Tensor, motion: Tensor, in_play: Tensor) -> Tensor:
+    """Return pictures [M, 3, H, W] moved as cells [M, 2, h, w] do, x before y, px.
+
+    Cells that are not in play, where [M, 1, h, w] is 0, do not hold back the others.
+    """
+    covered = _finer(in_play, CELL).clamp_min(_COVERED)
+    motion = _none_below((_finer(motion, CELL) / covered).float(), _LEAST_MOTION_PX)
+    motion = motion.movedim(1, -1)
+    height, width = images.shape[-2:]
+    pixel = motion.new_tensor([2.0 / width, 2.0 / height])
+    return functional.grid_sample(
+        images, cell_centres((height, width), motion) - motion * pixel, mode="bicubic",
+        padding_mode="border", align_corners=False,
+    )
 
 
 def _finer(values: Tensor, times: int) -> Tensor:
