@@ -39,7 +39,7 @@ def untrained_world(embodiment: Embodiment, seed: int = 0) -> LatentWorldModel:
     model = LatentWorldModel(latent_config(embodiment, network="tiny"))
     drawing = model.dynamics.drawing
     for layer in (
-        drawing.shares, drawing.free, drawing.paint, drawing.painted,
+        drawing.shares, drawing.free, drawing.gate, drawing.painted,
         model.dynamics.joints, model.dynamics.gripped,
     ):
         torch.nn.init.normal_(layer.weight, std=0.1)

@@ -55,7 +55,7 @@ def test_the_last_cells_in_play_move_as_far_as_the_others() -> None:
 
 def test_cells_that_are_not_in_play_stay_whatever_the_others_do() -> None:
     by = drawing()
-    for layer in (by.shares, by.free, by.paint, by.painted):
+    for layer in (by.shares, by.free, by.gate, by.painted):
         for weight in layer.parameters():
             torch.nn.init.normal_(weight)
     scene = torch.rand(1, 1, 3, SIDE, SIDE)

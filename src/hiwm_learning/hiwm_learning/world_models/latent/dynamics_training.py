@@ -25,7 +25,7 @@ from hiwm_learning.world_models.latent.scene_error import (
 from hiwm_learning.world_models.latent.shown_grips import closings_of
 from hiwm_learning.world_models.latent.stage import Export, Pools, Stage
 
-RATE = 1.5e-3
+RATE = 1e-3
 POOL = 48
 OLDEST = 60
 # A rollout has strayed if it is off by as much as this quantile of frames changes in some steps. An

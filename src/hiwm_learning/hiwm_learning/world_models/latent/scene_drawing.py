@@ -35,11 +35,11 @@ class SceneDrawing(nn.Module):
         self._grid, self._cells = grid, grid[0] * grid[1]
         self.shares = nn.Linear(width, points)
         self.free = nn.Linear(width, 2)
-        self.paint = nn.Linear(width, 4 * (CELL // _BRUSH) ** 2)
-        self.told = nn.Linear(width, told)
+        self.gate = nn.Linear(width, 1)
+        self.told = nn.Linear(width, told * (CELL // _BRUSH) ** 2)
         self.brush = nn.Sequential(nn.Conv2d(3 * _BRUSH**2 + told, told, 3, padding=1), nn.SiLU())
         self.painted = nn.Conv2d(told, 4 * _BRUSH**2, 3, padding=1)
-        for layer in (self.shares, self.free, self.paint, self.painted):
+        for layer in (self.shares, self.free, self.gate, self.painted):
             for weight in layer.parameters():
                 nn.init.zeros_(weight)
 
@@ -60,12 +60,13 @@ class SceneDrawing(nn.Module):
         motion = self._motion(steps, chosen, tokens, scene)
         moved = _moved(images, motion, in_play)
         seen = functional.pixel_unshuffle(moved - normal, _BRUSH) * STRONG
-        told = _finer(self._laid(self.told(tokens), chosen, scene), CELL // _BRUSH)
+        told = functional.pixel_shuffle(
+            self._laid(self.told(tokens), chosen, scene), CELL // _BRUSH
+        )
         painted = self.painted(self.brush(torch.cat([seen, told], dim=1)))
-        roughly = self._laid(self.paint(tokens), chosen, scene)
-        roughly = functional.pixel_shuffle(roughly, CELL // _BRUSH)
-        painted = functional.pixel_shuffle(painted, _BRUSH) + _finer(roughly, _BRUSH)
-        share = _none_below(torch.sigmoid(painted[:, :1] * STRONG + _PAINTED), _LEAST_SHARE)
+        painted = functional.pixel_shuffle(painted, _BRUSH)
+        share = painted[:, :1] + _finer(self._laid(self.gate(tokens), chosen, scene), CELL)
+        share = _none_below(torch.sigmoid(share * STRONG + _PAINTED), _LEAST_SHARE)
         drawn = moved + share * (normal + 0.5 * painted[:, 1:] - moved)
         in_play = functional.interpolate(in_play, scale_factor=CELL)
         found: Tensor = torch.where(in_play > 0.0, drawn, images).unflatten(0, scene.shape[:2])
