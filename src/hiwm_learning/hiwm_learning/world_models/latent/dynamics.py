@@ -47,7 +47,7 @@ class DynamicsConfig:
     blocks: int
     heads: int
     tokens: int  # cells in play, of all cameras together
-    told: int  # what a cell tells the convolution that paints, and its width
+    told: int  # what a cell tells of each place that is painted
     glimpse: int  # samples a side of the picture around a hand
 
 

@@ -2,8 +2,9 @@
 
 Cells say how they move: shares of the motion of the robot's points, and a free motion. Between the
 centres of cells, motion is interpolated; were it free at each place, the edges of a thing would get
-teeth as far apart as cells. Cells also say what is painted, roughly; a convolution over what has
-moved, which does not know where cells begin, gives it the shape of what is there.
+teeth as far apart as cells. What is painted comes from convolutions over what has moved and what
+cells tell of each place. They overlap cells, so no borders of cells are seen; whether a cell is
+painted at all, it says itself.
 """
 
 import torch
@@ -13,7 +14,7 @@ from torch.nn import functional
 from hiwm_learning.world_models.latent.robot_drawing import cell_centres
 from hiwm_learning.world_models.latent.robot_layer import CELL, STRONG
 
-_BRUSH = 2  # px a side of the places on which paint is said
+_BRUSH = 2  # px a side of the places that convolutions see
 _PAINTED = -7.0  # logit of the share of a pixel that is painted, before training
 # Smaller motions and shares of paint are set to 0, or a scene that is left alone would creep.
 _LEAST_MOTION_PX, _LEAST_SHARE = 0.05, 0.01
@@ -27,7 +28,7 @@ class SceneDrawing(nn.Module):
         width: of a token.
         points: K, of the robot in one camera.
         grid: cells of a camera, height and width.
-        told: what a cell tells the convolution, and its width.
+        told: what a cell tells of each place that is painted.
     """
 
     def __init__(self, width: int, points: int, grid: tuple[int, int], told: int) -> None:
