@@ -51,6 +51,10 @@ class Command:
 
 
 COMMANDS = {
+    "halve_weights": Command(
+        "hiwm_learning.policies.halve_weights", "{data}/policy.safetensors -o {out}", "file",
+        suffix=".safetensors", input_file="policy.safetensors",
+    ),
     "build_dataset": Command("hiwm_learning.datasets.build", "{data} -o {out}"),
     "export_lerobot": Command("hiwm_exchange.export_lerobot", "{data} -o {out}"),
     "export_lerobot-like": Command(

@@ -38,6 +38,10 @@ def halve(source: Path, output: Path) -> None:
         CheckpointError: the source is missing, damaged, no policy, or has been halved.
         ConfigError: the output may not be written.
     """
+    check_output_file(
+        output, "a checkpoint", is_checkpoint, inputs=[source],
+        companions=[output.with_suffix(suffix) for suffix in _CARDS],
+    )
     checkpoint = load_checkpoint(source)
     config_from_checkpoint(checkpoint)
     weights = halved(checkpoint.weights)
@@ -46,10 +50,6 @@ def halve(source: Path, output: Path) -> None:
             "its weights are stored in half of the bits", where=str(source),
             remedy="use it as it is",
         )
-    check_output_file(
-        output, "a checkpoint", is_checkpoint, inputs=[source],
-        companions=[output.with_suffix(suffix) for suffix in _CARDS],
-    )
     earlier = (*checkpoint.info.earlier_hashes, checkpoint.hash)
     info = dataclasses.replace(checkpoint.info, earlier_hashes=earlier)
     _copy_cards(checkpoint, output, save_checkpoint(output, info, weights))
