@@ -1,6 +1,7 @@
 """Policies of earlier versions are stored in half of the bits, with their cards."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,15 @@ def test_a_policy_is_halved_once_and_names_the_file_it_is_made_from(
     output = tmp_path / "new.safetensors"
     whole = load_checkpoint(source)
     (tmp_path / "random.card.md").write_text(f"`{source.name}`, sha256 `{whole.hash}`")
+    (tmp_path / "random.card.json").write_text(json.dumps({"sha256": whole.hash, "steps": 3}))
     assert main([str(source), "-o", str(output)]) == 0
     found = load_checkpoint(output)
     assert output.stat().st_size < 0.6 * source.stat().st_size
     assert found.info.earlier_hashes == (whole.hash,)
     assert (tmp_path / "new.card.md").read_text() == f"`new.safetensors`, sha256 `{found.hash}`"
+    assert json.loads((tmp_path / "new.card.json").read_text()) == {
+        "earlier_hashes": [whole.hash], "file": "new.safetensors", "sha256": found.hash, "steps": 3
+    }
     before, after = (policy_from_checkpoint(one).state_dict() for one in (whole, found))
     assert all((after[name] - value).abs().max() < 2e-3 for name, value in before.items())
     assert main([str(output), "-o", str(tmp_path / "again.safetensors")]) == 1

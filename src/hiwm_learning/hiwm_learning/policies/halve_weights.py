@@ -7,6 +7,7 @@ Policies of this version are written so. ``scripts/rollout`` compares both files
 
 import argparse
 import dataclasses
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from hiwm_core.output_folders import check_output_file
 from hiwm_core.user_paths import path_argument
 from hiwm_learning.checkpoints import (
     Checkpoint,
+    CheckpointInfo,
     halved,
     is_checkpoint,
     load_checkpoint,
@@ -52,17 +54,26 @@ def halve(source: Path, output: Path) -> None:
         )
     earlier = (*checkpoint.info.earlier_hashes, checkpoint.hash)
     info = dataclasses.replace(checkpoint.info, earlier_hashes=earlier)
-    _copy_cards(checkpoint, output, save_checkpoint(output, info, weights))
+    _copy_cards(checkpoint, output, info, save_checkpoint(output, info, weights))
 
 
-def _copy_cards(checkpoint: Checkpoint, output: Path, content_hash: str) -> None:
-    for suffix in _CARDS:
-        card = checkpoint.path.with_suffix(suffix)
-        if card.exists():
-            text = card.read_text().replace(checkpoint.hash, content_hash)
-            write_file(
-                output.with_suffix(suffix), text.replace(checkpoint.path.name, output.name)
-            )
+def _copy_cards(
+    checkpoint: Checkpoint, output: Path, info: CheckpointInfo, content_hash: str
+) -> None:
+    record, card = (checkpoint.path.with_suffix(suffix) for suffix in _CARDS)
+    if record.exists():
+        known = json.loads(record.read_text())
+        known |= {
+            "earlier_hashes": info.earlier_hashes, "file": output.name, "sha256": content_hash,
+        }
+        write_file(
+            output.with_suffix(_CARDS[0]), json.dumps(known, indent=1, sort_keys=True) + "\n"
+        )
+    if card.exists():
+        text = card.read_text().replace(checkpoint.hash, content_hash)
+        write_file(
+            output.with_suffix(_CARDS[1]), text.replace(checkpoint.path.name, output.name)
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

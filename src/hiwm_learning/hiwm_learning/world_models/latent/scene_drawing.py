@@ -57,29 +57,30 @@ class SceneDrawing(nn.Module):
             tokens: [B, N, W] of these cells.
         """
         images, normal = scene.flatten(0, 1), usual.flatten(0, 1)
-        in_play = self._laid(tokens.new_ones(*chosen.shape, 1), chosen, scene)
-        motion = self._motion(steps, chosen, tokens, scene)
+        in_play, gate, told, motion = self._laid(torch.cat([
+            tokens.new_ones(*chosen.shape, 1), self.gate(tokens), self.told(tokens),
+            self._motion(steps, tokens),
+        ], dim=2), chosen, scene).split([1, 1, self.told.out_features, 2], dim=1)
         moved = _moved(images, motion, in_play)
         seen = functional.pixel_unshuffle(moved - normal, _BRUSH) * STRONG
-        told = functional.pixel_shuffle(
-            self._laid(self.told(tokens), chosen, scene), CELL // _BRUSH
-        )
+        told = functional.pixel_shuffle(told, CELL // _BRUSH)
         painted = self.painted(self.brush(torch.cat([seen, told], dim=1)))
         painted = functional.pixel_shuffle(painted, _BRUSH)
-        share = painted[:, :1] + _finer(self._laid(self.gate(tokens), chosen, scene), CELL)
+        share = painted[:, :1] + _finer(gate, CELL)
         share = _none_below(torch.sigmoid(share * STRONG + _PAINTED), _LEAST_SHARE)
         drawn = moved + share * (normal + 0.5 * painted[:, 1:] - moved)
         in_play = functional.interpolate(in_play, scale_factor=CELL)
         found: Tensor = torch.where(in_play > 0.0, drawn, images).unflatten(0, scene.shape[:2])
         return found
 
-    def _motion(self, steps: Tensor, chosen: Tensor, tokens: Tensor, scene: Tensor) -> Tensor:
-        """Return how cells move, px, [B * C, 2, h, w], x before y; 0 where not in play."""
+    def _motion(self, steps: Tensor, tokens: Tensor) -> Tensor:
+        """Return how cells move, px, [B, N, 2], x before y."""
         # In half of the bits, what is held would move in steps of a good part of a pixel.
         with torch.autocast(steps.device.type, enabled=False):
             shares = self.shares(tokens).float()
             along = (shares[:, :, None] @ steps.float())[:, :, 0]
-        return self._laid(along + 0.5 * self.free(tokens), chosen, scene)
+        found: Tensor = along + 0.5 * self.free(tokens)
+        return found
 
     def _laid(self, values: Tensor, chosen: Tensor, scene: Tensor) -> Tensor:
         """Return values [B, N, V] of the chosen cells in their places, [B * C, V, h, w]."""
