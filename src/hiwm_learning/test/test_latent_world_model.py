@@ -1,7 +1,6 @@
 """The pieces of a latent world: shapes, several cameras, the robot's layer, how parts move."""
 
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from hiwm_core.errors import CheckpointError, ConfigError
 from hiwm_core.tasks import load_task
 from hiwm_learning.checkpoints import load_checkpoint
 from hiwm_learning.world_models.latent.config import LatentWorldConfig, arms_of, latent_config
-from hiwm_learning.world_models.latent.doubt import Doubt, doubt_error
 from hiwm_learning.world_models.latent.joint_response import JointResponse
 from hiwm_learning.world_models.latent.lights import light_on
 from hiwm_learning.world_models.latent.model import (
@@ -406,17 +404,3 @@ def test_a_cloth_that_fills_most_of_the_picture_is_no_light() -> None:
     covered = images.clone()
     covered[:] = torch.tensor([0.1, 0.3, 0.9])[:, None, None]  # nothing else is seen
     assert light_on(covered, usual).isfinite().all()
-
-
-def test_doubt_stays_bounded_and_is_judged_by_its_factor() -> None:
-    torch.manual_seed(0)
-    doubts, doubt = Doubt(8), torch.zeros(3)
-    summary = torch.randn(3, 8)
-    seen = []
-    for _ in range(2000):
-        doubt = doubts(summary, doubt).detach()
-        seen.append(float(doubt.max()))
-    assert 0.0 < seen[0] < seen[10] and seen[-1] < 2.0
-    assert seen[-1] == pytest.approx(seen[-500], rel=1e-3)
-    off = doubt_error(torch.tensor([0.11, 0.51, 0.05]), torch.tensor([0.05, 0.25, 0.05]))
-    assert off.tolist() == pytest.approx([math.log(2.0), math.log(2.0), 0.0], abs=1e-5)

@@ -5,14 +5,14 @@ painted. So a thin thing stays as sharp as it was, however often it is moved, an
 stays as it is. `scene_drawing` does that.
 
 A scene is mostly still. Only the cells with the edges of things, or that a hand comes near, become
-tokens; all others are copied. A token knows its pixels, and where the robot's points
-are relative to it: before, now and next. It says how it moves: shares of the motion of the robot's
-points, and a free motion. What is held moves as the hand does, by a share of one: that is much
-easier to learn than a number of pixels. Whether a hand holds what lies around it depends on a few
-millimetres, which cells of a fixed grid show badly: `grips` tells it to all tokens. What a gripper
-holds when it has shut, it holds until it opens, so the evidence since then is summed. One further
-token carries joints and commands, and gives back what the objects do to the joints (a grasp keeps
-fingers open).
+tokens; all others are copied. A token knows its pixels, and where the robot's points are relative
+to it: before, now and next. It says how it moves: shares of the motion of the robot's points, and a
+free motion. What is held moves as the hand does, by a share of one: that is much easier to learn
+than a number of pixels. Whether a hand holds what lies around it depends on a few millimetres,
+which cells of a fixed grid show badly: `grips` tells it to all tokens. What a gripper holds when it
+has shut, it holds until it opens or it slips, so the evidence since then is summed. Slips are a
+matter of luck: `slips` only tells how likely they are. One further token carries joints and
+commands, and gives back what the objects do to the joints (a grasp keeps fingers open).
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hiwm_learning.world_models.latent.glimpses import around
-from hiwm_learning.world_models.latent.grips import Grips
+from hiwm_learning.world_models.latent.grips import Grips, Slips
 from hiwm_learning.world_models.latent.robot_drawing import cell_centres
 from hiwm_learning.world_models.latent.robot_layer import CELL, STRONG
 from hiwm_learning.world_models.latent.scene_drawing import SceneDrawing
+from hiwm_learning.world_models.latent.scene_error import distance
 
 # Cells are put in play by how much the picture varies in and around them, by a hand that comes
 # near, and, least, by being unusual: inside of a large thing nothing is seen to move.
@@ -34,6 +35,7 @@ _NEAR, _NEAR_WEIGHT = 1.5, 0.3  # deviation of the bump around a hand, cells
 _UNUSUAL_WEIGHT = 0.05
 _FAR = 4.0  # cells; longer offsets to points are clipped
 _UNSURE = 0.5  # decay of how unsure a grip is with its evidence
+_STILL = 1e-4  # changes of a scene below it are alike
 # Evidence from which on it is decided what a hand holds (Wald's sequential test). Later pictures
 # only confirm it: the scene has moved as was decided.
 _SURE = 4.0
@@ -63,6 +65,8 @@ class Condition:
     evidence: Tensor  # [B, hands] logit of holding something, summed since its gripper shut
     # [B, hands] what hands hold, 1, 0, or NaN, unknown, while it is learned; None: as it looks
     known_grips: Tensor | None = None
+    # [B, hands] uniform in 0..1: what is less likely than that does not slip; None: nothing slips
+    luck: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +75,9 @@ class Prediction:
 
     scene: Tensor  # [B, C, 3, H, W], about 0..1
     joints: Tensor  # [B, P] what objects add to a joint's change, in its usual changes
-    summary: Tensor  # [B, S] of the robot's token, the mean cell, and how unsure grips are
+    # [B, S] of the robot's token, the mean cell, how unsure grips are, their evidence, and how much
+    # changed
+    summary: Tensor
     evidence: Tensor  # [B, hands] that of the condition, including this step
 
 
@@ -113,7 +119,8 @@ class SceneDynamics(nn.Module):
         joints: P, length of proprioception.
         grips: of each hand, whether it grips: nothing moves with an arm whose gripper holds
             nothing, though it may be pushed. () if none does.
-        stance: places in the robot's features of how it stands, which `grips` is told.
+        stance: places in the robot's features of how it stands, which `grips` is told; those of
+            how it moves follow `joints` places later.
     """
 
     change: Tensor
@@ -132,11 +139,14 @@ class SceneDynamics(nn.Module):
         width, pixels = config.width, 3 * CELL**2
         # Mean square change of a cell in which something moves: the unit of being unusual.
         self.register_buffer("change", torch.full((), 1e-2))
-        self.summary = 2 * width + hands  # its length
+        self.summary = 2 * width + 2 * hands + 1  # its length
         self.stem = nn.Linear(pixels + 9 * points, width)
         self.place = nn.Parameter(torch.randn(cameras * self._cells, width) * 0.02)
         self._glimpse, self._stance = config.glimpse, list(stance)
         self.grips = Grips(hands, 3 * cameras * config.glimpse**2, len(stance))
+        self._moves = [*stance, *(joints + place for place in stance)]
+        self.moving = len(self._moves)  # features that `slips` is told
+        self.slips = Slips(hands, self.moving)
         self.gripped = nn.Linear(hands, width, bias=False)
         nn.init.zeros_(self.gripped.weight)
         self.told = nn.Sequential(
@@ -168,14 +178,18 @@ class SceneDynamics(nn.Module):
         tokens = self.last(tokens)
         of_cells = tokens[:, : chosen.shape[1]]
         unsure = torch.exp(-_UNSURE * evidence.abs()).masked_fill(~condition.shut, 0.0)
+        scene = self.drawing(
+            condition.scene, condition.usual, self._steps(condition.points, chosen, decided),
+            chosen, of_cells,
+        )
+        changed = distance(scene, condition.scene, torch.zeros_like(scene[:, :, 0]))
         return Prediction(
-            scene=self.drawing(
-                condition.scene, condition.usual,
-                self._steps(condition.points, chosen, decided), chosen, of_cells,
-            ),
-            joints=self.joints(tokens[:, -1]),
-            summary=torch.cat([tokens[:, -1], of_cells.mean(1), unsure], dim=1),
-            evidence=evidence,
+            scene=scene, joints=self.joints(tokens[:, -1]),
+            evidence=self._after_slips(evidence, condition),
+            summary=torch.cat([
+                tokens[:, -1], of_cells.mean(1), unsure, evidence,
+                torch.log(changed + _STILL)[:, None],
+            ], dim=1),
         )
 
     @torch.no_grad()
@@ -190,6 +204,20 @@ class SceneDynamics(nn.Module):
         before = condition.evidence.masked_fill(~lasts, 0.0)
         together = torch.where(before.abs() < _SURE, before + held, before)
         return together.masked_fill(~condition.shut, 0.0)
+
+    @torch.no_grad()
+    def _after_slips(self, evidence: Tensor, condition: Condition) -> Tensor:
+        """Return the evidence [B, hands] that remains: what has slipped is not held any more."""
+        if condition.luck is None or not self._grips:
+            return evidence
+        chance = torch.sigmoid(self.slips(self.moves(condition.robot)).float())
+        grips = evidence.new_tensor(self._grips).bool()
+        lost = (evidence > 0.0) & (condition.luck < chance) & grips
+        return evidence.masked_fill(lost, -_SURE)
+
+    def moves(self, robot: Tensor) -> Tensor:
+        """Return what `slips` is told, [B, M]: how the robot stands and moves, of [B, G]."""
+        return robot[:, self._moves]
 
     def around_hands(self, condition: Condition) -> tuple[Tensor, Tensor]:
         """Return what `grips` sees around hands, [B, C * hands, S], and their stance [B, P]."""

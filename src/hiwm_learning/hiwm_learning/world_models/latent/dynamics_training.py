@@ -86,7 +86,7 @@ def dynamics_stage(
     """Return the stage that fits the dynamics in place.
 
     Args:
-        model: on the device; its robot, hands, fillers and grips are trained.
+        model: on the device; its robot, hands, fillers, grips and slips are trained.
         data: to train on.
         held_out: to measure on.
         measure: computes the measured action from proprioception.
@@ -96,7 +96,8 @@ def dynamics_stage(
         on_export: see `Stage`.
         team: the processes that train together; each part of a step has a pool of its own.
     """
-    model.dynamics.grips.eval().requires_grad_(False)
+    for known in (model.dynamics.grips, model.dynamics.slips):
+        known.eval().requires_grad_(False)
     clips, recordings = data.clips, data.recordings
     copy = copied(model, clips, recordings, seed, device)
     error, strayed = team.agree([copy.error, copy.strayed])

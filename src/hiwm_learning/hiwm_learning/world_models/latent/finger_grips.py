@@ -50,9 +50,10 @@ def by_fingers(
 ) -> Tensor:
     """Return what hands hold, [N, hands], with what telling fingers say of it.
 
-    While a gripper moves, it holds what it held last; while it shuts, what it holds when it first
-    rests. Where fingers are together all the time, but pictures say that they hold something,
-    nobody knows.
+    While a gripper moves, it holds what it held last, but once fingers that something kept apart
+    begin to close, it has slipped. While it shuts, it holds what it holds when it first rests.
+    Where fingers are together all the time, but pictures say that they hold something, nobody
+    knows.
 
     Args:
         shown: [N, hands] by pictures: 1, 0, or NaN, not known.
@@ -75,7 +76,8 @@ def by_fingers(
         has_last = settled[last] & (stretch[last] == stretch)
         has_next = settled[following] & (stretch[following] == stretch)
         source = torch.where(has_last, last, following)
-        said = torch.where(has_last | has_next, kept[source].float(), torch.nan)
+        slips = has_last & has_next & kept[last] & ~kept[following]
+        said = torch.where(has_last | has_next, (kept[source] & ~slips).float(), torch.nan)
         held = torch.bincount(stretch[kept], minlength=int(stretch[-1]) + 1)[stretch] > 0
         said = torch.where(~held & (shown[:, hand] == 1.0), torch.nan, said)
         found[:, hand] = torch.where(closed, said, 0.0)

@@ -91,3 +91,24 @@ def _while_shut(data: SceneData, hand: int) -> tuple[Tensor, Tensor, Tensor, Ten
 
 def _in_own_scene(hand: int, ticks: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return ticks, torch.full_like(ticks, hand), ticks, ticks
+
+
+def held_rows(data: SceneData) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ticks [N] at which a gripper holds something, its hand [N], and whether it slips [N].
+
+    It slips if it is still told to be shut at the next tick, and holds nothing any more.
+    """
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    clips = data.clips
+    now = torch.arange(len(clips) - 1)
+    goes_on = (now < clips.last[:-1]) & ~clips.actions[:-1].isnan().any(1)
+    for hand in data.grippers:
+        shut, grips = data.shut[:, hand], data.grips[:, hand]
+        known = goes_on & shut[:-1] & shut[1:] & (grips[:-1] == 1.0) & ~grips[1:].isnan()
+        ticks = now[known]
+        found.append((ticks, torch.full_like(ticks, hand), (grips[ticks + 1] == 0.0).float()))
+    ticks, hands, slips = (
+        (torch.cat(parts) for parts in zip(*found, strict=True)) if found
+        else (now[:0], now[:0], torch.zeros(0))
+    )
+    return ticks, hands, slips

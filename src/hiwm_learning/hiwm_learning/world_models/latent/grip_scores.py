@@ -52,6 +52,26 @@ def grip_scores(
     return {name: float(right.float().mean()) for name, right in shares.items() if len(right)}
 
 
+@torch.no_grad()
+def slip_scores(
+    model: LatentWorldModel, moves: Tensor, hands: Tensor, slips: Tensor
+) -> dict[str, float]:
+    """Return how many of the things held slipped, and how many were to be expected; {} if none.
+
+    Args:
+        model: its slips.
+        moves: [N, M] what it is told of how the arms stand and move.
+        hands: [N] that hold something.
+        slips: [N] 1 where a hand loses it in this step, or 0.
+    """
+    if not len(moves):
+        return {}
+    device = next(model.dynamics.slips.parameters()).device
+    chances = torch.sigmoid(model.dynamics.slips(moves.to(device))).cpu()
+    expected = chances.gather(1, hands[:, None]).sum()
+    return {"slips": float(slips.sum()), "slips_expected": float(expected)}
+
+
 def _closings(data: SceneData, hand: int) -> Tensor:
     """Return the ticks at which a hand closes, long enough in its run, and known what it takes."""
     clips = data.clips

@@ -1,18 +1,19 @@
-"""Fifth stage: a small network learns what hands hold.
+"""Fifth stage: small networks learn what hands hold, and when they lose it.
 
-It learns by itself, before the dynamics. Taught together with it, it was right less often in
-imagination.
+They learn by themselves, before the dynamics. Taught together with it, the first was right less
+often in imagination.
 """
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from hiwm_core.measured import MeasuredFromProprioception
 from hiwm_learning.parallel import ALONE, Team
-from hiwm_learning.world_models.latent.grip_rows import grip_rows
-from hiwm_learning.world_models.latent.grip_scores import grip_scores
+from hiwm_learning.world_models.latent.grip_rows import grip_rows, held_rows
+from hiwm_learning.world_models.latent.grip_scores import grip_scores, slip_scores
 from hiwm_learning.world_models.latent.model import LatentWorldModel
 from hiwm_learning.world_models.latent.open_loop import worlds_at
 from hiwm_learning.world_models.latent.scene_data import SceneData
@@ -27,12 +28,20 @@ BATCH = 256
 TIMES, ROWS, AT_ONCE = 4, 24_000, 256
 
 
+class _Grips(nn.Module):
+    """The parts of a model that this stage trains."""
+
+    def __init__(self, model: LatentWorldModel) -> None:
+        super().__init__()
+        self.grips, self.slips = model.dynamics.grips, model.dynamics.slips
+
+
 def grip_stage(
     model: LatentWorldModel, data: SceneData, held_out: SceneData,
     measure: MeasuredFromProprioception, *, seed: int, device: torch.device,
     team: Team = ALONE,
 ) -> Stage:
-    """Return the stage that fits grips in place.
+    """Return the stage that fits grips and slips in place.
 
     Args:
         model: on the device; its robot, hands and fillers are trained.
@@ -43,22 +52,58 @@ def grip_stage(
         device: of the model.
         team: the processes that train together.
     """
-    looked: list[tuple[Tensor, Tensor, Tensor]] = []  # at the first step: a finished stage has none
+    # At the first step: a finished stage has none.
+    looked: list[tuple[Tensor, Tensor, Tensor]] = []
+    held: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def losses(generator: torch.Generator, step: int, progress: float) -> dict[str, Tensor]:
         if not looked:
             looked.append(_looked_at(model, data, seed, device))
+            held.append(moves_while_held(model, data, seed, device))
         seen, robot, labels = looked[0]
-        if not len(seen):
-            return {"loss": torch.zeros((), device=device)}
-        rows = torch.randint(len(seen), (BATCH,), generator=generator)
-        held = model.dynamics.grips(seen[rows].to(device).float(), robot[rows].to(device))
-        return {"loss": grip_error(held, labels[rows].to(device))}
+        taken = slipped = torch.zeros((), device=device)
+        if len(seen):
+            rows = torch.randint(len(seen), (BATCH,), generator=generator)
+            said = model.dynamics.grips(seen[rows].to(device).float(), robot[rows].to(device))
+            taken = grip_error(said, labels[rows].to(device))
+        moves, hands, slips = held[0]
+        if slips.any():  # else it says as before that nothing does
+            rows = torch.randint(len(moves), (BATCH,), generator=generator)
+            logits = model.dynamics.slips(moves[rows].to(device))
+            slipped = functional.binary_cross_entropy_with_logits(
+                logits.gather(1, hands[rows, None].to(device))[:, 0].float(),
+                slips[rows].to(device),
+            )
+        return {"loss": taken + slipped, "taken": taken, "slipped": slipped}
 
     return Stage(
-        model.dynamics.grips, [losses] * len(team.mine), rate=RATE, seed=seed, device=device,
-        measure=lambda: grip_scores(model, held_out, measure, device), team=team,
+        _Grips(model), [losses] * len(team.mine), rate=RATE, seed=seed, device=device,
+        measure=lambda: {
+            **grip_scores(model, held_out, measure, device),
+            **slip_scores(model, *moves_while_held(model, held_out, seed, device)),
+        },
+        team=team,
     )
+
+
+@torch.no_grad()
+def moves_while_held(
+    model: LatentWorldModel, data: SceneData, seed: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return how arms move while hands hold something, [N, M], the hand [N], and slips [N].
+
+    Of many ticks some are drawn, slips as rarely as they are: a chance is learned.
+    """
+    ticks, hands, slips = held_rows(data)
+    if len(ticks) > ROWS:
+        chosen = torch.randperm(len(ticks), generator=torch.Generator().manual_seed(seed))[:ROWS]
+        ticks, hands, slips = ticks[chosen], hands[chosen], slips[chosen]
+    moves = [torch.zeros(0, model.dynamics.moving)]
+    none = torch.zeros(AT_ONCE, 0)
+    for part in ticks.split(AT_ONCE) if len(ticks) else ():
+        worlds = worlds_at(data.clips, part, none, none, none, device)
+        moves.append(model.moves(worlds).cpu())
+    return torch.cat(moves), hands, slips
 
 
 @torch.no_grad()

@@ -1,9 +1,10 @@
-"""Whether a hand holds what lies around it, told by the picture there."""
+"""Whether a hand holds what lies around it, told by the picture there, and when it loses it."""
 
 import torch
 from torch import Tensor, nn
 
-_WIDTH = 64
+_WIDTH, _NARROW = 64, 32
+_NEVER = -10.0  # logit of losing something in a step, before training
 
 
 class Grips(nn.Module):
@@ -35,4 +36,34 @@ class Grips(nn.Module):
         looks = self.look(seen.unflatten(1, (-1, len(self.postures))).transpose(1, 2).flatten(2))
         stands = torch.stack([posture(robot) for posture in self.postures], dim=1)
         found: Tensor = self.judge(looks + stands)[..., 0]
+        return found
+
+
+class Slips(nn.Module):
+    """Of each hand, how likely it loses in this step what it holds.
+
+    Whether a grasp was a good one is hardly seen. What can be told is how the arms stand and move:
+    things slip when they are lifted and pulled.
+
+    Args:
+        hands: their number.
+        robot: features of how the robot stands and moves.
+    """
+
+    def __init__(self, hands: int, robot: int) -> None:
+        super().__init__()
+        self.postures = nn.ModuleList(nn.Linear(robot, _NARROW) for _ in range(hands))
+        self.judge = nn.Sequential(
+            nn.SiLU(), nn.Linear(_NARROW, _NARROW), nn.SiLU(), nn.Linear(_NARROW, 1)
+        )
+        last = self.judge[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.constant_(last.bias, _NEVER)
+
+    def forward(self, robot: Tensor) -> Tensor:
+        """Return logits [B, hands] of features [B, G]."""
+        found: Tensor = self.judge(
+            torch.stack([posture(robot) for posture in self.postures], dim=1)
+        )[..., 0]
         return found

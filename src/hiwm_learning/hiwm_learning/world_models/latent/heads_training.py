@@ -4,6 +4,7 @@ Nothing of the dynamics changes any more, so a doubt learns what it will meet. I
 old and go astray: that is what it must know.
 """
 
+import dataclasses
 import math
 from functools import partial
 
@@ -11,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from hiwm_learning.parallel import ALONE, Team
-from hiwm_learning.world_models.latent.doubt import doubt_error
+from hiwm_learning.world_models.latent.doubt_memory import DoubtMemory
+from hiwm_learning.world_models.latent.dynamics import Prediction
 from hiwm_learning.world_models.latent.dynamics_training import POOL_SEED, DynamicsOptions
-from hiwm_learning.world_models.latent.model import LatentWorldModel
+from hiwm_learning.world_models.latent.model import LatentWorldModel, Worlds
 from hiwm_learning.world_models.latent.open_loop import worlds_at
 from hiwm_learning.world_models.latent.outcome_rows import OutcomeRows
 from hiwm_learning.world_models.latent.rollout_pool import RolloutPool
@@ -23,6 +25,7 @@ from hiwm_learning.world_models.latent.stage import Export, Pools, Stage
 
 RATE = 1.5e-3
 OLDEST = 150  # age limit of a rollout, steps
+UNIT_STEPS = 10  # of rollouts whose summaries say what is usual
 # Verdicts are also learned from imagined scenes, as long as they show what was recorded: up to this
 # share of the distance between unrelated ones.
 SHOWS = 0.2
@@ -55,34 +58,30 @@ def heads_stage(
     """
     model.dynamics.eval().requires_grad_(False)
     clips, recordings = data.clips, data.recordings
-    pools = [
-        RolloutPool(
-            clips, recordings, size=options.pool, oldest=OLDEST, strayed=math.inf,
-            hands=len(model.config.arms), seed=seed + POOL_SEED * part, grown=True,
-        )
-        for part in team.mine
-    ]
+    _learn_units(model, data, seed=seed, device=device, size=options.pool)
+    pools = [_pool(model, data, seed + POOL_SEED * part, options.pool) for part in team.mine]
+    memories = [DoubtMemory(options.pool, model.dynamics.summary) for _ in pools]
     outcome, checked = OutcomeRows(clips), OutcomeRows(held_out.clips)
 
     def losses(
-        pool: RolloutPool, generator: torch.Generator, step: int, progress: float
+        pool: RolloutPool, memory: DoubtMemory, generator: torch.Generator, step: int,
+        progress: float,
     ) -> dict[str, Tensor]:
         rows = pool.rows
+        worlds, predicted, apart = _step(model, data, pool, generator, device)
         with torch.no_grad():
-            now = pool.pictures.to(device).float() / 255.0
-            truth, hidden = recordings.at(rows + 1, device)
-            worlds = worlds_at(clips, rows, now, pool.light, pool.evidence, device)
-            predicted, _ = model.follow(worlds, data.points_around(rows).to(device))
-            apart = distance(predicted.scene, truth, hidden) / model.distance
-        doubts = model.doubts(predicted.summary, pool.doubt.to(device))
-        doubt = doubt_error(doubts, apart).mean()
+            doubts = model.doubts(predicted.summary, pool.doubt.to(device))
+        memory.add(
+            summary=predicted.summary, apart=apart, begins=pool.age == 0, before=pool.doubt
+        )
+        doubt = memory.error(model.doubts, generator, device)
         judged = outcome.loss(model, recordings, clips, generator, device)
         shows = apart < SHOWS
         imagined = outcome.loss_of(
             model, predicted.scene[shows], worlds.light[shows], clips, (rows + 1)[shows.cpu()]
         )
         pool.advance(
-            predicted.scene.float().cpu(), apart.float().cpu(), doubts.detach().float().cpu(),
+            predicted.scene.float().cpu(), apart.float().cpu(), doubts.float().cpu(),
             predicted.evidence.cpu(), progress, generator,
         )
         return {
@@ -91,8 +90,49 @@ def heads_stage(
         }
 
     return Stage(
-        _Heads(model), [partial(losses, pool) for pool in pools], rate=RATE, seed=seed,
-        device=device,
+        _Heads(model),
+        [partial(losses, pool, memory) for pool, memory in zip(pools, memories, strict=True)],
+        rate=RATE, seed=seed, device=device,
         measure=lambda: checked.scores(model, held_out.recordings, held_out.clips, device),
-        on_export=on_export, remembered=Pools(pools), team=team,
+        on_export=on_export, remembered=Pools([*pools, *memories]), team=team,
     )
+
+
+def _learn_units(
+    model: LatentWorldModel, data: SceneData, *, seed: int, device: torch.device, size: int
+) -> None:
+    """Learn what is usual in the summaries of rollouts."""
+    pool, generator = _pool(model, data, seed, size), torch.Generator().manual_seed(seed)
+    found = []
+    for _ in range(UNIT_STEPS):
+        _, predicted, apart = _step(model, data, pool, generator, device)
+        found.append(predicted.summary.float())
+        pool.advance(
+            predicted.scene.float().cpu(), apart.float().cpu(), pool.doubt,
+            predicted.evidence.cpu(), 1.0, generator,
+        )
+    model.doubts.set_units(torch.cat(found))
+
+
+def _pool(model: LatentWorldModel, data: SceneData, seed: int, size: int) -> RolloutPool:
+    return RolloutPool(
+        data.clips, data.recordings, size=size, oldest=OLDEST, strayed=math.inf,
+        hands=len(model.config.arms), seed=seed, grown=True,
+    )
+
+
+@torch.no_grad()
+def _step(
+    model: LatentWorldModel, data: SceneData, pool: RolloutPool, generator: torch.Generator,
+    device: torch.device,
+) -> tuple[Worlds, Prediction, Tensor]:
+    """Return the worlds of a pool, what follows, and how far that is from the truth, [B]."""
+    rows, clips = pool.rows, data.clips
+    truth, hidden = data.recordings.at(rows + 1, device)
+    now = pool.pictures.to(device).float() / 255.0
+    luck = torch.rand(pool.evidence.shape, generator=generator)
+    worlds = dataclasses.replace(
+        worlds_at(clips, rows, now, pool.light, pool.evidence, device), luck=luck.to(device)
+    )
+    predicted, _ = model.follow(worlds, data.points_around(rows).to(device))
+    return worlds, predicted, distance(predicted.scene, truth, hidden) / model.distance

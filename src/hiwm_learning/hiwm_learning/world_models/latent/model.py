@@ -39,6 +39,7 @@ class Worlds:
     last_gap: Tensor  # [B, A] the last command minus measured
     command: Tensor  # [B, A] in the embodiment's units
     evidence: Tensor  # [B, hands] logit of holding something, summed so far; 0 at first
+    luck: Tensor | None = None  # [B, hands], see `Condition`
 
 
 class LatentWorldModel(nn.Module):
@@ -169,26 +170,36 @@ class LatentWorldModel(nn.Module):
         """Return what grips see, as `SceneDynamics.around_hands`; arguments as of `follow`."""
         return self.dynamics.around_hands(self._condition(worlds, points)[0])
 
+    def moves(self, worlds: Worlds) -> Tensor:
+        """Return what slips are told of how the robot stands and moves, [B, M]; no scene needed."""
+        return self.dynamics.moves(self._robot(worlds)[0])
+
     def _condition(
         self, worlds: Worlds, points: Tensor | None, known_grips: Tensor | None = None
     ) -> tuple[Condition, Tensor]:
         """Return what the next step depends on, and how the joints respond, [B, P]."""
-        response = self.response
-        change = response(worlds.joints, worlds.joints_before, worlds.gap, worlds.last_gap)
+        robot, change = self._robot(worlds)
         if points is None:
             points = torch.stack([
                 self.points(worlds.joints_before), self.points(worlds.joints),
                 self.points(worlds.joints + change),
             ], dim=1)
+        return Condition(
+            scene=worlds.scene, usual=self.usual(worlds.light), points=points, robot=robot,
+            shut=self.shut(worlds.command), evidence=worlds.evidence, known_grips=known_grips,
+            luck=worlds.luck,
+        ), change
+
+    def _robot(self, worlds: Worlds) -> tuple[Tensor, Tensor]:
+        """Return features of the robot [B, G], and how its joints respond, [B, P]."""
+        response = self.response
+        change = response(worlds.joints, worlds.joints_before, worlds.gap, worlds.last_gap)
         robot = torch.cat([
             self.posture(worlds.joints), (worlds.joints - worlds.joints_before) / response.spread,
             change.detach() / response.spread, worlds.gap / response.gap_spread,
             worlds.last_gap / response.gap_spread,
         ], dim=1).clamp(-6.0, 6.0)
-        return Condition(
-            scene=worlds.scene, usual=self.usual(worlds.light), points=points, robot=robot,
-            shut=self.shut(worlds.command), evidence=worlds.evidence, known_grips=known_grips,
-        ), change
+        return robot, change
 
     def difference(self, scene: Tensor, light: Tensor) -> Tensor:
         """Return how scenes [B, C, 3, H, W] differ from the usual pictures in their light."""

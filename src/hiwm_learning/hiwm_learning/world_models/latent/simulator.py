@@ -182,6 +182,7 @@ class LatentSimulator:
             gap=self._floats(gaps), last_gap=self._floats(last_gaps),
             command=self._floats([result.action for result in limited]),
             evidence=self._floats([state.evidence for state in states]),
+            luck=self._floats([_luck(state) for state in states]),
         )
         before = torch.tensor([state.doubt for state in states], device=self._device)
         with self._autocast():
@@ -282,3 +283,9 @@ class LatentSimulator:
 def _levels(scenes: Tensor) -> list[NDArray[np.uint8]]:
     """Return scenes [B, ...] in 0..1 as arrays of whole levels that share no memory."""
     return [scene.copy() for scene in quantised(scenes).cpu().numpy()]
+
+
+def _luck(state: LatentState) -> NDArray[np.float64]:
+    """Return a number in 0..1 for each hand: always the same at a step of an episode."""
+    key = np.array([state.seed % 2**64, state.step], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key)).random(len(state.evidence))
