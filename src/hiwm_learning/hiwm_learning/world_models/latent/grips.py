@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 _WIDTH, _NARROW = 64, 32
-_NEVER = -10.0  # logit of losing something in a step, before training
+_NEVER = -16.0  # logit of losing something in a step, before training
 
 
 class Grips(nn.Module):
