@@ -79,6 +79,7 @@ class Prediction:
     # changed
     summary: Tensor
     evidence: Tensor  # [B, hands] that of the condition, including this step
+    held: Tensor  # [B, hands] whether a hand is held to hold something in this step
 
 
 class Block(nn.Module):
@@ -186,6 +187,7 @@ class SceneDynamics(nn.Module):
         return Prediction(
             scene=scene, joints=self.joints(tokens[:, -1]),
             evidence=self._after_slips(evidence, condition),
+            held=(decided > 0.0) & condition.shut,
             summary=torch.cat([
                 tokens[:, -1], of_cells.mean(1), unsure, evidence,
                 torch.log(changed + _STILL)[:, None],

@@ -11,6 +11,7 @@ from hiwm_learning.world_models.latent.config import LatentWorldConfig
 from hiwm_learning.world_models.latent.doubt import Doubt
 from hiwm_learning.world_models.latent.dynamics import Condition, Prediction, SceneDynamics
 from hiwm_learning.world_models.latent.heads import OutcomeHead
+from hiwm_learning.world_models.latent.held_fingers import HeldFingers
 from hiwm_learning.world_models.latent.joint_response import JointResponse
 from hiwm_learning.world_models.latent.known_cells import KnownCells
 from hiwm_learning.world_models.latent.robot_layer import RobotLayer
@@ -74,6 +75,7 @@ class LatentWorldModel(nn.Module):
             ],
             robot=3 * config.proprioception + 2 * config.actions, joints=config.proprioception,
         )
+        self.fingers = HeldFingers(config.arms, config.gripper_joints, config.proprioception)
         self.outcome = OutcomeHead(cameras, config.proprioception, config.head_width)
         self.doubts = Doubt(self.dynamics.summary)
         self.known = KnownCells()
@@ -162,7 +164,8 @@ class LatentWorldModel(nn.Module):
         """
         condition, change = self._condition(worlds, points, known_grips)
         found: Prediction = self.dynamics(condition)
-        return found, worlds.joints + change + found.joints * self.response.spread
+        after = worlds.joints + change + found.joints * self.response.spread
+        return found, self.fingers(after, worlds.joints, found.held)
 
     def around_hands(
         self, worlds: Worlds, points: Tensor | None = None

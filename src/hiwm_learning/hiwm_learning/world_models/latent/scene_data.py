@@ -76,10 +76,10 @@ def scene_data(
     telling = telling_fingers(clips, model.shut(clips.actions.to(device)).cpu(), grippers)
     if telling:
         report("fingers that stay open tell it, for hands " + ", ".join(map(str, telling)))
-    return (
-        _data(model, clips, recordings, grippers, telling, device),
-        _data(model, held_out, measured, grippers, telling, device),
-    )
+    data = _data(model, clips, recordings, grippers, telling, device)
+    model.fingers.learn(clips.proprioception, clips.last, data.grips, data.shut)
+    team.share(model.fingers)
+    return data, _data(model, held_out, measured, grippers, telling, device)
 
 
 @torch.no_grad()
