@@ -1,7 +1,7 @@
 """Stages of a latent world's training, on a square that an arm carries."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -118,3 +118,11 @@ def gripped(clips: Clips) -> Clips:
 def weights(model: LatentWorldModel) -> dict[str, Tensor]:
     """Return a copy of all weights."""
     return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def differing(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> set[str]:
+    """Return the names of weights that differ; what neither knows, NaN, is equal."""
+    return {
+        name for name, value in one.items()
+        if not torch.equal(torch.nan_to_num(value.float()), torch.nan_to_num(other[name].float()))
+    }

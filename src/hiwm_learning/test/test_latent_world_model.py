@@ -25,6 +25,7 @@ from hiwm_learning.world_models.latent.robot_drawing import point_features
 from hiwm_learning.world_models.latent.robot_layer import RobotLayer
 from hiwm_learning.world_models.latent.views import apart, side_by_side
 from hiwm_test_support.arms import two_arms
+from hiwm_test_support.latent_stages import differing
 from hiwm_test_support.latent_worlds import (
     embodiment_with,
     resting_worlds,
@@ -362,8 +363,7 @@ def test_a_checkpoint_brings_the_same_model_back(tmp_path: Path) -> None:
     checkpoint = load_checkpoint(path, embodiment_hash=EMBODIMENT.hash)
     model = restored_model(checkpoint)
     again = untrained_world(EMBODIMENT, seed=3)
-    for name, value in again.state_dict().items():
-        assert torch.equal(model.state_dict()[name], value), name
+    assert not differing(model.state_dict(), again.state_dict())
     with np.load(tmp_path / "world_starts.npz") as starts:
         assert starts["images"].shape == (3, 96, 96, 3)
 

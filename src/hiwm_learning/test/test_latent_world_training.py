@@ -23,6 +23,7 @@ from hiwm_test_support.arms import two_arms
 from hiwm_test_support.latent_stages import (
     CPU,
     SIZE,
+    differing,
     gripped,
     make_dynamics_stage,
     make_filling_stage,
@@ -129,7 +130,7 @@ def test_only_its_own_parts_are_trained_in_a_stage(
     stage = make(model, clips)
     before = weights(model)
     assert all(math.isfinite(v) for v in stage.train_step(0, 0.9).values())
-    moved = {name for name, value in model.state_dict().items() if not value.equal(before[name])}
+    moved = differing(model.state_dict(), before)
     assert {name.partition(".")[0] for name in moved} == trained
 
 
