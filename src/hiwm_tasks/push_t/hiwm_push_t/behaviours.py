@@ -1,8 +1,9 @@
-"""What the pushers do while three of the four parts of a world model's data are recorded.
+"""What the pushers do while a world model's data are recorded, but for a policy's own failures.
 
-Demonstrations, off-task exploration and workspace-edge motion, as in Hi-WM (arXiv 2604.21741); the
-fourth part, failures, are a policy's own. Each is seeded and reads the stand-in's own pose of the
-T: these are labels for making data, not something a policy or an operator sees.
+Demonstrations, off-task exploration and workspace-edge motion, as in Hi-WM (arXiv 2604.21741), and
+motion of the pushers with no T in sight, from which a world model learns what they look like. Each
+is seeded and reads the stand-in's own pose of the T: these are labels for making data, not
+something a policy or an operator sees.
 """
 
 from dataclasses import replace
@@ -11,17 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiwm_core.embodiment import Embodiment
-from hiwm_core.task_plugin import DEMONSTRATION, Values
+from hiwm_core.task_plugin import DEMONSTRATION, ROBOT_DATA, Values
 from hiwm_core.tasks import Task
 from hiwm_push_t import shape
 from hiwm_push_t.carrier import CarryPlanner
-from hiwm_push_t.goal import Goal, goal_of, pose_of, values_of
+from hiwm_push_t.goal import AWAY_M, Goal, goal_of, pose_of, values_of
 from hiwm_push_t.planner import STEP_M, PushPlanner
 
 Array = NDArray[np.float64]
 
-KINDS = (DEMONSTRATION, "exploration", "edge")
-_STREAMS = {DEMONSTRATION: 0, "exploration": 2, "edge": 3}  # second word of each kind's seeds
+KINDS = (DEMONSTRATION, "exploration", "edge", ROBOT_DATA)
+# Second word of each kind's seeds.
+_STREAMS = {DEMONSTRATION: 0, "exploration": 2, "edge": 3, ROBOT_DATA: 4}
 EDGE_M = 0.13  # how far out the T is sent in edge data: its arms then touch the rim
 _CARRIED = 0.5  # share of the planned ways off the task that carry the T, rather than push it
 STOP_TICKS = 6  # kept after a demonstration has reached its goal
@@ -58,6 +60,8 @@ class PushTBehaviour:
         """Return where the T starts."""
         if self.kind == DEMONSTRATION:
             return self._task.sample_start(self._rng)
+        if self.kind == ROBOT_DATA:
+            return values_of(np.array([AWAY_M, AWAY_M, 0.0]))
         return values_of(self._random_pose(self.kind == "edge"))
 
     def finished(self, truth: Values) -> bool:
@@ -87,9 +91,8 @@ class PushTBehaviour:
 
     def _begin_leg(self, pose: Array, pushers: Array) -> None:
         edge = self.kind == "edge"
-        self._leg = str(
-            self._rng.choice(["plan", "poke", "idle", "roam"], p=[0.4, 0.38, 0.04, 0.18])
-        )
+        shares = [0.0, 0.0, 0.04, 0.96] if self.kind == ROBOT_DATA else [0.4, 0.38, 0.04, 0.18]
+        self._leg = str(self._rng.choice(["plan", "poke", "idle", "roam"], p=shares))
         self._leg_ticks = int(self._rng.integers(25, 70))
         if self._leg == "plan":
             x, y, yaw = self._random_pose(edge)

@@ -9,6 +9,7 @@ from hiwm_core.embodiment import Embodiment
 from hiwm_core.errors import ConfigError
 from hiwm_core.task_plugin import (
     DEMONSTRATION,
+    ROBOT_DATA,
     Behaviour,
     FrameMeasure,
     Operator,
@@ -18,7 +19,7 @@ from hiwm_core.task_plugin import (
 )
 from hiwm_core.tasks import Task
 from hiwm_push_t import shape
-from hiwm_push_t.goal import ARC_M, COVERAGE, POSE_NAMES, goal_of, pose_gap, pose_of
+from hiwm_push_t.goal import ARC_M, AWAY_M, COVERAGE, POSE_NAMES, goal_of, pose_gap, pose_of
 
 # Half the inner width of the table's rim: a start's centre of mass stays within it.
 TABLE_M = 0.2
@@ -31,7 +32,7 @@ class PushT(TaskPlugin):
     """
 
     truth_names: ClassVar[tuple[str, ...]] = (*POSE_NAMES, COVERAGE)
-    data_kinds: ClassVar[tuple[str, ...]] = (DEMONSTRATION, "exploration", "edge")
+    data_kinds: ClassVar[tuple[str, ...]] = (DEMONSTRATION, "exploration", "edge", ROBOT_DATA)
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
@@ -48,9 +49,9 @@ class PushT(TaskPlugin):
         return gap >= self._goal.min_coverage_gap
 
     def start_problem(self, start: Values) -> str:
-        """Return a refusal of a start off the table."""
+        """Return a refusal of a start off the table, unless the T is out of sight."""
         x, y, _ = pose_of(start)
-        if max(abs(x), abs(y)) > TABLE_M:
+        if max(abs(x), abs(y)) > TABLE_M and min(abs(x), abs(y)) < AWAY_M:
             return f"the start [{x:g}, {y:g}] is off the table: stay within {TABLE_M:g} m"
         return ""
 
@@ -86,7 +87,7 @@ class PushT(TaskPlugin):
         return StandinScene(self._goal, embodiment, render_size)
 
     def behaviour(self, kind: str, embodiment: Embodiment, seed: int) -> Behaviour:
-        """Return demonstrations, off-task exploration, or motion at the table's edge."""
+        """Return demonstrations, exploration, motion at the table's edge, or of the arms only."""
         from hiwm_push_t.behaviours import PushTBehaviour
 
         return PushTBehaviour(kind, self.task, embodiment, seed)

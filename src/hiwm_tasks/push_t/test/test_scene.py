@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hiwm_core.embodiment import load_embodiment
+from hiwm_core.task_plugin import ROBOT_DATA
 from hiwm_core.tasks import load_task
 from hiwm_push_t.carrier import CarryPlanner
 from hiwm_push_t.goal import goal_of, values_of
@@ -131,3 +132,22 @@ def test_picture_shows_the_scene(scene: StandinScene) -> None:
             x, y = scene.joint_positions[2 * arm : 2 * arm + 2]
             pixel = image[int((0.5 - y / 0.4) * size), int((x / 0.4 + 0.5) * size)]
             assert pixel.argmax() == channel
+
+
+def test_in_data_of_the_robot_only_no_t_is_in_sight(scene: StandinScene) -> None:
+    """Nothing blue is seen, the pushers roam without touching it, and such a start is accepted."""
+    plugin = TASK.stand_in()
+    only = plugin.behaviour(ROBOT_DATA, EMBODIMENT, 5)
+    start = only.start()
+    assert plugin.start_problem(start) == ""
+    assert "off the table" in plugin.start_problem({**start, "object_y_m": 0.0})
+    scene.place(start)
+    before, at = scene.object_pose, [scene.joint_positions]
+    for _ in range(60):
+        scene.set_target(only.targets(scene.truth, scene.joint_positions))
+        scene.advance(TICK_S)
+        at.append(scene.joint_positions)
+        image = scene.render(96).astype(int)
+        assert not (image[..., 2] > image[..., 0] + 60).any()
+    assert np.ptp(at, axis=0).min() > 0.05
+    assert np.abs(scene.object_pose - before).max() < 1e-3 and scene.truth["coverage"] == 0.0
