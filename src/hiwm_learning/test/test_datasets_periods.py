@@ -167,3 +167,7 @@ def test_one_recording_of_the_robot_only_is_enough(tmp_path: Path) -> None:
         read_clips([one], ("top",), EMBODIMENT, TASK, lambda _: None)
     clips, same = read_clips([one], ("top",), EMBODIMENT, TASK, lambda _: None, hold_out=False)
     assert same is clips and len(clips) > 10
+    streamed, _ = read_clips(
+        [one], ("top",), EMBODIMENT, TASK, lambda _: None, on_disk=tmp_path, hold_out=False
+    )
+    assert torch.equal(streamed.frames, clips.frames)

@@ -181,16 +181,18 @@ def read_clips(
     if subset is not None:
         kept = subset.of([(kind, segment.length) for kind, segment in parts[0]])
         report(f"a subset: {len(kept)} of {len(parts[0])} segments")
-    mapped = [None, None] if files is None else [file.tensor() for file in files]
     clips = clips_of(
-        [parts[0][i] for i in kept], cameras, task, size, labels.of, mapped[0]
+        [parts[0][i] for i in kept], cameras, task, size, labels.of,
+        None if files is None else files[0].tensor(),
     )
     if not hold_out:
         return clips, clips
     old_ticks = torch.cat([torch.full((parts[0][i][1].length,), is_old[i]) for i in kept])
     return (
         replace(clips, weights=sampling_weights(old_ticks, old_share)),
-        clips_of(parts[1], cameras, task, size, labels.of, mapped[1]),
+        clips_of(
+            parts[1], cameras, task, size, labels.of, None if files is None else files[1].tensor()
+        ),
     )
 
 
