@@ -9,10 +9,14 @@ def installed(folder):
     """Return data_files entries that install a folder's files below share/hiwm_bringup.
 
     launch, config and models are links to folders in the repository root: users look for them there
-    and colcon installs no files from outside a package.
+    and colcon installs no files from outside a package. A training beside its model keeps a folder
+    MODEL.work, which is left out.
     """
     here = Path(__file__).resolve().parent
-    files = sorted(path.relative_to(here) for path in (here / folder).rglob('*.*'))
+    found = (path.relative_to(here) for path in (here / folder).rglob('*.*') if path.is_file())
+    files = sorted(
+        path for path in found if not any(part.endswith('.work') for part in path.parts)
+    )
     folders = sorted({path.parent for path in files})
     return [
         (f'share/{NAME}/{parent}', [str(path) for path in files if path.parent == parent])

@@ -132,10 +132,12 @@ def _evaluate(options: argparse.Namespace) -> int:
         recordings = [replace(recording, held_out=True) for recording in recordings]
     starts = held_out_starts(recordings, options.starts, options.seed)
     if not starts:
+        held_out = [len(recording.frames) for recording in recordings if recording.held_out]
         raise BagError(
-            "no held-out segment of 60 frames or more", where=str(options.data[0]),
-            remedy="record ten or more episodes of each kind, or give --unseen with data that "
-            "the model was not trained from",
+            f"no held-out segment of 60 frames or more: of {len(held_out)}, the longest has "
+            f"{max(held_out, default=0)}", where=str(options.data[0]),
+            remedy="record longer episodes, and ten or more of each kind; or give --unseen with "
+            "data that the model was not trained from",
         )
     require_period(
         checkpoint.info.control_period_s, recordings[0].period_s, "world model",
