@@ -10,10 +10,7 @@ from torch import Tensor
 from hiwm_core.measured import MeasuredFromProprioception
 from hiwm_learning.training_loop import Budget, train
 from hiwm_learning.world_models.latent.clips import Clips
-from hiwm_learning.world_models.latent.dynamics_training import (
-    DynamicsOptions,
-    dynamics_stage,
-)
+from hiwm_learning.world_models.latent.dynamics_training import DynamicsOptions, dynamics_stage
 from hiwm_learning.world_models.latent.filling_training import filling_stage
 from hiwm_learning.world_models.latent.grip_training import grip_stage
 from hiwm_learning.world_models.latent.hand_training import hand_stage
@@ -30,9 +27,7 @@ from hiwm_test_support.latent_stages import (
     square_clips,
     weights,
 )
-from hiwm_test_support.latent_worlds import (
-    embodiment_with,
-)
+from hiwm_test_support.latent_worlds import embodiment_with
 
 
 @pytest.fixture(scope="module")

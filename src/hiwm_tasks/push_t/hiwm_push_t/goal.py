@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 # The T's centre of mass in the table frame; see `shape`.
 POSE_NAMES = ("object_x_m", "object_y_m", "object_yaw_rad")
 COVERAGE = "coverage"  # share of the goal that the T covers, 0..1
-AWAY_M = 1.0  # x and y of a T that is out of sight, at least
+AWAY_M = 1.0  # x and y of a T that is out of sight
 T_UNITS = 4.0  # the T's size: the length of its bar
 # A radian counts as this arc, m: the T's edge moves about that far.
 ARC_M = 0.06
