@@ -19,6 +19,7 @@ import importlib.metadata
 import json
 import re
 import sys
+import sysconfig
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements"
@@ -60,12 +61,14 @@ def installed_versions() -> dict[str, str]:
 
     The ROS wheels contain the egg-info of the packages built into them (``std_msgs`` inside
     ``ros-std-msgs``). A package index does not know those names, or has other packages under them.
+    Only site-packages is read: whoever imports setuptools gets its vendored packages on
+    ``sys.path``, older copies of what is installed here.
     """
+    folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     return {
         normalised(distribution.metadata["Name"]): distribution.version
-        for distribution in importlib.metadata.distributions()
-        if str(distribution.locate_file("")).startswith(sys.prefix)
-        and distribution.read_text("INSTALLER") is not None
+        for distribution in importlib.metadata.distributions(path=sorted(folders))
+        if distribution.read_text("INSTALLER") is not None
     }
 
 

@@ -3,6 +3,7 @@
 import torch
 
 from hiwm_learning.world_models.latent.scene_error import (
+    contrast_error,
     distance,
     left_alone,
     scene_error,
@@ -32,6 +33,26 @@ def test_a_thin_thing_beside_its_place_is_less_wrong_than_one_far_away() -> None
     weight = seen_weight(scenes[0], scenes[0], usual, torch.zeros(1, 1, SIZE, SIZE))
     beside, away = (scene_error(scene, scenes[0], weight) for scene in scenes[1:])
     assert beside < 0.95 * away
+
+
+def test_fading_and_smearing_do_not_pay_though_being_beside_costs_more_per_pixel() -> None:
+    usual = torch.full((1, 1, 3, SIZE, SIZE), 0.5)
+    true, beside, faded, smeared = (usual.clone() for _ in range(4))
+    true[..., 8:10], beside[..., 10:12], faded[..., 8:10], smeared[..., 5:13] = 1.0, 1.0, 0.6, 0.625
+    hidden = torch.zeros(1, 1, SIZE, SIZE)
+    weight = seen_weight(true, true, usual, hidden)
+    off = [scene_error(scene, true, weight) for scene in (beside, faded, smeared)]
+    assert off[0] > off[1] and off[0] > off[2]
+    lost = [contrast_error(scene, true, usual, hidden) for scene in (beside, faded, smeared)]
+    assert lost[0] < 0.3 * lost[1] and lost[0] < 0.3 * lost[2]
+
+
+def test_what_is_hidden_has_no_contrast() -> None:
+    usual, hidden = torch.full((1, 1, 3, SIZE, SIZE), 0.5), torch.zeros(1, 1, SIZE, SIZE)
+    true, found = usual.clone(), usual.clone()
+    found[..., 4:12, 4:12] = 1.0
+    hidden[..., 4:12, 4:12] = 1.0
+    assert contrast_error(found, true, usual, hidden) == 0.0
 
 
 def test_all_stays_where_hands_are_told_that_they_are_empty() -> None:

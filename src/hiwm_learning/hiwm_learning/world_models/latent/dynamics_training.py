@@ -17,6 +17,7 @@ from hiwm_learning.world_models.latent.recorded_scenes import RecordedScenes
 from hiwm_learning.world_models.latent.rollout_pool import MOVING, RolloutPool
 from hiwm_learning.world_models.latent.scene_data import AT_ONCE, SceneData, some_of
 from hiwm_learning.world_models.latent.scene_error import (
+    contrast_error,
     left_alone,
     scene_error,
     seen_weight,
@@ -32,6 +33,7 @@ OLDEST = 60
 # object in another place is still a sharp one; taught the true frame from there, the model learns
 # to draw the mean of all places where the object might be.
 STRAYED, STRAYED_STEPS = 0.95, 2
+CONTRAST_WEIGHT = 6.0  # beside the scene: enough that fading does not pay (contrast_error)
 JOINTS_WEIGHT = 1.0  # beside the scene as a share of the copied one's error: a grasp shows in them
 POOL_SEED = 9_176_263  # keeps the pools of a step's parts apart
 
@@ -131,6 +133,7 @@ def dynamics_stage(
         usual = model.usual(worlds.light)
         each = scene_error(predicted.scene, truth, seen_weight(truth, now, usual, hidden))
         scene = each.mean() / error
+        contrast = contrast_error(predicted.scene, truth, usual, hidden).mean() / error
         off = (joints - clips.proprioception[rows + 1].to(device)) / model.response.spread
         off = off.masked_fill(empty[:, None], 0.0)
         arms = functional.smooth_l1_loss(off, torch.zeros_like(off))
@@ -139,8 +142,8 @@ def dynamics_stage(
             predicted.evidence.cpu(), progress, generator,
         )
         return {
-            "loss": scene + JOINTS_WEIGHT * arms, "scene": scene, "joints": arms,
-            "age": pool.age.float().mean(),
+            "loss": scene + CONTRAST_WEIGHT * contrast + JOINTS_WEIGHT * arms, "scene": scene,
+            "contrast": contrast, "joints": arms, "age": pool.age.float().mean(),
         }
 
     return Stage(

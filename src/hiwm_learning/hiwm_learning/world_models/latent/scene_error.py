@@ -9,8 +9,10 @@ UNUSUAL, UNUSUAL_WEIGHT = 0.06, 8.0
 # A thin thing that is a little beside its place is all wrong in each pixel, but not in the mean of
 # some: sides of these areas, and their distances, px.
 AREAS = ((5, 2), (11, 3))
+CONTRAST_AREA, CONTRAST_STRIDE = 16, 8  # of the contrast that must not fade, px
 HIDES = 0.3  # share from which on a pixel counts as hidden
 _SHARP = 1e-4  # of squares, below which the error is smooth
+_PLAIN = 1e-4  # of squares, below which a picture hardly differs from the usual one
 
 
 def seen_weight(truth: Tensor, now: Tensor, usual: Tensor, hidden: Tensor) -> Tensor:
@@ -38,6 +40,29 @@ def scene_error(found: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
         total = total + blurred.abs().flatten(1).mean(1)
     errors: Tensor = total.unflatten(0, found.shape[:2]).mean(1)
     return errors
+
+
+def contrast_error(found: Tensor, truth: Tensor, usual: Tensor, hidden: Tensor) -> Tensor:
+    """Return how much less, or more, scenes differ from the usual pictures than true ones do, [B].
+
+    Per pixel, a thin thing that is not quite in its place costs twice what no thing costs, so a model
+    that is unsure of the place lets it fade. The root mean square difference in an area falls when a
+    thing fades or smears, but hardly changes when it is a little beside its place.
+
+    Args:
+        found: [B, C, 3, H, W] scenes.
+        truth: [B, C, 3, H, W] the true ones.
+        usual: [B, C, 3, H, W] usual pictures in their light.
+        hidden: [B, C, H, W] what is hidden in the true scenes, 0..1.
+    """
+    seen = 1.0 - hidden[:, :, None]
+    contrasts = []
+    for scene in (found, truth):
+        square = ((scene - usual) * seen).square().mean(2)
+        area = functional.avg_pool2d(square, CONTRAST_AREA, CONTRAST_STRIDE, CONTRAST_STRIDE)
+        contrasts.append(torch.sqrt(area + _PLAIN))
+    off: Tensor = (contrasts[0] - contrasts[1]).abs().flatten(1).mean(1)
+    return off
 
 
 def distance(found: Tensor, truth: Tensor, hidden: Tensor) -> Tensor:
