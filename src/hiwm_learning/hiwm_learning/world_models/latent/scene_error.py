@@ -45,9 +45,9 @@ def scene_error(found: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 def contrast_error(found: Tensor, truth: Tensor, usual: Tensor, hidden: Tensor) -> Tensor:
     """Return how much less, or more, scenes differ from the usual pictures than true ones do, [B].
 
-    Per pixel, a thin thing that is not quite in its place costs twice what no thing costs, so a model
-    that is unsure of the place lets it fade. The root mean square difference in an area falls when a
-    thing fades or smears, but hardly changes when it is a little beside its place.
+    Per pixel, a thin thing that is not quite in its place costs twice what no thing costs, so a
+    model that is unsure of the place lets it fade. The root mean square difference in an area falls
+    when a thing fades or smears, but hardly changes when it is a little beside its place.
 
     Args:
         found: [B, C, 3, H, W] scenes.
