@@ -87,6 +87,31 @@ def test_a_latent_model_is_measured_in_the_same_way(monkeypatch: pytest.MonkeyPa
     json.dumps(numbers, allow_nan=False)
 
 
+def test_episodes_shorter_than_the_usual_horizons_are_measured_as_far_as_they_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(open_loop, "LATENCY_REPEATS", 2)
+    monkeypatch.setattr(latency, "BATCHES", (1,))
+    monkeypatch.setattr(open_loop, "IDLE_STEPS", 2)
+    model = drawn_world_model(EMBODIMENT)
+    recordings = [
+        drawn_recording(model, name, count, seed=k)
+        for k, (name, count) in enumerate((("a", 37), ("b", 22)))
+    ]
+    starts = held_out_starts(recordings, 9, seed=0)
+    evaluation = Evaluation(
+        Simulator(model, EMBODIMENT), MEASURE, TASK, recordings, starts, lambda _: None
+    )
+    numbers, _ = evaluation.measure()
+    assert numbers["all_starts"]["10"]["n"] == 3 and numbers["all_starts"]["25"]["n"] == 1
+    assert numbers["all_starts"]["50"] == {"n": 0}
+    assert numbers["replays"]["n"] == 2
+    numbers["floor"] = None
+    assert "| rollouts, all starts | 3 | 3 | 1 | 0 |" in markdown(
+        json.loads(json.dumps(numbers, allow_nan=False))
+    )
+
+
 def test_all_of_data_that_the_model_has_not_seen_can_be_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

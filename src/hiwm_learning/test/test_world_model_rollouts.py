@@ -9,6 +9,7 @@ from hiwm_core.embodiment import load_embodiment
 from hiwm_core.tasks import load_task
 from hiwm_learning.world_models.evaluation.rollouts import (
     LEAST_STEPS,
+    WORTH_STEPS,
     Start,
     exchanged_actions,
     held_out_starts,
@@ -45,6 +46,13 @@ def test_starts_are_held_out_and_have_far_to_go(recordings: list[Recording]) -> 
     assert len({(s.recording.name, s.step) for s in starts}) == len(starts)
     again = held_out_starts(recordings, 3, seed=0)
     assert [s.step for s in again] == [s.step for s in starts[:3]]
+
+
+def test_where_all_recordings_are_short_half_of_the_longest_is_enough(model: WorldModel) -> None:
+    short = [drawn_recording(model, "a", 37, seed=1), drawn_recording(model, "b", 21, seed=2)]
+    starts = held_out_starts(short, 100, seed=0)
+    assert {(s.recording.name, s.step) for s in starts} == {("a", 1), ("a", 13), ("b", 1)}
+    assert not held_out_starts([drawn_recording(model, "c", 2 * WORTH_STEPS, seed=3)], 9, seed=0)
 
 
 def test_a_recording_that_ends_holds_its_last_action(recordings: list[Recording]) -> None:

@@ -33,7 +33,7 @@ from hiwm_learning.world_models.evaluation.contact_sheet import draw_contact_she
 from hiwm_learning.world_models.evaluation.curves import draw_curves
 from hiwm_learning.world_models.evaluation.open_loop import Evaluation
 from hiwm_learning.world_models.evaluation.picture_measure import PictureMeasure
-from hiwm_learning.world_models.evaluation.rollouts import held_out_starts
+from hiwm_learning.world_models.evaluation.rollouts import WORTH_STEPS, held_out_starts
 from hiwm_learning.world_models.families import load_simulator
 from hiwm_learning.world_models.recordings import read_recordings
 
@@ -134,8 +134,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     if not starts:
         held_out = [len(recording.frames) for recording in recordings if recording.held_out]
         raise BagError(
-            f"no held-out segment of 60 frames or more: of {len(held_out)}, the longest has "
-            f"{max(held_out, default=0)}", where=str(options.data[0]),
+            f"no held-out recording of {2 * WORTH_STEPS + 1} frames or more: of {len(held_out)}, "
+            f"the longest has {max(held_out, default=0)}", where=str(options.data[0]),
             remedy="record longer episodes, and ten or more of each kind; or give --unseen with "
             "data that the model was not trained from",
         )

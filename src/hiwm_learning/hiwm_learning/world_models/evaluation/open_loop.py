@@ -192,26 +192,26 @@ class Evaluation:
 
     def other_actions(self, copy: Comparison, imagined: Comparison) -> dict[str, Any]:
         """Return numbers with the true actions, another recording's, and none."""
-        steps = max(ACTION_HORIZONS)
+        steps = min(max(ACTION_HORIZONS), self.steps)
         told = {
             "shuffled": exchanged_actions(self.actions[:, :steps], self.starts, seed=0),
             "stay": still_actions(self.starts, steps),
         }
         compared = {"true": imagined}
-        picked = [0, *ACTION_HORIZONS]
+        looked_at = [0, *(step for step in ACTION_HORIZONS if step <= steps)]
         for name, actions in told.items():
             rows = []
-            rollouts = imagine(self.simulator, self.starts, actions, picked)
+            rollouts = imagine(self.simulator, self.starts, actions, looked_at)
             for start, rollout in zip(self.starts, rollouts, strict=True):
                 truth = self.truth(start, steps)
+                picked = [step for step in looked_at if step < len(truth.frames)]
                 chosen = Truth(
                     frames=truth.frames[picked], sights=part(truth.sights, picked), others={},
                     measured=truth.measured[picked],
                 )
-                shown = Shown(
-                    frames=rollout.frames, sights=self.measured_by.look(rollout.frames), others={}
-                )
-                row = compare(self.measured_by, chosen, shown, range(1, 3))
+                frames = rollout.frames[: len(picked)]
+                shown = Shown(frames=frames, sights=self.measured_by.look(frames), others={})
+                row = compare(self.measured_by, chosen, shown, range(1, len(picked)))
                 rows.append(_spread(row, picked, steps))
             compared[name] = stack(rows, steps)
         return scores.by_horizon(self.measured_by, compared, copy, ACTION_HORIZONS)

@@ -17,8 +17,9 @@ from hiwm_learning.world_models.simulators import WorldSimulator
 
 Array = NDArray[np.float64]
 
-# Starts lie this far apart in a recording, and have this many steps to go.
-EVERY_STEPS, LEAST_STEPS = 12, 50
+# Starts lie this far apart in a recording, and have this many steps to go; where all recordings are
+# shorter, half of the longest, if that is worth a rollout.
+EVERY_STEPS, LEAST_STEPS, WORTH_STEPS = 12, 50, 10
 TOGETHER = 32  # rollouts imagined at once: their frames are held until they are compared
 
 
@@ -63,12 +64,21 @@ class Rollout:
 
 
 def held_out_starts(recordings: Sequence[Recording], most: int, seed: int) -> list[Start]:
-    """Return starts drawn evenly over held-out recordings with `LEAST_STEPS` or more to go."""
+    """Return starts drawn evenly over held-out recordings, with `LEAST_STEPS` or more to go.
+
+    Where all recordings are shorter, the starts have half of the longest one to go; there are none
+    if that is less than `WORTH_STEPS`.
+    """
+    held_out = [recording for recording in recordings if recording.held_out]
+    longest = max((len(recording.frames) - 1 for recording in held_out), default=0)
+    least = LEAST_STEPS if longest > LEAST_STEPS + 1 else longest // 2
+    if least < WORTH_STEPS:
+        return []
     rng = np.random.default_rng(seed)
     pool = [
         Start(recording=recording, step=step)
-        for recording in recordings if recording.held_out
-        for step in range(1, len(recording.frames) - LEAST_STEPS - 1, EVERY_STEPS)
+        for recording in held_out
+        for step in range(1, len(recording.frames) - least - 1, EVERY_STEPS)
     ]
     return [pool[i] for i in rng.permutation(len(pool))[:most]]
 
