@@ -107,6 +107,10 @@ class Sight:
     progress: float  # 0..1; NaN if the object is out of sight
     clarity: float  # 0..1, how well the picture fits a possible object
     found: object = None  # the task's own findings, for `Correction`
+    # Nothing is in the air: a correction that has recovered may be handed back here.
+    settled: bool = True
+    # How far the error may rise above its lowest value in a rollout that goes well [m].
+    setback_m: float = 0.040
 
     @property
     def visible(self) -> bool:

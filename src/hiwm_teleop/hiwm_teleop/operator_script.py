@@ -40,7 +40,7 @@ _LONGEST_HANDBACK_TICKS = 20
 # Ticks without the object in sight before a correction is abandoned.
 _BLIND_TICKS = 10
 # The last of several continuations is handed back once the error is below this fraction of the
-# failure's: the policy should finish from a state it can handle.
+# failure's and nothing is in the air: the policy should finish from a state it can handle.
 _RECOVERED_SHARE = 0.5
 
 
@@ -90,6 +90,7 @@ class OperatorScript:
         self._failure_node = ""  # empty if the world could not roll back
         self._failure_error = 0.0
         self._corrected = 0  # ticks of all corrections
+        self._kept = 0  # of those that did not fail
         self._at_goal = False  # the correction itself reached the goal
         self._phase_ticks = 0
         self._blind = 0
@@ -195,14 +196,16 @@ class OperatorScript:
             )
         recovered = error < _RECOVERED_SHARE * self._failure_error
         last_of_several = self._last_branch() and self._branch > 1
-        if last_of_several and recovered and self._phase_ticks > 5:
+        if last_of_several and recovered and sight.settled and self._phase_ticks > 5:
             return self._finish_branch(
                 view, tick, Label.NONE, f"recovered: {error * 1e3:.0f} mm from the goal"
             )
         if self._phase_ticks > self._options.correction_ticks:
             good = sight.progress >= self._task.success_progress
+            # A correction that leads nowhere teaches nothing.
+            led = Label.NONE if recovered else Label.FAILURE
             return self._finish_branch(
-                view, tick, Label.SUCCESS if good else Label.NONE,
+                view, tick, Label.SUCCESS if good else led,
                 f"{self._options.correction_ticks} ticks spent, {error * 1e3:.0f} mm from the "
                 f"goal, progress {sight.progress:.2f}",
             )
@@ -300,6 +303,8 @@ class OperatorScript:
             kind=EventKind.LABEL, branch_id=tick.branch_id, label=label, note=note
         )
         self._at_goal = label is Label.SUCCESS
+        if label is not Label.FAILURE:
+            self._kept += self._phase_ticks - 1
         report = f"continuation {self._branch} ended after {self._phase_ticks - 1} ticks: {note}"
         if self._last_branch():
             self._watch = RolloutWatch(self._task, self._options.watch)
@@ -317,11 +322,12 @@ class OperatorScript:
     def _after_failure(
         self, view: OperatorView, message: str, *events: OperatorEvent
     ) -> OperatorInput:
-        spent = self._corrected >= self._options.operator_ticks
+        spent = self._kept >= self._options.operator_ticks
         if spent or self._failures >= self._options.failures:
             return self._end(
                 view, f"{message}; {self._failures} failure states corrected in "
-                f"{self._corrected} ticks", events,
+                f"{self._corrected} ticks, {self._kept} of them in corrections that did not fail",
+                events,
             )
         return self._reset(view, message, *events)
 

@@ -11,7 +11,8 @@ from hiwm_core.task_plugin import Sight
 from hiwm_core.tasks import Task
 from hiwm_teleop.devices.base import TickView
 
-# Consecutive ticks before a doubtful picture or a reached goal counts: one frame may flicker.
+# Consecutive ticks before a doubtful picture, a setback or a reached goal counts: one frame may
+# flicker.
 _IN_A_ROW = 3
 
 
@@ -21,7 +22,6 @@ class WatchOptions:
 
     window_ticks: int = 80  # without improvement; reaching the object takes up to 40 of them
     improvement_m: float = 0.010  # least decrease of the error in that window
-    growth_m: float = 0.040  # increase of the error over its best
     min_trust: float = 0.15  # of the world model in its own frame
     min_clarity: float = 0.45  # of the object in the picture, 0..1
     episode_ticks: int = 220  # step budget of an episode
@@ -43,6 +43,7 @@ class RolloutWatch:
         self._ticks = 0
         self._at_goal = 0
         self._doubtful = 0
+        self._set_back = 0
         self._wrong = ""
 
     @property
@@ -74,6 +75,8 @@ class RolloutWatch:
         if sight.visible:
             self._errors.append(sight.error_m)
             self._best = min(self._best, sight.error_m)
+            far = sight.error_m > self._best + sight.setback_m
+            self._set_back = self._set_back + 1 if far else 0
             good = sight.progress >= self._task.success_progress
             self._at_goal = self._at_goal + 1 if good else 0
         self._wrong = self._judge(tick, sight)
@@ -86,7 +89,7 @@ class RolloutWatch:
                 f"the picture is doubtful (trust {_known(tick.trust)}, clarity "
                 f"{sight.clarity:.2f})"
             )
-        if self._errors and self.error_m > self._best + options.growth_m:
+        if self._set_back >= _IN_A_ROW:
             return f"moving away, {far} after {self._best * 1e3:.0f} mm"
         full = len(self._errors) == self._errors.maxlen
         if full and min(self._errors) > self._errors[0] - options.improvement_m:

@@ -213,10 +213,49 @@ def test_no_failure_is_begun_once_the_operators_ticks_are_spent():
     assert "1 failure states corrected in" in said[-1]
 
 
-def test_a_correction_too_long_is_cut():
+@pytest.mark.parametrize(("ticks", "label"), [(4, Label.FAILURE), (15, Label.NONE)])
+def test_a_correction_too_long_is_cut_and_has_failed_unless_half_the_error_is_gone(ticks, label):
     world = PlayedWorld()
-    play(world, failures=1, correction_ticks=4)
-    assert [label for _, label in world.labels] == [Label.NONE] * 3
+    play(world, failures=1, branches=2, correction_ticks=ticks)
+    assert [label for _, label in world.labels] == [label] * 2
+
+
+def test_failed_corrections_do_not_count_towards_the_operators_ticks():
+    world = PlayedWorld()
+    script, said = play(world, failures=4, correction_ticks=4, operator_ticks=1)
+    assert script.failures == 4
+    assert "0 of them in corrections that did not fail" in said[-1]
+
+
+def test_nothing_is_handed_back_in_the_air():
+    world = PlayedWorld()
+    on_table = world.sight
+    world.sight = lambda: replace(on_table(), settled=False)
+    play(world, failures=1)
+    assert [label for _, label in world.labels] == [Label.SUCCESS] * 3
+
+
+@pytest.mark.parametrize(
+    ("ticks", "setback_m", "fails"), [(2, 0.04, False), (3, 0.04, True), (3, 0.10, False)]
+)
+def test_moving_away_from_the_goal_must_last_and_exceed_what_the_task_allows(
+    ticks, setback_m, fails
+):
+    world = PlayedWorld(policy_step=0.02)
+    world.mode = Mode.POLICY
+    script = OperatorScript(
+        TASK, ScriptOptions(), lambda seed, variety: StraightCorrection(), started_s=0.0
+    )
+    for tick in range(12):
+        sight = replace(world.sight(), setback_m=setback_m)
+        if 5 <= tick < 5 + ticks:
+            sight = replace(sight, error_m=sight.error_m + 0.06)
+        done = script.decide(world.view(), sight)
+        world.take(done)
+        if script.phase is Phase.PAUSE:
+            break
+    assert (script.phase is Phase.PAUSE) == fails
+    assert not fails or "moving away" in done.message
 
 
 def test_without_rollback_it_corrects_from_where_things_are_in_every_episode():

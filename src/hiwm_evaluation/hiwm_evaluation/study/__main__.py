@@ -9,6 +9,7 @@ any time; the same command continues. The output of each stage is in logs/, its 
 import argparse
 import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -140,6 +141,19 @@ def _is_study(folder: Path) -> bool:
     return begun or json_with("task", "budget")(folder / SETTINGS_FILE)
 
 
+def _software() -> str:
+    """Return the version and, in a git checkout, its commit: code may change between blocks."""
+    root = os.environ.get("HIWM_ROOT", ".")
+    try:
+        commit = subprocess.run(
+            ["git", "-C", root, "describe", "--always", "--dirty"], capture_output=True, text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return software_version()
+    return f"{software_version()} ({commit})"
+
+
 def _is_results(folder: Path) -> bool:
     # Not by study.json: one without blocks was written by hand, and would be replaced.
     return any(folder.glob(f"*/{BLOCK_FILE}"))
@@ -161,7 +175,7 @@ def _run(
     require_separate_starts(task, budget)
     settings = StudySettings(
         task=task.name, budget=budget, world=plan.world, other_world=plan.other_world,
-        software=software_version(),
+        software=_software(),
         command=f"scripts/reproduce {task.name} --budget {options.budget}" + (
             f" --world-model {options.world_model}" if options.world_model else ""
         ) + (f" --other-world {options.other_world}" if options.other_world else ""),

@@ -29,7 +29,7 @@ class Budget:
     with_more_rollouts: tuple[str, ...]  # names of those blocks
     weights: tuple[str, ...]  # schemes for corrections; one is chosen on tuning starts
     rounds: int  # of corrections, each of the previous round's policies
-    operator_ticks: int  # least ticks of corrections per session
+    operator_ticks: int  # least ticks per session of corrections that did not fail
     operator_frames: int  # to learn from, per session; equal for every set
     branches: int  # continuations of each failure state in imagination
     session_starts: int  # start frames of imagined sessions
@@ -38,6 +38,7 @@ class Budget:
     branching: tuple[int, ...]  # operator frames to learn from, with and without branches
     size: str  # of the policies: tiny or full
     device: str  # for training policies: cpu or cuda
+    correction_ticks: int = 200  # longest correction
     # The first backbone's base policies start from the shipped one; only for testing the commands.
     from_shipped: bool = False
 

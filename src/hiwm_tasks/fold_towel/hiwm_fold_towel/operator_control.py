@@ -81,7 +81,7 @@ class TowelOperator:
         gaps = np.linalg.norm(far - found.near, axis=1)
         left, right = self._held
         return Sight(
-            error_m=float(gaps.mean()), clarity=1.0,
+            error_m=float(gaps.mean()), clarity=1.0, settled=not any(shut),
             progress=score(gaps, found.covered, height, left or right),
             found=Sighting(
                 far=taken, near=places, held=(left, right), known=seen is not None,

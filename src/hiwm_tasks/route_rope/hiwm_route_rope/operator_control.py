@@ -55,6 +55,7 @@ class RopeOperator:
         )
         return Sight(
             error_m=error, clarity=0.5 + 0.5 * found.seen_share, found=seen,
+            settled=not holding.any(),
             progress=score(found.rope, found.clips, np.array(routed)),
         )
 

@@ -38,7 +38,7 @@ class ScriptedDevice(Device):
         ),
         "operator_ticks": DeviceOption(
             default=1_000_000, lower=1, upper=10_000_000,
-            description="of corrections in total; no new failure state starts after them",
+            description="of corrections that did not fail; no new failure state starts after them",
         ),
         "follow_ticks": DeviceOption(
             default=40, description="time to watch after a handback [ticks]", lower=0, upper=10_000
