@@ -109,8 +109,6 @@ class Sight:
     found: object = None  # the task's own findings, for `Correction`
     # Nothing is in the air: a correction that has recovered may be handed back here.
     settled: bool = True
-    # How far the error may rise above its lowest value in a rollout that goes well [m].
-    setback_m: float = 0.040
 
     @property
     def visible(self) -> bool:

@@ -22,6 +22,7 @@ class WatchOptions:
 
     window_ticks: int = 80  # without improvement; reaching the object takes up to 40 of them
     improvement_m: float = 0.010  # least decrease of the error in that window
+    growth_m: float = 0.040  # increase of the error over its best
     min_trust: float = 0.15  # of the world model in its own frame
     min_clarity: float = 0.45  # of the object in the picture, 0..1
     episode_ticks: int = 220  # step budget of an episode
@@ -75,7 +76,7 @@ class RolloutWatch:
         if sight.visible:
             self._errors.append(sight.error_m)
             self._best = min(self._best, sight.error_m)
-            far = sight.error_m > self._best + sight.setback_m
+            far = sight.error_m > self._best + options.growth_m
             self._set_back = self._set_back + 1 if far else 0
             good = sight.progress >= self._task.success_progress
             self._at_goal = self._at_goal + 1 if good else 0
