@@ -11,7 +11,7 @@ from hiwm_learning.checkpoints import write_file
 
 STEPS = (0, 5, 10, 20, 30, 40, 50, 75, 100)
 SCALE = 1.5
-QUALITY = 88
+QUALITY = 85  # of the JPEG: a sheet has half a megabyte
 MARGIN, TOP, LEFT, GAP = 8, 18, 70, 3
 
 
