@@ -129,6 +129,9 @@ class Correction(Protocol):
 class Operator(Protocol):
     """A scripted operator's perception and control. It reads what a person sees, nothing else."""
 
+    correction_ticks: int
+    """The longest correction, unless the session gives another number [ticks]."""
+
     def look(
         self, images: Mapping[str, Image], measured: Array, *, jumped: bool
     ) -> Sight:

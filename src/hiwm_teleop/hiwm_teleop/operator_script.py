@@ -25,7 +25,7 @@ from hiwm_teleop.devices.base import (
     TickView,
 )
 from hiwm_teleop.rollout_watch import RolloutWatch
-from hiwm_teleop.script_options import ScriptOptions
+from hiwm_teleop.script_options import NO_TARGET, ScriptOptions
 
 # A service that takes longer than this will never answer: the slowest loads a state in 0.2 s.
 _ANSWER_TIMEOUT_S = 15.0
@@ -126,10 +126,7 @@ class OperatorScript:
         if self._phase is Phase.END:
             return OperatorInput(silent=True)
         if view.now_s - self._started > self._options.max_seconds:
-            return self._end(
-                view, f"time is up after {self._options.max_seconds:.0f} s",
-                code=0 if self._ticks else 1,
-            )
+            return self._end(view, f"time is up after {self._options.max_seconds:.0f} s")
         if self._asked_s is not None:
             return self._wait(view)
         tick = view.tick
@@ -337,14 +334,26 @@ class OperatorScript:
         )
 
     def _end(
-        self, view: OperatorView, message: str, events: tuple[OperatorEvent, ...] = (),
-        code: int = 0,
+        self, view: OperatorView, message: str, events: tuple[OperatorEvent, ...] = ()
     ) -> OperatorInput:
-        if code:
-            message += ": no tick was received; check that the world and the arbiter run"
+        problem = self._problem()
+        message += problem
         pause = OperatorEvent(kind=EventKind.PAUSE, note="the scripted operator is done")
-        leave = OperatorEvent(kind=EventKind.QUIT, note=message, exit_code=code)
+        leave = OperatorEvent(kind=EventKind.QUIT, note=message, exit_code=1 if problem else 0)
         return self._ask(view, Phase.END, message, *events, pause, leave)
+
+    def _problem(self) -> str:
+        """Return why a session that ends now has failed; "" if it has not."""
+        if not self._ticks:
+            return ": no tick was received; check that the world and the arbiter run"
+        target = self._options.operator_ticks
+        done = self._kept >= target or self._failures >= self._options.failures
+        if target == NO_TARGET or done:
+            return ""
+        return (
+            f": only {self._kept} of {target} operator ticks are done; give max_seconds more, or "
+            "operator_ticks less"
+        )
 
     def _ask(
         self, view: OperatorView, phase: Phase, message: str, *events: OperatorEvent

@@ -320,6 +320,22 @@ def test_time_runs_out_in_good_order():
     assert "time is up" in said[-1]
 
 
+@pytest.mark.parametrize(
+    ("ended", "reason"), [({"max_seconds": 20.0}, "time is up"), ({"max_ticks": 30}, "30 ticks")]
+)
+def test_a_session_that_ends_short_of_its_operators_ticks_has_failed(ended, reason):
+    world = PlayedWorld()
+    _, said = play(world, failures=1000, operator_ticks=5000, **ended)
+    assert world.asked[-1].exit_code == 1
+    assert reason in said[-1] and "of 5000 operator ticks are done" in said[-1]
+
+
+def test_a_session_that_spent_its_operators_ticks_has_not_failed():
+    world = PlayedWorld()
+    play(world, failures=50, operator_ticks=1)
+    assert world.asked[-1].exit_code == 0
+
+
 def test_no_tick_at_all_is_a_failure():
     world = PlayedWorld()
     script = OperatorScript(

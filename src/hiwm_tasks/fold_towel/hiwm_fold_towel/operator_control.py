@@ -42,6 +42,8 @@ class _Seen:
 class TowelOperator:
     """Looks at the embodiment's first camera; see `hiwm_core.task_plugin.Operator`."""
 
+    correction_ticks = 250
+
     def __init__(self, embodiment: Embodiment) -> None:
         self._home = np.array(embodiment.home)
         self._nearest = embodiment.lower.reshape(2, 5)[:, 0]  # x that each hand reaches [2], m

@@ -22,6 +22,8 @@ _LEVER_UNITS = 1.5
 class PushTOperator:
     """Looks at the embodiment's first camera; see `hiwm_core.task_plugin.Operator`."""
 
+    correction_ticks = 120
+
     def __init__(self, goal: Goal, embodiment: Embodiment) -> None:
         self._goal = goal
         self._embodiment = embodiment

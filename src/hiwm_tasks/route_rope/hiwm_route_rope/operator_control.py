@@ -26,6 +26,8 @@ class RopeOperator:
         clips: [2, 3], where the clips are on average, for one that an arm hides; see `clips_of`.
     """
 
+    correction_ticks = 250
+
     def __init__(self, embodiment: Embodiment, clips: Array) -> None:
         self._clips = clips
         self._home = np.array(embodiment.home)

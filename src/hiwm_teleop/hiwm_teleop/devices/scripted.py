@@ -13,7 +13,7 @@ from hiwm_core.task_plugin import Operator, Sight
 from hiwm_teleop.devices.base import Device, DeviceOption, OperatorInput, OperatorView, WorldView
 from hiwm_teleop.operator_script import OperatorScript
 from hiwm_teleop.rollout_watch import WatchOptions
-from hiwm_teleop.script_options import ScriptOptions
+from hiwm_teleop.script_options import NO_TARGET, ScriptOptions
 
 
 class ScriptedDevice(Device):
@@ -34,10 +34,11 @@ class ScriptedDevice(Device):
             description="steps back from a detected failure; 0 corrects in place, once",
         ),
         "correction_ticks": DeviceOption(
-            default=120, description="longest correction [ticks]", lower=1, upper=10_000
+            default=0, lower=0, upper=10_000,
+            description="longest correction [ticks]; 0: as the task's operator needs",
         ),
         "operator_ticks": DeviceOption(
-            default=1_000_000, lower=1, upper=10_000_000,
+            default=NO_TARGET, lower=1, upper=10_000_000,
             description="of corrections that did not fail; no new failure state starts after them",
         ),
         "follow_ticks": DeviceOption(
@@ -99,6 +100,9 @@ class ScriptedDevice(Device):
     def _make_script(self, world: WorldView) -> OperatorScript:
         self._operator = world.task.stand_in().operator(world.embodiment)
         options = dict(self.options)
+        options["correction_ticks"] = (
+            options["correction_ticks"] or self._operator.correction_ticks
+        )
         watch = WatchOptions(
             **{key: options.pop(key) for key in ("window_ticks", "episode_ticks", "min_trust")}
         )

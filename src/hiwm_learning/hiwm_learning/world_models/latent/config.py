@@ -84,18 +84,24 @@ _SIZES = {
     # Takes a training step within a tenth of a second: for tests.
     "tiny": _NetworkSize(
         view=ViewConfig(points=3, arm_channels=4, width=8, blocks=2, filler_width=8),
-        dynamics=DynamicsConfig(width=32, blocks=2, heads=2, tokens=48, told=4, glimpse=4),
+        dynamics=DynamicsConfig(
+            width=32, blocks=2, heads=2, tokens=48, told=4, glimpse=4, rigid=1
+        ),
         head_width=16,
     ),
     # Two CPU cores: an afternoon of training, tens of steps a second.
     "cpu": _NetworkSize(
         view=ViewConfig(points=8, arm_channels=16, width=48, blocks=2, filler_width=32),
-        dynamics=DynamicsConfig(width=128, blocks=6, heads=4, tokens=96, told=8, glimpse=8),
+        dynamics=DynamicsConfig(
+            width=128, blocks=6, heads=4, tokens=96, told=8, glimpse=8, rigid=2
+        ),
         head_width=32,
     ),
     "gpu": _NetworkSize(
         view=ViewConfig(points=12, arm_channels=32, width=128, blocks=3, filler_width=64),
-        dynamics=DynamicsConfig(width=384, blocks=10, heads=6, tokens=384, told=16, glimpse=16),
+        dynamics=DynamicsConfig(
+            width=384, blocks=10, heads=6, tokens=384, told=16, glimpse=16, rigid=4
+        ),
         head_width=64,
     ),
 }

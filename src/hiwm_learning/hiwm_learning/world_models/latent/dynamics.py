@@ -8,11 +8,12 @@ A scene is mostly still. Only the cells with the edges of things, or that a hand
 tokens; all others are copied. A token knows its pixels, and where the robot's points are relative
 to it: before, now and next. It says how it moves: shares of the motion of the robot's points, and a
 free motion. What is held moves as the hand does, by a share of one: that is much easier to learn
-than a number of pixels. Whether a hand holds what lies around it depends on a few millimetres,
-which cells of a fixed grid show badly: `grips` tells it to all tokens. What a gripper holds when it
-has shut, it holds until it opens or it slips, so the evidence since then is summed. Slips are a
-matter of luck: `slips` only tells how likely they are. One further token carries joints and
-commands, and gives back what the objects do to the joints (a grasp keeps fingers open).
+than a number of pixels. A stiff thing that is pushed moves as a whole: further tokens each tell a
+motion that cells share (`rigid_motions`). Whether a hand holds what lies around it depends on a few
+millimetres, which cells of a fixed grid show badly: `grips` tells it to all tokens. What a gripper
+holds when it has shut, it holds until it opens or it slips, so the evidence since then is summed.
+Slips are a matter of luck: `slips` only tells how likely they are. One further token carries joints
+and commands, and gives back what the objects do to the joints (a grasp keeps fingers open).
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from torch.nn import functional
 
 from hiwm_learning.world_models.latent.glimpses import around
 from hiwm_learning.world_models.latent.grips import Grips, Slips
+from hiwm_learning.world_models.latent.rigid_motions import RigidMotions
 from hiwm_learning.world_models.latent.robot_drawing import cell_centres
 from hiwm_learning.world_models.latent.robot_layer import CELL, STRONG
 from hiwm_learning.world_models.latent.scene_drawing import SceneDrawing
@@ -51,6 +53,7 @@ class DynamicsConfig:
     tokens: int  # cells in play, of all cameras together
     told: int  # what a cell tells of each place that is painted
     glimpse: int  # samples a side of the picture around a hand
+    rigid: int  # motions that cells of a camera may share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +158,10 @@ class SceneDynamics(nn.Module):
         )
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.blocks))
         self.last = nn.LayerNorm(width)
-        self.drawing = SceneDrawing(width, points, grid, config.told)
+        self.drawing = SceneDrawing(width, points, grid, config.told, config.rigid)
+        self.rigid = (
+            RigidMotions(width, cameras, config.rigid, grid, CELL) if config.rigid else None
+        )
         self.joints = nn.Linear(width, joints)
         nn.init.zeros_(self.joints.weight)
         nn.init.zeros_(self.joints.bias)
@@ -173,23 +179,28 @@ class SceneDynamics(nn.Module):
         evidence = self._evidence(condition)
         decided = _decided(evidence, condition)
         robot = (self.told(condition.robot) + self.gripped(decided))[:, None]
-        tokens = torch.cat([self.stem(features) + self.place[chosen] + robot, robot], dim=1)
+        tokens = torch.cat([
+            self.stem(features) + self.place[chosen] + robot, robot,
+            *([] if self.rigid is None else [self.rigid.tokens + robot]),
+        ], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
         tokens = self.last(tokens)
-        of_cells = tokens[:, : chosen.shape[1]]
+        last = chosen.shape[1]
+        of_cells, of_robot, of_motions = tokens[:, :last], tokens[:, last], tokens[:, last + 1 :]
         unsure = torch.exp(-_UNSURE * evidence.abs()).masked_fill(~condition.shut, 0.0)
         scene = self.drawing(
             condition.scene, condition.usual, self._steps(condition.points, chosen, decided),
             chosen, of_cells,
+            None if self.rigid is None else self.rigid(of_motions, of_cells, chosen),
         )
         changed = distance(scene, condition.scene, torch.zeros_like(scene[:, :, 0]))
         return Prediction(
-            scene=scene, joints=self.joints(tokens[:, -1]),
+            scene=scene, joints=self.joints(of_robot),
             evidence=self._after_slips(evidence, condition),
             held=(decided > 0.0) & condition.shut,
             summary=torch.cat([
-                tokens[:, -1], of_cells.mean(1), unsure, evidence,
+                of_robot, of_cells.mean(1), unsure, evidence,
                 torch.log(changed + _STILL)[:, None],
             ], dim=1),
         )
