@@ -226,7 +226,8 @@ def test_a_motion_too_small_to_be_seen_is_still_learned_from() -> None:
 
 def test_what_has_a_share_of_one_moves_as_the_hand_does() -> None:
     torch.manual_seed(0)
-    model = LatentWorldModel(latent_config(EMBODIMENT, network="tiny")).requires_grad_(False)
+    config = latent_config(EMBODIMENT, network="tiny", rigid=0)
+    model = LatentWorldModel(config).requires_grad_(False)
     dynamics, hand = model.dynamics, 6  # the first arm's hand follows both arms' three points
     points = torch.zeros(1, 3, 1, 8, 2)
     # 3 px to the right, 2 px up, of 96.
@@ -242,7 +243,8 @@ def test_what_has_a_share_of_one_moves_as_the_hand_does() -> None:
 def test_each_camera_moves_what_it_sees_and_shares_the_tokens() -> None:
     """One camera stands still, the other moves: everything is unusual there."""
     torch.manual_seed(0)
-    model = LatentWorldModel(latent_config(two_arms(), network="tiny")).requires_grad_(False)
+    config = latent_config(two_arms(), network="tiny", rigid=0)
+    model = LatentWorldModel(config).requires_grad_(False)
     dynamics, hand = model.dynamics, 6
     dynamics.drawing.shares.bias[hand] = 1.0
     points = torch.zeros(1, 3, 2, 8, 2)
@@ -342,7 +344,9 @@ def test_views_become_the_models_size_and_their_own_again() -> None:
 
 
 def test_a_configuration_comes_back_from_json() -> None:
-    for config in (latent_config(EMBODIMENT), latent_config(two_arms(), network="gpu", tokens=7)):
+    for config in (
+        latent_config(EMBODIMENT), latent_config(two_arms(), network="gpu", tokens=7, rigid=0)
+    ):
         assert LatentWorldConfig.from_json(json.loads(json.dumps(config.as_json()))) == config
 
 

@@ -1,6 +1,6 @@
 """What fixes a latent world's networks: cameras, robot, sizes."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hiwm_core.embodiment import Embodiment
@@ -63,7 +63,8 @@ class LatentWorldConfig:
                 "grippers": tuple(data["grippers"]),
                 "gripper_joints": tuple(data["gripper_joints"]),
                 "view": ViewConfig(**data["view"]),
-                "dynamics": DynamicsConfig(**data["dynamics"]),
+                # Worlds of earlier versions have no motions that cells share.
+                "dynamics": DynamicsConfig(**{"rigid": 0, **data["dynamics"]}),
             })
         except (KeyError, TypeError) as error:
             raise CheckpointError(
@@ -110,6 +111,7 @@ NETWORK_SIZES = tuple(_SIZES)
 
 def latent_config(
     embodiment: Embodiment, *, network: str = "cpu", tokens: int | None = None,
+    rigid: int | None = None,
 ) -> LatentWorldConfig:
     """Return the config for an embodiment.
 
@@ -117,6 +119,7 @@ def latent_config(
         embodiment: any.
         network: one of NETWORK_SIZES.
         tokens: cells in play; the size's usual number when None.
+        rigid: motions that the cells of a camera may share; likewise.
 
     Raises:
         ConfigError: an unknown size, or an embodiment without cameras.
@@ -137,8 +140,9 @@ def latent_config(
         (spec.height, spec.width) for spec in (embodiment.camera(name) for name in names)
     )
     height, width = model_size(sizes, CELL)
-    dynamics = size.dynamics if tokens is None else DynamicsConfig(
-        **{**asdict(size.dynamics), "tokens": tokens}
+    given = {"tokens": tokens, "rigid": rigid}
+    dynamics = replace(
+        size.dynamics, **{name: value for name, value in given.items() if value is not None}
     )
     return LatentWorldConfig(
         cameras=names, sizes=sizes, height=height, width=width, arms=arms_of(embodiment),

@@ -1,6 +1,7 @@
 """Training on from a checkpoint: new bags are learned, and old ones are not forgotten."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +79,23 @@ def take_over(
     """
     checkpoint = load_checkpoint(path, kind=KIND, embodiment_hash=embodiment.hash)
     known = LatentWorldConfig.from_json(checkpoint.info.config)
-    if known != model.config:
+    # A world without shared motions may get some.
+    gets_rigid = model.config.dynamics.rigid if known.dynamics.rigid == 0 else 0
+    if replace(known, dynamics=replace(
+        known.dynamics, rigid=gets_rigid or known.dynamics.rigid
+    )) != model.config:
         raise CheckpointError(
             f"the model draws {', '.join(known.cameras)} at {known.height} x {known.width} px with "
-            f"{known.dynamics.tokens} tokens of width {known.dynamics.width}, but the options "
-            "request another network, size or set of cameras",
-            where=str(path), remedy="give the --network and --tokens that it was trained with",
+            f"{known.dynamics.tokens} tokens of width {known.dynamics.width} and "
+            f"{known.dynamics.rigid} shared motions, but the options request another network, "
+            "size or set of cameras",
+            where=str(path),
+            remedy="give the --network, --tokens and --rigid that it was trained with",
         )
+    if gets_rigid:
+        model.dynamics.drawing.take_none()
+        weights = {**model.state_dict(), **checkpoint.weights}
+        checkpoint = replace(checkpoint, weights=weights)
     load_weights(model, checkpoint)
     info = checkpoint.info
     itself = {

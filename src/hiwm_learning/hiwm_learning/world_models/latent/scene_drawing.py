@@ -20,6 +20,7 @@ from hiwm_learning.world_models.latent.robot_layer import CELL, STRONG
 
 _BRUSH = 2  # px a side of the places that convolutions see
 _PAINTED = -7.0  # logit of the share of a pixel that is painted, before training
+_NONE = -8.0  # logit of taking part in a shared motion, beside 0 for that of the cell
 # Smaller motions and shares of paint are set to 0, or a scene that is left alone would creep.
 _LEAST_MOTION_PX, _LEAST_SHARE = 0.05, 0.01
 _COVERED = 1e-3  # share of cells in play around a place, below which it does not move
@@ -56,6 +57,10 @@ class SceneDrawing(nn.Module):
         for layer in (self.shares, self.free, self.gate, self.painted):
             for weight in layer.parameters():
                 nn.init.zeros_(weight)
+
+    def take_none(self) -> None:
+        """Let no place take part in the motions that cells share, until training changes it."""
+        nn.init.constant_(self.takes.get_parameter("2.bias"), _NONE / STRONG)
 
     def forward(
         self, scene: Tensor, usual: Tensor, steps: Tensor, chosen: Tensor, tokens: Tensor,

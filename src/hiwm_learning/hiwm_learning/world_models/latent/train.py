@@ -72,6 +72,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="cells in play, of all cameras (default: of the size)",
     )
     parser.add_argument(
+        "--rigid", type=whole_number(0), metavar="N",
+        help="motions that the cells of a camera may share (default: of the size)",
+    )
+    parser.add_argument(
         "--joint-steps", type=whole_number(0), default=STEPS, help="limit of the joints' stage"
     )
     parser.add_argument(
@@ -158,7 +162,9 @@ class _Run:
         self._steps: dict[str, tuple[int, float]] = {}
         self._scores: dict[str, float] = {}
         torch.manual_seed(options.seed)
-        config = latent_config(embodiment, network=options.network, tokens=options.tokens)
+        config = latent_config(
+            embodiment, network=options.network, tokens=options.tokens, rigid=options.rigid
+        )
         self._model, self._lineage = LatentWorldModel(config).to(self._device), []
         if options.start_from:
             self._lineage = take_over(self._model, options.start_from, embodiment)
