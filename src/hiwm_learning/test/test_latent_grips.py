@@ -155,9 +155,8 @@ def test_a_grasp_is_decided_unless_it_is_known() -> None:
 def test_nothing_moves_with_a_gripper_that_holds_nothing() -> None:
     gripping = world_with_gripper(embodiment_with(96))
     config = gripping.config
-    drawing, rigid = gripping.dynamics.drawing, gripping.dynamics.rigid
-    assert rigid is not None
-    for layer in (drawing.free, drawing.gate, drawing.painted, rigid.motion):
+    drawing = gripping.dynamics.drawing
+    for layer in (drawing.free, drawing.gate, drawing.painted):
         torch.nn.init.zeros_(layer.weight)
     now = resting_worlds(gripping, torch.rand(1, 1, 3, 96, 96))
     points = torch.zeros(1, 3, 1, len(config.arms) * (config.view.points + 1), 2)

@@ -229,11 +229,8 @@ def test_a_hand_that_is_told_it_is_empty_learns_to_leave_all_as_it_is(
         monkeypatch.setattr(rollout_pool, "EMPTY_HANDED", share)
         monkeypatch.setattr(rollout_pool, "CLOSINGS", 1.0)
         model = make_gripping_model()
-        drawing, rigid = model.dynamics.drawing, model.dynamics.rigid
-        assert rigid is not None
-        for layer in (
-            drawing.shares, drawing.free, drawing.gate, drawing.painted, rigid.motion
-        ):
+        drawing = model.dynamics.drawing
+        for layer in (drawing.shares, drawing.free, drawing.gate, drawing.painted):
             torch.nn.init.zeros_(layer.weight)
         stage = make_dynamics_stage(model, gripped(clips))
         # The rollouts start up to three ticks before the gripper shuts.

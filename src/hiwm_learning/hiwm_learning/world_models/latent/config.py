@@ -63,8 +63,8 @@ class LatentWorldConfig:
                 "grippers": tuple(data["grippers"]),
                 "gripper_joints": tuple(data["gripper_joints"]),
                 "view": ViewConfig(**data["view"]),
-                # Worlds of earlier versions have no motions that cells share.
-                "dynamics": DynamicsConfig(**{"rigid": 0, **data["dynamics"]}),
+                # Worlds of earlier versions have neither.
+                "dynamics": DynamicsConfig(**{"rigid": 0, "touch": 0, **data["dynamics"]}),
             })
         except (KeyError, TypeError) as error:
             raise CheckpointError(
@@ -86,7 +86,7 @@ _SIZES = {
     "tiny": _NetworkSize(
         view=ViewConfig(points=3, arm_channels=4, width=8, blocks=2, filler_width=8),
         dynamics=DynamicsConfig(
-            width=32, blocks=2, heads=2, tokens=48, told=4, glimpse=4, rigid=1
+            width=32, blocks=2, heads=2, tokens=48, told=4, glimpse=4, rigid=1, touch=4
         ),
         head_width=16,
     ),
@@ -94,14 +94,14 @@ _SIZES = {
     "cpu": _NetworkSize(
         view=ViewConfig(points=8, arm_channels=16, width=48, blocks=2, filler_width=32),
         dynamics=DynamicsConfig(
-            width=128, blocks=6, heads=4, tokens=96, told=8, glimpse=8, rigid=2
+            width=128, blocks=6, heads=4, tokens=96, told=8, glimpse=8, rigid=2, touch=16
         ),
         head_width=32,
     ),
     "gpu": _NetworkSize(
         view=ViewConfig(points=12, arm_channels=32, width=128, blocks=3, filler_width=64),
         dynamics=DynamicsConfig(
-            width=384, blocks=10, heads=6, tokens=384, told=16, glimpse=16, rigid=4
+            width=384, blocks=10, heads=6, tokens=384, told=16, glimpse=16, rigid=4, touch=32
         ),
         head_width=64,
     ),
@@ -111,7 +111,7 @@ NETWORK_SIZES = tuple(_SIZES)
 
 def latent_config(
     embodiment: Embodiment, *, network: str = "cpu", tokens: int | None = None,
-    rigid: int | None = None,
+    rigid: int | None = None, touch: int | None = None,
 ) -> LatentWorldConfig:
     """Return the config for an embodiment.
 
@@ -119,7 +119,8 @@ def latent_config(
         embodiment: any.
         network: one of NETWORK_SIZES.
         tokens: cells in play; the size's usual number when None.
-        rigid: motions that the cells of a camera may share; likewise.
+        rigid: stiff pieces to which the cells of a camera may belong; likewise.
+        touch: samples a side of what a hand is about to meet; likewise.
 
     Raises:
         ConfigError: an unknown size, or an embodiment without cameras.
@@ -140,7 +141,7 @@ def latent_config(
         (spec.height, spec.width) for spec in (embodiment.camera(name) for name in names)
     )
     height, width = model_size(sizes, CELL)
-    given = {"tokens": tokens, "rigid": rigid}
+    given = {"tokens": tokens, "rigid": rigid, "touch": touch}
     dynamics = replace(
         size.dynamics, **{name: value for name, value in given.items() if value is not None}
     )

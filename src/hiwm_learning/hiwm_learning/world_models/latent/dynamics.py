@@ -8,8 +8,8 @@ A scene is mostly still. Only the cells with the edges of things, or that a hand
 tokens; all others are copied. A token knows its pixels, and where the robot's points are relative
 to it: before, now and next. It says how it moves: shares of the motion of the robot's points, and a
 free motion. What is held moves as the hand does, by a share of one: that is much easier to learn
-than a number of pixels. A stiff thing that is pushed moves as a whole: further tokens each tell a
-motion that cells share (`rigid_motions`). Whether a hand holds what lies around it depends on a few
+than a number of pixels. Cells of a stiff thing move as one piece (`rigid_motions`), and what hands
+are about to touch has tokens of its own. Whether a hand holds what lies around it depends on a few
 millimetres, which cells of a fixed grid show badly: `grips` tells it to all tokens. What a gripper
 holds when it has shut, it holds until it opens or it slips, so the evidence since then is summed.
 Slips are a matter of luck: `slips` only tells how likely they are. One further token carries joints
@@ -30,6 +30,7 @@ from hiwm_learning.world_models.latent.robot_drawing import cell_centres
 from hiwm_learning.world_models.latent.robot_layer import CELL, STRONG
 from hiwm_learning.world_models.latent.scene_drawing import SceneDrawing
 from hiwm_learning.world_models.latent.scene_error import distance
+from hiwm_learning.world_models.latent.touch import Touch
 
 # Cells are put in play by how much the picture varies in and around them, by a hand that comes
 # near, and, least, by being unusual: inside of a large thing nothing is seen to move.
@@ -53,7 +54,8 @@ class DynamicsConfig:
     tokens: int  # cells in play, of all cameras together
     told: int  # what a cell tells of each place that is painted
     glimpse: int  # samples a side of the picture around a hand
-    rigid: int  # motions that cells of a camera may share
+    rigid: int  # stiff pieces to which the cells of a camera may belong
+    touch: int  # samples a side of what a hand is about to meet; 0: it is not seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,10 +160,12 @@ class SceneDynamics(nn.Module):
         )
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.blocks))
         self.last = nn.LayerNorm(width)
-        self.drawing = SceneDrawing(width, points, grid, config.told, config.rigid)
+        self.drawing = SceneDrawing(width, points, grid, config.told)
         self.rigid = (
             RigidMotions(width, cameras, config.rigid, grid, CELL) if config.rigid else None
         )
+        size = (CELL * grid[0], CELL * grid[1])
+        self.touch = Touch(width, cameras, hands, config.touch, size) if config.touch else None
         self.joints = nn.Linear(width, joints)
         nn.init.zeros_(self.joints.weight)
         nn.init.zeros_(self.joints.bias)
@@ -181,18 +185,19 @@ class SceneDynamics(nn.Module):
         robot = (self.told(condition.robot) + self.gripped(decided))[:, None]
         tokens = torch.cat([
             self.stem(features) + self.place[chosen] + robot, robot,
-            *([] if self.rigid is None else [self.rigid.tokens + robot]),
+            *([] if self.touch is None else [self.touch(
+                STRONG * difference, condition.points[..., self._points - self._hands :, :]
+            ) + robot]),
         ], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
         tokens = self.last(tokens)
         last = chosen.shape[1]
-        of_cells, of_robot, of_motions = tokens[:, :last], tokens[:, last], tokens[:, last + 1 :]
+        of_cells, of_robot = tokens[:, :last], tokens[:, last]
         unsure = torch.exp(-_UNSURE * evidence.abs()).masked_fill(~condition.shut, 0.0)
         scene = self.drawing(
             condition.scene, condition.usual, self._steps(condition.points, chosen, decided),
-            chosen, of_cells,
-            None if self.rigid is None else self.rigid(of_motions, of_cells, chosen),
+            chosen, of_cells, self.rigid,
         )
         changed = distance(scene, condition.scene, torch.zeros_like(scene[:, :, 0]))
         return Prediction(

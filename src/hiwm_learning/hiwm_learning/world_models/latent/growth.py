@@ -1,7 +1,6 @@
 """Training on from a checkpoint: new bags are learned, and old ones are not forgotten."""
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +68,22 @@ def check_same_joints(model: LatentWorldModel, clips: Clips, embodiment: Embodim
         )
 
 
+def network_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return `latent_config`'s options; what is not given is that of the model to be trained on.
+
+    Raises:
+        CheckpointError: that is not a latent model.
+    """
+    given = {name: getattr(options, name) for name in ("tokens", "rigid", "touch")}
+    if options.start_from:
+        info = load_checkpoint(options.start_from, kind=KIND).info
+        known = LatentWorldConfig.from_json(info.config).dynamics
+        given = {
+            name: getattr(known, name) if value is None else value for name, value in given.items()
+        }
+    return {"network": options.network, **given}
+
+
 def take_over(
     model: LatentWorldModel, path: Path, embodiment: Embodiment
 ) -> list[dict[str, Any]]:
@@ -79,23 +94,14 @@ def take_over(
     """
     checkpoint = load_checkpoint(path, kind=KIND, embodiment_hash=embodiment.hash)
     known = LatentWorldConfig.from_json(checkpoint.info.config)
-    # A world without shared motions may get some.
-    gets_rigid = model.config.dynamics.rigid if known.dynamics.rigid == 0 else 0
-    if replace(known, dynamics=replace(
-        known.dynamics, rigid=gets_rigid or known.dynamics.rigid
-    )) != model.config:
+    if known != model.config:
         raise CheckpointError(
             f"the model draws {', '.join(known.cameras)} at {known.height} x {known.width} px with "
-            f"{known.dynamics.tokens} tokens of width {known.dynamics.width} and "
-            f"{known.dynamics.rigid} shared motions, but the options request another network, "
-            "size or set of cameras",
-            where=str(path),
-            remedy="give the --network, --tokens and --rigid that it was trained with",
+            f"{known.dynamics.tokens} tokens of width {known.dynamics.width}, but the options "
+            "request another network, size or set of cameras",
+            where=str(path), remedy="give the --network that it was trained with, and no --tokens, "
+            "--rigid or --touch: they are those of the model",
         )
-    if gets_rigid:
-        model.dynamics.drawing.take_none()
-        weights = {**model.state_dict(), **checkpoint.weights}
-        checkpoint = replace(checkpoint, weights=weights)
     load_weights(model, checkpoint)
     info = checkpoint.info
     itself = {

@@ -1,42 +1,28 @@
-"""A few motions, each shared by all of a thing: what is stiff stays so, however long it is moved.
+"""Cells that belong to a stiff thing move as one piece, however long they are moved.
 
-Were each cell to move by itself, a stiff thing would bend a little in each step, and after fifty it
-would be pressed flat. Here a few tokens of each camera each tell one motion, a shift and a turn,
-and the picture is moved by it as a whole. Each place of the next picture then takes shares of these
-(`scene_drawing`). Related: SE3-Nets (Byravan and Fox, 2017).
+Were each cell to move by itself, a stiff thing would bend a little in each step, and after fifty
+it would be pressed flat. So cells propose motions, and say to which of a few pieces they belong.
+The shift and the turn that fit the proposals of a piece best, by least squares, move all of it.
+Errors of single cells cancel out, and between cells, whose motions are interpolated, a shift and a
+turn stay exact.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hiwm_learning.world_models.latent.robot_drawing import cell_centres
 
-# Outputs of 1 mean these: about what a pushed thing does in a step.
-_SHIFT_PX, _TURN = 0.5, 0.05
-# A motion that nowhere near its thing exceeds this is none, or a scene left alone would creep.
-_LEAST_PX, _REACH_PX = 0.05, 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Motions:
-    """How M things move in each of C cameras, and what moves with them."""
-
-    shift: Tensor  # [B, C, M, 2] px, x before y
-    turn: Tensor  # [B, C, M] rad, from x towards y
-    pivot: Tensor  # [B, C, M, 2] of the turn, px from the middle of the picture
-    belongs: Tensor  # [B, N, M] logit of a cell in play moving with each in its camera
+_TAKEN = 2.0  # logit of belonging to a piece before training, beside 0 for moving by itself
+_LEAST = 1e-3  # share of a cell and square px: a piece of next to nothing does not turn
 
 
 class RigidMotions(nn.Module):
-    """Tells motions from tokens that have attended to the cells.
+    """Fits the motions of pieces to those that cells propose.
 
     Args:
         width: of a token.
         cameras: C.
-        count: M, of each camera.
+        count: M, pieces of each camera.
         grid: cells of a camera, height and width.
         cell: px a side.
     """
@@ -45,63 +31,69 @@ class RigidMotions(nn.Module):
         self, width: int, cameras: int, count: int, grid: tuple[int, int], cell: int
     ) -> None:
         super().__init__()
-        self._grid, self._cell, self._cameras, self.count = grid, cell, cameras, count
-        self.tokens = nn.Parameter(torch.randn(cameras * count, width) * 0.02)
-        self.motion = nn.Linear(width, 3)
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width, bias=False)
-        nn.init.zeros_(self.motion.weight)
-        nn.init.zeros_(self.motion.bias)
+        self._grid, self._cell, self._cameras = grid, cell, cameras
+        self.belongs = nn.Linear(width, count + 1)
+        with torch.no_grad():
+            self.belongs.bias.copy_(torch.tensor([0.0] + [_TAKEN] * count))
 
-    def forward(self, tokens: Tensor, of_cells: Tensor, chosen: Tensor) -> Motions:
-        """Return the motions.
+    def forward(self, proposed: Tensor, tokens: Tensor, chosen: Tensor) -> Tensor:
+        """Return how cells move, px, [B, N, 2], x before y.
 
         Args:
-            tokens: [B, C * M, W] of the motions.
-            of_cells: [B, N, W] of the cells in play, as many of each camera, in order.
+            proposed: [B, N, 2] how each would by itself.
+            tokens: [B, N, W] of the cells in play, as many of each camera, in order.
             chosen: [B, N] these cells, counted over all cameras.
         """
-        cameras, cells = self._cameras, self._grid[0] * self._grid[1]
         # In half of the bits, a motion would go in steps of a good part of a pixel.
         with torch.autocast(tokens.device.type, enabled=False):
-            tokens, of_cells = tokens.float(), of_cells.float()
-            told = self.motion(tokens).unflatten(1, (cameras, self.count))
-            query = self.query(tokens).unflatten(1, (cameras, self.count))
-            key = self.key(of_cells).unflatten(1, (cameras, -1))
-            belongs = key @ query.transpose(2, 3) / query.shape[-1] ** 0.5  # [B, C, n, M]
-            size = told.new_tensor([0.5 * self._cell * self._grid[1],
-                                    0.5 * self._cell * self._grid[0]])
-            places = cell_centres(self._grid, told).flatten(0, 1)[chosen % cells] * size
-            pivot = belongs.softmax(2).transpose(2, 3) @ places.unflatten(1, (cameras, -1))
-            shift, turn = _SHIFT_PX * told[..., :2], _TURN * told[..., 2]
-            moves = shift.norm(dim=-1) + _REACH_PX * turn.abs() >= _LEAST_PX
-            return Motions(
-                shift=_only_if(moves[..., None], shift), turn=_only_if(moves, turn), pivot=pivot,
-                belongs=belongs.flatten(1, 2),
-            )
+            shares = self.belongs(tokens.float()).softmax(-1)
+            shares = shares.unflatten(1, (self._cameras, -1))  # [B, C, n, 1 + M]
+            moves = proposed.float().unflatten(1, (self._cameras, -1))  # [B, C, n, 2]
+            size = moves.new_tensor([
+                0.5 * self._cell * self._grid[1], 0.5 * self._cell * self._grid[0]
+            ])
+            cells = self._grid[0] * self._grid[1]
+            places = cell_centres(self._grid, moves).flatten(0, 1)[chosen % cells] * size
+            places = places.unflatten(1, (self._cameras, -1))
+            each = fitted(places, moves, shares[..., 1:])
+            found: Tensor = shares[..., :1] * moves + (shares[..., 1:, None] * each).sum(3)
+            return found.flatten(1, 2)
 
 
-def moved_rigidly(images: Tensor, motions: Motions) -> Tensor:
-    """Return pictures [B, C, 3, H, W], each moved by each of its M motions, [B * C, M, 3, H, W]."""
-    height, width = images.shape[-2:]
-    count = motions.turn.shape[2]
-    shift, pivot = (one.flatten(0, 2)[:, None, None] for one in (motions.shift, motions.pivot))
-    turn = motions.turn.flatten()[:, None, None]
-    half = shift.new_tensor([0.5 * width, 0.5 * height])
-    place = cell_centres((height, width), shift) * half - pivot - shift
-    # Where what comes to a place was before: turned back.
-    cos, sin = turn.cos(), turn.sin()
-    x, y = place.unbind(-1)
-    was = torch.stack([cos * x + sin * y, cos * y - sin * x], dim=-1) + pivot
-    each = images.flatten(0, 1)[:, None].expand(-1, count, -1, -1, -1).flatten(0, 1)
-    moved = functional.grid_sample(
-        each, was / half, mode="bicubic", padding_mode="border", align_corners=False,
+def fitted(places: Tensor, moves: Tensor, shares: Tensor) -> Tensor:
+    """Return how pieces move at all places, px, [..., n, M, 2], fitted to how these move.
+
+    The best turn about the middle of a piece is that of Kabsch (1976), in the plane.
+
+    Args:
+        places: [..., n, 2] px, x before y, y downwards.
+        moves: [..., n, 2] px, how far what comes to these places has moved.
+        shares: [..., n, M] of places in pieces.
+    """
+    weights = shares / shares.sum(-2, keepdim=True).clamp_min(_LEAST)
+    weights = weights.transpose(-1, -2)  # [..., M, n]
+    middle, shift = weights @ places, weights @ moves  # [..., M, 2]
+    now = places[..., None, :, :] - middle[..., None, :]  # [..., M, n, 2]
+    was = now - (moves[..., None, :, :] - shift[..., None, :])
+    across = was[..., 0] * now[..., 1] - was[..., 1] * now[..., 0]
+    turn = torch.atan2(
+        (weights * across).sum(-1), (weights * (was * now).sum(-1)).sum(-1) + _LEAST
     )
-    found: Tensor = moved.unflatten(0, (-1, count))
-    return found
+    return moved_by(
+        places[..., None, :], shift[..., None, :, :], turn[..., None, :], middle[..., None, :, :]
+    )
 
 
-def _only_if(moves: Tensor, values: Tensor) -> Tensor:
-    """Return values that are 0 where nothing moves; gradients pass unchanged."""
-    kept = values.where(moves, torch.zeros_like(values))
-    return values + (kept - values).detach()
+def moved_by(places: Tensor, shift: Tensor, turn: Tensor, middle: Tensor) -> Tensor:
+    """Return how far what comes to places has moved, px, [..., 2].
+
+    Args:
+        places: [..., 2] px, x before y, y downwards.
+        shift: [..., 2] px, of the middle.
+        turn: [...] rad, from x towards y, about the middle.
+        middle: [..., 2] px, where it has come to.
+    """
+    x, y = (places - middle).unbind(-1)
+    cos, sin = turn.cos(), turn.sin()
+    was = torch.stack([cos * x + sin * y, cos * y - sin * x], dim=-1)
+    return places - middle + shift - was

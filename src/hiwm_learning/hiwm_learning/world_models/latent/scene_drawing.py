@@ -6,21 +6,19 @@ teeth as far apart as cells. What is painted comes from convolutions over what h
 cells tell of each place. They overlap cells, so no borders of cells are seen; whether a cell is
 painted at all, it says itself.
 
-What is stiff moves by one of a few motions that all of it shares (`rigid_motions`). Each place
-takes shares of these and of the motions of cells.
+Cells of a stiff thing move as one piece (`rigid_motions`).
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hiwm_learning.world_models.latent.rigid_motions import Motions, moved_rigidly
+from hiwm_learning.world_models.latent.rigid_motions import RigidMotions
 from hiwm_learning.world_models.latent.robot_drawing import cell_centres
 from hiwm_learning.world_models.latent.robot_layer import CELL, STRONG
 
 _BRUSH = 2  # px a side of the places that convolutions see
 _PAINTED = -7.0  # logit of the share of a pixel that is painted, before training
-_NONE = -8.0  # logit of taking part in a shared motion, beside 0 for that of the cell
 # Smaller motions and shares of paint are set to 0, or a scene that is left alone would creep.
 _LEAST_MOTION_PX, _LEAST_SHARE = 0.05, 0.01
 _COVERED = 1e-3  # share of cells in play around a place, below which it does not move
@@ -34,12 +32,9 @@ class SceneDrawing(nn.Module):
         points: K, of the robot in one camera.
         grid: cells of a camera, height and width.
         told: what a cell tells of each place that is painted.
-        rigid: M, motions that a camera's cells may share.
     """
 
-    def __init__(
-        self, width: int, points: int, grid: tuple[int, int], told: int, rigid: int = 0
-    ) -> None:
+    def __init__(self, width: int, points: int, grid: tuple[int, int], told: int) -> None:
         super().__init__()
         self._grid, self._cells = grid, grid[0] * grid[1]
         self.shares = nn.Linear(width, points)
@@ -48,23 +43,13 @@ class SceneDrawing(nn.Module):
         self.told = nn.Linear(width, told * (CELL // _BRUSH) ** 2)
         self.brush = nn.Sequential(nn.Conv2d(3 * _BRUSH**2 + told, told, 3, padding=1), nn.SiLU())
         self.painted = nn.Conv2d(told, 4 * _BRUSH**2, 3, padding=1)
-        self._rigid = rigid
-        if rigid:
-            self.takes = nn.Sequential(
-                nn.Conv2d(3 * _BRUSH**2 + told, told, 3, padding=1), nn.SiLU(),
-                nn.Conv2d(told, _BRUSH**2, 3, padding=1),
-            )
         for layer in (self.shares, self.free, self.gate, self.painted):
             for weight in layer.parameters():
                 nn.init.zeros_(weight)
 
-    def take_none(self) -> None:
-        """Let no place take part in the motions that cells share, until training changes it."""
-        nn.init.constant_(self.takes.get_parameter("2.bias"), _NONE / STRONG)
-
     def forward(
         self, scene: Tensor, usual: Tensor, steps: Tensor, chosen: Tensor, tokens: Tensor,
-        motions: Motions | None = None,
+        rigid: RigidMotions | None = None,
     ) -> Tensor:
         """Return the next scene [B, C, 3, H, W].
 
@@ -74,22 +59,19 @@ class SceneDrawing(nn.Module):
             steps: [B, N, K, 2] how far the robot's points move, px.
             chosen: [B, N] cells in play, counted over all cameras.
             tokens: [B, N, W] of these cells.
-            motions: that cells share, if there are any.
+            rigid: moves cells that belong together as one piece.
         """
+        motion = self._motion(steps, tokens)
+        if rigid is not None:
+            motion = rigid(motion, tokens, chosen)
         images, normal = scene.flatten(0, 1), usual.flatten(0, 1)
-        values = [
+        in_play, gate, told, motion = self._laid(torch.cat([
             tokens.new_ones(*chosen.shape, 1), self.gate(tokens), self.told(tokens),
-            self._motion(steps, tokens), *([] if motions is None else [motions.belongs]),
-        ]
-        in_play, gate, told, motion, *belongs = self._laid(
-            torch.cat(values, dim=2), chosen, scene
-        ).split([value.shape[2] for value in values], dim=1)
-        told = functional.pixel_shuffle(told, CELL // _BRUSH)
+            motion,
+        ], dim=2), chosen, scene).split([1, 1, self.told.out_features, 2], dim=1)
         moved = _moved(images, motion, in_play)
-        if motions is not None:
-            each = torch.cat([moved[:, None], moved_rigidly(scene, motions)], dim=1)
-            moved = (self._taken(each, normal, told, belongs[0])[:, :, None] * each).sum(1)
         seen = functional.pixel_unshuffle(moved - normal, _BRUSH) * STRONG
+        told = functional.pixel_shuffle(told, CELL // _BRUSH)
         painted = self.painted(self.brush(torch.cat([seen, told], dim=1)))
         painted = functional.pixel_shuffle(painted, _BRUSH)
         share = painted[:, :1] + _finer(gate, CELL)
@@ -98,23 +80,6 @@ class SceneDrawing(nn.Module):
         in_play = functional.interpolate(in_play, scale_factor=CELL)
         found: Tensor = torch.where(in_play > 0.0, drawn, images).unflatten(0, scene.shape[:2])
         return found
-
-    def _taken(self, each: Tensor, normal: Tensor, told: Tensor, belongs: Tensor) -> Tensor:
-        """Return the shares [J, 1 + M, H, W] that places take of a picture moved in some ways.
-
-        Args:
-            each: [J, 1 + M, 3, H, W] moved as cells do, and by each rigid motion.
-            normal: [J, 3, H, W] usual pictures.
-            told: [J, V, h, w] what cells tell of places.
-            belongs: [J, M, h', w'] of cells.
-        """
-        seen = functional.pixel_unshuffle((each - normal[:, None])[:, 1:].flatten(0, 1), _BRUSH)
-        told = told.repeat_interleave(self._rigid, 0)
-        takes = self.takes(torch.cat([seen * STRONG, told], dim=1))
-        takes = functional.pixel_shuffle(takes, _BRUSH).unflatten(0, (-1, self._rigid))[:, :, 0]
-        takes = takes * STRONG + _finer(belongs, CELL)
-        shares: Tensor = functional.pad(takes, (0, 0, 0, 0, 1, 0)).softmax(1)
-        return shares
 
     def _motion(self, steps: Tensor, tokens: Tensor) -> Tensor:
         """Return how cells move, px, [B, N, 2], x before y."""

@@ -40,6 +40,7 @@ from hiwm_learning.world_models.latent.growth import (
     check_growth,
     check_same_joints,
     growth_inputs,
+    network_options,
     take_over,
 )
 from hiwm_learning.world_models.latent.hand_training import STEPS as HAND_STEPS
@@ -73,7 +74,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rigid", type=whole_number(0), metavar="N",
-        help="motions that the cells of a camera may share (default: of the size)",
+        help="stiff pieces to which the cells of a camera may belong (default: of the size)",
+    )
+    parser.add_argument(
+        "--touch", type=whole_number(0), metavar="N",
+        help="samples a side of what a hand is about to meet; 0: unseen (default: of the size)",
     )
     parser.add_argument(
         "--joint-steps", type=whole_number(0), default=STEPS, help="limit of the joints' stage"
@@ -162,9 +167,7 @@ class _Run:
         self._steps: dict[str, tuple[int, float]] = {}
         self._scores: dict[str, float] = {}
         torch.manual_seed(options.seed)
-        config = latent_config(
-            embodiment, network=options.network, tokens=options.tokens, rigid=options.rigid
-        )
+        config = latent_config(embodiment, **network_options(options))
         self._model, self._lineage = LatentWorldModel(config).to(self._device), []
         if options.start_from:
             self._lineage = take_over(self._model, options.start_from, embodiment)
