@@ -1,9 +1,9 @@
 """Lays a rope into two clips: the control that the expert and the scripted operator share.
 
 It is a function of what is seen now: where the rope and the clips lie, which clips hold the rope,
-and where the hands are. It remembers only that a hand has missed the rope: it opens first, and then
-tries another place. So it can start anywhere, also after a missed or slipped grasp or with the rope
-in one clip, and it can be imitated from single observations.
+and where the hands are. It remembers only which hands have missed the rope until they are open
+again. So it can start anywhere, also after a missed or slipped grasp or with the rope in one clip,
+and it can be imitated from single observations.
 
 Both hands grasp the rope as far apart as two points just outside the clips, lift it, hold it over
 the clips, and lower it into them. With the rope in one clip, the hand on that side keeps it there.
@@ -32,8 +32,6 @@ _FREE_M, _FREE_LOW_M = 0.012, 0.05
 # A hand takes the rope at most this far beyond what is seen of it, and turns as the rope does where
 # it is seen [m].
 _INTO_M, _AHEAD_M = 0.02, 0.03
-# After a miss, a hand takes the rope so much farther out, at one of so many places in turn [m].
-_ELSEWHERE_M, _PLACES = 0.006, 4
 # Beside a clip, walls are in the fingers' way. So the rope is taken farther out or in by one of
 # these [m], this far from the clip's middle; a metre less costs as much as so many of a shift.
 _SHIFTS_M = np.linspace(-0.03, 0.08, 23)
@@ -79,15 +77,12 @@ class Router:
         # Whether each hand has shut on nothing, and is not open again. On their way, its fingers
         # pass where a rope would keep them, and the target must not follow from that.
         self._missed = [False, False]
-        self._misses = [0, 0]
 
     def targets(self, seen: Sighting, measured: Array) -> Array:
         """Return the next action [10]."""
         hands = hands_of(measured)
         for side, hand in enumerate(hands):
-            missed = hand.grip < (_REOPENED if self._missed[side] else HELD[0])
-            self._misses[side] += missed and not self._missed[side]
-            self._missed[side] = missed
+            self._missed[side] = hand.grip < (_REOPENED if self._missed[side] else HELD[0])
         low = all(hand.z < 0.028 for hand in hands if self._holds(hand))
         if all(seen.routed) and low:
             return np.concatenate([
@@ -167,7 +162,6 @@ class Router:
             out = sign * (line.nearest(hand.xy) - arc)
             free = _FREE_M + _FREE_LOW_M * (1.0 - ramp(hand.z, 0.035, _HOVER))
             arc += sign * float(np.clip(out, -free / 2, free))
-            arc += sign * _ELSEWHERE_M * (self._misses[SIDES.index(hand.side)] % _PLACES)
             # A guessed end may bend.
             low, high = seen.guessed_m[0] - _INTO_M, line.length - seen.guessed_m[1] + _INTO_M
             arc = float(np.clip(arc, low, max(low, high)))

@@ -91,25 +91,6 @@ def test_a_hand_that_missed_opens_though_its_fingers_pass_where_a_rope_would_kee
     assert grip(0.2) == 0.0
 
 
-def test_after_a_miss_a_hand_tries_another_place() -> None:
-    line = np.stack([np.full(50, 0.36), np.linspace(-0.2, 0.2, 50), np.full(50, 0.003)], axis=1)
-    clips = np.array([[0.43, 0.05, 0.0], [0.43, -0.05, 0.0]])
-    seen = Sighting(rope=line, clips=clips, routed=(False, False))
-    router = Router(np.array(EMBODIMENT.home))
-
-    def goes_to(grip: float) -> float:
-        """Return where the open left hand goes along the rope, after its fingers were so far."""
-        for measured in (grip, 0.55):
-            hands = np.array([0.36, 0.105, 0.075, 0.0, measured, 0.3, -0.18, 0.1, 0.0, 0.55])
-            target = router.targets(seen, hands)
-        return float(target[1])
-
-    places = [goes_to(0.02) for _ in range(8)]
-    assert len({round(place, 4) for place in places}) >= 3
-    assert places[:4] == places[4:]  # in turn
-    assert goes_to(0.55) == places[-1]
-
-
 def test_a_clip_that_an_arm_hides_is_where_clips_are_on_average(robot: StandinRobot) -> None:
     robot.place(TASK.sample_start(np.random.default_rng(4)), 0)
     picture, hands = robot.images["top"], robot.measured
