@@ -1,9 +1,8 @@
 """Lays a rope into two clips: the control that the expert and the scripted operator share.
 
 It is a function of what is seen now: where the rope and the clips lie, which clips hold the rope,
-and where the hands are. It remembers only which hands have missed the rope until they are open
-again. So it can start anywhere, also after a missed or slipped grasp or with the rope in one clip,
-and it can be imitated from single observations.
+and where the hands are. It remembers nothing, so it can start anywhere, also after a missed or
+slipped grasp or with the rope in one clip, and it can be imitated from single observations.
 
 Both hands grasp the rope as far apart as two points just outside the clips, lift it, hold it over
 the clips, and lower it into them. With the rope in one clip, the hand on that side keeps it there.
@@ -15,7 +14,6 @@ import numpy as np
 
 from hiwm_route_rope.names import Array
 from hiwm_route_rope.shape import crossing
-from hiwm_yam_pair.geometry import SIDES
 from hiwm_yam_pair.hands import APPROACH, LEFT, RIGHT, Hand, hands_of, near_yaw, ramp
 
 # Heights of the tips [m]: above the rope, at it, over the clips, and in them.
@@ -39,7 +37,6 @@ _CLEAR_M, _PER_M = 0.036, 4.0
 # Gripper ratios: shut, and those that a rope between the fingers leaves.
 _SHUT = 0.0
 HELD = (0.10, 0.26)
-_REOPENED = 0.45
 # A hand goes down within the first error [m] and stays up beyond the second; a radian counts as
 # `_LEVER`.
 _DOWN, _UP, _LEVER = 0.007, 0.028, 0.03
@@ -74,15 +71,10 @@ class Router:
         self._home = np.asarray(home, dtype=np.float64).reshape(2, 5)
         self._outside, self._speed = outside_m, speed
         self.trusting = False
-        # Whether each hand has shut on nothing, and is not open again. On their way, its fingers
-        # pass where a rope would keep them, and the target must not follow from that.
-        self._missed = [False, False]
 
     def targets(self, seen: Sighting, measured: Array) -> Array:
         """Return the next action [10]."""
         hands = hands_of(measured)
-        for side, hand in enumerate(hands):
-            self._missed[side] = hand.grip < (_REOPENED if self._missed[side] else HELD[0])
         low = all(hand.z < 0.028 for hand in hands if self._holds(hand))
         if all(seen.routed) and low:
             return np.concatenate([
@@ -103,12 +95,8 @@ class Router:
         hands = np.asarray(measured).reshape(2, 5)
         return all(seen.routed) and bool((hands[:, 4] > 0.4).all() and (hands[:, 2] > 0.07).all())
 
-    def _empty(self, hand: Hand) -> bool:
-        """Return whether a hand has shut on nothing, and is not open again."""
-        return not self.trusting and self._missed[SIDES.index(hand.side)]
-
     def _holds(self, hand: Hand) -> bool:
-        return hand.grip < HELD[1] and not self._empty(hand)
+        return (self.trusting or hand.grip > HELD[0]) and hand.grip < HELD[1]
 
     # Where
 
@@ -187,7 +175,7 @@ class Router:
     def _take(self, hand: Hand, point: Array, yaw: float) -> Array:
         """Go above the rope, down, and close."""
         error = float(np.linalg.norm(point - hand.xy)) + _LEVER * abs(yaw - hand.yaw)
-        if self._empty(hand):
+        if hand.grip < HELD[0]:  # shut on nothing
             return hand.toward(hand.xy, _GRASP + 0.02, hand.yaw, APPROACH, speed=self._speed)
         if hand.z < _GRASP + 0.007 and error < 0.016:
             return hand.toward(hand.xy, _GRASP, hand.yaw, _SHUT, speed=self._speed)

@@ -16,7 +16,6 @@ from hiwm_route_rope.router import Router, Sighting
 from hiwm_route_rope.shape import holds
 from hiwm_route_rope.vision import clip_masks, look, rope_mask
 from hiwm_test_support.empty_hands import farthest_carry_of_nothing
-from hiwm_yam_pair.hands import APPROACH
 from hiwm_yam_pair.kinematics import tool_down
 
 TASK = load_task("route_rope")
@@ -70,25 +69,6 @@ def test_a_hand_takes_the_rope_clear_of_the_clips_and_where_it_is_seen() -> None
     clips[0, 0] = 0.43
     assert abs(step()) < 0.001
     assert step(guessed_m=(0.0, 0.16)) < -0.01  # back to where the rope is seen
-
-
-def test_a_hand_that_missed_opens_though_its_fingers_pass_where_a_rope_would_keep_them() -> None:
-    line = np.stack([np.full(50, 0.36), np.linspace(-0.2, 0.2, 50), np.full(50, 0.003)], axis=1)
-    seen = Sighting(
-        rope=line, clips=np.array([[0.43, 0.05, 0.0], [0.43, -0.05, 0.0]]), routed=(False, False)
-    )
-    router = Router(np.array(EMBODIMENT.home))
-
-    def grip(measured: float) -> float:
-        """Return the next target of the left gripper, at the rope."""
-        hands = [0.36, 0.1, 0.012, 0.0, measured, 0.3, -0.18, 0.1, 0.0, 0.55]
-        return float(router.targets(seen, np.array(hands))[4])
-
-    assert grip(0.17) == 0.0  # it holds the rope
-    assert grip(0.03) == APPROACH  # it has shut on nothing
-    assert [grip(measured) for measured in (0.12, 0.2, 0.25, 0.4)] == [APPROACH] * 4
-    assert grip(0.55) == 0.0  # open again: it takes the rope
-    assert grip(0.2) == 0.0
 
 
 def test_a_clip_that_an_arm_hides_is_where_clips_are_on_average(robot: StandinRobot) -> None:
