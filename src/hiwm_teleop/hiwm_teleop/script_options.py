@@ -16,7 +16,7 @@ class ScriptOptions:
     rollback_steps: int = 15  # how far back the failure state lies; 0: no rollback, no branches
     correction_ticks: int = 120  # longest correction
     # Of corrections that did not fail, in total; no new failure starts after them. A session that
-    # ends with fewer has failed.
+    # ends with fewer, before `failures`, has failed.
     operator_ticks: int = NO_TARGET
     follow_ticks: int = 40  # watch the policy for this long after a handback
     max_ticks: int = 100_000  # of the whole session
